@@ -1,0 +1,159 @@
+"""One attention call, softmax(scale * q k^T + bias) v, causal, over one window: picks the fastest exact kernel for the bias's structure.
+
+| kernel | when it is chosen | memory beside q, k, v and the output |
+|---|---|---|
+| cpu | float32 on CPU without dropout; without a bias up to 1024 tokens | O(T) (`Rows` that learn: T^2 / 2 per head, once per bias) |
+| sdpa | everything else | torch's flash kernels without a bias; O(H T^2) with one, O(B H T^2) if it learns; O(T) past 4096 in evaluation |
+| flex | only on demand, on CUDA without dropout; "auto" stays sdpa there until flex is measured | O(T) (`Rows`: H T^2 in training) |
+| reference | only on demand | O(B H T^2) |
+
+Shape letters: B batch, H heads, T queries = keys, D head size.
+"""
+
+import weakref
+
+import torch
+from torch import Tensor
+
+from lengthgen.errors import ConfigError
+from lengthgen.kernels import cpu, masks, offsets, reference, rows, sdpa
+from lengthgen.structures import Bias, Rows, Toeplitz
+
+KERNELS = ("auto", "cpu", "sdpa", "flex", "reference")
+LONGEST_UNBIASED = 1024  # past it, the key blocks that is_causal skips outweigh the finer chunks (measured equal at 2048, one thread)
+LONGEST_DENSE = 4096  # past it, evaluation makes the mask of a chunk of rows at a time, not of the whole window
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, bias: Bias | None, scale: float, dropout: float = 0.0, force: str = "auto") -> Tensor:
+    """Causal self-attention over one window.
+
+    q, k, v: (B, H, T, D), any floating dtype, any device. scale: factor on q k^T (not on the bias). dropout: on the weights.
+    bias: None, Toeplitz (vector (H, at least T), else ValueError) or Rows; gradients reach q, k, v and whatever the bias was made of.
+    The blocks of Rows that learn are evaluated once and kept on the object until their gradient has arrived, so that layers can share them:
+    one object should serve one forward pass.
+    force: one of KERNELS; ConfigError if that kernel cannot do this. Returns (B, H, T, D) in q's dtype.
+    """
+    kernel = chosen(q, bias, dropout, force)
+    if kernel == "cpu":
+        return cpu.attend(q, k, v, _chunked(bias, q), scale)
+    if kernel == "reference":
+        return reference.attend(q, k, v, _dense(bias, q), scale, dropout)
+    q, k, v = _as_autocast(q, k, v)
+    if _by_rows(q, bias, dropout, kernel):
+        chunk = sdpa.chunk_of(*q.shape[1:3])
+        return sdpa.attend_by_rows(q, k, v, _mask_rows(bias, q, chunk), scale, chunk)
+    if kernel == "flex":
+        from lengthgen.kernels import flex  # imported here: it brings torch's compiler with it
+
+        return flex.attend(q, k, v, _as_it_is(bias, q), scale)
+    return sdpa.attend(q, k, v, _dense(bias, q), scale, dropout)
+
+
+def chosen(q: Tensor, bias: Bias | None, dropout: float = 0.0, force: str = "auto") -> str:
+    """The name of the kernel that `attend` uses for these arguments: one of KERNELS but "auto"."""
+    if force not in KERNELS:
+        raise ConfigError(f"attention kernel {force!r} is unknown: expected one of {', '.join(KERNELS)}")
+    obstacle = _flex_obstacle(q, dropout) if force == "flex" else _cpu_obstacle(q, dropout)
+    if force in ("cpu", "flex") and obstacle:
+        raise ConfigError(f"attention kernel {force!r} cannot be used here ({obstacle}): use 'auto'")
+    if force != "auto":
+        return force
+    if obstacle or (bias is None and q.shape[-2] > LONGEST_UNBIASED):
+        return "sdpa"
+    return "cpu"
+
+
+def _cpu_obstacle(q: Tensor, dropout: float) -> str | None:
+    if q.device.type != "cpu":
+        return f"device {q.device.type}"
+    if q.dtype != torch.float32:
+        return f"dtype {q.dtype}, it needs float32"
+    if dropout > 0:
+        return f"dropout {dropout}, it needs 0"
+    if torch.is_autocast_enabled("cpu"):
+        return "autocast is on"
+    if torch.compiler.is_compiling():
+        return "torch.compile is tracing"
+    return None if cpu.available() else "this torch lacks its CPU flash kernels"
+
+
+def _flex_obstacle(q: Tensor, dropout: float) -> str | None:
+    if q.device.type != "cuda":
+        return f"device {q.device.type}, it needs cuda"
+    if q.dtype == torch.float64:
+        return "dtype torch.float64, it needs 32 bits or fewer"
+    return f"dropout {dropout}, it needs 0" if dropout > 0 else None
+
+
+def _as_autocast(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """What autocast would make of them, now: kernels, masks and saved tensors must agree on one dtype."""
+    device = tensors[0].device.type
+    if not torch.amp.is_autocast_available(device) or not torch.is_autocast_enabled(device):
+        return tensors
+    return tuple(x.to(torch.get_autocast_dtype(device)) for x in tensors)
+
+
+def _by_rows(q: Tensor, bias: Bias | None, dropout: float, kernel: str) -> bool:
+    """Whether to evaluate a chunk of rows at a time: too long for a matrix, and the kernel would need one."""
+    if torch.is_grad_enabled() or bias is None or dropout > 0 or q.shape[-2] <= LONGEST_DENSE:
+        return False
+    return kernel == "sdpa" or isinstance(bias, Rows)
+
+
+def _mask_rows(bias: Bias, q: Tensor, chunk: int) -> masks.VectorRows | masks.MatrixRows:
+    if isinstance(bias, Toeplitz):
+        return masks.VectorRows(_vector(bias, q).to(q.dtype), chunk)
+    return masks.MatrixRows(bias.block, q.dtype)
+
+
+def _as_it_is(bias: Bias | None, q: Tensor) -> Tensor | None:
+    """None, a vector (H, T), or, for Rows, one block with all the rows, made once for the layers that share a bias that learns."""
+    if bias is None or isinstance(bias, Toeplitz):
+        return None if bias is None else _vector(bias, q)
+    length = q.shape[-2]
+    if torch.compiler.is_compiling() or not torch.is_grad_enabled():  # a compiler finds by itself what layers share
+        return rows.masked(bias.block(0, length), 0, length)
+    blocks = _blocks(bias, length, length)
+    return rows.masked(bias.block(0, length), 0, length) if blocks is None else blocks[0]
+
+
+def _chunked(bias: Bias | None, q: Tensor) -> cpu.ChunkedBias:
+    length = q.shape[-2]
+    chunk = cpu.chunk_of(length)
+    if bias is None:
+        return offsets.Offsets(q.new_zeros(1, length), chunk)
+    if isinstance(bias, Toeplitz):
+        return offsets.Offsets(_vector(bias, q), chunk)
+    blocks = _blocks(bias, length, chunk) if torch.is_grad_enabled() else None
+    return rows.LazyBlocks(bias.block) if blocks is None else rows.Blocks(blocks, chunk)
+
+
+def _blocks(bias: Rows, length: int, chunk: int) -> list[Tensor] | None:
+    """The blocks of a bias that learns, evaluated once for all the layers that share the object; None if it does not learn."""
+    kept = vars(bias).get("_blocks")
+    if kept is not None and kept[0] == length:
+        return kept[1]
+    blocks = rows.evaluated(bias.block, length, chunk)
+    if blocks is not None:
+        vars(bias)["_blocks"] = (length, blocks)
+        owner = weakref.ref(bias)  # a strong one would be a cycle, and the blocks would outlive the step
+
+        def forget(_: Tensor) -> None:
+            if owner() is not None:
+                vars(owner()).pop("_blocks", None)
+
+        blocks[0].register_hook(forget)
+    return blocks
+
+
+def _dense(bias: Bias | None, q: Tensor) -> Tensor | None:
+    if bias is None:
+        return None
+    return offsets.dense(_vector(bias, q)) if isinstance(bias, Toeplitz) else bias.block(0, q.shape[-2])
+
+
+def _vector(bias: Toeplitz, q: Tensor) -> Tensor:
+    _, n_heads, length, _ = q.shape
+    if bias.vector.ndim != 2 or bias.vector.shape[0] != n_heads or bias.vector.shape[1] < length:
+        raise ValueError(f"Toeplitz vector of shape {tuple(bias.vector.shape)}: expected ({n_heads}, at least {length}), heads by offsets")
+    return bias.vector[:, :length]

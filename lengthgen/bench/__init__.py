@@ -1,0 +1,16 @@
+"""`lengthgen bench`: how fast, how large, and beside whom. Never part of the tests, never part of a run.
+
+| file | idea |
+|---|---|
+| command.py | the arguments, and what each kind of benchmark runs |
+| workload.py | the shape of a model, random tokens for it, where it runs |
+| flops.py | model FLOPs by formula, and the machine's matmul ceiling |
+| measuring.py | candidates called in turn, each once a round; paired ratios with quartiles |
+| throughput.py | tokens/s of training and of evaluation |
+| peers.py | models of other libraries, and a plain GPT, of the same shape |
+| attention.py | the attention call alone, and the batches |
+| memory.py, child.py | peak memory, each case in a process of its own |
+| marks.py | the pass marks, and what was measured against them |
+| environment.py | what else could explain a number: versions, threads, load, settings |
+| report.py, figure.py | tables and figures |
+"""

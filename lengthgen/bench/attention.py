@@ -1,0 +1,160 @@
+"""The attention call alone against what torch offers, and the batches against nanoGPT's: P1-P3, P8 and P9 of the pass marks.
+
+A group holds what is compared on one set of tensors: forward and backward, or forward alone as in evaluation. The dense rivals get the same
+bias values: `gather` builds the mask by indexing, as peers do; `strided` by kernels/offsets.dense, the fastest dense build we know.
+On CUDA the tensors are bfloat16 and the vector is float32; what attention.py picks there is measured.
+
+Shape letters: B batch, H heads, L window, D head size.
+"""
+
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from lengthgen import attention, batches
+from lengthgen.bench.measuring import Candidate, Measured, quartiles
+from lengthgen.bench.workload import Place
+from lengthgen.kernels import offsets
+from lengthgen.structures import Toeplitz
+from lengthgen.tokens import open_store, write_store
+
+TRAINING = ((8, 8, 512, 32), (4, 8, 1024, 32))  # B, H, L, D
+EVALUATION = ((1, 8, 2048, 64), (1, 8, 4096, 64))
+CROPS = (32, 512)  # B, L
+COLUMNS = (
+    "bench", "candidate", "milliseconds", "milliseconds_low", "milliseconds_high", "gflops_per_second", "rounds", "clock", "threads",
+    "device", "precision", "scale", "status", "reason",
+)  # fmt: skip
+CROPS_TOKENS = 20_000_000  # of the stream that crops are drawn from
+
+
+@dataclass(frozen=True)
+class Group:
+    """Candidates that are compared with each other. `part`: attention_training, attention_evaluation or crops."""
+
+    part: str
+    length: int  # the length that the pass marks name, whatever `scale` made of it
+    candidates: list[Candidate]
+
+    @property
+    def name(self) -> str:
+        return f"{self.part} L{self.length}"
+
+
+def training_group(shape: tuple[int, int, int, int], where: Place, scale: int = 1) -> Group:
+    """Forward and backward: no bias, a fixed one, a learned one, and a learned one as a dense mask. Lengths are divided by `scale`."""
+    (B, H, L, D), (q, k, v, vector) = shape, _tensors(shape, where, scale)
+    learned = vector.clone().requires_grad_()
+    inputs = [x.requires_grad_() for x in (q, k, v)]
+    upstream = torch.randn_like(q)
+
+    def both(output: Callable[[], Tensor], *wanted: Tensor) -> Callable[[], tuple]:
+        return lambda: torch.autograd.grad(output(), wanted, upstream)
+
+    def ours(bias: Tensor | None) -> Tensor:
+        return attention.attend(q, k, v, None if bias is None else Toeplitz(bias), D**-0.5)
+
+    def masked(mask: Tensor) -> Tensor:
+        return functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+
+    calls = {
+        "is_causal": both(lambda: functional.scaled_dot_product_attention(q, k, v, is_causal=True), *inputs),
+        "no bias": both(lambda: ours(None), *inputs),
+        "fixed bias": both(lambda: ours(vector), *inputs),
+        "learned bias": both(lambda: ours(learned), *inputs, learned),
+        "learned bias, dense strided": both(lambda: masked(strided(learned, q)), *inputs, learned),
+        "learned bias, dense gather": both(lambda: masked(gathered(learned, q)), *inputs, learned),
+    }
+    work = 3 * 2 * B * H * (L // scale) ** 2 * D
+    return Group("attention_training", L, [Candidate(name, "part", call, flops=work) for name, call in calls.items()])
+
+
+def evaluation_group(shape: tuple[int, int, int, int], where: Place, scale: int = 1) -> Group:
+    """Forward alone, without gradients: no bias, a fixed one, and the same as a dense mask whose build counts."""
+    (B, H, L, D), (q, k, v, vector) = shape, _tensors(shape, where, scale)
+
+    def masked(mask: Tensor) -> Tensor:
+        return functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+
+    def without_grad(output: Callable[[], Tensor]) -> Callable[[], Tensor]:
+        return torch.no_grad()(output)
+
+    calls = {
+        "is_causal": without_grad(lambda: functional.scaled_dot_product_attention(q, k, v, is_causal=True)),
+        "fixed bias": without_grad(lambda: attention.attend(q, k, v, Toeplitz(vector), D**-0.5)),
+        "fixed bias, dense strided": without_grad(lambda: masked(strided(vector, q))),
+        "fixed bias, dense gather": without_grad(lambda: masked(gathered(vector, q))),
+    }
+    work = 2 * B * H * (L // scale) ** 2 * D
+    return Group("attention_evaluation", L, [Candidate(name, "part", call, flops=work) for name, call in calls.items()])
+
+
+def _tensors(shape: tuple[int, int, int, int], where: Place, scale: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """q, k, v (B, H, L, D), laid out as a projection leaves them (B, L, H, D), and a bias that falls with the offset (H, L)."""
+    B, H, L, D = shape
+    length = max(2, L // scale)
+    generator = torch.Generator().manual_seed(0)
+    q, k, v = (torch.randn(B, length, H, D, generator=generator).to(where.device, where.dtype).transpose(1, 2) for _ in range(3))
+    slopes = torch.exp2(-8 * torch.arange(1, H + 1) / H)
+    return q, k, v, (-slopes[:, None] * torch.arange(length)).to(where.device)
+
+
+def gathered(vector: Tensor, q: Tensor) -> Tensor:
+    """The mask (1, H, L, L) in q's dtype by indexing the vector with a matrix of offsets, as libraries without structure build it."""
+    place = torch.arange(vector.shape[1], device=vector.device)
+    distance = place[:, None] - place
+    return vector[:, distance.clamp(min=0)].masked_fill(distance < 0, float("-inf"))[None].to(q.dtype)
+
+
+def strided(vector: Tensor, q: Tensor) -> Tensor:
+    """The same mask as one copy through strides."""
+    return offsets.dense(vector)[None].to(q.dtype)
+
+
+@contextmanager
+def crops_group(scale: int = 1) -> Iterator[Group]:
+    """Our batches from a memory-mapped store, and nanoGPT's way: map the file again, draw starts, stack one slice a sequence."""
+    B, L = CROPS
+    with tempfile.TemporaryDirectory() as folder:
+        ids = np.random.default_rng(0).integers(0, 257, max(2 * L, CROPS_TOKENS // scale), dtype=np.uint16)
+        write_store(Path(folder) / "store", [("document", ids)], vocab_size=257, token_bytes=np.ones(257, np.int64))
+        store = open_store(Path(folder) / "store")
+        steps = iter(range(10**9))
+
+        def ours() -> tuple[Tensor, Tensor]:
+            return batches.crops(store, seed=0, step=next(steps), batch_size=B, length=L, cross_documents=True)
+
+        def others() -> tuple[Tensor, Tensor]:
+            data = np.memmap(Path(folder) / "store" / "tokens.bin", dtype=np.uint16, mode="r")
+            starts = torch.randint(len(data) - L, (B,)).tolist()
+            inputs = torch.stack([torch.from_numpy(data[start : start + L].astype(np.int64)) for start in starts])
+            return inputs, torch.stack([torch.from_numpy(data[start + 1 : start + 1 + L].astype(np.int64)) for start in starts])
+
+        yield Group("crops", L, [Candidate("crops", "part", ours), Candidate("nanogpt_style get_batch", "part", others)])
+
+
+def rows(group: Group, measured: Measured, where: Place, scale: int) -> list[dict[str, Any]]:
+    """One row a candidate, with COLUMNS; milliseconds by the clock that counts. FLOPs count causal attention half."""
+    constant = {
+        "bench": group.name, "clock": measured.clock, "threads": torch.get_num_threads(), "device": where.device.type,
+        "precision": where.precision, "scale": scale,
+    }  # fmt: skip
+    table = []
+    for candidate in measured.candidates:
+        middle, low, high = (1e3 * value for value in quartiles(measured.seconds(candidate.name)))
+        table.append(
+            constant
+            | {"candidate": candidate.name, "milliseconds": middle, "milliseconds_low": low, "milliseconds_high": high, "status": "ok"}
+            | {"rounds": len(measured.samples[candidate.name]), "reason": ""}
+            | {"gflops_per_second": candidate.flops / middle / 1e6 if candidate.flops else None}
+        )
+    table += [constant | {"candidate": name, "status": "failed", "reason": reason} for name, reason in measured.failed.items()]
+    return [{column: row.get(column) for column in COLUMNS} for row in table]

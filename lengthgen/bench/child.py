@@ -1,0 +1,106 @@
+"""One memory case in a process of its own: `python -m lengthgen.bench.child '{...}'` prints one line of JSON.
+
+Peak above a baseline that is taken once everything is imported, built and run on a short window. On Linux the peak is VmHWM,
+reset at the baseline: getrusage's ru_maxrss lives on over exec and would show the parent's memory, and it cannot be reset. Elsewhere
+it is ru_maxrss. On CUDA it is what torch has allocated.
+
+Cases: {"case": "evaluate", scheme, shape, tokens} scores one document of `tokens` tokens as one window, through evaluation.scoring;
+{"case": "attention", kind: "learned" | "dense", shape: [B, H, L, D]} one forward and backward with a learned bias.
+"""
+
+import json
+import resource
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from lengthgen import process
+
+SHORT = 64  # tokens of the window that loads what is loaded at the first call
+
+
+def _status(key: str) -> int | None:
+    """A line of /proc/self/status in bytes; None where there is none."""
+    try:
+        lines = Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines()
+    except OSError:
+        return None
+    values = [line.split()[1] for line in lines if line.startswith(f"{key}:")]
+    return int(values[0]) * 1024 if values else None
+
+
+def _reset_peak() -> None:
+    try:
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    except OSError:
+        return  # the peak so far then is the baseline
+
+
+def _peak() -> int:
+    found = _status("VmHWM")
+    return found if found is not None else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def measure(call: Callable[[], object], device: str) -> dict:
+    """Run `call` once: bytes before, bytes at the peak, seconds."""
+    if device == "cuda":
+        import torch
+
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
+        base = torch.cuda.memory_allocated()
+    else:
+        _reset_peak()
+        base = _peak()
+    began = time.perf_counter()
+    call()
+    if device == "cuda":
+        torch.cuda.synchronize()
+    seconds = time.perf_counter() - began
+    return {"base": base, "peak": torch.cuda.max_memory_allocated() if device == "cuda" else _peak(), "seconds": seconds}
+
+
+def _evaluate(job: dict) -> dict:
+    from lengthgen.bench import throughput, workload
+    from lengthgen.evaluation.protocols import EvaluationConfig, plan
+
+    where, shape, tokens = workload.place(job["device"], job["precision"]), workload.Shape(**job["shape"]), job["tokens"]
+    model = workload.build(job["scheme"], shape, where)
+
+    def prepared(length: int) -> throughput.Evaluation:
+        config = EvaluationConfig(lengths=[length], protocols=["position"], documents=1, blocks=1)
+        store = workload.random_store(1, length + 1, shape.vocab)
+        return throughput.Evaluation(store, plan(store.lengths, store.names, [length], shape.length, config), config)
+
+    short, long = prepared(min(SHORT, tokens)), prepared(tokens)
+    short.score(model, short.requests, where)
+    outcome = []
+    found = measure(lambda: outcome.extend(long.score(model, long.requests, where)), where.device.type)
+    return found | {"status": outcome[0].status, "reason": outcome[0].reason}
+
+
+def _attention(job: dict) -> dict:
+    from lengthgen.bench import attention, workload
+
+    where = workload.place(job["device"], job["precision"])
+    name = {"learned": "learned bias", "dense": "learned bias, dense gather"}[job["kind"]]
+    B, H, L, D = job["shape"]
+
+    def call(length: int) -> Callable[[], object]:
+        group = attention.training_group((B, H, length, D), where)
+        return next(candidate.call for candidate in group.candidates if candidate.name == name)
+
+    call(min(SHORT, L))()
+    return measure(call(L), where.device.type) | {"status": "ok", "reason": ""}
+
+
+def main(job: dict) -> None:
+    """Run one job and print what it took."""
+    process.prepare_environment()
+    process.prepare_torch(job["threads"])
+    print(json.dumps({"evaluate": _evaluate, "attention": _attention}[job["case"]](job)))
+
+
+if __name__ == "__main__":
+    main(json.loads(sys.argv[1]))

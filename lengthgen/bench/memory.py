@@ -1,0 +1,66 @@
+"""Peak memory, each case in a process of its own: evaluating one long document with every scheme, and attention with a learned bias (P10).
+
+What counts is the peak above the process with its model built and warm; the whole peak stands beside it.
+"""
+
+import dataclasses
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from lengthgen.bench.workload import Place, Shape
+
+COLUMNS = (
+    "bench", "candidate", "status", "above_mib", "of_none", "peak_mib", "base_mib", "seconds", "tokens", "threads", "device", "precision",
+    "layers", "width", "heads", "length", "batch", "vocab", "reason",
+)  # fmt: skip
+SHOWN = ("candidate", "above_mib", "of_none", "peak_mib", "base_mib", "seconds", "status")
+ATTENTION = (4, 8, 1024, 32)  # B, H, L, D
+
+
+def evaluation_rows(
+    shape: Shape, names: Sequence[str], tokens: int, where: Place, threads: int | None, tell: Callable[[str], None]
+) -> list[dict[str, Any]]:
+    """One row a scheme, with COLUMNS; `of_none` is the ratio of what each needs above its base."""
+    found = {}
+    for name in names:
+        found[name] = run({"case": "evaluate", "scheme": name, "shape": dataclasses.asdict(shape), "tokens": tokens}, where, threads)
+        tell(f"{name}: {found[name].get('seconds', 0):.1f} s")
+    constant = {"bench": "memory", "tokens": tokens, "threads": threads, "device": where.device.type, "precision": where.precision}
+    rows = [constant | dataclasses.asdict(shape) | {"candidate": name} | _in_mib(result) for name, result in found.items()]
+    base = next((row.get("above_mib") for row in rows if row["candidate"] == "none"), None)
+    for row in rows:
+        row["of_none"] = row["above_mib"] / base if base and row.get("above_mib") is not None else None
+    return [{column: row.get(column) for column in COLUMNS} for row in rows]
+
+
+def attention_ratio(where: Place, threads: int | None, scale: int = 1) -> tuple[float | None, str]:
+    """P10: what a learned bias needs / what the same bias as a dense mask needs; and the two in words."""
+    B, H, L, D = ATTENTION
+    shape = [B, H, L // scale, D]
+    ours, dense = (run({"case": "attention", "kind": kind, "shape": shape}, where, threads) for kind in ("learned", "dense"))
+    if "base" not in ours or "base" not in dense:
+        return None, ours.get("reason") or dense.get("reason", "")
+    above = [result["peak"] - result["base"] for result in (ours, dense)]
+    return above[0] / max(above[1], 1), f"{above[0] / 2**20:.0f} of {above[1] / 2**20:.0f} MiB"
+
+
+def run(job: dict[str, Any], where: Place, threads: int | None) -> dict[str, Any]:
+    """What the child reports: base and peak in bytes, seconds, status, reason. A child that dies is a row with its last words."""
+    job = job | {"device": where.device.type, "precision": where.precision, "threads": threads}
+    done = subprocess.run([sys.executable, "-m", "lengthgen.bench.child", json.dumps(job)], capture_output=True, text=True)
+    lines = done.stdout.strip().splitlines()
+    if done.returncode or not lines:
+        words = done.stderr.strip().splitlines() or [""]
+        return {"status": "failed", "reason": f"the process ended with {done.returncode}: {words[-1]}"[:300]}
+    return json.loads(lines[-1])
+
+
+def _in_mib(result: dict[str, Any]) -> dict[str, Any]:
+    if "base" not in result:
+        return result
+    mib = {"base_mib": result["base"] / 2**20, "peak_mib": result["peak"] / 2**20}
+    measured = result["status"] == "ok"
+    return result | mib | {"above_mib": mib["peak_mib"] - mib["base_mib"] if measured else None}

@@ -1,0 +1,99 @@
+"""Checkpoints that survive a kill at any moment: written aside, synced, renamed; checked by SHA-256 when read.
+
+A checkpoint is a folder step-000120/ with state.pt and manifest.json {file: sha256}. torch.load notices no flipped bit,
+hence the sums. Reading takes the newest that is whole; a damaged one is set aside as *.corrupt and the one before is used.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+from pathlib import Path
+
+import torch
+
+from lengthgen.errors import DiskError
+
+log = logging.getLogger(__name__)
+STATE, MANIFEST = "state.pt", "manifest.json"
+
+
+def save(folder: Path, step: int, state: dict, keep: int) -> Path:
+    """Write `state` as folder/step-NNNNNN, atomically, then delete all but the newest `keep`. DiskError if it cannot be written."""
+    folder.mkdir(parents=True, exist_ok=True)
+    final = folder / f"step-{step:06d}"
+    aside = folder / f"{final.name}.tmp-{os.getpid()}"
+    try:
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir()
+        torch.save(state, aside / STATE)
+        _sync(aside / STATE)
+        manifest = {"step": step, "torch": torch.__version__, "sha256": {STATE: _sha256(aside / STATE)}}
+        (aside / MANIFEST).write_text(json.dumps(manifest))
+        _sync(aside / MANIFEST)
+        _sync(aside)
+        if final.exists():
+            shutil.rmtree(final)
+        os.rename(aside, final)
+        _sync(folder)
+    except (OSError, RuntimeError) as error:  # torch.save reports a full disk as a RuntimeError without errno
+        shutil.rmtree(aside, ignore_errors=True)
+        free = shutil.disk_usage(folder).free // 2**20
+        reason = str(error).splitlines()[0]
+        raise DiskError(f"cannot write checkpoint {final}: {reason}; {free} MB free; make room and give the same command again") from None
+    for old in _whole(folder)[:-keep]:
+        shutil.rmtree(old, ignore_errors=True)
+    return final
+
+
+def load_newest(folder: Path, map_location: str | torch.device = "cpu") -> dict | None:
+    """The state of the newest whole checkpoint, or None if there is none. Damaged ones are renamed, with a warning."""
+    for leftover in folder.glob("step-*.tmp-*"):
+        shutil.rmtree(leftover, ignore_errors=True)  # the run's lock is held: nobody is writing it
+    for path in reversed(_whole(folder)):
+        fault = _fault(path)
+        if fault is None:
+            return torch.load(path / STATE, map_location=map_location, weights_only=True)
+        log.warning("checkpoint %s is damaged (%s); set aside, going back to the one before", path.name, fault)
+        shutil.rmtree(path.with_suffix(".corrupt"), ignore_errors=True)
+        path.rename(path.with_suffix(".corrupt"))
+    return None
+
+
+def weights_sha256(model: torch.nn.Module) -> str:
+    """One hash over names, shapes and bytes of all weights: equal if and only if the weights are."""
+    total = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        total.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
+        total.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    return total.hexdigest()
+
+
+def _whole(folder: Path) -> list[Path]:
+    """Checkpoint folders by step, oldest first; never by time."""
+    return sorted(path for path in folder.glob("step-*") if path.is_dir() and path.name.removeprefix("step-").isdigit())
+
+
+def _fault(path: Path) -> str | None:
+    try:
+        sums = json.loads((path / MANIFEST).read_text())["sha256"]
+        for name, expected in sums.items():
+            if _sha256(path / name) != expected:
+                return f"{name} does not match its SHA-256"
+        return None if STATE in sums else f"no sum for {STATE}"
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return f"{type(error).__name__}: {error}"
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

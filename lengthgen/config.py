@@ -1,0 +1,188 @@
+"""Typed configuration, merged and checked; and the identity of a run.
+
+What Hydra composed (or anybody else's mapping) becomes a `TrainConfig`: unknown keys, wrong types and impossible values are
+one-line ConfigErrors. The identity of a run is a hash of its scientific configuration: what decides the numbers, and
+nothing else (no paths, device, threads, tracking or progress).
+"""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lengthgen import schemes, typed
+from lengthgen.errors import ConfigError
+from lengthgen.evaluation.protocols import EvaluationConfig, eval_lengths
+from lengthgen.model import ModelConfig
+from lengthgen.optim import OptimConfig
+
+RESULTS_VERSION = 1  # raised when a change of the code changes numbers: older runs are then not taken for these
+GROUPS = ("model", "scheme", "dataset", "tokenizer", "optim", "evaluation", "tracking")
+
+
+@dataclass
+class Scalars:
+    """The top-level keys of a training run."""
+
+    seed: int = 0  # of weights, batches and dropout
+    train_length: int = 512  # tokens in a training window
+    steps: int = 800  # optimiser steps
+    batch_size: int = 4  # sequences a step
+    accumulate: int = 1  # micro-batches a step
+    cross_documents: bool = True  # may a training window span documents
+    precision: str = "auto"  # auto | fp32 | bf16 (autocast); auto = bf16 on CUDA, fp32 on CPU
+    device: str = "auto"  # auto | cpu | cuda
+    threads: int | None = None  # CPU threads; null = all cores
+    compile: bool = False  # torch.compile the training step
+    log_every: int = 10  # steps between progress lines and metrics
+    validate_every: int = 100  # steps between losses on held-out windows of the training length; 0 = never
+    checkpoint_every: int = 100  # steps between checkpoints
+    keep_checkpoints: int = 2  # newest checkpoints kept
+    results: str = "results"  # folder of run folders, tables and figures
+    cache: str | None = None  # folder of token stores; null = $LENGTHGEN_CACHE or ~/.cache/lengthgen
+
+    def __post_init__(self):
+        for name in ("steps", "batch_size", "accumulate", "log_every", "checkpoint_every", "keep_checkpoints"):
+            typed.check(getattr(self, name) > 0, f"{name}={getattr(self, name)}: expected a positive integer")
+        typed.check(self.train_length >= 4, f"train_length={self.train_length}: expected at least 4 tokens")
+        typed.check(0 <= self.seed < 2**31, f"seed={self.seed}: expected 0 <= seed < 2^31")
+        typed.check(self.validate_every >= 0, f"validate_every={self.validate_every}: expected 0 (never) or a number of steps")
+        typed.check(self.threads is None or self.threads > 0, f"threads={self.threads}: expected a positive integer or null")
+        typed.check(
+            self.batch_size % self.accumulate == 0,
+            f"accumulate={self.accumulate}: expected a divisor of batch_size={self.batch_size}",
+        )
+        typed.choice("precision", self.precision, ("auto", "fp32", "bf16"))
+        typed.choice("device", self.device, ("auto", "cpu", "cuda"))
+
+
+@dataclass
+class SchemeChoice:
+    """A scheme with its typed options, its class and the file that it came from."""
+
+    name: str
+    options: Any
+    cls: type
+    file: Path
+
+    @property
+    def label(self) -> str:
+        """`t5_bias`, or with what differs from the scheme's defaults: `t5_bias(num_buckets=64)`."""
+        changed = _changes(self.options)
+        return f"{self.name}({', '.join(changed)})" if changed else self.name
+
+    def as_dict(self) -> dict:
+        return {"name": self.name, **dataclasses.asdict(self.options)}
+
+
+@dataclass
+class TrainConfig:
+    scalars: Scalars
+    model_name: str
+    model: ModelConfig
+    scheme: SchemeChoice
+    dataset: dict  # checked by the dataset's own file
+    tokenizer: dict  # checked by tokenizers.py
+    optim: OptimConfig
+    evaluation: EvaluationConfig
+    tracking: dict  # checked by tracking.py
+
+    def as_dict(self) -> dict:
+        """Everything, resolved and plain, as config.yaml holds it. `check` reads it back to the same."""
+        return {
+            **dataclasses.asdict(self.scalars),
+            "model": {"name": self.model_name, **dataclasses.asdict(self.model)},
+            "scheme": self.scheme.as_dict(),
+            "dataset": self.dataset,
+            "tokenizer": self.tokenizer,
+            "optim": {"name": "adamw", **dataclasses.asdict(self.optim)},
+            "evaluation": dataclasses.asdict(self.evaluation),
+            "tracking": self.tracking,
+        }
+
+
+def check(given: Mapping[str, Any], scheme_folders: list[Path]) -> TrainConfig:
+    """A plain mapping (resolved) -> TrainConfig. Raises ConfigError with one line."""
+    missing = [group for group in GROUPS if not isinstance(given.get(group), Mapping)]
+    if missing:
+        raise ConfigError(f"no {missing[0]} chosen; give {missing[0]}=NAME")
+    scalars = typed.build(Scalars, {k: v for k, v in given.items() if k not in GROUPS}, "")
+    model = typed.build(ModelConfig, _without_name(given["model"]), "model")
+    evaluation = typed.build(EvaluationConfig, _without_name(given["evaluation"]), "evaluation")
+    eval_lengths(evaluation, scalars.train_length)  # refuses impossible lengths before anything is read or trained
+    return TrainConfig(
+        scalars=scalars,
+        model_name=str(given["model"].get("name", "custom")),
+        model=model,
+        scheme=choose_scheme(given["scheme"], scheme_folders),
+        dataset=dict(given["dataset"]),
+        tokenizer=dict(given["tokenizer"]),
+        optim=typed.build(OptimConfig, _without_name(given["optim"]), "optim"),
+        evaluation=evaluation,
+        tracking=dict(given["tracking"]),
+    )
+
+
+def choose_scheme(given: Mapping[str, Any], folders: list[Path]) -> SchemeChoice:
+    if not given.get("name"):
+        raise ConfigError("scheme has no name; its YAML needs a first line `name: NAME`, the name of its code file")
+    name = str(given["name"])
+    cls = schemes.load(name, folders)
+    return SchemeChoice(name, typed.build(cls.Config, _without_name(given), "scheme"), cls, schemes.source(name, folders))
+
+
+def scientific(config: TrainConfig, data: Mapping[str, str], precision: str) -> dict:
+    """What decides the numbers of a run. `data`: label, fingerprint, tokenizer; `precision`: the resolved one."""
+    s = config.scalars
+    own = config.scheme.file.parent != schemes.HERE  # a scheme from outside may change under the same name
+    return {
+        "version": RESULTS_VERSION,
+        "model": dataclasses.asdict(config.model),
+        "scheme": config.scheme.as_dict() | ({"code": _hash(config.scheme.file.read_text())} if own else {}),
+        "data": dict(data),
+        "optim": dataclasses.asdict(config.optim),
+        "train_length": s.train_length,
+        "steps": s.steps,
+        "batch_size": s.batch_size,
+        "accumulate": s.accumulate,
+        "cross_documents": s.cross_documents,
+        "precision": precision,
+        "seed": s.seed,
+    }
+
+
+def run_id(config: TrainConfig, science: dict) -> str:
+    """`t5_bias-python-tiny-L512-s0-1f3a9c2e`: readable, and unique by the hash at its end."""
+    s = config.scalars
+    return f"{config.scheme.name}-{science['data']['label']}-{config.model_name}-L{s.train_length}-s{s.seed}-{_hash(science)}"
+
+
+def setting_id(science: dict) -> str:
+    """Hash of everything scientific but scheme and seed: runs with the same setting may share a figure."""
+    return _hash({key: value for key, value in science.items() if key not in ("scheme", "seed")})
+
+
+def evaluation_id(evaluation: EvaluationConfig, train_length: int) -> str:
+    """Hash of what decides an evaluation's numbers (not the batch size)."""
+    kept = {k: v for k, v in dataclasses.asdict(evaluation).items() if k not in ("factors", "lengths", "tokens_per_batch")}
+    return _hash({"version": RESULTS_VERSION, **kept, "lengths": eval_lengths(evaluation, train_length)})
+
+
+def _changes(options: Any) -> list[str]:
+    changed = []
+    for option in dataclasses.fields(options):
+        default = option.default_factory() if option.default is dataclasses.MISSING else option.default
+        if getattr(options, option.name) != default:
+            changed.append(f"{option.name}={getattr(options, option.name)}")
+    return changed
+
+
+def _without_name(given: Mapping[str, Any]) -> dict:
+    return {key: value for key, value in given.items() if key != "name"}
+
+
+def _hash(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:8]

@@ -1,0 +1,1 @@
+"""Evaluation: protocols (which windows, which targets), scoring, statistics."""

@@ -1,0 +1,206 @@
+"""Scored windows -> the tidy rows and per-token losses of one evaluation folder.
+
+Files: lengths.csv documents.csv positions.csv (columns in records.py), settings.json, and losses.npz with, for every protocol
+and length, `PROTOCOL/LENGTH/losses` (windows, scored positions) float32 nats and `.../document`, `.../start`, `.../first` a window:
+row w, column p is the loss of token start[w] + first + p + 1 of document[w].
+
+Shape letters: A lengths, D documents, W windows, P scored positions.
+"""
+
+import os
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from lengthgen import records
+from lengthgen.datasets import Splits
+from lengthgen.evaluation import statistics
+from lengthgen.evaluation.protocols import EvaluationConfig
+from lengthgen.evaluation.scoring import Scored
+from lengthgen.tokens import TokenStore
+
+LN2 = float(np.log(2.0))
+BINS = 64  # of the loss-by-position curve, at most
+
+
+def write(
+    folder: Path,
+    scored: list[Scored],
+    splits: Splits,
+    identity: dict,
+    *,
+    train_length: int,
+    dtype: str,
+    settings: EvaluationConfig,
+    origin: dict,
+) -> list[dict]:
+    """Write an evaluation folder (it appears whole or not at all). Returns the rows of lengths.csv.
+
+    identity: the identity columns of every row; origin: command, commit and device of this evaluation, kept in settings.json.
+    """
+    resamples = settings.resamples
+    aside = folder.with_name(f"{folder.name}.tmp-{os.getpid()}")
+    shutil.rmtree(aside, ignore_errors=True)
+    summed = [_Summed(one, splits.validation) for one in scored]
+    lengths = []
+    for protocol in dict.fromkeys(one.request.protocol for one in scored if one.request.protocol != "position"):
+        some = [s for s in summed if s.scored.request.protocol == protocol]
+        lengths += _length_rows(some, identity, train_length, dtype, resamples, paired=protocol == "matched")
+    positions = [row for s in summed if s.scored.request.protocol == "position" for row in _position_rows(s, identity, resamples)]
+    documents = [row for s in summed if s.scored.request.protocol != "position" for row in _document_rows(s, identity)]
+    records.write_table(aside / "lengths.csv", lengths, records.LENGTHS)
+    records.write_table(aside / "documents.csv", documents, records.DOCUMENTS)
+    records.write_table(aside / "positions.csv", positions, records.POSITIONS)
+    records.write_npz(aside / "losses.npz", _arrays(scored))
+    about = {
+        "settings": asdict(settings),
+        "train_length": train_length,
+        "dtype": dtype,
+        "unigram_loss": unigram_loss(splits, scored),
+        "outcomes": [{"protocol": s.request.protocol, "eval_length": s.request.eval_length, "status": s.status} for s in scored],
+        "origin": origin,
+    }
+    records.write_json(aside / "settings.json", about)
+    aside.rename(folder)
+    return lengths
+
+
+def summary_lines(rows: list[dict]) -> list[str]:
+    """A small table of the matched losses for the end of a run (of the first protocol, where matched was not asked for)."""
+    protocol = "matched" if any(row["protocol"] == "matched" for row in rows) else rows[0]["protocol"] if rows else ""
+    lines = [f"{protocol}: tokens  loss [nats/token]  95 % interval    perplexity"]
+    perplexity = {row["eval_length"]: row["value"] for row in rows if row["protocol"] == protocol and row["metric"] == "perplexity"}
+    for row in rows:
+        if row["protocol"] != protocol or row["metric"] != "loss":
+            continue
+        mark = "  <- trained at" if row["eval_length"] == row["train_length"] else ""
+        if row["status"] != "ok":
+            lines.append(f"{row['eval_length']:>{len(protocol) + 8}}  {row['status']}: {row['reason']}")
+            continue
+        interval = f"{row['low']:.4f} .. {row['high']:.4f}"
+        lines.append(
+            f"{row['eval_length']:>{len(protocol) + 8}}  {row['value']:17.4f}  {interval}  {perplexity[row['eval_length']]:10.3f}{mark}"
+        )
+    return lines
+
+
+def unigram_loss(splits: Splits, scored: list[Scored]) -> float | None:
+    """Loss of a table of token frequencies (training split, add one) on the matched targets: what any model must beat. Nats."""
+    targets = _matched_targets(splits.validation, scored)
+    if targets is None:
+        return None
+    train, at_once = splits.train, 2**24  # a large corpus is counted a part at a time
+    counts = np.ones(splits.vocab_size)
+    for first in range(0, train.n_tokens, at_once):
+        counts += np.bincount(train.tokens(first, min(first + at_once, train.n_tokens)).numpy(), minlength=splits.vocab_size)
+    return float(-np.log(counts / counts.sum())[targets].mean())
+
+
+def _matched_targets(store: TokenStore, scored: list[Scored]) -> np.ndarray | None:
+    some = [s.request for s in scored if s.request.protocol == "matched"]
+    if not some:
+        return None
+    parts = []
+    for window in some[0].windows:
+        start = int(store.offsets[window.document]) + window.start
+        parts.append(store.tokens(start + window.first + 1, start + window.length + 1).numpy())
+    return np.concatenate(parts)
+
+
+class _Summed:
+    """A scored request with its losses, tokens and text bytes added up by document."""
+
+    def __init__(self, scored: Scored, store: TokenStore):
+        self.scored = scored
+        windows = scored.request.windows
+        self.documents, self.index = np.unique([window.document for window in windows], return_inverse=True)
+        self.names = [store.names[document] for document in self.documents]
+        self.per_window = windows[0].length - windows[0].first
+        self.n_tokens = np.bincount(self.index) * self.per_window
+        self.n_bytes = np.bincount(self.index, weights=[_bytes(store, window) for window in windows]).astype(np.int64)
+        self.usable = scored.status == "ok"
+        self.loss_sum = np.bincount(self.index, weights=scored.losses.sum(1, dtype=np.float64)) if self.usable else None
+
+
+def _bytes(store: TokenStore, window) -> int:
+    """Bytes of text that the window's targets stand for."""
+    start = int(store.offsets[window.document]) + window.start
+    return int(store.token_bytes[store.tokens(start + window.first + 1, start + window.length + 1).numpy()].sum())
+
+
+def _length_rows(some: list[_Summed], identity: dict, train_length: int, dtype: str, resamples: int, paired: bool) -> list[dict]:
+    """Rows of one protocol: loss, perplexity, bits a byte, and (paired) the change from the training length."""
+    rows = []
+    usable = [s for s in some if s.usable]
+    # By name, as tables.py has them: the same draws of documents then serve a run's interval and the summary over seeds.
+    names = sorted({name for s in usable for name in s.names})
+    loss_sum, n_tokens = np.zeros((2, len(usable), len(names)))
+    for row, s in enumerate(usable):
+        place = np.searchsorted(names, s.names)
+        loss_sum[row, place], n_tokens[row, place] = s.loss_sum, s.n_tokens
+    drawn = statistics.bootstrap(loss_sum, n_tokens, n_resamples=resamples) if usable else None
+    at_train = next((i for i, s in enumerate(usable) if s.scored.request.eval_length == train_length), None)
+    change = drawn.change(at_train) if paired and at_train is not None else None
+    for s in some:
+        request = s.scored.request
+        base = identity | {
+            "eval_length": request.eval_length, "protocol": request.protocol, "n_tokens": int(s.n_tokens.sum()),
+            "n_documents": len(s.documents), "dtype": dtype, "status": s.scored.status, "reason": s.scored.reason,
+        }  # fmt: skip
+        metrics = ["loss", "perplexity", "bits_per_byte"] + (["loss_change"] if paired else [])
+        values: dict[str, tuple] = dict.fromkeys(metrics, (None, None, None))
+        if s.usable:
+            i = usable.index(s)
+            loss = (drawn.value[i], *(bound[i] for bound in drawn.bounds()))
+            per_byte = s.n_tokens.sum() / s.n_bytes.sum() / LN2
+            values |= {"loss": loss, "perplexity": tuple(np.exp(loss)), "bits_per_byte": tuple(x * per_byte for x in loss)}
+            if change is not None:
+                values["loss_change"] = (change.value[i], *(bound[i] for bound in change.bounds()))
+        rows += [base | {"metric": m, "value": v[0], "low": v[1], "high": v[2]} for m, v in values.items()]
+    return rows
+
+
+def _document_rows(s: _Summed, identity: dict) -> list[dict]:
+    if not s.usable:
+        return []
+    base = identity | {"eval_length": s.scored.request.eval_length, "protocol": s.scored.request.protocol}
+    return [
+        base | {"document": name, "loss_sum": loss, "n_tokens": int(tokens), "n_bytes": int(size)}
+        for name, loss, tokens, size in zip(s.names, s.loss_sum, s.n_tokens, s.n_bytes, strict=True)
+    ]
+
+
+def _position_rows(s: _Summed, identity: dict, resamples: int) -> list[dict]:
+    """Mean loss in bins of positions, with intervals over documents. No rows unless the request was scored whole."""
+    if not s.usable:
+        return []
+    length = s.scored.request.eval_length
+    edges = np.unique(np.linspace(0, length, min(BINS, length) + 1).round().astype(int))
+    by_document = np.zeros((len(s.documents), length))
+    np.add.at(by_document, s.index, s.scored.losses.astype(np.float64))
+    windows = np.bincount(s.index)
+    sums = np.add.reduceat(by_document, edges[:-1], axis=1).T  # (bins, D)
+    tokens = np.diff(edges)[:, None] * windows[None, :]
+    drawn = statistics.bootstrap(sums, tokens, n_resamples=resamples)
+    low, high = drawn.bounds()
+    return [
+        identity | {
+            "eval_length": length, "position": int(edges[i]), "position_end": int(edges[i + 1]), "value": drawn.value[i],
+            "low": low[i], "high": high[i], "n_tokens": int(tokens[i].sum()), "n_documents": len(s.documents),
+        }
+        for i in range(len(edges) - 1)
+    ]  # fmt: skip
+
+
+def _arrays(scored: list[Scored]) -> dict[str, np.ndarray]:
+    arrays = {}
+    for one in scored:
+        if one.losses is None:
+            continue
+        key = f"{one.request.protocol}/{one.request.eval_length}"
+        arrays[f"{key}/losses"] = one.losses
+        for name in ("document", "start", "first"):
+            arrays[f"{key}/{name}"] = np.array([getattr(window, name) for window in one.request.windows], dtype=np.int32)
+    return arrays

@@ -1,0 +1,139 @@
+"""Per-token losses of the windows that the protocols ask for, with as few forward passes as is exact.
+
+For a prefix-consistent scheme the losses of a window are a prefix of those of any longer window with the same start. Windows of
+all protocols and lengths are therefore merged by (document, start): only the longest is run. Other schemes get one
+forward pass per window and length.
+
+Shape letters: B windows in a batch, T tokens in a window, P scored positions.
+"""
+
+import contextlib
+import logging
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from lengthgen.evaluation.protocols import Request, Window
+from lengthgen.model import Transformer
+from lengthgen.tokens import TokenStore
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A request's outcome. status: ok | refused | oom | nonfinite; `reason` in words unless ok.
+
+    losses: (windows, P) float32 nats, windows in the request's order; None unless status is ok or nonfinite.
+    """
+
+    request: Request
+    status: str
+    reason: str
+    losses: np.ndarray | None
+
+
+def score(
+    model: Transformer,
+    store: TokenStore,
+    requests: list[Request],
+    *,
+    tokens_per_batch: int,
+    device: torch.device,
+    autocast: Callable[[], contextlib.AbstractContextManager] = contextlib.nullcontext,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> list[Scored]:
+    """Score every request. A length that the scheme refuses, or that does not fit in memory, is an outcome; the others go on."""
+    model.eval()
+    outcomes: dict[int, Scored] = {}
+    for index, request in enumerate(requests):
+        reason = model.scheme.refusal(request.eval_length)
+        if reason is not None:
+            outcomes[index] = Scored(request, "refused", reason, None)
+    while len(outcomes) < len(requests):
+        pending = [(i, r) for i, r in enumerate(requests) if i not in outcomes]
+        rows, too_long = _run_all(model, store, [r for _, r in pending], tokens_per_batch, device, autocast, progress)
+        if too_long is None:
+            outcomes.update((i, _collect(request, rows)) for i, request in pending)
+            break
+        for i, request in pending:  # out of memory with a single window: give up this length and what is longer
+            if request.eval_length >= too_long:
+                outcomes[i] = Scored(request, "oom", f"one window of {too_long} tokens does not fit in memory", None)
+    return [outcomes[i] for i in range(len(requests))]
+
+
+def _collect(request: Request, rows: dict) -> Scored:
+    losses = np.stack([rows[_key(w, rows)][w.first : w.length] for w in request.windows])
+    if np.isfinite(losses).all():
+        return Scored(request, "ok", "", losses)
+    bad = int((~np.isfinite(losses)).sum())
+    return Scored(request, "nonfinite", f"{bad} of {losses.size} token losses are not finite", losses)
+
+
+def _key(window: Window, rows: dict) -> tuple:
+    merged = (window.document, window.start)
+    return merged if merged in rows else (*merged, window.length)
+
+
+def _jobs(model: Transformer, requests: list[Request]) -> dict[int, dict[tuple, Window]]:
+    """Windows to run, by length: {length: {key: window}}; `first` is the lowest position that anything needs of it."""
+    merge = model.scheme.declaration.prefix_consistent
+    need: dict[tuple, Window] = {}
+    for window in (w for request in requests for w in request.windows):
+        key = (window.document, window.start) if merge else (window.document, window.start, window.length)
+        known = need.get(key, window)
+        need[key] = Window(window.document, window.start, max(known.length, window.length), min(known.first, window.first))
+    by_length: dict[int, dict[tuple, Window]] = defaultdict(dict)
+    for key, window in need.items():
+        by_length[window.length][key] = window
+    return dict(sorted(by_length.items(), reverse=True))  # longest first: memory faults show at once
+
+
+def _run_all(model, store, requests, tokens_per_batch, device, autocast, progress) -> tuple[dict, int | None]:
+    """Losses of every job, {key: (T,) float32, NaN before `first`}; or the length that does not fit in memory."""
+    rows: dict[tuple, np.ndarray] = {}
+    by_length = _jobs(model, requests)
+    total, done = sum(length * len(jobs) for length, jobs in by_length.items()), 0
+    for length, jobs in by_length.items():
+        batch = max(1, tokens_per_batch // length)
+        items = sorted(jobs.items(), key=lambda item: (item[1].first, item[0]))
+        while items:
+            some = items[:batch]
+            losses = _run_batch(model, store, [window for _, window in some], device, autocast)
+            if losses is None:
+                if batch == 1:
+                    return rows, length
+                batch //= 2
+                log.warning("out of memory at length %d: going on with %d windows a batch", length, batch)
+                continue
+            for (key, _), row in zip(some, losses, strict=True):
+                rows[key] = row
+            items = items[len(some) :]
+            done += length * len(some)
+            progress(done, total)
+    return rows, None
+
+
+@torch.no_grad()
+def _run_batch(model, store, windows: list[Window], device, autocast) -> np.ndarray | None:
+    """(B, T) float32 losses of windows of one length; None if memory ran out."""
+    length, first = windows[0].length, min(window.first for window in windows)
+    starts = [int(store.offsets[w.document]) + w.start for w in windows]
+    tokens = torch.stack([store.tokens(start, start + length + 1) for start in starts]).to(device)
+    try:
+        with autocast():
+            losses = model.losses(tokens[:, :-1], tokens[:, 1:], first)
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
+            raise
+        losses = None
+    if losses is None:  # outside the except block: its traceback would keep the tensors alive
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+        return None
+    rows = np.full((len(windows), length), np.nan, dtype=np.float32)
+    rows[:, first:] = losses.float().cpu().numpy()
+    return rows

@@ -1,0 +1,75 @@
+"""The Hugging Face hub: is it there, and one file of it. Fails in seconds with one line, where the library retries for 24 s.
+
+A leaf. Anything that the hub answers, an error page too, counts as "it is there". Proxies of the environment are honoured.
+"""
+
+import queue
+import threading
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from lengthgen.errors import DataError
+
+SECONDS = 3.0  # longest wait for an answer, name look-up included
+
+
+def offline() -> bool:
+    """Has the user forbidden the hub by HF_HUB_OFFLINE=1?"""
+    from huggingface_hub import constants
+
+    return constants.HF_HUB_OFFLINE
+
+
+def why_unreachable() -> str | None:
+    """None if the hub answers within SECONDS, else the reason in a few words."""
+    from huggingface_hub import constants
+
+    if offline():
+        return "HF_HUB_OFFLINE is set"
+    answer: queue.Queue[str | None] = queue.Queue()
+    # a thread, because a name look-up takes no time limit
+    threading.Thread(target=lambda: answer.put(_probe(constants.ENDPOINT)), daemon=True).start()
+    try:
+        return answer.get(timeout=SECONDS + 0.5)
+    except queue.Empty:
+        return f"no answer from {constants.ENDPOINT} in {SECONDS:g} s"
+
+
+def require(what: str, instead: str) -> None:
+    """Raise DataError unless the hub answers. `what` is wanted from it, `instead` is what else the user can do."""
+    reason = why_unreachable()
+    if reason is not None:
+        raise DataError(f"{what} cannot be fetched from the Hugging Face hub: {reason}; connect, or use {instead}")
+
+
+def download(repository: str, file: str, instead: str) -> Path:
+    """A file of a model repository, from the local cache if it is there. Raises DataError in one line."""
+    import huggingface_hub
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    what = f"{file} of {repository}"
+    try:
+        return Path(huggingface_hub.hf_hub_download(repository, file, local_files_only=True))
+    except (LocalEntryNotFoundError, FileNotFoundError):
+        require(what, instead)
+    try:
+        return Path(huggingface_hub.hf_hub_download(repository, file))
+    except Exception as error:  # many kinds, from three libraries
+        raise DataError(f"{what} cannot be fetched from the Hugging Face hub: {first_line(error)}; or use {instead}") from None
+
+
+def first_line(error: Exception) -> str:
+    """An exception as one short line."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
+
+
+def _probe(endpoint: str) -> str | None:
+    try:
+        urllib.request.urlopen(urllib.request.Request(endpoint, method="HEAD"), timeout=SECONDS).close()
+    except urllib.error.HTTPError:
+        return None
+    except (OSError, ValueError) as error:
+        return f"{endpoint}: {getattr(error, 'reason', None) or error}"
+    return None

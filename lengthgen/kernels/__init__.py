@@ -1,0 +1,16 @@
+"""Exact causal self-attention, one file an idea. attention.py chooses among them; none of them knows schemes or models.
+
+| file | idea |
+|---|---|
+| reference.py | the definition, written out: every other kernel is tested against it in float64 |
+| sdpa.py | torch's scaled_dot_product_attention with a mask: any device, dtype, dropout; long windows by chunks of rows |
+| masks.py | the mask of a chunk of rows, aligned as CUDA wants it |
+| cpu.py | query chunks through torch's CPU flash kernels: no tensor of length x length |
+| recompute.py | backward of cpu.py when the bias itself is learned |
+| offsets.py | a bias that depends on the offset alone, as a strided view of one padded vector |
+| rows.py | a bias that depends on the query's position as well, row block by row block |
+| flex.py | CUDA: torch's FlexAttention, compiled once per length, reading a bias that it takes for a constant |
+| bias_tap.py | that bias's gradient, computed beside it |
+| triton_bias.py, torch_bias.py | how: a Triton kernel; chunks in plain torch |
+| threads.py | heads spread over threads |
+"""

@@ -1,0 +1,72 @@
+"""Backward of attention with a learned bias: scores recomputed chunk by chunk, their gradient summed over the batch.
+
+Autograd of torch's attention keeps (B, H, T, T) tensors once the mask requires a gradient. Here, for a group of heads and a chunk of
+query rows at a time, the weights are recomputed from the saved log-sum-exp, as in FlashAttention (Dao et al., 2022, arXiv:2205.14135,
+algorithm 4). One more column makes the matrix products yield centred quantities, so that few passes over the scores remain:
+[scale q, -lse] . [k, 1] = scores - lse, and [dO, -delta] . [v, 1] = dP - delta with delta = sum(dO * O).
+Exact gradients; memory O(chunk x T) per group.
+
+Shape letters: B batch, H heads, G heads of a group, T queries = keys, D head size.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lengthgen.kernels import threads
+from lengthgen.kernels.rows import spans
+
+CHUNK = 64  # query rows; divides every chunk of cpu.chunk_of
+
+
+def gradients(
+    q: Tensor, k: Tensor, v: Tensor, out: Tensor, logsumexp: Tensor, grad: Tensor, scale: float, bias: Any
+) -> tuple[Tensor, Tensor, Tensor, tuple[Tensor, ...]]:
+    """Gradients of q, k, v (B, H, T, D) and of the bias's learned tensors; k and v in the bias's order of keys."""
+    dq, dk, dv = torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)
+    dbias = bias.gradient()
+
+    def work(_: slice, heads: slice) -> None:
+        q_scaled = _with_column(q[:, heads] * scale, -logsumexp[:, heads])
+        k_one = _with_column(k[:, heads], 1.0)
+        v_one = _with_column(v[:, heads], 1.0)
+        grad_delta = _with_column(grad[:, heads], -(grad[:, heads] * out[:, heads]).sum(-1))
+        parts = _group(q_scaled, k_one, v_one, grad_delta, bias, dbias, heads)
+        for whole, part, factor in zip((dq, dk, dv), parts, (scale, 1.0, 1.0), strict=True):
+            torch.mul(part, factor, out=whole[:, heads])
+
+    threads.each(work, threads.head_groups(q.shape[0], q.shape[1]))
+    return dq, dk, dv, dbias.result()
+
+
+def _with_column(x: Tensor, column: Tensor | float) -> Tensor:
+    """(B, G, T, D) and (B, G, T) -> (B, G, T, D + 1), contiguous."""
+    wide = x.new_empty(*x.shape[:-1], x.shape[-1] + 1)
+    wide[..., :-1] = x
+    wide[..., -1] = column
+    return wide
+
+
+def _group(q: Tensor, k: Tensor, v: Tensor, grad: Tensor, bias: Any, dbias: Any, heads: slice) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients (B, G, T, D) of q (still to be scaled), k and v, of one group; adds the bias's to `dbias`."""
+    batch, n_heads, length, _ = q.shape
+    q, k, v, grad = (x.flatten(0, 1) for x in (q, k, v, grad))
+    dq, dk, dv = q.new_empty(q[..., 1:].shape), k.new_zeros(k[..., 1:].shape), v.new_zeros(v[..., 1:].shape)
+    scratch = q.new_empty(2, q.shape[0] * min(CHUNK, length) * length)
+    for first, last in spans(length, CHUNK):
+        shape = (q.shape[0], last - first, last)
+        weights, dscores = (buffer[: shape[0] * shape[1] * shape[2]].view(shape) for buffer in scratch)
+        by_head = (batch, n_heads, *shape[1:])
+        rows = slice(first, last)
+        keys = slice(length - last, length) if bias.reversed_keys else slice(0, last)
+        mask = bias.mask(first, last)
+        weights.view(by_head).copy_(mask[heads])
+        weights.baddbmm_(q[:, rows], k[:, keys].transpose(1, 2)).exp_()
+        dv[:, keys].baddbmm_(weights.transpose(1, 2), grad[:, rows, :-1])
+        torch.bmm(grad[:, rows], v[:, keys].transpose(1, 2), out=dscores)
+        dscores.mul_(weights)
+        torch.bmm(dscores, k[:, keys, :-1], out=dq[:, rows])
+        dk[:, keys].baddbmm_(dscores.transpose(1, 2), q[:, rows, :-1])
+        dbias.add(heads, first, last, dscores.view(by_head).sum(0))
+    return tuple(x.unflatten(0, (batch, n_heads)) for x in (dq, dk, dv))

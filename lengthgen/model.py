@@ -1,0 +1,177 @@
+"""A decoder-only Transformer, pre-norm (GPT-2's form by default). It calls a scheme's hooks and names no scheme.
+
+Every weight is drawn from a generator keyed by (seed, parameter name), so that all non-positional weights are bit-identical
+across schemes for one seed: differences between schemes are then paired (common random numbers).
+
+Shape letters: B batch, T positions, H heads, D head size, E width, V vocabulary.
+"""
+
+import hashlib
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lengthgen import attention, typed
+from lengthgen.schemes.base import Dimensions, Scheme
+from lengthgen.structures import Bias
+
+SCORED_AT_ONCE = 2**24  # logits (rows x V) held at a time without gradients: 64 MiB in float32
+
+
+@dataclass
+class ModelConfig:
+    n_layers: int = 4  # Transformer blocks
+    n_heads: int = 4  # attention heads
+    width: int = 128  # size of the residual stream; a multiple of n_heads
+    mlp_ratio: float = 4.0  # hidden size of the MLP / width (SwiGLU takes 2/3 of it, so that parameters match)
+    norm: str = "layernorm"  # layernorm | rmsnorm
+    activation: str = "gelu"  # gelu | swiglu
+    tie_head: bool = True  # output head = token embedding
+    qk_norm: bool = False  # normalise queries and keys per head (changes extrapolation: a choice, not a default)
+    dropout: float = 0.0  # on embeddings, attention and MLP outputs, in training only
+
+    def __post_init__(self):
+        for name in ("n_layers", "n_heads", "width"):
+            typed.check(getattr(self, name) > 0, f"model.{name}={getattr(self, name)}: expected a positive integer")
+        typed.check(
+            self.width % self.n_heads == 0 and (self.width // self.n_heads) % 2 == 0,
+            f"model.width={self.width}, model.n_heads={self.n_heads}: expected width / n_heads to be an even whole number",
+        )
+        typed.check(self.mlp_ratio > 0, f"model.mlp_ratio={self.mlp_ratio}: expected a positive number")
+        typed.check(0 <= self.dropout < 1, f"model.dropout={self.dropout}: expected 0 <= dropout < 1")
+        typed.choice("model.norm", self.norm, ("layernorm", "rmsnorm"))
+        typed.choice("model.activation", self.activation, ("gelu", "swiglu"))
+
+
+def make_norm(kind: str, size: int) -> nn.Module:
+    return nn.LayerNorm(size, bias=False) if kind == "layernorm" else nn.RMSNorm(size, eps=1e-5)
+
+
+class Attention(nn.Module):
+    """Causal multi-head self-attention. (B, T, E) -> (B, T, E)."""
+
+    def __init__(self, config: ModelConfig, layer: int):
+        super().__init__()
+        self.layer, self.n_heads, self.dropout = layer, config.n_heads, config.dropout
+        self.qkv = nn.Linear(config.width, 3 * config.width, bias=False)
+        self.out = nn.Linear(config.width, config.width, bias=False)
+        self.q_norm, self.k_norm = (
+            make_norm(config.norm, config.width // config.n_heads) if config.qk_norm else nn.Identity() for _ in range(2)
+        )
+
+    def forward(self, x: Tensor, positions: Tensor, bias: Bias | None, scheme: Scheme) -> Tensor:
+        B, T, E = x.shape
+        q, k, v = (part.view(B, T, self.n_heads, -1).transpose(1, 2) for part in self.qkv(x).chunk(3, dim=-1))
+        q, k = scheme.rotate(self.q_norm(q), self.k_norm(k), positions, self.layer)
+        y = attention.attend(q, k, v, bias, scheme.score_scale, dropout=self.dropout if self.training else 0.0)
+        return self.out(y.transpose(1, 2).reshape(B, T, E))
+
+
+class MLP(nn.Module):
+    """Position-wise feed-forward network, GELU (exact) or SwiGLU. (B, T, E) -> (B, T, E)."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        self.gated = config.activation == "swiglu"
+        hidden = int(config.mlp_ratio * config.width * (2 / 3 if self.gated else 1))
+        self.up = nn.Linear(config.width, hidden * (2 if self.gated else 1), bias=False)
+        self.down = nn.Linear(hidden, config.width, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.gated:
+            gate, value = self.up(x).chunk(2, dim=-1)
+            return self.down(F.silu(gate) * value)
+        return self.down(F.gelu(self.up(x)))
+
+
+class Block(nn.Module):
+    def __init__(self, config: ModelConfig, layer: int):
+        super().__init__()
+        self.attention_norm = make_norm(config.norm, config.width)
+        self.attention = Attention(config, layer)
+        self.mlp_norm = make_norm(config.norm, config.width)
+        self.mlp = MLP(config)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, x: Tensor, positions: Tensor, bias: Bias | None, scheme: Scheme) -> Tensor:
+        x = x + self.dropout(self.attention(self.attention_norm(x), positions, bias, scheme))
+        return x + self.dropout(self.mlp(self.mlp_norm(x)))
+
+
+class Transformer(nn.Module):
+    """Tokens (B, T) -> hidden states (B, T, E); `logits` and `losses` read them out."""
+
+    def __init__(self, config: ModelConfig, scheme: Scheme, vocab_size: int):
+        super().__init__()
+        self.config = config
+        self.scheme = scheme
+        self.embedding = nn.Embedding(vocab_size, config.width)
+        self.dropout = nn.Dropout(config.dropout)
+        self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.n_layers))
+        self.norm = make_norm(config.norm, config.width)
+        self.head = None if config.tie_head else nn.Linear(config.width, vocab_size, bias=False)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        # What a scheme computes stays in float32 under autocast: positions and biases lose meaning in bfloat16.
+        with torch.autocast(tokens.device.type, enabled=False):
+            positions = self.scheme.positions(tokens.shape[1], tokens.device)
+            x = self.dropout(self.scheme.embed(self.embedding(tokens), positions))
+            biases = self.scheme.biases(positions)
+        for block, bias in zip(self.blocks, biases, strict=True):
+            x = block(x, positions, bias, self.scheme)
+        return self.norm(x)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """(..., E) -> (..., V)."""
+        return F.linear(hidden, self.embedding.weight if self.head is None else self.head.weight)
+
+    def losses(self, tokens: Tensor, targets: Tensor, first: int = 0) -> Tensor:
+        """-ln p(target) in nats, float32 (B, T - first), at positions first..T-1.
+
+        Without gradients the logits of only a slice of rows exist at a time; with them autograd keeps all, so slices would save nothing.
+        """
+        hidden = self(tokens)[:, first:].flatten(0, 1)
+        wanted = targets[:, first:].flatten()
+        rows = len(hidden) if torch.is_grad_enabled() else max(1, SCORED_AT_ONCE // self.embedding.num_embeddings)
+        parts = [
+            F.cross_entropy(self.logits(h).float(), t, reduction="none")
+            for h, t in zip(hidden.split(rows), wanted.split(rows), strict=True)
+        ]
+        return torch.cat(parts).view(len(tokens), -1)
+
+
+def build(config: ModelConfig, scheme_class: type[Scheme], scheme_config, *, train_length: int, vocab_size: int, seed: int) -> Transformer:
+    """A Transformer with every weight a function of (seed, its name, its shape)."""
+    dimensions = Dimensions(config.n_layers, config.n_heads, config.width // config.n_heads, config.width, train_length)
+    model = Transformer(config, scheme_class(scheme_config, dimensions), vocab_size)
+    initialise(model, seed)
+    return model
+
+
+def initialise(model: Transformer, seed: int) -> None:
+    """GPT-2's: N(0, 0.02^2), divided by sqrt(2 n_layers) where weights write to the residual stream; norms 1; the scheme's its own."""
+    residual = (2 * model.config.n_layers) ** -0.5
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.startswith("scheme."):
+                continue
+            if parameter.ndim == 1:
+                parameter.fill_(1.0)
+            else:
+                scale = residual if name.endswith(("attention.out.weight", "mlp.down.weight")) else 1.0
+                parameter.normal_(0.0, 0.02 * scale, generator=keyed_generator(seed, name))
+        model.scheme.initialise(lambda name: keyed_generator(seed, f"scheme.{name}"))
+
+
+def keyed_generator(seed: int, name: str) -> torch.Generator:
+    """A CPU generator that is a function of (seed, name) alone."""
+    digest = hashlib.sha256(f"{seed}:{name}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+
+
+def parameter_counts(model: Transformer) -> dict[str, int]:
+    """Numbers of parameters: `positional` (the scheme's), `total`."""
+    positional = sum(p.numel() for p in model.scheme.parameters())
+    return {"positional": positional, "total": sum(p.numel() for p in model.parameters())}

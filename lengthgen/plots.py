@@ -1,0 +1,189 @@
+"""Tables -> figures, and the command `lengthgen plot`. Needs results/ alone: no torch, no data, no account.
+
+    lengthgen plot                                               every figure again
+    lengthgen plot --publish main --where train_length=512       the runs' tables into results/main/, for the README
+
+Figures are byte-stable: the same tables give the same PNG and SVG, so "regenerate" leaves an empty diff.
+"""
+
+import argparse
+import io
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import matplotlib
+import pandas as pd
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
+from lengthgen import curves, layout, markdown, records, tables
+from lengthgen.errors import ConfigError, UserError
+
+DPI = 130
+FIGURES = ("loss_by_length", "loss_by_length_nonoverlapping", "loss_by_position")
+
+
+def write_run_figures(run_folder: Path | str) -> list[Path]:
+    """The figures of one run into its figures/, from the tables of its finished evaluations. Returns the files."""
+    run = records.run(Path(run_folder))
+    written = []
+    for folder in run.evaluations:
+        found = tables.read_evaluations([folder])
+        summary = tables.summarise(found.documents, found.lengths)
+        written += _write_group(summary, found.positions, run.folder / "figures", f"{folder.name}-")
+    return written
+
+
+def write_figures(results: Path | str) -> list[Path]:
+    """Every figure again: over all runs into results/figures/, and those of each published folder in place. Returns the files."""
+    results = Path(results)
+    found = tables.collect(results)
+    written = []
+    for stem, summary, positions in _groups(tables.summarise(found.documents, found.lengths), found.positions):
+        written += _write_group(summary, positions, results / "figures", f"{stem}-")
+    for folder in tables.published(results):
+        written += write_published(folder)
+    return written
+
+
+def write_published(folder: Path) -> list[Path]:
+    """The figures and summary.md of one published folder, from its committed tables alone. Returns the files."""
+    summary = tables.read_table(folder / "summary.csv", tables.SUMMARY)
+    positions = tables.read_table(folder / "positions.csv", records.POSITIONS)
+    groups = list(_groups(summary, positions))
+    short = [stem.rsplit("-", 2)[0] for stem, _, _ in groups]  # without the hashes, where that tells the groups apart
+    written = []
+    for (stem, rows, bins), name in zip(groups, short, strict=True):
+        prefix = "" if len(groups) == 1 else f"{name}-" if short.count(name) == 1 else f"{stem}-"
+        written += _write_group(rows, bins, folder, prefix)
+    note = records.read_json(folder / "provenance.json", {})
+    records.write_text(folder / "summary.md", markdown.summary([rows for _, rows, _ in groups], note))
+    return [*written, folder / "summary.md"]
+
+
+def publish(results: Path | str, name: str, where: Mapping[str, Sequence[str]], text: str = "") -> list[Path]:
+    """Tables, figures and provenance of the chosen runs into results/<name>/. Returns the files. ConfigError if there are none."""
+    results = Path(results)
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name) or name in ("runs", "figures", "sweeps"):
+        raise ConfigError(f"--publish {name!r} cannot name a folder of results; expected letters, digits, - and _, not runs or figures")
+    found = tables.select(tables.collect(results), where)
+    if found.lengths.empty:
+        chosen = " ".join(f"{key}={','.join(values)}" for key, values in where.items()) or "anything"
+        raise ConfigError(f"no finished evaluation under {results / 'runs'} matches {chosen}; see `lengthgen list runs`")
+    members = set(found.lengths["run"])
+    made = tables.provenance(run for run in records.runs(results) if run.name in members)
+    folder = results / name
+    note = {"note": text, "where": {key: list(values) for key, values in sorted(where.items())}} | made
+    tables.publish(found, folder, note)
+    written = write_published(folder)
+    for figure in FIGURES:  # of an earlier publication under the same name
+        for old in (*folder.glob(f"*{figure}.png"), *folder.glob(f"*{figure}.svg")):
+            if old not in written:
+                old.unlink()
+    return [*(folder / f"{table}.csv" for table in (*records.TABLES, "summary")), folder / "provenance.json", *written]
+
+
+def main(argv: Sequence[str]) -> int:
+    """`lengthgen plot`: prints the files written, one a line, and returns the exit code."""
+    try:
+        arguments = _parser().parse_args(list(argv))
+        results = Path(arguments.results)
+        if arguments.publish:
+            written = publish(results, arguments.publish, _where(arguments.where), arguments.note)
+        elif arguments.where or arguments.note:
+            raise ConfigError("--where and --note choose and describe what is published; give --publish NAME with them")
+        else:
+            written = write_figures(results)
+            if not written:
+                raise ConfigError(
+                    f"nothing to plot: no finished evaluation under {results / 'runs'} and no published folder under {results};"
+                    " run `lengthgen train` first, or name another folder with --results"
+                )
+    except UserError as error:
+        print(f"lengthgen plot: {error}", file=sys.stderr)
+        return error.exit_code
+    for path in written:
+        print(path)
+    return 0
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> None:
+        raise ConfigError(f"{message}; see `lengthgen plot --help`")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="lengthgen plot", allow_abbrev=False,
+        description="Draw every figure again from the tables under results/, or publish chosen runs.",
+    )  # fmt: skip
+    parser.add_argument("--results", default="results", metavar="FOLDER", help="where runs, tables and figures are (default: results)")
+    parser.add_argument("--publish", metavar="NAME", help="write tables, figures and provenance of the chosen runs into results/NAME/")
+    parser.add_argument(
+        "--where", nargs="+", action="extend", default=[], metavar="KEY=VALUE",
+        help=f"runs to publish: KEY is one of {', '.join(records.IDENTITY)}; several values by comma",
+    )  # fmt: skip
+    parser.add_argument("--note", default="", metavar="TEXT", help="a sentence for the published provenance.json and summary.md")
+    return parser
+
+
+def _where(conditions: Sequence[str]) -> dict[str, list[str]]:
+    where: dict[str, list[str]] = {}
+    for condition in conditions:
+        key, equals, values = condition.partition("=")
+        if not equals or not values or key not in records.IDENTITY:
+            raise ConfigError(f"--where {condition}: expected KEY=VALUE with KEY one of {', '.join(records.IDENTITY)}")
+        # A comma inside brackets belongs to a scheme's label: t5_bias(num_buckets=64,max_distance=256).
+        where.setdefault(key, []).extend(re.split(r",(?![^(]*\))", values))
+    return where
+
+
+def _groups(summary: pd.DataFrame, positions: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame, pd.DataFrame]]:
+    """(file stem, summary rows, position rows) of each group whose rows may share a figure, in a fixed order."""
+    for key, rows in summary.groupby(list(tables.GROUP), sort=True):
+        bins = positions
+        for column, value in zip(tables.GROUP, key, strict=True):
+            bins = bins[bins[column] == value]
+        dataset, model, train_length, steps, setting, evaluation = key
+        stem = f"{dataset}-{model}-{train_length}-{steps}steps-{setting}-{evaluation}"
+        yield re.sub(r"[^A-Za-z0-9._-]+", "_", stem), rows, bins
+
+
+def _write_group(summary: pd.DataFrame, positions: pd.DataFrame, folder: Path, prefix: str) -> list[Path]:
+    written = []
+    with _fixed_style():
+        for protocol, rows in summary.groupby("protocol", sort=True):
+            name = "loss_by_length" + ("" if protocol == "matched" else f"_{protocol}")
+            written += save(curves.loss_by_length(rows), folder / f"{prefix}{name}")
+        if positions["value"].notna().any():
+            figure = curves.loss_by_position(tables.positions_over_seeds(positions), summary)
+            written += save(figure, folder / f"{prefix}loss_by_position")
+    return written
+
+
+@contextmanager
+def _fixed_style() -> Iterator[None]:
+    """matplotlib's defaults and ours, whatever the user's settings; theirs come back afterwards."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(layout.STYLE)
+        yield
+
+
+def save(figure: Figure, stem: Path) -> list[Path]:
+    """Write `stem`.png and `stem`.svg, byte-stable: without a date or a version in them. Returns the files."""
+    png, svg = io.BytesIO(), io.BytesIO()
+    figure.set_dpi(DPI)
+    FigureCanvasAgg(figure).print_png(png, metadata={"Software": None})
+    figure.set_dpi(72)
+    FigureCanvasSVG(figure).print_svg(svg, metadata={"Date": None, "Creator": None})
+    written = []
+    for suffix, content in ((".png", png), (".svg", svg)):
+        path = stem.with_name(stem.name + suffix)
+        records.write_bytes(path, content.getvalue())
+        written.append(path)
+    return written

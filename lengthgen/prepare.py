@@ -1,0 +1,69 @@
+"""From a checked configuration to a run that can start: data, device, precision, identity, folder."""
+
+import contextlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from lengthgen import config, datasets, process
+from lengthgen.config import TrainConfig
+from lengthgen.errors import ConfigError
+from lengthgen.runfolder import RunFolder
+
+
+@dataclass
+class Run:
+    """A checked configuration with its data, device and identity."""
+
+    config: TrainConfig
+    splits: datasets.Splits
+    device: torch.device
+    precision: str  # "fp32" | "bf16"
+    science: dict
+    folder: RunFolder
+
+    @property
+    def id(self) -> str:
+        return self.folder.path.name
+
+    @property
+    def evaluation_id(self) -> str:
+        return config.evaluation_id(self.config.evaluation, self.config.scalars.train_length)
+
+    def autocast(self) -> contextlib.AbstractContextManager:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
+
+    def identity(self) -> dict:
+        """The identity columns of every table row."""
+        scalars = self.config.scalars
+        return {
+            "run": self.id,
+            "scheme": self.config.scheme.label,
+            "dataset": self.splits.label,
+            "model": self.config.model_name,
+            "seed": scalars.seed,
+            "train_length": scalars.train_length,
+            "steps": scalars.steps,
+            "setting": config.setting_id(self.science),
+            "evaluation": self.evaluation_id,
+        }
+
+
+def prepare(checked: TrainConfig) -> Run:
+    """Read (or build) the token stores, choose the device, and name the run. Trains and writes nothing."""
+    scalars = checked.scalars
+    process.prepare_torch(scalars.threads)
+    device = _device(scalars.device)
+    precision = scalars.precision if scalars.precision != "auto" else ("bf16" if device.type == "cuda" else "fp32")
+    splits = datasets.prepare(checked.dataset, checked.tokenizer, Path(scalars.cache) if scalars.cache else None)
+    data = {"label": splits.label, "fingerprint": splits.fingerprint, "tokenizer": splits.tokenizer}
+    science = config.scientific(checked, data, precision)
+    folder = RunFolder(Path(scalars.results) / "runs" / config.run_id(checked, science))
+    return Run(checked, splits, device, precision, science, folder)
+
+
+def _device(name: str) -> torch.device:
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device=cuda: this machine has no usable NVIDIA GPU; give device=cpu or device=auto")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")

@@ -1,0 +1,181 @@
+"""One run, from configuration to records: identity, data, model, training, evaluation, tables, figures.
+
+`train` does what is missing and no more: a finished run is left alone, a broken one goes on from its newest checkpoint, and
+changed evaluation settings re-use the trained weights. Knows no Hydra (hydra_app.py hands the composed configuration in).
+"""
+
+import contextlib
+import dataclasses
+import logging
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from lengthgen import checkpoint, config, datasets, plots, provenance, records, schemes, tracking
+from lengthgen import model as models
+from lengthgen.errors import CheckpointError, ConfigError, DataError
+from lengthgen.evaluation import rows as evaluation_rows
+from lengthgen.evaluation.protocols import Request, eval_lengths, plan
+from lengthgen.evaluation.scoring import score
+from lengthgen.fit import fit
+from lengthgen.prepare import Run, prepare
+from lengthgen.progress import Progress
+from lengthgen.runfolder import find
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    run_id: str
+    folder: Path
+    status: str  # "trained" | "evaluated" | "nothing to do"
+
+
+def train(given: DictConfig | Mapping[str, Any], scheme_folders: list[Path]) -> Outcome:
+    """Train and evaluate one run, or what of it is missing. Raises UserError subclasses, each one line."""
+    checked = config.check(_plain(given), scheme_folders)
+    return _complete(prepare(checked))
+
+
+def evaluate(given: DictConfig | Mapping[str, Any], scheme_folders: list[Path]) -> Outcome:
+    """Evaluate a trained run under other settings. Its own configuration decides everything else."""
+    given = _plain(given)
+    results = Path(given["results"])
+    folder = find(results, str(given["run"]))
+    if not folder.done.exists():
+        raise CheckpointError(f"run {folder.path.name} is not finished; give its training command again first")
+    stored = OmegaConf.to_container(OmegaConf.load(folder.config))
+    changed = {key: given[key] for key in ("evaluation", "tracking", "device", "threads", "cache", "results")}
+    checked = config.check({**stored, **changed}, [folder.scheme_code, *scheme_folders])
+    run = prepare(checked)
+    if run.id != folder.path.name:
+        raise DataError(
+            f"run {folder.path.name} cannot be evaluated as it was trained: this machine's data, precision or code give {run.id}; "
+            "use the same data (and device type)"
+        )
+    return _complete(dataclasses.replace(run, folder=folder))
+
+
+def _complete(run: Run) -> Outcome:
+    if run.folder.finished(run.evaluation_id):
+        log.info("run %s: nothing to do, trained and evaluated already (%s)", run.id, run.folder.path)
+        return Outcome(run.id, run.folder.path, "nothing to do")
+    with run.folder.locked(), run.folder.logged():
+        requests = _plan(run)
+        model = models.build(
+            run.config.model,
+            run.config.scheme.cls,
+            run.config.scheme.options,
+            train_length=run.config.scalars.train_length,
+            vocab_size=run.splits.vocab_size,
+            seed=run.config.scalars.seed,
+        ).to(run.device)
+        _describe(run, model)
+        with _tracked(run) as tracker:
+            trained = fit(run, model, tracker)
+            _evaluate(run, model, requests, tracker)
+        run.folder.finish(checkpoint.weights_sha256(model))
+        figures = plots.write_run_figures(run.folder.path)
+        log.info("tables and %d figures in %s", len(figures), run.folder.path)
+    return Outcome(run.id, run.folder.path, "trained" if trained else "evaluated")
+
+
+def _plan(run: Run) -> list[Request]:
+    """The evaluation's windows, planned before training so that data that are too short are refused at once."""
+    store, scalars = run.splits.validation, run.config.scalars
+    lengths = eval_lengths(run.config.evaluation, scalars.train_length)
+    datasets.check_lengths(run.splits, train_length=scalars.train_length, eval_length=max(lengths), cross_documents=scalars.cross_documents)
+    return plan(store.lengths, store.names, lengths, scalars.train_length, run.config.evaluation)
+
+
+def _describe(run: Run, model: models.Transformer) -> None:
+    """Write config.yaml and provenance.json (once), and say what is about to be done."""
+    folder, counts = run.folder, models.parameter_counts(model)
+    log.info(
+        "run %s: %s parameters (%s positional), %s training tokens, %s, %s",
+        run.id, f"{counts['total']:,}", f"{counts['positional']:,}", f"{run.splits.train.n_tokens:,}", run.device, run.precision,
+    )  # fmt: skip
+    if folder.config.exists():
+        return
+    for note in run.splits.notes:
+        log.info("dataset %s: %s", run.splits.label, note)
+    if run.config.scheme.file.parent != schemes.HERE:
+        folder.scheme_code.mkdir(exist_ok=True)
+        shutil.copy(run.config.scheme.file, folder.scheme_code)
+    facts = _origin(run) | {
+        "precision": run.precision,
+        "parameters": counts,
+        "data": run.science["data"]
+        | {
+            "train_tokens": run.splits.train.n_tokens,
+            "validation_tokens": run.splits.validation.n_tokens,
+            "left_out": run.splits.notes,
+        },
+        "scheme": dataclasses.asdict(model.scheme.declaration),
+    }
+    records.write_json(folder.provenance, facts)
+    records.write_text(folder.config, OmegaConf.to_yaml(OmegaConf.create(run.config.as_dict())))
+
+
+def _origin(run: Run) -> dict:
+    """Command, commit, versions, device; without secrets that a command line may hold."""
+    facts = provenance.describe(run.device)
+    return facts | {"command": tracking.redact_text(facts["command"])}
+
+
+@contextlib.contextmanager
+def _tracked(run: Run) -> Iterator[tracking.Tracker]:
+    scheme, scalars = run.config.scheme, run.config.scalars
+    description = tracking.RunDescription(
+        id=run.id,
+        name=f"{scheme.label}-{run.splits.label}-s{scalars.seed}",
+        group=f"{run.splits.label}-{run.config.model_name}-L{scalars.train_length}",
+        job_type="evaluate" if run.folder.done.exists() else "train",
+        tags=(scheme.name, run.splits.label, run.config.model_name),
+        config=run.config.as_dict(),
+        folder=run.folder.path,
+    )
+    tracker = tracking.start(run.config.tracking, description)
+    try:
+        yield tracker
+    except BaseException:
+        tracker.finish(exit_code=1)
+        raise
+    tracker.finish()
+
+
+def _evaluate(run: Run, model: models.Transformer, requests: list[Request], tracker: tracking.Tracker) -> None:
+    if run.folder.evaluation(run.evaluation_id).is_dir():
+        return
+    progress = Progress("evaluation", 1, every_seconds=5.0)
+    scored = score(
+        model,
+        run.splits.validation,
+        requests,
+        tokens_per_batch=run.config.evaluation.tokens_per_batch,
+        device=run.device,
+        autocast=run.autocast,
+        progress=lambda done, total: progress.advance(done, total=total),
+    )
+    progress.close()
+    rows = evaluation_rows.write(
+        run.folder.evaluation(run.evaluation_id), scored, run.splits, run.identity(),
+        train_length=run.config.scalars.train_length, dtype=run.precision, settings=run.config.evaluation, origin=_origin(run),
+    )  # fmt: skip
+    tracker.curves(rows)
+    for line in evaluation_rows.summary_lines(rows):
+        log.info("%s", line)
+
+
+def _plain(given: DictConfig | Mapping[str, Any]) -> dict:
+    """A resolved plain dict without Hydra's own node."""
+    try:
+        plain = OmegaConf.to_container(given, resolve=True, throw_on_missing=True) if isinstance(given, DictConfig) else dict(given)
+    except Exception as error:
+        raise ConfigError(str(error).splitlines()[0]) from None
+    return {key: value for key, value in plain.items() if key != "hydra"}

@@ -1,0 +1,99 @@
+"""FIRE: functional interpolation for relative position encoding. A small network reads the offset as a share of the position.
+
+Source: Li et al., "Functional interpolation for relative positions improves long context Transformers" (ICLR 2024, arXiv
+2310.04418), section 3; details as in the listing of the paper's appendix.
+Formula: score(i, j) = q_i . k_j / sqrt(D) + f(psi(i - j) / (psi(max(i, L0)) + eps))_h, psi(x) = ln(|c x| + 1), i from 0;
+f = Linear(1, hidden) -> ReLU -> Linear(hidden, H); L0 = |multiplier * threshold_ratio * train_length|. c, multiplier and f are learned,
+start at 0.1, 1 and torch's default for Linear, and belong to one layer each (per_layer=false: FIRE-S, one for all layers).
+The normaliser is the query's own position, never the window's length, so prefixes are consistent. f's output bias shifts all
+scores of a row alike and cancels in the softmax: its gradient is zero but for rounding. It is kept because the listing has it.
+
+The threshold is the trap. A training row reaches past L0 only if L0 < train_length; with L0 = train_length the normaliser is constant in
+training and interpolation is never learned, which is the likely reason for FIRE's collapse in some comparisons. The paper trained at
+2048 with L0 = 512; threshold_ratio = 0.25 keeps that ratio, and `declaration` prints the resulting L0.
+Deviation: L0 scales with train_length instead of being 512.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from lengthgen import typed
+from lengthgen.schemes.base import Declaration, GeneratorFor, Scheme
+
+
+@dataclass
+class Config:
+    hidden: int = 32  # hidden units of the network
+    c: float = 0.1  # first value of the learned c in psi
+    threshold_ratio: float = 0.25  # first value of L0 / train_length; 1 or more leaves interpolation untrained
+    eps: float = 1e-6  # added to the normaliser
+    per_layer: bool = True  # a network for each layer; false = one for all (FIRE-S)
+
+    def __post_init__(self):
+        typed.check(self.hidden > 0, f"scheme.hidden={self.hidden}: expected a positive integer")
+        typed.check(self.c != 0, f"scheme.c={self.c}: expected a number other than 0")
+        typed.check(self.threshold_ratio > 0, f"scheme.threshold_ratio={self.threshold_ratio}: expected a positive number")
+        typed.check(self.eps > 0, f"scheme.eps={self.eps}: expected a positive number")
+
+
+class FIRE(Scheme):
+    """c, multiplier: (N,); w1, b1: (N, hidden); w2: (N, H, hidden); b2: (N, H), N = n_layers or 1; all float32."""
+
+    Config = Config
+
+    def __init__(self, config, dimensions):
+        super().__init__(config, dimensions)
+        N, H, hidden = dimensions.n_layers if config.per_layer else 1, dimensions.n_heads, config.hidden
+        self.c = nn.Parameter(torch.full((N,), config.c))
+        self.multiplier = nn.Parameter(torch.ones(N))
+        self.w1, self.b1 = nn.Parameter(torch.zeros(N, hidden)), nn.Parameter(torch.zeros(N, hidden))
+        self.w2, self.b2 = nn.Parameter(torch.zeros(N, H, hidden)), nn.Parameter(torch.zeros(N, H))
+
+    @property
+    def threshold(self) -> float:
+        """L0 in tokens before `multiplier` learns."""
+        return self.config.threshold_ratio * self.dimensions.train_length
+
+    @property
+    def declaration(self) -> Declaration:
+        last = self.dimensions.train_length - 1
+        trained = "later rows train interpolation" if self.threshold < last else "NO training row lies past it: interpolation is untrained"
+        return Declaration(
+            paper="Li et al., ICLR 2024, arXiv 2310.04418, section 3",
+            year=2024,
+            acts_on="scores",
+            structure="rows",
+            sharing=("a network per layer" if self.config.per_layer else "one network for all layers") + ", an output per head",
+            prefix_consistent=True,
+            shift_invariant=False,
+            trained_reach=f"position {last}; L0 starts at {self.threshold:g}, {trained}",
+            tail="defined at any length: offsets are shares of the position, in 0..1",
+        )
+
+    @property
+    def shares_bias_over_layers(self) -> bool:
+        return not self.config.per_layer
+
+    @torch.no_grad()
+    def initialise(self, generator_for: GeneratorFor) -> None:
+        self.c.fill_(self.config.c)
+        self.multiplier.fill_(1.0)
+        for name, fan_in in (("w1", 1), ("b1", 1), ("w2", self.config.hidden), ("b2", self.config.hidden)):
+            bound = fan_in**-0.5  # what torch.nn.Linear draws from, weights and biases alike
+            getattr(self, name).uniform_(-bound, bound, generator=generator_for(name))
+
+    def rows(self, q_positions: Tensor, k_positions: Tensor, layer: int) -> Tensor:
+        # Called inside attention, where autocast may be on: bfloat16 would merge neighbouring offsets.
+        with torch.autocast(q_positions.device.type, enabled=False):
+            n = layer if self.config.per_layer else 0
+            i, j = q_positions.float(), k_positions.float()
+            reach = torch.maximum(i, (self.multiplier[n] * self.threshold).abs())
+            share = self._psi(i[:, None] - j, n) / (self._psi(reach, n) + self.config.eps)[:, None]
+            # Units first, pairs last: two matrix products whose result lies as (H, T, S), four times faster than units last.
+            hidden = torch.addmm(self.b1[n][:, None], self.w1[n][:, None], share.reshape(1, -1)).relu_()
+            return torch.addmm(self.b2[n][:, None], self.w2[n], hidden).view(-1, *share.shape)
+
+    def _psi(self, x: Tensor, n: int) -> Tensor:
+        return torch.log1p((self.c[n] * x).abs())

@@ -1,0 +1,72 @@
+"""KERPLE, logarithmic: a conditionally positive definite kernel of distance, two learned numbers a head.
+
+Source: Chi, Fan, Ramadge, Rudnicky, "KERPLE: kernelized relative positional embedding for length extrapolation"
+(NeurIPS 2022); chijames/KERPLE, megatron/mpu/layers.py:ParallelKerpleLog.
+Formula: score(i, j) = q_i . k_j / sqrt(D) - r1 ln(1 + r2 (i - j)), r1, r2 > 0. Not divided by sqrt(D).
+Start: r1 ~ U(0, 2), r2 ~ U(0, 1), as the official code draws them (there `bias_p`, `bias_a`). One pair a head serves all
+layers, as there; per_layer=true is the form of the DAPE repository.
+
+Deviation: the official code clamps `.data` to >= 0.01 inside the forward pass, behind the optimiser's back. Here the
+forward value is max(r, 0.01) and the gradient passes as if there were no clamp (straight-through), so the stored parameter may lie
+below 0.01, where it acts as 0.01, and is pulled back by the same gradients. Distances are float32 (there the model's
+dtype: bfloat16 tells only 385 of 512 distances apart).
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from lengthgen.schemes.base import Declaration, GeneratorFor, Scheme
+
+LOWEST = 0.01  # of r1 and r2, as in the official code
+
+
+@dataclass
+class Config:
+    per_layer: bool = False  # a pair of parameters for each layer too, instead of one a head for all layers
+
+
+class KerpleLog(Scheme):
+    """r1, r2: (1 or n_layers, H) float32."""
+
+    Config = Config
+
+    def __init__(self, config, dimensions):
+        super().__init__(config, dimensions)
+        shape = (dimensions.n_layers if config.per_layer else 1, dimensions.n_heads)
+        self.r1 = nn.Parameter(torch.ones(shape))
+        self.r2 = nn.Parameter(torch.ones(shape))
+
+    @property
+    def declaration(self) -> Declaration:
+        return Declaration(
+            paper="Chi et al., NeurIPS 2022, logarithmic variant",
+            year=2022,
+            acts_on="scores",
+            structure="toeplitz",
+            sharing="two numbers per head and layer" if self.config.per_layer else "two numbers per head, the same in all layers",
+            prefix_consistent=True,
+            shift_invariant=True,
+            trained_reach=f"offset {self.dimensions.train_length - 1}",
+            tail="defined at any length: the logarithm goes on",
+        )
+
+    @property
+    def shares_bias_over_layers(self) -> bool:
+        return not self.config.per_layer
+
+    @torch.no_grad()
+    def initialise(self, generator_for: GeneratorFor) -> None:
+        self.r1.uniform_(0.0, 2.0, generator=generator_for("r1"))
+        self.r2.uniform_(0.0, 1.0, generator=generator_for("r2"))
+
+    def toeplitz(self, offsets: Tensor, layer: int) -> Tensor:
+        row = layer if self.config.per_layer else 0
+        r1, r2 = bounded(self.r1[row])[:, None], bounded(self.r2[row])[:, None]
+        return -r1 * torch.log1p(r2 * offsets.float())
+
+
+def bounded(r: Tensor) -> Tensor:
+    """max(r, LOWEST) with the gradient of r."""
+    return r + (r.clamp(min=LOWEST) - r).detach()

@@ -1,0 +1,73 @@
+"""KERPLE, power: a learned power of distance as a penalty, two learned numbers a head.
+
+Source: Chi, Fan, Ramadge, Rudnicky, "KERPLE: kernelized relative positional embedding for length extrapolation"
+(NeurIPS 2022); chijames/KERPLE, megatron/mpu/layers.py:ParallelKerplePower.
+Formula: score(i, j) = q_i . k_j / sqrt(D) - r1 (i - j)^r2, r1 > 0, 0 < r2 <= 2. Not divided by sqrt(D). r2 = 1 is ALiBi with slope r1.
+Start: r1 ~ U(0, 1), r2 ~ U(0, 2), as the official code draws them (there `bias_a`, `bias_p`). One pair a head serves all
+layers, as there; per_layer=true is the form of the DAPE repository.
+
+Deviation: the official code clamps `.data` (r1 >= 0.01, 0.01 <= r2 <= 2) inside the forward pass, behind the optimiser's back. Here
+the forward value is clamped and the gradient passes as if it were not (straight-through), so the stored parameter may lie
+outside, where it acts as the bound, and is pulled back by the same gradients. Distances are float32, not the model's dtype.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from lengthgen.schemes.base import Declaration, GeneratorFor, Scheme
+
+LOWEST = 0.01  # of r1 and r2, as in the official code
+HIGHEST_POWER = 2.0  # the kernel is conditionally positive definite up to here
+
+
+@dataclass
+class Config:
+    per_layer: bool = False  # a pair of parameters for each layer too, instead of one a head for all layers
+
+
+class KerplePower(Scheme):
+    """r1, r2: (1 or n_layers, H) float32."""
+
+    Config = Config
+
+    def __init__(self, config, dimensions):
+        super().__init__(config, dimensions)
+        shape = (dimensions.n_layers if config.per_layer else 1, dimensions.n_heads)
+        self.r1 = nn.Parameter(torch.ones(shape))
+        self.r2 = nn.Parameter(torch.ones(shape))
+
+    @property
+    def declaration(self) -> Declaration:
+        return Declaration(
+            paper="Chi et al., NeurIPS 2022, power variant",
+            year=2022,
+            acts_on="scores",
+            structure="toeplitz",
+            sharing="two numbers per head and layer" if self.config.per_layer else "two numbers per head, the same in all layers",
+            prefix_consistent=True,
+            shift_invariant=True,
+            trained_reach=f"offset {self.dimensions.train_length - 1}",
+            tail="defined at any length: the power goes on",
+        )
+
+    @property
+    def shares_bias_over_layers(self) -> bool:
+        return not self.config.per_layer
+
+    @torch.no_grad()
+    def initialise(self, generator_for: GeneratorFor) -> None:
+        self.r1.uniform_(0.0, 1.0, generator=generator_for("r1"))
+        self.r2.uniform_(0.0, 2.0, generator=generator_for("r2"))
+
+    def toeplitz(self, offsets: Tensor, layer: int) -> Tensor:
+        row = layer if self.config.per_layer else 0
+        r1 = bounded(self.r1[row], None)[:, None]
+        r2 = bounded(self.r2[row], HIGHEST_POWER)[:, None]
+        return -r1 * offsets.float() ** r2
+
+
+def bounded(r: Tensor, highest: float | None) -> Tensor:
+    """r clamped to LOWEST..highest with the gradient of r."""
+    return r + (r.clamp(min=LOWEST, max=highest) - r).detach()

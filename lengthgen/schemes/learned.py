@@ -1,0 +1,114 @@
+"""Learned absolute positions: one vector for every position of the training window, added to the token embedding.
+
+Source: Gehring et al. (ICML 2017); Vaswani et al. (NeurIPS 2017), section 3.5; the form of GPT-2 (Radford et al., 2019).
+Formula: x_i = token_i + P[i], P (train_length, E), P ~ N(0, 0.02^2).
+No training window has a position i >= L = train_length, so what happens there is a named tail policy:
+  untrained a table allocated longer than the training windows (GPT-2 trained at less than its n_positions): rows from L on are
+            drawn like the others, and no gradient ever reaches them; row i is a function of (seed, i), whatever the window
+  refuse    the window is refused, with the reason (what GPT-2 does by an IndexError)
+  clamp     row L - 1 again and again
+  wrap      row i mod L
+  resample  a window of T > L tokens reads the L rows at T evenly spaced points, by linear interpolation (position
+            interpolation for absolute embeddings). The codes then depend on T: not prefix-consistent.
+No deviation from GPT-2 up to L: same table, same initialisation, one table for the whole model.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lengthgen import typed
+from lengthgen.errors import ConfigError
+from lengthgen.schemes.base import Declaration, GeneratorFor, Scheme
+
+TAILS = {
+    "untrained": "untrained: later positions read rows that keep their initial values",
+    "refuse": "refuse: windows longer than the table are not processed",
+    "clamp": "clamp: every later position reads the last row",
+    "wrap": "wrap: position i reads row i mod train_length",
+    "resample": "resample: a longer window reads the table at evenly spaced points, by linear interpolation",
+}
+
+
+@dataclass
+class Config:
+    tail: str = "untrained"  # past the last trained row: untrained | refuse | clamp | wrap | resample
+    init_std: float = 0.02  # standard deviation of the table at the start (GPT-2)
+
+    def __post_init__(self):
+        typed.choice("scheme.tail", self.tail, tuple(TAILS))
+        typed.check(self.init_std >= 0, f"scheme.init_std={self.init_std}: expected a number >= 0")
+
+
+class Learned(Scheme):
+    """x + table[position]. table: (train_length, E) float32."""
+
+    Config = Config
+
+    def __init__(self, config, dimensions):
+        super().__init__(config, dimensions)
+        self.table = nn.Parameter(torch.zeros(dimensions.train_length, dimensions.width))
+        self.generator_for: GeneratorFor = lambda name: torch.Generator().manual_seed(0)  # replaced by `initialise`
+
+    @property
+    def declaration(self) -> Declaration:
+        return Declaration(
+            paper="Gehring et al., ICML 2017; Vaswani et al., NeurIPS 2017, section 3.5",
+            year=2017,
+            acts_on="input",
+            structure="none",
+            sharing="one table, enters once, serves all layers and heads",
+            prefix_consistent=self.config.tail != "resample",
+            shift_invariant=False,
+            trained_reach=f"position {len(self.table) - 1}",
+            tail=TAILS[self.config.tail],
+        )
+
+    @torch.no_grad()
+    def initialise(self, generator_for: GeneratorFor) -> None:
+        self.generator_for = generator_for
+        self.table.normal_(0.0, self.config.init_std, generator=generator_for("table"))
+
+    @torch.no_grad()
+    def untrained(self, length: int) -> Tensor:
+        """Rows train_length .. length-1, (length - train_length, E): as many whole tables as it takes, each with its own generator."""
+        rows, drawn = len(self.table), []
+        for number in range(1, -(-length // rows)):
+            block = torch.empty(self.table.shape)
+            drawn.append(block.normal_(0.0, self.config.init_std, generator=self.generator_for(f"untrained table {number}")))
+        return torch.cat(drawn)[: length - rows].to(self.table)
+
+    def refusal(self, length: int) -> str | None:
+        rows = len(self.table)
+        if self.config.tail != "refuse" or length <= rows:
+            return None
+        return f"learned absolute positions have {rows} rows and the window has {length} tokens; scheme.tail=refuse"
+
+    def positions(self, length: int, device: torch.device) -> Tensor:
+        """0..T-1; under `resample` and past the table, float32 points of the table from 0 to its last row."""
+        if reason := self.refusal(length):
+            raise ConfigError(reason)
+        rows = len(self.table)
+        if self.config.tail != "resample" or length <= rows:
+            return super().positions(length, device)
+        return (torch.arange(length, device=device, dtype=torch.float64) * (rows - 1) / (length - 1)).float()
+
+    def embed(self, x: Tensor, positions: Tensor) -> Tensor:
+        rows = len(self.table)
+        if positions.is_floating_point():
+            below = positions.floor().long().clamp(max=rows - 1)
+            above = (below + 1).clamp(max=rows - 1)
+            weight = (positions - below).unsqueeze(-1)
+            code = torch.lerp(self.table[below], self.table[above], weight)
+        else:
+            if self.config.tail == "clamp":
+                positions = positions.clamp(max=rows - 1)
+            elif self.config.tail == "wrap":
+                positions = positions % rows
+            table = self.table
+            if self.config.tail == "untrained" and len(positions) > rows:  # by their count: reading ids back would stall a GPU
+                table = torch.cat((table, self.untrained(len(positions))))
+            code = functional.embedding(positions, table)
+        return x + code.to(x.dtype)

@@ -1,0 +1,84 @@
+"""The length-normalised sinusoid: pe(i) = sin(2 pi (i - 1) / seq_len), sometimes offered for length generalisation.
+
+Source: no paper; a form that circulates (assistants offer it). i is counted from 1, and seq_len is the length T of the window
+being processed, so position i of a window of T tokens has the phase (i - 1) / T in [0, 1). It enters through `positions`.
+Formula, in three forms, x the token embeddings (B, T, E):
+  scalar     x + pe(i) on all channels alike: the formula to the letter. A pre-LayerNorm model erases it: LayerNorm subtracts
+             the mean over channels, so an equal shift of all channels changes nothing downstream and the model is NoPE
+             (RMSNorm keeps it).
+  direction  x + pe(i) u, u (E,) learned, N(0, 0.02^2) at the start as token embeddings are: the formula, made visible. Default.
+  harmonics  PE(i, 2k-2) = sin(2 pi k (i - 1) / T), PE(i, 2k-1) = cos(the same), k = 1..E/2: Vaswani's shape with the
+             period T in place of fixed wavelengths, for a like-for-like comparison. k > T/2 aliases (E > T).
+What normalising does: the codes dilate with the window, pe_rT(r i) = pe_T(i), so every position's code changes when tokens
+are appended: not prefix-consistent, and in an autoregressive model the window's length is information from the future.
+Neighbours differ by 2 pi / T at most, and scalar codes repeat: i and T/2 - i collide.
+
+scale_embedding (default true) multiplies token embeddings by sqrt(E) in the form harmonics, for the reason given in
+sinusoidal.py. The other two leave them alone: a learned direction needs no such help, and the scalar is the formula to the letter.
+Phases are float32, sines are computed in float64.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from lengthgen import typed
+from lengthgen.schemes.base import Declaration, GeneratorFor, Scheme
+
+
+@dataclass
+class Config:
+    form: str = "direction"  # scalar (erased by LayerNorm) | direction (learned) | harmonics (k = 1..width/2)
+    scale_embedding: bool = True  # harmonics: multiply token embeddings by sqrt(width) first
+    init_std: float = 0.02  # direction: standard deviation at the start, that of token embeddings
+
+    def __post_init__(self):
+        typed.choice("scheme.form", self.form, ("scalar", "direction", "harmonics"))
+        typed.check(self.init_std >= 0, f"scheme.init_std={self.init_std}: expected a number >= 0")
+
+
+class NormalisedSinusoid(Scheme):
+    """x + code((i - 1) / T). direction: (E,) float32, in the form of that name only."""
+
+    Config = Config
+
+    def __init__(self, config, dimensions):
+        super().__init__(config, dimensions)
+        if config.form == "direction":
+            self.direction = nn.Parameter(torch.zeros(dimensions.width))
+
+    @property
+    def declaration(self) -> Declaration:
+        return Declaration(
+            paper="no paper: sin(2 pi (i - 1) / seq_len), after Vaswani et al., NeurIPS 2017",
+            year=2017,
+            acts_on="input",
+            structure="none",
+            sharing="enters once, serves all layers and heads",
+            prefix_consistent=False,
+            shift_invariant=False,
+            trained_reach=f"phase {1 - 1 / self.dimensions.train_length:.4g} of a turn, in steps of 1/{self.dimensions.train_length}",
+            tail="defined at any length: one turn is stretched over the window; codes between the trained ones",
+        )
+
+    @torch.no_grad()
+    def initialise(self, generator_for: GeneratorFor) -> None:
+        if self.config.form == "direction":
+            self.direction.normal_(0.0, self.config.init_std, generator=generator_for("direction"))
+
+    def positions(self, length: int, device: torch.device) -> Tensor:
+        """Phases (i - 1) / T in [0, 1), float32 (T,)."""
+        return (torch.arange(length, device=device, dtype=torch.float64) / length).float()
+
+    def embed(self, x: Tensor, positions: Tensor) -> Tensor:
+        turns = 2 * math.pi * positions.double()[:, None]
+        if self.config.form == "direction":
+            return x + (turns.sin().float() * self.direction).to(x.dtype)
+        if self.config.form == "scalar":
+            return x + turns.sin().to(x.dtype)
+        if self.config.scale_embedding:
+            x = x * self.dimensions.width**0.5
+        angles = turns * torch.arange(1, self.dimensions.width // 2 + 1, device=x.device)
+        return x + torch.stack((angles.sin(), angles.cos()), dim=-1).flatten(1).to(x.dtype)

@@ -1,0 +1,55 @@
+"""Sandwich: the inner product of two sinusoidal codes as a fixed bias, scaled head by head.
+
+Source: Chi, Fan, Rudnicky, Ramadge, "Dissecting Transformer length extrapolation via the lens of receptive field analysis" (ACL
+2023, arXiv 2212.10356), section 5. No official code; checked against pykt-toolkit.
+Formula: score(i, j) = q_i . k_j / sqrt(D) + (1 / c_h) * sum_{k=0}^{d_bar/2 - 1} cos((i - j) / base^(2k / d_bar)), c_h = 8 h / H, h = 1..H.
+Not divided by sqrt(D).
+
+Deviations: the sum's value at offset 0, d_bar / 2, is subtracted. That is a constant per head, which softmax cancels, and it keeps
+float32 exact near 0. The paper leaves open whether k starts at 0 or 1; 0 is Vaswani's indexing. Sum in float64, bias in float32.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lengthgen import typed
+from lengthgen.schemes.base import Declaration, Scheme
+
+
+@dataclass
+class Config:
+    d_bar: int = 128  # size of the sinusoidal code whose inner product is taken; even
+    base: float = 10000.0  # longest wavelength / 2 pi, nearly
+
+    def __post_init__(self):
+        typed.check(self.d_bar > 0 and self.d_bar % 2 == 0, f"scheme.d_bar={self.d_bar}: expected an even positive integer")
+        typed.check(self.base > 1, f"scheme.base={self.base}: expected a number > 1")
+
+
+class Sandwich(Scheme):
+    """(H / 8h) (sum_k cos(offset w_k) - d_bar / 2). No parameters."""
+
+    Config = Config
+
+    @property
+    def declaration(self) -> Declaration:
+        return Declaration(
+            paper="Chi et al., ACL 2023, arXiv 2212.10356, section 5",
+            year=2023,
+            acts_on="scores",
+            structure="toeplitz",
+            sharing="no parameters; the same in every layer, one scale per head",
+            prefix_consistent=True,
+            shift_invariant=True,
+            trained_reach=f"offset {self.dimensions.train_length - 1}",
+            tail="defined at any length: the sum goes on, close to a logarithm",
+        )
+
+    def toeplitz(self, offsets: Tensor, layer: int) -> Tensor:
+        half, H = self.config.d_bar // 2, self.dimensions.n_heads
+        k = torch.arange(half, device=offsets.device, dtype=torch.float64)
+        kernel = (offsets.double()[:, None] * self.config.base ** (-k / half)).cos().sum(-1) - half
+        heads = torch.arange(1, H + 1, device=offsets.device, dtype=torch.float64)
+        return ((H / (8 * heads))[:, None] * kernel).float()

@@ -1,0 +1,74 @@
+"""Sinusoidal absolute positions, in the paper's form and in tensor2tensor's.
+
+Source: Vaswani et al., "Attention is all you need" (NeurIPS 2017), section 3.5; tensor2tensor
+layers/common_attention.py:get_timing_signal_1d, which fairseq copies (ALiBi's sinusoidal baseline is fairseq's).
+Formula, k = 0..E/2-1, position i from 0:
+  vaswani        PE(i, 2k) = sin(i / base^(2k/E)),  PE(i, 2k+1) = cos(the same)
+  tensor2tensor  [sin(i w_0) .. sin(i w_(E/2-1)), cos(i w_0) ..],  w_k = base^(-k / (E/2 - 1))
+The two spectra differ: tensor2tensor's last wavelength is 2 pi base, the paper's is shorter by base^(2/E).
+
+scale_embedding (default true): token embeddings are multiplied by sqrt(E) before the sum, as the paper (section 3.4),
+tensor2tensor and fairseq do. lengthgen draws token embeddings from N(0, 0.02^2): unscaled they would be 35 times smaller
+than a sinusoid of root mean square 0.71, and order would drown the words at the start. Scaled they are 0.23 (E = 128) to
+0.55 (E = 768). Deviation: the papers draw them with standard deviation E^-0.5, which the factor brings to 1.
+
+Angles in float64, the code in float32: at position 8191 a float32 angle is off by up to 5e-4 rad.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lengthgen import typed
+from lengthgen.schemes.base import Declaration, Scheme
+
+
+@dataclass
+class Config:
+    form: str = "vaswani"  # vaswani | tensor2tensor
+    base: float = 10000.0  # longest wavelength / 2 pi (in the paper's form, nearly)
+    scale_embedding: bool = True  # multiply token embeddings by sqrt(width) first, as Vaswani et al. do
+
+    def __post_init__(self):
+        typed.choice("scheme.form", self.form, ("vaswani", "tensor2tensor"))
+        typed.check(self.base > 1, f"scheme.base={self.base}: expected a number > 1")
+
+
+class Sinusoidal(Scheme):
+    """sqrt(E) x + PE(position). No parameters."""
+
+    Config = Config
+
+    def __init__(self, config, dimensions):
+        super().__init__(config, dimensions)
+        typed.check(dimensions.width % 2 == 0, f"model.width={dimensions.width}: scheme sinusoidal expects an even number")
+
+    @property
+    def declaration(self) -> Declaration:
+        return Declaration(
+            paper="Vaswani et al., NeurIPS 2017, section 3.5",
+            year=2017,
+            acts_on="input",
+            structure="none",
+            sharing="no parameters",
+            prefix_consistent=True,
+            shift_invariant=False,
+            trained_reach=f"position {self.dimensions.train_length - 1}",
+            tail="defined at any length; the vectors of later positions were never seen",
+        )
+
+    def code(self, positions: Tensor) -> Tensor:
+        """PE (T, E) float32 of positions (T,)."""
+        half = self.dimensions.width // 2
+        k = torch.arange(half, device=positions.device, dtype=torch.float64)
+        exponent = k / half if self.config.form == "vaswani" else k / max(half - 1, 1)
+        angles = positions.double()[:, None] * self.config.base**-exponent
+        if self.config.form == "vaswani":
+            return torch.stack((angles.sin(), angles.cos()), dim=-1).flatten(1).float()
+        return torch.cat((angles.sin(), angles.cos()), dim=-1).float()
+
+    def embed(self, x: Tensor, positions: Tensor) -> Tensor:
+        if self.config.scale_embedding:
+            x = x * self.dimensions.width**0.5
+        return x + self.code(positions).to(x.dtype)

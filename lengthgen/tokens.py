@@ -1,0 +1,251 @@
+"""The token store: one flat, memory-mapped stream of token ids with document offsets, names and a fingerprint.
+
+On disk a store is a folder, written once and never changed: tokens.bin (uint16, or int32 when the vocabulary is larger
+than 65,536), offsets.npy, token_bytes.npy, names.json and store.json (sizes and SHA-256 of the others; its presence
+means that the store is whole). A leaf: knows neither text nor tokenisers.
+"""
+
+import errno
+import hashlib
+import json
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lengthgen.errors import DataError, DiskError
+
+FORMAT = 1
+LARGEST_UINT16_VOCABULARY = 65_536
+VERIFIED_BYTES = 256 << 20  # a file up to this size is hashed at every opening (0.15 s); of larger ones only the size is checked
+
+
+@dataclass(frozen=True, eq=False)
+class TokenStore:
+    """An opened store. Document i is stream[offsets[i]:offsets[i + 1]]."""
+
+    stream: Tensor  # (n_tokens,) int16 holding the bits of uint16, or int32; read through `widen`
+    offsets: np.ndarray  # (n_documents + 1,) int64
+    names: list[str]  # document ids, unique
+    vocab_size: int
+    token_bytes: np.ndarray  # (vocab_size,) int64: bytes of text that a token stands for; 0 for special tokens
+    fingerprint: str  # 16 hex: SHA-256 over tokens, offsets and vocab_size
+    _starts: dict[int, np.ndarray] = field(default_factory=dict, init=False, repr=False)  # memo of `starts`
+
+    @property
+    def n_documents(self) -> int:
+        return len(self.names)
+
+    @property
+    def n_tokens(self) -> int:
+        return self.stream.numel()
+
+    @cached_property
+    def lengths(self) -> np.ndarray:
+        """Tokens in each document, (n_documents,) int64."""
+        return np.diff(self.offsets)
+
+    def starts(self, length: int) -> np.ndarray:
+        """(n_documents,) int64: the windows of length + 1 tokens that fit inside documents 0..i, added up."""
+        if length not in self._starts:
+            self._starts[length] = np.cumsum(np.maximum(self.lengths - length, 0))
+        return self._starts[length]
+
+    def widen(self, raw: Tensor) -> Tensor:
+        """Values of `stream`, any shape -> token ids, int64."""
+        return raw.long() & 0xFFFF if raw.dtype == torch.int16 else raw.long()
+
+    def tokens(self, first: int, last: int) -> Tensor:
+        """Token ids first..last-1 of the stream, int64."""
+        if not 0 <= first <= last <= self.n_tokens:
+            raise IndexError(f"tokens {first}..{last} of a stream of {self.n_tokens}")
+        return self.widen(self.stream[first:last])
+
+    def document(self, index: int) -> Tensor:
+        """Token ids of one document, int64."""
+        if not 0 <= index < self.n_documents:
+            raise IndexError(f"document {index} of {self.n_documents}")
+        return self.tokens(int(self.offsets[index]), int(self.offsets[index + 1]))
+
+
+def write_store(folder: Path, documents: Iterable[tuple[str, np.ndarray]], *, vocab_size: int, token_bytes: np.ndarray) -> TokenStore:
+    """Write (name, token ids) pairs as a store at `folder` and open it. One document is in memory at a time.
+
+    The folder appears whole or not at all. When two processes write it at once, the first wins and both get the same
+    store. Raises DataError (no documents, a name twice, ids that are not integers in [0, vocab_size)) and DiskError.
+    """
+    folder = Path(folder)
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    try:
+        temporary.mkdir(parents=True)
+        _sweep(folder)
+        _write_files(temporary, documents, vocab_size, token_bytes)
+        _install(temporary, folder)
+    except OSError as error:
+        raise DiskError(f"cannot write the token store {folder}: {error.strerror or error}; free space or set cache=FOLDER") from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return open_store(folder)
+
+
+def open_store(folder: Path) -> TokenStore:
+    """Open a store, checked against store.json. Raises DataError naming the damage; nothing is repaired here."""
+    folder = Path(folder)
+    try:
+        described = json.loads((folder / "store.json").read_text("utf-8"))
+        if described["format"] != FORMAT:
+            raise ValueError(f"format {described['format']}, expected {FORMAT}")
+        for name, (size, digest) in described["files"].items():
+            _check_file(folder / name, size, digest)
+        store = TokenStore(
+            stream=_map(folder / "tokens.bin", described["vocab_size"], described["n_tokens"]),
+            offsets=np.load(folder / "offsets.npy", allow_pickle=False),
+            names=json.loads((folder / "names.json").read_text("utf-8")),
+            vocab_size=described["vocab_size"],
+            token_bytes=np.load(folder / "token_bytes.npy", allow_pickle=False),
+            fingerprint=described["fingerprint"],
+        )
+        if store.offsets.shape != (store.n_documents + 1,) or store.offsets[-1] != store.n_tokens:
+            raise ValueError(f"{store.n_documents} names and {store.n_tokens} tokens do not fit the offsets")
+        return store
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, RuntimeError) as error:
+        what = f"{error.strerror}: {Path(error.filename).name}" if isinstance(error, OSError) and error.filename else error
+        raise DataError(f"the token store {folder} is damaged ({what}); delete that folder and run again") from None
+
+
+def _write_files(folder: Path, documents: Iterable[tuple[str, np.ndarray]], vocab_size: int, token_bytes: np.ndarray) -> None:
+    if token_bytes.shape != (vocab_size,):
+        raise DataError(f"token_bytes has shape {token_bytes.shape}; expected ({vocab_size},), one entry a token")
+    with open(folder / "tokens.bin", "wb") as file:
+        offsets, names, digest = _write_stream(file, documents, vocab_size)
+        _flush(file)
+    described = {"tokens.bin": [(folder / "tokens.bin").stat().st_size, digest.hexdigest()]}
+    digest.update(offsets.tobytes() + str(vocab_size).encode())
+    for name, content in (("offsets.npy", offsets), ("token_bytes.npy", token_bytes.astype("<i8")), ("names.json", names)):
+        with open(folder / name, "w+b") as file:
+            if isinstance(content, list):
+                file.write(json.dumps(content).encode())
+            else:
+                np.save(file, content, allow_pickle=False)
+            _flush(file)
+            file.seek(0)
+            described[name] = [os.fstat(file.fileno()).st_size, hashlib.file_digest(file, "sha256").hexdigest()]
+    summary = {
+        "format": FORMAT,
+        "vocab_size": vocab_size,
+        "n_tokens": int(offsets[-1]),
+        "n_documents": len(names),
+        "fingerprint": digest.hexdigest()[:16],
+        "files": described,
+    }
+    with open(folder / "store.json", "wb") as file:
+        file.write(json.dumps(summary, indent=1).encode())
+        _flush(file)
+    _sync_folder(folder)
+
+
+def _write_stream(file: BinaryIO, documents: Iterable[tuple[str, np.ndarray]], vocab_size: int):
+    """Write the ids. Returns the offsets, the names and a running SHA-256 of the bytes written."""
+    storage = "<u2" if vocab_size <= LARGEST_UINT16_VOCABULARY else "<i4"
+    lengths, names, seen, digest = [0], [], set(), hashlib.sha256()
+    for name, ids in documents:
+        if name in seen:
+            raise DataError(f"two documents are named {name!r}; expected unique names")
+        ids = np.asarray(ids)
+        _check_ids(name, ids, vocab_size)
+        raw = ids.astype(storage).tobytes()
+        file.write(raw)
+        digest.update(raw)
+        lengths.append(ids.size)
+        names.append(name)
+        seen.add(name)
+    if not names:
+        raise DataError("a token store of no documents was asked for; expected at least one")
+    return np.cumsum(lengths, dtype="<i8"), names, digest
+
+
+def _check_ids(name: str, ids: np.ndarray, vocab_size: int) -> None:
+    if ids.ndim != 1 or ids.dtype.kind not in "iu":
+        raise DataError(f"document {name!r}: token ids of type {ids.dtype} and shape {ids.shape}; expected one row of integers")
+    if ids.size == 0:
+        raise DataError(f"document {name!r} has no tokens; expected at least one")
+    if ids.min() < 0 or ids.max() >= vocab_size:
+        position = int(np.flatnonzero((ids < 0) | (ids >= vocab_size))[0])
+        raise DataError(
+            f"document {name!r}: token id {int(ids[position])} at position {position}; expected 0 to {vocab_size - 1}, "
+            "the tokenizer and its vocab_size do not fit"
+        )
+
+
+def _install(temporary: Path, folder: Path) -> None:
+    """Rename `temporary` to `folder`. A whole store that is there already stays if it is the same, else it is replaced."""
+    ours = json.loads((temporary / "store.json").read_text())["fingerprint"]
+    for _ in range(10):
+        try:
+            os.rename(temporary, folder)
+            return _sync_folder(folder.parent)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                raise
+        try:
+            if open_store(folder).fingerprint == ours:
+                return None
+        except DataError:
+            pass
+        aside = temporary.with_suffix(f".{secrets.token_hex(4)}.old")
+        try:
+            os.rename(folder, aside)
+        except FileNotFoundError:
+            continue
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.unlink(missing_ok=True)
+    raise OSError(f"{folder} keeps being replaced by other processes")
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed writers of this store left behind; after a day, because another machine's writer may be alive."""
+    for left in folder.parent.glob(f".{folder.name}.*"):
+        try:
+            if time.time() - left.stat().st_mtime > 86_400:
+                shutil.rmtree(left)
+        except OSError:
+            continue  # another process sweeps too
+
+
+def _check_file(path: Path, size: int, digest: str) -> None:
+    found = path.stat().st_size
+    if found != size:
+        raise ValueError(f"{path.name} has {found} bytes, expected {size}")
+    if size <= VERIFIED_BYTES:
+        with open(path, "rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != digest:
+                raise ValueError(f"{path.name} has changed since it was written")
+
+
+def _map(path: Path, vocab_size: int, n_tokens: int) -> Tensor:
+    dtype = torch.int16 if vocab_size <= LARGEST_UINT16_VOCABULARY else torch.int32
+    if path.stat().st_size != n_tokens * dtype.itemsize or n_tokens == 0:
+        raise ValueError(f"{path.name} does not hold {n_tokens} tokens")
+    return torch.from_file(str(path), shared=False, size=n_tokens, dtype=dtype)
+
+
+def _flush(file: BinaryIO) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,61 @@
+"""Length curves in the forms that dashboards want, from the tidy rows of lengths.csv. Pure functions of the rows.
+
+Names: `eval/<protocol>/<metric>` is a curve against `eval/length`; `eval/<protocol>/<metric>@<length>` is one point of it as a
+summary scalar, the length padded to six digits (`eval/matched/loss@001024`), so that a table of runs sorts its columns by length.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+INTEGERS = frozenset(("seed", "train_length", "steps", "eval_length", "n_tokens", "n_documents"))
+FLOATS = frozenset(("value", "low", "high"))
+
+
+def plain(rows: Sequence[Mapping]) -> list[dict[str, Any]]:
+    """The rows with numbers as numbers and empty cells as None, whether they come from memory or from a CSV file."""
+    return [{column: _cell(column, value) for column, value in row.items()} for row in rows]
+
+
+def table(rows: Sequence[Mapping]) -> tuple[list[str], list[list]]:
+    """(columns, data) of all rows, refused and failed lengths with their reasons included."""
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    return columns, [[row.get(column) for column in columns] for row in rows]
+
+
+def scalars(rows: Sequence[Mapping]) -> dict[str, float]:
+    """One number for each protocol, metric and length that was measured."""
+    return {f"{curve_name(row)}@{row['eval_length']:06d}": row["value"] for row in _measured(rows)}
+
+
+def points(rows: Sequence[Mapping]) -> list[dict[str, float]]:
+    """One dict for each length, in order: {"eval/length": 1024, "eval/matched/loss": 2.1, ...}."""
+    by_length: dict[int, dict[str, float]] = {}
+    for row in _measured(rows):
+        by_length.setdefault(row["eval_length"], {"eval/length": row["eval_length"]})[curve_name(row)] = row["value"]
+    return [by_length[length] for length in sorted(by_length)]
+
+
+def lines(rows: Sequence[Mapping], metric: str) -> dict[str, tuple[list[int], list[float]]]:
+    """{protocol: (lengths, values)} of one metric, lengths rising."""
+    found: dict[str, list[tuple[int, float]]] = {}
+    for row in _measured(rows):
+        if row["metric"] == metric:
+            found.setdefault(row["protocol"], []).append((row["eval_length"], row["value"]))
+    return {protocol: tuple(map(list, zip(*sorted(pairs), strict=True))) for protocol, pairs in sorted(found.items())}
+
+
+def curve_name(row: Mapping) -> str:
+    return f"eval/{row['protocol']}/{row['metric']}"
+
+
+def _measured(rows: Sequence[Mapping]) -> list[Mapping]:
+    return [row for row in rows if row["status"] == "ok" and row["value"] is not None]
+
+
+def _cell(column: str, value: Any) -> Any:
+    if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
+        return None
+    if column in INTEGERS:
+        return int(value)
+    return float(value) if column in FLOATS else str(value)

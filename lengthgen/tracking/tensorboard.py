@@ -1,0 +1,81 @@
+"""TensorBoard events, through torch.utils.tensorboard, in the folder `tensorboard/` of the run. `pip install tensorboard` first.
+
+Training metrics are scalars against the step; length curves are scalars `eval/<protocol>/<metric>` against the evaluation length
+(read the step axis as tokens); the configuration and the table of lengths are texts.
+"""
+
+import importlib.util
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lengthgen.tracking import curves
+from lengthgen.tracking.seam import LOGGER, Backend, RunDescription
+
+
+@dataclass(frozen=True)
+class TensorBoardConfig:
+    name: str = "tensorboard"
+    flush_seconds: int = 30  # at most so much is lost when the process is killed
+
+
+class TensorBoard(Backend):
+    label = "TensorBoard"
+    Config = TensorBoardConfig
+    active = True
+
+    def __init__(self, config: TensorBoardConfig, description: RunDescription):
+        super().__init__(config, description)
+        self._writer: Any = None
+
+    def missing(self) -> str | None:
+        spec = importlib.util.find_spec("tensorboard") if sys.modules.get("tensorboard", self) is not None else None
+        if spec is None:
+            return "tensorboard is not installed (pip install tensorboard)"
+        try:  # here, not in the thread: two threads that import at once can meet half-made modules
+            import torch.utils.tensorboard  # noqa: F401
+        except Exception as error:
+            return f"tensorboard cannot be imported ({type(error).__name__}: {error})"
+        return None
+
+    def open(self) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        folder = self.description.folder / "tensorboard"
+        self._writer = SummaryWriter(str(folder), flush_secs=self.config.flush_seconds)
+        run = self.description
+        about = {"run": run.id, "name": run.name, "group": run.group, "job_type": run.job_type, "tags": ", ".join(run.tags)}
+        self._writer.add_text("run", _markdown(["", ""], list(about.items())))
+        self._writer.add_text("config", _markdown(["key", "value"], sorted(_flat(run.config).items())))
+        LOGGER.info("TensorBoard: tensorboard --logdir %s", folder)
+
+    def log(self, metrics: Mapping[str, float], step: int) -> None:
+        for name, value in metrics.items():
+            self._writer.add_scalar(name, float(value), step)
+
+    def curves(self, rows: Sequence[Mapping]) -> None:
+        rows = curves.plain(rows)
+        for point in curves.points(rows):
+            length = point.pop("eval/length")
+            for name, value in point.items():
+                self._writer.add_scalar(name, value, length)
+        self._writer.add_text("eval/lengths", _markdown(*curves.table(rows)))
+
+    def close(self, exit_code: int) -> None:
+        if exit_code:
+            self._writer.add_text("status", f"not finished: exit code {exit_code}")
+        self._writer.close()
+
+
+def _flat(config: Mapping, prefix: str = "") -> dict[str, Any]:
+    """{"optim.lr": 0.001, ...}"""
+    found: dict[str, Any] = {}
+    for key, value in config.items():
+        found |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return found
+
+
+def _markdown(columns: Sequence[str], data: Sequence[Sequence]) -> str:
+    lines = [columns, ["---"] * len(columns), *data]
+    return "\n".join("|" + "|".join("" if cell is None else str(cell) for cell in line) + "|" for line in lines)

@@ -1,0 +1,112 @@
+"""The W&B side of tracking: a script that wandb.py starts, and the only file that imports W&B. Needs nothing of lengthgen.
+
+Input, one JSON object a line: first {"init", "settings", "parent"}, then {"log"} or {"curves"} each, at last {"close": exit code}.
+The end of input without "close" means that the training process is gone: the run is closed as failed.
+Output, one JSON object a line: {"opened": folder or address} once, {"failed": reason} at most once.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any, TextIO
+
+
+def main() -> int:
+    requests, replies = take_pipes()
+
+    def reply(**message: Any) -> None:
+        replies.write(json.dumps(message) + "\n")
+        replies.flush()
+
+    os.nice(5)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # a scheduler signals the whole job; we end when training does
+        signal.signal(number, signal.SIG_IGN)
+    run = None
+    try:
+        import wandb
+
+        run = open_run(wandb, json.loads(next(requests)))
+        reply(opened=run.url or os.path.dirname(os.path.abspath(run.dir)))
+        exit_code = serve(wandb, run, requests)
+        run.finish(exit_code=exit_code)
+        return 0
+    except BaseException as error:  # W&B also calls sys.exit
+        reply(failed=f"{type(error).__name__}: {error}")
+        save(run)
+        return 1
+
+
+def take_pipes() -> tuple[Iterator[str], TextIO]:
+    """Keep the pipes to ourselves: W&B and its service get /dev/null as standard input and output."""
+    requests, replies = os.fdopen(os.dup(0), "r", encoding="utf-8"), os.fdopen(os.dup(1), "w", encoding="utf-8")
+    nothing = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nothing, 0)
+    os.dup2(nothing, 1)
+    return requests, replies
+
+
+def open_run(wandb: Any, request: dict) -> Any:
+    """wandb.init; a setting that this version of W&B does not know is left out."""
+    known = getattr(wandb.Settings, "model_fields", request["settings"])
+    settings = {name: value for name, value in request["settings"].items() if name in known}
+    if "stop_fn" in known:
+        settings["stop_fn"] = stopper(request["parent"])
+    run = wandb.init(**request["init"], settings=wandb.Settings(**settings))
+    run.define_metric("train/step")
+    for glob in ("train/*", "validation/*"):
+        run.define_metric(glob, step_metric="train/step")
+    return run
+
+
+def stopper(parent: int) -> Callable[[], None]:
+    """W&B's stop button means Ctrl-C for the training process: it saves a checkpoint and ends."""
+
+    def stop() -> None:
+        if os.getppid() == parent:
+            os.kill(parent, signal.SIGINT)
+
+    return stop
+
+
+def serve(wandb: Any, run: Any, requests: Iterator[str]) -> int:
+    """Handle requests until the last one; the exit code to finish with."""
+    for line in requests:
+        request = json.loads(line)
+        if "close" in request:
+            return request["close"]
+        if "log" in request:
+            run.log(request["log"])
+        else:
+            log_curves(wandb, run, request["curves"])
+    return 1
+
+
+def log_curves(wandb: Any, run: Any, curves: dict) -> None:
+    """Points against eval/length (lines that W&B overlays and averages over runs), a table, plots, and summary scalars that sort."""
+    run.define_metric("eval/length", summary="none")
+    for name in sorted({name for point in curves["points"] for name in point} - {"eval/length"}):
+        run.define_metric(name, step_metric="eval/length", summary="none")
+    for point in curves["points"]:
+        run.log(point)
+    run.log({"eval/lengths": wandb.Table(columns=curves["columns"], data=curves["data"], allow_mixed_types=True)})
+    for metric, lines in curves["plots"].items():
+        lengths, values = zip(*lines.values(), strict=True)
+        plot = wandb.plot.line_series(xs=lengths, ys=values, keys=list(lines), title=f"{metric} by evaluation length", xname="eval_length")
+        run.log({f"eval/{metric}_by_length": plot})
+    run.summary.update(curves["scalars"])
+
+
+def save(run: Any) -> None:
+    """Close the run as failed if that can still be done; the process ends anyhow."""
+    with contextlib.suppress(BaseException):
+        run.finish(exit_code=1)
+
+
+if __name__ == "__main__":
+    code = main()
+    if code:
+        os._exit(code)  # a dead service must not hold us up in W&B's exit handlers
+    sys.exit(code)

@@ -1,0 +1,108 @@
+"""The training loop, visible and callable: state in, state out; everything else (batches, saving, reporting) is handed in.
+
+Step k uses batch k and, where dropout is on, a random state that is a function of (seed, k): so a run that stops after any
+step and goes on from its checkpoint computes what an uninterrupted one does, bit for bit on CPU.
+
+Shape letters: B sequences of a step, T tokens in a window.
+"""
+
+import contextlib
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import clip_grad_norm_
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from lengthgen.errors import NonFiniteError
+
+BatchAt = Callable[[int], tuple[Tensor, Tensor]]  # step -> inputs (B, T), targets (B, T), both int64
+
+
+@dataclass
+class TrainState:
+    """Exactly what a checkpoint holds."""
+
+    model: nn.Module
+    optimizer: Optimizer
+    scheduler: LRScheduler
+    step: int = 0  # steps done
+
+    def state_dict(self) -> dict:
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": self.scheduler.state_dict(),
+            "step": self.step,
+        }
+
+    def load_state_dict(self, state: dict) -> None:
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scheduler.load_state_dict(state["scheduler"])
+        self.step = state["step"]
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """What one optimiser step did."""
+
+    step: int  # steps done, this one included
+    loss: float  # mean nats per target token of the step's batch, before the update
+    lr: float  # the rate that the update used
+    grad_norm: float  # before clipping
+    tokens: int  # target tokens in the step
+    seconds: float
+
+
+def train(
+    state: TrainState,
+    batch_at: BatchAt,
+    *,
+    steps: int,
+    seed: int,
+    accumulate: int = 1,
+    clip: float = 1.0,
+    losses: Callable[[Tensor, Tensor], Tensor] | None = None,
+    autocast: Callable[[], contextlib.AbstractContextManager] = contextlib.nullcontext,
+    after_step: Callable[[StepReport], None] = lambda report: None,
+) -> None:
+    """Train `state` until it has done `steps` steps.
+
+    `losses(inputs, targets)` gives per-token losses (default: the model's own); `after_step` logs, saves and may raise to stop.
+    NonFiniteError when a loss or a gradient is not finite: the weights are then still those before the step.
+    """
+    losses = losses or state.model.losses
+    state.model.train()
+    while state.step < steps:
+        began = time.perf_counter()
+        torch.manual_seed((seed << 32) + state.step)
+        inputs, targets = batch_at(state.step)
+        loss = forward_backward(losses, inputs, targets, accumulate, autocast)
+        grad_norm = float(clip_grad_norm_(state.model.parameters(), clip if clip > 0 else math.inf))
+        if not (math.isfinite(loss) and math.isfinite(grad_norm)):
+            raise NonFiniteError(
+                f"step {state.step + 1}: loss {loss:.4g}, gradient norm {grad_norm:.4g}; expected finite numbers; "
+                "lower optim.lr or raise optim.warmup"
+            )
+        lr = state.scheduler.get_last_lr()[0]
+        state.optimizer.step()
+        state.optimizer.zero_grad(set_to_none=True)
+        state.scheduler.step()
+        state.step += 1
+        after_step(StepReport(state.step, loss, lr, grad_norm, targets.numel(), time.perf_counter() - began))
+
+
+def forward_backward(losses: Callable, inputs: Tensor, targets: Tensor, accumulate: int, autocast: Callable) -> float:
+    """Gradients of the mean loss, in `accumulate` micro-batches. Returns that mean, in nats."""
+    total = 0.0
+    for some_inputs, some_targets in zip(inputs.chunk(accumulate), targets.chunk(accumulate), strict=True):
+        with autocast():
+            loss = losses(some_inputs, some_targets).sum() / targets.numel()
+        loss.backward()
+        total += loss.detach()
+    return float(total)

@@ -1,0 +1,97 @@
+"""Inputs, definitions and conditions that the tests of attention share.
+
+Triton decides at its import whether it interprets, so this file, imported by every test of it, asks for it where there is no GPU.
+"""
+
+import math
+import os
+from importlib.util import find_spec
+
+import pytest
+import torch
+from torch import Tensor
+
+HAS_GPU = torch.cuda.is_available()
+if not HAS_GPU:
+    os.environ.setdefault("TRITON_INTERPRET", "1")
+
+from lengthgen import attention  # noqa: E402
+from lengthgen.kernels import offsets, reference  # noqa: E402
+from lengthgen.structures import Bias, Rows, Toeplitz  # noqa: E402
+
+KINDS = ("none", "fixed", "learned", "rows", "frozen rows")
+
+
+def why_not_interpreted() -> str | None:
+    """What keeps Triton's interpreter from running here; None if nothing does."""
+    if HAS_GPU:
+        return "a GPU is here: the tests marked gpu run the real thing"
+    if find_spec("triton") is None:
+        return "triton is not installed"
+    import triton
+
+    told = type(triton.language.standard.sum).__name__ == "InterpretedFunction"
+    return None if told else "triton was imported before it was told to interpret"
+
+
+interpreted = pytest.mark.skipif(why_not_interpreted() is not None, reason=str(why_not_interpreted()))
+
+
+def inputs(batch: int, n_heads: int, length: int, size: int, device: str = "cpu") -> tuple[list[Tensor], Tensor, Tensor]:
+    """[q, k, v] laid out as a projection leaves them, the gradient of the output, and a bias vector (H, T)."""
+    generator = torch.Generator().manual_seed(length)
+    tensors = [torch.randn(batch, length, n_heads, size, generator=generator).transpose(1, 2).to(device) for _ in range(4)]
+    return tensors[:3], tensors[3], torch.randn(n_heads, length, generator=generator).to(device)
+
+
+def bias_of(kind: str, parameter: Tensor) -> Bias | None:
+    """A bias of each structure made from one parameter (H, T)."""
+    if kind == "none":
+        return None
+    if kind in ("fixed", "learned"):
+        return Toeplitz(parameter)
+
+    def block(first: int, last: int) -> Tensor:
+        i = torch.arange(first, last, device=parameter.device)[:, None]
+        j = torch.arange(last, device=parameter.device)[None, :]
+        return parameter[:, (i - j).abs()] * (1 + i).to(parameter.dtype) ** -0.3  # .abs(): rubbish above the diagonal must not matter
+
+    return Rows(block)
+
+
+def run(kind: str, force: str, dtype: torch.dtype, tensors: list[Tensor], grad: Tensor, vector: Tensor, scale: float, layers: int = 1):
+    """The output and the gradients of q, k, v and, if it learns, of the bias's parameter, which stays float32 below float64."""
+    leaves = [x.detach().to(dtype).requires_grad_() for x in tensors]
+    parameter = vector.detach().to(torch.promote_types(dtype, torch.float32)).requires_grad_(kind in ("learned", "rows"))
+    bias, out = bias_of(kind, parameter), leaves[0]
+    for _ in range(layers):
+        out = attention.attend(out, leaves[1], leaves[2], bias, scale, force=force)
+    wanted = leaves + ([parameter] if parameter.requires_grad else [])
+    return [out.detach(), *torch.autograd.grad(out, wanted, grad.to(dtype))]
+
+
+def assert_close(given: list[Tensor], expected: list[Tensor], tolerance: float) -> None:
+    """By the largest error, relative to the largest entry or 1."""
+    assert len(given) == len(expected)
+    for name, a, b in zip(("out", "dq", "dk", "dv", "dbias"), given, expected, strict=False):
+        assert a.shape == b.shape, name
+        assert torch.isfinite(a).all(), name
+        error = (a.double() - b.double()).abs().max().item() / (1 + b.abs().max().item())
+        assert error < tolerance, f"{name}: {error:.2e}"
+
+
+def definition(dtype: torch.dtype, batch: int, n_heads: int, length: int, size: int, scale: float, window: int | None = None):
+    """What the two gradient functions take, of `dtype`, with the vector and with the matrix; and both gradients, by autograd in float64."""
+    tensors, grad, vector = inputs(batch, n_heads, length, size)
+    if window is not None:
+        vector[:, window:] = -math.inf
+    tensors, grad = [x.to(dtype) for x in tensors], grad.to(dtype)
+    wide = vector.double().requires_grad_()
+    matrix = offsets.dense(wide)
+    matrix.retain_grad()
+    q, k, v = (x.double() for x in tensors)
+    out = reference.attend(q, k, v, matrix, scale)
+    out.backward(grad.double())
+    lse = (scale * q @ k.transpose(-2, -1) + matrix.detach()).logsumexp(-1).to(torch.promote_types(dtype, torch.float32))
+    common = (*tensors, out.detach().to(dtype), lse, grad)
+    return common, vector, matrix.detach().to(lse.dtype), wide.grad, matrix.grad.tril()

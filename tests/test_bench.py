@@ -1,0 +1,368 @@
+"""The benchmark's own arithmetic: order, formulas, peers, tables. Nothing here asserts a time."""
+
+import csv
+import importlib.util
+import json
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from lengthgen import cli, schemes
+from lengthgen.bench import attention, child, command, figure, flops, marks, measuring, memory, peers, report, throughput, workload
+from lengthgen.errors import ConfigError
+
+CPU = torch.device("cpu")
+SMALL = workload.Shape(layers=2, width=64, heads=4, length=32, batch=2, vocab=257)
+HERE = workload.Place(CPU, "fp32")
+TINY = ["--layers=1", "--width=16", "--heads=2", "--length=8", "--batch=1", "--vocab=11", "--rounds=2", "--seconds=0"]
+
+
+def quiet(text):
+    pass
+
+
+@pytest.fixture(autouse=True)
+def as_before():
+    """The settings of the process, and cheap ceilings."""
+    threads, flush = torch.get_num_threads(), torch.tensor([1e-40]).mul(1.0).item() == 0.0
+    yield
+    torch.set_num_threads(threads)
+    torch.set_flush_denormal(flush)
+
+
+@pytest.fixture
+def small_ceiling(monkeypatch):
+    monkeypatch.setattr(flops, "CEILING_SIZE", {"cpu": 64, "cuda": 64})
+
+
+# Measuring
+
+
+def test_every_candidate_is_called_once_a_round_in_a_changing_order():
+    calls = []
+    candidates = [measuring.Candidate(name, "part", lambda name=name: calls.append(name)) for name in "abc"]
+    measured = measuring.interleave(candidates, 4, CPU, "wall", at_least=0, tell=quiet)
+    del calls[: len(calls) - 12]  # warm-up
+    rounds = ["".join(calls[start : start + 3]) for start in range(0, 12, 3)]
+    assert rounds == ["abc", "cba", "bca", "acb"]
+    assert [[s.place for s in measured.samples[name]] for name in "abc"] == [[0, 2, 2, 0], [1, 1, 0, 2], [2, 0, 1, 1]]
+
+
+@pytest.mark.parametrize("n", [1, 2, 5])
+def test_every_candidate_has_every_place_equally_often(n):
+    orders = [measuring.order(n, number) for number in range(2 * n)]
+    assert all(sorted(places) == list(range(n)) for places in orders)
+    for place in range(n):
+        assert sorted(places[place] for places in orders) == sorted([*range(n), *range(n)])
+    assert all(forwards == backwards[::-1] for forwards, backwards in zip(orders[::2], orders[1::2], strict=True))
+
+
+def test_short_calls_are_repeated_and_reported_as_one(monkeypatch):
+    clock = iter(np.arange(0, 1000, 0.05))
+    monkeypatch.setattr(measuring.time, "perf_counter", lambda: float(next(clock)))
+    calls = []
+    measured = measuring.interleave([measuring.Candidate("a", "part", lambda: calls.append(1))], 1, CPU, "wall", at_least=0.5, tell=quiet)
+    assert len(calls) == 2 + 10
+    assert measured.seconds("a") == pytest.approx([0.05 / 10])
+
+
+def test_ratios_are_taken_within_rounds():
+    measured = measuring.Measured([], "wall")
+    measured.samples = {
+        "slow": [measuring.Sample(i, 0, wall, 0) for i, wall in enumerate((2.0, 20.0, 200.0))],
+        "fast": [measuring.Sample(i, 1, wall, 0) for i, wall in enumerate((1.0, 10.0, 100.0))],
+    }
+    assert measured.ratio("slow", "fast") == (2.0, 2.0, 2.0)
+    assert measured.ratio("slow", "absent") is None
+
+
+def test_a_candidate_that_fails_is_left_out_with_its_reason():
+    def fails():
+        raise RuntimeError("no kernel\nmore")
+
+    told = []
+    candidates = [measuring.Candidate("bad", "part", fails), measuring.Candidate("good", "part", lambda: None)]
+    measured = measuring.interleave(candidates, 2, CPU, "cpu", at_least=0, tell=told.append)
+    assert measured.failed == {"bad": "no kernel"} and list(measured.samples) == ["good"]
+    assert told[0] == "bad is left out: no kernel"
+
+
+def test_the_clock_that_counts():
+    torch.set_num_threads(1)
+    assert measuring.clock_for("auto", CPU) == "cpu"
+    torch.set_num_threads(2)
+    assert measuring.clock_for("auto", CPU) == "wall" and measuring.clock_for("cpu", CPU) == "cpu"
+    assert measuring.clock_for("auto", torch.device("cuda")) == "wall"
+    with pytest.raises(ConfigError, match="--clock cpu"):
+        measuring.clock_for("cpu", torch.device("cuda"))
+
+
+# FLOPs
+
+
+def test_the_formula_counts_what_torch_counts():
+    model = peers.GPT(SMALL)
+    tokens = torch.zeros(1, SMALL.length, dtype=torch.int64)
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as forward:
+        loss = peers.loss(model, tokens, tokens)
+    assert forward.get_total_flops() == flops.forward(SMALL, SMALL.length, SMALL.length, attention=1.0)
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as backward:
+        loss.backward()
+    # torch's composite attention multiplies as often backward as the formula says: twice the forward
+    assert backward.get_total_flops() == 2 * forward.get_total_flops()
+
+
+def test_causal_attention_counts_half_and_a_step_counts_three_forwards():
+    half, whole = (flops.forward(SMALL, 32, 0, attention=share) for share in (flops.CAUSAL, 1.0))
+    assert whole - half == 2 * SMALL.layers * SMALL.width * 32**2
+    assert flops.train_step(SMALL) == 3 * SMALL.batch * flops.forward(SMALL, 32, 32)
+    reference = workload.Shape(vocab=256)  # references/performance.md, section 5: 2*12*layers*d^2*T + 2*layers*d*T^2 + 2*d*V*scored
+    assert flops.forward(reference, 2048, 256) == 24 * 6 * 256**2 * 2048 + 2 * 6 * 256 * 2048**2 + 2 * 256 * 256 * 256
+
+
+def test_evaluation_counts_the_windows_that_are_run():
+    model, wanted = workload.build("none", SMALL, HERE), throughput.evaluation(SMALL, 1)
+    one_grid = throughput.counted(model, wanted, wanted.requests, SMALL)
+    separate = sum(throughput.counted(model, wanted, [request], SMALL) for request in wanted.requests)
+    alone = sum(len(r.windows) * flops.forward(SMALL, r.eval_length, r.eval_length - r.windows[0].first) for r in wanted.requests)
+    assert one_grid < separate == pytest.approx(alone)
+    normalised = workload.build("normalised_sinusoid", SMALL, HERE)  # not prefix-consistent: windows of different length are not merged
+    assert throughput.counted(normalised, wanted, wanted.requests, SMALL) > one_grid
+
+
+def test_the_ceiling_is_one_square_product():
+    call, work = flops.ceiling(HERE, size=8)
+    assert work == 2 * 8**3 and call().shape == (8, 8)
+
+
+# Peers
+
+
+@pytest.mark.parametrize("peer", peers.PEERS, ids=lambda peer: peer.name)
+def test_peers_have_our_size_and_a_finite_loss_and_learn(peer):
+    if peer.package:
+        pytest.importorskip(peer.module)
+    ((_, model),) = peers.built(SMALL, [peer], quiet)
+    ours = workload.build("none", SMALL, HERE)
+    assert peers.parameters(model) == pytest.approx(sum(p.numel() for p in ours.parameters()), rel=0.02)
+    batch = workload.batch(workload.random_store(1, 100, SMALL.vocab), SMALL, 0, HERE)
+    step = peers.step(model, lambda _: batch, HERE.autocast)
+    losses = [float(step()) for _ in range(8)]
+    assert np.isfinite(losses).all() and losses[-1] < losses[0]
+
+
+@pytest.mark.parametrize("peer", peers.PEERS, ids=lambda peer: peer.name)
+def test_peers_are_causal(peer):
+    if peer.package:
+        pytest.importorskip(peer.module)
+    ((_, model),) = peers.built(SMALL, [peer], quiet)
+    model.eval()
+    tokens = torch.randint(SMALL.vocab, (1, 12), generator=torch.Generator().manual_seed(0))
+    changed = tokens.clone()
+    changed[:, -1] = (tokens[:, -1] + 1) % SMALL.vocab
+    with torch.no_grad():
+        outputs = [output if isinstance(output := model(x), torch.Tensor) else output.logits for x in (tokens, changed)]
+    assert torch.allclose(outputs[0][:, :-1], outputs[1][:, :-1], atol=1e-5)
+    assert not torch.allclose(outputs[0][:, -1], outputs[1][:, -1], atol=1e-5)
+
+
+def test_a_missing_package_is_one_line(monkeypatch):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "x_transformers" else find(name, *rest))
+    told = []
+    plain_and_missing = [peer for peer in peers.PEERS if peer.package != "transformers"]
+    assert [name for name, _ in peers.built(SMALL, plain_and_missing, told.append)] == ["nanogpt_style"]
+    assert told == ["x-transformers is not installed: its models are left out (pip install x-transformers)"]
+
+
+def test_a_package_with_another_interface_is_one_line():
+    def build(shape):
+        raise TypeError("unexpected\nkeyword")
+
+    told = []
+    assert peers.built(SMALL, [peers.Peer("odd", "torch", build)], told.append) == []
+    assert told[0].startswith("odd is left out: torch ") and told[0].endswith("raised TypeError: unexpected keyword")
+
+
+# Marks
+
+
+def test_marks_are_judged_in_their_own_direction():
+    measured = measuring.Measured([], "wall")
+    measured.samples = {
+        name: [measuring.Sample(0, 0, wall, 0)] for name, wall in {"none": 1.0, "t5_bias": 1.05, "nanogpt_style": 0.9, "fire": 2.0}.items()
+    }
+    wanted = [
+        marks.Mark("A", "train", "t5_bias", "none", 0.9), marks.Mark("B", "train", "fire", "none", 0.7),
+        marks.Mark("C", "train", "none", "fire", 0.5, "times"), marks.Mark("D", "train", "none", "absent", 1.0),
+        marks.Mark("E", "other", "none", "fire", 1.0),
+    ]  # fmt: skip
+    rows = marks.judge(wanted, {"train": measured})
+    assert [row["verdict"] for row in rows] == ["pass", "fail", "pass", "not measured", "not measured"]
+    assert [row["measured"] for row in rows[:3]] == pytest.approx([1 / 1.05, 0.5, 0.5])
+    assert rows[3]["reason"] == "absent was not run" and rows[4]["reason"] == "`other` was not run"
+    assert {row["verdict"] for row in marks.judge(wanted[:3], {"train": measured}, judged=False)} == {"measured"}
+
+
+def test_every_mark_names_what_is_measured():
+    known = {*schemes.names(), *(peer.name for peer in peers.PEERS)}
+    assert set(marks.SCHEMES) <= set(schemes.names()) and set(marks.LONGER_PEERS) <= known
+    for mark in (*marks.TRAINING, *marks.LONGER):
+        assert {mark.ours, mark.other} <= known
+    groups = [attention.training_group(s, HERE, scale=64) for s in attention.TRAINING]
+    groups += [attention.evaluation_group(s, HERE, scale=256) for s in attention.EVALUATION]
+    with attention.crops_group(scale=10_000) as crops:
+        names = {group.name: {candidate.name for candidate in group.candidates} for group in (*groups, crops)}
+    for mark in marks.ATTENTION:
+        assert {mark.ours, mark.other} <= names[mark.bench]
+    ids = {mark.id for mark in (*marks.ATTENTION, marks.MEMORY, *marks.TRAINING, *marks.LONGER, *marks.EVALUATION)}
+    assert ids == {*(f"P{number}" for number in range(1, 11)), "I1"}
+
+
+# What is compared computes the same
+
+
+def test_candidates_of_a_group_agree():
+    group = attention.training_group((2, 2, 40, 16), HERE)
+    results = {candidate.name: candidate.call() for candidate in group.candidates}
+    for name in ("learned bias, dense strided", "learned bias, dense gather"):
+        for ours, theirs in zip(results["learned bias"], results[name], strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(results["no bias"], results["is_causal"], rtol=1e-4, atol=1e-4)
+    outputs = [candidate.call() for candidate in attention.evaluation_group((1, 2, 40, 16), HERE).candidates]
+    torch.testing.assert_close(outputs[1], outputs[2], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(outputs[2], outputs[3], rtol=1e-4, atol=1e-5)
+
+
+def test_crops_and_their_rival_give_windows_and_their_targets():
+    with attention.crops_group(scale=10_000) as group:
+        for candidate in group.candidates:
+            inputs, targets = candidate.call()
+            assert inputs.shape == targets.shape == attention.CROPS and inputs.dtype == targets.dtype == torch.int64
+            assert torch.equal(inputs[:, 1:], targets[:, :-1])
+
+
+def test_training_candidates_train(small_ceiling):
+    candidates = throughput.training_candidates(SMALL, ["none", "t5_bias"], HERE, [peers.PEERS[0]], False, quiet)
+    assert [(c.name, c.kind) for c in candidates] == [
+        ("none", "scheme"), ("t5_bias", "scheme"), ("nanogpt_style", "peer"), ("matmul", "ceiling"),
+    ]  # fmt: skip
+    assert len({c.parameters for c in candidates[:3]}) == 1  # positional parameters are not counted
+    assert {c.tokens for c in candidates[:3]} == {SMALL.batch * SMALL.length}
+    for candidate in candidates:
+        candidate.call()
+
+
+# Memory
+
+
+def test_memory_is_measured_above_the_base():
+    def call():
+        held.append(torch.ones(2**25))  # 128 MiB: above 32, malloc never takes it from memory that this process has freed before
+
+    held = []
+    found = child.measure(call, "cpu")
+    assert 126 * 2**20 < found["peak"] - found["base"] < 160 * 2**20
+
+
+def test_memory_of_a_scheme_in_its_own_process(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    rows = memory.evaluation_rows(SMALL, ["none", "alibi"], 128, HERE, 1, quiet)
+    assert [tuple(row) for row in rows] == [memory.COLUMNS] * 2
+    assert [row["status"] for row in rows] == ["ok", "ok"] and rows[0]["peak_mib"] >= rows[0]["base_mib"] > 10
+
+
+def test_a_child_that_dies_is_a_row():
+    found = memory.run({"case": "no such case"}, HERE, 1)
+    assert found["status"] == "failed" and "KeyError" in found["reason"]
+
+
+# The command
+
+
+def read(path):
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_train_writes_a_table_a_figure_and_the_facts(tmp_path, capsys, small_ceiling):
+    assert cli.main(["bench", "train", *TINY, "--schemes", "alibi", "--threads", "1", "--out", str(tmp_path)]) == 0
+    rows = read(tmp_path / "train.csv")
+    assert tuple(rows[0]) == throughput.COLUMNS and [row["candidate"] for row in rows] == ["none", "alibi", "matmul"]
+    assert float(rows[0]["of_none"]) == 1.0 and rows[2]["of_none"] == "" and float(rows[1]["tokens_per_second"]) > 0
+    samples = read(tmp_path / "train-samples.csv")
+    assert tuple(samples[0]) == report.SAMPLES and len(samples) == 3 * 2
+    assert [row["candidate"] for row in samples] == ["none", "alibi", "matmul", "matmul", "alibi", "none"]
+    facts = json.loads((tmp_path / "train.json").read_text())
+    assert {"commit", "versions", "threads", "environment", "load_before", "load_after", "clock", "flush_denormal", "shape"} <= facts.keys()
+    page, out = (tmp_path / "train.md").read_text(), capsys.readouterr().out
+    assert "| alibi" in page and "| alibi" in out and "load_after" in page
+    assert (tmp_path / "train.png").stat().st_size > 1000 and (tmp_path / "train.svg").exists()
+
+
+def test_evaluate_writes_its_marks(tmp_path, small_ceiling):
+    assert cli.main(["bench", "evaluate", *TINY, "--schemes", "fire", "--threads", "1", "--out", str(tmp_path)]) == 0
+    assert [row["candidate"] for row in read(tmp_path / "evaluate.csv")] == ["none", "none, separate passes", "fire", "matmul"]
+    found = read(tmp_path / "evaluate_marks.csv")
+    assert tuple(found[0]) == marks.COLUMNS and [row["verdict"] for row in found] == ["measured", "not measured"]
+
+
+def test_attention_prints_and_saves_nothing_unless_told(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(memory, "attention_ratio", lambda *rest: (0.2, "1 of 5 MiB"))
+    assert cli.main(["bench", "attention", *TINY, "--scale", "128", "--threads", "1"]) == 0
+    out = capsys.readouterr().out
+    assert "| P1 " in out and "| P10" in out and "nothing is saved" in out and list(tmp_path.iterdir()) == []
+
+
+def test_marks_are_one_table(tmp_path, monkeypatch, small_ceiling):
+    monkeypatch.setattr(memory, "attention_ratio", lambda *rest: (None, "no memory here"))
+    for peer in ("x_transformers", "transformers"):
+        pytest.importorskip(peer)
+    assert cli.main(["bench", "marks", *TINY, "--scale", "128", "--threads", "1", "--out", str(tmp_path)]) == 0
+    rows = read(tmp_path / "marks.csv")
+    numbers = [int(row["mark"][1:]) for row in rows if row["mark"] != "I1"]
+    assert numbers == sorted(numbers)
+    assert {row["mark"] for row in rows} == {*(f"P{number}" for number in range(1, 11)), "I1"}
+    assert {row["verdict"] for row in rows if row["mark"] != "P10"} == {"measured"}
+    assert {path.name for path in tmp_path.glob("*.png")} == {"train.png", "train_longer.png", "evaluate.png", "marks.png"}
+
+
+def test_figures_are_the_same_bytes_for_the_same_numbers(tmp_path):
+    dots = [figure.Dot("none", 1.0, 0.9, 1.1, "10 tokens/s"), figure.Dot("someone's", 0.5, mark=0.7, colour="#000000")]
+    for name in "ab":
+        figure.write(dots, "Title", "subtitle", "axis", tmp_path / name)
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
+    assert figure.write([], "Title", "subtitle", "axis", tmp_path / "c") == []
+
+
+def test_a_markdown_table_leaves_empty_columns_out():
+    lines = report.markdown([{"a": "x", "b": None, "c": 1234.5}, {"a": "y|z", "b": None, "c": 0.00123}], ["a", "b", "c"]).splitlines()
+    assert lines == ["| a    |       c |", "| ---- | ------: |", "| x    |   1,234 |", "| y\\|z | 0.00123 |"]
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["swim"], "invalid choice"),
+        (["train", "--schemes", "rotary"], "'rotary' has no code"),
+        (["train", "--width", "30"], "--width 30"),
+        (["train", "--rounds", "0"], "positive"),
+    ],
+)
+def test_mistakes_are_one_line(argv, words, capsys):
+    assert cli.main(["bench", *argv]) == 2
+    captured = capsys.readouterr()
+    assert words in captured.err and captured.err.count("\n") == 1
+
+
+def test_help_names_every_kind(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        command.main(["--help"])
+    assert stopped.value.code == 0
+    out = capsys.readouterr().out
+    assert all(f"lengthgen bench {kind}" in out for kind in command.KINDS)

@@ -1,0 +1,566 @@
+"""The command line: every literal command, malformed ones with the line each gets, sweeps, completion. Training is a stub here."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import pytest
+from omegaconf import OmegaConf
+
+import lengthgen
+from lengthgen import arguments, catalogue, cli, completion, listing, mistakes, sweep
+from lengthgen.errors import ConfigError, DataError, Interrupted
+
+ROOT = Path(__file__).parent.parent
+GROUPS = [group.name for group in catalogue.groups("train")]
+
+
+@pytest.fixture
+def jobs(monkeypatch, tmp_path):
+    """lengthgen.run replaced by a stub in an empty folder; the configurations that it was called with."""
+    called = []
+
+    def work(config, scheme_folders):
+        called.append(SimpleNamespace(config=config, folders=scheme_folders, argv=list(sys.argv)))
+        failure = FAILURES.get(config.get("seed"))
+        if failure is not None:
+            raise failure
+        return SimpleNamespace(run_id=f"run-{len(called)}", folder=Path("results/runs"), status="trained")
+
+    stub = ModuleType("lengthgen.run")
+    stub.train = stub.evaluate = work
+    monkeypatch.setitem(sys.modules, "lengthgen.run", stub)
+    monkeypatch.setattr(lengthgen, "run", stub, raising=False)
+    monkeypatch.setattr("lengthgen.process.prepare_environment", lambda: None)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+    return called
+
+
+FAILURES = {
+    11: DataError("no text in x; give another folder"),
+    12: Interrupted("stopped at step 3 of 9", signal.SIGINT),
+    13: ZeroDivisionError("a fault of lengthgen"),
+    14: KeyboardInterrupt(),
+    15: BrokenPipeError(),
+}
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+# The literal commands
+
+
+@pytest.mark.parametrize("argv", [["+scheme=alibi"], ["scheme=alibi"], ["++scheme=alibi"], ["seed=0", "+scheme=alibi"]])
+def test_train_with_and_without_plus(jobs, tmp_path, argv, capsys):
+    assert cli.main(["train", *argv]) == 0
+    assert jobs[0].config.scheme.name == "alibi"
+    assert jobs[0].folders == []
+    assert "hydra" not in jobs[0].config
+    assert files(tmp_path) == []  # Hydra makes no folder of its own
+    assert capsys.readouterr().err == ""
+
+
+def test_train_by_default(jobs):
+    assert cli.main(["train"]) == 0
+    assert [jobs[0].config[group].name for group in ("scheme", "model", "dataset")] == ["t5_bias", "tiny", "python"]
+
+
+def test_provenance_can_see_the_command_as_given(jobs):
+    before = list(sys.argv)
+    cli.main(["train", "+scheme=alibi", "-m", "seed=1,2"])
+    assert jobs[0].argv == ["lengthgen", "train", "+scheme=alibi", "-m", "seed=1,2"]
+    assert sys.argv == before
+    assert "HYDRA_FULL_ERROR" not in os.environ
+
+
+def test_sweep(jobs, tmp_path, capsys):
+    assert cli.main(["train", "-m", "+scheme=learned,t5_bias,alibi", "seed=0,1,2"]) == 0
+    wanted = [(scheme, seed) for scheme in ("learned", "t5_bias", "alibi") for seed in (0, 1, 2)]
+    assert [(job.config.scheme.name, job.config.seed) for job in jobs] == wanted
+    printed = capsys.readouterr().out
+    assert "job 3/9: scheme=learned seed=2" in printed
+    assert printed.splitlines()[-1].split() == ["9/9", "run-9", "trained", "scheme=alibi", "seed=2"]
+    names = {Path(name).name for name in files(tmp_path)}
+    assert names == {"multirun.yaml", *(f"job-{n}.json" for n in range(1, 10))}
+    assert [path.name for path in (tmp_path / "results").iterdir()] == ["sweeps"]
+
+
+@pytest.mark.parametrize("argv", [["+scheme=rope,alibi", "-m", "seed=1"], ["scheme=choice(rope,alibi)", "seed=range(1,2)", "--multirun"]])
+def test_sweep_with_the_flag_anywhere(jobs, argv):
+    assert cli.main(["train", *argv]) == 0
+    assert [(job.config.scheme.name, job.config.seed) for job in jobs] == [("rope", 1), ("alibi", 1)]
+
+
+def test_sweep_over_all_schemes(jobs):
+    assert cli.main(["train", "-m", "+scheme=glob(kerple*)"]) == 0
+    assert [job.config.scheme.name for job in jobs] == ["kerple_log", "kerple_power"]
+
+
+def test_sweep_goes_where_results_go(jobs, tmp_path):
+    assert cli.main(["train", "-m", "seed=1,2", "results='an other, place'"]) == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["an other, place"]
+
+
+def test_evaluate(jobs):
+    assert cli.main(["evaluate", "run=t5", "evaluation.lengths=[512,1024]"]) == 0
+    assert jobs[0].config.run == "t5"
+    assert list(jobs[0].config.evaluation.lengths) == [512, 1024]
+
+
+def test_cfg_prints_and_runs_nothing(jobs, capsys, monkeypatch):
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    assert cli.main(["train", "+scheme=rope", "--cfg", "job", "--resolve"]) == 0
+    printed = OmegaConf.create(capsys.readouterr().out)
+    assert printed.scheme.name == "rope"
+    assert printed.tracking.mode == "offline"
+    assert jobs == []
+
+
+def test_info_defaults(jobs, capsys):
+    assert cli.main(["train", "--info", "defaults", "scheme=rope"]) == 0
+    assert "scheme/rope" in capsys.readouterr().out
+    assert jobs == []
+
+
+def test_own_configurations_and_schemes(jobs, tmp_path):
+    (tmp_path / "mine" / "scheme").mkdir(parents=True)
+    (tmp_path / "mine" / "scheme" / "my_bias.yaml").write_text("name: my_bias\nslope: 2.0\n")
+    assert cli.main(["train", "--config-dir", "mine", "+scheme=my_bias", "scheme.slope=3"]) == 0
+    assert jobs[0].config.scheme == {"name": "my_bias", "slope": 3}
+    assert jobs[0].folders == [tmp_path / "mine" / "scheme"]
+    assert cli.main(["train", "-m", "+scheme=my_bias,alibi", "--config-dir=mine"]) == 0
+    assert [job.config.scheme.name for job in jobs[1:]] == ["my_bias", "alibi"]
+
+
+def test_experiment_with_and_without_plus(jobs, tmp_path):
+    (tmp_path / "mine" / "experiment").mkdir(parents=True)
+    text = "# @package _global_\ndefaults:\n  - override /scheme: rope\nseed: 5\nmodel:\n  width: 64\n"
+    (tmp_path / "mine" / "experiment" / "published.yaml").write_text(text)
+    for extra in (["+experiment=published"], ["experiment=published"], ["+experiment=published", "+scheme=alibi"]):
+        assert cli.main(["train", "--config-dir", "mine", *extra]) == 0
+    found = [(job.config.scheme.name, job.config.seed, job.config.model.width) for job in jobs]
+    assert found == [("rope", 5, 64), ("rope", 5, 64), ("alibi", 5, 64)]
+
+
+def test_plot_is_called_with_its_arguments(monkeypatch):
+    from lengthgen import plots
+
+    given = []
+    monkeypatch.setattr(plots, "main", lambda argv: given.append(argv) or 0)
+    assert cli.main(["plot", "--results", "there"]) == 0
+    assert given == [["--results", "there"]]
+
+
+def test_list_schemes(capsys):
+    assert cli.main(["list", "schemes"]) == 0
+    printed = capsys.readouterr().out
+    names = {line.split()[0] for line in printed.splitlines() if line[:1].islower()}
+    assert set(catalogue.options("scheme", catalogue.folders())) <= names
+    assert max(map(len, printed.splitlines())) <= 140
+    row = next(line for line in printed.splitlines() if line.startswith("t5_bias"))
+    assert row.split()[1] == "2020"
+    assert " 128 " in row  # 32 buckets for each of 4 heads
+    assert "cannot be loaded" not in printed
+
+
+def test_list_schemes_with_own_and_broken_ones(capsys, tmp_path):
+    folder = tmp_path / "scheme"
+    folder.mkdir()
+    (folder / "my_bias.py").write_text((ROOT / "lengthgen" / "schemes" / "alibi.py").read_text())
+    (folder / "my_bias.yaml").write_text("name: my_bias  # mine\nmax_bias: 8.0\n")
+    (folder / "broken.yaml").write_text("name: broken  # has no code\n")
+    assert cli.main(["list", "schemes", "--config-dir", str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("my_bias ") and "toeplitz" in line for line in lines)
+    assert any(line.startswith("broken ") and "cannot be loaded" in line for line in lines)
+    assert any(line.startswith("t5_bias ") for line in lines)
+
+
+def test_list_datasets_and_models(capsys):
+    assert cli.main(["list", "datasets"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    for name in catalogue.options("dataset", catalogue.folders()):
+        assert any(line.startswith(f"{name} ") and len(line.split()) > 3 for line in lines), name
+    assert cli.main(["list", "models"]) == 0
+    counts = {line.split()[0]: line.split()[1] for line in capsys.readouterr().out.splitlines() if line[0] != " "}
+    assert counts["tiny"] == "820,480"  # 257 x 128, 4 blocks of 4 x 128^2 + 8 x 128^2 and two norms, a norm
+
+
+def test_list_runs(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["list", "runs"]) == 0
+    assert capsys.readouterr().out.startswith("no runs in results/runs")
+    folder = tmp_path / "there" / "runs" / "alibi-1"
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text("scheme: {name: alibi}\ndataset: {name: python}\nmodel: {name: tiny}\nseed: 3\nsteps: 7\n")
+    assert cli.main(["list", "runs", "--results", "there"]) == 0
+    row = capsys.readouterr().out.splitlines()[-1].split()
+    assert row == ["alibi-1", "alibi", "python", "tiny", "?", "7", "3", "unfinished", "0"]
+
+
+@pytest.mark.parametrize("argv", [[], ["--help"], ["-h"], ["help"]])
+def test_help(argv, capsys):
+    assert cli.main(argv) == 0
+    printed = capsys.readouterr().out
+    for scheme in catalogue.options("scheme", [catalogue.folder()]):
+        assert scheme in printed
+    assert "lengthgen train +scheme=t5_bias" in printed
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate"])
+def test_help_of_a_command(command, capsys):
+    assert cli.main([command, "--help"]) == 0
+    printed = capsys.readouterr().out
+    for group in catalogue.groups(command):
+        assert f"  {group.name}={group.value} " in printed
+    for key in catalogue.keys(command):
+        assert f"  {key.name}={key.value} " in printed
+    assert max(map(len, printed.splitlines())) <= 140
+
+
+def test_help_of_train_names_own_schemes(capsys, tmp_path):
+    (tmp_path / "scheme").mkdir()
+    (tmp_path / "scheme" / "my_bias.yaml").write_text("name: my_bias\n")
+    assert cli.main(["train", "--config-dir", str(tmp_path), "--help"]) == 0
+    assert "my_bias" in capsys.readouterr().out
+
+
+def test_version(capsys):
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out == f"lengthgen {lengthgen.__version__}\n"
+
+
+def test_help_and_configuration_import_no_torch(tmp_path):
+    code = (
+        "import sys; from lengthgen.cli import main\n"
+        "assert main(['--help']) == 0 and not {'torch', 'hydra', 'omegaconf', 'numpy'} & set(sys.modules)\n"
+        "assert main(['train', '--help']) == 0 and main(['list', 'datasets']) == 0 and 'hydra' not in sys.modules\n"
+        "assert main(['train', '--cfg', 'job']) == 0 and main(['train', 'trian_length=3']) == 2\n"
+        "assert main(['list', 'runs']) == 0 and main(['plot']) == 2\n"
+        "assert 'torch' not in sys.modules and 'wandb' not in sys.modules\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}
+    )
+    assert done.returncode == 0, done.stderr
+    assert files(tmp_path) == []
+
+
+# Malformed commands: the whole line, exit code 2, nothing else on stderr
+
+
+MALFORMED = [
+    ("train scheme=t5bias", "no scheme 't5bias'; nearest: t5_bias; `lengthgen list schemes` shows all"),
+    ("train +scheme=t5", "no scheme 't5'; nearest: t5_bias; `lengthgen list schemes` shows all"),
+    ("train scheme=zzz", "no scheme 'zzz'; `lengthgen list schemes` shows all"),
+    ("train scheme=../model/tiny", "no scheme '../model/tiny'; `lengthgen list schemes` shows all"),
+    ("train scheme=", "no scheme ''; `lengthgen list schemes` shows all"),
+    ("train scheme=null", "scheme has no value: give scheme=...; `lengthgen list schemes` shows which there are"),
+    ("train ~scheme", "scheme has no value: give scheme=...; `lengthgen list schemes` shows which there are"),
+    ("train model=tinny", "no model 'tinny'; nearest: tiny; `lengthgen list models` shows all"),
+    ("train optim=sgd", "no optim 'sgd'; expected one of: adamw"),
+    ("train -m scheme=alibi,ropee", "no scheme 'ropee'; nearest: rope; `lengthgen list schemes` shows all"),
+    ("train trian_length=3", "no key 'trian_length'; nearest: train_length; `lengthgen train --cfg job` shows all"),
+    ("train scheme.bukets=3", "no key 'scheme.bukets'; nearest: scheme.num_buckets; `lengthgen train --cfg job` shows all"),
+    (
+        "train +scheme=alibi scheme.num_buckets=3",
+        "no key 'scheme.num_buckets'; scheme has: scheme.name, scheme.max_bias; `lengthgen train --cfg job` shows all",
+    ),
+    ("train width=3", "no key 'width'; nearest: model.width; `lengthgen train --cfg job` shows all"),
+    ("train -m width=3,4", "no key 'width'; nearest: model.width; `lengthgen train --cfg job` shows all"),
+    ("train --cfg job trian_length=3", "no key 'trian_length'; nearest: train_length; `lengthgen train --cfg job` shows all"),
+    ("train +train_lenght=3", "no key 'train_lenght'; nearest: train_length; `lengthgen train --cfg job` shows all"),
+    ("train +seed=1", "+seed=1: the key exists already; write seed=1"),
+    ("train alibi", "cannot read 'alibi': expected key=value; did you mean scheme=alibi?"),
+    ("train seed", "cannot read 'seed': expected key=value; did you mean seed=...?"),
+    ("train =3", "cannot read '=3': expected a key before '='; `lengthgen train --help` shows how"),
+    (
+        "train seed=[1,2",
+        "cannot read the value in 'seed=[1,2': expected a number, a word, [a,b], {a:b} or quoted text, "
+        "for example seed=[512,1024] or seed=\"'a b'\"",
+    ),
+    (
+        "train seed=0,1",
+        "seed=0,1 gives several values: add -m for one job each (lengthgen train -m seed=0,1), or write seed=[0,1] for a list",
+    ),
+    ("train scheme=rope,alibi", "scheme=rope,alibi gives several values: add -m for one job each (lengthgen train -m scheme=rope,alibi)"),
+    ("train seed=range(3)", "seed=range(3) gives several values: add -m for one job each (lengthgen train -m seed=range(3))"),
+    ("train dataset=files", "dataset.path has no value: give dataset.path=...; `lengthgen train --help` shows how"),
+    ("train --mutlirun seed=1", "unknown flag --mutlirun; expected one of: --multirun"),
+    ("train --cfg jobs", "--cfg needs a value: expected one of job, hydra, all, got 'jobs'"),
+    ("train --config-dir", "--config-dir needs a value: expected a folder"),
+    ("train --config-dir nowhere", "--config-dir nowhere: no such folder; expected a folder that holds scheme/NAME.yaml and the like"),
+    ("train --resolve=1 --cfg job", "--resolve takes no value, but got '1'"),
+    ("train hydra/launcher=slurm", "no hydra/launcher 'slurm'; "),
+    ("train -m --cfg job", "Only one of --run, --multirun, --cfg, --info and --shell_completion can be specified"),
+    ("evaluate", "run has no value: give run=...; `lengthgen list runs` shows which there are"),
+    ("evaluate run=x +scheme=alibi", "no key 'scheme'; evaluate has: evaluation, tracking, run, device, threads, results, cache; "),
+    (
+        "evaluate run=x evaluation.lenghts=[512]",
+        "no key 'evaluation.lenghts'; nearest: evaluation.lengths; `lengthgen evaluate --cfg job` shows all",
+    ),
+    ("trian +scheme=alibi", "no command 'trian'; nearest: train; `lengthgen --help` shows all"),
+    ("zzz", "no command 'zzz'; expected one of: train, evaluate, plot, bench, list, completion; `lengthgen --help` shows all"),
+    ("list", "list what?; expected one of: schemes, datasets, models, runs"),
+    ("list scheme", "no list of 'scheme'; nearest: schemes"),
+    ("list schemes --shape", "unrecognized arguments: --shape; see `lengthgen list --help`"),
+    ("completion", 'completion for which shell?; expected one of: bash, zsh, as in: eval "$(lengthgen completion bash)"'),
+    ("completion fish", "no completion for 'fish'; expected one of: bash, zsh, as in: eval \"$(lengthgen completion bash)\""),
+]
+
+
+@pytest.mark.parametrize(("command", "line"), MALFORMED, ids=[command for command, _ in MALFORMED])
+def test_malformed(jobs, command, line, capsys, tmp_path):
+    assert cli.main(command.split()) == 2
+    told = capsys.readouterr().err
+    assert told.startswith(f"lengthgen: {line}")
+    assert told.count("\n") == 1
+    assert line.endswith("; ") or told == f"lengthgen: {line}\n"
+    assert jobs == []
+    assert files(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "command", ["train seed=1.5", "train precision=fp61", "train model.n_heads=three", "train results=${nope}", "train steps=0"]
+)
+def test_malformed_values_are_told_by_the_configuration(jobs, monkeypatch, capsys, command):
+    from lengthgen import config
+
+    monkeypatch.setattr(lengthgen.run, "train", lambda given, folders: config.check(OmegaConf.to_container(given, resolve=True), folders))
+    assert cli.main(command.split()) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("lengthgen: ")
+    assert told.count("\n") == 1
+
+
+def test_broken_own_yaml_is_one_line(jobs, tmp_path, capsys):
+    (tmp_path / "mine" / "scheme").mkdir(parents=True)
+    (tmp_path / "mine" / "scheme" / "my_bias.yaml").write_text("name: my_bias\n  slope: [1\n")
+    assert cli.main(["train", "--config-dir", "mine", "+scheme=my_bias"]) == 2
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    assert "my_bias.yaml" in told and "line 2" in told
+
+
+# Failures of jobs
+
+
+def test_a_user_error_is_one_line_with_its_exit_code(jobs, capsys):
+    assert cli.main(["train", "seed=11"]) == 3
+    assert capsys.readouterr().err == "lengthgen: no text in x; give another folder\n"
+
+
+def test_a_fault_keeps_its_traceback(jobs):
+    with pytest.raises(ZeroDivisionError):
+        cli.main(["train", "seed=13"])
+
+
+@pytest.mark.parametrize(("seed", "code"), [(12, 130), (14, 130), (15, 141)])
+def test_interrupted(jobs, seed, code, monkeypatch):
+    monkeypatch.setattr("os.dup2", lambda *descriptors: None)
+    monkeypatch.setattr("sys.stdout.fileno", lambda: 1, raising=False)
+    assert cli.main(["train", f"seed={seed}"]) == code
+
+
+def test_a_sweep_goes_on_after_failures_and_tells_each(jobs, capsys, tmp_path):
+    assert cli.main(["train", "-m", "seed=1,11,13,2"]) == 1
+    assert [job.config.seed for job in jobs] == [1, 11, 13, 2]
+    told = capsys.readouterr()
+    assert "lengthgen: job 2/4 (seed=11) failed: no text in x; give another folder\n" in told.err
+    assert "Traceback" in told.err  # of the fault only
+    assert "lengthgen: job 3/4 (seed=13) failed: ZeroDivisionError: a fault of lengthgen\n" in told.err
+    rows = [line.split()[:4] for line in told.out.splitlines()[-4:]]
+    assert rows == [
+        ["1/4", "run-1", "trained", "seed=1"],
+        ["2/4", "-", "failed", "seed=11"],
+        ["3/4", "-", "failed", "seed=13"],
+        ["4/4", "run-4", "trained", "seed=2"],
+    ]
+    status = json.loads(next((tmp_path / "results" / "sweeps").glob("*/job-2.json")).read_text())
+    assert status["message"] == "no text in x; give another folder"
+
+
+@pytest.mark.parametrize(("seed", "code"), [(12, 130), (14, 130), (15, 141)])
+def test_a_signal_stops_the_whole_sweep(jobs, capsys, seed, code):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["train", "-m", f"seed=1,{seed},2"])
+    assert stop.value.code == code
+    assert [job.config.seed for job in jobs] == [1, seed]
+    assert capsys.readouterr().out.endswith("interrupted  " + f"seed={seed}\n1 of 3 jobs were not run\n")
+
+
+def test_a_sweep_that_cannot_write_is_one_line(jobs, capsys, tmp_path):
+    (tmp_path / "taken").write_text("a file, not a folder")
+    assert cli.main(["train", "-m", "seed=1,2", "results=taken"]) == 7
+    assert "cannot write" in capsys.readouterr().err
+
+
+def test_statuses_survive_their_file(tmp_path):
+    statuses = [sweep.Status(n, f"seed={n}", f"run-{n}", "trained") for n in (1, 2, 10)]
+    for status in reversed(statuses):
+        sweep.write(tmp_path, status)
+    assert sweep.read(tmp_path) == statuses
+    assert (sweep.exit_code(statuses, 3), sweep.exit_code(statuses, 4)) == (0, 1)
+    assert files(tmp_path) == ["job-1.json", "job-10.json", "job-2.json"]
+
+
+def test_a_closed_pipe_is_no_fault(tmp_path):
+    command = f"{sys.executable} -m lengthgen.cli list datasets | true; echo ${{PIPESTATUS[0]}}"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, cwd=tmp_path, env=environment)
+    assert done.stdout.strip() in ("0", "141")  # 0: everything was written before the pipe closed
+    assert done.stderr == ""
+
+
+# The argv pass
+
+
+@pytest.mark.parametrize(
+    ("given", "flags", "overrides"),
+    [
+        ([], [], []),
+        (["+scheme=a", "-m", "seed=1,2"], ["--multirun"], ["scheme=a", "seed=1,2"]),
+        (["seed=1", "--cfg", "job", "+scheme=a", "--resolve"], ["--cfg=job", "--resolve"], ["seed=1", "scheme=a"]),
+        (["-c", "job", "x=1"], ["--cfg=job"], ["x=1"]),
+        (["--info", "seed=1"], ["--info=all"], ["seed=1"]),
+        (["--info", "plugins"], ["--info=plugins"], []),
+        (["++scheme=a", "+foo=a", "++seed=1", "~model", "+scheme.x=1"], [], ["scheme=a", "+foo=a", "++seed=1", "~model", "+scheme.x=1"]),
+        (["+scheme@other=a"], [], ["scheme@other=a"]),
+    ],
+)
+def test_arrange(given, flags, overrides):
+    request = arguments.arrange(given, GROUPS)
+    assert (request.flags, request.overrides) == (flags, overrides)
+    assert request.multirun == ("-m" in given)
+
+
+def test_arrange_config_dir(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").mkdir()
+    for given in (["--config-dir", "mine"], ["--config-dir=mine"], ["-cd", "mine"]):
+        assert arguments.arrange(given, GROUPS).config_dir == tmp_path / "mine"
+    with pytest.raises(ConfigError, match="no such folder"):
+        arguments.arrange(["--config-dir=yours"], GROUPS)
+
+
+def test_nearest():
+    assert arguments.nearest("t5", ["alibi", "t5_bias"]) == ["t5_bias"]
+    assert arguments.nearest("evaluation.lenghts", ["evaluation.lengths", "evaluation.documents"]) == ["evaluation.lengths"]
+    assert arguments.nearest("zzz", ["alibi"]) == []
+
+
+def test_in_one_line():
+    try:
+        raise ValueError("first\n  full_key: a\nsecond") from KeyError("cause")
+    except ValueError as error:
+        assert mistakes.in_one_line(error) == "first; second; 'cause'"
+
+
+# Completion
+
+
+def candidates(line: str) -> list[str]:
+    return completion.candidates(line, [command.name for command in cli.COMMANDS])
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("lengthgen ev", ["evaluate "]),
+        ("lengthgen list ", [f"{topic} " for topic in listing.TOPICS]),
+        ("lengthgen completion z", ["zsh "]),
+        ("lengthgen train +sch", ["+scheme="]),
+        ("lengthgen train +scheme=t5", ["+scheme=t5_bias"]),
+        ("lengthgen train -m scheme=learned,al", ["scheme=learned,alibi"]),
+        ("lengthgen train +scheme=t5_bias scheme.num", ["scheme.num_buckets="]),
+        ("lengthgen train +scheme=alibi train_l", ["train_length="]),
+        ("lengthgen train --mul", ["--multirun "]),
+        ("lengthgen train --cfg ", ["job ", "hydra ", "all "]),
+        ("lengthgen evaluate evaluation=q", ["evaluation=quick"]),
+        ("lengthgen train scheme=nonsense mod", ["model="]),
+        ("lengthgen train --nonsense +sch", ["+scheme="]),
+        ("lengthgen train --nonsense +scheme=al", ["+scheme=alibi"]),
+        ("lengthgen plot ", []),
+    ],
+)
+def test_candidates(line, expected):
+    assert candidates(line) == expected
+
+
+def test_completion_sees_own_schemes(tmp_path):
+    (tmp_path / "scheme").mkdir()
+    (tmp_path / "scheme" / "my_bias.yaml").write_text("name: my_bias\nslope: 1.0\n")
+    assert candidates(f"lengthgen train --config-dir {tmp_path} +scheme=my") == ["+scheme=my_bias"]
+    assert candidates(f"lengthgen train --config-dir {tmp_path} +scheme=my_bias scheme.s") == ["scheme.slope="]
+
+
+@pytest.fixture
+def program(tmp_path):
+    """A folder with an executable `lengthgen`, for a shell's PATH."""
+    path = tmp_path / "bin" / "lengthgen"
+    path.parent.mkdir()
+    path.write_text(f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} -m lengthgen.cli "$@"\n')
+    path.chmod(0o755)
+    return path.parent
+
+
+@pytest.mark.parametrize(
+    ("line", "words", "replies"),
+    [
+        ("lengthgen tr", "lengthgen tr", ["train "]),
+        ("lengthgen train +sch", "lengthgen train +sch", ["+scheme="]),
+        ("lengthgen train +scheme=t5", "lengthgen train +scheme = t5", ["t5_bias"]),  # bash has split the word at '='
+        ("lengthgen train scheme=", "lengthgen train scheme =", sorted(catalogue.options("scheme", catalogue.folders()))),
+    ],
+)
+def test_bash_really_completes(program, line, words, replies):
+    script = (
+        f'PATH={program}:$PATH; eval "$(lengthgen completion bash)"\n'
+        f'COMP_LINE="{line}"; COMP_POINT=${{#COMP_LINE}}; COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))\n'
+        '_lengthgen lengthgen "${COMP_WORDS[COMP_CWORD]}" ""; printf "%s\\n" "${COMPREPLY[@]}"; complete -p lengthgen\n'
+    )
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True)
+    assert done.stderr == ""
+    *answers, registered = done.stdout.splitlines()
+    assert answers == replies
+    assert registered.endswith("-F _lengthgen lengthgen")
+
+
+def test_zsh_script(capsys):
+    assert cli.main(["completion", "zsh"]) == 0
+    script = capsys.readouterr().out
+    assert script.startswith("#compdef lengthgen")
+    assert script.rstrip().endswith("compdef _lengthgen lengthgen")
+    assert "completion query" in script
+
+
+# A real launcher, in processes of its own
+
+
+@pytest.mark.slow
+def test_joblib_launcher(tmp_path):
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    (tmp_path / "text").mkdir()
+    for n in range(20):
+        (tmp_path / "text" / f"{n}.txt").write_text(f"the quick brown fox number {n} jumps over it. " * 40)
+    command = "train -m hydra/launcher=joblib hydra.launcher.n_jobs=2 scheme=alibi,rope seed=0,-1 dataset=files dataset.path=text"
+    tiny = "steps=2 train_length=16 batch_size=2 model.width=16 model.n_layers=1 evaluation=quick tracking=none"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "LENGTHGEN_CACHE": str(tmp_path / "cache")}
+    argv = [sys.executable, "-m", "lengthgen.cli", *command.split(), *tiny.split()]
+    done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, env=environment)
+    assert done.returncode == 1, done.stderr
+    rows = [line.split() for line in done.stdout.splitlines()[-4:]]
+    assert [(row[0], row[2]) for row in rows] == [("1/4", "trained"), ("2/4", "failed"), ("3/4", "trained"), ("4/4", "failed")]
+    assert done.stderr.count("expected 0 <= seed") == 2
+
+
+def test_two_sweeps_of_the_same_second_do_not_share_a_folder(tmp_path):
+    claimed = [sweep.claim(tmp_path / "sweeps" / "now") for _ in range(3)]
+    assert [path.name for path in claimed] == ["now", "now-2", "now-3"] and all(path.is_dir() for path in claimed)

@@ -1,0 +1,106 @@
+"""Every YAML in configs/: it composes, it is accepted, it lists what its dataclass has, and each key carries its comment."""
+
+import dataclasses
+import re
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from lengthgen import catalogue, config, typed
+from lengthgen.errors import ConfigError
+from lengthgen.evaluation.protocols import EvaluationConfig
+from lengthgen.model import ModelConfig
+from lengthgen.optim import OptimConfig
+
+FOLDER = catalogue.folder()
+FILES = sorted(FOLDER.rglob("*.yaml"))
+GROUPS = [key.name for key in catalogue.groups("train")]
+OPTIONS = [(group, option) for group in GROUPS for option in catalogue.options(group, [FOLDER])]
+GIVEN = {("dataset", "files"): ["dataset.path=text"], ("dataset", "huggingface"): ["dataset.path=owner/name"]}  # what a user must give
+
+
+def composed(command, *overrides):
+    with initialize_config_dir(str(FOLDER), version_base="1.3"):
+        return OmegaConf.to_container(compose(command, list(overrides)), resolve=True)
+
+
+def name_of(path):
+    return str(path.relative_to(FOLDER))
+
+
+def test_every_group_is_in_the_defaults_list():
+    assert set(catalogue.all_groups([FOLDER])) - {"hydra"} <= set(GROUPS)
+    assert len(OPTIONS) > 25
+
+
+@pytest.mark.parametrize(("group", "option"), OPTIONS)
+def test_option_composes_and_is_accepted(group, option):
+    found = composed("train", f"{group}={option}", *GIVEN.get((group, option), []))
+    if group != "experiment":
+        assert next(iter(found[group])) == "name"
+    assert config.check(found, []).as_dict()["train_length"] == found["train_length"]
+
+
+def test_evaluate_composes():
+    found = composed("evaluate", "run=x")
+    assert {"run", "evaluation", "tracking", "device", "threads", "results", "cache"} == set(found)
+    assert typed.build(EvaluationConfig, {k: v for k, v in found["evaluation"].items() if k != "name"}, "evaluation")
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_every_key_carries_a_comment(path):
+    """A line `key: value` has its comment beside it; `name:` may have it on the line above, and groups of keys none."""
+    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    bare = [line for line in lines if re.match(r" *(- )?[\w/]+: *\S", line) and "#" not in line]
+    own_words = ("name:", "- override ", "- _self_")
+    assert [line for line in bare if not line.strip().startswith(own_words)] == [] or path.parent.name == "job_logging"
+    assert catalogue.meaning(path), "the file says nowhere what it is"
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_names_no_path_of_a_machine(path):
+    assert not re.search(r"(^|[\s:'\"])/(home|root|work|tmp|usr)/", path.read_text(encoding="utf-8"))
+
+
+def plain(options):
+    """Defaults of a dataclass as YAML gives them."""
+    return OmegaConf.to_container(OmegaConf.structured(options))
+
+
+@pytest.mark.parametrize(("group", "cls"), [("model", ModelConfig), ("optim", OptimConfig), ("evaluation", EvaluationConfig)])
+def test_every_option_lists_every_key(group, cls):
+    keys = {"name", *(field.name for field in dataclasses.fields(cls))}
+    for path in catalogue.files(group, [FOLDER]).values():
+        assert set(OmegaConf.load(path)) == keys, path.name
+
+
+def test_top_level_keys_equal_their_dataclass():
+    found = composed("train")
+    assert {key: value for key, value in found.items() if key not in GROUPS} == plain(config.Scalars)
+
+
+def test_catalogue_reads_what_hydra_reads():
+    found = composed("train")
+    for key in catalogue.keys("train"):
+        assert str(found[key.name]).lower() == key.value.replace("null", "None").lower()
+        assert key.comment
+    for group in catalogue.groups("train"):
+        assert found.get(group.name, {"name": "null"})["name"] == group.value
+        assert group.comment
+
+
+def test_presets_have_the_sizes_they_say():
+    from lengthgen import listing
+
+    counts = {name: listing._model_parameters(path) for name, path in catalogue.files("model", [FOLDER]).items()}
+    assert 0.7e6 < counts["tiny"] < 1.3e6
+    assert 8e6 < counts["small"] < 12e6
+    assert 35e6 < counts["base"] < 45e6
+    gpt2 = OmegaConf.load(FOLDER / "model" / "gpt2.yaml")
+    assert counts["gpt2"] + (50257 - 257) * gpt2.width == pytest.approx(124e6, rel=0.02)
+
+
+def test_an_unknown_key_is_refused():
+    with pytest.raises(ConfigError, match="nonsense"):
+        config.check({**composed("train"), "nonsense": 1}, [])

@@ -1,0 +1,255 @@
+"""Protocols, scoring and rows: matched targets are the same tokens at every length, merged passes equal separate ones."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from lengthgen import model as models
+from lengthgen import records, schemes
+from lengthgen.datasets import Splits
+from lengthgen.errors import ConfigError, DataError
+from lengthgen.evaluation import protocols, rows, scoring
+from lengthgen.evaluation.protocols import EvaluationConfig, eval_lengths, plan
+from lengthgen.model import ModelConfig
+from lengthgen.tokens import write_store
+
+TRAIN_LENGTH = 16
+LENGTHS = [8, 16, 20, 24, 32, 48, 64]
+SIZES = [70, 64, 65, 200, 131, 90]  # the second is one token too short for length 64
+VOCAB = 13
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    chance = np.random.default_rng(0)
+    documents = [(f"doc{i}", chance.integers(0, VOCAB, size)) for i, size in enumerate(SIZES)]
+    return write_store(tmp_path_factory.mktemp("store") / "s", documents, vocab_size=VOCAB, token_bytes=np.full(VOCAB, 2))
+
+
+def make(scheme, **options):
+    cls = schemes.load(scheme)
+    model = models.build(
+        ModelConfig(n_layers=2, n_heads=2, width=16), cls, cls.Config(**options), train_length=TRAIN_LENGTH, vocab_size=VOCAB, seed=0
+    )
+    with torch.no_grad():  # away from the initial state, where positions hardly matter
+        for parameter in model.parameters():
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(parameter.numel())))
+    return model
+
+
+def requests(store, **options):
+    return plan(store.lengths, store.names, LENGTHS, TRAIN_LENGTH, EvaluationConfig(**options))
+
+
+def score(model, store, wanted, tokens_per_batch=256):
+    return scoring.score(model, store, wanted, tokens_per_batch=tokens_per_batch, device=torch.device("cpu"))
+
+
+def targets(store, request):
+    """(document, place) of every scored target."""
+    return [(w.document, w.start + p + 1) for w in request.windows for p in range(w.first, w.length)]
+
+
+def test_matched_targets_are_the_same_tokens_at_every_length_and_see_their_own_document(store):
+    matched = [r for r in requests(store, blocks=3) if r.protocol == "matched"]
+    assert [r.eval_length for r in matched] == LENGTHS
+    first = targets(store, matched[0])
+    assert len(first) == len(set(first))
+    for request in matched:
+        assert targets(store, request) == first
+        for w in request.windows:
+            assert w.start >= 0 and w.start + w.length < SIZES[w.document]  # inside one document, the last target too
+            assert w.length == request.eval_length and w.length - w.first == TRAIN_LENGTH // 4
+
+
+def test_windows_of_the_other_protocols(store):
+    found = {(r.protocol, r.eval_length): r for r in requests(store, blocks=2)}
+    whole = found["nonoverlapping", 24]
+    assert {(w.start, w.length, w.first) for w in whole.windows} == {(0, 24, 0), (24, 24, 0)}
+    assert len({w.document for w in whole.windows}) == 5  # the short document takes no part
+    position = found["position", 64]
+    ends = {(w.document, w.start + w.length) for w in position.windows}
+    assert ends == {(w.document, w.start + w.length) for w in found["matched", 64].windows}
+    assert all(w.first == 0 for w in position.windows)
+
+
+def test_documents_are_chosen_by_name_not_by_order(store):
+    names = [store.names[w.document] for r in requests(store, documents=2) for w in r.windows]
+    order = list(reversed(range(len(SIZES))))
+    sizes, shuffled = np.array(SIZES)[order], [store.names[i] for i in order]
+    again = plan(sizes, shuffled, LENGTHS, TRAIN_LENGTH, EvaluationConfig(documents=2))
+    assert set(names) == {shuffled[w.document] for r in again for w in r.windows} and len(set(names)) == 2
+
+
+@pytest.mark.parametrize("scheme", schemes.names())
+def test_one_pass_for_all_lengths_equals_a_plain_pass_for_each_window(store, scheme):
+    model = make(scheme)
+    for one in score(model, store, requests(store)):
+        if one.status == "refused":
+            assert one.request.eval_length > TRAIN_LENGTH
+            continue
+        assert one.status == "ok"
+        for window, got in zip(one.request.windows, one.losses, strict=True):
+            start = int(store.offsets[window.document]) + window.start
+            tokens = store.tokens(start, start + window.length + 1)[None]
+            with torch.no_grad():
+                logits = model.logits(model(tokens[:, :-1]))
+            plain = torch.nn.functional.cross_entropy(logits[0], tokens[0, 1:], reduction="none")
+            np.testing.assert_allclose(got, plain[window.first :].numpy(), atol=2e-5)
+
+
+def test_merging_saves_passes_only_where_it_is_exact(store):
+    wanted = requests(store)
+    windows = {(w.document, w.start, w.length) for r in wanted for w in r.windows}
+    merged = sum(len(jobs) for jobs in scoring._jobs(make("alibi"), wanted).values())
+    separate = sum(len(jobs) for jobs in scoring._jobs(make("normalised_sinusoid", form="harmonics"), wanted).values())
+    assert separate == len(windows) and merged == len({(d, s) for d, s, _ in windows}) < separate
+
+
+@pytest.mark.parametrize("scheme", ["rope", "fire", "learned"])
+def test_order_and_batch_size_change_no_number(store, scheme):
+    model, wanted = make(scheme), requests(store)
+    a = score(model, store, wanted, tokens_per_batch=64)
+    b = list(reversed(score(model, store, list(reversed(wanted)), tokens_per_batch=4096)))
+    for one, other in zip(a, b, strict=True):
+        np.testing.assert_allclose(one.losses, other.losses, atol=1e-5)
+
+
+def test_a_refused_length_is_an_outcome_and_the_others_go_on(store):
+    outcomes = {(s.request.protocol, s.request.eval_length): s for s in score(make("learned", tail="refuse"), store, requests(store))}
+    assert outcomes["matched", 16].status == "ok"
+    assert outcomes["matched", 20].status == "refused" and "16 rows" in outcomes["matched", 20].reason
+
+
+def test_out_of_memory_halves_the_batch_then_gives_up_the_length(store, monkeypatch):
+    model, sizes = make("alibi"), []
+    plain = model.losses
+
+    def losses(tokens, wanted, first=0):
+        sizes.append(tuple(tokens.shape))
+        if tokens.shape[1] > 40 or tokens.numel() > 100:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return plain(tokens, wanted, first)
+
+    monkeypatch.setattr(model, "losses", losses)
+    outcomes = {(s.request.protocol, s.request.eval_length): s for s in score(model, store, requests(store))}
+    assert outcomes["matched", 64].status == outcomes["matched", 48].status == "oom"
+    assert outcomes["matched", 32].status == "ok"
+    assert (1, 64) in sizes
+    monkeypatch.undo()
+    straight = {(s.request.protocol, s.request.eval_length): s for s in score(model, store, requests(store))}
+    np.testing.assert_allclose(outcomes["matched", 32].losses, straight["matched", 32].losses, atol=1e-5)
+
+
+def test_losses_that_are_not_finite_are_recorded_as_such(store, monkeypatch):
+    model = make("none")
+    plain = model.losses
+    monkeypatch.setattr(model, "losses", lambda t, y, first=0: plain(t, y, first) + (math.inf if t.shape[1] == 64 else 0.0))
+    by_length = {s.request.eval_length: s.status for s in score(model, store, requests(store, protocols=["matched"]))}
+    assert by_length[64] == "nonfinite"
+
+
+def splits(store):
+    return Splits(label="toy", train=store, validation=store, tokenizer="bytes", vocab_size=VOCAB, fingerprint="0" * 16, notes=())
+
+
+IDENTITY = dict.fromkeys(records.IDENTITY, "x") | {"seed": 0, "train_length": TRAIN_LENGTH, "steps": 1}
+
+
+def write_rows(folder, scored, store):
+    return rows.write(
+        folder,
+        scored,
+        splits(store),
+        IDENTITY,
+        train_length=TRAIN_LENGTH,
+        dtype="fp32",
+        settings=EvaluationConfig(resamples=200),
+        origin={},
+    )
+
+
+def test_rows_equal_plain_sums(store, tmp_path):
+    scored = score(make("t5_bias"), store, requests(store))
+    written = write_rows(tmp_path / "e", scored, store)
+    value = {(r["protocol"], r["eval_length"], r["metric"]): r for r in written}
+    by = {(s.request.protocol, s.request.eval_length): s for s in scored}
+    for protocol in ("matched", "nonoverlapping"):
+        for length in LENGTHS:
+            losses = by[protocol, length].losses
+            row = value[protocol, length, "loss"]
+            assert row["value"] == pytest.approx(losses.mean(), rel=1e-6) and row["low"] < row["value"] < row["high"]
+            assert row["n_tokens"] == losses.size and row["n_documents"] == 5
+            assert value[protocol, length, "perplexity"]["value"] == pytest.approx(math.exp(losses.mean()), rel=1e-5)
+            assert value[protocol, length, "bits_per_byte"]["value"] == pytest.approx(losses.mean() / math.log(2) / 2, rel=1e-5)
+    change = value["matched", 64, "loss_change"]
+    assert change["value"] == pytest.approx(by["matched", 64].losses.mean() - by["matched", 16].losses.mean(), abs=1e-6)
+    assert value["matched", 16, "loss_change"]["high"] == 0.0
+    assert ("nonoverlapping", 64, "loss_change") not in value
+    with np.load(tmp_path / "e" / "losses.npz") as arrays:
+        np.testing.assert_array_equal(arrays["matched/64/losses"], by["matched", 64].losses)
+    assert sorted(p.name for p in (tmp_path / "e").iterdir()) == [
+        "documents.csv", "lengths.csv", "losses.npz", "positions.csv", "settings.json",
+    ]  # fmt: skip
+
+
+def test_position_rows_cover_the_window_once(store, tmp_path):
+    scored = score(make("rope"), store, requests(store))
+    write_rows(tmp_path / "e", scored, store)
+    from lengthgen.tables import read_table
+
+    table = read_table(tmp_path / "e" / "positions.csv", records.POSITIONS)
+    assert list(table.position) == [0, *table.position_end[:-1]] and table.position_end.iloc[-1] == 64
+    losses = next(s.losses for s in scored if s.request.protocol == "position")
+    assert np.average(table.value, weights=table.n_tokens) == pytest.approx(losses.mean(), rel=1e-5)
+
+
+def test_unigram_loss_is_the_cross_entropy_of_the_training_frequencies(store):
+    scored = score(make("none"), store, requests(store, protocols=["matched"]))
+    counts = np.bincount(store.tokens(0, store.n_tokens).numpy(), minlength=VOCAB) + 1.0
+    places = targets(store, scored[0].request)
+    wanted = [int(store.document(d)[p]) for d, p in places]
+    assert rows.unigram_loss(splits(store), scored) == pytest.approx(-np.log(counts / counts.sum())[wanted].mean())
+
+
+def test_refused_rows_are_empty_and_say_why(store, tmp_path):
+    scored = score(make("learned", tail="refuse"), store, requests(store))
+    written = write_rows(tmp_path / "e", scored, store)
+    row = next(r for r in written if r["eval_length"] == 64 and r["metric"] == "loss")
+    assert row["value"] is None and row["status"] == "refused" and "rows" in row["reason"]
+    assert any("refused" in line for line in rows.summary_lines(written))
+
+
+def test_lengths_from_factors_and_as_given():
+    assert eval_lengths(EvaluationConfig(), 512) == [256, 512, 640, 768, 1024, 1536, 2048]
+    assert eval_lengths(EvaluationConfig(lengths=[1500, 600]), 512) == [512, 600, 1500]
+    with pytest.raises(ConfigError, match=r"0.75 x 10 = 7.5"):
+        eval_lengths(EvaluationConfig(factors=[0.75]), 10)
+    with pytest.raises(ConfigError, match="2 tokens or more"):
+        eval_lengths(EvaluationConfig(lengths=[1]), 16)
+
+
+def test_documents_that_are_too_short_are_one_line():
+    with pytest.raises(DataError, match=r"^evaluation length 64 needs a validation document of 65 tokens; the longest of 2 has 30[^\n]*$"):
+        plan(np.array([30, 20]), ["a", "b"], [16, 64], 16, EvaluationConfig())
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"protocols": ["matchd"]}, "nearest: matched"),
+        ({"documents": 0}, "documents=0"),
+        ({"block": 0}, "block=0"),
+        ({"protocols": []}, "at least one"),
+    ],
+)
+def test_impossible_evaluation_settings(change, words):
+    with pytest.raises(ConfigError, match=words):
+        dataclasses.replace(EvaluationConfig(), **change)
+
+
+def test_every_protocol_has_a_planner_that_the_default_asks_for():
+    assert set(EvaluationConfig().protocols) == set(protocols.PLANNERS)

@@ -1,0 +1,176 @@
+"""Schemes against their formulas, as plain loops in float64, and every tail policy against what its name says.
+
+Float32 values are compared to 1e-6. test_references.py holds the comparisons with other people's implementations.
+
+Shape letters: T positions, H heads, E width.
+"""
+
+import math
+
+import pytest
+import torch
+
+from lengthgen.schemes.base import Scheme
+
+from .scheme_cases import bias_of, make
+
+LONG = 8192
+CPU = torch.device("cpu")
+
+
+def code_of(scheme: Scheme, length: int):
+    """What `embed` adds to token embeddings of 0, (T, E)."""
+    return scheme.embed(torch.zeros(1, length, scheme.dimensions.width), scheme.positions(length, CPU))[0].detach()
+
+
+def test_learned_rows_past_the_training_length_are_a_function_of_seed_and_position():
+    """No gradient reaches them and no window's length matters; `init_std` is theirs too."""
+    scheme, other = make("learned", train_length=500), make("learned", train_length=500, seed=1)
+    rows = code_of(scheme, 1700)
+    assert torch.equal(rows[:500], scheme.table.detach())
+    for length in (501, 1000, 1001):
+        assert torch.equal(code_of(scheme, length), rows[:length])
+    assert torch.equal(code_of(make("learned", train_length=500), 1700), rows)
+    assert not torch.equal(code_of(other, 1700)[500:], rows[500:])
+    assert rows[500:].std().item() == pytest.approx(0.02, rel=0.02)
+    scheme.embed(torch.zeros(1, 1700, 32), scheme.positions(1700, CPU)).sum().backward()
+    assert torch.equal(scheme.table.grad, torch.ones(500, 32))
+
+
+def test_learned_tails():
+    scheme = make("learned", train_length=8)
+    table = scheme.table.detach()
+    assert torch.equal(code_of(make("learned", train_length=8, tail="clamp"), 20), table[[*range(8), *[7] * 12]])
+    assert torch.equal(code_of(make("learned", train_length=8, tail="wrap"), 20), table[[i % 8 for i in range(20)]])
+    resample = make("learned", train_length=8, tail="resample")
+    assert torch.equal(code_of(resample, 8), table) and torch.equal(code_of(resample, 5), table[:5])
+    for length in (9, 15, 20):
+        wanted = torch.nn.functional.interpolate(table.T[None], size=length, mode="linear", align_corners=True)[0].T
+        assert torch.allclose(code_of(resample, length), wanted, atol=1e-6)
+    assert torch.equal(code_of(resample, 15)[::2], table)  # 15 points of 8 rows: every second is a row
+
+
+def test_normalised_sinusoid_by_its_formula():
+    T = 100
+    sine = torch.tensor([math.sin(2 * math.pi * (i - 1) / T) for i in range(1, T + 1)], dtype=torch.float64)
+    assert torch.allclose(code_of(make("normalised_sinusoid", form="scalar"), T).double(), sine[:, None].expand(T, 32), atol=1e-6)
+    along = make("normalised_sinusoid")
+    assert torch.allclose(code_of(along, T).double(), sine[:, None] * along.direction.double(), atol=1e-7)
+    harmonics = code_of(make("normalised_sinusoid", form="harmonics"), T)
+    for k in range(1, 17):
+        angles = [2 * math.pi * k * i / T for i in range(T)]
+        assert harmonics[:, 2 * k - 2].tolist() == pytest.approx([math.sin(a) for a in angles], abs=1e-5)
+        assert harmonics[:, 2 * k - 1].tolist() == pytest.approx([math.cos(a) for a in angles], abs=1e-5)
+
+
+@pytest.mark.parametrize("form", ["scalar", "direction", "harmonics"])
+def test_normalised_sinusoid_dilates_with_the_window(form):
+    """pe_rL(r i) = pe_L(i); all but the first position change; a scalar code has at most L/2 + 1 values."""
+    scheme = make("normalised_sinusoid", form=form)
+    short, long = code_of(scheme, 64), code_of(scheme, 256)
+    assert torch.equal(long[::4], short)
+    assert ((long[:64] - short).abs().amax(1) > 0).sum() == 63
+    if form == "scalar":
+        assert len(short[:, 0].mul(1e6).round().unique()) == 64 // 2 + 1
+        assert short[5, 0].item() == pytest.approx(short[32 - 5, 0].item())
+
+
+def kerple_log(scheme, h, n):
+    return -scheme.r1[0, h].item() * math.log(1 + scheme.r2[0, h].item() * n)
+
+
+def kerple_power(scheme, h, n):
+    return -scheme.r1[0, h].item() * n ** scheme.r2[0, h].item()
+
+
+def sandwich(scheme, h, n):
+    total = sum(math.cos(n / 10000 ** (2 * k / 128)) for k in range(64))
+    return (total - 64) * scheme.dimensions.n_heads / (8 * (h + 1))
+
+
+def per_offset(scheme, h, n):
+    return scheme.table[0, h, min(n, 63)].item()
+
+
+@pytest.mark.parametrize("formula", [kerple_log, kerple_power, sandwich, per_offset], ids=lambda f: f.__name__)
+def test_bias_equals_its_formula_in_float64(formula):
+    scheme = make(formula.__name__, n_heads=4, seed=1)
+    offsets = [*range(130), 511, 2048, LONG - 1]
+    ours = bias_of(scheme, offsets)
+    assert ours.dtype == torch.float32
+    for h in range(4):
+        wanted = [formula(scheme, h, n) for n in offsets]
+        assert ours[h].tolist() == pytest.approx(wanted, rel=3e-6, abs=1e-6)
+
+
+def test_kerple_draws_and_bounds():
+    """Start U(0, 2), U(0, 1) (log) and U(0, 1), U(0, 2) (power); outside its bounds a value acts as the bound and still learns."""
+    for name, highest in (("kerple_log", (2, 1)), ("kerple_power", (1, 2))):
+        scheme = make(name, n_heads=500)
+        for parameter, high in zip((scheme.r1, scheme.r2), highest, strict=True):
+            assert 0 < parameter.min() < 0.05 * high < 0.95 * high < parameter.max() < high
+        outside, bound = make(name, n_heads=1), make(name, n_heads=1)
+        with torch.no_grad():
+            outside.r1.fill_(-0.5), outside.r2.fill_(-3.0), bound.r1.fill_(0.01), bound.r2.fill_(0.01)
+        offsets = torch.arange(50)
+        assert torch.allclose(outside.toeplitz(offsets, 0), bound.toeplitz(offsets, 0))
+        for scheme in (outside, bound):
+            scheme.toeplitz(offsets, 0).sum().backward()
+        assert torch.allclose(outside.r1.grad, bound.r1.grad) and torch.allclose(outside.r2.grad, bound.r2.grad)
+        assert outside.r1.item() == -0.5  # the forward pass leaves the stored value alone
+        assert outside.r1.grad.isfinite().all() and outside.r2.grad.isfinite().all()
+    with torch.no_grad():
+        scheme.r2.fill_(5.0)
+    assert bias_of(scheme, [10]).item() == pytest.approx(-0.01 * 10**2)  # the power is at most 2
+
+
+def test_kerple_power_of_one_is_alibi():
+    scheme, alibi = make("kerple_power", n_heads=8), make("alibi", n_heads=8)
+    offsets = torch.arange(LONG)
+    with torch.no_grad():
+        scheme.r2.fill_(1.0), scheme.r1.copy_(-bias_of(alibi, [1]).T.clamp(max=-0.01))
+    strong = slice(0, 6)  # slopes above KERPLE's lower bound of 0.01
+    assert torch.allclose(bias_of(scheme, offsets)[strong], bias_of(alibi, offsets)[strong], rtol=1e-6)
+
+
+def test_fire_equals_its_formula_in_float64():
+    scheme = make("fire", n_heads=3, train_length=64, seed=4)
+    with torch.no_grad():
+        scheme.c[1], scheme.multiplier[1] = 0.2, 1.1  # unlike layer 0's
+    rows = scheme.rows(torch.arange(90), torch.arange(90), 1).detach()
+    c, multiplier = scheme.c[1].item(), scheme.multiplier[1].item()
+    w1, b1, w2, b2 = (getattr(scheme, name)[1].double() for name in ("w1", "b1", "w2", "b2"))
+    for i in (0, 1, 17, 18, 19, 40, 89):
+        for j in range(0, i + 1, 3):
+            normaliser = math.log(c * max(i, multiplier * 0.25 * 64) + 1) + 1e-6
+            share = math.log(c * (i - j) + 1) / normaliser
+            assert 0 <= share <= 1
+            wanted = w2 @ (w1 * share + b1).clamp(min=0) + b2
+            assert rows[:, i, j].tolist() == pytest.approx(wanted.tolist(), abs=1e-6)
+
+
+def test_fire_starts_as_torch_linear_does_and_prints_its_threshold():
+    scheme = make("fire", n_heads=64)
+    assert scheme.c.tolist() == pytest.approx([0.1, 0.1]) and scheme.multiplier.tolist() == [1, 1]
+    for parameter, linear in ((scheme.w1, torch.nn.Linear(1, 32)), (scheme.w2, torch.nn.Linear(32, 64))):
+        bound = linear.in_features**-0.5
+        assert 0.9 * bound < parameter.abs().max() <= bound and linear.weight.abs().max() <= bound
+    assert scheme.threshold == 16 and "L0 starts at 16, later rows train" in scheme.declaration.trained_reach
+    assert "interpolation is untrained" in make("fire", threshold_ratio=1.0).declaration.trained_reach
+
+
+def test_per_offset_tails():
+    offsets = torch.arange(200)
+    table = make("per_offset", n_heads=3).table[0].detach()
+    tails = {tail: bias_of(make("per_offset", n_heads=3, tail=tail), offsets) for tail in ("clamp", "refuse", "zero", "mean", "linear")}
+    for tail, bias in tails.items():
+        assert torch.equal(bias[:, :64], table), tail
+    assert torch.equal(tails["clamp"][:, 64:], table[:, 63:].expand(3, 136))
+    assert tails["refuse"][:, 64:].isnan().all()
+    assert (tails["zero"][:, 64:] == 0).all()
+    assert torch.allclose(tails["mean"][:, 64:], table[:, 48:].mean(1, keepdim=True).expand(3, 136))
+    x = torch.stack((torch.ones(200), (1 + offsets).log()), dim=1).double()
+    fit = torch.linalg.lstsq(x[32:64], table[:, 32:].T.double()).solution
+    assert torch.allclose(tails["linear"][:, 64:].double(), (x[64:] @ fit).T, atol=1e-5)
+    reach = make("per_offset", n_heads=3, reach=10)
+    assert reach.table.shape == (1, 3, 10) and torch.equal(bias_of(reach, offsets), reach.table[0][:, offsets.clamp(max=9)])

@@ -1,0 +1,42 @@
+"""The bar of a terminal and the plain lines elsewhere show the same progress."""
+
+import logging
+import sys
+
+import pytest
+
+from lengthgen.progress import Progress, clock
+
+
+@pytest.fixture(autouse=True)
+def logged(caplog):
+    caplog.set_level(logging.INFO, logger="lengthgen")
+
+
+def test_plain_lines_have_percent_text_and_time_left(caplog, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: False)
+    progress = Progress("step", 4, done=1)
+    progress.advance(2, "loss 1.5")
+    assert "step 2/4 (50 %)  loss 1.5  " in caplog.text and " left" in caplog.text
+
+
+def test_plain_lines_are_not_too_many_and_the_last_is_there(caplog, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: False)
+    progress = Progress("evaluation", 1, every_seconds=60.0)
+    for done in range(1, 10):
+        progress.advance(done, total=9)
+    assert [record.getMessage().split("  ")[0] for record in caplog.records] == ["evaluation 9/9 (100 %)"]
+
+
+def test_the_bar_follows_a_total_that_is_known_only_on_the_way(monkeypatch, caplog):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    progress = Progress("evaluation", 1)
+    progress.advance(300, "so far", total=1200)
+    assert (progress.bar.n, progress.bar.total, progress.bar.postfix) == (300, 1200, "so far")
+    progress.close()
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(9.4, "9s"), (75, "1m15s"), (3700, "1h01m")])
+def test_clock(seconds, text):
+    assert clock(seconds) == text

@@ -1,0 +1,39 @@
+"""Where a number came from: the commit says when the tree differs from it."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import torch
+
+from lengthgen import provenance
+
+PACKAGE = Path(provenance.__file__).parent
+
+
+def git(folder, *arguments):
+    identity = ["-c", "user.name=a", "-c", "user.email=a@b.invalid"]
+    return subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def test_commit_of_a_clean_and_of_a_changed_checkout(tmp_path, monkeypatch):
+    (tmp_path / "lengthgen").mkdir()
+    shutil.copy(PACKAGE / "provenance.py", tmp_path / "lengthgen")
+    monkeypatch.setattr(provenance, "__file__", str(tmp_path / "lengthgen" / "provenance.py"))
+    assert provenance.commit() == "unknown"
+    git(tmp_path, "init", "-q")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-q", "-m", "x")
+    head = git(tmp_path, "rev-parse", "HEAD")
+    (tmp_path / "notes.txt").write_text("no part of the package")
+    assert provenance.commit() == head
+    (tmp_path / "lengthgen" / "new.py").write_text("")
+    assert provenance.commit() == f"{head}-dirty"
+
+
+def test_description_names_no_path_of_the_machine(monkeypatch):
+    monkeypatch.setattr("sys.argv", ["/somewhere/bin/lengthgen", "train", "+scheme=alibi"])
+    facts = provenance.describe(torch.device("cpu"))
+    assert facts["command"] == "lengthgen train +scheme=alibi"
+    assert facts["versions"]["torch"] == torch.__version__ and facts["threads"] == torch.get_num_threads()
+    assert str(Path.home()) not in str(facts) and str(PACKAGE) not in str(facts)

@@ -1,0 +1,64 @@
+"""The README's commands compose, and its own-scheme example trains and is listed as it stands there."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from lengthgen import cli
+
+README = (Path(__file__).parent.parent / "README.md").read_text()
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.S)
+
+
+COMMANDS = [
+    shlex.split(line, comments=True)[1:]
+    for block in blocks("sh")
+    for line in block.splitlines()
+    if line.startswith(("lengthgen train", "scripts/lengthgen train"))
+]
+
+
+@pytest.fixture
+def mine(tmp_path, monkeypatch):
+    """The README's example, written where its first lines say; tmp_path is the current folder."""
+    for language in ("python", "yaml"):
+        for block in blocks(language):
+            if block.startswith("# mine/"):
+                path = tmp_path / block.splitlines()[0][2:]
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(block)
+    monkeypatch.chdir(tmp_path)
+
+
+def test_there_are_commands_to_test():
+    assert len(COMMANDS) >= 7
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if "-m" not in c], ids=" ".join)
+def test_every_training_command_composes(mine, command, capfd):
+    without = [word for word in command if word not in ("--cfg", "job", "--resolve")]
+    assert cli.main([*without, "--cfg", "job"]) == 0
+    assert "train_length:" in capfd.readouterr().out
+
+
+def test_the_own_scheme_trains_and_is_listed(mine, tmp_path, capsys):
+    small = [
+        "steps=2",
+        "train_length=16",
+        "batch_size=2",
+        "model.n_layers=1",
+        "model.width=16",
+        "evaluation=quick",
+        "tracking=none",
+        "threads=1",
+    ]
+    data = ["dataset.include=[json,email]", f"cache={tmp_path / 'cache'}", "dataset.validation_fraction=0.5"]
+    assert cli.main(["train", "--config-dir", "mine", "+scheme=log_penalty", *small, *data]) == 0
+    assert list((tmp_path / "results" / "runs").glob("log_penalty-python-tiny-L16-s0-*/done.json"))
+    assert cli.main(["list", "schemes", "--config-dir", "mine"]) == 0
+    assert "log_penalty" in capsys.readouterr().out

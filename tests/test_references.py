@@ -1,0 +1,275 @@
+"""Schemes against independent implementations (transformers, x-transformers) and exact arithmetic.
+
+Integers are compared exactly, float32 values to 1e-6, scores to 1e-4, up to position 8192. Where an implementation is known to
+differ from the paper, the difference itself is asserted: an upstream change would then show.
+
+Shape letters: B batch, T positions, H heads, D head size, E width, O offsets.
+"""
+
+import math
+from fractions import Fraction
+
+import pytest
+import torch
+
+from lengthgen.schemes.base import Scheme
+
+from .scheme_cases import bias_of, make
+
+LONG = 8192
+CPU = torch.device("cpu")
+BUCKETS = [(32, 128), (32, 256), (32, 512), (32, 1024), (64, 1024), (16, 64)]
+HEADS = [1, 2, 4, 6, 8, 12, 16, 20]
+
+
+# T5 ---------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("num_buckets", "max_distance"), BUCKETS)
+def test_t5_buckets_equal_both_libraries_at_65536_offsets(num_buckets, max_distance):
+    from transformers.models.t5.modeling_t5 import T5Attention
+    from x_transformers.x_transformers import RelativePositionBias
+
+    from lengthgen.schemes.t5_bias import bucket
+
+    offsets, options = torch.arange(65536), {"num_buckets": num_buckets, "max_distance": max_distance}
+    ours = bucket(offsets, num_buckets, max_distance)
+    assert ours.dtype == torch.int64
+    assert torch.equal(ours, T5Attention._relative_position_bucket(-offsets, bidirectional=False, **options))
+    assert torch.equal(ours, RelativePositionBias._relative_position_bucket(-offsets, causal=True, **options))
+
+
+@pytest.mark.parametrize(("num_buckets", "max_distance"), BUCKETS)
+def test_t5_buckets_equal_exact_integer_arithmetic(num_buckets, max_distance):
+    """floor(m ln(n/m) / ln(M/m)) >= r  <=>  (n/m)^m >= (M/m)^r, in whole numbers."""
+    from lengthgen.schemes.t5_bias import bucket
+
+    m = num_buckets // 2
+    ours = bucket(torch.arange(2 * max_distance), num_buckets, max_distance).tolist()
+    edges = [Fraction(max_distance, m) ** r for r in range(num_buckets - m)]
+    for n, given in enumerate(ours):
+        exact = n if n < m else m - 1 + sum(Fraction(n, m) ** m >= edge for edge in edges)
+        assert given == exact, n
+
+
+def test_t5_bucket_edges():
+    from lengthgen.schemes.t5_bias import bucket
+
+    ours = bucket(torch.arange(1000), 32, 128)
+    starts = [int((ours < b).sum()) for b in range(16, 32)]
+    assert starts == [16, 19, 21, 24, 27, 31, 35, 40, 46, 52, 59, 67, 77, 87, 99, 113]  # the last one: 113, not 128
+    assert [make("t5_bias", max_distance=far).last_bucket_start for far in (128, 512, 1024)] == [113, 413, 790]
+    share = sum(512 - n for n in range(113, 512)) / sum(512 - n for n in range(512))
+    assert share == pytest.approx(0.608, abs=5e-4)  # of all pairs of a 512-token window, as the module says
+
+
+def test_t5_bias_equals_a_decoder_layer_of_transformers():
+    from transformers import T5Config
+    from transformers.models.t5.modeling_t5 import T5Attention
+
+    scheme = make("t5_bias", n_heads=4, scale_bias=False)
+    layer = T5Attention(T5Config(d_model=64, d_kv=16, num_heads=4, is_decoder=True), has_relative_attention_bias=True, layer_idx=0)
+    with torch.no_grad():
+        layer.relative_attention_bias.weight.copy_(scheme.table[0].T)
+    theirs = layer.compute_bias(300, 300)[0, :, 299]  # the last query against keys 0..299
+    assert torch.equal(bias_of(scheme, torch.arange(300)).flip(1), theirs)
+
+
+def test_t5_scaling_and_the_known_deviations():
+    """T5 does not divide scores by sqrt(D); x-transformers does, and multiplies the bias by it; Hugging Face's table starts wider."""
+    from x_transformers.x_transformers import RelativePositionBias
+
+    assert make("t5_bias", head_dim=16).score_scale == 0.25
+    assert make("t5_bias", head_dim=16, scale_scores=False).score_scale == 1.0
+    scheme = make("t5_bias", n_heads=4, head_dim=64, init_std=0.3)
+    theirs = RelativePositionBias(scale=64**0.5, causal=True, heads=4)
+    with torch.no_grad():
+        theirs.relative_attention_bias.weight.copy_(scheme.table[0].T)
+    last_row = theirs(200, 200)[:, -1].flip(-1)
+    assert torch.allclose(last_row, bias_of(scheme, torch.arange(200)), atol=1e-6)
+    plain = make("t5_bias", n_heads=4, head_dim=64, init_std=0.3, scale_bias=False)
+    assert torch.allclose(last_row, 8 * bias_of(plain, torch.arange(200)), atol=1e-6)
+    assert make("t5_bias", n_heads=64).table.std().item() == pytest.approx(0.02, rel=0.05)
+
+
+# ALiBi ------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n_heads", HEADS)
+def test_alibi_slopes_equal_three_libraries(n_heads):
+    from transformers.models.bloom.modeling_bloom import build_alibi_tensor
+    from transformers.models.mpt.modeling_mpt import build_mpt_alibi_tensor
+    from x_transformers.x_transformers import AlibiPositionalBias
+
+    ours = -bias_of(make("alibi", n_heads=n_heads), [1])[:, 0]
+    bloom = build_alibi_tensor(torch.ones(1, 2), n_heads, torch.float32)[:, 0, 1]
+    mpt = -build_mpt_alibi_tensor(n_heads, 2)[:, 0, 0]
+    theirs = AlibiPositionalBias(n_heads).slopes.flatten()
+    for name, slopes in (("bloom", bloom), ("mpt", mpt), ("x_transformers", theirs)):
+        assert torch.allclose(ours, slopes, rtol=0, atol=1e-7), name
+    assert torch.equal(bias_of(make("alibi", n_heads=n_heads), [0, LONG]), torch.stack((0 * ours, -LONG * ours), 1))
+
+
+def test_alibi_slopes_of_six_heads_and_of_another_maximum():
+    from transformers.models.mpt.modeling_mpt import build_mpt_alibi_tensor
+
+    assert bias_of(make("alibi", n_heads=6), [1])[:, 0].neg().log2().tolist() == [-2, -4, -6, -8, -1, -3]
+    for n_heads in (8, 12):
+        mpt = build_mpt_alibi_tensor(n_heads, 2, alibi_bias_max=4)[:, 0, 0]
+        assert torch.allclose(bias_of(make("alibi", n_heads=n_heads, max_bias=4.0), [1])[:, 0], mpt, atol=1e-7)
+
+
+def test_alibi_deviation_bloom_adds_key_indices():
+    """Equal after softmax in float64; in bfloat16 Bloom's form moves 0.42 of a row's mass at 4096 keys, the distance form none."""
+    from transformers.models.bloom.modeling_bloom import build_alibi_tensor
+
+    T = 4096
+    ours = bias_of(make("alibi", n_heads=8), torch.arange(T)).flip(1).double()  # the last row, by key
+    bloom = build_alibi_tensor(torch.ones(1, T), 8, torch.float32)[:, 0].double()
+    assert (bloom - ours).amin() > 10  # not equal before softmax
+    exact = ours.softmax(-1)
+    assert (bloom.softmax(-1) - exact).abs().max() < 1e-12
+    moved = {
+        name: (row[0].bfloat16().double().softmax(-1) - exact[0]).abs().sum() / 2 for name, row in (("key", bloom), ("distance", ours))
+    }
+    assert moved["key"] == pytest.approx(0.42, abs=0.01) and moved["distance"] < 1e-6
+
+
+# RoPE -------------------------------------------------------------------------------------------------------------------
+
+
+def queries_and_keys(D: int = 64):
+    """Positions spread up to 8191, and q, k (1, 2, T, D) float32 at them."""
+    positions = torch.cat((torch.arange(40), torch.arange(64, LONG, 129), torch.tensor([LONG - 1])))
+    generator = torch.Generator().manual_seed(3)
+    return positions, *torch.randn(2, 1, 2, len(positions), D, generator=generator)
+
+
+def scores(q, k):
+    return q.double() @ k.double().transpose(-1, -2) / q.shape[-1] ** 0.5
+
+
+def rope_by_complex_numbers(positions, x):
+    """float64 reference with its own formula: pair k of channel c = 2k turns by position / 10000^(c / D)."""
+    D = x.shape[-1]
+    turned = torch.empty(x.shape, dtype=torch.float64)
+    for row, position in enumerate(positions.tolist()):
+        for c in range(0, D, 2):
+            turn = complex(math.cos(position / 10000 ** (c / D)), math.sin(position / 10000 ** (c / D)))
+            pair = torch.complex(x[..., row, c].double(), x[..., row, c + 1].double()) * turn
+            turned[..., row, c], turned[..., row, c + 1] = pair.real, pair.imag
+    return turned
+
+
+def test_rope_equals_a_float64_reference_up_to_8191():
+    positions, q, k = queries_and_keys()
+    ours = make("rope", head_dim=64).rotate(q, k, positions, 0)
+    exact = [rope_by_complex_numbers(positions, x) for x in (q, k)]
+    for mine, reference in zip(ours, exact, strict=True):
+        assert mine.dtype == torch.float32
+        assert (mine - reference).abs().max() < 1e-6
+    assert (scores(*ours) - scores(*exact)).abs().max() < 1e-5
+
+
+def test_rope_of_bfloat16_queries_turns_by_float32_angles():
+    positions, q, k = queries_and_keys()
+    q, k = q.bfloat16(), k.bfloat16()
+    mine, _ = make("rope", head_dim=64).rotate(q, k, positions, 0)
+    exact = rope_by_complex_numbers(positions, q)
+    assert mine.dtype == torch.bfloat16
+    assert (mine - exact).abs().max() < 2**-8 * exact.abs().max()  # the rounding of the result alone
+
+
+def test_rope_scores_equal_gptj_and_x_transformers():
+    from transformers.models.gptj.modeling_gptj import apply_rotary_pos_emb as gptj
+    from transformers.models.gptj.modeling_gptj import create_sinusoidal_positions
+    from x_transformers.x_transformers import RotaryEmbedding
+    from x_transformers.x_transformers import apply_rotary_pos_emb as x_rotate
+
+    positions, q, k = queries_and_keys()
+    ours = scores(*make("rope", head_dim=64).rotate(q, k, positions, 0))
+    sin, cos = create_sinusoidal_positions(LONG, 64)[positions][None].chunk(2, dim=-1)
+    theirs = (gptj(x.transpose(1, 2), sin, cos).transpose(1, 2) for x in (q, k))  # GPT-J has heads after positions
+    assert (ours - scores(*theirs)).abs().max() < 1e-3
+    frequencies, _ = RotaryEmbedding(64)(positions)
+    assert (ours - scores(*(x_rotate(x, frequencies) for x in (q, k)))).abs().max() < 1e-3
+
+
+def test_rope_equals_llama_after_a_permutation_of_channels_and_only_then():
+    from transformers import LlamaConfig
+    from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding, apply_rotary_pos_emb
+
+    positions, q, k = queries_and_keys()
+    config = LlamaConfig(
+        hidden_size=128, num_attention_heads=2, head_dim=64, rope_parameters={"rope_type": "default", "rope_theta": 10000.0}
+    )
+    cos, sin = LlamaRotaryEmbedding(config)(q, positions[None])
+    theirs = apply_rotary_pos_emb(q, k, cos, sin, unsqueeze_dim=1)
+    half = make("rope", head_dim=64, layout="half_split").rotate(q, k, positions, 0)
+    assert (scores(*half) - scores(*theirs)).abs().max() < 1e-3
+    interleaved = make("rope", head_dim=64).rotate(q, k, positions, 0)
+    assert (scores(*interleaved) - scores(*theirs)).abs().max() > 1  # the deviation: another layout
+    order = torch.cat((torch.arange(0, 64, 2), torch.arange(1, 64, 2)))  # even channels, then odd: pairs (2k, 2k+1) -> (k, k+32)
+    permuted = apply_rotary_pos_emb(q[..., order], k[..., order], cos, sin, unsqueeze_dim=1)
+    assert (scores(*interleaved) - scores(*permuted)).abs().max() < 1e-3
+
+
+def test_rope_base_and_layouts_against_float64():
+    positions, q, k = queries_and_keys()
+    q, k = q.double(), k.double()
+    order = torch.cat((torch.arange(0, 64, 2), torch.arange(1, 64, 2)))
+    for base in (10000.0, 500000.0):
+        pairs = make("rope", head_dim=64, base=base).rotate(q, k, positions, 0)
+        halves = make("rope", head_dim=64, base=base, layout="half_split").rotate(q[..., order], k[..., order], positions, 0)
+        assert torch.allclose(pairs[0][..., order], halves[0], atol=1e-12) and torch.allclose(pairs[1][..., order], halves[1], atol=1e-12)
+        shifted = make("rope", head_dim=64, base=base).rotate(q, k, positions + 1000, 0)
+        assert (scores(*pairs) - scores(*shifted)).abs().max() < 1e-9
+    assert (scores(*pairs) - scores(*make("rope", head_dim=64).rotate(q, k, positions, 0))).abs().max() > 1
+
+
+# Codes at the input -----------------------------------------------------------------------------------------------------
+
+
+def code_of(scheme: Scheme, length: int):
+    """What `embed` adds to token embeddings of 0, (T, E)."""
+    return scheme.embed(torch.zeros(1, length, scheme.dimensions.width), scheme.positions(length, CPU))[0].detach()
+
+
+def test_vaswani_sinusoid_equals_roformer_and_gptj():
+    from transformers.models.gptj.modeling_gptj import create_sinusoidal_positions
+    from transformers.models.roformer.modeling_roformer import RoFormerSinusoidalPositionalEmbedding
+
+    ours = code_of(make("sinusoidal"), 2048)
+    split = torch.cat((ours[:, 0::2], ours[:, 1::2]), dim=1)  # [sin | cos]
+    assert (split - RoFormerSinusoidalPositionalEmbedding(2048, 32).create_weight()).abs().max() < 1e-6
+    assert (split - create_sinusoidal_positions(2048, 32)).abs().max() < 2e-4  # GPT-J's angles are float32
+
+
+def test_tensor2tensor_sinusoid_equals_m2m_100_and_differs_from_the_paper():
+    from transformers.models.m2m_100.modeling_m2m_100 import M2M100SinusoidalPositionalEmbedding
+
+    ours, paper = code_of(make("sinusoidal", form="tensor2tensor"), 2048), code_of(make("sinusoidal"), 2048)
+    assert (ours - M2M100SinusoidalPositionalEmbedding.get_embedding(2048, 32)).abs().max() < 2e-4  # its angles are float32
+    assert (ours - torch.cat((paper[:, 0::2], paper[:, 1::2]), dim=1)).abs().max() > 1.5  # another spectrum
+    exact = torch.tensor([math.sin(2047 * 10000 ** (-k / 15)) for k in range(16)], dtype=torch.float64)
+    assert (ours[2047, :16] - exact).abs().max() < 1e-7
+
+
+def test_sinusoid_scales_token_embeddings_by_the_square_root_of_the_width():
+    x, positions = torch.randn(1, 5, 32), torch.arange(5)
+    scaled, plain = make("sinusoidal"), make("sinusoidal", scale_embedding=False)
+    assert torch.allclose(scaled.embed(x, positions) - x * 32**0.5, plain.embed(x, positions) - x, atol=1e-6)
+
+
+def test_learned_equals_gpt2_and_gpt2_fails_where_we_refuse():
+    from transformers import GPT2Config, GPT2Model
+
+    scheme = make("learned", train_length=48, tail="refuse")
+    gpt2 = GPT2Model(GPT2Config(n_positions=48, n_embd=32, n_layer=1, n_head=2, vocab_size=10))
+    with torch.no_grad():
+        gpt2.wpe.weight.copy_(scheme.table)
+    assert torch.equal(code_of(scheme, 48), gpt2.wpe(torch.arange(48)))
+    with pytest.raises(IndexError):
+        gpt2.wpe(torch.tensor([48]))
+    assert scheme.refusal(48) is None
+    assert scheme.refusal(49) == "learned absolute positions have 48 rows and the window has 49 tokens; scheme.tail=refuse"

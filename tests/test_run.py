@@ -1,0 +1,262 @@
+"""Whole runs on a small text: done once, continued after any stop, evaluated again, refused with one line."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from lengthgen import checkpoint, records, run, runfolder
+from lengthgen import train as training
+from lengthgen.errors import CheckpointError, ConfigError, DataError, Interrupted, LockedError
+
+from .test_config import given
+
+REPOSITORY = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory):
+    """Forty small documents of made-up words."""
+    folder = tmp_path_factory.mktemp("text")
+    chance = np.random.default_rng(0)
+    words = ["alpha", "beta", "gamma", "delta", "(", ")", "\n"]
+    for i in range(40):
+        (folder / f"d{i:02d}.txt").write_text(" ".join(chance.choice(words, 120)))
+    return folder
+
+
+@pytest.fixture
+def ask(text, tmp_path):
+    """A configuration of a small run, with dotted changes; results in tmp_path."""
+
+    def configured(**changes):
+        small = {
+            "dataset": "files", "dataset__path": str(text), "dataset__validation_fraction": 0.3, "results": str(tmp_path / "results"),
+            "cache": str(tmp_path.parent / "cache"), "train_length": 16, "steps": 6, "batch_size": 4, "log_every": 2, "checkpoint_every": 2,
+            "validate_every": 3, "threads": 1, "model__n_layers": 1, "model__n_heads": 2, "model__width": 16,
+            "evaluation__documents": 4, "evaluation__blocks": 2, "evaluation__resamples": 50,
+        }  # fmt: skip
+        return given(**{**small, **changes})
+
+    return configured
+
+
+def weights(outcome):
+    return records.read_json(outcome.folder / "done.json")["weights_sha256"]
+
+
+def test_a_run_leaves_everything_that_it_promises(ask):
+    outcome = run.train(ask(), [])
+    assert outcome.status == "trained" and outcome.folder.name == outcome.run_id
+    assert outcome.run_id.startswith("t5_bias-") and "-L16-s0-" in outcome.run_id
+    found = {path.name for path in outcome.folder.iterdir()}
+    assert {"config.yaml", "provenance.json", "metrics.jsonl", "checkpoints", "evaluation", "figures", "log.txt", "done.json"} <= found
+    rows = records.read_jsonl(outcome.folder / "metrics.jsonl")
+    assert [row["step"] for row in rows] == [2, 3, 4, 6]
+    assert rows[-1]["train/loss"] < 6 and rows[1]["validation/loss"] > 0 and rows[0]["train/tokens_per_second"] > 0
+    assert {path.suffix for path in (outcome.folder / "figures").iterdir()} == {".png", ".svg"}
+    facts = records.read_json(outcome.folder / "provenance.json")
+    assert facts["parameters"]["positional"] == 64 and facts["scheme"]["year"] == 2020 and facts["data"]["fingerprint"]
+    [lengths] = outcome.folder.glob("evaluation/*/lengths.csv")
+    text = lengths.read_text()
+    assert text.count("\n") == 1 + 7 * (4 + 3) and ",ok," in text
+
+
+def test_the_same_command_again_does_nothing(ask, caplog):
+    first = run.train(ask(), [])
+    before = {path: path.stat().st_mtime_ns for path in first.folder.rglob("*") if path.is_file()}
+    with caplog.at_level("INFO"):
+        again = run.train(ask(), [])
+    assert again.status == "nothing to do" and again.run_id == first.run_id
+    assert {path: path.stat().st_mtime_ns for path in first.folder.rglob("*") if path.is_file()} == before
+    assert "nothing to do" in caplog.text
+
+
+def test_changed_evaluation_settings_use_the_trained_weights(ask, monkeypatch):
+    first = run.train(ask(), [])
+    before = weights(first)
+    monkeypatch.setattr(training, "train", lambda *a, **k: pytest.fail("trained again"))
+    again = run.train(ask(evaluation__lengths=[16, 40]), [])
+    assert again.status == "evaluated" and again.run_id == first.run_id and weights(again) == before
+    assert len(list(first.folder.glob("evaluation/*/lengths.csv"))) == 2
+
+
+def test_evaluate_by_id_part_of_it_or_path(ask, tmp_path):
+    first = run.train(ask(), [])
+    wanted = ask(evaluation__lengths=[16, 24])
+    for name in (first.run_id, first.run_id[-8:], str(first.folder)):
+        outcome = run.evaluate({**wanted, "run": name}, [])
+        assert outcome.run_id == first.run_id
+    assert outcome.status == "nothing to do"
+    with pytest.raises(ConfigError, match="no such run"):
+        run.evaluate({**wanted, "run": "missing"}, [])
+    run.train(ask(seed=1), [])
+    with pytest.raises(ConfigError, match="fits 2 runs"):
+        run.evaluate({**wanted, "run": "t5_bias"}, [])
+
+
+def test_evaluating_on_other_data_is_refused(ask, text, tmp_path):
+    own = tmp_path / "text"
+    own.mkdir()
+    for path in text.iterdir():
+        (own / path.name).write_bytes(path.read_bytes())
+    first = run.train(ask(dataset__path=str(own)), [])
+    with (own / "d00.txt").open("a") as file:
+        file.write("!")
+    with pytest.raises(DataError, match="cannot be evaluated as it was trained"):
+        run.evaluate({**ask(evaluation__lengths=[16, 24]), "run": first.run_id}, [])
+
+
+def test_interrupted_and_asked_again_gives_the_same_weights_and_metrics(ask, tmp_path, monkeypatch):
+    whole = run.train(ask(results=str(tmp_path / "whole")), [])
+    plain = training.train
+
+    def interrupted(state, batch_at, **options):
+        def batch(step):
+            if step == 2:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return batch_at(step)
+
+        plain(state, batch, **options)
+
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(training, "train", interrupted)
+    with pytest.raises(Interrupted, match="stopped at step 3 of 6") as stop:
+        run.train(ask(), [])
+    assert stop.value.exit_code == 143 and signal.getsignal(signal.SIGTERM) == before
+    monkeypatch.undo()
+    resumed = run.train(ask(), [])
+    assert resumed.run_id == whole.run_id and weights(resumed) == weights(whole)
+    [a], [b] = (list(o.folder.glob("evaluation/*/losses.npz")) for o in (whole, resumed))
+    assert a.read_bytes() == b.read_bytes()
+    steps = [row["step"] for row in records.read_jsonl(resumed.folder / "metrics.jsonl")]
+    assert steps == sorted(set(steps)) == [2, 3, 4, 6]
+
+
+def test_killed_between_training_and_evaluation_trains_no_step_again(ask, monkeypatch):
+    monkeypatch.setattr(run, "score", lambda *a, **k: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        run.train(ask(), [])
+    monkeypatch.undo()
+    monkeypatch.setattr(training, "train", lambda *a, **k: pytest.fail("trained again"))
+    assert run.train(ask(), []).status == "evaluated"
+
+
+def test_a_damaged_checkpoint_is_replaced_by_the_one_before(ask, tmp_path, monkeypatch):
+    whole = run.train(ask(results=str(tmp_path / "whole")), [])
+    monkeypatch.setattr(run, "score", lambda *a, **k: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        run.train(ask(), [])
+    monkeypatch.undo()
+    [newest] = (tmp_path / "results").glob("runs/*/checkpoints/step-000006/state.pt")
+    content = bytearray(newest.read_bytes())
+    content[len(content) // 2] ^= 1
+    newest.write_bytes(content)
+    assert weights(run.train(ask(), [])) == weights(whole)
+
+
+def test_weights_lost_after_the_end_are_reported_not_silently_retrained(ask):
+    first = run.train(ask(), [])
+    for path in first.folder.glob("checkpoints/*/state.pt"):
+        os.truncate(path, 10)
+    with pytest.raises(CheckpointError, match="gone or damaged"):
+        run.train(ask(evaluation__lengths=[16, 24]), [])
+
+
+def test_two_processes_on_one_run(ask):
+    prepared = run.prepare(run.config.check(ask(), []))
+    with prepared.folder.locked(), pytest.raises(LockedError, match="another process"):
+        run.train(ask(), [])
+
+
+def test_two_runs_in_one_process_equal_two_processes(ask, tmp_path):
+    run.train(ask(scheme="rope", results=str(tmp_path / "a")), [])
+    torch.manual_seed(123)
+    second = run.train(ask(results=str(tmp_path / "a")), [])
+    alone = run.train(ask(results=str(tmp_path / "b")), [])
+    assert weights(second) == weights(alone)
+
+
+@pytest.mark.parametrize("scheme", ["learned", "normalised_sinusoid", "fire", "per_offset"])
+def test_schemes_of_every_kind_run_from_end_to_end(ask, scheme):
+    options = {"scheme__tail": "refuse"} if scheme == "learned" else {}
+    outcome = run.train(ask(scheme=scheme, **options), [])
+    [lengths] = outcome.folder.glob("evaluation/*/lengths.csv")
+    assert (",refused," in lengths.read_text()) == (scheme == "learned")
+
+
+def test_an_own_scheme_is_trained_copied_and_evaluated_without_its_folder(ask, tmp_path):
+    own = tmp_path / "mine" / "scheme"
+    own.mkdir(parents=True)
+    code = (REPOSITORY / "lengthgen" / "schemes" / "alibi.py").read_text().replace("class ALiBi", "class Mine")
+    (own / "mine.py").write_text(code)
+    wanted = ask()
+    wanted["scheme"] = {"name": "mine"}
+    outcome = run.train(wanted, [own])
+    (own / "mine.py").unlink()
+    again = run.evaluate({**ask(evaluation__lengths=[16, 24]), "run": outcome.run_id}, [])
+    assert again.status == "evaluated"
+
+
+def test_text_that_is_too_short_is_refused_before_training(ask, monkeypatch):
+    monkeypatch.setattr(training, "train", lambda *a, **k: pytest.fail("trained"))
+    with pytest.raises(DataError, match="4000"):
+        run.train(ask(evaluation__lengths=[4000]), [])
+
+
+def test_cuda_without_a_gpu_is_one_line(ask):
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(ConfigError, match="device=cuda"):
+        run.train(ask(device="cuda"), [])
+
+
+def test_kill_9_in_mid_run_and_the_same_command_again(ask, text, tmp_path):
+    """A real process, a real SIGKILL after its first checkpoint; then the weights of an uninterrupted run."""
+    wanted = ask(steps=40, checkpoint_every=1, train_length=64, batch_size=8, evaluation__factors=[1.0])
+    arguments = [
+        f"dataset.path={text}", "dataset=files", "dataset.validation_fraction=0.3", f"cache={wanted['cache']}", "train_length=64",
+        "steps=40", "batch_size=8", "checkpoint_every=1", "threads=1", "model.n_layers=1", "model.n_heads=2", "model.width=16",
+        "evaluation.documents=4", "evaluation.blocks=2", "evaluation.resamples=50", "evaluation.factors=[1.0]", "tracking=none",
+    ]  # fmt: skip
+
+    def command(results):
+        return [sys.executable, "-m", "lengthgen.cli", "train", "+scheme=t5_bias", f"results={results}", *arguments]
+
+    process = subprocess.Popen(command(tmp_path / "killed"), cwd=tmp_path, env=environment(), stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not list((tmp_path / "killed").glob("runs/*/checkpoints/step-0000*/manifest.json")):
+        assert process.poll() is None and time.monotonic() < deadline, "the run ended before it was killed"
+        time.sleep(0.01)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    [folder] = (tmp_path / "killed" / "runs").iterdir()
+    assert not (folder / "done.json").exists()
+    for results in ("killed", "whole"):
+        subprocess.run(command(tmp_path / results), cwd=tmp_path, env=environment(), check=True, stdout=subprocess.DEVNULL)
+    [whole] = (tmp_path / "whole" / "runs").iterdir()
+    assert (
+        json.loads((folder / "done.json").read_text())["weights_sha256"] == json.loads((whole / "done.json").read_text())["weights_sha256"]
+    )
+    model = checkpoint.load_newest(folder / "checkpoints")["model"]
+    assert all(
+        torch.equal(a, b) for a, b in zip(model.values(), checkpoint.load_newest(whole / "checkpoints")["model"].values(), strict=True)
+    )
+
+
+def environment():
+    return {**os.environ, "PYTHONPATH": str(REPOSITORY), "WANDB_MODE": "offline"}
+
+
+def test_find_prefers_the_whole_id(tmp_path):
+    for name in ("a-1", "a-10"):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+        (tmp_path / "runs" / name / "config.yaml").write_text("{}")
+    assert runfolder.find(tmp_path, "a-1").path.name == "a-1"

@@ -1,0 +1,100 @@
+"""The loop: what it computes, and that stopping anywhere and going on gives the same bits."""
+
+import contextlib
+import copy
+
+import pytest
+import torch
+
+from lengthgen import model as models
+from lengthgen import optim, schemes, train
+from lengthgen.checkpoint import weights_sha256
+from lengthgen.errors import NonFiniteError
+from lengthgen.model import ModelConfig
+from lengthgen.optim import OptimConfig
+
+STEPS = 6
+
+
+def fresh(scheme="t5_bias", dropout=0.0):
+    cls = schemes.load(scheme)
+    config = ModelConfig(n_layers=1, n_heads=2, width=8, dropout=dropout)
+    model = models.build(config, cls, cls.Config(), train_length=12, vocab_size=7, seed=3)
+    optimizer = optim.make_optimizer(model, OptimConfig(lr=0.01))
+    return train.TrainState(model, optimizer, optim.make_scheduler(optimizer, OptimConfig(lr=0.01), STEPS))
+
+
+def batch_at(step):
+    tokens = torch.randint(0, 7, (4, 13), generator=torch.Generator().manual_seed(step))
+    return tokens[:, :-1], tokens[:, 1:]
+
+
+def go(state, steps=STEPS, **options):
+    reports = []
+    train.train(state, batch_at, steps=steps, seed=0, after_step=reports.append, **options)
+    return reports
+
+
+@pytest.mark.parametrize("scheme", ["learned", "t5_bias", "fire", "per_offset"])
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_stopped_after_any_step_and_gone_on_gives_the_same_bits(scheme, dropout):
+    whole = fresh(scheme, dropout)
+    reports = go(whole)
+    for stop in range(STEPS):
+        first = fresh(scheme, dropout)
+        go(first, stop)
+        kept = copy.deepcopy(first.state_dict())
+        torch.manual_seed(999)  # the process that goes on has another random state
+        second = fresh(scheme, dropout)
+        second.load_state_dict(kept)
+        rest = go(second)
+        assert weights_sha256(second.model) == weights_sha256(whole.model)
+        assert [r.loss for r in rest] == [r.loss for r in reports[stop:]]
+
+
+def test_reports_say_what_was_done():
+    state = fresh("none")
+    inputs, targets = batch_at(0)
+    expected = state.model.losses(inputs, targets).mean().item()
+    reports = go(state)
+    assert [r.step for r in reports] == list(range(1, STEPS + 1))
+    assert reports[0].loss == pytest.approx(expected, rel=1e-6)
+    assert reports[0].tokens == 48
+    assert reports[0].lr == pytest.approx(0.01)
+    assert reports[-1].lr < reports[0].lr
+
+
+def test_accumulated_gradients_equal_those_of_the_whole_batch():
+    inputs, targets = batch_at(0)
+    whole, parts = fresh(), fresh()
+    a = train.forward_backward(whole.model.losses, inputs, targets, 1, contextlib.nullcontext)
+    b = train.forward_backward(parts.model.losses, inputs, targets, 4, contextlib.nullcontext)
+    assert a == pytest.approx(b, rel=1e-6)
+    for p, q in zip(whole.model.parameters(), parts.model.parameters(), strict=True):
+        torch.testing.assert_close(p.grad, q.grad)
+
+
+def test_clipping_bounds_the_update_and_zero_means_none():
+    clipped, free = fresh(), fresh()
+    norm = go(clipped, 1, clip=1e-3)[0].grad_norm
+    assert norm == go(free, 1, clip=0.0)[0].grad_norm > 1e-3
+    assert weights_sha256(clipped.model) != weights_sha256(free.model)
+
+
+def test_a_loss_that_is_not_finite_stops_before_the_weights_are_touched():
+    state = fresh()
+    go(state, 2)
+    before = weights_sha256(state.model)
+    with pytest.raises(NonFiniteError, match=r"step 3: loss nan.*lower optim.lr"):
+        go(state, losses=lambda x, y: state.model.losses(x, y) * float("nan"))
+    assert weights_sha256(state.model) == before and state.step == 2
+
+
+def test_it_learns_a_constant_sequence():
+    state = fresh("none")
+    optimizer = optim.make_optimizer(state.model, OptimConfig(lr=0.05))
+    state = train.TrainState(state.model, optimizer, optim.make_scheduler(optimizer, OptimConfig(lr=0.05), 40))
+    same = torch.full((2, 12), 3)
+    losses = []
+    train.train(state, lambda step: (same, same), steps=40, seed=0, after_step=lambda r: losses.append(r.loss))
+    assert losses[0] > 1.5 and losses[-1] < 0.05
