@@ -23,6 +23,7 @@ from lengthgen.tracking import curves
 from lengthgen.tracking.seam import LOGGER, Backend, RunDescription, one_line
 
 MODES = {"online": "online", "offline": "offline", "disabled": "disabled", "run": "online", "dryrun": "offline"}  # and W&B's old words
+LAST_WORDS = 10.0  # seconds to wait for the reason of a child that is ending
 FORBIDDEN_IN_PROJECT = "/\\#?%:"  # W&B refuses them
 
 
@@ -189,8 +190,12 @@ class Wandb(Backend):
 
     def _send(self, message: dict) -> None:
         self._check()
-        self._process.stdin.write(json.dumps(message, default=str).encode() + b"\n")
-        self._process.stdin.flush()
+        try:
+            self._process.stdin.write(json.dumps(message, default=str).encode() + b"\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            self._reply(monotonic() + LAST_WORDS)  # the child has closed its input: its last message says why
+            raise
 
     def _check(self) -> None:
         self._reply(until=None)
