@@ -2,10 +2,12 @@
 
 | kernel | when it is chosen | memory beside q, k, v and the output |
 |---|---|---|
-| cpu | float32 on CPU without dropout; without a bias up to 1024 tokens | O(T) (`Rows` that learn: T^2 / 2 per head, once per bias) |
-| sdpa | everything else | torch's flash kernels without a bias; O(H T^2) with one, O(B H T^2) if it learns; O(T) past 4096 in evaluation |
-| flex | only on demand, on CUDA without dropout; "auto" stays sdpa there until flex is measured | O(T) (`Rows`: H T^2 in training) |
+| cpu | float32 on CPU without dropout; past 1024 tokens only with a bias or span | O(T) (`Rows` that learn: T^2 / 2 a head, once a bias) |
+| sdpa | everything else | of torch's kernels without a bias, else O(H T^2), O(B H T^2) if it learns; O(T) past 4096 in evaluation |
+| flex | only on demand, on CUDA without dropout; "auto" stays sdpa until flex is measured | O(T) (in training H T^2: `Rows`, sinks) |
 | reference | only on demand | O(B H T^2) |
+
+A window of w tokens (structures.Span) makes cpu and flex do O(T w) work, and sdpa where it goes by chunks of rows; elsewhere it is a mask.
 
 Shape letters: B batch, H heads, T queries = keys, D head size.
 """
@@ -14,53 +16,60 @@ import weakref
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from lengthgen.errors import ConfigError
-from lengthgen.kernels import cpu, masks, offsets, reference, rows, sdpa
-from lengthgen.structures import Bias, Rows, Toeplitz
+from lengthgen.kernels import cpu, gates, masks, offsets, reference, rows, sdpa, visibility
+from lengthgen.structures import Bias, Gates, Rows, Span, Toeplitz
 
 KERNELS = ("auto", "cpu", "sdpa", "flex", "reference")
 LONGEST_UNBIASED = 1024  # past it, the key blocks that is_causal skips outweigh the finer chunks (measured equal at 2048, one thread)
 LONGEST_DENSE = 4096  # past it, evaluation makes the mask of a chunk of rows at a time, not of the whole window
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, bias: Bias | None, scale: float, dropout: float = 0.0, force: str = "auto") -> Tensor:
+def attend(
+    q: Tensor, k: Tensor, v: Tensor, bias: Bias | None, scale: float, dropout: float = 0.0, force: str = "auto", span: Span | None = None
+) -> Tensor:
     """Causal self-attention over one window.
 
-    q, k, v: (B, H, T, D), any floating dtype, any device. scale: factor on q k^T (not on the bias). dropout: on the weights.
-    bias: None, Toeplitz (vector (H, at least T), else ValueError) or Rows; gradients reach q, k, v and whatever the bias was made of.
+    q, k, v: (B, H, T, D), any floating dtype, any device (v may be narrower). scale: on q k^T, not on the bias. dropout: on the weights.
+    bias: None, Toeplitz (vector (H, at least T)), Rows or Gates (sums (B, H, T)), ValueError where shapes are wrong; gradients reach
+    q, k, v and whatever the bias was made of.
     The blocks of Rows that learn are evaluated once and kept on the object until their gradient has arrived, so that layers can share them:
     one object should serve one forward pass.
-    force: one of KERNELS; ConfigError if that kernel cannot do this. Returns (B, H, T, D) in q's dtype.
+    force: one of KERNELS; ConfigError if that kernel cannot do this. span: which keys a query sees; None: every one up to its own.
+    Returns (B, H, T, D) in q's dtype.
     """
-    kernel = chosen(q, bias, dropout, force)
+    if v.shape[-1] < q.shape[-1]:  # flash kernels want one head size; zeros cost less than the kernels that do not (6 times at 4096)
+        wide = functional.pad(v, (0, q.shape[-1] - v.shape[-1]))
+        return attend(q, k, wide, bias, scale, dropout, force, span)[..., : v.shape[-1]]
+    kernel, span = chosen(q, bias, dropout, force, span), visibility.narrowed(span, q.shape[-2])
     if kernel == "cpu":
-        return cpu.attend(q, k, v, _chunked(bias, q), scale)
+        return cpu.attend(q, k, v, _chunked(bias, q, span), scale)
     if kernel == "reference":
-        return reference.attend(q, k, v, _dense(bias, q), scale, dropout)
+        return reference.attend(q, k, v, _dense(bias, q), scale, dropout, span)
     q, k, v = _as_autocast(q, k, v)
-    if _by_rows(q, bias, dropout, kernel):
-        chunk = sdpa.chunk_of(*q.shape[1:3])
-        return sdpa.attend_by_rows(q, k, v, _mask_rows(bias, q, chunk), scale, chunk)
+    if _by_rows(q, bias, dropout, kernel, span):
+        chunk = sdpa.chunk_of((q.shape[0] if isinstance(bias, Gates) else 1) * q.shape[1], q.shape[2])
+        return sdpa.attend_by_rows(q, k, v, _mask_rows(bias, q, chunk), scale, chunk, span)
     if kernel == "flex":
         from lengthgen.kernels import flex  # imported here: it brings torch's compiler with it
 
-        return flex.attend(q, k, v, _as_it_is(bias, q), scale)
-    return sdpa.attend(q, k, v, _dense(bias, q), scale, dropout)
+        return flex.attend(q, k, v, _as_it_is(bias, q), scale, span)
+    return sdpa.attend(q, k, v, _dense(bias, q), scale, dropout, span)
 
 
-def chosen(q: Tensor, bias: Bias | None, dropout: float = 0.0, force: str = "auto") -> str:
+def chosen(q: Tensor, bias: Bias | None, dropout: float = 0.0, force: str = "auto", span: Span | None = None) -> str:
     """The name of the kernel that `attend` uses for these arguments: one of KERNELS but "auto"."""
     if force not in KERNELS:
         raise ConfigError(f"attention kernel {force!r} is unknown: expected one of {', '.join(KERNELS)}")
-    obstacle = _flex_obstacle(q, dropout) if force == "flex" else _cpu_obstacle(q, dropout)
+    obstacle = _flex_obstacle(q, bias, dropout) if force == "flex" else _cpu_obstacle(q, dropout)
     if force in ("cpu", "flex") and obstacle:
         raise ConfigError(f"attention kernel {force!r} cannot be used here ({obstacle}): use 'auto'")
     if force != "auto":
         return force
-    if obstacle or (bias is None and q.shape[-2] > LONGEST_UNBIASED):
-        return "sdpa"
-    return "cpu"
+    causal_only = bias is None and visibility.narrowed(span, q.shape[-2]) is None
+    return "sdpa" if obstacle or (causal_only and q.shape[-2] > LONGEST_UNBIASED) else "cpu"
 
 
 def _cpu_obstacle(q: Tensor, dropout: float) -> str | None:
@@ -77,7 +86,9 @@ def _cpu_obstacle(q: Tensor, dropout: float) -> str | None:
     return None if cpu.available() else "this torch lacks its CPU flash kernels"
 
 
-def _flex_obstacle(q: Tensor, dropout: float) -> str | None:
+def _flex_obstacle(q: Tensor, bias: Bias | None, dropout: float) -> str | None:
+    if isinstance(bias, Gates):
+        return "it has no form for gates"
     if q.device.type != "cuda":
         return f"device {q.device.type}, it needs cuda"
     if q.dtype == torch.float64:
@@ -93,16 +104,20 @@ def _as_autocast(*tensors: Tensor) -> tuple[Tensor, ...]:
     return tuple(x.to(torch.get_autocast_dtype(device)) for x in tensors)
 
 
-def _by_rows(q: Tensor, bias: Bias | None, dropout: float, kernel: str) -> bool:
+def _by_rows(q: Tensor, bias: Bias | None, dropout: float, kernel: str, span: Span | None) -> bool:
     """Whether to evaluate a chunk of rows at a time: too long for a matrix, and the kernel would need one."""
-    if torch.is_grad_enabled() or bias is None or dropout > 0 or q.shape[-2] <= LONGEST_DENSE:
+    if torch.is_grad_enabled() or (bias is None and span is None) or dropout > 0 or q.shape[-2] <= LONGEST_DENSE:
         return False
     return kernel == "sdpa" or isinstance(bias, Rows)
 
 
-def _mask_rows(bias: Bias, q: Tensor, chunk: int) -> masks.VectorRows | masks.MatrixRows:
+def _mask_rows(bias: Bias | None, q: Tensor, chunk: int) -> masks.VectorRows | masks.MatrixRows:
+    if bias is None:
+        return masks.VectorRows(q.new_zeros(1, q.shape[-2]), chunk)
     if isinstance(bias, Toeplitz):
         return masks.VectorRows(_vector(bias, q).to(q.dtype), chunk)
+    if isinstance(bias, Gates):
+        return masks.MatrixRows(lambda first, last: gates.dense(_sums(bias, q), first, last), q.dtype)
     return masks.MatrixRows(bias.block, q.dtype)
 
 
@@ -117,15 +132,18 @@ def _as_it_is(bias: Bias | None, q: Tensor) -> Tensor | None:
     return rows.masked(bias.block(0, length), 0, length) if blocks is None else blocks[0]
 
 
-def _chunked(bias: Bias | None, q: Tensor) -> cpu.ChunkedBias:
+def _chunked(bias: Bias | None, q: Tensor, span: Span | None) -> cpu.ChunkedBias:
     length = q.shape[-2]
+    if bias is None or isinstance(bias, Toeplitz):
+        vector = q.new_zeros(1, length) if bias is None else _vector(bias, q)
+        return offsets.Offsets(vector, cpu.chunk_of(visibility.most(span, 1, length)), span)
     chunk = cpu.chunk_of(length)
-    if bias is None:
-        return offsets.Offsets(q.new_zeros(1, length), chunk)
-    if isinstance(bias, Toeplitz):
-        return offsets.Offsets(_vector(bias, q), chunk)
+    if isinstance(bias, Gates):
+        return gates.GateRows(_sums(bias, q), gates.chunk_of(q.shape[0], length, chunk), span)
     blocks = _blocks(bias, length, chunk) if torch.is_grad_enabled() else None
-    return rows.LazyBlocks(bias.block) if blocks is None else rows.Blocks(blocks, chunk)
+    if blocks is None:
+        return rows.LazyBlocks(bias.block, rows.chunk_of(q.shape[1], length, chunk), span)
+    return rows.Blocks(blocks, chunk, span)
 
 
 def _blocks(bias: Rows, length: int, chunk: int) -> list[Tensor] | None:
@@ -149,6 +167,8 @@ def _blocks(bias: Rows, length: int, chunk: int) -> list[Tensor] | None:
 def _dense(bias: Bias | None, q: Tensor) -> Tensor | None:
     if bias is None:
         return None
+    if isinstance(bias, Gates):
+        return gates.dense(_sums(bias, q), 0, q.shape[-2])
     return offsets.dense(_vector(bias, q)) if isinstance(bias, Toeplitz) else bias.block(0, q.shape[-2])
 
 
@@ -157,3 +177,9 @@ def _vector(bias: Toeplitz, q: Tensor) -> Tensor:
     if bias.vector.ndim != 2 or bias.vector.shape[0] != n_heads or bias.vector.shape[1] < length:
         raise ValueError(f"Toeplitz vector of shape {tuple(bias.vector.shape)}: expected ({n_heads}, at least {length}), heads by offsets")
     return bias.vector[:, :length]
+
+
+def _sums(bias: Gates, q: Tensor) -> Tensor:
+    if bias.cumulative.shape != q.shape[:3]:
+        raise ValueError(f"Gates.cumulative of shape {tuple(bias.cumulative.shape)}: expected {tuple(q.shape[:3])}, one sum a query")
+    return bias.cumulative

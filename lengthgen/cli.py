@@ -18,6 +18,7 @@ EXAMPLES = """\
   lengthgen train -m +scheme=learned,t5_bias,alibi seed=0,1,2  a sweep; asked again, it goes on where it stopped
   lengthgen train scheme=rope --cfg job --resolve              print the configuration and stop
   lengthgen evaluate run=<id> evaluation.lengths=[512,4096]    the same weights at other lengths
+  lengthgen evaluate run=<id> +retrofit=yarn                   the same weights with a change for longer inputs
   lengthgen plot                                               every figure again, from the tables in results/
   lengthgen list schemes                                       what each scheme declares
   eval "$(lengthgen completion bash)"                          tab completion in this shell"""
@@ -79,7 +80,7 @@ COMMANDS = (
     Command("evaluate", "evaluate a trained run again: other lengths, other protocols", _evaluate),
     Command("plot", "draw every figure again from the tables in results/", _plot),
     Command("bench", "train | evaluate | attention | memory | marks: speed and memory against other schemes and libraries", _bench),
-    Command("list", "schemes | datasets | models | runs", _list),
+    Command("list", "schemes | modifiers | retrofits | datasets | models | runs", _list),
     Command("completion", "bash | zsh: print a script for tab completion", _completion),
 )
 

@@ -8,19 +8,22 @@ nothing else (no paths, device, threads, tracking or progress).
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lengthgen import schemes, typed
+from lengthgen import attention, modifiers, retrofits, schemes, typed
 from lengthgen.errors import ConfigError
-from lengthgen.evaluation.protocols import EvaluationConfig, eval_lengths
+from lengthgen.evaluation.protocols import EVALUATION_VERSION, EvaluationConfig, eval_lengths
 from lengthgen.model import ModelConfig
+from lengthgen.modifiers.base import modified
 from lengthgen.optim import OptimConfig
+from lengthgen.schemes.base import Dimensions, Scheme
 
 RESULTS_VERSION = 1  # raised when a change of the code changes numbers: older runs are then not taken for these
 GROUPS = ("model", "scheme", "dataset", "tokenizer", "optim", "evaluation", "tracking")
+AROUND = ("modifiers", "retrofit")  # what may be put around the scheme; most runs have neither
 
 
 @dataclass
@@ -36,6 +39,7 @@ class Scalars:
     precision: str = "auto"  # auto | fp32 | bf16 (autocast); auto = bf16 on CUDA, fp32 on CPU
     device: str = "auto"  # auto | cpu | cuda
     threads: int | None = None  # CPU threads; null = all cores
+    kernel: str = "auto"  # attention kernel: auto = the fastest exact one, or a name of attention.KERNELS
     compile: bool = False  # torch.compile the training step
     log_every: int = 10  # steps between progress lines and metrics
     validate_every: int = 100  # steps between losses on held-out windows of the training length; 0 = never
@@ -57,25 +61,31 @@ class Scalars:
         )
         typed.choice("precision", self.precision, ("auto", "fp32", "bf16"))
         typed.choice("device", self.device, ("auto", "cpu", "cuda"))
+        typed.choice("kernel", self.kernel, attention.KERNELS)
 
 
 @dataclass
-class SchemeChoice:
-    """A scheme with its typed options, its class and the file that it came from."""
+class Choice:
+    """A scheme, modifier or retrofit with its typed options, its class and the file that it came from."""
 
     name: str
     options: Any
     cls: type
     file: Path
+    own: bool  # from outside the package
 
     @property
     def label(self) -> str:
-        """`t5_bias`, or with what differs from the scheme's defaults: `t5_bias(num_buckets=64)`."""
+        """`t5_bias`, or with what differs from the defaults: `t5_bias(num_buckets=64)`."""
         changed = _changes(self.options)
         return f"{self.name}({', '.join(changed)})" if changed else self.name
 
     def as_dict(self) -> dict:
         return {"name": self.name, **dataclasses.asdict(self.options)}
+
+    def identity(self) -> dict:
+        """What decides its numbers; code from outside may change under the same name."""
+        return self.as_dict() | ({"code": _hash(self.file.read_text())} if self.own else {})
 
 
 @dataclass
@@ -83,19 +93,36 @@ class TrainConfig:
     scalars: Scalars
     model_name: str
     model: ModelConfig
-    scheme: SchemeChoice
+    scheme: Choice
     dataset: dict  # checked by the dataset's own file
     tokenizer: dict  # checked by tokenizers.py
     optim: OptimConfig
     evaluation: EvaluationConfig
     tracking: dict  # checked by tracking.py
+    modifiers: list[Choice] = field(default_factory=list)  # in the order of application, innermost first
+    retrofit: Choice | None = None  # of an evaluation
+
+    @property
+    def name(self) -> str:
+        """`rope+ssmax`: what was trained."""
+        return "+".join(choice.name for choice in (self.scheme, *self.modifiers))
+
+    @property
+    def label(self) -> str:
+        """`rope+ssmax(bias=True)+yarn(factor=4)`: what is evaluated."""
+        return "+".join(choice.label for choice in (self.scheme, *self.modifiers, self.retrofit) if choice)
+
+    def make_scheme(self, options: Any, dimensions: Dimensions) -> Scheme:
+        """The scheme inside its modifiers, not yet initialised."""
+        return modified(self.scheme.cls(options, dimensions), [(choice.cls, choice.options) for choice in self.modifiers])
 
     def as_dict(self) -> dict:
-        """Everything, resolved and plain, as config.yaml holds it. `check` reads it back to the same."""
+        """Everything of the training, resolved and plain, as config.yaml holds it. `check` reads it back to the same."""
         return {
             **dataclasses.asdict(self.scalars),
             "model": {"name": self.model_name, **dataclasses.asdict(self.model)},
             "scheme": self.scheme.as_dict(),
+            "modifiers": {choice.name: dataclasses.asdict(choice.options) for choice in self.modifiers},
             "dataset": self.dataset,
             "tokenizer": self.tokenizer,
             "optim": {"name": "adamw", **dataclasses.asdict(self.optim)},
@@ -104,12 +131,15 @@ class TrainConfig:
         }
 
 
-def check(given: Mapping[str, Any], scheme_folders: list[Path]) -> TrainConfig:
-    """A plain mapping (resolved) -> TrainConfig. Raises ConfigError with one line."""
+def check(given: Mapping[str, Any], own: Sequence[Path]) -> TrainConfig:
+    """A plain mapping (resolved) -> TrainConfig. Raises ConfigError with one line.
+
+    own: folders that hold schemes, modifiers and retrofits from outside the package, in scheme/, modifier/ and retrofit/.
+    """
     missing = [group for group in GROUPS if not isinstance(given.get(group), Mapping)]
     if missing:
         raise ConfigError(f"no {missing[0]} chosen; give {missing[0]}=NAME")
-    scalars = typed.build(Scalars, {k: v for k, v in given.items() if k not in GROUPS}, "")
+    scalars = typed.build(Scalars, {k: v for k, v in given.items() if k not in (*GROUPS, *AROUND)}, "")
     model = typed.build(ModelConfig, _without_name(given["model"]), "model")
     evaluation = typed.build(EvaluationConfig, _without_name(given["evaluation"]), "evaluation")
     eval_lengths(evaluation, scalars.train_length)  # refuses impossible lengths before anything is read or trained
@@ -117,31 +147,46 @@ def check(given: Mapping[str, Any], scheme_folders: list[Path]) -> TrainConfig:
         scalars=scalars,
         model_name=str(given["model"].get("name", "custom")),
         model=model,
-        scheme=choose_scheme(given["scheme"], scheme_folders),
+        scheme=choose(schemes, "scheme", given["scheme"], own),
         dataset=dict(given["dataset"]),
         tokenizer=dict(given["tokenizer"]),
         optim=typed.build(OptimConfig, _without_name(given["optim"]), "optim"),
         evaluation=evaluation,
         tracking=dict(given["tracking"]),
+        modifiers=choose_modifiers(given.get("modifiers") or {}, own),
+        retrofit=choose(retrofits, "retrofit", given["retrofit"], own) if given.get("retrofit") else None,
     )
 
 
-def choose_scheme(given: Mapping[str, Any], folders: list[Path]) -> SchemeChoice:
+def choose(kind: Any, key: str, given: Mapping[str, Any], own: Sequence[Path]) -> Choice:
+    """One of `kind` (the package schemes or retrofits) by its name, with its options."""
     if not given.get("name"):
-        raise ConfigError("scheme has no name; its YAML needs a first line `name: NAME`, the name of its code file")
-    name = str(given["name"])
-    cls = schemes.load(name, folders)
-    return SchemeChoice(name, typed.build(cls.Config, _without_name(given), "scheme"), cls, schemes.source(name, folders))
+        raise ConfigError(f"{key} has no name; its YAML needs a first line `name: NAME`, the name of its code file")
+    return _choice(kind, key, str(given["name"]), _without_name(given), own)
+
+
+def choose_modifiers(given: Mapping[str, Any], own: Sequence[Path]) -> list[Choice]:
+    """Modifiers by name, with their options, in the order of application: modifiers/__init__.py."""
+    if not isinstance(given, Mapping):
+        raise ConfigError(f"modifiers={given}: expected names with their options; give modifier=NAME or modifier=[NAME,NAME]")
+    found = [_choice(modifiers, f"modifiers.{name}", str(name), options or {}, own) for name, options in given.items()]
+    return sorted(found, key=lambda choice: (choice.cls.stage, choice.name))
+
+
+def _choice(kind: Any, key: str, name: str, options: Mapping[str, Any], own: Sequence[Path]) -> Choice:
+    folders = [folder / kind.NOUN for folder in own]
+    cls, file = kind.load(name, folders), kind.source(name, folders)
+    return Choice(name, typed.build(cls.Config, options, key), cls, file, file.parent != kind.HERE)
 
 
 def scientific(config: TrainConfig, data: Mapping[str, str], precision: str) -> dict:
     """What decides the numbers of a run. `data`: label, fingerprint, tokenizer; `precision`: the resolved one."""
     s = config.scalars
-    own = config.scheme.file.parent != schemes.HERE  # a scheme from outside may change under the same name
+    around = {choice.name: choice.identity() for choice in config.modifiers}
     return {
         "version": RESULTS_VERSION,
         "model": dataclasses.asdict(config.model),
-        "scheme": config.scheme.as_dict() | ({"code": _hash(config.scheme.file.read_text())} if own else {}),
+        "scheme": config.scheme.identity(),
         "data": dict(data),
         "optim": dataclasses.asdict(config.optim),
         "train_length": s.train_length,
@@ -151,24 +196,25 @@ def scientific(config: TrainConfig, data: Mapping[str, str], precision: str) -> 
         "cross_documents": s.cross_documents,
         "precision": precision,
         "seed": s.seed,
-    }
+    } | ({"modifiers": around} if around else {})  # without one, the identity is what it was before there were any
 
 
 def run_id(config: TrainConfig, science: dict) -> str:
     """`t5_bias-python-tiny-L512-s0-1f3a9c2e`: readable, and unique by the hash at its end."""
     s = config.scalars
-    return f"{config.scheme.name}-{science['data']['label']}-{config.model_name}-L{s.train_length}-s{s.seed}-{_hash(science)}"
+    return f"{config.name}-{science['data']['label']}-{config.model_name}-L{s.train_length}-s{s.seed}-{_hash(science)}"
 
 
 def setting_id(science: dict) -> str:
-    """Hash of everything scientific but scheme and seed: runs with the same setting may share a figure."""
-    return _hash({key: value for key, value in science.items() if key not in ("scheme", "seed")})
+    """Hash of everything scientific but scheme, modifiers and seed: runs with the same setting may share a figure."""
+    return _hash({key: value for key, value in science.items() if key not in ("scheme", "modifiers", "seed")})
 
 
-def evaluation_id(evaluation: EvaluationConfig, train_length: int) -> str:
-    """Hash of what decides an evaluation's numbers (not the batch size)."""
+def evaluation_id(evaluation: EvaluationConfig, train_length: int, retrofit: Choice | None = None) -> str:
+    """Hash of what decides an evaluation's numbers (not the batch size). Without the retrofit: evaluations that may share a figure."""
     kept = {k: v for k, v in dataclasses.asdict(evaluation).items() if k not in ("factors", "lengths", "tokens_per_batch")}
-    return _hash({"version": RESULTS_VERSION, **kept, "lengths": eval_lengths(evaluation, train_length)})
+    changed = {"retrofit": retrofit.identity()} if retrofit else {}
+    return _hash({"version": EVALUATION_VERSION, **kept, "lengths": eval_lengths(evaluation, train_length), **changed})
 
 
 def _changes(options: Any) -> list[str]:
@@ -176,7 +222,7 @@ def _changes(options: Any) -> list[str]:
     for option in dataclasses.fields(options):
         default = option.default_factory() if option.default is dataclasses.MISSING else option.default
         if getattr(options, option.name) != default:
-            changed.append(f"{option.name}={getattr(options, option.name)}")
+            changed.append(f"{option.name}={str(getattr(options, option.name)).removesuffix('.0')}")
     return changed
 
 

@@ -28,6 +28,7 @@ def fit(run: Run, model: Transformer, tracker: Tracker) -> bool:
     saved = checkpoint.load_newest(folder.checkpoints, run.device)
     if saved is not None and saved["step"] == scalars.steps:
         model.load_state_dict(saved["model"])
+        model.scheme.begin_step(scalars.steps, scalars.steps)
         return False
     if saved is None and folder.done.exists():
         raise CheckpointError(f"run {run.id} is finished but its weights are gone or damaged; delete {folder.path} and train again")
@@ -48,9 +49,11 @@ def fit(run: Run, model: Transformer, tracker: Tracker) -> bool:
             clip=run.config.optim.clip,
             losses=torch.compile(model.losses) if scalars.compile else None,
             autocast=run.autocast,
+            before_step=lambda step: model.scheme.begin_step(step, scalars.steps),
             after_step=_reporter(run, state, tracker, progress, stop),
         )
     progress.close()
+    model.scheme.begin_step(scalars.steps, scalars.steps)
     log.info("trained in %s (this session); weights sha256 %s", clock(progress.seconds), checkpoint.weights_sha256(model))
     return True
 

@@ -1,24 +1,21 @@
-"""`lengthgen list schemes|datasets|models|runs`, and the help of `lengthgen train` and `evaluate`: tables for the terminal.
+"""`lengthgen list TOPIC`, and the help of `lengthgen train` and `evaluate`: tables for the terminal.
 
-Everything is read from the folders and from what the schemes declare; nothing is listed by hand. torch is imported only to
-count parameters.
+Everything is read from the folders and from what schemes, modifiers and retrofits declare (declared.py); nothing is listed by hand.
+torch is imported only to count parameters.
 """
 
 import argparse
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from omegaconf import OmegaConf
 
-from lengthgen import arguments, catalogue, records, schemes
-from lengthgen.errors import ConfigError, UserError
+from lengthgen import arguments, catalogue, declared, records
+from lengthgen.columns import WIDTH, aligned
+from lengthgen.errors import ConfigError
 
-WIDTH = 140
-TRAIN_LENGTH = 512  # of the counts in `list schemes`
-TOPICS = ("schemes", "datasets", "models", "runs")
-YES_NO = {True: "yes", False: "no"}
+TOPICS = ("schemes", "modifiers", "retrofits", "datasets", "models", "runs")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -28,7 +25,7 @@ class _Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str]) -> int:
     """Print one list. ConfigError for an unknown topic or flag."""
-    parser = _Parser(prog="lengthgen list", description="What there is: schemes, datasets, models, runs.", allow_abbrev=False)
+    parser = _Parser(prog="lengthgen list", description=f"What there is: {', '.join(TOPICS)}.", allow_abbrev=False)
     parser.add_argument("topic", metavar="|".join(TOPICS))
     parser.add_argument("--config-dir", metavar="DIR", help="your own configurations and schemes beside the package's")
     parser.add_argument("--results", metavar="FOLDER", default="results", help="folder whose runs are listed (default: results)")
@@ -40,48 +37,15 @@ def main(argv: Sequence[str]) -> int:
     own = arguments.existing_folder(given.config_dir) if given.config_dir else None
     where = catalogue.folders(own)
     listed = {
-        "schemes": lambda: scheme_table(where),
+        "schemes": lambda: declared.scheme_table(where),
+        "modifiers": lambda: declared.modifier_table(where),
+        "retrofits": lambda: declared.retrofit_table(where),
         "datasets": lambda: dataset_table(where),
         "models": lambda: model_table(where),
         "runs": lambda: run_table(Path(given.results)),
     }
     print(listed[given.topic]())
     return 0
-
-
-def scheme_table(where: Sequence[Path]) -> str:
-    """What each scheme declares with its YAML's options. One that cannot be loaded is a row that says why."""
-    from lengthgen.schemes.base import Dimensions
-
-    tiny = OmegaConf.load(catalogue.files("model", where)["tiny"])
-    head = ("scheme", "year", "paper", "acts on", "structure", "parameters", "sharing", "prefix", "past the trained length")
-    dimensions = Dimensions(tiny.n_layers, tiny.n_heads, tiny.width // tiny.n_heads, tiny.width, TRAIN_LENGTH)
-    rows = []
-    for name, path in sorted(catalogue.files("scheme", where).items()):
-        try:
-            scheme = _scheme(path, where, dimensions)
-        except UserError as error:
-            rows.append((name, "", "", "", "", "", "", "", f"cannot be loaded: {error}"))
-            continue
-        d = scheme.declaration
-        count = f"{sum(p.numel() for p in scheme.parameters()):,}"
-        rows.append((name, str(d.year), d.paper, d.acts_on, d.structure, count, d.sharing, YES_NO[d.prefix_consistent], d.tail))
-    notes = (
-        f"parameters: the scheme's own, in the tiny model at train_length={TRAIN_LENGTH}; "
-        "prefix: logits at a position stay the same when more tokens follow"
-    )
-    return aligned(head, rows, wrapped={2: 20, 3: 8, 6: 18}) + f"\n{notes}"
-
-
-def _scheme(path: Path, where: Sequence[Path], dimensions: Any) -> Any:
-    """The scheme of a YAML file with that file's options."""
-    from lengthgen import typed
-
-    options = OmegaConf.to_container(OmegaConf.load(path))
-    name = options.pop("name", path.stem)
-    options.pop("defaults", None)
-    cls = schemes.load(name, [root / "scheme" for root in where[1:]])
-    return cls(typed.build(cls.Config, options, "scheme"), dimensions)
 
 
 def dataset_table(where: Sequence[Path]) -> str:
@@ -112,7 +76,7 @@ def _model_parameters(path: Path) -> int:
     options = OmegaConf.to_container(OmegaConf.load(path))
     options.pop("name", None)
     config = typed.build(ModelConfig, options, "model")
-    dimensions = Dimensions(config.n_layers, config.n_heads, config.width // config.n_heads, config.width, TRAIN_LENGTH)
+    dimensions = Dimensions(config.n_layers, config.n_heads, config.width // config.n_heads, config.width, declared.TRAIN_LENGTH)
     with torch.device("meta"):  # shapes only
         model = Transformer(config, Scheme(None, dimensions), vocab_size=257)
     return parameter_counts(model)["total"]
@@ -124,6 +88,7 @@ def run_table(results: Path) -> str:
     for run in records.runs(results):
         config = run.config
         names = [str(config.get(group, {}).get("name", "?")) for group in ("scheme", "dataset", "model")]
+        names[0] = "+".join([names[0], *(config.get("modifiers") or {})])
         numbers = [str(config.get(key, "?")) for key in ("train_length", "steps", "seed")]
         rows.append((run.name, *names, *numbers, run.status, str(len(run.evaluations))))
     if not rows:
@@ -155,10 +120,13 @@ EXAMPLES = {
   lengthgen train scheme=alibi train_length=1024 steps=1000 model=small
   lengthgen train scheme=t5_bias scheme.num_buckets=64 evaluation.lengths=[512,1024,8192]
   lengthgen train -m +scheme=learned,t5_bias,alibi seed=0,1,2
+  lengthgen train scheme=rope +modifier=[window,ssmax] modifiers.window.window=128
   lengthgen train --config-dir mine +scheme=my_bias""",
     "evaluate": """\
   lengthgen evaluate run=<id> evaluation.lengths=[512,1024,8192]
   lengthgen evaluate run=results/runs/<id> evaluation=quick
+  lengthgen evaluate run=<id> +retrofit=yarn retrofit.factor=4
+  lengthgen evaluate -m run=<id> +retrofit=none,position_interpolation,yarn
   lengthgen list runs""",
 }
 
@@ -171,21 +139,3 @@ def _meaning_and_options(group: catalogue.Key, where: Sequence[Path]) -> str:
 def _described(name: str, text: str, left: int) -> str:
     lines = textwrap.wrap(text, WIDTH - left - 2) or [""]
     return "\n".join([f"  {name:<{left}}{lines[0]}", *(" " * (left + 2) + line for line in lines[1:])]).rstrip()
-
-
-def aligned(head: Sequence[str], rows: Sequence[Sequence[str]], wrapped: Mapping[int, int] | None = None) -> str:
-    """Columns of text under their heads. `wrapped`: column -> its greatest width; the last column takes what WIDTH leaves."""
-    wrapped = dict(wrapped or {})
-    last = len(head) - 1
-    others = [min(wrapped.get(column, WIDTH), max(len(row[column]) for row in [head, *rows])) for column in range(last)]
-    wrapped[last] = max(20, WIDTH - sum(others) - 2 * last)
-    table = [[textwrap.wrap(cell, wrapped[i]) or [""] if i in wrapped else [cell] for i, cell in enumerate(row)] for row in [head, *rows]]
-    widths = [max(len(line) for row in table for line in row[column]) for column in range(len(head))]
-    lines = []
-    for number, row in enumerate(table):
-        for part in range(max(len(cell) for cell in row)):
-            texts = [cell[part] if part < len(cell) else "" for cell in row]
-            lines.append("  ".join(text.ljust(width) for text, width in zip(texts, widths, strict=True)).rstrip())
-        if number == 0:
-            lines.append("  ".join("-" * width for width in widths))
-    return "\n".join(lines)

@@ -9,7 +9,10 @@ from typing import Any
 from lengthgen.arguments import nearest
 from lengthgen.errors import ConfigError
 
-LISTED = {"scheme": "schemes", "dataset": "datasets", "model": "models", "run": "runs"}  # key -> topic of `lengthgen list`
+LISTED = {  # key -> topic of `lengthgen list`
+    "scheme": "schemes", "modifier": "modifiers", "retrofit": "retrofits", "dataset": "datasets", "model": "models", "run": "runs",
+}  # fmt: skip
+CHOSEN_BY = {"modifiers": "modifier", "retrofit": "retrofit"}  # keys that are there once an option of this group is chosen
 SHORT_LIST = 8  # names that one line may hold
 
 
@@ -26,9 +29,28 @@ def unknown_option(group: str, given: str, options: Sequence[str]) -> ConfigErro
     return ConfigError("; ".join(parts))
 
 
-def unknown_key(command: str, given: str, known: Sequence[str]) -> ConfigError:
-    """`trian_length=3`, `scheme.bukets=3`, `width=3`: no such key in the composed configuration."""
+def null_option(group: str, options: Sequence[str]) -> ConfigError:
+    """`modifier=null`, which Hydra does not take."""
+    none = f", or give {group}=none (in a sweep: {group}=none,...)" if "none" in options else ""
+    return ConfigError(f"{group}=null: leave {group} out to choose none{none}")
+
+
+def of_the_other(command: str, given: str, other: str) -> ConfigError:
+    """`lengthgen train +retrofit=yarn`, `lengthgen evaluate run=x scheme=alibi`."""
+    return ConfigError(f"no key {given!r} in {command}: it is one of `lengthgen {other}`; `lengthgen {command} --help` shows its own")
+
+
+def unknown_key(command: str, given: str, known: Sequence[str], choice: str = "") -> ConfigError:
+    """`trian_length=3`, `scheme.bukets=3`, `width=3`: no such key in the composed configuration.
+
+    choice: `scheme=rope`, the option of a sweep that lacks the key.
+    """
+    where = f"{choice}: " if choice else ""
+    top, *below = given.split(".")
     parent, _, last = given.rpartition(".")
+    if below and top in CHOSEN_BY and parent not in known:
+        name = below[0] if top == "modifiers" and len(below) > 1 else "NAME"
+        return ConfigError(f"{where}no key {given!r}: that {CHOSEN_BY[top]} is not chosen; give {CHOSEN_BY[top]}={name} with it")
     siblings = {key.rpartition(".")[2]: key for key in known if key.rpartition(".")[0] == parent}
     places: dict[str, str] = {}
     for key in known:
@@ -43,7 +65,7 @@ def unknown_key(command: str, given: str, known: Sequence[str]) -> ConfigError:
         expected = f"{parent or command} has: {', '.join(list(siblings.values())[:SHORT_LIST])}; "
     else:
         expected = ""
-    return ConfigError(f"no key {given!r}; {expected}`lengthgen {command} --cfg job` shows all")
+    return ConfigError(f"{where}no key {given!r}; {expected}`lengthgen {command} --cfg job` shows all")
 
 
 def unknown_plugin(group: str, given: str, options: Sequence[str]) -> ConfigError:

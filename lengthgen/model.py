@@ -14,8 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lengthgen import attention, typed
+from lengthgen.kernels import general
 from lengthgen.schemes.base import Dimensions, Scheme
-from lengthgen.structures import Bias
+from lengthgen.structures import Bias, Gates
 
 SCORED_AT_ONCE = 2**24  # logits (rows x V) held at a time without gradients: 64 MiB in float32
 
@@ -55,6 +56,7 @@ class Attention(nn.Module):
     def __init__(self, config: ModelConfig, layer: int):
         super().__init__()
         self.layer, self.n_heads, self.dropout = layer, config.n_heads, config.dropout
+        self.kernel = "auto"  # of attention.KERNELS
         self.qkv = nn.Linear(config.width, 3 * config.width, bias=False)
         self.out = nn.Linear(config.width, config.width, bias=False)
         self.q_norm, self.k_norm = (
@@ -65,8 +67,27 @@ class Attention(nn.Module):
         B, T, E = x.shape
         q, k, v = (part.view(B, T, self.n_heads, -1).transpose(1, 2) for part in self.qkv(x).chunk(3, dim=-1))
         q, k = scheme.rotate(self.q_norm(q), self.k_norm(k), positions, self.layer)
-        y = attention.attend(q, k, v, bias, scheme.score_scale, dropout=self.dropout if self.training else 0.0)
+        y = self._general(q, k, v, x, positions, scheme) if scheme.general(self.layer) else self._structured(q, k, v, x, bias, scheme)
         return self.out(y.transpose(1, 2).reshape(B, T, E))
+
+    def _structured(self, q: Tensor, k: Tensor, v: Tensor, x: Tensor, bias: Bias | None, scheme: Scheme) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            gates = scheme.gates(x, self.layer)
+            if gates is not None:
+                bias = Gates(gates.double().cumsum(-1))
+        dropout = self.dropout if self.training else 0.0
+        return attention.attend(q, k, v, bias, scheme.score_scale, dropout, self.kernel, scheme.span(self.layer))
+
+    def _general(self, q: Tensor, k: Tensor, v: Tensor, x: Tensor, positions: Tensor, scheme: Scheme) -> Tensor:
+        """Scores and mixture are the scheme's own; single weights are then not dropped out, whole outputs are (in Block)."""
+        layer = self.layer
+        return general.attend(
+            q, k, v,
+            lambda q, k, first: scheme.logits(q, k, x, positions, layer, first),
+            lambda logits, v, first: scheme.mix(logits, v, layer, first),
+            scheme.span(layer),
+            scheme.by_rows,
+        )  # fmt: skip
 
 
 class MLP(nn.Module):
@@ -116,12 +137,17 @@ class Transformer(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         # What a scheme computes stays in float32 under autocast: positions and biases lose meaning in bfloat16.
         with torch.autocast(tokens.device.type, enabled=False):
-            positions = self.scheme.positions(tokens.shape[1], tokens.device)
+            positions = self.scheme.read(tokens)
             x = self.dropout(self.scheme.embed(self.embedding(tokens), positions))
             biases = self.scheme.biases(positions)
         for block, bias in zip(self.blocks, biases, strict=True):
             x = block(x, positions, bias, self.scheme)
         return self.norm(x)
+
+    def use_kernel(self, name: str) -> None:
+        """Let every attention call be served by this kernel, one of attention.KERNELS."""
+        for block in self.blocks:
+            block.attention.kernel = name
 
     def logits(self, hidden: Tensor) -> Tensor:
         """(..., E) -> (..., V)."""

@@ -29,24 +29,26 @@ class Run:
 
     @property
     def evaluation_id(self) -> str:
-        return config.evaluation_id(self.config.evaluation, self.config.scalars.train_length)
+        """Of the evaluation's folder: its settings and its retrofit, if it has one."""
+        return config.evaluation_id(self.config.evaluation, self.config.scalars.train_length, self.config.retrofit)
 
     def autocast(self) -> contextlib.AbstractContextManager:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
 
     def identity(self) -> dict:
-        """The identity columns of every table row."""
+        """The identity columns of every table row. A retrofit is told by `scheme`; `evaluation` is that of the settings alone, so that
+        the same run with and without it may share a figure."""
         scalars = self.config.scalars
         return {
             "run": self.id,
-            "scheme": self.config.scheme.label,
+            "scheme": self.config.label,
             "dataset": self.splits.label,
             "model": self.config.model_name,
             "seed": scalars.seed,
             "train_length": scalars.train_length,
             "steps": scalars.steps,
             "setting": config.setting_id(self.science),
-            "evaluation": self.evaluation_id,
+            "evaluation": config.evaluation_id(self.config.evaluation, scalars.train_length),
         }
 
 

@@ -15,18 +15,21 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from lengthgen import checkpoint, config, datasets, plots, provenance, records, schemes, tracking
+from lengthgen import checkpoint, config, datasets, plots, provenance, records, retrofitting, tracking
 from lengthgen import model as models
 from lengthgen.errors import CheckpointError, ConfigError, DataError
 from lengthgen.evaluation import rows as evaluation_rows
+from lengthgen.evaluation import whole
 from lengthgen.evaluation.protocols import Request, eval_lengths, plan
 from lengthgen.evaluation.scoring import score
 from lengthgen.fit import fit
+from lengthgen.kernel_choice import kernels_of
 from lengthgen.prepare import Run, prepare
 from lengthgen.progress import Progress
 from lengthgen.runfolder import find
 
 log = logging.getLogger(__name__)
+EVALUATED_HOW = ("tracking", "device", "threads", "kernel", "cache", "results")  # may differ from the training
 
 
 @dataclass(frozen=True)
@@ -36,22 +39,25 @@ class Outcome:
     status: str  # "trained" | "evaluated" | "nothing to do"
 
 
-def train(given: DictConfig | Mapping[str, Any], scheme_folders: list[Path]) -> Outcome:
-    """Train and evaluate one run, or what of it is missing. Raises UserError subclasses, each one line."""
-    checked = config.check(_plain(given), scheme_folders)
+def train(given: DictConfig | Mapping[str, Any], own: list[Path]) -> Outcome:
+    """Train and evaluate one run, or what of it is missing. Raises UserError subclasses, each one line.
+
+    own: folders with the user's own scheme/, modifier/ and retrofit/ (a --config-dir).
+    """
+    checked = config.check(_plain(given), own)
     return _complete(prepare(checked))
 
 
-def evaluate(given: DictConfig | Mapping[str, Any], scheme_folders: list[Path]) -> Outcome:
-    """Evaluate a trained run under other settings. Its own configuration decides everything else."""
+def evaluate(given: DictConfig | Mapping[str, Any], own: list[Path]) -> Outcome:
+    """Evaluate a trained run under other settings, or with a retrofit. Its own configuration decides everything else."""
     given = _plain(given)
     results = Path(given["results"])
     folder = find(results, str(given["run"]))
     if not folder.done.exists():
         raise CheckpointError(f"run {folder.path.name} is not finished; give its training command again first")
     stored = OmegaConf.to_container(OmegaConf.load(folder.config))
-    changed = {key: given[key] for key in ("evaluation", "tracking", "device", "threads", "cache", "results")}
-    checked = config.check({**stored, **changed}, [folder.scheme_code, *scheme_folders])
+    changed = {key: given[key] for key in ("evaluation", "retrofit", *EVALUATED_HOW) if key in given}
+    checked = config.check({**stored, **changed}, [folder.path, *own])  # the run folder holds the code that it was trained with
     run = prepare(checked)
     if run.id != folder.path.name:
         raise DataError(
@@ -69,17 +75,20 @@ def _complete(run: Run) -> Outcome:
         requests = _plan(run)
         model = models.build(
             run.config.model,
-            run.config.scheme.cls,
+            run.config.make_scheme,
             run.config.scheme.options,
             train_length=run.config.scalars.train_length,
             vocab_size=run.splits.vocab_size,
             seed=run.config.scalars.seed,
         ).to(run.device)
+        model.use_kernel(run.config.scalars.kernel)
+        retrofitting.check(run, model)
         _describe(run, model)
         with _tracked(run) as tracker:
             trained = fit(run, model, tracker)
+            weights = checkpoint.weights_sha256(model)
             _evaluate(run, model, requests, tracker)
-        run.folder.finish(checkpoint.weights_sha256(model))
+        run.folder.finish(weights)
         figures = plots.write_run_figures(run.folder.path)
         log.info("tables and %d figures in %s", len(figures), run.folder.path)
     return Outcome(run.id, run.folder.path, "trained" if trained else "evaluated")
@@ -90,12 +99,17 @@ def _plan(run: Run) -> list[Request]:
     store, scalars = run.splits.validation, run.config.scalars
     lengths = eval_lengths(run.config.evaluation, scalars.train_length)
     datasets.check_lengths(run.splits, train_length=scalars.train_length, eval_length=max(lengths), cross_documents=scalars.cross_documents)
+    if run.splits.whole_documents:
+        return whole.plan(store.lengths, lengths, run.config.evaluation.documents)
     return plan(store.lengths, store.names, lengths, scalars.train_length, run.config.evaluation)
 
 
 def _describe(run: Run, model: models.Transformer) -> None:
     """Write config.yaml and provenance.json (once), and say what is about to be done."""
     folder, counts = run.folder, models.parameter_counts(model)
+    scalars = run.config.scalars
+    with run.autocast():
+        kernels = kernels_of(model, scalars.batch_size // scalars.accumulate, scalars.train_length, scalars.compile)
     log.info(
         "run %s: %s parameters (%s positional), %s training tokens, %s, %s",
         run.id, f"{counts['total']:,}", f"{counts['positional']:,}", f"{run.splits.train.n_tokens:,}", run.device, run.precision,
@@ -104,11 +118,14 @@ def _describe(run: Run, model: models.Transformer) -> None:
         return
     for note in run.splits.notes:
         log.info("dataset %s: %s", run.splits.label, note)
-    if run.config.scheme.file.parent != schemes.HERE:
-        folder.scheme_code.mkdir(exist_ok=True)
-        shutil.copy(run.config.scheme.file, folder.scheme_code)
+    for choice in (run.config.scheme, *run.config.modifiers):
+        if choice.own:
+            kept = folder.path / choice.file.parent.name  # scheme/ or modifier/, where `evaluate` finds it
+            kept.mkdir(exist_ok=True)
+            shutil.copy(choice.file, kept)
     facts = _origin(run) | {
         "precision": run.precision,
+        "kernels": kernels,
         "parameters": counts,
         "data": run.science["data"]
         | {
@@ -130,14 +147,15 @@ def _origin(run: Run) -> dict:
 
 @contextlib.contextmanager
 def _tracked(run: Run) -> Iterator[tracking.Tracker]:
-    scheme, scalars = run.config.scheme, run.config.scalars
+    scalars, retrofit = run.config.scalars, run.config.retrofit
+    names = [choice.name for choice in (run.config.scheme, *run.config.modifiers, retrofit) if choice]
     description = tracking.RunDescription(
-        id=run.id,
-        name=f"{scheme.label}-{run.splits.label}-s{scalars.seed}",
+        id=f"{run.id}-{retrofit.name}-{run.evaluation_id}" if retrofit else run.id,
+        name=f"{run.config.label}-{run.splits.label}-s{scalars.seed}",
         group=f"{run.splits.label}-{run.config.model_name}-L{scalars.train_length}",
         job_type="evaluate" if run.folder.done.exists() else "train",
-        tags=(scheme.name, run.splits.label, run.config.model_name),
-        config=run.config.as_dict(),
+        tags=(*names, run.splits.label, run.config.model_name),
+        config=run.config.as_dict() | ({"retrofit": retrofit.as_dict()} if retrofit else {}),
         folder=run.folder.path,
     )
     tracker = tracking.start(run.config.tracking, description)
@@ -152,6 +170,7 @@ def _tracked(run: Run) -> Iterator[tracking.Tracker]:
 def _evaluate(run: Run, model: models.Transformer, requests: list[Request], tracker: tracking.Tracker) -> None:
     if run.folder.evaluation(run.evaluation_id).is_dir():
         return
+    changed = retrofitting.apply(run, model)
     progress = Progress("evaluation", 1, every_seconds=5.0)
     scored = score(
         model,
@@ -165,7 +184,7 @@ def _evaluate(run: Run, model: models.Transformer, requests: list[Request], trac
     progress.close()
     rows = evaluation_rows.write(
         run.folder.evaluation(run.evaluation_id), scored, run.splits, run.identity(),
-        train_length=run.config.scalars.train_length, dtype=run.precision, settings=run.config.evaluation, origin=_origin(run),
+        train_length=run.config.scalars.train_length, dtype=run.precision, settings=run.config.evaluation, origin=_origin(run) | changed,
     )  # fmt: skip
     tracker.curves(rows)
     for line in evaluation_rows.summary_lines(rows):

@@ -1,9 +1,9 @@
-"""What an additive score bias can look like. A scheme returns one of these; attention.py picks a kernel from it.
+"""What an additive score bias can look like, and which keys a query sees. A scheme returns these; attention.py picks a kernel from them.
 
 A bias is added to the scaled scores: softmax(scale * q k^T + bias), and is never divided by sqrt(D) itself
-(ALiBi, footnote 10; KERPLE and FIRE alike). `None` stands for "no bias".
+(ALiBi, footnote 10; KERPLE and FIRE alike). `None` stands for "no bias", and as a span for "every key up to the query's own".
 
-Shape letters: T queries, S keys (T = S here: causal self-attention over one window), H heads.
+Shape letters: B batch, T queries, S keys (T = S here: causal self-attention over one window), H heads.
 """
 
 from collections.abc import Callable
@@ -33,4 +33,30 @@ class Rows:
     block: Callable[[int, int], Tensor]
 
 
-Bias = Toeplitz | Rows
+@dataclass(frozen=True)
+class Gates:
+    """bias[b, h, i, j] = cumulative[b, h, i] - cumulative[b, h, j]: what the text decided about the tokens in between (FoX, CABLE).
+
+    cumulative: (B, H, T) float32 or float64, running sums of one gate a token; usually falling. May require grad. Differences are taken
+    in its dtype: in float64 they stay exact however far the sum has run.
+    """
+
+    cumulative: Tensor
+
+
+@dataclass(frozen=True)
+class Span:
+    """Keys that a query sees: the last `window` tokens, itself included, and the first `sinks` tokens of its attention window.
+
+    The union, so no key counts twice. ValueError unless window > 0 and sinks >= 0.
+    """
+
+    window: int | None = None  # None: all
+    sinks: int = 0
+
+    def __post_init__(self):
+        if (self.window is not None and self.window < 1) or self.sinks < 0:
+            raise ValueError(f"{self}: expected window > 0 (or None) and sinks >= 0")
+
+
+Bias = Toeplitz | Rows | Gates

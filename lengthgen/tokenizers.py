@@ -147,6 +147,21 @@ class Gpt2:
             raise DataError(f"tokenizer.path={path}: {getattr(error, 'strerror', None) or error}; expected a tokenizer.json") from None
 
 
+@dataclass
+class Symbols:
+    """No text: the ready-made symbols 0 .. count - 1 of a synthetic dataset, which chooses this itself; `count` begins a document."""
+
+    count: int
+
+    def request(self) -> str:
+        return f"symbols {self.count}"
+
+    def build(self, texts: Texts, cache: Path) -> Tokenizer:
+        width = 1 if self.count <= 256 else 2  # bytes that a symbol would take in a file
+        pieces = [value.to_bytes(width, "little") for value in range(self.count)] + [b""]
+        return Tokenizer(f"symbols-{self.count}", pieces, np.asarray)
+
+
 KINDS: dict[str, type] = {"bytes": Bytes, "bpe": Bpe, "gpt2": Gpt2}
 
 

@@ -69,11 +69,13 @@ def train(
     clip: float = 1.0,
     losses: Callable[[Tensor, Tensor], Tensor] | None = None,
     autocast: Callable[[], contextlib.AbstractContextManager] = contextlib.nullcontext,
+    before_step: Callable[[int], None] = lambda step: None,
     after_step: Callable[[StepReport], None] = lambda report: None,
 ) -> None:
     """Train `state` until it has done `steps` steps.
 
-    `losses(inputs, targets)` gives per-token losses (default: the model's own); `after_step` logs, saves and may raise to stop.
+    `losses(inputs, targets)` gives per-token losses (default: the model's own); `before_step` is told the step to come, from 0;
+    `after_step` logs, saves and may raise to stop.
     NonFiniteError when a loss or a gradient is not finite: the weights are then still those before the step.
     """
     losses = losses or state.model.losses
@@ -81,6 +83,7 @@ def train(
     while state.step < steps:
         began = time.perf_counter()
         torch.manual_seed((seed << 32) + state.step)
+        before_step(state.step)
         inputs, targets = batch_at(state.step)
         loss = forward_backward(losses, inputs, targets, accumulate, autocast)
         grad_norm = float(clip_grad_norm_(state.model.parameters(), clip if clip > 0 else math.inf))

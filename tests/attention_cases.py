@@ -17,7 +17,7 @@ if not HAS_GPU:
 
 from lengthgen import attention  # noqa: E402
 from lengthgen.kernels import offsets, reference  # noqa: E402
-from lengthgen.structures import Bias, Rows, Toeplitz  # noqa: E402
+from lengthgen.structures import Bias, Gates, Rows, Span, Toeplitz  # noqa: E402
 
 KINDS = ("none", "fixed", "learned", "rows", "frozen rows")
 
@@ -44,12 +44,14 @@ def inputs(batch: int, n_heads: int, length: int, size: int, device: str = "cpu"
     return tensors[:3], tensors[3], torch.randn(n_heads, length, generator=generator).to(device)
 
 
-def bias_of(kind: str, parameter: Tensor) -> Bias | None:
-    """A bias of each structure made from one parameter (H, T)."""
+def bias_of(kind: str, parameter: Tensor, batch: int = 1) -> Bias | None:
+    """A bias of each structure made from one parameter (H, T); "gates" are the same for all sequences of the batch."""
     if kind == "none":
         return None
     if kind in ("fixed", "learned"):
         return Toeplitz(parameter)
+    if kind == "gates":
+        return Gates(-parameter.abs().double().cumsum(-1).expand(batch, -1, -1))
 
     def block(first: int, last: int) -> Tensor:
         i = torch.arange(first, last, device=parameter.device)[:, None]
@@ -59,13 +61,16 @@ def bias_of(kind: str, parameter: Tensor) -> Bias | None:
     return Rows(block)
 
 
-def run(kind: str, force: str, dtype: torch.dtype, tensors: list[Tensor], grad: Tensor, vector: Tensor, scale: float, layers: int = 1):
+def run(
+    kind: str, force: str, dtype: torch.dtype, tensors: list[Tensor], grad: Tensor, vector: Tensor, scale: float, layers: int = 1,
+    span: Span | None = None,
+) -> list[Tensor]:  # fmt: skip
     """The output and the gradients of q, k, v and, if it learns, of the bias's parameter, which stays float32 below float64."""
     leaves = [x.detach().to(dtype).requires_grad_() for x in tensors]
-    parameter = vector.detach().to(torch.promote_types(dtype, torch.float32)).requires_grad_(kind in ("learned", "rows"))
-    bias, out = bias_of(kind, parameter), leaves[0]
+    parameter = vector.detach().to(torch.promote_types(dtype, torch.float32)).requires_grad_(kind in ("learned", "rows", "gates"))
+    bias, out = bias_of(kind, parameter, len(leaves[0])), leaves[0]
     for _ in range(layers):
-        out = attention.attend(out, leaves[1], leaves[2], bias, scale, force=force)
+        out = attention.attend(out, leaves[1], leaves[2], bias, scale, force=force, span=span)
     wanted = leaves + ([parameter] if parameter.requires_grad else [])
     return [out.detach(), *torch.autograd.grad(out, wanted, grad.to(dtype))]
 

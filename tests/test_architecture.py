@@ -58,6 +58,7 @@ def others(names: set[str]) -> set[str]:
 ARROWS = {name: own(imports(tree)) for name, tree in TREES.items()}
 LIBRARIES = {name: others(imports(tree)) for name, tree in TREES.items()}
 BASICS = {"errors", "structures", "typed"}
+SOURCES = {name for name in TREES if name.startswith("sources.")}
 
 
 def test_every_module_is_read():
@@ -73,16 +74,27 @@ def test_no_rings():
 @pytest.mark.parametrize(
     ("modules", "allowed"),
     [
-        (r"errors|structures|palette|process|sweep|catalogue|evaluation\.statistics", set()),
+        (r"errors|structures|rotary|skew|palette|process|sweep|catalogue|evaluation\.statistics", set()),
         (r"typed|arguments", {"errors"}),
-        (r"schemes\.(?!base$).*", {"schemes.base", *BASICS}),
+        (r"schemes\.(?!base$).*", {"schemes", "schemes.base", "schemes.wrapper", "rotary", "skew", *BASICS}),
         (r"schemes\.base", {"structures"}),
+        (r"plugins", {"errors"}),
+        (r"modifiers\..*", {"schemes.base", "schemes.wrapper", "plugins", "modifiers.base", "modifiers.scaling", "modifiers.spans", *BASICS}),
+        (
+            r"retrofits\..*",
+            {name for name in TREES if re.match(r"schemes\.|retrofits\.|modifiers\.(base|scaling|spans)", name)} | {"plugins", "rotary", *BASICS},
+        ),
         (r"kernels\..*", {name for name in TREES if name.startswith("kernels.")} | BASICS),
         (r"attention", {name for name in TREES if name.startswith("kernels")} | BASICS),
         (r"model", {"attention", "schemes.base", *BASICS}),
         (r"train", {"model", "batches", "optim", "checkpoint", "distributed", *BASICS}),
-        (r"datasets\.(?!base$).*", {"datasets.base", "tokens", "hub", *BASICS}),
+        (r"datasets\.(?!base$).*", {"datasets.base", "datasets.synthetic", "tokens", "hub", *SOURCES, *BASICS}),
+        (r"sources(\..*)?", SOURCES),
         (r"records", {"errors"}),
+        (
+            r"evaluation\.(variance|comparisons|significance|multiplicity|verdicts|power|context|calibration)",
+            {f"evaluation.{name}" for name in ("statistics", "variance", "comparisons", "significance", "multiplicity")} | BASICS,
+        ),
         (
             r"tables|curves|layout|markdown|plots",
             {"tables", "curves", "layout", "markdown", "records", "palette", "evaluation.statistics", *BASICS},
@@ -99,7 +111,7 @@ def test_arrows(modules, allowed):
 @pytest.mark.parametrize(
     ("library", "importers"),
     [
-        ("hydra", r"hydra_app"),
+        ("hydra", r"hydra_app|hydra_errors"),
         ("wandb", r"tracking(\..*)?"),
         ("datasets", r"datasets\.(huggingface|text)"),
         ("tokenizers", r"tokenizers"),
@@ -131,6 +143,10 @@ def test_no_torch_at_import(module):
         assert "torch" not in others(at_import(TREES[name])), f"{module} -> ... -> {name} -> torch"
         parents = {name.rpartition(".")[0]} - {""}  # importing a.b runs a/__init__.py
         waiting += [found for found in own(at_import(TREES[name])) | parents if found in TREES]
+
+
+def test_sources_know_numpy_alone():
+    assert set().union(*(LIBRARIES[name] for name in SOURCES)) == {"numpy"}
 
 
 def test_the_model_names_no_scheme():

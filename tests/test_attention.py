@@ -10,10 +10,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from lengthgen import attention
 from lengthgen.errors import ConfigError
-from lengthgen.kernels import cpu, offsets, reference, threads
+from lengthgen.kernels import cpu, offsets, reference, rows, threads
 from lengthgen.structures import Rows, Toeplitz
 
 from .attention_cases import KINDS, bias_of
+from .scheme_cases import make
 
 LENGTHS = (1, 2, 3, 63, 64, 65, 100, 127, 128, 129, 257, 513)
 # Head size, batch, heads, scale, threads go round at different periods, so that the lengths together cover them.
@@ -121,8 +122,8 @@ def test_a_bias_shared_by_layers_collects_the_gradient_of_each(kind: str, n_thre
 def test_rows_are_evaluated_once_for_all_layers_and_again_in_the_next_step() -> None:
     tensors, grad, parameter = inputs(1, 2, 130, 16)
     parameter.requires_grad_()
-    rows, calls = bias_of("rows", parameter), []
-    counted = Rows(lambda first, last: calls.append((first, last)) or rows.block(first, last))
+    whole, calls = bias_of("rows", parameter), []
+    counted = Rows(lambda first, last: calls.append((first, last)) or whole.block(first, last))
     for step in (1, 2):
         out = attention.attend(*tensors, counted, 0.25)
         attention.attend(out, *tensors[1:], counted, 0.25).backward(grad)
@@ -210,6 +211,22 @@ def test_evaluation_of_a_long_window_costs_memory_linear_in_it() -> None:
     with torch.no_grad(), Largest() as largest:
         attention.attend(*tensors, Toeplitz(-torch.arange(5000.0).expand(2, -1)), 0.25)
     assert largest.elements <= 2 * 5000 * 8  # as large as q
+
+
+def test_rows_are_evaluated_in_small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    from lengthgen.schemes import fire
+
+    monkeypatch.setattr(rows, "AT_ONCE", 2**15)
+    monkeypatch.setattr(fire, "HIDDEN_AT_ONCE", {"cpu": 2**15})
+    length, scheme = 700, make("fire")
+    tensors, _, _ = inputs(1, 2, length, 16)
+    place = torch.arange(length)
+    bias = Rows(lambda first, last: scheme.rows(place[first:last], place[:last], 0))
+    expected = attention.attend(*tensors, bias, 0.25, force="reference").detach()  # with gradients: whole
+    with torch.no_grad(), Largest() as largest:
+        out = attention.attend(*tensors, bias, 0.25)
+    assert_close([out], [expected.double()])
+    assert largest.elements <= 2**15
 
 
 @pytest.mark.parametrize("kind", ["none", "learned"])

@@ -3,6 +3,8 @@
 import csv
 import importlib.util
 import json
+import mmap
+import os
 
 import numpy as np
 import pytest
@@ -11,13 +13,13 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from lengthgen import cli, schemes
-from lengthgen.bench import attention, child, command, figure, flops, marks, measuring, memory, peers, report, throughput, workload
+from lengthgen.bench import attention, child, command, figure, flops, marks, measuring, memory, peers, report, share, throughput, workload
 from lengthgen.errors import ConfigError
 
 CPU = torch.device("cpu")
 SMALL = workload.Shape(layers=2, width=64, heads=4, length=32, batch=2, vocab=257)
 HERE = workload.Place(CPU, "fp32")
-TINY = ["--layers=1", "--width=16", "--heads=2", "--length=8", "--batch=1", "--vocab=11", "--rounds=2", "--seconds=0"]
+TINY = ["--layers=1", "--width=16", "--heads=2", "--length=8", "--batch=1", "--vocab=11", "--rounds=2", "--seconds=0", "--clock=wall"]
 
 
 def quiet(text):
@@ -26,8 +28,9 @@ def quiet(text):
 
 @pytest.fixture(autouse=True)
 def as_before():
-    """The settings of the process, and cheap ceilings."""
+    """The settings of the process come back; weights that nobody seeds are the same in any order of the tests."""
     threads, flush = torch.get_num_threads(), torch.tensor([1e-40]).mul(1.0).item() == 0.0
+    torch.manual_seed(0)
     yield
     torch.set_num_threads(threads)
     torch.set_flush_denormal(flush)
@@ -133,6 +136,13 @@ def test_evaluation_counts_the_windows_that_are_run():
     assert throughput.counted(normalised, wanted, wanted.requests, SMALL) > one_grid
 
 
+def test_the_default_evaluation_takes_two_fifths_of_separate_passes():
+    shape = workload.Shape()
+    model, wanted = workload.build("none", shape, HERE), throughput.evaluation(shape, 2)
+    separate = sum(throughput.counted(model, wanted, [request], shape) for request in wanted.requests)
+    assert throughput.counted(model, wanted, wanted.requests, shape) <= 0.39 * separate  # P7 asks for 0.4 of the time
+
+
 def test_the_ceiling_is_one_square_product():
     call, work = flops.ceiling(HERE, size=8)
     assert work == 2 * 8**3 and call().shape == (8, 8)
@@ -207,6 +217,26 @@ def test_marks_are_judged_in_their_own_direction():
     assert {row["verdict"] for row in marks.judge(wanted[:3], {"train": measured}, judged=False)} == {"measured"}
 
 
+def test_the_ratio_of_flops_stands_beside_the_measured_one():
+    candidates = [measuring.Candidate(name, "part", quiet, flops=flops) for name, flops in {"a": 2.0, "b": 8.0, "c": 0.0}.items()]
+    measured = measuring.Measured(candidates, "wall", {name: [measuring.Sample(0, 0, 1.0, 0)] for name in "abc"})
+    rows = marks.judge([marks.Mark("A", "evaluate", "a", other, 0.4, "times") for other in "bc"], {"evaluate": measured})
+    assert [row["flops_ratio"] for row in rows] == [0.25, None] and [row["measured"] for row in rows] == [1.0, 1.0]
+
+
+def test_the_share_of_an_evaluation_in_a_run():
+    seconds = {"alibi, training step": [0.1, 0.2], f"alibi, {share.DOCUMENTS} documents": [share.DOCUMENTS * 0.25] * 2}
+    measured = measuring.Measured(
+        [], "cpu", {name: [measuring.Sample(i, 0, 9.0, cpu) for i, cpu in enumerate(some)] for name, some in seconds.items()}
+    )
+    row = next(row for row in share.judge(measured) if row["what"].startswith("time of alibi"))
+    evaluation, training = 0.25 * 48, np.array([0.1, 0.2]) * 800  # the defaults of configs/
+    assert row["measured"] == pytest.approx(np.mean(evaluation / (evaluation + training))) and row["verdict"] == "pass"
+    assert {row["verdict"] for row in share.judge(measured) if "alibi" not in row["what"]} == {"not measured"}
+    at = share.shape()
+    assert (at.layers, at.width, at.heads, at.length, at.batch) == (4, 128, 4, 512, 4)
+
+
 def test_every_mark_names_what_is_measured():
     known = {*schemes.names(), *(peer.name for peer in peers.PEERS)}
     assert set(marks.SCHEMES) <= set(schemes.names()) and set(marks.LONGER_PEERS) <= known
@@ -218,8 +248,8 @@ def test_every_mark_names_what_is_measured():
         names = {group.name: {candidate.name for candidate in group.candidates} for group in (*groups, crops)}
     for mark in marks.ATTENTION:
         assert {mark.ours, mark.other} <= names[mark.bench]
-    ids = {mark.id for mark in (*marks.ATTENTION, marks.MEMORY, *marks.TRAINING, *marks.LONGER, *marks.EVALUATION)}
-    assert ids == {*(f"P{number}" for number in range(1, 11)), "I1"}
+    ids = {mark.id for mark in (*marks.ATTENTION, marks.MEMORY, *marks.TRAINING, *marks.LONGER, *marks.EVALUATION, *marks.SHARE)}
+    assert ids == {*(f"P{number}" for number in range(1, 11)), "I1", "E1"}
 
 
 # What is compared computes the same
@@ -259,13 +289,25 @@ def test_training_candidates_train(small_ceiling):
 # Memory
 
 
-def test_memory_is_measured_above_the_base():
-    def call():
-        held.append(torch.ones(2**25))  # 128 MiB: above 32, malloc never takes it from memory that this process has freed before
+def test_memory_is_measured_above_the_base(monkeypatch):
+    events, peaks = [], iter((100, 350))
+    monkeypatch.setattr(child, "_reset_peak", lambda: events.append("reset"))
+    monkeypatch.setattr(child, "_peak", lambda: events.append("peak") or next(peaks))
+    found = child.measure(lambda: events.append("call"), "cpu")
+    assert events == ["reset", "peak", "call", "peak"] and (found["base"], found["peak"]) == (100, 350)
 
-    held = []
-    found = child.measure(call, "cpu")
-    assert 126 * 2**20 < found["peak"] - found["base"] < 160 * 2**20
+
+@pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="the peak of this process cannot be reset")
+def test_the_peak_is_of_the_call_and_of_what_it_has_given_back_too():
+    size = 128 * 2**20
+
+    def call():
+        with mmap.mmap(-1, size) as fresh:  # from the system, never from what malloc has kept
+            fresh[:: mmap.PAGESIZE] = b"x" * (size // mmap.PAGESIZE)
+
+    for _ in range(2):  # the second time the first peak is forgotten
+        found = child.measure(call, "cpu")
+        assert size / 2 < found["peak"] - found["base"] < 2 * size
 
 
 def test_memory_of_a_scheme_in_its_own_process(monkeypatch):
@@ -310,6 +352,16 @@ def test_evaluate_writes_its_marks(tmp_path, small_ceiling):
     assert tuple(found[0]) == marks.COLUMNS and [row["verdict"] for row in found] == ["measured", "not measured"]
 
 
+def test_share_writes_its_marks(tmp_path):
+    quick = ["--scale=128", "--rounds=2", "--seconds=0", "--clock=wall", "--threads=1"]
+    assert cli.main(["bench", "share", *quick, "--out", str(tmp_path)]) == 0
+    found = read(tmp_path / "share_marks.csv")
+    assert [row["verdict"] for row in found] == ["measured"] * len(marks.SHARE_SCHEMES) and all(
+        0 < float(row["measured"]) < 1 for row in found
+    )
+    assert json.loads((tmp_path / "share_marks.json").read_text())["shape"]["length"] == 4
+
+
 def test_attention_prints_and_saves_nothing_unless_told(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(memory, "attention_ratio", lambda *rest: (0.2, "1 of 5 MiB"))
@@ -324,9 +376,9 @@ def test_marks_are_one_table(tmp_path, monkeypatch, small_ceiling):
         pytest.importorskip(peer)
     assert cli.main(["bench", "marks", *TINY, "--scale", "128", "--threads", "1", "--out", str(tmp_path)]) == 0
     rows = read(tmp_path / "marks.csv")
-    numbers = [int(row["mark"][1:]) for row in rows if row["mark"] != "I1"]
+    numbers = [int(row["mark"][1:]) for row in rows if row["mark"][0] == "P"]
     assert numbers == sorted(numbers)
-    assert {row["mark"] for row in rows} == {*(f"P{number}" for number in range(1, 11)), "I1"}
+    assert {row["mark"] for row in rows} == {*(f"P{number}" for number in range(1, 11)), "I1", "E1"}
     assert {row["verdict"] for row in rows if row["mark"] != "P10"} == {"measured"}
     assert {path.name for path in tmp_path.glob("*.png")} == {"train.png", "train_longer.png", "evaluate.png", "marks.png"}
 

@@ -24,8 +24,8 @@ def jobs(monkeypatch, tmp_path):
     """lengthgen.run replaced by a stub in an empty folder; the configurations that it was called with."""
     called = []
 
-    def work(config, scheme_folders):
-        called.append(SimpleNamespace(config=config, folders=scheme_folders, argv=list(sys.argv)))
+    def work(config, own):
+        called.append(SimpleNamespace(config=config, folders=own, argv=list(sys.argv)))
         failure = FAILURES.get(config.get("seed"))
         if failure is not None:
             raise failure
@@ -114,6 +114,42 @@ def test_evaluate(jobs):
     assert list(jobs[0].config.evaluation.lengths) == [512, 1024]
 
 
+@pytest.mark.parametrize("argv", [["+modifier=[window,ssmax]"], ["modifier=[window,ssmax]"], ["++modifier=[window,ssmax]"]])
+def test_modifiers_with_and_without_plus(jobs, argv):
+    assert cli.main(["train", *argv, "modifiers.window.window=7"]) == 0
+    assert jobs[0].config.modifiers.window.window == 7
+    assert set(jobs[0].config.modifiers) == {"window", "ssmax"}
+
+
+def test_sweep_of_modifiers(jobs, capsys):
+    assert cli.main(["train", "-m", "+modifier=none,ssmax,[window,ssmax]", "seed=1"]) == 0
+    assert [sorted(job.config.modifiers) for job in jobs] == [[], ["ssmax"], ["ssmax", "window"]]
+    assert capsys.readouterr().out.splitlines()[-1].split() == ["3/3", "run-3", "trained", "modifier=[window,ssmax]", "seed=1"]
+
+
+@pytest.mark.parametrize("argv", [["+retrofit=log_n"], ["retrofit=log_n"]])
+def test_retrofit_with_and_without_plus(jobs, argv):
+    assert cli.main(["evaluate", "run=rope+ssmax-1f3a", *argv, "retrofit.length=64"]) == 0
+    assert jobs[0].config.run == "rope+ssmax-1f3a"
+    assert jobs[0].config.retrofit == {"name": "log_n", "length": 64, "scale_bias": False}
+
+
+def test_sweep_of_retrofits(jobs):
+    assert cli.main(["evaluate", "-m", "run=x", "+retrofit=none,log_n,hard_window"]) == 0
+    assert [(job.config.get("retrofit") or {}).get("name") for job in jobs] == [None, "log_n", "hard_window"]
+
+
+def test_own_modifiers_and_retrofits(jobs, tmp_path):
+    for kind in ("modifier", "retrofit"):
+        (tmp_path / "mine" / kind).mkdir(parents=True)
+    (tmp_path / "mine" / "modifier" / "mine.yaml").write_text("# @package modifiers.mine\nstrength: 1.0\n")
+    (tmp_path / "mine" / "retrofit" / "mine.yaml").write_text("name: mine\nstrength: 1.0\n")
+    assert cli.main(["train", "--config-dir", "mine", "+modifier=mine", "modifiers.mine.strength=2"]) == 0
+    assert cli.main(["evaluate", "--config-dir", "mine", "run=x", "+retrofit=mine"]) == 0
+    assert jobs[0].config.modifiers == {"mine": {"strength": 2}} and jobs[1].config.retrofit.name == "mine"
+    assert jobs[0].folders == jobs[1].folders == [tmp_path / "mine"]
+
+
 def test_cfg_prints_and_runs_nothing(jobs, capsys, monkeypatch):
     monkeypatch.delenv("WANDB_MODE", raising=False)
     assert cli.main(["train", "+scheme=rope", "--cfg", "job", "--resolve"]) == 0
@@ -134,7 +170,7 @@ def test_own_configurations_and_schemes(jobs, tmp_path):
     (tmp_path / "mine" / "scheme" / "my_bias.yaml").write_text("name: my_bias\nslope: 2.0\n")
     assert cli.main(["train", "--config-dir", "mine", "+scheme=my_bias", "scheme.slope=3"]) == 0
     assert jobs[0].config.scheme == {"name": "my_bias", "slope": 3}
-    assert jobs[0].folders == [tmp_path / "mine" / "scheme"]
+    assert jobs[0].folders == [tmp_path / "mine"]
     assert cli.main(["train", "-m", "+scheme=my_bias,alibi", "--config-dir=mine"]) == 0
     assert [job.config.scheme.name for job in jobs[1:]] == ["my_bias", "alibi"]
 
@@ -166,8 +202,50 @@ def test_list_schemes(capsys):
     assert max(map(len, printed.splitlines())) <= 140
     row = next(line for line in printed.splitlines() if line.startswith("t5_bias"))
     assert row.split()[1] == "2020"
-    assert " 128 " in row  # 32 buckets for each of 4 heads
+    assert " 128: " in row  # 32 buckets for each of 4 heads
     assert "cannot be loaded" not in printed
+
+
+def test_list_schemes_says_what_a_variant_changes_and_what_is_compared(capsys, tmp_path):
+    folder = tmp_path / "scheme"
+    folder.mkdir()
+    (folder / "steep.yaml").write_text("name: alibi  # steeper\nmax_bias: 4.0\n")
+    (folder / "wave.yaml").write_text("name: rope  # slower\nbase: 500.0\nlayout: interleaved\n")
+    assert cli.main(["list", "schemes", "--config-dir", str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    place = {line.split()[0]: number for number, line in enumerate(lines) if line.split() and line[0].isalpha()}
+    assert place["alibi"] < place["steep"] < place["fire"] and place["rope"] < place["wave"] < place["t5_bias"]
+    assert lines[place["steep"]].split() == ["steep", "alibi", "with", "max_bias=4.0"]
+    assert "transformers" in " ".join(lines[place["rope"] : place["rope"] + 4])
+
+
+@pytest.mark.parametrize("topic", ["modifiers", "retrofits"])
+def test_list_modifiers_and_retrofits(capsys, topic):
+    assert cli.main(["list", topic]) == 0
+    printed = capsys.readouterr().out
+    names = {line.split()[0] for line in printed.splitlines() if line[:1].islower()}
+    assert set(catalogue.options(topic[:-1], catalogue.folders())) - {"none"} <= names
+    assert max(map(len, printed.splitlines())) <= 140
+    assert "cannot be loaded" not in printed
+    rows = {line.split()[0]: line for line in printed.splitlines() if line[:1].islower()}
+    if topic == "modifiers":
+        assert rows["ssmax"].split()[1] == "2025" and " 16 " in rows["ssmax"]  # a number for each of 4 layers and 4 heads
+        assert "layer_mix with window=128" in rows["rnope_swa"] and "model.qk_norm" in printed
+    else:
+        assert " no " in rows["alibi_interpolation"] and " yes " in rows["hard_window"]
+        assert "tail_mean with average=1" in rows["t5_clamp"]
+
+
+def test_list_of_own_and_broken_retrofits(capsys, tmp_path):
+    (tmp_path / "retrofit").mkdir()
+    code = (ROOT / "lengthgen" / "retrofits" / "hard_window.py").read_text()
+    (tmp_path / "retrofit" / "mine.py").write_text(code)
+    (tmp_path / "retrofit" / "mine.yaml").write_text("name: mine  # a band of mine\nwindow: 9\n")
+    (tmp_path / "retrofit" / "broken.yaml").write_text("name: broken  # has no code\n")
+    assert cli.main(["list", "retrofits", "--config-dir", str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("mine ") and "a band of mine" in line for line in lines)
+    assert any(line.startswith("broken ") and "cannot be loaded" in line for line in lines)
 
 
 def test_list_schemes_with_own_and_broken_ones(capsys, tmp_path):
@@ -203,6 +281,9 @@ def test_list_runs(capsys, tmp_path, monkeypatch):
     assert cli.main(["list", "runs", "--results", "there"]) == 0
     row = capsys.readouterr().out.splitlines()[-1].split()
     assert row == ["alibi-1", "alibi", "python", "tiny", "?", "7", "3", "unfinished", "0"]
+    (folder / "config.yaml").write_text("scheme: {name: alibi}\nmodifiers: {window: {}, ssmax: {}}\nseed: 3\n")
+    assert cli.main(["list", "runs", "--results", "there"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].split()[1] == "alibi+window+ssmax"
 
 
 @pytest.mark.parametrize("argv", [[], ["--help"], ["-h"], ["help"]])
@@ -301,14 +382,51 @@ MALFORMED = [
     ("train hydra/launcher=slurm", "no hydra/launcher 'slurm'; "),
     ("train -m --cfg job", "Only one of --run, --multirun, --cfg, --info and --shell_completion can be specified"),
     ("evaluate", "run has no value: give run=...; `lengthgen list runs` shows which there are"),
-    ("evaluate run=x +scheme=alibi", "no key 'scheme'; evaluate has: evaluation, tracking, run, device, threads, results, cache; "),
+    (
+        "evaluate run=x +scheme=alibi",
+        "no key 'scheme' in evaluate: it is one of `lengthgen train`; `lengthgen evaluate --help` shows its own",
+    ),
+    (
+        "evaluate run=x train_length=9",
+        "no key 'train_length' in evaluate: it is one of `lengthgen train`; `lengthgen evaluate --help` shows its own",
+    ),
+    ("train +retrofit=log_n", "no key 'retrofit' in train: it is one of `lengthgen evaluate`; `lengthgen train --help` shows its own"),
+    ("train retrofit=log_n", "no key 'retrofit' in train: it is one of `lengthgen evaluate`; `lengthgen train --help` shows its own"),
+    ("train +modifier=ssmx", "no modifier 'ssmx'; nearest: ssmax; `lengthgen list modifiers` shows all"),
+    ("train +modifier=[window,ssmx]", "no modifier 'ssmx'; nearest: ssmax; `lengthgen list modifiers` shows all"),
+    ("train -m +modifier=none,[window,ssmx]", "no modifier 'ssmx'; nearest: ssmax; `lengthgen list modifiers` shows all"),
+    ("train modifier=null", "modifier=null: leave modifier out to choose none, or give modifier=none (in a sweep: modifier=none,...)"),
+    ("train experiment=null", "experiment=null: leave experiment out to choose none"),
+    ("train modifiers.ssmax.init=1", "no key 'modifiers.ssmax.init': that modifier is not chosen; give modifier=ssmax with it"),
+    (
+        "train +modifier=window modifiers.window.windw=3",
+        "no key 'modifiers.window.windw'; nearest: modifiers.window.window; `lengthgen train --cfg job` shows all",
+    ),
+    ("evaluate run=x +retrofit=lgo_n", "no retrofit 'lgo_n'; nearest: log_n; `lengthgen list retrofits` shows all"),
+    ("evaluate run=x retrofit.factor=2", "no key 'retrofit.factor': that retrofit is not chosen; give retrofit=NAME with it"),
+    (
+        "evaluate run=x +retrofit=log_n retrofit.lenght=2",
+        "no key 'retrofit.lenght'; nearest: retrofit.length; `lengthgen evaluate --cfg job` shows all",
+    ),
+    (
+        "train -m +scheme=t5_bias,rope scheme.num_buckets=16",
+        "scheme=rope: no key 'scheme.num_buckets'; scheme has: scheme.name, scheme.base, scheme.layout; `lengthgen train --cfg job` shows all",
+    ),
+    (
+        "train -m +scheme=alibi,sandwich scheme.max_bais=4",
+        "scheme=alibi: no key 'scheme.max_bais'; nearest: scheme.max_bias; `lengthgen train --cfg job` shows all",
+    ),
+    (
+        "evaluate -m run=x +retrofit=none,log_n retrofit.length=9",
+        "retrofit=none: no key 'retrofit.length': that retrofit is not chosen; give retrofit=NAME with it",
+    ),
     (
         "evaluate run=x evaluation.lenghts=[512]",
         "no key 'evaluation.lenghts'; nearest: evaluation.lengths; `lengthgen evaluate --cfg job` shows all",
     ),
     ("trian +scheme=alibi", "no command 'trian'; nearest: train; `lengthgen --help` shows all"),
     ("zzz", "no command 'zzz'; expected one of: train, evaluate, plot, bench, list, completion; `lengthgen --help` shows all"),
-    ("list", "list what?; expected one of: schemes, datasets, models, runs"),
+    ("list", "list what?; expected one of: schemes, modifiers, retrofits, datasets, models, runs"),
     ("list scheme", "no list of 'scheme'; nearest: schemes"),
     ("list schemes --shape", "unrecognized arguments: --shape; see `lengthgen list --help`"),
     ("completion", 'completion for which shell?; expected one of: bash, zsh, as in: eval "$(lengthgen completion bash)"'),
@@ -412,11 +530,13 @@ def test_statuses_survive_their_file(tmp_path):
 
 
 def test_a_closed_pipe_is_no_fault(tmp_path):
-    command = f"{sys.executable} -m lengthgen.cli list datasets | true; echo ${{PIPESTATUS[0]}}"
+    reading, writing = os.pipe()
+    os.close(reading)
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, cwd=tmp_path, env=environment)
-    assert done.stdout.strip() in ("0", "141")  # 0: everything was written before the pipe closed
-    assert done.stderr == ""
+    command = [sys.executable, "-m", "lengthgen.cli", "list", "datasets"]
+    with os.fdopen(writing, "wb") as pipe:
+        done = subprocess.run(command, stdout=pipe, stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=environment)
+    assert (done.returncode, done.stderr) == (141, "")
 
 
 # The argv pass
@@ -484,6 +604,13 @@ def candidates(line: str) -> list[str]:
         ("lengthgen train --mul", ["--multirun "]),
         ("lengthgen train --cfg ", ["job ", "hydra ", "all "]),
         ("lengthgen evaluate evaluation=q", ["evaluation=quick"]),
+        ("lengthgen train +modifier=ss", ["+modifier=ssmax"]),
+        ("lengthgen train +modifier=[win", ["+modifier=[window"]),
+        ("lengthgen train modifier=[window,ss", ["modifier=[window,ssmax"]),
+        ("lengthgen train +modifier=window modifiers.window.s", ["modifiers.window.sinks="]),
+        ("lengthgen evaluate run=x +retrofit=hard", ["+retrofit=hard_window"]),
+        ("lengthgen evaluate run=x +retrofit=log_n retrofit.l", ["retrofit.length="]),
+        ("lengthgen list ret", ["retrofits "]),
         ("lengthgen train scheme=nonsense mod", ["model="]),
         ("lengthgen train --nonsense +sch", ["+scheme="]),
         ("lengthgen train --nonsense +scheme=al", ["+scheme=alibi"]),

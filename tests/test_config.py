@@ -50,7 +50,8 @@ def test_config_yaml_reads_back_to_the_same_run():
     "change",
     [{"seed": 1}, {"train_length": 256}, {"steps": 801}, {"batch_size": 8}, {"accumulate": 2}, {"cross_documents": False},
      {"scheme": "alibi"}, {"scheme__num_buckets": 64}, {"model__n_layers": 2}, {"optim__lr": 0.1},
-     {"precision": "bf16"}, {"data": DATA | {"fingerprint": "0" * 16}}, {"data": DATA | {"tokenizer": "bpe"}}],
+     {"precision": "bf16"}, {"data": DATA | {"fingerprint": "0" * 16}}, {"data": DATA | {"tokenizer": "bpe"}},
+     {"modifiers": {"ssmax": {}}}, {"modifiers": {"log_n": {"clip": True}}}],
     ids=str,
 )  # fmt: skip
 def test_what_decides_the_numbers_changes_the_identity(change):
@@ -61,18 +62,42 @@ def test_what_decides_the_numbers_changes_the_identity(change):
     "change",
     [{"device": "cpu"}, {"threads": 1}, {"compile": True}, {"log_every": 3}, {"checkpoint_every": 7}, {"keep_checkpoints": 5},
      {"results": "elsewhere"}, {"cache": "elsewhere"}, {"tracking": "wandb"}, {"evaluation": "quick"}, {"evaluation__lengths": [600]},
-     {"validate_every": 0}],
+     {"validate_every": 0}, {"kernel": "reference"}, {"modifiers": {}}, {"retrofit": {"name": "log_n"}}],
     ids=str,
 )  # fmt: skip
 def test_what_does_not_leaves_it(change):
     assert identity(**change) == identity()
 
 
+@pytest.mark.parametrize(
+    ("changes", "run", "setting"),
+    [
+        ({}, "t5_bias-python-tiny-L512-s0-b99715eb", "6490fd32"),
+        ({"scheme": "rope"}, "rope-python-tiny-L512-s0-d7cb878b", "6490fd32"),
+        ({"scheme": "rope", "seed": 3, "train_length": 1024}, "rope-python-tiny-L1024-s3-744fa97b", "8381bcbe"),
+    ],
+    ids=str,
+)
+def test_runs_that_were_trained_keep_their_identity(changes, run, setting):
+    """Written down before there were modifiers: a change here would orphan every trained run."""
+    checked = config.check(given(**changes), [])
+    assert identity(**changes) == run
+    assert config.setting_id(config.scientific(checked, DATA, "fp32")) == setting
+
+
+def test_a_run_without_the_newer_keys_is_read_as_before():
+    """config.yaml of a run that was trained before `modifiers` and `kernel` existed."""
+    old = given(scheme="rope")
+    del old["modifiers"], old["kernel"]
+    checked = config.check(old, [])
+    assert config.run_id(checked, config.scientific(checked, DATA, "fp32")) == identity(scheme="rope")
+
+
 def test_setting_is_shared_by_schemes_and_seeds_only():
     def setting(**changes):
         return config.setting_id(config.scientific(config.check(given(**changes), []), DATA, "fp32"))
 
-    assert setting() == setting(scheme="alibi", seed=5) == setting(scheme__num_buckets=8)
+    assert setting() == setting(scheme="alibi", seed=5) == setting(scheme__num_buckets=8) == setting(modifiers={"ssmax": {}})
     assert len({setting(), setting(steps=3), setting(train_length=256), setting(model="small")}) == 4
 
 
@@ -85,9 +110,41 @@ def test_evaluation_identity_sees_the_lengths_not_how_they_were_given():
     assert len({evaluation(), evaluation(evaluation__lengths=[600]), evaluation(evaluation__documents=3), evaluation(1024)}) == 4
 
 
+def test_evaluation_identity_sees_the_retrofit_with_its_options():
+    def evaluation(**retrofit):
+        checked = config.check(given(**({"retrofit": retrofit} if retrofit else {})), [])
+        return config.evaluation_id(checked.evaluation, 512, checked.retrofit)
+
+    plain = config.evaluation_id(config.check(given(), []).evaluation, 512)
+    assert evaluation() == plain
+    assert evaluation(name="log_n") == evaluation(name="log_n", length=None)
+    assert len({plain, evaluation(name="log_n"), evaluation(name="log_n", length=99), evaluation(name="hard_window")}) == 4
+
+
 def test_label_names_what_differs_from_the_defaults():
     assert config.check(given(), []).scheme.label == "t5_bias"
     assert config.check(given(scheme__num_buckets=64), []).scheme.label == "t5_bias(num_buckets=64)"
+    assert config.check(given(scheme="alibi", scheme__max_bias=4.0), []).label == "alibi(max_bias=4)"
+
+
+def test_label_and_name_hold_modifiers_and_retrofit():
+    """In the order of application, whatever the order that was asked for; the trained run is named without the retrofit."""
+    around = {"ssmax": {"bias": True}, "window": {}}
+    checked = config.check(given(scheme="rope", modifiers=around, retrofit={"name": "hard_window", "window": 9}), [])
+    assert checked.label == "rope+window+ssmax(bias=True)+hard_window(window=9)"
+    assert checked.name == "rope+window+ssmax"
+    swapped = given(scheme="rope", modifiers=dict(reversed(around.items())))
+    assert identity(scheme="rope", modifiers=around).startswith("rope+window+ssmax-python-")
+    assert identity(scheme="rope", modifiers=around) == config.run_id(
+        config.check(swapped, []), config.scientific(config.check(swapped, []), DATA, "fp32")
+    )
+
+
+def test_config_yaml_of_a_modified_run_reads_back_to_the_same():
+    checked = config.check(given(scheme="rope", modifiers={"window": {"window": 7}, "drope": {}}), [])
+    again = config.check(copy.deepcopy(checked.as_dict()), [])
+    assert again.as_dict() == checked.as_dict() and again.label == "rope+drope+window(window=7)"
+    assert config.scientific(again, DATA, "fp32") == config.scientific(checked, DATA, "fp32")
 
 
 @pytest.mark.parametrize(
@@ -107,6 +164,14 @@ def test_label_names_what_differs_from_the_defaults():
         ({"evaluation__protocols": ["matchd"]}, "nearest: matched"),
         ({"threads": 0}, "threads=0"),
         ({"steps": True}, "expected a number, not a truth value"),
+        ({"kernel": "fsat"}, "kernel=fsat: expected one of auto, cpu, sdpa, flex, reference"),
+        ({"modifiers": 3}, "modifiers=3: expected names with their options; give modifier=NAME"),
+        ({"modifiers": {"smax": {}}}, "modifier 'smax' has no code: expected one of drope, layer_mix, log_n, ssmax, window"),
+        ({"modifiers": {"ssmax": {"int": 1}}}, "unknown key modifiers.ssmax.int; expected one of: init"),
+        ({"modifiers": {"window": {"window": "x"}}}, "modifiers.window.window=x: expected a whole number"),
+        ({"retrofit": {"factor": 2}}, "retrofit has no name"),
+        ({"retrofit": {"name": "yran"}}, "retrofit 'yran' has no code: expected one of alibi_interpolation, "),
+        ({"retrofit": {"name": "log_n", "lenght": 2}}, "unknown key retrofit.lenght; expected one of: length"),
     ],
     ids=str,
 )
@@ -124,21 +189,35 @@ def test_unknown_keys_get_the_nearest_valid_name():
 
 
 def test_a_scheme_without_a_name_and_one_without_code(tmp_path):
-    with pytest.raises(ConfigError, match="no name"):
-        config.choose_scheme({}, [])
+    with pytest.raises(ConfigError, match="scheme has no name"):
+        config.choose(config.schemes, "scheme", {}, [])
     with pytest.raises(ConfigError, match="scheme 'mine' has no code"):
-        config.choose_scheme({"name": "mine"}, [tmp_path])
+        config.choose(config.schemes, "scheme", {"name": "mine"}, [tmp_path])
 
 
 def test_the_code_of_an_own_scheme_is_part_of_its_identity(tmp_path):
-    code = (Path(config.schemes.HERE) / "alibi.py").read_text()
-    (tmp_path / "mine.py").write_text(code)
+    """So is that of an own modifier; that of an own retrofit is part of the evaluation's."""
     own = given()
-    own["scheme"] = {"name": "mine"}
+    for kind, name in ((config.schemes, "alibi"), (config.modifiers, "ssmax"), (config.retrofits, "log_n")):
+        (tmp_path / kind.NOUN).mkdir()
+        (tmp_path / kind.NOUN / "mine.py").write_text((kind.HERE / f"{name}.py").read_text())
+    own |= {"scheme": {"name": "mine"}, "modifiers": {"mine": {}}, "retrofit": {"name": "mine"}}
     checked = config.check(own, [tmp_path])
-    first = config.run_id(checked, config.scientific(checked, DATA, "fp32"))
-    (tmp_path / "mine.py").write_text(code + "\n# another word\n")
-    assert config.run_id(checked, config.scientific(checked, DATA, "fp32")) != first
+
+    def ids():
+        return config.run_id(checked, config.scientific(checked, DATA, "fp32")), config.evaluation_id(
+            checked.evaluation, 512, checked.retrofit
+        )
+
+    assert checked.label == "mine+mine+mine"
+    seen = [ids()]
+    for kind in ("scheme", "modifier", "retrofit"):
+        path = tmp_path / kind / "mine.py"
+        path.write_text(path.read_text() + "\n# another word\n")
+        seen.append(ids())
+    assert [run == seen[0][0] for run, _ in seen] == [True, False, False, False]
+    assert seen[1][0] != seen[2][0] == seen[3][0]
+    assert [evaluation == seen[0][1] for _, evaluation in seen] == [True, True, True, False]
 
 
 def test_yaml_of_model_optim_and_evaluation_equal_their_dataclasses():

@@ -29,22 +29,41 @@ def name_of(path):
     return str(path.relative_to(FOLDER))
 
 
-def test_every_group_is_in_the_defaults_list():
-    assert set(catalogue.all_groups([FOLDER])) - {"hydra"} <= set(GROUPS)
+def test_every_group_is_in_a_defaults_list():
+    assert set(catalogue.all_groups([FOLDER])) - {"hydra"} <= {*GROUPS, *(key.name for key in catalogue.groups("evaluate"))}
     assert len(OPTIONS) > 25
 
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS)
 def test_option_composes_and_is_accepted(group, option):
     found = composed("train", f"{group}={option}", *GIVEN.get((group, option), []))
-    if group != "experiment":
+    if group == "modifier":
+        assert len(found["modifiers"]) == (option != "none")
+    elif group != "experiment":
         assert next(iter(found[group])) == "name"
     assert config.check(found, []).as_dict()["train_length"] == found["train_length"]
 
 
+def test_modifiers_compose_together():
+    found = composed("train", "modifier=[window,ssmax]", "modifiers.window.window=7")
+    assert config.check(found, []).label == "t5_bias+window(window=7)+ssmax"
+    assert config.check(composed("train"), []).modifiers == config.check(composed("train", "modifier=none"), []).modifiers == []
+
+
+@pytest.mark.parametrize("option", ["none", "log_n", "t5_clamp"])
+def test_retrofit_composes_and_is_accepted(option):
+    found = composed("evaluate", "run=x", f"retrofit={option}")
+    if option == "none":
+        assert not found.get("retrofit")
+        return
+    assert next(iter(found["retrofit"])) == "name"
+    chosen = config.check({**composed("train"), "retrofit": found["retrofit"]}, []).retrofit
+    assert chosen.as_dict() == found["retrofit"]
+
+
 def test_evaluate_composes():
     found = composed("evaluate", "run=x")
-    assert {"run", "evaluation", "tracking", "device", "threads", "results", "cache"} == set(found)
+    assert {"run", "evaluation", "tracking", "device", "threads", "kernel", "results", "cache"} == set(found)
     assert typed.build(EvaluationConfig, {k: v for k, v in found["evaluation"].items() if k != "name"}, "evaluation")
 
 
@@ -77,7 +96,7 @@ def test_every_option_lists_every_key(group, cls):
 
 def test_top_level_keys_equal_their_dataclass():
     found = composed("train")
-    assert {key: value for key, value in found.items() if key not in GROUPS} == plain(config.Scalars)
+    assert {key: value for key, value in found.items() if key not in (*GROUPS, "modifiers")} == plain(config.Scalars)
 
 
 def test_catalogue_reads_what_hydra_reads():

@@ -1,5 +1,7 @@
 """The CUDA side of attention where there is no GPU: the pieces as they are, FlexAttention uncompiled, its backward written out."""
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
@@ -7,23 +9,25 @@ from torch.nn.attention import SDPBackend
 
 from lengthgen import attention
 from lengthgen.errors import ConfigError
-from lengthgen.kernels import bias_tap, flex, masks, offsets, reference, sdpa
-from lengthgen.structures import Toeplitz
+from lengthgen.kernels import bias_tap, flex, masks, offsets, reference, sdpa, visibility
+from lengthgen.structures import Span, Toeplitz
 
 from .attention_cases import KINDS, assert_close, bias_of, definition, inputs, interpreted, run
 
 
-def written_out(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale: float) -> tuple[Tensor, Tensor]:
+def written_out(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale: float, span: Span | None = None) -> tuple[Tensor, Tensor]:
     """In place of flex.forward, which has no backward on CPU."""
     assert bias is None or not bias.requires_grad
+    length = q.shape[2]
     dense = offsets.dense(q.new_zeros(q.shape[1:3])) if bias is None else offsets.dense(bias) if bias.ndim == 2 else bias
+    dense = dense.masked_fill(~visibility.seen(0, length, span, q.device), -math.inf)
     scores = scale * q @ k.transpose(-2, -1) + dense.to(q.dtype)
     return reference.attend(q, k, v, dense, scale), scores.logsumexp(-1)
 
 
 @pytest.fixture
 def flex_anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attention, "_flex_obstacle", lambda q, dropout: None)
+    monkeypatch.setattr(attention, "_flex_obstacle", lambda q, bias, dropout: None)
     monkeypatch.setattr(flex, "forward", written_out)
 
 
@@ -33,6 +37,14 @@ def test_the_whole_equals_the_definition(kind: str, length: int, layers: int, fl
     tensors, grad, vector = inputs(2, 3, length, 16)
     expected = run(kind, "reference", torch.float64, tensors, grad, vector, 0.25, layers)
     assert_close(run(kind, "flex", torch.float32, tensors, grad, vector, 0.25, layers), expected, 5e-6)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("span", [Span(1), Span(7), Span(7, 3), Span(60, 1)])
+def test_the_whole_with_windows_and_sinks(kind: str, span: Span, flex_anywhere: None) -> None:
+    tensors, grad, vector = inputs(2, 3, 75, 16)
+    expected = run(kind, "reference", torch.float64, tensors, grad, vector, 0.25, layers=2, span=span)
+    assert_close(run(kind, "flex", torch.float32, tensors, grad, vector, 0.25, layers=2, span=span), expected, 5e-6)
 
 
 @interpreted
@@ -81,7 +93,7 @@ def test_torch_accepts_the_operators() -> None:
 def test_the_block_mask_is_that_of_torch(length: int) -> None:
     from torch.nn.attention.flex_attention import create_block_mask
 
-    ours = flex.causal_blocks(length, torch.device("cpu"))
+    ours = flex.visible_blocks(length, None, torch.device("cpu"))
     theirs = create_block_mask(flex._causal, None, None, length, length, device="cpu")
     assert ours.shape == theirs.shape
     for kind in ("kv", "full_kv", "q", "full_q"):
@@ -97,7 +109,7 @@ def test_the_block_mask_is_that_of_torch(length: int) -> None:
 @pytest.mark.parametrize("length", [1, 100, 200])
 def test_flex_computes_the_definition_and_its_logsumexp(length: int) -> None:
     (q, k, v), _, vector = inputs(2, 2, length, 16)
-    mask = flex.causal_blocks(length, q.device)
+    mask = flex.visible_blocks(length, None, q.device)
     matrix = offsets.dense(vector)
     calls = [(flex.unbiased, None), (flex.by_offset, vector), (flex.by_position, torch.where(matrix.isinf(), 7.0, matrix))]
     with torch.no_grad():
@@ -178,7 +190,7 @@ def test_a_long_window_is_evaluated_by_rows(kind: str, monkeypatch: pytest.Monke
     bias = bias_of(kind, vector.double().requires_grad_())
     expected = attention.attend(*tensors, bias, 0.25, force="reference")
     seen, by_rows = [], sdpa.attend_by_rows
-    monkeypatch.setattr(sdpa, "attend_by_rows", lambda *args: seen.append(args[-1]) or by_rows(*args))
+    monkeypatch.setattr(sdpa, "attend_by_rows", lambda *args: seen.append(args[5]) or by_rows(*args))
     with torch.no_grad():
         assert_close([attention.attend(*tensors, bias, 0.25, force="sdpa")], [expected], 1e-12)
     assert seen == [16]

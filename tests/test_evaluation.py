@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+from lengthgen import config, records, schemes
 from lengthgen import model as models
-from lengthgen import records, schemes
 from lengthgen.datasets import Splits
 from lengthgen.errors import ConfigError, DataError
 from lengthgen.evaluation import protocols, rows, scoring
@@ -29,10 +29,10 @@ def store(tmp_path_factory):
     return write_store(tmp_path_factory.mktemp("store") / "s", documents, vocab_size=VOCAB, token_bytes=np.full(VOCAB, 2))
 
 
-def make(scheme, **options):
+def make(scheme, train_length=TRAIN_LENGTH, **options):
     cls = schemes.load(scheme)
     model = models.build(
-        ModelConfig(n_layers=2, n_heads=2, width=16), cls, cls.Config(**options), train_length=TRAIN_LENGTH, vocab_size=VOCAB, seed=0
+        ModelConfig(n_layers=2, n_heads=2, width=16), cls, cls.Config(**options), train_length=train_length, vocab_size=VOCAB, seed=0
     )
     with torch.no_grad():  # away from the initial state, where positions hardly matter
         for parameter in model.parameters():
@@ -40,40 +40,85 @@ def make(scheme, **options):
     return model
 
 
-def requests(store, **options):
-    return plan(store.lengths, store.names, LENGTHS, TRAIN_LENGTH, EvaluationConfig(**options))
+def requests(store, lengths=LENGTHS, train_length=TRAIN_LENGTH, **options):
+    return plan(store.lengths, store.names, lengths, train_length, EvaluationConfig(**options))
 
 
 def score(model, store, wanted, tokens_per_batch=256):
     return scoring.score(model, store, wanted, tokens_per_batch=tokens_per_batch, device=torch.device("cpu"))
 
 
-def targets(store, request):
+def targets(request):
     """(document, place) of every scored target."""
     return [(w.document, w.start + p + 1) for w in request.windows for p in range(w.first, w.length)]
 
 
-def test_matched_targets_are_the_same_tokens_at_every_length_and_see_their_own_document(store):
-    matched = [r for r in requests(store, blocks=3) if r.protocol == "matched"]
-    assert [r.eval_length for r in matched] == LENGTHS
-    first = targets(store, matched[0])
+@pytest.mark.parametrize(
+    ("train_length", "lengths", "sizes"),
+    [
+        (16, LENGTHS, SIZES),
+        (512, [512, 513, 520, 600], [600, 601, 800, 1113, 1200, 1700, 4000]),
+        (512, [7, 512, 1500], [1501, 2013, 2100, 3000]),
+    ],
+)
+def test_matched_targets_are_the_same_tokens_at_every_length_and_see_their_own_document(train_length, lengths, sizes):
+    names = [f"doc{i}" for i in range(len(sizes))]
+    wanted = plan(np.array(sizes), names, lengths, train_length, EvaluationConfig(blocks=3, protocols=["matched"]))
+    assert [r.eval_length for r in wanted] == lengths
+    first = targets(wanted[0])
     assert len(first) == len(set(first))
-    for request in matched:
-        assert targets(store, request) == first
+    for request in wanted:
+        assert targets(request) == first
+        assert {w.document for w in request.windows} == {i for i, size in enumerate(sizes) if size > max(lengths)}
         for w in request.windows:
-            assert w.start >= 0 and w.start + w.length < SIZES[w.document]  # inside one document, the last target too
-            assert w.length == request.eval_length and w.length - w.first == TRAIN_LENGTH // 4
+            assert w.start >= 0 and w.start + w.length < sizes[w.document]  # inside one document, the last target too
+            assert w.length == request.eval_length and w.length - w.first == min(train_length // 4, min(lengths))
+
+
+def ends_of(wanted, protocol, length):
+    """{document: ends of its windows}"""
+    found = {}
+    for w in next(r for r in wanted if (r.protocol, r.eval_length) == (protocol, length)).windows:
+        found.setdefault(w.document, []).append(w.start + w.length)
+    return found
+
+
+def test_blocks_lie_a_training_length_apart_and_a_short_document_has_fewer():
+    sizes = [64 + 1, 64 + 16, 64 + 17, 64 + 32, 64 + 33, 500]
+    names = [f"doc{i}" for i in range(len(sizes))]
+    ends = ends_of(plan(np.array(sizes), names, LENGTHS, 16, EvaluationConfig(blocks=3)), "matched", 64)
+    assert [len(ends[i]) for i in range(len(sizes))] == [1, 1, 2, 2, 3, 3]
+    assert all(set(np.diff(found)) <= {16} and found[0] >= 64 for found in ends.values())
+    assert ends[0] == [64] and ends[2] == [64, 80]
+
+
+def test_where_a_document_is_read_depends_on_its_name_alone_and_spreads_over_it():
+    def first_ends(names):
+        ends = ends_of(plan(np.full(len(names), 1000), names, LENGTHS, 16, EvaluationConfig(documents=100)), "matched", 64)
+        return {names[i]: found[0] for i, found in ends.items()}
+
+    names = [f"doc{i}" for i in range(100)]
+    alone = first_ends(names)
+    assert {name: first_ends([name, "another"])[name] for name in names[:5]} == {name: alone[name] for name in names[:5]}
+    assert len(set(alone.values())) > 80 and min(alone.values()) < 150 and max(alone.values()) > 900  # of 64 .. 983
 
 
 def test_windows_of_the_other_protocols(store):
-    found = {(r.protocol, r.eval_length): r for r in requests(store, blocks=2)}
-    whole = found["nonoverlapping", 24]
-    assert {(w.start, w.length, w.first) for w in whole.windows} == {(0, 24, 0), (24, 24, 0)}
-    assert len({w.document for w in whole.windows}) == 5  # the short document takes no part
-    position = found["position", 64]
-    ends = {(w.document, w.start + w.length) for w in position.windows}
-    assert ends == {(w.document, w.start + w.length) for w in found["matched", 64].windows}
-    assert all(w.first == 0 for w in position.windows)
+    wanted = requests(store, blocks=2)
+    found = {(r.protocol, r.eval_length): r for r in wanted}
+    ends = {document: some[0] for document, some in ends_of(wanted, "matched", 64).items()}
+    assert len(ends) == 5  # the short document takes no part
+    for length, count in (
+        (8, 8),
+        (20, 3),
+        (24, 2),
+        (64, 1),
+    ):  # whole windows in the 64 tokens before a document's first end, the last ends there
+        expected = {(d, end - k * length, length, 0) for d, end in ends.items() for k in range(1, count + 1)}
+        assert {dataclasses.astuple(w) for w in found["nonoverlapping", length].windows} == expected
+        assert len(found["nonoverlapping", length].windows) == len(expected)
+    assert ends_of(wanted, "position", 64) == ends_of(wanted, "matched", 64)
+    assert all(w.first == 0 for w in found["position", 64].windows)
 
 
 def test_documents_are_chosen_by_name_not_by_order(store):
@@ -98,15 +143,30 @@ def test_one_pass_for_all_lengths_equals_a_plain_pass_for_each_window(store, sch
             with torch.no_grad():
                 logits = model.logits(model(tokens[:, :-1]))
             plain = torch.nn.functional.cross_entropy(logits[0], tokens[0, 1:], reduction="none")
-            np.testing.assert_allclose(got, plain[window.first :].numpy(), atol=2e-5)
+            np.testing.assert_allclose(got, plain[window.first :].numpy(), rtol=0, atol=1e-5)
 
 
-def test_merging_saves_passes_only_where_it_is_exact(store):
-    wanted = requests(store)
-    windows = {(w.document, w.start, w.length) for r in wanted for w in r.windows}
-    merged = sum(len(jobs) for jobs in scoring._jobs(make("alibi"), wanted).values())
-    separate = sum(len(jobs) for jobs in scoring._jobs(make("normalised_sinusoid", form="harmonics"), wanted).values())
-    assert separate == len(windows) and merged == len({(d, s) for d, s, _ in windows}) < separate
+@pytest.fixture(scope="module")
+def longer_store(tmp_path_factory):
+    """For windows of several chunks of attention, the last of them ragged."""
+    document = np.random.default_rng(1).integers(0, VOCAB, 330)
+    return write_store(tmp_path_factory.mktemp("store") / "s", [("doc", document)], vocab_size=VOCAB, token_bytes=np.full(VOCAB, 2))
+
+
+@pytest.mark.parametrize("scheme", schemes.names())
+def test_merged_windows_equal_separate_ones_where_a_scheme_declares_prefix_consistency(longer_store, scheme):
+    model = make(scheme, train_length=64)
+    wanted = requests(longer_store, [32, 64, 80, 96, 128, 192, 256], 64)
+    separate = {(w.document, w.start, w.length) for r in wanted for w in r.windows}
+    merged = sum(len(jobs) for jobs in scoring._jobs(model, wanted).values())
+    if not model.scheme.declaration.prefix_consistent:
+        assert merged == len(separate)
+        return
+    assert merged == len({(document, start) for document, start, _ in separate}) < len(separate)
+    for one in score(model, longer_store, wanted):
+        (alone,) = score(model, longer_store, [one.request])
+        assert one.status == alone.status == "ok"
+        np.testing.assert_allclose(one.losses, alone.losses, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("scheme", ["rope", "fire", "learned"])
@@ -210,7 +270,7 @@ def test_position_rows_cover_the_window_once(store, tmp_path):
 def test_unigram_loss_is_the_cross_entropy_of_the_training_frequencies(store):
     scored = score(make("none"), store, requests(store, protocols=["matched"]))
     counts = np.bincount(store.tokens(0, store.n_tokens).numpy(), minlength=VOCAB) + 1.0
-    places = targets(store, scored[0].request)
+    places = targets(scored[0].request)
     wanted = [int(store.document(d)[p]) for d, p in places]
     assert rows.unigram_loss(splits(store), scored) == pytest.approx(-np.log(counts / counts.sum())[wanted].mean())
 
@@ -230,6 +290,14 @@ def test_lengths_from_factors_and_as_given():
         eval_lengths(EvaluationConfig(factors=[0.75]), 10)
     with pytest.raises(ConfigError, match="2 tokens or more"):
         eval_lengths(EvaluationConfig(lengths=[1]), 16)
+
+
+def test_the_version_of_evaluations_names_them_anew_and_leaves_runs_alone(monkeypatch):
+    before = config.evaluation_id(EvaluationConfig(), 512)
+    monkeypatch.setattr(config, "RESULTS_VERSION", -1)
+    assert config.evaluation_id(EvaluationConfig(), 512) == before
+    monkeypatch.setattr(config, "EVALUATION_VERSION", -1)
+    assert config.evaluation_id(EvaluationConfig(), 512) != before
 
 
 def test_documents_that_are_too_short_are_one_line():

@@ -10,8 +10,10 @@ import math
 import pytest
 import torch
 
+from lengthgen.model import Attention, ModelConfig
 from lengthgen.schemes.base import Scheme
 
+from .oracle import compare
 from .scheme_cases import bias_of, make
 
 LONG = 8192
@@ -50,17 +52,47 @@ def test_learned_tails():
     assert torch.equal(code_of(resample, 15)[::2], table)  # 15 points of 8 rows: every second is a row
 
 
-def test_normalised_sinusoid_by_its_formula():
-    T = 100
+@pytest.mark.parametrize("tail", ["untrained", "clamp", "wrap", "resample"])
+def test_learned_equals_its_loop(tail):
+    scheme = make("learned", train_length=8, tail=tail)
+    table = scheme.table.detach().double()
+    if tail == "untrained":
+        rows, drawn = range(8), table.tolist()
+    elif tail == "resample":
+        places = [i * 7 / 19 for i in range(20)]
+        rows = range(20)
+        drawn = [(table[int(x)] * (1 - x % 1) + table[min(int(x) + 1, 7)] * (x % 1)).tolist() for x in places]
+    else:
+        rows = range(20)
+        drawn = [table[min(i, 7) if tail == "clamp" else i % 8].tolist() for i in rows]
+    compare("learned", "float64 loop", f"embedding, 20 tokens of 8 rows, {tail}", code_of(scheme, 20)[: len(rows)], drawn, 1e-7)
+
+
+@pytest.mark.parametrize("T", [100, LONG])
+def test_normalised_sinusoid_by_its_formula(T):
     sine = torch.tensor([math.sin(2 * math.pi * (i - 1) / T) for i in range(1, T + 1)], dtype=torch.float64)
-    assert torch.allclose(code_of(make("normalised_sinusoid", form="scalar"), T).double(), sine[:, None].expand(T, 32), atol=1e-6)
-    along = make("normalised_sinusoid")
-    assert torch.allclose(code_of(along, T).double(), sine[:, None] * along.direction.double(), atol=1e-7)
+    scalar, along = make("normalised_sinusoid", form="scalar"), make("normalised_sinusoid")
+    compare("normalised_sinusoid", "float64 loop", "scalar, windows to 8192", code_of(scalar, T), sine[:, None].expand(T, 32), 1e-6)
+    wanted = sine[:, None] * along.direction.detach().double()
+    compare("normalised_sinusoid", "float64 loop", "direction, windows to 8192", code_of(along, T), wanted, 1e-7)
     harmonics = code_of(make("normalised_sinusoid", form="harmonics"), T)
     for k in range(1, 17):
         angles = [2 * math.pi * k * i / T for i in range(T)]
-        assert harmonics[:, 2 * k - 2].tolist() == pytest.approx([math.sin(a) for a in angles], abs=1e-5)
-        assert harmonics[:, 2 * k - 1].tolist() == pytest.approx([math.cos(a) for a in angles], abs=1e-5)
+        wanted = torch.tensor([[f(a) for f in (math.sin, math.cos)] for a in angles], dtype=torch.float64)
+        compare("normalised_sinusoid", "float64 loop", "harmonics, windows to 8192", harmonics[:, 2 * k - 2 : 2 * k], wanted, 1e-5)
+
+
+@pytest.mark.parametrize("form", ["vaswani", "tensor2tensor"])
+def test_sinusoid_by_its_formula(form):
+    places = [*range(130), 511, 2048, LONG - 1]
+    ours = code_of(make("sinusoidal", form=form), LONG)[places]
+    waves = [[i / 10000 ** (k / (16 if form == "vaswani" else 15)) for k in range(16)] for i in places]
+    if form == "vaswani":
+        wanted = [[f(a) for a in row for f in (math.sin, math.cos)] for row in waves]
+    else:
+        wanted = [[f(a) for f in (math.sin, math.cos) for a in row] for row in waves]
+    wanted = torch.tensor(wanted, dtype=torch.float64)
+    compare("sinusoidal", "float64 loop", f"codes to 8191, {form}", ours, wanted, 1e-7)
 
 
 @pytest.mark.parametrize("form", ["scalar", "direction", "harmonics"])
@@ -75,32 +107,71 @@ def test_normalised_sinusoid_dilates_with_the_window(form):
         assert short[5, 0].item() == pytest.approx(short[32 - 5, 0].item())
 
 
-def kerple_log(scheme, h, n):
-    return -scheme.r1[0, h].item() * math.log(1 + scheme.r2[0, h].item() * n)
+OFFSETS = [*range(130), 511, 2048, LONG - 1]
 
 
-def kerple_power(scheme, h, n):
-    return -scheme.r1[0, h].item() * n ** scheme.r2[0, h].item()
+def looped(formula, H: int = 4):
+    """formula(h, n), float64, at every head and offset: (H, O)."""
+    return torch.tensor([[formula(h, n) for n in OFFSETS] for h in range(H)], dtype=torch.float64)
 
 
-def sandwich(scheme, h, n):
-    total = sum(math.cos(n / 10000 ** (2 * k / 128)) for k in range(64))
-    return (total - 64) * scheme.dimensions.n_heads / (8 * (h + 1))
-
-
-def per_offset(scheme, h, n):
-    return scheme.table[0, h, min(n, 63)].item()
-
-
-@pytest.mark.parametrize("formula", [kerple_log, kerple_power, sandwich, per_offset], ids=lambda f: f.__name__)
-def test_bias_equals_its_formula_in_float64(formula):
-    scheme = make(formula.__name__, n_heads=4, seed=1)
-    offsets = [*range(130), 511, 2048, LONG - 1]
-    ours = bias_of(scheme, offsets)
+def test_alibi_equals_its_loop():
+    """The slopes of twelve heads as the paper's authors say: those of 8, then every second one of 16."""
+    m = [2**-k for k in range(1, 9)] + [2 ** (-k / 2) for k in (1, 3, 5, 7)]
+    ours = bias_of(make("alibi", n_heads=12), OFFSETS)
     assert ours.dtype == torch.float32
-    for h in range(4):
-        wanted = [formula(scheme, h, n) for n in offsets]
-        assert ours[h].tolist() == pytest.approx(wanted, rel=3e-6, abs=1e-6)
+    compare("alibi", "float64 loop", "bias of 12 heads, offsets to 8191", ours, looped(lambda h, n: -m[h] * n, 12), 1e-3)
+
+
+def test_kerple_log_equals_its_loop():
+    scheme = make("kerple_log", n_heads=4, seed=1)
+    r1, r2 = scheme.r1[0].tolist(), scheme.r2[0].tolist()
+    wanted = looped(lambda h, n: -r1[h] * math.log(1 + r2[h] * n))
+    compare("kerple_log", "float64 loop", "bias, offsets to 8191", bias_of(scheme, OFFSETS), wanted, 3e-6)
+
+
+def test_kerple_power_equals_its_loop():
+    """Values reach millions: the ratio is compared."""
+    scheme = make("kerple_power", n_heads=4, seed=1)
+    r1, r2 = scheme.r1[0].tolist(), scheme.r2[0].tolist()
+    wanted = looped(lambda h, n: -r1[h] * n ** r2[h])
+    ours = bias_of(scheme, OFFSETS)
+    assert not ours[:, 0].any() and not wanted[:, 0].any()
+    ratio = ours[:, 1:].double() / wanted[:, 1:]
+    compare("kerple_power", "float64 loop", "bias, offsets to 8191, ratio", ratio, torch.ones(ratio.shape), 2e-6)
+
+
+def test_sandwich_equals_its_loop():
+    wanted = looped(lambda h, n: (sum(math.cos(n / 10000 ** (2 * k / 128)) for k in range(64)) - 64) * 4 / (8 * (h + 1)))
+    compare("sandwich", "float64 loop", "bias, offsets to 8191", bias_of(make("sandwich", n_heads=4), OFFSETS), wanted, 2e-6)
+
+
+def test_per_offset_equals_its_loop():
+    scheme = make("per_offset", n_heads=4, seed=1)
+    table = scheme.table[0].tolist()
+    wanted = looped(lambda h, n: table[h][min(n, 63)])
+    compare("per_offset", "float64 loop", "bias, offsets to 8191", bias_of(scheme, OFFSETS), wanted, 0)
+
+
+def test_no_positions_is_causal_attention_and_nothing_else():
+    """One attention module of the model against a double loop over tokens."""
+    T, H, D = 20, 2, 8
+    layer = Attention(ModelConfig(n_layers=1, n_heads=H, width=H * D), 0).double()
+    x = torch.randn(1, T, H * D, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    with torch.no_grad():
+        for seed, weight in enumerate((layer.qkv.weight, layer.out.weight)):
+            weight.normal_(0.0, 0.4, generator=torch.Generator().manual_seed(seed))
+        ours = layer(x, torch.arange(T), None, make("none", n_heads=H, head_dim=D))[0]
+        q, k, v = (part.view(T, H, D).tolist() for part in (x[0] @ layer.qkv.weight.T).chunk(3, dim=1))
+    mixed = []
+    for i in range(T):
+        row = []
+        for h in range(H):
+            weights = [math.exp(sum(a * b for a, b in zip(q[i][h], k[j][h], strict=True)) / math.sqrt(D)) for j in range(i + 1)]
+            row += [sum(w * v[j][h][d] for j, w in enumerate(weights)) / sum(weights) for d in range(D)]
+        mixed.append(row)
+    wanted = torch.tensor(mixed, dtype=torch.float64) @ layer.out.weight.detach().T
+    compare("none", "float64 loop", "output of an attention module, 20 tokens", ours, wanted, 1e-12)
 
 
 def test_kerple_draws_and_bounds():
@@ -146,7 +217,17 @@ def test_fire_equals_its_formula_in_float64():
             share = math.log(c * (i - j) + 1) / normaliser
             assert 0 <= share <= 1
             wanted = w2 @ (w1 * share + b1).clamp(min=0) + b2
-            assert rows[:, i, j].tolist() == pytest.approx(wanted.tolist(), abs=1e-6)
+            compare("fire", "float64 loop", "bias, rows to 89", rows[:, i, j], wanted.detach(), 1e-6)
+
+
+def test_fire_at_8191_equals_its_formula():
+    scheme = make("fire", n_heads=3, train_length=512, seed=4)
+    rows = scheme.rows(torch.tensor([LONG - 1]), torch.arange(LONG), 0).detach()
+    keys = [*range(0, LONG - 1, 500), LONG - 3, LONG - 2, LONG - 1]
+    shares = torch.tensor([math.log(0.1 * (LONG - 1 - j) + 1) / (math.log(0.1 * (LONG - 1) + 1) + 1e-6) for j in keys]).double()
+    w1, b1, w2, b2 = (getattr(scheme, name)[0].detach().double() for name in ("w1", "b1", "w2", "b2"))
+    wanted = w2 @ (w1[:, None] * shares + b1[:, None]).clamp(min=0) + b2[:, None]
+    compare("fire", "float64 loop", "bias of row 8191", rows[:, 0, keys], wanted, 2e-6)
 
 
 def test_fire_starts_as_torch_linear_does_and_prints_its_threshold():

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from lengthgen import attention
 from lengthgen.kernels import sdpa
-from lengthgen.structures import Rows
+from lengthgen.structures import Rows, Span
 
 from .attention_cases import HAS_GPU, KINDS, bias_of, definition, inputs, run
 
@@ -19,11 +19,11 @@ def tolerance_of(dtype: torch.dtype) -> float:
     return {torch.float32: 2e-5, torch.float16: 3e-3, torch.bfloat16: 2e-2}[dtype]
 
 
-def gpu_case(kind: str, force: str, dtype: torch.dtype, length: int, size: int, batch: int = 3) -> None:
+def gpu_case(kind: str, force: str, dtype: torch.dtype, length: int, size: int, batch: int = 3, span: Span | None = None) -> None:
     tensors, grad, vector = inputs(batch, 2, length, size, "cuda")
     tensors, grad = [x.to(dtype) for x in tensors], grad.to(dtype)
-    expected = run(kind, "reference", torch.float64, tensors, grad, vector, size**-0.5)
-    given = run(kind, force, dtype, tensors, grad, vector, size**-0.5)
+    expected = run(kind, "reference", torch.float64, tensors, grad, vector, size**-0.5, span=span)
+    given = run(kind, force, dtype, tensors, grad, vector, size**-0.5, span=span)
     for name, a, b in zip(("out", "dq", "dk", "dv", "dbias"), given, expected, strict=False):
         error = ((a.double() - b).norm() / (b.norm() + 1e-12)).item()
         assert error < tolerance_of(dtype), f"{name}: {error:.2e}"
@@ -41,6 +41,19 @@ def bias_block(kind: str, vector: Tensor, row: int) -> Tensor:
 @pytest.mark.parametrize("length", [128, 200, 1024])
 def test_kernels_equal_the_definition(kind: str, force: str, length: int) -> None:
     gpu_case(kind, force, torch.bfloat16, length, 64)
+
+
+@pytest.mark.parametrize("force", ["sdpa", "flex"])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("span", [Span(2), Span(100), Span(128, 4), Span(300, 130)])
+def test_windows_and_sinks(kind: str, force: str, span: Span) -> None:
+    gpu_case(kind, force, torch.bfloat16, 600, 64, span=span)
+
+
+@pytest.mark.parametrize("length", [1, 200, 1024])
+@pytest.mark.parametrize("span", [None, Span(100, 4)])
+def test_gates(length: int, span: Span | None) -> None:
+    gpu_case("gates", "sdpa", torch.bfloat16, length, 64, span=span)
 
 
 @pytest.mark.parametrize("size", [16, 32, 80, 128])

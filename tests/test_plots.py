@@ -4,7 +4,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import matplotlib
@@ -12,8 +11,10 @@ import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import is_color_like, to_rgb
+from matplotlib.figure import Figure
 
 from lengthgen import curves, layout, palette, plots, tables
+from lengthgen.evaluation import statistics
 
 from .fake_runs import write_run, write_runs
 
@@ -234,10 +235,14 @@ def test_the_users_matplotlib_settings_come_back():
     assert dict(matplotlib.rcParams) == before
 
 
-def test_eighteen_runs_are_drawn_in_seconds(results):
-    started = time.process_time()
+def test_each_file_is_drawn_once_and_each_line_resampled_once(results, monkeypatch):
+    """What a figure costs, counted: eighteen runs are six schemes with two protocols each."""
+    drawn, resampled = [], []
+    draw, bootstrap = Figure.draw, statistics.bootstrap
+    monkeypatch.setattr(Figure, "draw", lambda *given: drawn.append(given) or draw(*given))
+    monkeypatch.setattr(statistics, "bootstrap", lambda *given, **more: resampled.append(given) or bootstrap(*given, **more))
     written = plots.write_figures(results)
-    assert len(written) == 6 and time.process_time() - started < 6  # about 1.5 s on a free core
+    assert (len(written), len(drawn), len(resampled)) == (6, 6, 12)
     shutil.rmtree(results / "figures")
 
 

@@ -1,5 +1,6 @@
 """Where a number came from: the commit says when the tree differs from it."""
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -17,6 +18,9 @@ def git(folder, *arguments):
 
 
 def test_commit_of_a_clean_and_of_a_changed_checkout(tmp_path, monkeypatch):
+    for name in [name for name in os.environ if name.startswith("GIT_")]:  # of a hook: they would lead to its repository
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)  # a user's own may ask for signatures
     (tmp_path / "lengthgen").mkdir()
     shutil.copy(PACKAGE / "provenance.py", tmp_path / "lengthgen")
     monkeypatch.setattr(provenance, "__file__", str(tmp_path / "lengthgen" / "provenance.py"))

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -218,41 +217,36 @@ def test_cuda_without_a_gpu_is_one_line(ask):
         run.train(ask(device="cuda"), [])
 
 
-def test_kill_9_in_mid_run_and_the_same_command_again(ask, text, tmp_path):
-    """A real process, a real SIGKILL after its first checkpoint; then the weights of an uninterrupted run."""
-    wanted = ask(steps=40, checkpoint_every=1, train_length=64, batch_size=8, evaluation__factors=[1.0])
-    arguments = [
-        f"dataset.path={text}", "dataset=files", "dataset.validation_fraction=0.3", f"cache={wanted['cache']}", "train_length=64",
-        "steps=40", "batch_size=8", "checkpoint_every=1", "threads=1", "model.n_layers=1", "model.n_heads=2", "model.width=16",
-        "evaluation.documents=4", "evaluation.blocks=2", "evaluation.resamples=50", "evaluation.factors=[1.0]", "tracking=none",
-    ]  # fmt: skip
+KILLED = """
+import json, os, signal, sys, torch
+from lengthgen import run
+save, saved = torch.save, []
 
-    def command(results):
-        return [sys.executable, "-m", "lengthgen.cli", "train", "+scheme=t5_bias", f"results={results}", *arguments]
+def save_or_die(state, path):
+    save(state, path)
+    saved.append(path)
+    if len(saved) == 4:  # in the middle of the fourth checkpoint
+        os.kill(os.getpid(), signal.SIGKILL)
 
-    process = subprocess.Popen(command(tmp_path / "killed"), cwd=tmp_path, env=environment(), stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while not list((tmp_path / "killed").glob("runs/*/checkpoints/step-0000*/manifest.json")):
-        assert process.poll() is None and time.monotonic() < deadline, "the run ended before it was killed"
-        time.sleep(0.01)
-    process.kill()
-    assert process.wait() == -signal.SIGKILL
-    [folder] = (tmp_path / "killed" / "runs").iterdir()
-    assert not (folder / "done.json").exists()
-    for results in ("killed", "whole"):
-        subprocess.run(command(tmp_path / results), cwd=tmp_path, env=environment(), check=True, stdout=subprocess.DEVNULL)
-    [whole] = (tmp_path / "whole" / "runs").iterdir()
-    assert (
-        json.loads((folder / "done.json").read_text())["weights_sha256"] == json.loads((whole / "done.json").read_text())["weights_sha256"]
-    )
-    model = checkpoint.load_newest(folder / "checkpoints")["model"]
-    assert all(
-        torch.equal(a, b) for a, b in zip(model.values(), checkpoint.load_newest(whole / "checkpoints")["model"].values(), strict=True)
-    )
+torch.save = save_or_die
+run.train(json.loads(sys.argv[1]), [])
+"""
 
 
-def environment():
-    return {**os.environ, "PYTHONPATH": str(REPOSITORY), "WANDB_MODE": "offline"}
+def test_kill_9_in_mid_run_and_the_same_command_again(ask, tmp_path):
+    """A real process, a real SIGKILL while it writes a checkpoint; then the weights of an uninterrupted run."""
+    short = {"checkpoint_every": 1, "evaluation__factors": [1.0]}
+    wanted = ask(**short)
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    killed = subprocess.run([sys.executable, "-c", KILLED, json.dumps(wanted)], env=environment, stderr=subprocess.DEVNULL)
+    assert killed.returncode == -signal.SIGKILL
+    [folder] = (tmp_path / "results" / "runs").iterdir()
+    names = {path.name.split("-")[1] for path in (folder / "checkpoints").iterdir()}
+    assert {"000003", "000004.tmp"} <= names and "000004" not in names and not (folder / "done.json").exists()
+    resumed, whole = run.train(wanted, []), run.train(ask(results=str(tmp_path / "whole"), **short), [])
+    assert resumed.folder == folder and weights(resumed) == weights(whole)
+    models = [checkpoint.load_newest(outcome.folder / "checkpoints")["model"] for outcome in (resumed, whole)]
+    assert all(torch.equal(a, b) for a, b in zip(*(model.values() for model in models), strict=True))
 
 
 def test_find_prefers_the_whole_id(tmp_path):

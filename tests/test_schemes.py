@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from lengthgen import schemes, typed
 from lengthgen.errors import ConfigError
-from lengthgen.schemes.base import Dimensions, Scheme
+from lengthgen.schemes.base import STRUCTURES, Dimensions, Scheme
 from lengthgen.structures import Rows, Toeplitz
 
 CONFIGS = Path(__file__).parent.parent / "configs" / "scheme"
@@ -30,17 +30,41 @@ VARIANTS = {
     "normalised_sinusoid": [{"form": "scalar"}, {"form": "harmonics"}],
     "per_offset": [{"tail": tail} for tail in ("refuse", "zero", "mean", "linear")] + [{"reach": 12}],
     "rope": [{"layout": "half_split"}],
+    **{name: [{"layout": "half_split"}] for name in ("fope", "hope_period", "p_rope", "rope_partial", "xpos")},
+    "pope": [{"init": "uniform"}],
+    "stick_breaking": [{"remainder": "drop"}],
+    "cable": [{"activation": "softplus"}],
+    "dape": [{"inner": "fire", "kernel": 5}, {"inner": "t5_bias"}],
+    "grape": [{"form": "key"}, {"form": "query"}],
     "sinusoidal": [{"form": "tensor2tensor"}],
 }
-CANCELS = {("fire", "b2")}  # shifts all scores of a row alike: softmax removes it, so its gradient is rounding error
+WIDENS = {"pope": 2}  # channels of a rotated query or key / those before
+CANCELS = {("fire", "b2"), ("dape", "out_bias"), ("cpb", "b2")}  # shifts all scores of a row alike: softmax removes it, so its gradient is rounding error
+
+
+def named_variants() -> dict[str, tuple[str, dict]]:
+    """YAML files that name another file's scheme with changed options: {YAML's name: (scheme, what differs from its defaults)}."""
+    found = {}
+    for path in sorted(CONFIGS.glob("*.yaml")):
+        given = OmegaConf.to_container(OmegaConf.load(path))
+        name = given.pop("name")
+        if name != path.stem:
+            defaults = dataclasses.asdict(schemes.load(name).Config())
+            found[path.stem] = (name, {key: value for key, value in given.items() if value != defaults[key]})
+    return found
 
 
 def cases() -> list:
-    """(name, options): the defaults, each truth value flipped, and VARIANTS."""
+    """(name, options): the defaults, each truth value flipped, VARIANTS, and the variants that have a YAML of their own."""
     found = []
     for name in schemes.names():
         flips = [{f.name: not f.default} for f in dataclasses.fields(schemes.load(name).Config) if isinstance(f.default, bool)]
-        for options in [{}, *flips, *VARIANTS.get(name, [])]:
+        named = [options for scheme, options in named_variants().values() if scheme == name]
+        tried = []
+        for options in [{}, *flips, *VARIANTS.get(name, []), *named]:
+            if options in tried:
+                continue
+            tried.append(options)
             label = ",".join(f"{key}={value}" for key, value in options.items())
             found.append(pytest.param(name, options, id=f"{name}({label})" if label else name))
     return found
@@ -89,15 +113,22 @@ class Probe(nn.Module):
     def forward(self, tokens, shift: int = 0):
         """Logits (B, T, V) of tokens (B, T); `shift` moves every position id by that many places."""
         scheme, (B, T) = self.scheme, tokens.shape
-        positions = scheme.positions(T, tokens.device)
-        positions = positions + shift * (positions[1] - positions[0])
+        positions = scheme.read(tokens)
+        if shift:
+            positions = positions + shift * (positions[1] - positions[0] if positions.ndim == 1 else 1)
         x = scheme.embed(self.embedding[tokens], positions)
-        future = torch.ones(T, T, dtype=torch.bool).triu(1)
         for layer, (weights, bias) in enumerate(zip(self.weights, scheme.biases(positions), strict=False)):
-            q, k, v = ((self.normalise(x) @ w).view(B, T, scheme.dimensions.n_heads, -1).transpose(1, 2) for w in weights[:3])
+            y = self.normalise(x)
+            q, k, v = ((y @ w).view(B, T, scheme.dimensions.n_heads, -1).transpose(1, 2) for w in weights[:3])
             q, k = scheme.rotate(q, k, positions, layer)
-            scores = (q @ k.transpose(-1, -2) * scheme.score_scale + dense(bias, T)).masked_fill(future, float("-inf"))
-            x = x + (scores.softmax(-1) @ v).transpose(1, 2).reshape(B, T, -1) @ weights[3]
+            hidden = ~seen(scheme.span(layer), T)
+            if scheme.general(layer):
+                scores = scheme.logits(q, k, y, positions, layer, 0).masked_fill(hidden, float("-inf"))
+                mixed = scheme.mix(scores, v, layer, 0)
+            else:
+                scores = q @ k.transpose(-1, -2) * scheme.score_scale + dense(bias, T) + between(scheme.gates(y, layer))
+                mixed = scores.masked_fill(hidden, float("-inf")).softmax(-1) @ v
+            x = x + mixed.transpose(1, 2).reshape(B, T, -1) @ weights[3]
         return self.normalise(x) @ self.embedding.T
 
 
@@ -110,6 +141,22 @@ def dense(bias, length: int):
     assert isinstance(bias, Toeplitz)
     places = torch.arange(length)
     return bias.vector[:, (places[:, None] - places).clamp(min=0)]
+
+
+def between(gates):
+    """(B, H, T, T): the sum of the gates (B, H, T) of tokens j + 1 .. i; or 0."""
+    if gates is None:
+        return 0.0
+    total = gates.double().cumsum(-1)
+    return total[..., :, None] - total[..., None, :]
+
+
+def seen(span, length: int):
+    """(T, T) bool: causal, and within `span`."""
+    i, j = torch.arange(length)[:, None], torch.arange(length)
+    if span is None or span.window is None:
+        return j <= i
+    return (j <= i) & ((i - j < span.window) | (j < span.sinks))
 
 
 def random_tokens(length: int, batch: int = 2):
@@ -137,7 +184,7 @@ def test_causality_a_changed_token_changes_nothing_before_it(name, options):
     model = Probe(scheme, n_layers=2)
     difference = (model(tokens) - model(changed)).abs().amax((0, 2))
     assert difference[:20].max() == 0
-    assert difference[20:].min() > 1e-6
+    assert difference[20:28].min() > 1e-6  # a scheme with gates may forget it later
 
 
 @every_case
@@ -214,10 +261,11 @@ def test_initialise_sets_every_parameter_from_the_seed_alone(name, options):
     torch.manual_seed(99)  # the global generator must not matter
     again.initialise(lambda label: asked.append(label) or keyed(0)(label))
     other.initialise(keyed(7))
-    assert len(set(asked)) == len(asked) and set(asked) <= set(dict(again.named_parameters()))
+    asked_of = {label: label.removeprefix("inner.") for label, _ in again.named_parameters()}  # an inner scheme asks by its own names
+    assert len(set(asked)) == len(asked) and set(asked) <= set(asked_of.values())
     for (label, a), b, c in zip(first.named_parameters(), again.parameters(), other.parameters(), strict=True):
         assert a.dtype == torch.float32 and torch.equal(a, b), label
-        assert torch.equal(a, c) == (label not in asked), label
+        assert torch.equal(a, c) == (asked_of[label] not in asked), label
 
 
 @every_case
@@ -236,11 +284,14 @@ def test_shapes_and_dtypes_of_the_hooks(name, options, dtype):
     assert positions.shape == (T,) and positions.dtype in (torch.int64, torch.float32)
     x = torch.randn(2, T, SMALL.width).to(dtype)
     q, k = torch.randn(2, 2, H, T, SMALL.head_dim).to(dtype)
-    for before, after in ((x, scheme.embed(x, positions)), *zip((q, k), scheme.rotate(q, k, positions, 1), strict=True)):
-        assert after.shape == before.shape and after.dtype == dtype
+    embedded, rotated = scheme.embed(x, positions), scheme.rotate(q, k, positions, 1)
+    assert embedded.shape == x.shape and embedded.dtype == dtype
+    for before, after in zip((q, k), rotated, strict=True):
+        assert after.shape == (*before.shape[:-1], before.shape[-1] * WIDENS.get(name, 1)) and after.dtype == dtype
     biases = scheme.biases(positions)
     assert len(biases) == SMALL.n_layers
-    assert all(type(bias).__name__.lower().replace("nonetype", "none") == scheme.declaration.structure for bias in biases)
+    kinds = {"toeplitz": Toeplitz, "rows": Rows}
+    assert all(type(bias) is kinds.get(scheme.declaration.structure, type(None)) for bias in biases)
     if isinstance(biases[0], Toeplitz):
         assert biases[0].vector.shape == (H, T) and biases[0].vector.dtype == torch.float32
     if isinstance(biases[0], Rows):
@@ -255,6 +306,9 @@ def test_shapes_and_dtypes_of_the_hooks(name, options, dtype):
 def test_sharing_over_layers_is_as_declared(name, options):
     scheme = make(name, options, stir=0.3)
     first, second = scheme.biases(scheme.positions(16, torch.device("cpu")))
+    if scheme.declaration.structure not in ("toeplitz", "rows"):
+        assert first is second is None
+        return
     assert (first is second) == scheme.shares_bias_over_layers
     if not scheme.shares_bias_over_layers:
         assert (dense(first, 16) - dense(second, 16)).abs().max() > 1e-3
@@ -278,11 +332,14 @@ def test_declaration_is_well_formed(name, options):
     declared = make(name, options).declaration
     for field in dataclasses.fields(declared):
         value = getattr(declared, field.name)
+        if field.name == "oracles":
+            assert type(value) is tuple and all(type(one) is str and one.strip() == one != "" for one in value)
+            continue
         assert type(value) is field.type, field.name
         assert not isinstance(value, str) or (value.strip() == value != "" and "\n" not in value), field.name
     assert 2010 < declared.year < 2030
     assert declared.acts_on in ("input", "queries and keys", "scores", "nothing")
-    assert declared.structure in ("none", "toeplitz", "rows")
+    assert declared.structure in STRUCTURES
     assert (declared.structure == "none") == (declared.acts_on != "scores")
 
 
@@ -308,8 +365,19 @@ def test_file_documents_itself(name):
     assert all(ast.get_docstring(node) for node in classes[1:])
 
 
-def test_every_yaml_has_a_scheme():
-    assert sorted(path.stem for path in CONFIGS.glob("*.yaml")) == schemes.names()
+def test_every_scheme_has_its_yaml_and_every_other_yaml_is_a_variant():
+    stems = {path.stem for path in CONFIGS.glob("*.yaml")}
+    variants = named_variants()
+    assert stems == set(schemes.names()) | set(variants)
+    assert all(options for _, options in variants.values()), "a variant differs from the defaults"
+
+
+@pytest.mark.parametrize("stem", named_variants())
+def test_a_variant_lists_every_option_with_a_comment(stem):
+    kind = schemes.load(named_variants()[stem][0])
+    given = OmegaConf.to_container(OmegaConf.load(CONFIGS / f"{stem}.yaml"))
+    assert list(given) == ["name", *(field.name for field in dataclasses.fields(kind.Config))]
+    assert all("  # " in line for line in (CONFIGS / f"{stem}.yaml").read_text().splitlines())
 
 
 def test_parameter_counts():
@@ -318,6 +386,10 @@ def test_parameter_counts():
     expected = {
         "alibi": 0, "fire": 2 * (1 + 1 + 32 + 32 + 4 * 32 + 4), "kerple_log": 2 * 4, "kerple_power": 2 * 4, "learned": 32 * 32, "none": 0,
         "normalised_sinusoid": 32, "per_offset": 4 * 32, "rope": 0, "sandwich": 0, "sinusoidal": 0, "t5_bias": 32 * 4,
+        "fox": 2 * (4 * 32 + 4), "cable": 4 * (4 * 32 + 4), "cope": 2 * 64 * 8, "dape": 2 * 4 + 2 * (32 * 8 + 32 + 4 * 32 + 4),
+        "stick_breaking": 0, "selective": 0, "path": 2 * (32 * 32 + 32 * 32 + 32 * 3 + 4 * 32 + 4), "grape": 2 * 4 * 8 * 32,
+        "selective_rope": 2 * (32 * 32 + 16 * 32 + 16 * 4),
+        "rope_partial": 0, "p_rope": 0, "hope_period": 0, "xpos": 0, "fope": 2 * 2 * 4, "pope": 2 * 4 * 8,
     }  # fmt: skip
     assert {name: counts[name] for name in expected} == expected
 
@@ -346,6 +418,15 @@ def test_what_training_does_not_reach_gets_no_gradient_and_no_update(name):
         ("learned", {"tail": "clmap"}, "scheme.tail=clmap: expected one of untrained, refuse, clamp, wrap, resample; nearest: clamp"),
         ("sinusoidal", {"form": "fairseq"}, "scheme.form=fairseq: expected one of vaswani, tensor2tensor"),
         ("rope", {"base": 0.0}, "scheme.base=0.0: expected a number > 1"),
+        ("rope_partial", {"fraction": 0.0}, "scheme.fraction=0.0: expected 0 < fraction <= 1"),
+        ("rope_partial", {"fraction": 0.2}, "scheme.fraction=0.2 of 8 channels a head: expected room for a pair"),
+        ("p_rope", {"p": 1.5}, "scheme.p=1.5: expected 0 <= p <= 1"),
+        ("hope_period", {"layout": "halves"}, "scheme.layout=halves: expected one of interleaved, half_split"),
+        ("xpos", {"scale_base": 0.0}, "scheme.scale_base=0.0: expected a positive number"),
+        ("xpos", {"scale_base": 0.1}, "scheme.scale_base=0.1: windows of train_length=32 tokens would leave the range of float32"),
+        ("fope", {"form": "code"}, "scheme.form=code: expected one of paper, released"),
+        ("fope", {"gain": -1.0}, "scheme.gain=-1.0: expected a number >= 0"),
+        ("pope", {"init": "ones"}, "scheme.init=ones: expected one of zero, uniform"),
         ("t5_bias", {"num_buckets": 7}, "scheme.num_buckets=7: expected an even number >= 2"),
         ("t5_bias", {"max_distance": 16}, "scheme.max_distance=16: expected more than num_buckets / 2 = 16"),
         ("alibi", {"max_bias": 0.0}, "scheme.max_bias=0.0: expected a positive number"),
@@ -354,6 +435,18 @@ def test_what_training_does_not_reach_gets_no_gradient_and_no_update(name):
         ("per_offset", {"reach": 0}, "scheme.reach=0: expected a positive integer or null"),
         ("per_offset", {"reach": 8, "tail": "mean"}, "expected tail=clamp"),
         ("per_offset", {"reach": 33}, "scheme.reach=33: expected at most train_length = 32"),
+        ("fox", {"gate": "ful"}, "scheme.gate=ful: expected one of full, bias_only, fixed; nearest: full"),
+        ("fox", {"longest": 0.0}, "scheme.longest=0.0: expected a positive number"),
+        ("cable", {"activation": "gelu"}, "scheme.activation=gelu: expected one of relu, softplus"),
+        ("cope", {"max_position": 1}, "scheme.max_position=1: expected a whole number > 1"),
+        ("dape", {"kernel": 2}, "scheme.kernel=2: expected an odd number >= 1"),
+        ("dape", {"inner": "rope"}, "scheme.inner=rope: expected a scheme with an additive bias of positions"),
+        ("dape", {"inner": "alibi", "inner_options": {"max_bais": 4}}, "unknown key scheme.inner_options.max_bais; expected one of"),
+        ("selective", {"inner": "alibi"}, "scheme.inner=alibi: expected a scheme that leaves scores as they are"),
+        ("stick_breaking", {"remainder": "rest"}, "scheme.remainder=rest: expected one of value, drop"),
+        ("path", {"rank": 0}, "scheme.rank=0: expected a positive integer"),
+        ("grape", {"path_size": 3}, "scheme.path_size=3: expected an even positive integer"),
+        ("selective_rope", {"base": 1.0}, "scheme.base=1.0: expected a number > 1"),
     ],
 )
 def test_bad_options_get_one_line(name, options, words):

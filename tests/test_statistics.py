@@ -1,11 +1,12 @@
-"""The bootstrap against loops over explicit draws, and its coverage on simulated clustered losses."""
+"""The bootstrap against loops over explicit draws and scipy, and its coverage on simulated clustered losses."""
 
 import subprocess
 import sys
-import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from lengthgen.evaluation import statistics
 
@@ -124,10 +125,61 @@ def test_shapes_must_agree():
         statistics.bootstrap(np.zeros((1, 1, 1, 1)), np.zeros((1, 1, 1, 1)))
 
 
-def test_fast_enough_and_without_torch():
-    total, weight = losses(np.random.default_rng(9), n_lengths=7, n_documents=100)
-    started = time.process_time()
-    statistics.bootstrap(total, weight, n_resamples=10_000).change(1).bounds()
-    assert time.process_time() - started < 1
+def index_bootstrap(table, rng):
+    """scipy's bootstrap of the mean of a table by seed and document: seeds and documents are two samples of indices."""
+
+    def mean(seeds, documents, axis=-1):
+        return table[seeds[..., :, None], documents[..., None, :]].mean(axis=(-2, -1))
+
+    samples = tuple(np.arange(n) for n in table.shape)
+    return stats.bootstrap(samples, mean, n_resamples=999, method="BCa", vectorized=True, rng=rng)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_bca_against_scipy(seed):
+    generator = np.random.default_rng(seed)
+    table = generator.exponential(size=(1, 30)) + 0.3 * generator.exponential(size=(6, 1)) + 0.1 * generator.normal(size=(6, 30))
+    expected = index_bootstrap(table, generator)
+    found = statistics.bootstrap(table[:, None], np.ones((6, 1, 30)), n_resamples=10)
+    assert found.value == pytest.approx([table.mean()])
+    same_draws = replace(found, samples=expected.bootstrap_distribution[:, None])
+    assert np.ravel(same_draws.bca()) == pytest.approx(list(expected.confidence_interval), rel=1e-9)
+    assert np.ravel(same_draws.bca()) != pytest.approx(np.ravel(same_draws.bounds()), rel=1e-3)
+
+
+def test_left_out_is_the_mean_without_each_unit():
+    total, weight = losses(np.random.default_rng(10))
+    seeds, documents = statistics.bootstrap(total, weight, n_resamples=10).left_out
+    assert seeds[1, 2] == pytest.approx(total[[0, 2], 2].sum() / weight[[0, 2], 2].sum())
+    assert documents[4, 3] == pytest.approx(np.delete(total[:, 3], 4, axis=1).sum() / np.delete(weight[:, 3], 4, axis=1).sum())
+    assert len(statistics.bootstrap(total[:1], weight[:1], n_resamples=10).left_out) == 1  # one seed: documents only
+
+
+def test_bca_of_a_change_is_that_of_the_differences():
+    total, weight = losses(np.random.default_rng(11), n_documents=30)
+    weight = np.broadcast_to(weight[:, :1], weight.shape)
+    found = statistics.bootstrap(total, weight, n_resamples=400).change(1).bca()
+    direct = statistics.bootstrap(total - total[:, 1:2], weight, n_resamples=400).bca()
+    keep = [0, 2, 3]
+    assert np.array(found)[:, keep] == pytest.approx(np.array(direct)[:, keep])
+
+
+def test_bca_is_the_percentile_interval_where_it_degenerates():
+    same = statistics.bootstrap(np.full(6, 20.0), np.full(6, 10), n_resamples=50)  # nothing changes anything
+    assert np.ravel(same.bca()) == pytest.approx([2, 2])
+    drawn = statistics.bootstrap(np.arange(6.0), np.ones(6), n_resamples=50)
+    outside = replace(drawn, value=drawn.samples.max(axis=0) + 1)
+    assert np.array_equal(outside.bca(), outside.bounds()) and not np.array_equal(drawn.bca(), drawn.bounds())
+
+
+def test_intervals_differ_by_more_than_a_tenth_of_the_width():
+    percentile = np.zeros(4), np.ones(4)
+    other = np.array([0, 0.09, 0.11, 0]), np.array([1, 0.91, 1, 0.89])
+    assert statistics.differ(percentile, other).tolist() == [False, False, True, True]
+    skewed = statistics.bootstrap(np.arange(9.0) ** 8, np.ones(9), n_resamples=4000)
+    assert statistics.differ(skewed.bounds(), skewed.bca()).tolist() == [True]
+
+
+def test_knows_no_torch_and_no_pandas():
     code = "import sys, lengthgen.evaluation.statistics; sys.exit('torch' in sys.modules or 'pandas' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -207,7 +207,11 @@ def test_processes_that_write_the_same_stores_at_once_agree(tmp_path):
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", WRITER, str(tmp_path / "stores")]
     running = [subprocess.Popen([*command, str(i)], env=environment, stdout=subprocess.PIPE, text=True) for i in range(3)]
-    outputs = [process.communicate(timeout=60)[0].split() for process in running]
+    try:
+        outputs = [process.communicate(timeout=300)[0].split() for process in running]
+    finally:
+        for process in running:
+            process.kill()  # one that died would leave the others waiting for it
     assert [process.returncode for process in running] == [0, 0, 0]
     assert len({line for output in outputs for line in output}) == 1 and [len(output) for output in outputs] == [6, 6, 6]
     assert sorted(p.name for p in (tmp_path / "stores").iterdir()) == sorted(map(str, range(6)))

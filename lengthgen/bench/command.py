@@ -4,8 +4,9 @@
     lengthgen bench train --peers --out results/bench    beside a plain GPT, x-transformers and transformers
     lengthgen bench evaluate                             tokens/s of evaluation, one grid against separate passes (P7)
     lengthgen bench attention                            the attention call alone (P1-P3, P8-P10)
+    lengthgen bench share                                what an evaluation takes of a default run (E1)
     lengthgen bench memory --tokens 32768                peak memory of evaluating one long document
-    lengthgen bench marks                                P1-P10 in one table
+    lengthgen bench marks                                all pass marks in one table
 
 The process settings are those of a run (process.py), for peers as well. Device and precision are a run's: CUDA with bfloat16
 autocast where there is one. The CUDA side (synchronised wall time, torch's own peak memory) was written without a GPU at hand.
@@ -60,7 +61,7 @@ def parser() -> argparse.ArgumentParser:
     add("--compile", action="store_true", help="train: torch.compile our models, as compile=true does in a run")
     add("--documents", type=_positive, default=1, help="evaluate: documents in one evaluation")
     add("--tokens", type=_positive, default=32768, help="memory: tokens of the document")
-    add("--scale", type=_positive, default=1, metavar="N", help="attention: divide every length by N; for tries, nothing is then judged")
+    add("--scale", type=_positive, default=1, metavar="N", help="attention, share: divide every length by N; nothing is then judged")
     add("--seconds", type=float, default=0.2, help="shorter calls are repeated until one measurement takes so long")
     add("--out", type=Path, metavar="FOLDER", help="write CSV, Markdown, PNG and SVG there; default: print only")
     return found
@@ -225,7 +226,22 @@ def _attention_marks(session: Session, measured: dict) -> list:
 
     scale = session.options.scale
     value, reason = memory.attention_ratio(session.where, session.options.threads, scale)
-    return [*marks.judge(marks.ATTENTION, measured, scale == 1), marks.judge_value(marks.MEMORY, value, reason, scale == 1)]
+    ratio = None if value is None else (value, None, None)
+    return [*marks.judge(marks.ATTENTION, measured, scale == 1), marks.judge_value(marks.MEMORY, ratio, reason, scale == 1)]
+
+
+def _share(session: Session) -> None:
+    from lengthgen.bench import marks, share
+
+    session = replace(session, shape=share.shape(session.options.scale))
+    session.report("share_marks", _shares(session), marks.COLUMNS, marks.COLUMNS)
+
+
+def _shares(session: Session) -> list:
+    from lengthgen.bench import marks, share
+
+    measured = session.interleave(share.candidates(session.shape, marks.SHARE_SCHEMES, session.where))
+    return share.judge(measured, session.options.scale == 1)
 
 
 def _memory(session: Session) -> None:
@@ -239,7 +255,7 @@ def _memory(session: Session) -> None:
 
 
 def _marks(session: Session) -> None:
-    from lengthgen.bench import figure, marks, peers, throughput
+    from lengthgen.bench import figure, marks, peers, share, throughput
 
     measured, _ = _attention_groups(session)
     judged = _attention_marks(session, measured)
@@ -253,9 +269,10 @@ def _marks(session: Session) -> None:
         rows = throughput.rows(name, measured[name], part.shape, part.where)
         _report_throughput(part, name.replace(" ", "_"), rows, {name: measured[name]})
     judged += marks.judge((*marks.TRAINING, *marks.LONGER, *marks.EVALUATION), measured, session.at_marked_shape)
+    judged += _shares(replace(session, shape=share.shape(session.options.scale)))
     judged.sort(key=lambda row: (row["mark"][0] != "P", int(row["mark"][1:])))
     drawn = (figure.of_marks(judged), "Pass marks", "ratio; the bar is the pass mark")
     session.report("marks", judged, marks.COLUMNS, marks.COLUMNS, measured, drawn)
 
 
-KINDS = {"train": _train, "evaluate": _evaluate, "attention": _attention, "memory": _memory, "marks": _marks}
+KINDS = {"train": _train, "evaluate": _evaluate, "share": _share, "attention": _attention, "memory": _memory, "marks": _marks}

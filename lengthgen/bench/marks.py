@@ -1,7 +1,9 @@
-"""The pass marks: P1-P10 of references/performance.md, section 6, and what issue 3 asks of training speed (I1). Data, and one judgement.
+"""The pass marks: P1-P10 of references/performance.md, section 6, what issue 3 asks of training speed (I1), and what an evaluation may take
+of a default run (E1). Data, and one judgement.
 
 A mark compares two candidates of one measurement. `times`: time of ours / time of the other, at most the bound;
 `speeds`: tokens/s of ours / tokens/s of the other, at least the bound. Ratios are medians of ratios within rounds.
+Beside each stands `flops_ratio`, the same ratio of what the two compute, by formula (flops.py), where it is counted.
 Measurements are named by benchmark: `train`, `train longer` (Shape.longer), `evaluate`, and the groups of attention.py.
 """
 
@@ -11,12 +13,13 @@ from typing import Any
 
 from lengthgen.bench.measuring import Measured
 
-COLUMNS = ("mark", "bench", "what", "measured", "low", "high", "pass_mark", "verdict", "reason")
+COLUMNS = ("mark", "bench", "what", "measured", "low", "high", "flops_ratio", "pass_mark", "verdict", "reason")
 BIASED = ("alibi", "t5_bias", "kerple_log", "sandwich", "per_offset")
 SCHEMES = ("none", "learned", "rope", *BIASED, "fire")  # what the marks need of training
 LONGER_SCHEMES = ("none", "alibi", "t5_bias")
 LONGER_PEERS = ("x_transformers_alibi", "x_transformers_alibi_flash", "x_transformers_t5")
 GRID_SCHEMES = ("none", "alibi")  # P7
+SHARE_SCHEMES = ("none", "learned", "alibi", "t5_bias")  # E1
 
 
 @dataclass(frozen=True)
@@ -72,16 +75,18 @@ LONGER = (
     *_of_peers("train longer", "I1", {("t5_bias", "x_transformers_t5"): 3.0}),
 )
 EVALUATION = tuple(Mark("P7", "evaluate", scheme, f"{scheme}, separate passes", 0.4, "times") for scheme in GRID_SCHEMES)
+SHARE = tuple(Mark("E1", "share", f"{scheme}, evaluation", "the whole run", 0.15, "times") for scheme in SHARE_SCHEMES)
 
 
 def judge(marks: Iterable[Mark], measured: Mapping[str, Measured], judged: bool = True) -> list[dict[str, Any]]:
     """One row a mark, with COLUMNS. verdict: pass | fail | not measured; judged=False (another shape than the mark's): measured."""
-    return [_row(mark, *_ratio(mark, measured.get(mark.bench)), judged) for mark in marks]
+    found = ((mark, measured.get(mark.bench)) for mark in marks)
+    return [_row(mark, *_ratio(mark, of_bench), judged, _flops_ratio(mark, of_bench)) for mark, of_bench in found]
 
 
-def judge_value(mark: Mark, value: float | None, reason: str, judged: bool = True) -> dict[str, Any]:
-    """The row of a mark whose ratio was not measured in rounds."""
-    return _row(mark, None if value is None else (value, None, None), reason, judged)
+def judge_value(mark: Mark, ratio: tuple[float, float | None, float | None] | None, reason: str, judged: bool = True) -> dict[str, Any]:
+    """The row of a mark whose ratio (value, lower and upper quartile) is no ratio of two candidates."""
+    return _row(mark, ratio, reason, judged)
 
 
 def _ratio(mark: Mark, measured: Measured | None) -> tuple[tuple | None, str]:
@@ -94,7 +99,14 @@ def _ratio(mark: Mark, measured: Measured | None) -> tuple[tuple | None, str]:
     return None, measured.failed.get(absent, f"{absent} was not run")
 
 
-def _row(mark: Mark, ratio: tuple | None, reason: str, judged: bool) -> dict[str, Any]:
+def _flops_ratio(mark: Mark, measured: Measured | None) -> float | None:
+    """FLOPs of one call of ours / of the other; None where they are not counted."""
+    counted = {candidate.name: candidate.flops for candidate in measured.candidates} if measured else {}
+    ours, other = counted.get(mark.ours), counted.get(mark.other)
+    return ours / other if ours and other else None
+
+
+def _row(mark: Mark, ratio: tuple | None, reason: str, judged: bool, flops_ratio: float | None = None) -> dict[str, Any]:
     middle, low, high = ratio or (None, None, None)
     if middle is None:
         verdict = "not measured"
@@ -104,5 +116,5 @@ def _row(mark: Mark, ratio: tuple | None, reason: str, judged: bool) -> dict[str
         verdict = "pass" if (middle >= mark.bound if mark.kind == "speeds" else middle <= mark.bound) else "fail"
     return {
         "mark": mark.id, "bench": mark.bench, "what": mark.what, "measured": middle, "low": low, "high": high,
-        "pass_mark": mark.condition, "verdict": verdict, "reason": reason,
+        "flops_ratio": flops_ratio, "pass_mark": mark.condition, "verdict": verdict, "reason": reason,
     }  # fmt: skip

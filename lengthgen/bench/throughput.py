@@ -52,7 +52,7 @@ def training_candidates(
     for name in names:
         model = build(name, shape, where)
         counts = models.parameter_counts(model)
-        call = _train_step(model, batch_at, where, compiled)
+        call = train_step(model, batch_at, where, compiled)
         found.append(Candidate(name, "scheme", call, **work, parameters=counts["total"] - counts["positional"]))
     for name, peer in peers.built(shape, others, tell):
         call = peers.step(peer.to(where.device), batch_at, where.autocast)
@@ -60,7 +60,8 @@ def training_candidates(
     return [*found, ceiling(where)]
 
 
-def _train_step(model: models.Transformer, batch_at: training.BatchAt, where: Place, compiled: bool) -> Callable[[], None]:
+def train_step(model: models.Transformer, batch_at: training.BatchAt, where: Place, compiled: bool = False) -> Callable[[], None]:
+    """A call that trains one step as a run does: batch, forward, backward, clipping, the optimiser of the default configuration."""
     config = optim.OptimConfig()
     optimizer = optim.make_optimizer(model, config)
     state = training.TrainState(model, optimizer, optim.make_scheduler(optimizer, config, FAR))

@@ -27,6 +27,24 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
+class Floors:
+    """The least mean loss that is possible on each token of a synthetic dataset's validation documents: exact, not estimated."""
+
+    store: TokenStore
+    dataset: Dataset
+
+    def __call__(self, document: int, start: int | None = None) -> np.ndarray:
+        """(n_tokens,) float64 nats: entry t is the floor of token t, NaN for the one that begins the document.
+
+        Given all of the document before t: no predictor can have a lower mean. With `start`: given only the tokens from `start` on, as
+        a window that begins there has them, or NaN where the source has no exact rule for that.
+        """
+        symbols = self.store.document(document)[1:].numpy()
+        seen = None if start is None else np.maximum(np.arange(len(symbols)) + min(1 - start, 0), 0)
+        return np.concatenate(([np.nan], self.dataset.floors(symbols, seen)))
+
+
+@dataclass(frozen=True, eq=False)
 class Splits:
     """A dataset as tokens. Every document begins with the tokeniser's begin-of-document token."""
 
@@ -37,11 +55,13 @@ class Splits:
     vocab_size: int
     fingerprint: str  # 16 hex: of both stores and the tokeniser
     notes: tuple[str, ...]  # what was left out and why, with counts
+    floors: Floors | None = None  # the least loss possible on the validation documents; None for text, where nobody knows it
+    whole_documents: bool = False  # must a window be a whole document?
 
 
 def names() -> list[str]:
     """The kinds of source in the package, without importing them."""
-    return sorted(path.stem for path in HERE.glob("*.py") if path.stem not in ("__init__", "base"))
+    return sorted(path.stem for path in HERE.glob("*.py") if path.stem not in ("__init__", "base", "synthetic"))
 
 
 def load(name: str) -> type[Dataset]:
@@ -76,13 +96,16 @@ def prepare(dataset: Mapping[str, Any], tokenizer: Mapping[str, Any], cache: Pat
     """
     cache = Path(cache) if cache is not None else default_cache()
     origin, wanted = source(dataset), tokenizers.configured(tokenizer)
-    request = json.dumps([FORMAT, dataset["name"], origin.key(), tokenizer["name"], wanted.request()])
-    place = f"{dataset['name']}-{tokenizer['name']}-{hashlib.sha256(request.encode()).hexdigest()[:16]}"
+    coding = tokenizer["name"]
+    if origin.symbols is not None:
+        coding, wanted = "symbols", _own_symbols(origin, coding)
+    request = json.dumps([FORMAT, dataset["name"], origin.key(), coding, wanted.request()])
+    place = f"{dataset['name']}-{coding}-{hashlib.sha256(request.encode()).hexdigest()[:16]}"
     folder = cache / "stores" / re.sub(r"[^\w.-]", "_", place)
-    splits = _open(folder, origin.label)
+    splits = _open(folder, origin)
     if splits is None:
         _build(folder, origin, wanted, cache)
-        splits = _open(folder, origin.label)
+        splits = _open(folder, origin)
         if splits is None:
             raise DiskError(f"the token store {folder} vanished while it was built; run again")
     return splits
@@ -93,6 +116,11 @@ def check_lengths(splits: Splits, *, train_length: int, eval_length: int, cross_
     longest = int(splits.train.lengths.max())
     have, where = (splits.train.n_tokens, "has") if cross_documents else (longest, "has documents of at most")
     of = f"dataset {splits.label}, tokenizer {splits.tokenizer}"
+    if splits.whole_documents and (cross_documents or set(splits.train.lengths) != {train_length + 1}):
+        raise DataError(
+            f"train_length={train_length}, cross_documents={str(cross_documents).lower()}: a training window must be a whole document "
+            f"of {longest} tokens ({of}): give train_length={longest - 1} (or dataset.document_length) and cross_documents=false"
+        )
     if have < train_length + 1:
         raise DataError(
             f"train_length={train_length} needs {train_length + 1} tokens; the train split {where} {have} ({of}): "
@@ -106,7 +134,14 @@ def check_lengths(splits: Splits, *, train_length: int, eval_length: int, cross_
         )
 
 
-def _open(folder: Path, label: str) -> Splits | None:
+def _own_symbols(origin: Dataset, tokenizer: str) -> tokenizers.Symbols:
+    """What codes a dataset of symbols. ConfigError where another tokeniser than the default was chosen for it."""
+    if tokenizer != "bytes":
+        raise ConfigError(f"tokenizer={tokenizer}: dataset {origin.label} is no text and has its own symbols; leave the tokenizer out")
+    return tokenizers.Symbols(origin.symbols)
+
+
+def _open(folder: Path, origin: Dataset) -> Splits | None:
     """The splits in `folder`; None if they are not there whole."""
     try:
         described = json.loads((folder / "splits.json").read_text("utf-8"))
@@ -119,13 +154,15 @@ def _open(folder: Path, label: str) -> Splits | None:
         return None
     joined = [described["tokenizer"], *(store.fingerprint for store in stores)]
     return Splits(
-        label=label,
+        label=origin.label,
         train=stores[0],
         validation=stores[1],
         tokenizer=described["tokenizer"],
         vocab_size=stores[0].vocab_size,
         fingerprint=hashlib.sha256(json.dumps(joined).encode()).hexdigest()[:16],
         notes=tuple(described["notes"]),
+        floors=None if origin.symbols is None else Floors(stores[1], origin),
+        whole_documents=origin.whole_documents,
     )
 
 
@@ -150,7 +187,13 @@ def _build(folder: Path, origin: Dataset, wanted: Any, cache: Path) -> None:
 
 
 def _distinct(origin: Dataset, split: str, held_out: set[bytes]) -> Iterator[Document]:
-    """Documents with text; a train document whose whole text is also a validation document is left out."""
+    """Documents with text; a train document whose whole text is also a validation document is left out.
+
+    All documents of symbols: they are drawn independently, and to leave out equal ones would bend the law that they are drawn from.
+    """
+    if origin.symbols is not None:
+        yield from origin.documents(split)
+        return
     for document in origin.documents(split):
         if not document.text.strip():
             origin.left_out["document without text"] += 1

@@ -1,7 +1,7 @@
 """The contract of a dataset, and what every source shares: a stable split, the UTF-8 policy, a cheap key of files.
 
 A dataset is one file in this folder (a `Config` dataclass and one subclass of `Dataset`) and at least one YAML in
-configs/dataset/ whose `name` is the file's. Text is bytes of UTF-8 from here on.
+configs/dataset/ whose `name` is the file's. Text is bytes of UTF-8 from here on; a synthetic dataset has symbols instead.
 """
 
 import codecs
@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
+
 from lengthgen.errors import DataError
 
 SPLITS = ("train", "validation")
@@ -24,13 +26,15 @@ class Document:
     """One text that belongs together. Its name is unique in the dataset and stable over machines."""
 
     name: str
-    text: bytes
+    text: bytes | np.ndarray  # UTF-8, or (T,) symbols where the dataset has symbols
 
 
 class Dataset:
     """Base class of the sources. `documents` may be called several times and gives the same each time."""
 
     Config: ClassVar[type]
+    symbols: int | None = None  # how many different symbols its documents are drawn from; None: they are text
+    whole_documents: bool = False  # must a window be a whole document, because the document's length is part of what it says?
 
     def __init__(self, config: Any):
         self.config = config
@@ -47,6 +51,10 @@ class Dataset:
 
     def key(self) -> str:
         """A text that changes when the documents may have changed; cheap (file sizes and times, no contents)."""
+        raise NotImplementedError
+
+    def floors(self, symbols: np.ndarray, window: int | np.ndarray | None = None) -> np.ndarray:
+        """(T,) float64 nats: the least mean loss on each symbol of a document, as sources.base.Source has it. Only with symbols."""
         raise NotImplementedError
 
 

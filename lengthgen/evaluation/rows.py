@@ -59,12 +59,18 @@ def write(
         "train_length": train_length,
         "dtype": dtype,
         "unigram_loss": unigram_loss(splits, scored),
-        "outcomes": [{"protocol": s.request.protocol, "eval_length": s.request.eval_length, "status": s.status} for s in scored],
+        "outcomes": [_outcome(s) for s in scored],
         "origin": origin,
     }
     records.write_json(aside / "settings.json", about)
     aside.rename(folder)
     return lengths
+
+
+def _outcome(s: Scored) -> dict:
+    """What became of a request; with the loss of every draw where positions were drawn at random."""
+    about = {"protocol": s.request.protocol, "eval_length": s.request.eval_length, "status": s.status}
+    return about | ({"loss_by_draw": list(s.by_draw)} if s.by_draw else {})
 
 
 def summary_lines(rows: list[dict]) -> list[str]:

@@ -10,8 +10,8 @@ Shape letters: B windows in a batch, T tokens in a window, P scored positions.
 import contextlib
 import logging
 from collections import defaultdict
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -27,13 +27,15 @@ log = logging.getLogger(__name__)
 class Scored:
     """A request's outcome. status: ok | refused | oom | nonfinite; `reason` in words unless ok.
 
-    losses: (windows, P) float32 nats, windows in the request's order; None unless status is ok or nonfinite.
+    losses: (windows, P) float32 nats, windows in the request's order; None unless status is ok or nonfinite. Where a scheme draws its
+    positions at random (Scheme.draws), each is the mean over the draws, and by_draw has the mean of all of them for each draw.
     """
 
     request: Request
     status: str
     reason: str
     losses: np.ndarray | None
+    by_draw: tuple[float, ...] = ()
 
 
 def score(
@@ -48,6 +50,27 @@ def score(
 ) -> list[Scored]:
     """Score every request. A length that the scheme refuses, or that does not fit in memory, is an outcome; the others go on."""
     model.eval()
+    draws, passes = model.scheme.draws, []
+    for draw in range(draws):
+        model.scheme.use_draw(draw)
+
+        def advance(done: int, total: int, before: int = draw) -> None:
+            progress(before * total + done, draws * total)
+
+        passes.append(_score_draw(model, store, requests, tokens_per_batch, device, autocast, advance))
+    return passes[0] if draws == 1 else [_averaged(outcomes) for outcomes in zip(*passes, strict=True)]
+
+
+def _averaged(outcomes: Sequence[Scored]) -> Scored:
+    """One outcome of several draws: the first that failed, else the mean of each token's losses."""
+    for one in outcomes:
+        if one.status != "ok":
+            return one
+    losses = np.mean([one.losses for one in outcomes], axis=0, dtype=np.float64).astype(np.float32)
+    return replace(outcomes[0], losses=losses, by_draw=tuple(float(one.losses.mean(dtype=np.float64)) for one in outcomes))
+
+
+def _score_draw(model, store, requests, tokens_per_batch, device, autocast, progress) -> list[Scored]:
     outcomes: dict[int, Scored] = {}
     for index, request in enumerate(requests):
         reason = model.scheme.refusal(request.eval_length)

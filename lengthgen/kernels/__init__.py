@@ -9,6 +9,8 @@
 | recompute.py | backward of cpu.py when the bias itself is learned |
 | offsets.py | a bias that depends on the offset alone, as a strided view of one padded vector |
 | rows.py | a bias that depends on the query's position as well, row block by row block |
+| gates.py | a bias that is the difference of two running sums that the text decides |
+| visibility.py | which keys a query sees: windows and sinks; the ranges of keys that a chunk of rows needs |
 | flex.py | CUDA: torch's FlexAttention, compiled once per length, reading a bias that it takes for a constant |
 | bias_tap.py | that bias's gradient, computed beside it |
 | triton_bias.py, torch_bias.py | how: a Triton kernel; chunks in plain torch |

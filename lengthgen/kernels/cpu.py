@@ -16,19 +16,25 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from lengthgen.kernels import recompute, threads
+from lengthgen.kernels import recompute, threads, visibility
 from lengthgen.kernels.rows import spans
+from lengthgen.kernels.threads import Part
+from lengthgen.structures import Span
 
 
 class ChunkedBias(Protocol):
-    """What a bias must offer here: offsets.Offsets, rows.Blocks, rows.LazyBlocks."""
+    """What a bias must offer here: offsets.Offsets, rows.Blocks, rows.LazyBlocks, gates.GateRows."""
 
+    chunk: int  # the most query rows at a time
+    span: Span | None  # which keys a query sees; visibility.slices says where they are
     reversed_keys: bool  # the masks run from the newest key to the oldest
-    cheap: bool  # masks are views: every thread may ask for its own
     learned: tuple[Tensor, ...]  # the tensors that a gradient is wanted for
 
-    def mask(self, first: int, last: int) -> Tensor:
-        """(H or 1, last - first, last) float32, last stride 1, -inf in the future."""
+    def parts(self, batch: int, n_heads: int) -> list[Part]:
+        """The sequences and heads that are worked on at a time, so that masks are cheap; each part by one thread."""
+
+    def mask(self, sequences: slice, heads: slice, first: int, last: int) -> Tensor:
+        """(sequences or 1, heads or 1, last - first, keys) float32, last stride 1, -inf where a query does not see a key."""
 
 
 def available() -> bool:
@@ -79,19 +85,20 @@ def _forward(q: Tensor, k: Tensor, v: Tensor, scale: float, bias: ChunkedBias) -
     logsumexp = q.new_empty(batch, n_heads, length)
 
     def work(*part: slice) -> None:
-        _forward_part(q[part], k[part], v[part], out[part], logsumexp[part], scale, bias, part[1])
+        _forward_part(*(x[part] for x in (q, k, v, out, logsumexp)), scale, bias, part)
 
-    threads.each(work, _parts(q, bias))
+    threads.each(work, bias.parts(*q.shape[:2]))
     return out, logsumexp
 
 
-def _forward_part(q: Tensor, k: Tensor, v: Tensor, out: Tensor, logsumexp: Tensor, scale: float, bias: ChunkedBias, heads: slice) -> None:
+def _forward_part(q: Tensor, k: Tensor, v: Tensor, out: Tensor, logsumexp: Tensor, scale: float, bias: ChunkedBias, part: Part) -> None:
     flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
     length = q.shape[2]
-    for first, last in spans(length, chunk_of(length)):
-        rows, keys = slice(first, last), _visible(length, last, bias)
+    for first, last in spans(length, bias.chunk):
+        rows, keys = slice(first, last), visibility.slices(first, last, bias.span, length, bias.reversed_keys)
+        some_k, some_v = (visibility.take(x, keys, dim=2) for x in (k, v))
         out[:, :, rows], logsumexp[:, :, rows] = flash(
-            q[:, :, rows], k[:, :, keys], v[:, :, keys], attn_mask=_mask(q, bias, first, last, heads), scale=scale
+            q[:, :, rows], some_k, some_v, attn_mask=_mask(q, some_k, bias, first, last, part), scale=scale
         )
 
 
@@ -103,45 +110,39 @@ def _backward(
 
     def work(*part: slice) -> None:
         tensors = (x[part] for x in (q, k, v, out, logsumexp, grad, dq, dk, dv))
-        _backward_part(*tensors, scale, bias, part[1])
+        _backward_part(*tensors, scale, bias, part)
 
-    threads.each(work, _parts(q, bias))
+    threads.each(work, bias.parts(*q.shape[:2]))
     return dq, dk, dv, ()
 
 
 def _backward_part(
     q: Tensor, k: Tensor, v: Tensor, out: Tensor, logsumexp: Tensor, grad: Tensor, dq: Tensor, dk: Tensor, dv: Tensor,
-    scale: float, bias: ChunkedBias, heads: slice,
+    scale: float, bias: ChunkedBias, part: Part,
 ) -> None:  # fmt: skip
-    """Writes dq, dk, dv: from the last chunk, which sees every key and so starts the sums, to the first."""
+    """Writes dq, dk, dv: from the last chunk, which without a span sees every key and so starts the sums, to the first."""
     flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
     length = q.shape[2]
-    for first, last in reversed(spans(length, chunk_of(length))):
-        rows, keys = slice(first, last), _visible(length, last, bias)
+    if bias.span is not None:
+        dk.zero_()
+        dv.zero_()
+    for first, last in reversed(spans(length, bias.chunk)):
+        rows, keys = slice(first, last), visibility.slices(first, last, bias.span, length, bias.reversed_keys)
+        some_k, some_v = (visibility.take(x, keys, dim=2) for x in (k, v))
         dq[:, :, rows], dk_part, dv_part = flash(
-            grad[:, :, rows], q[:, :, rows], k[:, :, keys], v[:, :, keys], out[:, :, rows], logsumexp[:, :, rows],
-            0.0, False, attn_mask=_mask(q, bias, first, last, heads), scale=scale,
+            grad[:, :, rows], q[:, :, rows], some_k, some_v, out[:, :, rows], logsumexp[:, :, rows],
+            0.0, False, attn_mask=_mask(q, some_k, bias, first, last, part), scale=scale,
         )  # fmt: skip
-        if last == length:
+        if last == length and bias.span is None:
             dk.copy_(dk_part)
             dv.copy_(dv_part)
         else:
-            dk[:, :, keys] += dk_part
-            dv[:, :, keys] += dv_part
+            visibility.add(dk, keys, dk_part, dim=2)
+            visibility.add(dv, keys, dv_part, dim=2)
 
 
-def _parts(q: Tensor, bias: ChunkedBias) -> list[tuple[slice, slice]]:
-    return threads.pieces(q.shape[0], q.shape[1]) if bias.cheap else [(slice(None), slice(None))]
-
-
-def _mask(q: Tensor, bias: ChunkedBias, first: int, last: int, heads: slice) -> Tensor:
-    mask = bias.mask(first, last)
-    mask = mask if mask.shape[0] == 1 else mask[heads]
-    return mask.expand(q.shape[0], q.shape[1], last - first, last)
-
-
-def _visible(length: int, last: int, bias: ChunkedBias) -> slice:
-    return slice(length - last, length) if bias.reversed_keys else slice(0, last)
+def _mask(q: Tensor, k: Tensor, bias: ChunkedBias, first: int, last: int, part: Part) -> Tensor:
+    return bias.mask(*part, first, last).expand(q.shape[0], q.shape[1], last - first, k.shape[2])
 
 
 def _dense_rows(x: Tensor) -> Tensor:

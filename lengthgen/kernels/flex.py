@@ -17,31 +17,43 @@ import torch
 from torch import Tensor
 from torch.nn.attention.flex_attention import AuxRequest, BlockMask, flex_attention
 
-from lengthgen.kernels import bias_tap
+from lengthgen.kernels import bias_tap, offsets, visibility
+from lengthgen.structures import Span
 
 BLOCK = 128  # FlexAttention's own
 RECOMPILATIONS = 64  # allowed to each callable: batch sizes, dtypes, layouts, with and without gradients
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale: float) -> Tensor:
+def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale: float, span: Span | None = None) -> Tensor:
     """q, k, v (B, H, T, D) of one dtype, on CUDA -> (B, H, T, D).
 
-    bias: None, a vector (H, T) by offset, or a matrix (H, T, T) whose entries above the diagonal are ignored; float32.
+    bias: None, a vector (H, T) by offset, or a matrix (H, T, T) whose entries outside `span` and above the diagonal are ignored; float32.
+    A vector that learns beside sinks is made a matrix, because what a query does not see is then no function of the offset.
     """
-    out, lse = forward(q, k, v, None if bias is None else bias.detach().contiguous(), scale)
-    if bias is not None and bias.requires_grad and torch.is_grad_enabled():
-        return bias_tap.tap(out, bias, q, k, v, lse, scale)
-    return out
+    learns = bias is not None and bias.requires_grad and torch.is_grad_enabled()
+    if learns and span is not None:
+        bias = _cut(bias, span)
+    out, lse = forward(q, k, v, None if bias is None else bias.detach().contiguous(), scale, span)
+    return bias_tap.tap(out, bias, q, k, v, lse, scale) if learns else out
 
 
-def forward(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale: float) -> tuple[Tensor, Tensor]:
+def _cut(bias: Tensor, span: Span) -> Tensor:
+    """The bias with -inf where a query does not see a key, for the tap, which knows no spans. Differentiable."""
+    length = bias.shape[-1]
+    if bias.ndim == 2 and span.sinks == 0:
+        return bias.masked_fill(torch.arange(length, device=bias.device) >= span.window, float("-inf"))
+    matrix = offsets.dense(bias) if bias.ndim == 2 else bias
+    return matrix.masked_fill(~visibility.seen(0, length, span, bias.device), float("-inf"))
+
+
+def forward(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale: float, span: Span | None = None) -> tuple[Tensor, Tensor]:
     """The output (B, H, T, D) and the natural log-sum-exp (B, H, T); gradients reach q, k, v only."""
     form = unbiased if bias is None else by_offset if bias.ndim == 2 else by_position
-    mask = causal_blocks(q.shape[2], q.device)
+    mask = visible_blocks(q.shape[2], span, q.device)
     if torch.compiler.is_compiling():  # inside a compiled model: part of its graph
         return form(q, k, v, bias, mask, scale)
     with torch._dynamo.config.patch(recompile_limit=RECOMPILATIONS):
-        return compiled(form, q.shape[2])(q, k, v, bias, mask, scale)
+        return compiled(form, q.shape[2], span)(q, k, v, bias, mask, scale)
 
 
 def unbiased(q: Tensor, k: Tensor, v: Tensor, bias: None, mask: BlockMask, scale: float) -> tuple[Tensor, Tensor]:
@@ -73,8 +85,8 @@ def _flex(q: Tensor, k: Tensor, v: Tensor, score: Callable | None, mask: BlockMa
 
 
 @cache
-def compiled(form: Callable, length: int) -> Callable:
-    """`form`, compiled for one length; RuntimeError where torch would run it uncompiled."""
+def compiled(form: Callable, length: int, span: Span | None = None) -> Callable:
+    """`form`, compiled for one length and span; RuntimeError where torch would run it uncompiled."""
 
     def compiled_form(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, mask: BlockMask, scale: float) -> tuple[Tensor, Tensor]:
         if not torch.compiler.is_compiling():
@@ -86,19 +98,46 @@ def compiled(form: Callable, length: int) -> Callable:
     return torch.compile(own, dynamic=False, fullgraph=True)
 
 
+def visible_blocks(length: int, span: Span | None, device: torch.device) -> BlockMask:
+    """The block mask, the same for every sequence and head; made once, but inside a compiled model part of its graph."""
+    return _made(length, span, device) if torch.compiler.is_compiling() else _kept(length, span, device)
+
+
+@cache
+def _kept(length: int, span: Span | None, device: torch.device) -> BlockMask:
+    with torch.inference_mode(False):  # kept for later calls, which may be of training
+        return _made(length, span, device)
+
+
+def _made(length: int, span: Span | None, device: torch.device) -> BlockMask:
+    return _causal_blocks(length, device) if span is None else _spanned_blocks(length, span, device)
+
+
 def _causal(b: Tensor, h: Tensor, i: Tensor, j: Tensor) -> Tensor:
     return i >= j
 
 
-def causal_blocks(length: int, device: torch.device) -> BlockMask:
-    """The causal block mask, the same for every sequence and head; made once, but inside a compiled model part of its graph."""
-    return _causal_blocks(length, device) if torch.compiler.is_compiling() else _kept(length, device)
+def _spanned_blocks(length: int, span: Span, device: torch.device) -> BlockMask:
+    """A block is partial or full as its nearest and its farthest pair of query and key are visible or not: no T x T entries either."""
+    n = -(-length // BLOCK)
+    start = BLOCK * torch.arange(n, device=device)
+    row, column, end = start[:, None], start[None, :], (start + BLOCK).clamp(max=length)
+    some = (column <= row) & ((row - (column + BLOCK - 1) < span.window) | (column < span.sinks))
+    full = (column + BLOCK - 1 <= row) & (((end - 1)[:, None] - column < span.window) | (column + BLOCK <= span.sinks))
+    full &= (end - start == BLOCK)[:, None]  # a last row of blocks that the window does not fill is all partial
+
+    def seen(b: Tensor, h: Tensor, i: Tensor, j: Tensor) -> Tensor:
+        return (i >= j) & ((i - j < span.window) | (j < span.sinks))
+
+    return BlockMask.from_kv_blocks(
+        *_listed(some & ~full), *_listed(full), BLOCK_SIZE=(BLOCK, BLOCK), mask_mod=seen, seq_lengths=(length, length)
+    )
 
 
-@cache
-def _kept(length: int, device: torch.device) -> BlockMask:
-    with torch.inference_mode(False):  # kept for later calls, which may be of training
-        return _causal_blocks(length, device)
+def _listed(blocks: Tensor) -> tuple[Tensor, Tensor]:
+    """(n, n) bool -> how many of each row, and which, those first; (1, 1, n) and (1, 1, n, n) int32."""
+    order = blocks.int().argsort(dim=-1, descending=True, stable=True)
+    return blocks.sum(-1).to(torch.int32)[None, None], order.to(torch.int32)[None, None].contiguous()
 
 
 def _causal_blocks(length: int, device: torch.device) -> BlockMask:

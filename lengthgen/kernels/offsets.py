@@ -14,6 +14,9 @@ Shape letters: H heads (1 = the same for every head), T queries = keys.
 import torch
 from torch import Tensor
 
+from lengthgen.kernels import threads, visibility
+from lengthgen.structures import Span
+
 
 def dense(vector: Tensor) -> Tensor:
     """vector (H, T) by offset -> (H, T, T) with entry (i, j) = vector[:, i - j], -inf above the diagonal. Differentiable.
@@ -31,35 +34,50 @@ class Offsets:
     """The mask of a chunk of query rows, from a vector (H, T) by offset; its gradient is collected by `OffsetGradient`."""
 
     reversed_keys = True
-    cheap = True
+    parts = staticmethod(threads.pieces)  # masks are views
 
-    def __init__(self, vector: Tensor, chunk: int):
+    def __init__(self, vector: Tensor, chunk: int, span: Span | None = None):
         self.learned = (vector,) if vector.requires_grad and torch.is_grad_enabled() else ()
-        self.chunk = chunk
-        values = vector.detach().float()
+        self.chunk, self.span = chunk, span
+        values = vector.detach().to(torch.promote_types(vector.dtype, torch.float32))
         future = values.new_full((values.shape[0], chunk - 1), float("-inf"))
         self.padded = torch.cat([future, values], dim=1)  # (H, chunk - 1 + T)
+        self.near = self.padded if span is None else self.padded[:, : 2 * chunk + span.window].clone()  # what a chunk may read of it
+        if span is not None:
+            self.near[:, chunk - 1 + span.window :] = float("-inf")
 
-    def mask(self, first: int, last: int) -> Tensor:
-        """Queries first..last-1 against keys last-1..0, last - first <= chunk: a view (H, last - first, last)."""
-        rows = last - first
-        return self.padded.as_strided((self.padded.shape[0], rows, last), (self.padded.stride(0), 1, 1), self.chunk - rows)
+    def mask(self, sequences: slice, heads: slice, first: int, last: int) -> Tensor:
+        """Queries first..last-1 against the keys that they see, last - first <= chunk: (1, heads or 1, last - first, keys).
+
+        A view, or with sinks a small copy.
+        """
+        columns = visibility.slices(first, last, self.span, last, newest_first=True)
+        only_sinks = self.span is not None and last <= self.span.sinks
+        sources = (self.padded,) if only_sinks else (self.near, self.padded)  # the window's end does not cut the sinks
+        parts = [self._columns(source, last - first, s) for s, source in zip(columns, sources, strict=False)]
+        mask = parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
+        return mask[None] if mask.shape[0] == 1 else mask[None, heads]
+
+    def _columns(self, padded: Tensor, rows: int, columns: slice) -> Tensor:
+        shape = (padded.shape[0], rows, columns.stop - columns.start)
+        return padded.as_strided(shape, (padded.stride(0), 1, 1), self.chunk - rows + columns.start)
 
     def gradient(self) -> "OffsetGradient":
         """A zero to which the score gradients of every chunk are added."""
-        return OffsetGradient(self.padded, self.chunk)
+        return OffsetGradient(self.padded, self.chunk, self.span)
 
 
 class OffsetGradient:
     """Sums score gradients over equal offsets. Each head is written by one thread, so the order of every sum is fixed."""
 
-    def __init__(self, padded: Tensor, chunk: int):
-        self.chunk, self.width = chunk, padded.shape[1]
+    def __init__(self, padded: Tensor, chunk: int, span: Span | None = None):
+        self.chunk, self.width, self.span = chunk, padded.shape[1], span
         self.sums = padded.new_zeros(padded.shape[0], chunk, self.width + 1)  # row r, column s: row stride one more than `width`
 
     def add(self, heads: slice, first: int, last: int, scores: Tensor) -> None:
-        """scores (heads, last - first, last): gradient of the biased scores, summed over the batch, keys reversed."""
-        self.sums[heads, self.chunk - (last - first) :, :last] += scores
+        """scores (B, heads, last - first, keys): gradient of the biased scores, keys as `Offsets.mask` has them."""
+        columns = visibility.slices(first, last, self.span, last, newest_first=True)
+        visibility.add(self.sums[heads, self.chunk - (last - first) :], columns, scores.sum(0), dim=2)
 
     def result(self) -> tuple[Tensor]:
         """The gradient of the vector, (H, T). Reading the same memory with row stride `width` puts equal offsets into one column."""

@@ -6,18 +6,24 @@ algorithm 4). One more column makes the matrix products yield centred quantities
 [scale q, -lse] . [k, 1] = scores - lse, and [dO, -delta] . [v, 1] = dP - delta with delta = sum(dO * O).
 Exact gradients; memory O(chunk x T) per group.
 
+exp is taken as exp2: torch's is four times faster, and sixty times where results are denormal numbers (measured: forward and backward take
+0.79 to 0.97 of the time). The factor log2(e) goes on the difference scores - lse, in a pass of its own: its rounding counts only for scores
+far below the maximum, which have no weight. Folded into the product it costs 2 to 4 times the error, because q k^T and lse cancel.
+
 Shape letters: B batch, H heads, G heads of a group, T queries = keys, D head size.
 """
 
+import math
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from lengthgen.kernels import threads
+from lengthgen.kernels import threads, visibility
 from lengthgen.kernels.rows import spans
 
-CHUNK = 64  # query rows; divides every chunk of cpu.chunk_of
+CHUNK = 64  # query rows; divides the blocks of rows.Blocks
+LOG2E = math.log2(math.e)
 
 
 def gradients(
@@ -53,20 +59,26 @@ def _group(q: Tensor, k: Tensor, v: Tensor, grad: Tensor, bias: Any, dbias: Any,
     batch, n_heads, length, _ = q.shape
     q, k, v, grad = (x.flatten(0, 1) for x in (q, k, v, grad))
     dq, dk, dv = q.new_empty(q[..., 1:].shape), k.new_zeros(k[..., 1:].shape), v.new_zeros(v[..., 1:].shape)
-    scratch = q.new_empty(2, q.shape[0] * min(CHUNK, length) * length)
+    scratch = q.new_empty(2, q.shape[0] * min(CHUNK, length) * visibility.most(bias.span, CHUNK, length))
     for first, last in spans(length, CHUNK):
-        shape = (q.shape[0], last - first, last)
+        rows, keys = slice(first, last), visibility.slices(first, last, bias.span, length, bias.reversed_keys)
+        some_k, some_v = (visibility.take(x, keys, dim=1) for x in (k, v))
+        shape = (q.shape[0], last - first, some_k.shape[1])
         weights, dscores = (buffer[: shape[0] * shape[1] * shape[2]].view(shape) for buffer in scratch)
         by_head = (batch, n_heads, *shape[1:])
-        rows = slice(first, last)
-        keys = slice(length - last, length) if bias.reversed_keys else slice(0, last)
-        mask = bias.mask(first, last)
-        weights.view(by_head).copy_(mask[heads])
-        weights.baddbmm_(q[:, rows], k[:, keys].transpose(1, 2)).exp_()
-        dv[:, keys].baddbmm_(weights.transpose(1, 2), grad[:, rows, :-1])
-        torch.bmm(grad[:, rows], v[:, keys].transpose(1, 2), out=dscores)
+        weights.view(by_head).copy_(bias.mask(slice(None), heads, first, last))
+        weights.baddbmm_(q[:, rows], some_k.transpose(1, 2)).mul_(LOG2E).exp2_()
+        _add_product(dv, keys, weights.transpose(1, 2), grad[:, rows, :-1])
+        torch.bmm(grad[:, rows], some_v.transpose(1, 2), out=dscores)
         dscores.mul_(weights)
-        torch.bmm(dscores, k[:, keys, :-1], out=dq[:, rows])
-        dk[:, keys].baddbmm_(dscores.transpose(1, 2), q[:, rows, :-1])
-        dbias.add(heads, first, last, dscores.view(by_head).sum(0))
+        torch.bmm(dscores, some_k[..., :-1], out=dq[:, rows])
+        _add_product(dk, keys, dscores.transpose(1, 2), q[:, rows, :-1])
+        dbias.add(heads, first, last, dscores.view(by_head))
     return tuple(x.unflatten(0, (batch, n_heads)) for x in (dq, dk, dv))
+
+
+def _add_product(total: Tensor, keys: list[slice], a: Tensor, b: Tensor) -> None:
+    if len(keys) == 1:
+        total[:, keys[0]].baddbmm_(a, b)
+    else:
+        visibility.add(total, keys, a @ b, dim=1)

@@ -12,6 +12,11 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from lengthgen.kernels import threads, visibility
+from lengthgen.structures import Span
+
+AT_ONCE = 2**21  # elements of a block that is evaluated and thrown away, 8 MiB; more where 16 rows need more
+
 BlockOf = Callable[[int, int], Tensor]
 
 
@@ -20,10 +25,19 @@ def spans(length: int, chunk: int) -> list[tuple[int, int]]:
     return [(first, min(first + chunk, length)) for first in range(0, length, chunk)]
 
 
+def chunk_of(n_heads: int, length: int, longest: int) -> int:
+    """Query rows per lazy block: a multiple of 16, at most `longest`, that keeps the block small."""
+    return max(16, min(longest, AT_ONCE // (n_heads * length)) // 16 * 16)
+
+
 def masked(block: Tensor, first: int, last: int) -> Tensor:
-    """A block (H, last - first, last), float32, with -inf where the key is later than the query."""
-    future = torch.ones(last - first, last, dtype=torch.bool, device=block.device).triu(first + 1)
-    return block.float().masked_fill(future, float("-inf"))
+    """A block (H, last - first, last), at least float32, with -inf where the key is later than the query."""
+    return wide(block).masked_fill(~visibility.seen(first, last, None, block.device), float("-inf"))
+
+
+def wide(block: Tensor) -> Tensor:
+    """In float32 at least."""
+    return block.to(torch.promote_types(block.dtype, torch.float32))
 
 
 def evaluated(block_of: BlockOf, length: int, chunk: int) -> list[Tensor] | None:
@@ -40,51 +54,63 @@ class LazyBlocks:
     """Blocks of a bias that does not learn, asked for when needed."""
 
     reversed_keys = False
-    cheap = False
     learned = ()
 
-    def __init__(self, block_of: BlockOf):
-        self.block_of = block_of
+    def __init__(self, block_of: BlockOf, chunk: int, span: Span | None = None):
+        self.block_of, self.chunk, self.span = block_of, chunk, span
 
-    def mask(self, first: int, last: int) -> Tensor:
-        """Queries first..last-1 against keys 0..last-1: (H, last - first, last)."""
+    def parts(self, batch: int, n_heads: int) -> list[threads.Part]:
+        """One: a block comes with all its heads."""
+        return [(slice(None), slice(None))]
+
+    def mask(self, sequences: slice, heads: slice, first: int, last: int) -> Tensor:
+        """Queries first..last-1 against the keys that they see: (1, heads, last - first, keys)."""
         with torch.no_grad():
-            return masked(self.block_of(first, last), first, last)
+            return _cut(self.block_of(first, last), first, last, self.span)[None, heads]
 
 
 class Blocks:
     """Blocks of a bias that learns; a chunk of queries must lie within one block."""
 
     reversed_keys = False
-    cheap = True
+    parts = staticmethod(threads.pieces)  # masks are views
 
-    def __init__(self, blocks: Sequence[Tensor], chunk: int):
+    def __init__(self, blocks: Sequence[Tensor], chunk: int, span: Span | None = None):
         self.learned = tuple(blocks)
-        self.chunk = chunk
+        self.chunk, self.span = chunk, span
 
-    def mask(self, first: int, last: int) -> Tensor:
-        """Queries first..last-1 against keys 0..last-1: a view (H, last - first, last)."""
-        return _within(self.learned, self.chunk, first, last).detach()
+    def mask(self, sequences: slice, heads: slice, first: int, last: int) -> Tensor:
+        """Queries first..last-1 against the keys that they see: (1, heads, last - first, keys), a view unless there is a span."""
+        block = _within(self.learned, self.chunk, first, last).detach()[heads]
+        return (block if self.span is None else _cut(block, first, last, self.span))[None]
 
     def gradient(self) -> "BlockGradient":
         """A zero to which the score gradients of every chunk are added."""
-        return BlockGradient(self.learned, self.chunk)
+        return BlockGradient(self.learned, self.chunk, self.span)
 
 
 class BlockGradient:
     """Collects score gradients at their own place. Each head is written by one thread."""
 
-    def __init__(self, blocks: Sequence[Tensor], chunk: int):
+    def __init__(self, blocks: Sequence[Tensor], chunk: int, span: Span | None):
         self.sums = tuple(torch.zeros_like(block) for block in blocks)
-        self.chunk = chunk
+        self.chunk, self.span = chunk, span
 
     def add(self, heads: slice, first: int, last: int, scores: Tensor) -> None:
-        """scores (heads, last - first, last): gradient of the biased scores, summed over the batch."""
-        _within(self.sums, self.chunk, first, last)[heads] += scores
+        """scores (B, heads, last - first, keys): gradient of the biased scores, keys as `Blocks.mask` has them."""
+        columns = visibility.slices(first, last, self.span, last, newest_first=False)
+        visibility.add(_within(self.sums, self.chunk, first, last)[heads], columns, scores.sum(0), dim=2)
 
     def result(self) -> tuple[Tensor, ...]:
         """The gradient of every block."""
         return self.sums
+
+
+def _cut(block: Tensor, first: int, last: int, span: Span | None) -> Tensor:
+    """A block (H, last - first, last) -> the columns that its rows see, -inf where a row does not."""
+    columns = visibility.slices(first, last, span, last, newest_first=False)
+    seen = visibility.take(visibility.seen(first, last, span, block.device), columns, dim=1)
+    return visibility.take(wide(block), columns, dim=2).masked_fill(~seen, float("-inf"))
 
 
 def _within(blocks: Sequence[Tensor], chunk: int, first: int, last: int) -> Tensor:

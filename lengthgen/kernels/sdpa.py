@@ -18,20 +18,24 @@ from torch import Tensor
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from lengthgen.kernels import visibility
 from lengthgen.kernels.masks import MatrixRows, VectorRows, aligned
 from lengthgen.kernels.rows import spans
+from lengthgen.structures import Span
 
 MASK_AT_ONCE = 2**27  # elements of one chunk's mask (256 MiB in bfloat16)
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale: float, dropout: float = 0.0) -> Tensor:
-    """q, k, v (B, H, T, D); bias (H, T, T) or None, its entries above the diagonal ignored -> (B, H, T, D)."""
+def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale: float, dropout: float = 0.0, span: Span | None = None) -> Tensor:
+    """q, k, v (B, H, T, D); bias (H, T, T), (B, H, T, T) or None, its entries outside `span` and above the diagonal ignored
+    -> (B, H, T, D)."""
+    length = q.shape[-2]
+    if bias is None and span is not None:
+        bias = q.new_zeros(1, length, length)
     with _backends(q, bias is not None):
         if bias is None:
             return functional.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale, dropout_p=dropout)
-        length = q.shape[-2]
-        future = torch.ones(length, length, dtype=torch.bool, device=q.device).triu(1)
-        mask = bias.masked_fill(future, float("-inf")).to(q.dtype)
+        mask = bias.masked_fill(~visibility.seen(0, length, span, q.device), float("-inf")).to(q.dtype)
         mask = (aligned(mask) if q.is_cuda else mask).expand(q.shape[0], q.shape[1], length, length)
         return functional.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale, dropout_p=dropout)
 
@@ -41,15 +45,22 @@ def chunk_of(n_heads: int, length: int) -> int:
     return max(16, min(1024, MASK_AT_ONCE // (n_heads * length)) // 16 * 16)
 
 
-def attend_by_rows(q: Tensor, k: Tensor, v: Tensor, masks: VectorRows | MatrixRows, scale: float, chunk: int) -> Tensor:
+def attend_by_rows(
+    q: Tensor, k: Tensor, v: Tensor, masks: VectorRows | MatrixRows, scale: float, chunk: int, span: Span | None = None
+) -> Tensor:
     """q, k, v (B, H, T, D), masks in q's dtype -> (B, H, T, D), without gradients."""
     out = q.new_empty(q.shape)
     with torch.no_grad(), _backends(q, True):
         for first, last in spans(q.shape[2], chunk):
+            keys = visibility.slices(first, last, span, last, newest_first=False)
             mask = masks.mask(first, last)
-            mask = mask.expand(q.shape[0], q.shape[1], last - first, last)
+            if span is not None:
+                mask = mask.masked_fill(~visibility.seen(first, last, span, q.device), float("-inf"))
+                mask = aligned(visibility.take(mask, keys, dim=-1).contiguous())
+            some_k, some_v = (visibility.take(x, keys, dim=2) for x in (k, v))
+            mask = mask.expand(q.shape[0], q.shape[1], last - first, some_k.shape[2])
             out[:, :, first:last] = functional.scaled_dot_product_attention(
-                q[:, :, first:last], k[:, :, :last], v[:, :, :last], attn_mask=mask, scale=scale
+                q[:, :, first:last], some_k, some_v, attn_mask=mask, scale=scale
             )
     return out
 

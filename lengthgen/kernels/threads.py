@@ -11,8 +11,10 @@ from itertools import pairwise
 
 import torch
 
+Part = tuple[slice, slice]  # sequences, heads
 
-def pieces(batch: int, n_heads: int) -> list[tuple[slice, slice]]:
+
+def pieces(batch: int, n_heads: int) -> list[Part]:
     """(sequences, heads) in as many equal pieces as there are threads: by heads if they suffice, else by sequences, else whole."""
     n_threads, everything = torch.get_num_threads(), slice(None)
     if n_heads >= n_threads:
@@ -22,13 +24,13 @@ def pieces(batch: int, n_heads: int) -> list[tuple[slice, slice]]:
     return [(everything, everything)]
 
 
-def head_groups(batch: int, n_heads: int) -> list[tuple[slice, slice]]:
+def head_groups(batch: int, n_heads: int) -> list[Part]:
     """(all sequences, heads) in groups of at least four matrices for each batched product, and no fewer groups than threads."""
     size = min(-(-4 // batch), max(1, n_heads // torch.get_num_threads()))
     return [(slice(None), heads) for heads in _split(n_heads, -(-n_heads // size))]
 
 
-def each(work: Callable[[slice, slice], None], parts: Sequence[tuple[slice, slice]]) -> None:
+def each(work: Callable[[slice, slice], None], parts: Sequence[Part]) -> None:
     """Call `work(sequences, heads)` on every part. It must write nothing that another part writes."""
     n_threads = torch.get_num_threads()
     n_workers = min(n_threads, len(parts))
@@ -37,7 +39,7 @@ def each(work: Callable[[slice, slice], None], parts: Sequence[tuple[slice, slic
             work(*part)
         return
 
-    def without_grad(part: tuple[slice, slice]) -> None:  # grad mode belongs to a thread
+    def without_grad(part: Part) -> None:  # grad mode belongs to a thread
         with torch.no_grad():
             work(*part)
 

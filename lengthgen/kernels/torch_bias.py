@@ -27,7 +27,7 @@ def vector_gradient(
     masks = VectorRows(vector.to(dtype), chunk)
     sums = OffsetGradient(torch.empty(n_heads, chunk - 1 + length, dtype=dtype, device=q.device), chunk)
     for first, last, scores in _score_gradients(q, k, v, out, lse, grad, masks, scale, chunk):
-        sums.add(slice(None), first, last, scores.flip(-1))  # it wants the newest key first
+        sums.add(slice(None), first, last, scores.flip(-1)[None])  # it wants the newest key first, and a batch
     return sums.result()[0].clone(memory_format=torch.contiguous_format)  # torch.compile expects no view
 
 

@@ -45,6 +45,7 @@ class ALiBi(Scheme):
             shift_invariant=True,
             trained_reach=f"offset {self.dimensions.train_length - 1}",
             tail="defined at any length: the line goes on",
+            oracles=("transformers", "x-transformers", "float64 loop"),
         )
 
     def toeplitz(self, offsets: Tensor, layer: int) -> Tensor:

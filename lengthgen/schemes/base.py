@@ -4,9 +4,19 @@ A scheme is one file in this folder and one YAML in configs/scheme/: a `Config` 
 (the only one that the file defines). It overrides the hooks it needs; every other hook is a no-op. The model calls the
 hooks and knows no scheme.
 
-Shape letters: B batch, T positions in the window, H heads, D head size, E width, O offsets.
-Positions, angles, slopes and distances are float32 (or integers) whatever the model's dtype. No hook reads a table of
-fixed length without a named tail policy, and nothing is cached globally.
+What a scheme does to the scores is declared as a structure, and attention runs the fastest exact kernel for it:
+
+| structure | hook | score(i, j) = |
+|---|---|---|
+| none | `rotate`, `embed` | q_i . k_j scale |
+| toeplitz | `toeplitz` | ... + a function of (head, i - j) |
+| rows | `rows` | ... + a function of (head, i, j) |
+| gates | `gates` | ... + sum of the gates of tokens j + 1 .. i, which the text decides |
+| general | `logits`, `mix` | anything causal; a tensor of (B, H, T, T) in training |
+
+Shape letters: B batch, T positions in the window, R some rows of queries, S keys that they may see, H heads, D head size, E width,
+O offsets. Positions, angles, slopes and distances are float32 (or integers) whatever the model's dtype. No hook reads a table of
+fixed length without a named tail policy, and nothing is cached globally: evaluating one length never changes another's numbers.
 """
 
 from collections.abc import Callable
@@ -16,7 +26,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from lengthgen.structures import Bias, Rows, Toeplitz
+from lengthgen.structures import Bias, Rows, Span, Toeplitz
+
+STRUCTURES = ("none", "toeplitz", "rows", "gates", "general")
 
 
 @dataclass(frozen=True)
@@ -37,12 +49,13 @@ class Declaration:
     paper: str  # authors, title or venue, equation
     year: int
     acts_on: str  # "input" | "queries and keys" | "scores" | "nothing"
-    structure: str  # of the additive bias: "none" | "toeplitz" | "rows"
+    structure: str  # of the change of scores: one of STRUCTURES
     sharing: str  # over layers and heads, in words
     prefix_consistent: bool  # logits at i do not change when more tokens follow
     shift_invariant: bool  # logits do not change when every position id is shifted alike
     trained_reach: str  # the longest position or offset that training reaches, in words
     tail: str  # what happens past it: a named policy, never silent
+    oracles: tuple[str, ...] = ()  # the independent implementations that the tests compare this scheme with
 
 
 GeneratorFor = Callable[[str], torch.Generator]
@@ -80,16 +93,38 @@ class Scheme(nn.Module):
         """Why a window of `length` tokens cannot be processed, in one line; None if it can."""
         return None
 
+    def begin_step(self, step: int, steps: int) -> None:
+        """Called before training step `step` of `steps` (from 0), and with step = steps before an evaluation.
+
+        For schemes that change on the way. What is set must be a function of the two numbers alone, so that a run that was interrupted
+        goes on as it would have.
+        """
+
+    @property
+    def draws(self) -> int:
+        """How many evaluations of a window are averaged: more than 1 only where positions are drawn at random in evaluation too."""
+        return 1
+
+    def use_draw(self, draw: int) -> None:
+        """The evaluation to come is number `draw` of `draws`."""
+
     def positions(self, length: int, device: torch.device) -> Tensor:
         """Position ids (T,) of a window of `length` tokens: integers 0..T-1, or float32 where they are scaled."""
         return torch.arange(length, device=device)
+
+    def read(self, tokens: Tensor) -> Tensor:
+        """What the other hooks get as `positions`, from tokens (B, T): those of the window's length unless the text itself decides.
+
+        The model hands the result on unread: a scheme may give it any shape that its own hooks understand.
+        """
+        return self.positions(tokens.shape[1], tokens.device)
 
     def embed(self, x: Tensor, positions: Tensor) -> Tensor:
         """Token embeddings (B, T, E) -> the same shape with position information."""
         return x
 
     def rotate(self, q: Tensor, k: Tensor, positions: Tensor, layer: int) -> tuple[Tensor, Tensor]:
-        """Queries and keys (B, H, T, D) -> the same shapes, changed by position. Returns q's and k's dtype."""
+        """Queries and keys (B, H, T, D) -> the same shapes, changed by position (D may grow, alike in both). Keeps their dtypes."""
         return q, k
 
     def toeplitz(self, offsets: Tensor, layer: int) -> Tensor:
@@ -100,11 +135,43 @@ class Scheme(nn.Module):
         """Bias (H, T, S) float32; entries with k > q are ignored. For schemes that declare structure "rows"."""
         raise NotImplementedError
 
+    def gates(self, x: Tensor, layer: int) -> Tensor | None:
+        """Log-gates (B, H, T) float32 from the attention's normalised input x (B, T, E): token t's is added to every score over it.
+
+        Score (i, j) gets the sum of the gates j + 1 .. i. For schemes that declare structure "gates"; None: no gate in this layer.
+        """
+        return None
+
+    def span(self, layer: int) -> Span | None:
+        """Which keys a query sees: a window of the last ones, the first ones; None: all before it."""
+        return None
+
+    def general(self, layer: int) -> bool:
+        """True: this layer's scores are `logits` and its output `mix`, computed whole. For schemes that declare structure "general"."""
+        return self.declaration.structure == "general"
+
+    @property
+    def by_rows(self) -> bool:
+        """Whether `logits` may be asked for some rows at a time (evaluation of long windows); False: only for the whole window."""
+        return True
+
+    def logits(self, q: Tensor, k: Tensor, x: Tensor, positions: Tensor, layer: int, first: int) -> Tensor:
+        """Scores (B, H, R, S) of queries q (B, H, R, D), rows first..first+R-1, and keys k (B, H, S, D), S = first + R; scale included.
+
+        q and k have been through `rotate`. x (B, T, E): the attention's normalised input. Entries with k > q are masked by the caller, as
+        are keys outside `span`: no entry that is kept may depend on one. float32 wherever the model is not float64.
+        """
+        return q @ k.transpose(-1, -2) * self.score_scale
+
+    def mix(self, logits: Tensor, v: Tensor, layer: int, first: int) -> Tensor:
+        """Output (B, H, R, D) of masked scores (B, H, R, S), -inf where a key is not seen, and values v (B, H, S, D)."""
+        return logits.softmax(-1) @ v
+
     def biases(self, positions: Tensor) -> list[Bias | None]:
-        """The bias of each layer; one shared object where layers share it."""
+        """The bias of each layer that positions alone decide; one shared object where layers share it."""
         n_layers = self.dimensions.n_layers
         structure = self.declaration.structure
-        if structure == "none":
+        if structure not in ("toeplitz", "rows"):
             return [None] * n_layers
         if structure == "toeplitz":
             offsets = torch.arange(positions.numel(), device=positions.device)

@@ -22,6 +22,8 @@ from torch import Tensor, nn
 from lengthgen import typed
 from lengthgen.schemes.base import Declaration, GeneratorFor, Scheme
 
+HIDDEN_AT_ONCE = {"cpu": 2**20, "cuda": 2**26}  # hidden units x pairs of positions held without gradients: 4 MiB, 256 MiB
+
 
 @dataclass
 class Config:
@@ -70,6 +72,7 @@ class FIRE(Scheme):
             shift_invariant=False,
             trained_reach=f"position {last}; L0 starts at {self.threshold:g}, {trained}",
             tail="defined at any length: offsets are shares of the position, in 0..1",
+            oracles=("torch.nn.Linear", "float64 loop"),
         )
 
     @property
@@ -88,12 +91,19 @@ class FIRE(Scheme):
         # Called inside attention, where autocast may be on: bfloat16 would merge neighbouring offsets.
         with torch.autocast(q_positions.device.type, enabled=False):
             n = layer if self.config.per_layer else 0
-            i, j = q_positions.float(), k_positions.float()
+            wide = torch.promote_types(self.c.dtype, torch.float32)
+            i, j = q_positions.to(wide), k_positions.to(wide)
             reach = torch.maximum(i, (self.multiplier[n] * self.threshold).abs())
             share = self._psi(i[:, None] - j, n) / (self._psi(reach, n) + self.config.eps)[:, None]
-            # Units first, pairs last: two matrix products whose result lies as (H, T, S), four times faster than units last.
-            hidden = torch.addmm(self.b1[n][:, None], self.w1[n][:, None], share.reshape(1, -1)).relu_()
-            return torch.addmm(self.b2[n][:, None], self.w2[n], hidden).view(-1, *share.shape)
+            if torch.is_grad_enabled():  # autograd keeps every hidden unit anyway
+                return self._network(share, n)
+            at_once = max(1, HIDDEN_AT_ONCE.get(share.device.type, 2**20) // (self.config.hidden * share.shape[1]))
+            return torch.cat([self._network(some_rows, n) for some_rows in share.split(at_once)], dim=1)
+
+    def _network(self, share: Tensor, n: int) -> Tensor:
+        """f of shares (T, S) -> (H, T, S). Units first, pairs last: two matrix products, four times faster than units last."""
+        hidden = torch.addmm(self.b1[n][:, None], self.w1[n][:, None], share.reshape(1, -1)).relu_()
+        return torch.addmm(self.b2[n][:, None], self.w2[n], hidden).view(-1, *share.shape)
 
     def _psi(self, x: Tensor, n: int) -> Tensor:
         return torch.log1p((self.c[n] * x).abs())

@@ -50,6 +50,7 @@ class KerpleLog(Scheme):
             shift_invariant=True,
             trained_reach=f"offset {self.dimensions.train_length - 1}",
             tail="defined at any length: the logarithm goes on",
+            oracles=("mpmath, 50 digits", "float64 loop"),
         )
 
     @property

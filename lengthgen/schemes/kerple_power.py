@@ -50,6 +50,7 @@ class KerplePower(Scheme):
             shift_invariant=True,
             trained_reach=f"offset {self.dimensions.train_length - 1}",
             tail="defined at any length: the power goes on",
+            oracles=("transformers", "mpmath, 50 digits", "float64 loop"),
         )
 
     @property

@@ -64,6 +64,7 @@ class Learned(Scheme):
             shift_invariant=False,
             trained_reach=f"position {len(self.table) - 1}",
             tail=TAILS[self.config.tail],
+            oracles=("transformers", "x-transformers", "float64 loop"),
         )
 
     @torch.no_grad()

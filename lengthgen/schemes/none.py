@@ -32,4 +32,5 @@ class NoPE(Scheme):
             shift_invariant=True,
             trained_reach=f"softmax over at most {self.dimensions.train_length} keys",
             tail="defined at any length; attention spreads over more keys than in training",
+            oracles=("float64 loop",),
         )

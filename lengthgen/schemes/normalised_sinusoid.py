@@ -61,6 +61,7 @@ class NormalisedSinusoid(Scheme):
             shift_invariant=False,
             trained_reach=f"phase {1 - 1 / self.dimensions.train_length:.4g} of a turn, in steps of 1/{self.dimensions.train_length}",
             tail="defined at any length: one turn is stretched over the window; codes between the trained ones",
+            oracles=("numpy.fft", "float64 loop"),
         )
 
     @torch.no_grad()

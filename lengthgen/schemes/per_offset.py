@@ -72,6 +72,7 @@ class PerOffset(Scheme):
             shift_invariant=True,
             trained_reach=f"offset {self.size - 1}" + (" and all later ones, which share its entry" if self.config.reach else ""),
             tail="reach: later offsets share the last entry, in training too" if self.config.reach else TAILS[self.config.tail],
+            oracles=("transformers", "float64 loop"),
         )
 
     @property

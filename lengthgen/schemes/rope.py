@@ -2,20 +2,19 @@
 
 Source: Su et al., "RoFormer" (arXiv 2104.09864, Neurocomputing 2024), equations 14, 15 and 34.
 Formula: pair k of the D/2 pairs of channels is turned by the angle i * base^(-2k/D), k = 0..D/2-1, i from 0.
-Layouts: `interleaved` pairs channels (2k, 2k+1), as the paper, GPT-J and Meta's Llama; `half_split` pairs (k, k + D/2), as GPT-NeoX
-and Hugging Face's Llama. Equal up to a fixed permutation of the rows of W_q and W_k, so irrelevant when training from scratch;
-interleaved is the default because one complex product is three times faster in eager mode.
+Layouts: `interleaved` pairs channels (2k, 2k+1), `half_split` (k, k + D/2); rotary.py says who uses which. Irrelevant when training
+from scratch; interleaved is the default because it is faster.
+A larger base ("adjusted base": 500,000 in Code Llama and Llama 3) slows all pairs but the first: fewer of them complete a turn
+within the training length, and those that do not are the ones that meet unseen angles beyond it.
 
-Angles in float64, cosines and sines in float32, whatever the dtype of q: angles in bfloat16 are off by 0.6 rad at
-position 512 (the trap of gpt-neox#1003 and many others). All of the head is rotated. No deviation.
+All of the head is rotated. No deviation.
 """
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
-from lengthgen import typed
+from lengthgen import rotary, typed
 from lengthgen.schemes.base import Declaration, Scheme
 
 
@@ -26,7 +25,7 @@ class Config:
 
     def __post_init__(self):
         typed.check(self.base > 1, f"scheme.base={self.base}: expected a number > 1")
-        typed.choice("scheme.layout", self.layout, ("interleaved", "half_split"))
+        typed.choice("scheme.layout", self.layout, rotary.LAYOUTS)
 
 
 class RoPE(Scheme):
@@ -50,29 +49,17 @@ class RoPE(Scheme):
             shift_invariant=True,
             trained_reach=f"offset {self.dimensions.train_length - 1}; pairs of longer wavelength never complete a turn",
             tail="defined at any length; unseen angles of the slow pairs",
+            oracles=("transformers", "x-transformers", "rotary-embedding-torch", "float64 loop"),
         )
 
-    def angles(self, positions: Tensor) -> Tensor:
-        """(T, D/2) float64 radians of positions (T,)."""
+    @property
+    def spectrum(self) -> rotary.Spectrum:
         D = self.dimensions.head_dim
-        k = torch.arange(D // 2, device=positions.device, dtype=torch.float64)
-        return positions.double()[:, None] * self.config.base ** (-2 * k / D)
+        return rotary.Spectrum(self.config.base, channels=D, kept=D // 2)
+
+    def turn(self, x: Tensor, cos: Tensor, sin: Tensor, layer: int) -> Tensor:
+        return rotary.turned(x, cos, sin, self.config.layout)
 
     def rotate(self, q: Tensor, k: Tensor, positions: Tensor, layer: int) -> tuple[Tensor, Tensor]:
-        turn = torch.double if q.dtype == torch.float64 else torch.float
-        angles = self.angles(positions)
-        cos, sin = angles.cos().to(turn), angles.sin().to(turn)
-        rotated = _interleaved if self.config.layout == "interleaved" else _half_split
-        return rotated(q.to(turn), cos, sin).to(q.dtype), rotated(k.to(turn), cos, sin).to(k.dtype)
-
-
-def _interleaved(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """(x_2k + i x_2k+1) e^(i angle): x (B, H, T, D); cos, sin (T, D/2)."""
-    pairs = torch.view_as_complex(x.unflatten(-1, (-1, 2)))
-    return torch.view_as_real(pairs * torch.complex(cos, sin)).flatten(-2)
-
-
-def _half_split(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """The same with pairs (x_k, x_(k + D/2))."""
-    a, b = x.chunk(2, dim=-1)
-    return torch.cat((a * cos - b * sin, a * sin + b * cos), dim=-1)
+        angles = rotary.angles(positions, self.spectrum.frequencies(positions.device))
+        return rotary.rotate(self, q, k, angles, layer)

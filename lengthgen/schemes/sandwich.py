@@ -45,6 +45,7 @@ class Sandwich(Scheme):
             shift_invariant=True,
             trained_reach=f"offset {self.dimensions.train_length - 1}",
             tail="defined at any length: the sum goes on, close to a logarithm",
+            oracles=("transformers", "float64 loop"),
         )
 
     def toeplitz(self, offsets: Tensor, layer: int) -> Tensor:

@@ -56,6 +56,7 @@ class Sinusoidal(Scheme):
             shift_invariant=False,
             trained_reach=f"position {self.dimensions.train_length - 1}",
             tail="defined at any length; the vectors of later positions were never seen",
+            oracles=("transformers", "x-transformers", "float64 loop"),
         )
 
     def code(self, positions: Tensor) -> Tensor:

@@ -69,6 +69,7 @@ class T5Bias(Scheme):
             trained_reach=f"offset {self.dimensions.train_length - 1}; the last bucket begins at {self.last_bucket_start}",
             tail="last bucket: one value for all far offsets"
             + ("" if self.last_bucket_start < self.dimensions.train_length else ", which NO training offset reaches"),
+            oracles=("transformers", "x-transformers", "whole numbers"),
         )
 
     @property

@@ -6,6 +6,7 @@ As a child it can do none of that to training, every run has its own, and if the
 of its input and closes the run as failed, with all that was logged.
 """
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -120,12 +121,10 @@ class Wandb(Backend):
         process = self._process
         if process is None:
             return
-        try:
-            if grace:
-                process.stdin.close()  # the child saves what it has
+        if grace:
+            process.stdin.close()  # the child saves what it has
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(grace)
-        except (OSError, subprocess.TimeoutExpired):
-            pass
         process.kill()
         process.wait()
 
@@ -143,6 +142,7 @@ class Wandb(Backend):
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
+            bufsize=0,  # what cannot be written is known at once, and closing writes nothing: it cannot meet a broken pipe
             env=_environment(folder),
             start_new_session=True,  # no terminal to ask on; Ctrl-C reaches the training process alone
         )
@@ -190,11 +190,14 @@ class Wandb(Backend):
 
     def _send(self, message: dict) -> None:
         self._check()
+        line = json.dumps(message, default=str).encode() + b"\n"
         try:
-            self._process.stdin.write(json.dumps(message, default=str).encode() + b"\n")
-            self._process.stdin.flush()
-        except BrokenPipeError:
-            self._reply(monotonic() + LAST_WORDS)  # the child has closed its input: its last message says why
+            while line:
+                line = line[self._process.stdin.write(line) :]  # a signal may cut a write short
+        except BrokenPipeError:  # the child has closed its input: its last message, which may still be under way, says why
+            until = monotonic() + LAST_WORDS
+            while self._reply(until):
+                pass
             raise
 
     def _check(self) -> None:

@@ -18,8 +18,9 @@ def main() -> int:
     requests, replies = take_pipes()
 
     def reply(**message: Any) -> None:
-        replies.write(json.dumps(message) + "\n")
-        replies.flush()
+        with contextlib.suppress(OSError):  # nobody may be listening any more: the run is closed all the same
+            replies.write(json.dumps(message) + "\n")
+            replies.flush()
 
     os.nice(5)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # a scheduler signals the whole job; we end when training does

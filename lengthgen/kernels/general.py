@@ -1,0 +1,41 @@
+"""Attention whose scores are a scheme's own function of queries, keys and text: the path without a faster one.
+
+With gradients the scores of the whole window exist at once, (B, H, T, T) and whatever the scheme makes of them. Without, chunks of query
+rows against the keys before them, in memory linear in T, where the scheme can work by rows.
+
+Shape letters: B batch, H heads, T queries = keys, R rows of queries, S keys, D head size.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from lengthgen.kernels import visibility
+from lengthgen.kernels.rows import spans
+from lengthgen.structures import Span
+
+SCORES_AT_ONCE = 2**24  # elements of one chunk's scores: 64 MiB in float32
+
+LogitsOf = Callable[[Tensor, Tensor, int], Tensor]  # queries (B, H, R, D), keys (B, H, S, D), first row -> scores (B, H, R, S)
+MixOf = Callable[[Tensor, Tensor, int], Tensor]  # masked scores (B, H, R, S), values (B, H, S, D), first row -> (B, H, R, D)
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, logits: LogitsOf, mix: MixOf, span: Span | None = None, by_rows: bool = True) -> Tensor:
+    """q, k, v (B, H, T, D), any floating dtype -> (B, H, T, D) in q's dtype. Scores are computed in float32 or q's wider dtype."""
+    dtype, length = q.dtype, q.shape[2]
+    wide = torch.promote_types(dtype, torch.float32)
+    chunk = length if torch.is_grad_enabled() or not by_rows else _chunk_of(q)
+    parts = []
+    with torch.autocast(q.device.type, enabled=False):
+        q, k, v = (x.to(wide) for x in (q, k, v))
+        for first, last in spans(length, chunk):
+            scores = logits(q[:, :, first:last], k[:, :, :last], first)
+            scores = scores.masked_fill(~visibility.seen(first, last, span, q.device), float("-inf"))
+            parts.append(mix(scores, v[:, :, :last], first))
+    return torch.cat(parts, dim=2).to(dtype)
+
+
+def _chunk_of(q: Tensor) -> int:
+    batch, n_heads, length, _ = q.shape
+    return max(1, min(length, SCORES_AT_ONCE // (batch * n_heads * length)))

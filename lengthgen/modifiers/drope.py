@@ -1,0 +1,88 @@
+"""DroPE: positions help training and are dropped near its end; the rest of the training recalibrates the model without them.
+
+Source: Gelberg et al., "Extending the Context of Pretrained LLMs by Dropping Their Positional Embeddings" (arXiv 2512.12167, 2025).
+Formula: the scheme acts in steps k < fraction x steps and never again, neither in training nor in evaluation; the training length stays.
+The paper's 494M model drops them at 14 of 16 billion tokens: 0.875.
+fraction = 1 drops positions for the evaluation alone, without recalibration: a control, not the method.
+Deviations: the learning rate goes on as it was scheduled, with no second warm-up. All positions are dropped, of any scheme, not only rotary
+ones; a scheme's windows and its factor on q.k stay.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lengthgen import typed
+from lengthgen.modifiers.base import Modifier
+from lengthgen.plugins import About
+from lengthgen.schemes.base import Declaration
+from lengthgen.structures import Bias
+
+
+@dataclass
+class Config:
+    fraction: float = 0.875  # share of the steps that positions last; 1 = dropped for the evaluation alone
+
+    def __post_init__(self):
+        typed.check(0 < self.fraction <= 1, f"modifiers.drope.fraction={self.fraction}: expected a share of the steps, 0 < fraction <= 1")
+
+
+class DroPE(Modifier):
+    """No parameters."""
+
+    Config = Config
+    about = About("Gelberg et al., arXiv 2512.12167", 2025, "any scheme with positions", ("float64 loop",))
+    stage = 0
+
+    def __init__(self, config, inner):
+        super().__init__(config, inner)
+        self.dropped = False
+
+    @property
+    def declaration(self) -> Declaration:
+        inner = super().declaration
+        if not self.dropped:
+            share = f"{100 * self.config.fraction:g} % of the steps"
+            return dataclasses.replace(inner, tail=f"dropped after {share}; until then: {inner.tail}")
+        return dataclasses.replace(
+            inner, acts_on="nothing", structure="none", prefix_consistent=True, shift_invariant=True,
+            trained_reach="no positions any more", tail="dropped: only the causal mask is left",
+        )  # fmt: skip
+
+    def begin_step(self, step: int, steps: int) -> None:
+        super().begin_step(step, steps)
+        self.dropped = step >= round(self.config.fraction * steps)
+
+    @property
+    def draws(self) -> int:
+        return 1 if self.dropped else self.inner.draws
+
+    @property
+    def by_rows(self) -> bool:
+        return self.dropped or self.inner.by_rows
+
+    def refusal(self, length: int) -> str | None:
+        return None if self.dropped else self.inner.refusal(length)
+
+    def positions(self, length: int, device: torch.device) -> Tensor:
+        return torch.arange(length, device=device) if self.dropped else self.inner.positions(length, device)
+
+    def read(self, tokens: Tensor) -> Tensor:
+        return self.positions(tokens.shape[1], tokens.device) if self.dropped else self.inner.read(tokens)
+
+    def embed(self, x: Tensor, positions: Tensor) -> Tensor:
+        return x if self.dropped else self.inner.embed(x, positions)
+
+    def rotate(self, q: Tensor, k: Tensor, positions: Tensor, layer: int) -> tuple[Tensor, Tensor]:
+        return (q, k) if self.dropped else self.inner.rotate(q, k, positions, layer)
+
+    def gates(self, x: Tensor, layer: int) -> Tensor | None:
+        return None if self.dropped else self.inner.gates(x, layer)
+
+    def general(self, layer: int) -> bool:
+        return not self.dropped and self.inner.general(layer)
+
+    def biases(self, positions: Tensor) -> list[Bias | None]:
+        return [None] * self.dimensions.n_layers if self.dropped else self.inner.biases(positions)

@@ -1,0 +1,47 @@
+"""Log-n scaling, trained with: the scores times ln n / ln L, so that the entropy of attention depends less on the number of keys.
+
+Source: Chiang and Cholak (ACL 2022), who multiply by log n; Su (2021), with the logarithm of the training length in the denominator.
+Formula: a_i = softmax(ln n_i / ln L q_i . k_j scale), n_i the keys that query i sees, L the training length: 1 for the last query of a
+training window, less before it, more past it.
+`clip` gives max(1, ...), as the retrofit of the same name always does: training is then what it was, and only longer inputs are scaled.
+Deviations: none. `scale_bias` multiplies the positional bias as well (modifiers/scaling.py).
+"""
+
+import dataclasses
+import math
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from lengthgen import typed
+from lengthgen.modifiers.base import Modifier
+from lengthgen.modifiers.scaling import Scaled
+from lengthgen.plugins import About
+from lengthgen.schemes.base import Declaration
+
+
+@dataclass
+class Config:
+    length: int | None = None  # L, where the factor is 1; null = train_length
+    clip: bool = False  # never a factor below 1
+    scale_bias: bool = False  # multiply the positional bias of the scheme too
+
+    def __post_init__(self):
+        typed.check(self.length is None or self.length > 1, f"modifiers.log_n.length={self.length}: expected a length > 1 or null")
+
+
+class LogN(Scaled, Modifier):
+    """No parameters."""
+
+    Config = Config
+    about = About("Chiang and Cholak, ACL 2022; Su, 2021", 2022, "any scheme", ("float64 loop",))
+    stage = 3
+
+    @property
+    def declaration(self) -> Declaration:
+        inner = super().declaration
+        return dataclasses.replace(inner, tail=f"{inner.tail}; scores times ln n / ln L, whatever n")
+
+    def factor(self, n: Tensor, layer: int) -> Tensor:
+        factor = (n.float().log() / math.log(self.config.length or self.dimensions.train_length))[None]
+        return factor.clamp(min=1) if self.config.clip else factor

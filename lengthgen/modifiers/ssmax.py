@@ -1,0 +1,66 @@
+"""SSMax: the scores times s ln n, s learned for each head and layer, so that attention does not flatten as keys get more.
+
+Source: Nakanishi, "Scalable-Softmax Is Superior for Attention" (arXiv 2501.19399, 2025).
+Formula: a_i = softmax((s_h ln n_i + b_h) q_i . k_j scale), n_i the keys that query i sees; b_h = 0 unless `bias`.
+b is the paper's variant, reported to hurt length generalisation, so it is off by default. s starts at 1 / ln(train_length), for which
+the factor is 1 for the last query of a training window; s = 1, as some code has it, multiplies every score by 7 at 1024 tokens.
+Deviations: the start. `scale_bias` multiplies the positional bias as well (modifiers/scaling.py).
+"""
+
+import dataclasses
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from lengthgen import typed
+from lengthgen.modifiers.base import Modifier
+from lengthgen.modifiers.scaling import Scaled
+from lengthgen.plugins import About
+from lengthgen.schemes.base import Declaration, GeneratorFor
+
+
+@dataclass
+class Config:
+    init: float | None = None  # s at the start; null = 1 / ln(train_length)
+    bias: bool = False  # learn b as well: the factor is then s ln n + b
+    bias_init: float = 0.0  # b at the start
+    scale_bias: bool = False  # multiply the positional bias of the scheme too
+
+    def __post_init__(self):
+        typed.check(
+            self.bias or self.bias_init == 0,
+            f"modifiers.ssmax.bias_init={self.bias_init} has no effect without b: expected modifiers.ssmax.bias=true with it",
+        )
+
+
+class SSMax(Scaled, Modifier):
+    """scale, offset: (n_layers, H) float32; offset only with `bias`."""
+
+    Config = Config
+    about = About("Nakanishi, arXiv 2501.19399", 2025, "any scheme", ("scalable-softmax", "float64 loop"))
+    stage = 3
+
+    def __init__(self, config, inner):
+        super().__init__(config, inner)
+        shape = (self.dimensions.n_layers, self.dimensions.n_heads)
+        self.scale = nn.Parameter(torch.zeros(shape))
+        self.offset = nn.Parameter(torch.zeros(shape)) if config.bias else None
+
+    @property
+    def declaration(self) -> Declaration:
+        inner = super().declaration
+        return dataclasses.replace(inner, tail=f"{inner.tail}; scores times s ln n, whatever n")
+
+    @torch.no_grad()
+    def initialise(self, generator_for: GeneratorFor) -> None:
+        super().initialise(generator_for)
+        init = self.config.init
+        self.scale.fill_(1 / math.log(self.dimensions.train_length) if init is None else init)
+        if self.offset is not None:
+            self.offset.fill_(self.config.bias_init)
+
+    def factor(self, n: Tensor, layer: int) -> Tensor:
+        factor = self.scale[layer][:, None] * n.float().log()
+        return factor if self.offset is None else factor + self.offset[layer][:, None]

@@ -1,0 +1,57 @@
+"""ALiBi's slopes divided by how much longer the input is: position interpolation for a linear bias.
+
+Source: Al-Khateeb et al., "Position Interpolation Improves ALiBi Extrapolation" (arXiv 2310.13017, 2023).
+Formula: slope' = slope L / L', L the training length, L' the window's: the farthest key is penalised as the farthest one in training was.
+With `factor` = s the slopes are divided by s whatever the window, which is prefix-consistent. Without, L' is the window's own length: a
+window of at most L tokens is left as it is, and logits depend on how long the whole window is.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from lengthgen import typed
+from lengthgen.plugins import About
+from lengthgen.retrofits.base import Retrofit
+from lengthgen.schemes.alibi import ALiBi
+from lengthgen.schemes.base import Declaration, Scheme
+from lengthgen.structures import Bias
+
+
+@dataclass
+class Config:
+    factor: float | None = None  # slopes are divided by it; null = window / train_length, at least 1
+
+    def __post_init__(self):
+        typed.check(self.factor is None or self.factor > 0, f"retrofit.factor={self.factor}: expected a positive number or null")
+
+
+class ALiBiInterpolation(Retrofit):
+    """Multiplies the bias of a window by one number."""
+
+    Config = Config
+    about = About("Al-Khateeb et al., arXiv 2310.13017", 2023, "alibi", ("float64 loop",))
+
+    @classmethod
+    def refuses(cls, inner: Scheme) -> str | None:
+        return (
+            None if isinstance(inner, ALiBi) else "retrofit alibi_interpolation divides ALiBi's slopes, and the run was trained without any"
+        )
+
+    @property
+    def declaration(self) -> Declaration:
+        factor = self.config.factor
+        tail = "slopes times L / window, past L" if factor is None else f"slopes divided by {factor:g}"
+        return dataclasses.replace(super().declaration, prefix_consistent=factor is not None, tail=tail)
+
+    def divisor(self, length: int) -> float:
+        """What the slopes are divided by in a window of `length` tokens."""
+        return self.config.factor or max(1.0, length / self.dimensions.train_length)
+
+    def toeplitz(self, offsets: Tensor, layer: int) -> Tensor:
+        """`offsets` are those of the whole window."""
+        return self.inner.toeplitz(offsets, layer) / self.divisor(offsets.numel())
+
+    def biases(self, positions: Tensor) -> list[Bias | None]:
+        return Scheme.biases(self, positions)

@@ -1,0 +1,42 @@
+"""Trained learned absolute positions read another way past their last row.
+
+Source: resample is position interpolation (Chen et al., arXiv 2306.15595, 2023) for a learned table, as vision models resample theirs
+(Dosovitskiy et al., ICLR 2021); clamp and wrap are the plain alternatives.
+Formula: with L trained rows P, position i >= L of a window of T tokens reads P[L - 1] (clamp), P[i mod L] (wrap); under resample a longer
+window reads the table at T evenly spaced points by linear interpolation, all its positions alike, so logits depend on T.
+The policies are those of schemes/learned.py (scheme.tail), here on a table that was trained, whatever its own policy.
+"""
+
+import copy
+import dataclasses
+from dataclasses import dataclass
+
+from lengthgen import typed
+from lengthgen.plugins import About
+from lengthgen.retrofits.base import Retrofit
+from lengthgen.schemes.base import Scheme
+from lengthgen.schemes.learned import Learned
+
+
+@dataclass
+class Config:
+    tail: str = "resample"  # past the last trained row: resample | clamp | wrap
+
+    def __post_init__(self):
+        typed.choice("retrofit.tail", self.tail, ("resample", "clamp", "wrap"))
+
+
+class LearnedRows(Retrofit):
+    """The trained table under another tail policy; the trained scheme itself is left as it is."""
+
+    Config = Config
+    about = About("Chen et al., arXiv 2306.15595, for a learned table; Dosovitskiy et al., ICLR 2021", 2023, "learned", ("float64 loop",))
+
+    def __init__(self, config, inner):
+        reading = copy.copy(inner)  # the same parameters
+        reading.config = dataclasses.replace(inner.config, tail=config.tail)
+        super().__init__(config, reading)
+
+    @classmethod
+    def refuses(cls, inner: Scheme) -> str | None:
+        return None if isinstance(inner, Learned) else "retrofit learned_rows re-reads the rows of scheme=learned, and the run has none"

@@ -1,0 +1,43 @@
+"""Log-n scaling of a trained model: the scores of queries that see more keys than training had, times ln n / ln L.
+
+Source: Chiang and Cholak (ACL 2022); Su (2021), clipped at 1 as bojone/rerope does for models trained without it.
+Formula: a_i = softmax(max(1, ln n_i / ln L) q_i . k_j scale), n_i the keys that query i sees. For L = 512 the factor is 1.11 at 2 L, 1.22
+at 4 L and 1.33 at 8 L.
+A query within the training length is left as it is, so what changes beyond L is the spreading of attention over more keys and nothing else.
+"""
+
+import dataclasses
+import math
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from lengthgen import typed
+from lengthgen.modifiers.scaling import Scaled
+from lengthgen.plugins import About
+from lengthgen.retrofits.base import Retrofit
+from lengthgen.schemes.base import Declaration
+
+
+@dataclass
+class Config:
+    length: int | None = None  # L, from which on scores are scaled; null = train_length
+    scale_bias: bool = False  # multiply the positional bias of the scheme too
+
+    def __post_init__(self):
+        typed.check(self.length is None or self.length > 1, f"retrofit.length={self.length}: expected a length > 1 or null")
+
+
+class LogN(Scaled, Retrofit):
+    """No parameters."""
+
+    Config = Config
+    about = About("Chiang and Cholak, ACL 2022; Su, 2021", 2022, "any scheme", ("float64 loop",))
+
+    @property
+    def declaration(self) -> Declaration:
+        inner = super().declaration
+        return dataclasses.replace(inner, tail=f"{inner.tail}; scores times ln n / ln L")
+
+    def factor(self, n: Tensor, layer: int) -> Tensor:
+        return (n.float().log() / math.log(self.config.length or self.dimensions.train_length)).clamp(min=1)[None]

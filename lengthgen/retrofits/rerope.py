@@ -1,0 +1,63 @@
+"""ReRoPE and Leaky ReRoPE: offsets past a window are all read as the window's, or grow more slowly from there.
+
+Source: Su, "Rectified rotary position embeddings" (2023, github.com/bojone/rerope), patches rerope and leaky_rerope.
+Formula: score(i, j) = q_i . R(n) k_j / sqrt(D), R(n) the rotation by offset n, with n = i - j where i - j < w, and
+n = w + (i - j - w) a otherwise. a = `interval`: 0 is ReRoPE, which needs no other length than w; 1/16 is Leaky ReRoPE as published. Far
+queries are turned to (i - w) a + w and far keys to j a, so that it takes two matrices of scores and no rotation per pair.
+With log_n scores are also multiplied by max(1, ln(i + 1) / ln L), L the training length, as in the released code; false leaves it out,
+to see the offsets' share alone.
+w = `window`, train_length / 2 where it is null: offsets near L are seen too seldom in training to be relied on. Windows of at most w
+tokens are left alone; longer ones within the training length are not.
+"""
+
+import dataclasses
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lengthgen import typed
+from lengthgen.plugins import About
+from lengthgen.retrofits.rotary import Regrouped
+from lengthgen.schemes.base import Declaration
+
+
+@dataclass
+class Config:
+    window: int | None = None  # w: offsets below it are kept; null: train_length / 2
+    interval: float = 0.0  # a: how fast offsets grow past the window; 0: ReRoPE, 1/16: Leaky ReRoPE, 1: RoPE
+    log_n: bool = True  # multiply scores by max(1, ln(i + 1) / ln train_length), as the released code does
+
+    def __post_init__(self):
+        typed.check(self.window is None or self.window > 0, f"retrofit.window={self.window}: expected a positive integer or null")
+        typed.check(0 <= self.interval <= 1, f"retrofit.interval={self.interval}: expected 0 <= interval <= 1")
+
+
+class ReRoPE(Regrouped):
+    """Holds far offsets back."""
+
+    Config = Config
+    about = About("Su, 2023, bojone/rerope", 2023, "rotary schemes of offsets alone", ("transformers", "float64 loop"))
+
+    @property
+    def window(self) -> int:
+        return self.config.window or self.dimensions.train_length // 2
+
+    @property
+    def declaration(self) -> Declaration:
+        interval = self.config.interval
+        past = f"grow by {interval:g} a token" if interval else f"are read as {self.window}"
+        scaled = "; scores times ln n / ln L" if self.config.log_n else ""
+        return dataclasses.replace(super().declaration, tail=f"offsets from {self.window} on {past}{scaled}")
+
+    def far(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        places = positions.double()
+        return (places - self.window) * self.config.interval + self.window, places * self.config.interval
+
+    def logits(self, q: Tensor, k: Tensor, x: Tensor, positions: Tensor, layer: int, first: int) -> Tensor:
+        logits = super().logits(q, k, x, positions, layer, first)
+        if not self.config.log_n:
+            return logits
+        seen = torch.arange(first + 1, first + 1 + q.shape[2], device=q.device).to(logits.dtype)
+        return logits * (seen.log() / math.log(self.dimensions.train_length)).clamp(min=1)[:, None]

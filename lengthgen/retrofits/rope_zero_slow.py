@@ -1,0 +1,50 @@
+"""Slow pairs stopped: those that never complete a turn in training no longer carry position. An ablation, to tell what fails.
+
+Source: no canonical paper; the trained form is HoPE's (arXiv 2410.21216) and FoPE's (arXiv 2412.17739) cut. Liu et al. (arXiv 2310.05209)
+show that these pairs are the ones that meet unseen angles beyond the training length.
+Formula: pair k keeps its frequency f_k if its period 2 pi / f_k is at most `period`, and gets 0 otherwise; period = train_length if null.
+If the loss beyond the training length falls by this, unseen angles of slow pairs were a cause; the loss within it says what position those
+pairs did carry. On hope_period nothing changes.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lengthgen import typed
+from lengthgen.plugins import About
+from lengthgen.retrofits.rotary import Respaced
+
+
+@dataclass
+class Config:
+    period: float | None = None  # tokens in which a pair must complete a turn to be kept; null: train_length
+
+    def __post_init__(self):
+        typed.check(self.period is None or self.period > 0, f"retrofit.period={self.period}: expected a positive number or null")
+
+
+class RoPEZeroSlow(Respaced):
+    """Stops the slow pairs."""
+
+    Config = Config
+    about = About("no canonical paper; cf. Liu et al., arXiv 2310.05209", 2023, "rotary schemes", ("transformers", "float64 loop"))
+
+    @property
+    def follows_length(self) -> bool:
+        return False
+
+    @property
+    def change(self) -> str:
+        return f"pairs of periods past {self.period:g} tokens stopped"
+
+    @property
+    def period(self) -> float:
+        """Tokens."""
+        return self.config.period or self.dimensions.train_length
+
+    def frequencies(self, length: int, device: torch.device) -> Tensor:
+        frequencies = self.inner.spectrum.frequencies(device)
+        return torch.where(self.period * frequencies >= 2 * math.pi, frequencies, 0.0)

@@ -1,0 +1,57 @@
+"""Self-Extend: offsets past a window are counted in groups of tokens.
+
+Source: Jin et al., "LLM maybe LongLM: self-extend LLM context window without tuning" (ICML 2024, arXiv 2401.01325), equation 4 and
+algorithm 1; datamllab/LongLM, self_extend_patch/Llama.py.
+Formula: score(i, j) = q_i . R(n) k_j / sqrt(D), R(n) the rotation by offset n, with n = i - j where i - j < W, and
+n = floor(i / G) - floor(j / G) + W - floor(W / G) otherwise.
+Windows of up to G (train_length - W) + W tokens then meet no offset past the trained ones; the authors advise to stay at W + (T - W) / G
+below half to two thirds of train_length, as the last trained offsets are seen too seldom to be relied on. G = 8 and W = train_length / 4
+as published (1024 of 4096).
+
+Windows of at most W tokens, and any with G = 1, are left alone. Groups are counted from position 0, so logits depend on where a window
+starts within a group. The released code takes W / G without rounding for a prompt and W // G for the tokens after it: the same where G
+divides W, and rounded here otherwise.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from lengthgen import typed
+from lengthgen.plugins import About
+from lengthgen.retrofits.rotary import Regrouped
+from lengthgen.schemes.base import Declaration
+
+
+@dataclass
+class Config:
+    group: int = 8  # G: tokens that count as one place where they are far
+    window: int | None = None  # W: offsets below it are kept; null: train_length / 4
+
+    def __post_init__(self):
+        typed.check(self.group > 0, f"retrofit.group={self.group}: expected a positive integer")
+        typed.check(self.window is None or self.window > 0, f"retrofit.window={self.window}: expected a positive integer or null")
+
+
+class SelfExtend(Regrouped):
+    """Counts far offsets in groups."""
+
+    Config = Config
+    about = About(
+        "Jin et al., ICML 2024, arXiv 2401.01325, eq. 4", 2024, "rotary schemes of offsets alone", ("transformers", "float64 loop")
+    )
+
+    @property
+    def window(self) -> int:
+        return self.config.window or max(1, self.dimensions.train_length // 4)
+
+    @property
+    def declaration(self) -> Declaration:
+        longest = self.config.group * (self.dimensions.train_length - self.window) + self.window
+        tail = f"offsets from {self.window} on in groups of {self.config.group}: trained ones up to {longest} tokens, then unseen angles"
+        return dataclasses.replace(super().declaration, shift_invariant=self.config.group == 1, tail=tail)
+
+    def far(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        groups = positions.div(self.config.group, rounding_mode="floor")
+        return groups + (self.window - self.window // self.config.group), groups

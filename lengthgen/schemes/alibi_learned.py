@@ -1,0 +1,70 @@
+"""ALiBi with learned slopes: the same lines, one slope a head, trained from the fixed ones on.
+
+Source: Press, Smith, Lewis, "Train short, test long" (ICLR 2022), section 3, which tried trainable slopes and did not keep them; McGill-NLP's
+length-generalization (Kazemnejad et al., NeurIPS 2023), models/custom_t5_decoder_only.py, position encoding "alibi_learned".
+Formula: score(i, j) = q_i . k_j / sqrt(D) - exp(l_h) (i - j); exp(l_h) starts as ALiBi's slope m_h (alibi.py).
+
+The logarithm of a slope is what is learned, as in McGill's code: slopes stay positive with no clamp, and a step of the optimiser changes
+each by a share of itself, so that the flat heads, which carry far attention, move as easily as the steep ones. One number a head
+serves all layers, as there; per_layer=true learns one for each layer too. Not divided by sqrt(D).
+Deviation: McGill adds the slope times the key's index; here it is -slope (i - j), equal after softmax and exact in float32 (alibi.py).
+FoX with gate=bias_only (fox.py) is the same line for each layer with another parameter, the logit of a gate.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from lengthgen import schemes, typed
+from lengthgen.schemes.base import Declaration, GeneratorFor, Scheme
+
+
+@dataclass
+class Config:
+    max_bias: float = 8.0  # the last slope starts as 2^-max_bias
+    per_layer: bool = False  # slopes for each layer too, instead of one a head for all layers
+
+    def __post_init__(self):
+        typed.check(self.max_bias > 0, f"scheme.max_bias={self.max_bias}: expected a positive number")
+
+
+class ALiBiLearned(Scheme):
+    """log_slopes: (1 or n_layers, H) float32."""
+
+    Config = Config
+
+    def __init__(self, config, dimensions):
+        super().__init__(config, dimensions)
+        self.log_slopes = nn.Parameter(torch.zeros(dimensions.n_layers if config.per_layer else 1, dimensions.n_heads))
+
+    @property
+    def declaration(self) -> Declaration:
+        return Declaration(
+            paper="Press, Smith, Lewis, ICLR 2022, section 3; learned slopes as in Kazemnejad et al., NeurIPS 2023",
+            year=2023,
+            acts_on="scores",
+            structure="toeplitz",
+            sharing="a number per head and layer" if self.config.per_layer else "a number per head, the same in all layers",
+            prefix_consistent=True,
+            shift_invariant=True,
+            trained_reach=f"offset {self.dimensions.train_length - 1}",
+            tail="defined at any length: the line goes on",
+            oracles=("transformers", "float64 loop"),
+        )
+
+    @property
+    def shares_bias_over_layers(self) -> bool:
+        return not self.config.per_layer
+
+    @torch.no_grad()
+    def initialise(self, generator_for: GeneratorFor) -> None:
+        kind = schemes.load("alibi")
+        fixed = kind(kind.Config(max_bias=self.config.max_bias), self.dimensions)
+        slopes = -fixed.toeplitz(torch.ones(1, dtype=torch.int64), 0)[:, 0]
+        self.log_slopes.copy_(slopes.double().log2() * math.log(2))
+
+    def toeplitz(self, offsets: Tensor, layer: int) -> Tensor:
+        log_slopes = self.log_slopes[layer if self.config.per_layer else 0]
+        return -log_slopes.exp()[:, None] * offsets.float()

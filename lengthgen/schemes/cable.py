@@ -1,0 +1,91 @@
+"""CABLE: context-aware biases. Each token adds a learned amount of distance, and each query weighs the distances that it sees.
+
+Source: Veisi, Amirzadeh, Mansourian, "Context-aware biases for length extrapolation" (arXiv 2503.08067, 2025);
+axiomlab/Cable, src/Cable.py.
+Formula: score(i, j) = q_i . k_j / sqrt(D) - s_i * sum over t = j + 1 .. i of g_t, with g_t = act(w_h . x_t + b_h) >= 0 and the query's
+weight s_i = softplus(u_h . x_i + c_h); x the attention's normalised input. w, u ~ N(0, 0.02^2) and b = c = 0 at the start, for each layer.
+  weighted=true, activation=relu       the paper's third version and the default
+  weighted=false, activation=softplus  the released code, the paper's first version ("NW", no weights). -softplus(z) = ln sigmoid(-z), so
+                                       it is FoX's full gate with the sign of w and b turned
+
+The literature is ambiguous: the released code has softplus and no weights; the third version of the paper has relu and weights and, as
+far as its text could be read, a sum without the minus, which would favour distance; code that follows it subtracts, as here. The released
+code divides q and k by sqrt(C / n_embd) = 1, so its scores are not scaled; here they are divided by sqrt(D), as everywhere else.
+The sums are computed in float64, and their differences formed before they are weighed and become float32.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lengthgen import typed
+from lengthgen.schemes.base import Declaration, GeneratorFor, Scheme
+
+ACTIVATIONS = {"relu": F.relu, "softplus": F.softplus}
+
+
+@dataclass
+class Config:
+    weighted: bool = True  # each query weighs its distances by a number of its own; false = the released code
+    activation: str = "relu"  # what keeps a token's distance positive: relu (paper, version 3) | softplus (released code)
+    init_std: float = 0.02  # standard deviation of the weights at the start
+
+    def __post_init__(self):
+        typed.choice("scheme.activation", self.activation, tuple(ACTIVATIONS))
+        typed.check(self.init_std >= 0, f"scheme.init_std={self.init_std}: expected a number >= 0")
+
+
+class CABLE(Scheme):
+    """weight (N, H, E), bias (N, H); if weighted also scale_weight (N, H, E), scale_bias (N, H). N = n_layers, float32."""
+
+    Config = Config
+
+    def __init__(self, config, dimensions):
+        super().__init__(config, dimensions)
+        N, H, E = dimensions.n_layers, dimensions.n_heads, dimensions.width
+        self.weight, self.bias = nn.Parameter(torch.zeros(N, H, E)), nn.Parameter(torch.zeros(N, H))
+        if config.weighted:
+            self.scale_weight, self.scale_bias = nn.Parameter(torch.zeros(N, H, E)), nn.Parameter(torch.zeros(N, H))
+
+    @property
+    def declaration(self) -> Declaration:
+        return Declaration(
+            paper="Veisi et al., arXiv 2503.08067" + ("v3" if self.config.weighted else ", without weights"),
+            year=2025,
+            acts_on="scores",
+            structure="general" if self.config.weighted else "gates",
+            sharing=f"{'two weight vectors' if self.config.weighted else 'a weight vector'} and as many numbers per layer and head",
+            prefix_consistent=True,
+            shift_invariant=True,
+            trained_reach=f"offset {self.dimensions.train_length - 1}; a token's distance is trained wherever it stands",
+            tail="defined at any length: distances go on adding up",
+            oracles=("x-transformers", "float64 loop"),
+        )
+
+    @torch.no_grad()
+    def initialise(self, generator_for: GeneratorFor) -> None:
+        for kind in ("", "scale_") if self.config.weighted else ("",):
+            getattr(self, f"{kind}weight").normal_(0.0, self.config.init_std, generator=generator_for(f"{kind}weight"))
+            getattr(self, f"{kind}bias").zero_()
+
+    def distances(self, x: Tensor, layer: int) -> Tensor:
+        """(B, H, T) float32 or wider: what each token of x (B, T, E) adds to the distance of everything before it."""
+        return ACTIVATIONS[self.config.activation](_linear(x, self.weight[layer], self.bias[layer]))
+
+    def gates(self, x: Tensor, layer: int) -> Tensor | None:
+        return None if self.config.weighted else -self.distances(x, layer)
+
+    def logits(self, q: Tensor, k: Tensor, x: Tensor, positions: Tensor, layer: int, first: int) -> Tensor:
+        x = x[:, : k.shape[2]]
+        total = self.distances(x, layer).double().cumsum(-1)
+        between = (total[..., first:, None] - total[..., None, :]).to(q.dtype)
+        weights = F.softplus(_linear(x[:, first:], self.scale_weight[layer], self.scale_bias[layer])).to(q.dtype)
+        return super().logits(q, k, x, positions, layer, first) - weights[..., None] * between
+
+
+def _linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """x (B, T, E) -> (B, H, T), in float32 or x's wider dtype."""
+    wide = torch.promote_types(x.dtype, torch.float32)
+    return F.linear(x.to(wide), weight.to(wide), bias.to(wide)).transpose(1, 2)

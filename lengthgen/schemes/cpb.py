@@ -1,0 +1,87 @@
+"""CPB: continuous position bias. A small network reads the offset, or its logarithm, and gives every head its bias.
+
+Source: Liu et al., "Swin Transformer V2" (CVPR 2022), section 3.3, in one dimension; lucidrains/x-transformers, DynamicPositionBias.
+Formula: score(i, j) = q_i . k_j / sqrt(D) + f(g(i - j))_h, g(n) = ln(1 + n) with log_distance, else n;
+f = Linear(1, hidden) -> SiLU -> (depth - 1) x [Linear(hidden, hidden) -> SiLU] -> Linear(hidden, H), torch's default start.
+One network serves all layers; per_layer=true has one for each. Not divided by sqrt(D).
+
+log_distance=true is Swin V2's "log-spaced" form and the default here; x-transformers' default is false (the variant cpb_linear), which is a
+trap: a network with torch's default weights that reads 511 starts with biases of about +-50, and with a random sign: some heads
+begin by looking only at the farthest token. Both forms go on linearly in g past the longest trained offset.
+Defaults of x-transformers elsewhere: depth 2, hidden = width / 4, no normalisation (its option `norm` is not here). Swin V2 has one hidden
+layer of 512 with ReLU, a sigmoid around the output times 16 and no output bias: an image's window bounds it, a text does not.
+The network runs in float32 whatever the model's dtype: in bfloat16 neighbouring offsets would merge. The output's bias shifts all scores
+of a row alike and cancels in the softmax; kept, since x-transformers has it.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lengthgen import typed
+from lengthgen.schemes.base import Declaration, GeneratorFor, Scheme
+
+
+@dataclass
+class Config:
+    log_distance: bool = True  # the network reads ln(1 + offset), as Swin V2's; false: the offset, x-transformers' default
+    depth: int = 2  # hidden layers
+    hidden: int | None = None  # units of a hidden layer; null: model.width / 4
+    per_layer: bool = False  # a network for each layer instead of one for all
+
+    def __post_init__(self):
+        typed.check(self.depth > 0, f"scheme.depth={self.depth}: expected a positive integer")
+        typed.check(self.hidden is None or self.hidden > 0, f"scheme.hidden={self.hidden}: expected a positive integer or null")
+
+
+class CPB(Scheme):
+    """w0 (N, hidden, 1), b0 (N, hidden), ... up to w{depth} (N, H, hidden), b{depth} (N, H), N = n_layers or 1; all float32."""
+
+    Config = Config
+
+    def __init__(self, config, dimensions):
+        super().__init__(config, dimensions)
+        hidden = config.hidden or max(1, dimensions.width // 4)
+        sizes = [1, *[hidden] * config.depth, dimensions.n_heads]
+        networks = dimensions.n_layers if config.per_layer else 1
+        for number, (before, after) in enumerate(zip(sizes, sizes[1:], strict=False)):
+            setattr(self, f"w{number}", nn.Parameter(torch.zeros(networks, after, before)))
+            setattr(self, f"b{number}", nn.Parameter(torch.zeros(networks, after)))
+
+    @property
+    def declaration(self) -> Declaration:
+        read = "the logarithm of the offset" if self.config.log_distance else "the offset"
+        return Declaration(
+            paper="Liu et al., Swin Transformer V2, CVPR 2022, section 3.3; x-transformers, DynamicPositionBias",
+            year=2021,
+            acts_on="scores",
+            structure="toeplitz",
+            sharing=("a network per layer" if self.config.per_layer else "one network for all layers") + ", an output per head",
+            prefix_consistent=True,
+            shift_invariant=True,
+            trained_reach=f"offset {self.dimensions.train_length - 1}",
+            tail=f"defined at any length: the network goes on nearly linearly in {read}",
+            oracles=("x-transformers", "float64 loop"),
+        )
+
+    @property
+    def shares_bias_over_layers(self) -> bool:
+        return not self.config.per_layer
+
+    @torch.no_grad()
+    def initialise(self, generator_for: GeneratorFor) -> None:
+        for number in range(self.config.depth + 1):
+            bound = getattr(self, f"w{number}").shape[-1] ** -0.5  # what torch.nn.Linear draws from, weights and biases alike
+            for name in (f"w{number}", f"b{number}"):
+                getattr(self, name).uniform_(-bound, bound, generator=generator_for(name))
+
+    def toeplitz(self, offsets: Tensor, layer: int) -> Tensor:
+        n = layer if self.config.per_layer else 0
+        values = offsets.float()
+        units = (values.log1p() if self.config.log_distance else values)[:, None]
+        for number in range(self.config.depth):
+            units = F.silu(F.linear(units, getattr(self, f"w{number}")[n], getattr(self, f"b{number}")[n]))
+        last = self.config.depth
+        return F.linear(units, getattr(self, f"w{last}")[n], getattr(self, f"b{last}")[n]).T

@@ -1,0 +1,102 @@
+"""FoPE: Fourier position embedding. Each pair is turned by a mixture of waves, and frequencies too slow to be trained are left out.
+
+Source: Hua et al., "Fourier position embedding" (ICML 2025, arXiv 2412.17739), section 4; defaults and initialisation as in the authors'
+repository, olmo/model.py:FourierEmbedding with its published configurations.
+Formula: of the frequencies w_k = base^(-2k/D), those with a period of at most train_length are kept, F of them. Pair m < F of head h, taken
+as a complex number, is multiplied at position i by sum_k A[h, k, m] cos(w_k i) + 1j sum_k B[h, k, m] sin(w_k i); the pairs
+m >= F, whose frequency would be too slow, by 1. A and B = identity + N(0, gain^2 2 / (F^2 + H F)), drawn once and frozen (or learned:
+`learnable`), other ones in each layer. With gain 0 it is hope_period.
+The variance is what the authors' xavier_normal_ gives for a tensor (H, F, F), heads counted as a fan. Their gain grows with the
+model: 0.3 at 60M, 0.4 at 180M, 0.6 at 1.2B parameters.
+
+form `released` is that code to the letter: at most M = D/4 pairs get a mixture; where F > M the identity has its ones at frequency
+m * ceil(F / M), so that the last pairs have noise and no dominant wave; and the pairs without position are multiplied by 1 + 1j, which
+doubles their share of the score. At D = 64 and train_length 512 only the last of the three matters. The default is the paper's form.
+A mixture is no rotation: scores depend on the positions themselves, not on offsets alone.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lengthgen import rotary, typed
+from lengthgen.schemes.base import Declaration, GeneratorFor, Scheme
+
+
+@dataclass
+class Config:
+    base: float = 10000.0  # theta: frequency k has the wavelength 2 pi base^(2k/D)
+    gain: float = 0.3  # size of the noise that mixes other waves into each pair's own
+    learnable: bool = False  # train the coefficients; the authors freeze them
+    form: str = "paper"  # paper: every trained frequency has its pair, others are left alone | released: as the authors' code
+    layout: str = "interleaved"  # which channels make a pair: interleaved | half_split
+
+    def __post_init__(self):
+        typed.check(self.base > 1, f"scheme.base={self.base}: expected a number > 1")
+        typed.check(self.gain >= 0, f"scheme.gain={self.gain}: expected a number >= 0")
+        typed.choice("scheme.form", self.form, ("paper", "released"))
+        typed.choice("scheme.layout", self.layout, rotary.LAYOUTS)
+
+
+class FoPE(Scheme):
+    """Multiplies the pairs of q and k (B, H, T, D) by mixtures of waves. cosine, sine: (n_layers, H, F, M) float32, M mixed pairs."""
+
+    Config = Config
+
+    def __init__(self, config, dimensions):
+        super().__init__(config, dimensions)
+        N, H, D = dimensions.n_layers, dimensions.n_heads, dimensions.head_dim
+        typed.check(D % 2 == 0, f"model.width / n_heads = {D}: scheme fope expects an even number")
+        F = self.spectrum.kept
+        M = min(F, D // 4) if config.form == "released" else F
+        typed.check(M > 0, f"train_length={dimensions.train_length}, {D} channels a head: fope expects a pair that completes a turn")
+        self.cosine, self.sine = (nn.Parameter(torch.zeros(N, H, F, M), requires_grad=config.learnable) for _ in range(2))
+
+    @property
+    def declaration(self) -> Declaration:
+        _, _, F, M = self.cosine.shape
+        kind = "learned" if self.config.learnable else "frozen"
+        return Declaration(
+            paper="Hua et al., ICML 2025, arXiv 2412.17739, section 4",
+            year=2024,
+            acts_on="queries and keys",
+            structure="none",
+            sharing=f"{kind} coefficients of {F} waves in {M} of {self.dimensions.head_dim // 2} pairs, a set per layer and head",
+            prefix_consistent=True,
+            shift_invariant=False,
+            trained_reach=f"position {self.dimensions.train_length - 1}; every wave completes a turn",
+            tail="defined at any length; no single wave meets an unseen angle, their combinations are new",
+            oracles=("transformers", "float64 loop"),
+        )
+
+    @property
+    def spectrum(self) -> rotary.Spectrum:
+        D, base = self.dimensions.head_dim, self.config.base
+        return rotary.Spectrum(base, channels=D, kept=rotary.within(base, D, self.dimensions.train_length))
+
+    @torch.no_grad()
+    def initialise(self, generator_for: GeneratorFor) -> None:
+        _, H, F, M = self.cosine.shape
+        own = torch.zeros(F, M)
+        for m in range(M):
+            if m * math.ceil(F / M) < F:
+                own[m * math.ceil(F / M), m] = 1.0
+        for name in ("cosine", "sine"):
+            coefficients = getattr(self, name)
+            coefficients.normal_(0.0, self.config.gain * (2 / (F * M + H * M)) ** 0.5, generator=generator_for(name))
+            coefficients += own
+
+    def turn(self, x: Tensor, cos: Tensor, sin: Tensor, layer: int) -> Tensor:
+        _, _, F, M = self.cosine.shape
+        cos, sin = (wave[:, :F] @ mix[layer].to(wave.dtype) for wave, mix in ((cos, self.cosine), (sin, self.sine)))  # (H, T, M)
+        still = x.shape[-1] // 2 - M
+        cos = functional.pad(cos, (0, still), value=1.0)
+        sin = functional.pad(sin, (0, still), value=1.0 if self.config.form == "released" else 0.0)
+        return rotary.turned(x, cos, sin, self.config.layout)
+
+    def rotate(self, q: Tensor, k: Tensor, positions: Tensor, layer: int) -> tuple[Tensor, Tensor]:
+        angles = rotary.angles(positions, self.spectrum.frequencies(positions.device))
+        return rotary.rotate(self, q, k, angles, layer)

@@ -1,0 +1,117 @@
+"""FoX: the Forgetting Transformer. A forget gate per head and token, read from the text, lowers every score that looks past the token.
+
+Source: Lin, Nikishin, He, Courville, "Forgetting Transformer: softmax attention with a forget gate" (ICLR 2025, arXiv 2503.02130),
+section 3; zhixuan-lin/forgetting-transformer, modeling_forgetting_transformer.py:ForgettingAttentionLayer.
+Formula: score(i, j) = q_i . k_j / sqrt(D) + sum over t = j + 1 .. i of ln f_t, f_t = sigmoid(w_h . x_t + b_h); x the attention's
+normalised input. A token's own gate does not lower its own score: the diagonal gets 0. Not divided by sqrt(D).
+gate:
+  full       the formula; w ~ N(0, init_std^2), b = bias_init, for each layer
+  bias_only  w = 0: f = sigmoid(b_h), learned for each layer, the same for every token. ALiBi with learned slopes: Toeplitz
+  fixed      f = exp(-1 / time_h), nothing learned. Toeplitz
+The times of bias_only (at the start) and of fixed are spaced evenly in the logarithm from `shortest` to `longest`, head by head, as the
+official code has them with fgate_bias_init (there both must be given). shortest=null is 2^(8 / H): with longest=256 the slopes are then
+ALiBi's, 2^(-8 h / H), exactly; where H is no power of two ALiBi itself interleaves two such lists.
+
+The start matters. The official code starts w ~ N(0, 0.02^2) and b = 0: f = 0.5, -0.69 a token, so a model begins by looking at a
+few tokens and learns to look further. x-transformers (DataDependentAlibi) starts b = 5: f = 0.993; bias_init=5 is that. Official
+defaults elsewhere: no positions besides the gate, since none are needed (rope=true adds RoPE, there with base 500,000). The paper's
+"Pro" block (output gates, QK norm, shifted keys and values) is a change of the model, not of positions, and is not here.
+The model sums gates in float64: past some thousand tokens float32 would blur the sums of neighbouring tokens.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lengthgen import schemes, typed
+from lengthgen.schemes.base import Declaration, GeneratorFor, Scheme
+
+SHARING = {
+    "full": "a weight vector and a number per layer and head",
+    "bias_only": "a number per layer and head",
+    "fixed": "no parameters; the same times in every layer",
+}
+
+
+@dataclass
+class Config:
+    gate: str = "full"  # what a gate depends on: full (the text) | bias_only (learned, not the text) | fixed
+    init_std: float = 0.02  # standard deviation of the gate's weights at the start (full)
+    bias_init: float = 0.0  # the gate's bias at the start (full): 0 = the official 0.5 a token; 5 = 0.993, x-transformers' choice
+    shortest: float | None = None  # tokens in which the first head's gates fall to 1/e (bias_only, fixed); null = 2^(8 / n_heads), ALiBi's
+    longest: float = 256.0  # the same of the last head
+    rope: bool = False  # rotate queries and keys too
+    rope_base: float = 10000.0  # of that rotation; the official code has 500,000
+
+    def __post_init__(self):
+        typed.choice("scheme.gate", self.gate, tuple(SHARING))
+        typed.check(self.init_std >= 0, f"scheme.init_std={self.init_std}: expected a number >= 0")
+        typed.check(self.shortest is None or self.shortest > 0, f"scheme.shortest={self.shortest}: expected a positive number or null")
+        typed.check(self.longest > 0, f"scheme.longest={self.longest}: expected a positive number")
+
+
+class FoX(Scheme):
+    """full: weight (N, H, E), bias (N, H); bias_only: bias (N, H); fixed: none. N = n_layers, all float32."""
+
+    Config = Config
+
+    def __init__(self, config, dimensions):
+        super().__init__(config, dimensions)
+        N, H = dimensions.n_layers, dimensions.n_heads
+        if config.gate == "full":
+            self.weight = nn.Parameter(torch.zeros(N, H, dimensions.width))
+        if config.gate != "fixed":
+            self.bias = nn.Parameter(torch.zeros(N, H))
+        if config.rope:
+            kind = schemes.load("rope")
+            self.rope = kind(kind.Config(base=config.rope_base), dimensions)
+
+    @property
+    def declaration(self) -> Declaration:
+        return Declaration(
+            paper="Lin et al., ICLR 2025, arXiv 2503.02130, section 3",
+            year=2025,
+            acts_on="scores",
+            structure="gates" if self.config.gate == "full" else "toeplitz",
+            sharing=SHARING[self.config.gate],
+            prefix_consistent=True,
+            shift_invariant=True,
+            trained_reach=f"offset {self.dimensions.train_length - 1}; a gate is trained wherever its token stands",
+            tail="defined at any length: gates go on adding up" + ("; unseen angles of the slow pairs" if self.config.rope else ""),
+            oracles=("x-transformers", "float64 loop"),
+        )
+
+    @property
+    def shares_bias_over_layers(self) -> bool:
+        return self.config.gate != "bias_only"
+
+    def times(self) -> Tensor:
+        """(H,) float64: tokens in which the gates of a head multiply to 1/e, as they start."""
+        H = self.dimensions.n_heads
+        shortest = self.config.shortest or 2 ** (8 / H)
+        return torch.linspace(math.log(shortest), math.log(self.config.longest), H, dtype=torch.float64).exp()
+
+    @torch.no_grad()
+    def initialise(self, generator_for: GeneratorFor) -> None:
+        if self.config.gate == "full":
+            self.weight.normal_(0.0, self.config.init_std, generator=generator_for("weight"))
+            self.bias.fill_(self.config.bias_init)
+        elif self.config.gate == "bias_only":
+            self.bias.copy_(-(1 / self.times()).expm1().log())  # sigmoid(bias) = exp(-1 / time)
+
+    def rotate(self, q: Tensor, k: Tensor, positions: Tensor, layer: int) -> tuple[Tensor, Tensor]:
+        return self.rope.rotate(q, k, positions, layer) if self.config.rope else (q, k)
+
+    def gates(self, x: Tensor, layer: int) -> Tensor | None:
+        if self.config.gate != "full":
+            return None
+        wide = torch.promote_types(x.dtype, torch.float32)
+        return F.logsigmoid(F.linear(x.to(wide), self.weight[layer].to(wide), self.bias[layer].to(wide))).transpose(1, 2)
+
+    def toeplitz(self, offsets: Tensor, layer: int) -> Tensor:
+        learned = self.config.gate == "bias_only"
+        log_gates = F.logsigmoid(self.bias[layer]) if learned else -(1 / self.times()).float().to(offsets.device)
+        return log_gates[:, None] * offsets.float()

@@ -1,0 +1,74 @@
+"""Partial RoPE: the first channels of every head are rotated, with the whole range of wavelengths; the others carry no position.
+
+Source: GPT-J (Wang and Komatsuzaki, 2021; rotary_dim 64 of 256) and GPT-NeoX (Black et al., arXiv 2204.06745, section 2.1.1;
+rotary_pct 0.25).
+Formula: of the D channels of a head the first R, fraction * D lowered to an even number, are rotated as RoPE rotates a head of size R:
+pair k = 0..R/2-1 by the angle i * base^(-2k/R). The spectrum is thus spread anew over the R channels: fewer pairs, as slow as before.
+That is not p-RoPE (p_rope.py), which keeps the spectrum of D channels and stops its slow pairs.
+
+Trap: it is a contiguous slice of channels that turns. In the half_split layout the partner of channel k is k + R/2, not k + D/2: with zeros
+for the missing frequencies and halves of the whole head, other pairs would turn. No deviation.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lengthgen import rotary, typed
+from lengthgen.schemes.base import Declaration, Scheme
+
+
+@dataclass
+class Config:
+    fraction: float = 0.25  # share of a head's channels that is rotated (GPT-NeoX, GPT-J)
+    base: float = 10000.0  # theta: pair k has the wavelength 2 pi base^(2k/R), R rotated channels
+    layout: str = "interleaved"  # which of the rotated channels make a pair: interleaved | half_split
+
+    def __post_init__(self):
+        typed.check(0 < self.fraction <= 1, f"scheme.fraction={self.fraction}: expected 0 < fraction <= 1")
+        typed.check(self.base > 1, f"scheme.base={self.base}: expected a number > 1")
+        typed.choice("scheme.layout", self.layout, rotary.LAYOUTS)
+
+
+class RoPEPartial(Scheme):
+    """Rotates the first channels of q and k (B, H, T, D) by their position. No parameters."""
+
+    Config = Config
+
+    def __init__(self, config, dimensions):
+        super().__init__(config, dimensions)
+        typed.check(
+            self.spectrum.channels > 0,
+            f"scheme.fraction={config.fraction} of {dimensions.head_dim} channels a head: expected room for a pair",
+        )
+
+    @property
+    def declaration(self) -> Declaration:
+        R, D, reach = self.spectrum.channels, self.dimensions.head_dim, self.dimensions.train_length
+        finished = rotary.within(self.config.base, R, reach)
+        return Declaration(
+            paper="GPT-J, 2021; Black et al., GPT-NeoX-20B, arXiv 2204.06745, section 2.1.1",
+            year=2021,
+            acts_on="queries and keys",
+            structure="none",
+            sharing=f"no parameters; the same rotation of {R} of {D} channels in every layer and head",
+            prefix_consistent=True,
+            shift_invariant=True,
+            trained_reach=f"offset {reach - 1}; {finished} of {R // 2} pairs complete a turn",
+            tail="defined at any length; unseen angles of the slow pairs",
+            oracles=("transformers", "x-transformers", "float64 loop"),
+        )
+
+    @property
+    def spectrum(self) -> rotary.Spectrum:
+        pairs = int(self.config.fraction * self.dimensions.head_dim) // 2
+        return rotary.Spectrum(self.config.base, channels=2 * pairs, kept=pairs)
+
+    def turn(self, x: Tensor, cos: Tensor, sin: Tensor, layer: int) -> Tensor:
+        R = self.spectrum.channels
+        return torch.cat((rotary.turned(x[..., :R], cos, sin, self.config.layout), x[..., R:]), dim=-1)
+
+    def rotate(self, q: Tensor, k: Tensor, positions: Tensor, layer: int) -> tuple[Tensor, Tensor]:
+        angles = rotary.angles(positions, self.spectrum.frequencies(positions.device))
+        return rotary.rotate(self, q, k, angles, layer)

@@ -1,0 +1,91 @@
+"""A scheme around a scheme: every hook is the inner one's, until a subclass overrides it.
+
+Used by schemes that change another (random positions, DAPE), by modifiers and by retrofits. The inner scheme is a submodule `inner`,
+so that its parameters are trained and saved with the wrapper's own. A wrapper that overrides `toeplitz` or `rows` must let `biases` ask
+for its own: `return Scheme.biases(self, positions)`.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lengthgen.schemes.base import Declaration, GeneratorFor, Scheme
+from lengthgen.structures import Bias, Span
+
+
+class Wrapper(Scheme):
+    """Hands every hook on to `inner`."""
+
+    def __init__(self, config: Any, inner: Scheme):
+        super().__init__(config, inner.dimensions)
+        self.inner = inner
+
+    @property
+    def declaration(self) -> Declaration:
+        return self.inner.declaration
+
+    @property
+    def shares_bias_over_layers(self) -> bool:
+        return self.inner.shares_bias_over_layers
+
+    @property
+    def score_scale(self) -> float:
+        return self.inner.score_scale
+
+    @property
+    def by_rows(self) -> bool:
+        return self.inner.by_rows
+
+    @property
+    def draws(self) -> int:
+        return self.inner.draws
+
+    def use_draw(self, draw: int) -> None:
+        self.inner.use_draw(draw)
+
+    def begin_step(self, step: int, steps: int) -> None:
+        self.inner.begin_step(step, steps)
+
+    def initialise(self, generator_for: GeneratorFor) -> None:
+        """The inner scheme's weights under its own names: the same whether wrapped or not."""
+        self.inner.initialise(generator_for)
+
+    def refusal(self, length: int) -> str | None:
+        return self.inner.refusal(length)
+
+    def positions(self, length: int, device: torch.device) -> Tensor:
+        return self.inner.positions(length, device)
+
+    def read(self, tokens: Tensor) -> Tensor:
+        return self.inner.read(tokens)
+
+    def embed(self, x: Tensor, positions: Tensor) -> Tensor:
+        return self.inner.embed(x, positions)
+
+    def rotate(self, q: Tensor, k: Tensor, positions: Tensor, layer: int) -> tuple[Tensor, Tensor]:
+        return self.inner.rotate(q, k, positions, layer)
+
+    def toeplitz(self, offsets: Tensor, layer: int) -> Tensor:
+        return self.inner.toeplitz(offsets, layer)
+
+    def rows(self, q_positions: Tensor, k_positions: Tensor, layer: int) -> Tensor:
+        return self.inner.rows(q_positions, k_positions, layer)
+
+    def gates(self, x: Tensor, layer: int) -> Tensor | None:
+        return self.inner.gates(x, layer)
+
+    def span(self, layer: int) -> Span | None:
+        return self.inner.span(layer)
+
+    def general(self, layer: int) -> bool:
+        return self.inner.general(layer)
+
+    def logits(self, q: Tensor, k: Tensor, x: Tensor, positions: Tensor, layer: int, first: int) -> Tensor:
+        return self.inner.logits(q, k, x, positions, layer, first)
+
+    def mix(self, logits: Tensor, v: Tensor, layer: int, first: int) -> Tensor:
+        return self.inner.mix(logits, v, layer, first)
+
+    def biases(self, positions: Tensor) -> list[Bias | None]:
+        return self.inner.biases(positions)

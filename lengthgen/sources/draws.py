@@ -1,0 +1,25 @@
+"""Random numbers that are the same on every machine and with every version of NumPy.
+
+They come from the raw 64-bit stream of Philox4x64 (Salmon et al., SC 2011), which NumPy keeps stable, unlike its distributions.
+"""
+
+import hashlib
+
+import numpy as np
+
+
+class Draws:
+    """A stream of its own for each key, a tuple of texts and numbers such as (seed, "train", 17)."""
+
+    def __init__(self, *key: str | int):
+        # hashed: a stream keyed by plain numbers could be the one that batches.py draws its windows from
+        digest = hashlib.sha256("/".join(map(str, ("source", *key))).encode()).digest()
+        self._stream = np.random.Philox(key=np.frombuffer(digest[:16], dtype="<u8").astype(np.uint64))
+
+    def uniform(self, size: int) -> np.ndarray:
+        """(size,) float64 in [0, 1)."""
+        return (self._stream.random_raw(size) >> np.uint64(11)) * 2.0**-53
+
+    def integers(self, end: int, size: int) -> np.ndarray:
+        """(size,) int64 in [0, end); the remainder's bias is below end / 2^64."""
+        return (self._stream.random_raw(size) % np.uint64(end)).astype(np.int64)

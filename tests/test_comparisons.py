@@ -1,0 +1,137 @@
+"""Paired differences: the estimand, what must be the same on both sides, the intervals."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from lengthgen.errors import DataError
+from lengthgen.evaluation import comparisons, statistics
+from lengthgen.evaluation.comparisons import Paired
+
+
+def arms(n_seeds=4, n_lengths=3, n_documents=20, seed=0):
+    """Two arms whose losses share their documents; the second is 0.1 nats better."""
+    generator = np.random.default_rng(seed)
+    n_tokens = np.broadcast_to(generator.integers(1, 4, n_documents) * 64.0, (n_seeds, n_lengths, n_documents))
+    hard = generator.normal(2, 0.5, n_documents)
+    first = hard + generator.normal(0, 0.02, (n_seeds, 1, 1)) + generator.normal(0, 0.03, n_tokens.shape)
+    second = hard - 0.1 + generator.normal(0, 0.02, (n_seeds, 1, 1)) + generator.normal(0, 0.03, n_tokens.shape)
+    return first * n_tokens, second * n_tokens, n_tokens
+
+
+def test_the_estimand_is_the_difference_of_the_ratio_means():
+    first, second, n_tokens = arms()
+    paired = comparisons.difference(first, second, n_tokens, n_tokens)
+    by_hand = [sum(first[s, 1]) / sum(n_tokens[s, 1]) - sum(second[s, 1]) / sum(n_tokens[s, 1]) for s in range(4)]
+    assert paired.seed_values[:, 1] == pytest.approx(by_hand)
+    assert paired.value[1] == pytest.approx(np.mean(by_hand))
+    assert paired.table().mean(axis=(0, 2)) == pytest.approx(paired.value)
+    assert paired.table().mean(axis=2) == pytest.approx(paired.seed_values)  # its means by seed are the seeds' ratios
+
+
+def test_the_table_of_equal_documents_is_the_plain_difference():
+    sums = np.arange(12.0).reshape(2, 2, 3)
+    assert Paired(10 * sums, np.full((2, 3), 10.0)).table() == pytest.approx(sums)
+
+
+def test_the_standard_error_of_unequal_documents_is_the_ratio_estimators():
+    """One seed: the textbook variance of a ratio of means, sum (y - R w)^2 / (D - 1) / D / mean(w)^2."""
+    generator = np.random.default_rng(1)
+    tokens = generator.integers(1, 9, 30).astype(float)
+    sums = tokens * generator.normal(0.2, 0.1, 30)
+    found = comparisons.estimate(Paired(sums[None, None], tokens[None]))
+    ratio = sums.sum() / tokens.sum()
+    expected = np.sqrt(((sums - ratio * tokens) ** 2).sum() / 29 / 30) / tokens.mean()
+    assert found.spread.standard_error == pytest.approx([expected])
+
+
+def test_pairing_takes_out_the_documents():
+    first, second, n_tokens = arms()
+    paired = comparisons.estimate(comparisons.difference(first, second, n_tokens, n_tokens))
+    single = comparisons.estimate(comparisons.difference(first, 0 * second, n_tokens, n_tokens))
+    assert paired.value == pytest.approx([0.1] * 3, abs=0.05)
+    assert ((paired.high - paired.low) < (single.high - single.low) / 3).all()
+    assert (paired.p < 0.05).all() and (paired.low > 0).all()
+
+
+def test_p_and_interval_agree():
+    first, second, n_tokens = arms(n_lengths=40)
+    shift = np.linspace(0, 0.2, 40)[:, None] * n_tokens
+    found = comparisons.estimate(comparisons.difference(first, second + shift, n_tokens, n_tokens))
+    assert np.array_equal(found.p <= 0.05, (found.low > 0) | (found.high < 0))
+    assert 0 < np.mean(found.p <= 0.05) < 1
+    assert np.allclose(found.bounds(0.95), (found.low, found.high))
+    assert (found.bounds(0.9)[0] > found.low).all()
+
+
+def test_scope_and_what_is_not_known():
+    first, second, n_tokens = arms(n_documents=5)
+    n_tokens = n_tokens.copy()
+    n_tokens[:, 1, 1:] = 0  # one document at the second length
+    first[:, 1, 1:] = second[:, 1, 1:] = 0
+    first[1, 2, 3] = np.inf
+    paired = comparisons.difference(first, second, n_tokens, n_tokens)
+    found = comparisons.estimate(paired)
+    assert found.scope == "new seeds and new documents" and found.n_seeds == 4
+    assert np.isfinite([found.value[0], found.low[0], found.p[0]]).all()
+    assert np.isfinite(found.value[1]) and np.isnan([found.low[1], found.p[1], found.value[2], found.low[2], found.p[2]]).all()
+    assert found.n_documents.tolist() == [5, 1, 5]
+    drawn = comparisons.resampled(paired, n_resamples=50)
+    assert np.isfinite(drawn.percentile[0][0]) and np.isnan(drawn.percentile[0][1:]).all() and np.isnan(drawn.bca[1][1:]).all()
+    assert not drawn.differ[1:].any()
+    one = comparisons.estimate(comparisons.difference(first[:1], second[:1], n_tokens[:1], n_tokens[:1]))
+    assert one.scope == "new documents, this seed" and np.isfinite(one.low[0])
+
+
+def test_documents_without_tokens_are_left_out():
+    first, second, n_tokens = arms()
+    wider = [np.concatenate([values, np.zeros((4, 3, 2))], axis=2) for values in (first, second, n_tokens)]
+    with_empty, without = comparisons.difference(*wider, wider[2]), comparisons.difference(first, second, n_tokens, n_tokens)
+    assert comparisons.estimate(with_empty).low == pytest.approx(comparisons.estimate(without).low)
+
+
+def test_both_sides_must_have_the_same_targets_and_seeds():
+    first, second, n_tokens = arms()
+    with pytest.raises(DataError, match=r"1 of 60 token counts differ .* matched protocol"):
+        other = n_tokens.copy()
+        other[:, 0, 0] += 1
+        comparisons.difference(first, second, n_tokens, other)
+    with pytest.raises(DataError, match="token counts differ"):  # between seeds
+        other = n_tokens.copy()
+        other[2, 0, 0] += 1
+        comparisons.difference(first, second, other, other)
+    with pytest.raises(DataError, match="4 seeds are compared with 3"):
+        comparisons.difference(first, second[:3], n_tokens, n_tokens[:3])
+    with pytest.raises(DataError, match="same lengths and documents"):
+        comparisons.difference(first, second, n_tokens, n_tokens[:, :2])
+    with pytest.raises(ValueError, match="2 axes"):
+        comparisons.difference(first[0], second[0], n_tokens, n_tokens)
+
+
+def test_an_exact_floor_has_one_row_for_all_seeds():
+    first, second, n_tokens = arms()
+    found = comparisons.difference(first, second[:1], n_tokens, n_tokens[0])
+    assert found.sums == pytest.approx(first - second[:1])
+
+
+def test_a_difference_of_differences():
+    first, second, n_tokens = arms()
+    one, other = comparisons.difference(first, second, n_tokens, n_tokens), comparisons.difference(first, 0 * first, n_tokens, n_tokens)
+    found = one.minus(other, np.array([0.0, 1.0, 2.0]))
+    assert found.value == pytest.approx(one.value - np.array([0, 1, 2]) * other.value)
+
+
+def test_resampled_intervals_are_the_multi_bootstraps():
+    first, second, n_tokens = arms()
+    drawn = comparisons.resampled(comparisons.difference(first, second, n_tokens, n_tokens), n_resamples=500, seed=3)
+    expected = statistics.bootstrap(first - second, n_tokens, n_resamples=500, seed=3)
+    assert np.array(drawn.percentile) == pytest.approx(np.array(expected.bounds()))
+    assert np.array(drawn.bca) == pytest.approx(np.array(expected.bca()))
+
+
+def test_needs_no_torch():
+    modules = ", ".join(f"lengthgen.evaluation.{name}" for name in ("calibration", "context", "power", "verdicts"))
+    code = f"import sys, {modules}; sys.exit('torch' in sys.modules or 'pandas' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

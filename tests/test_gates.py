@@ -1,0 +1,168 @@
+"""Running sums as a bias: the CPU kernel and the dense path against the definition written out in float64."""
+
+import math
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import Tensor
+
+from lengthgen import attention
+from lengthgen.errors import ConfigError
+from lengthgen.kernels import gates, sdpa
+from lengthgen.structures import Gates, Span
+
+from .attention_cases import assert_close, inputs
+
+SIZES = (16, 32, 33, 64, 80, 128)
+LENGTHS = (1, 2, 63, 64, 65, 129, 257)
+FALLS = {"gentle": -0.1, "strong": -40.0}  # of the sum, each token, on average; strong: -10,000 at 257 tokens
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def sums(batch: int, n_heads: int, length: int, fall: float) -> Tensor:
+    """Running sums (B, H, T), float64, that mostly fall."""
+    generator = torch.Generator().manual_seed(length)
+    steps = fall * torch.rand(batch, n_heads, length, generator=generator, dtype=torch.float64) * 2
+    return (steps + 0.3 * torch.randn(batch, n_heads, length, generator=generator, dtype=torch.float64)).cumsum(-1)
+
+
+def definition(tensors: list[Tensor], grad: Tensor, cumulative: Tensor, scale: float, span: Span | None = None) -> list[Tensor]:
+    leaves = [x.detach().double().requires_grad_() for x in (*tensors, cumulative)]
+    q, k, v, c = leaves
+    i, j = torch.arange(q.shape[2])[:, None], torch.arange(q.shape[2])
+    hidden = j > i
+    if span is not None:
+        hidden = hidden | ((i - j >= span.window) & (j >= span.sinks))
+    scores = scale * q @ k.transpose(-1, -2) + c[..., :, None] - c[..., None, :]
+    out = scores.masked_fill(hidden, -math.inf).softmax(-1) @ v
+    return [out.detach(), *torch.autograd.grad(out, leaves, grad.double())]
+
+
+def run(
+    force: str, dtype: torch.dtype, tensors: list[Tensor], grad: Tensor, cumulative: Tensor, scale: float, span: Span | None = None
+) -> list[Tensor]:
+    leaves = [*(x.detach().to(dtype).requires_grad_() for x in tensors), cumulative.clone().requires_grad_()]
+    out = attention.attend(*leaves[:3], Gates(leaves[3]), scale, force=force, span=span)
+    return [out.detach(), *torch.autograd.grad(out, leaves, grad.to(dtype))]
+
+
+@pytest.mark.parametrize("fall", FALLS)
+@pytest.mark.parametrize("length", LENGTHS)
+def test_kernels_equal_the_definition(length: int, fall: str) -> None:
+    turn = LENGTHS.index(length)
+    size, batch, n_heads, scale = SIZES[turn % len(SIZES)], (1, 2, 5)[turn % 3], (3, 1, 2)[turn % 3], (1.0, 0.2)[turn % 2]
+    tensors, grad, _ = inputs(batch, n_heads, length, size)
+    cumulative = sums(batch, n_heads, length, FALLS[fall])
+    expected = definition(tensors, grad, cumulative, scale)
+    assert_close(run("reference", torch.float64, tensors, grad, cumulative, scale), expected, 1e-11)
+    torch.set_num_threads(1 + turn % 2)
+    for force in ("cpu", "sdpa"):
+        assert_close(run(force, torch.float32, tensors, grad, cumulative, scale), expected, 5e-6)
+    with torch.no_grad():
+        assert_close([attention.attend(*tensors, Gates(cumulative), scale)], expected[:1], 2e-6)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("span", [Span(1), Span(20), Span(64, 4), Span(100, 1), Span(30, 80)])
+def test_windows_sinks_and_head_sizes(size: int, span: Span) -> None:
+    tensors, grad, _ = inputs(1, 2, 201, size)
+    cumulative = sums(1, 2, 201, -1.0)
+    expected = definition(tensors, grad, cumulative, size**-0.5, span)
+    for force in ("cpu", "sdpa"):
+        assert_close(run(force, torch.float32, tensors, grad, cumulative, size**-0.5, span), expected, 2e-5)  # weights of 1: rounding alone
+
+
+@pytest.mark.parametrize("shape", ["rising", "a valley", "far from zero", "one cliff"])
+def test_sums_of_any_shape(shape: str) -> None:
+    place = torch.arange(300, dtype=torch.float64)
+    cliff = torch.where(place < 101, 0.0, -1e4) - 0.01 * place
+    line = {"rising": 30 * place, "a valley": 20 * (place - 150).abs(), "far from zero": -1e6 - 0.1 * place, "one cliff": cliff}[shape]
+    cumulative = line.expand(2, 2, -1) + sums(2, 2, 300, -0.1)
+    tensors, grad, _ = inputs(2, 2, 300, 16)
+    expected = definition(tensors, grad, cumulative, 0.25)
+    given = run("cpu", torch.float32, tensors, grad, cumulative, 0.25)
+    assert_close(given, expected, 2e-5)  # where one key has all the weight, the rounding of 300 rows is all that is left of gradients
+
+
+def test_longer_chunks_and_single_precision_sums() -> None:
+    tensors, grad, _ = inputs(1, 2, 1030, 16)
+    cumulative = sums(1, 2, 1030, -0.05).float()
+    given = run("cpu", torch.float32, tensors, grad, cumulative, 0.25)
+    assert given[-1].dtype == torch.float32
+    assert_close(given, definition(tensors, grad, cumulative, 0.25), 5e-6)
+
+
+def test_chunks_keep_masks_small() -> None:
+    assert gates.chunk_of(2, 600, 128) == 128
+    assert gates.chunk_of(32, 1024, 128) == 64
+    assert gates.chunk_of(1, 16384, 256) == 32
+    assert gates.chunk_of(8, 10**6, 256) == 16
+    assert gates.chunk_of(1, 20000, 256) == 16
+
+
+def test_the_dense_form_has_the_gradient_of_finite_differences() -> None:
+    tensors, _, _ = inputs(1, 2, 6, 3)
+    leaves = [x.double().requires_grad_() for x in (*tensors, sums(1, 2, 6, -0.5))]
+    assert torch.autograd.gradcheck(lambda q, k, v, c: attention.attend(q, k, v, Gates(c), 0.7, force="reference"), leaves)
+
+
+def test_only_the_gates_learn() -> None:
+    tensors, grad, _ = inputs(2, 2, 90, 16)
+    cumulative = sums(2, 2, 90, -0.1).requires_grad_()
+    out = attention.attend(*tensors, Gates(cumulative), 0.25)
+    expected = definition(tensors, grad, cumulative, 0.25)
+    assert_close([torch.autograd.grad(out, cumulative, grad)[0]], expected[-1:], 5e-6)
+
+
+def test_frozen_gates_train_the_rest() -> None:
+    tensors, grad, _ = inputs(2, 2, 90, 16)
+    cumulative, leaves = sums(2, 2, 90, -0.1), [x.requires_grad_() for x in tensors]
+    out = attention.attend(*leaves, Gates(cumulative), 0.25)
+    assert_close([out.detach(), *torch.autograd.grad(out, leaves, grad)], definition(tensors, grad, cumulative, 0.25)[:4], 5e-6)
+
+
+def test_sums_of_nothing_change_nothing() -> None:
+    tensors, _, _ = inputs(2, 2, 90, 16)
+    plain = attention.attend(*tensors, None, 0.25, force="reference")
+    assert_close([attention.attend(*tensors, Gates(torch.full((2, 2, 90), -7.0)), 0.25)], [plain], 1e-6)
+
+
+def test_a_long_window_is_evaluated_by_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attention, "LONGEST_DENSE", 32)
+    monkeypatch.setattr(sdpa, "MASK_AT_ONCE", 6 * 100 * 20)
+    tensors, _, _ = inputs(2, 3, 100, 16)
+    tensors, cumulative = [x.double() for x in tensors], sums(2, 3, 100, -0.2)
+    seen, by_rows = [], sdpa.attend_by_rows
+    monkeypatch.setattr(sdpa, "attend_by_rows", lambda *args: seen.append(args[5]) or by_rows(*args))
+    for span in (None, Span(30, 2)):
+        with torch.no_grad():
+            given = attention.attend(*tensors, Gates(cumulative), 0.25, span=span)
+        assert_close([given], [attention.attend(*tensors, Gates(cumulative), 0.25, force="reference", span=span)], 1e-12)
+    assert seen == [16, 16]
+
+
+def test_half_precision_takes_differences_first() -> None:
+    tensors, _, _ = inputs(1, 2, 65, 16)
+    cumulative = sums(1, 2, 65, -0.1) - 10_000  # bfloat16 would know it to 64
+    halves = [x.bfloat16() for x in tensors]
+    out = attention.attend(*halves, Gates(cumulative), 0.25)
+    assert out.dtype == torch.bfloat16
+    assert_close([out], [attention.attend(*tensors, Gates(cumulative), 0.25, force="reference")], 3e-2)
+
+
+def test_what_cannot_be_is_one_clear_line() -> None:
+    q = torch.zeros(1, 2, 8, 16)
+    with pytest.raises(ConfigError, match=r"'flex' cannot be used here \(it has no form for gates\): use 'auto'"):
+        attention.attend(q, q, q, Gates(torch.zeros(1, 2, 8)), 1.0, force="flex")
+    for wrong in (torch.zeros(1, 2, 9), torch.zeros(2, 8)):
+        for force in ("auto", "sdpa"):
+            with pytest.raises(ValueError, match=r"expected \(1, 2, 8\), one sum a query"):
+                attention.attend(q, q, q, Gates(wrong), 1.0, force=force)
