@@ -7,6 +7,8 @@
 | flex | only on demand, on CUDA without dropout; "auto" stays sdpa until flex is measured | O(T) (in training H T^2: `Rows`, sinks) |
 | reference | only on demand | O(B H T^2) |
 
+Scores that are a scheme's own function of the text go through `attend_general` (kernels/general.py): O(B H T^2) in training.
+
 A window of w tokens (structures.Span) makes cpu and flex do O(T w) work, and sdpa where it goes by chunks of rows; elsewhere it is a mask.
 
 Shape letters: B batch, H heads, T queries = keys, D head size.
@@ -20,7 +22,10 @@ from torch.nn import functional
 
 from lengthgen.errors import ConfigError
 from lengthgen.kernels import cpu, gates, masks, offsets, reference, rows, sdpa, visibility
+from lengthgen.kernels.general import attend as attend_general
 from lengthgen.structures import Bias, Gates, Rows, Span, Toeplitz
+
+__all__ = ["KERNELS", "attend", "attend_general", "chosen"]
 
 KERNELS = ("auto", "cpu", "sdpa", "flex", "reference")
 LONGEST_UNBIASED = 1024  # past it, the key blocks that is_causal skips outweigh the finer chunks (measured equal at 2048, one thread)
@@ -117,7 +122,7 @@ def _mask_rows(bias: Bias | None, q: Tensor, chunk: int) -> masks.VectorRows | m
     if isinstance(bias, Toeplitz):
         return masks.VectorRows(_vector(bias, q).to(q.dtype), chunk)
     if isinstance(bias, Gates):
-        return masks.MatrixRows(lambda first, last: gates.dense(_sums(bias, q), first, last), q.dtype)
+        return masks.MatrixRows(lambda first, last: gates.dense(_checked(bias, q), first, last), q.dtype)
     return masks.MatrixRows(bias.block, q.dtype)
 
 
@@ -139,7 +144,7 @@ def _chunked(bias: Bias | None, q: Tensor, span: Span | None) -> cpu.ChunkedBias
         return offsets.Offsets(vector, cpu.chunk_of(visibility.most(span, 1, length)), span)
     chunk = cpu.chunk_of(length)
     if isinstance(bias, Gates):
-        return gates.GateRows(_sums(bias, q), gates.chunk_of(q.shape[0], length, chunk), span)
+        return gates.GateRows(_checked(bias, q), gates.chunk_of(q.shape[0], length, chunk), span)
     blocks = _blocks(bias, length, chunk) if torch.is_grad_enabled() else None
     if blocks is None:
         return rows.LazyBlocks(bias.block, rows.chunk_of(q.shape[1], length, chunk), span)
@@ -168,7 +173,7 @@ def _dense(bias: Bias | None, q: Tensor) -> Tensor | None:
     if bias is None:
         return None
     if isinstance(bias, Gates):
-        return gates.dense(_sums(bias, q), 0, q.shape[-2])
+        return gates.dense(_checked(bias, q), 0, q.shape[-2])
     return offsets.dense(_vector(bias, q)) if isinstance(bias, Toeplitz) else bias.block(0, q.shape[-2])
 
 
@@ -179,7 +184,8 @@ def _vector(bias: Toeplitz, q: Tensor) -> Tensor:
     return bias.vector[:, :length]
 
 
-def _sums(bias: Gates, q: Tensor) -> Tensor:
-    if bias.cumulative.shape != q.shape[:3]:
-        raise ValueError(f"Gates.cumulative of shape {tuple(bias.cumulative.shape)}: expected {tuple(q.shape[:3])}, one sum a query")
-    return bias.cumulative
+def _checked(bias: Gates, q: Tensor) -> Gates:
+    for name, x in vars(bias).items():
+        if x is not None and x.shape != q.shape[:3]:
+            raise ValueError(f"Gates.{name} of shape {tuple(x.shape)}: expected {tuple(q.shape[:3])}, one number a query")
+    return bias

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from lengthgen import __version__, arguments, schemes
+from lengthgen import __version__, arguments, catalogue
 from lengthgen.errors import ConfigError, UserError
 
 EXAMPLES = """\
@@ -120,13 +120,13 @@ def _dispatch(argv: list[str]) -> int:
 
 
 def help_text() -> str:
-    """What `lengthgen --help` prints: commands, examples, and the schemes (their files' names, so that nothing is imported)."""
+    """What `lengthgen --help` prints: commands, examples, and the schemes (their YAML files' names, so that nothing is imported)."""
     commands = "\n".join(f"  {command.name:<11} {command.meaning}" for command in COMMANDS)
     return (
         "lengthgen: which positional scheme holds up on sequences longer than it was trained on?\n\n"
         f"Usage: lengthgen <command> ...\n\nCommands\n{commands}\n\n"
         f"Examples\n{EXAMPLES}\n\n"
-        f"Schemes\n{_wrapped(schemes.names())}\n\n"
+        f"Schemes\n{_wrapped(catalogue.options('scheme', catalogue.folders()))}\n\n"
         "`lengthgen train --help` lists every option."
     )
 

@@ -15,11 +15,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from lengthgen import layout, palette
+from lengthgen.evaluation import intervals
 
 EQUIVALENT = 0.01  # nats: 1 % of perplexity, taken as no change
 PROTOCOLS = {
     "matched": "matched targets: the same tokens are scored at every length",
     "nonoverlapping": "non-overlapping windows: longer windows hold fewer tokens with little context, which alone lowers the curve",
+    "band": "matched targets, read through a hard window of the training length in every layer",
 }
 
 
@@ -105,7 +107,7 @@ def _length_title(rows: pd.DataFrame, with_change: bool) -> tuple[str, str]:
         f"{int(rows['steps'].iloc[0]):,} training steps; {_range(scored['n_seeds'], 'seed')} per scheme;",
         f"{_range(scored['n_documents'], 'document')}, {_range(scored['n_tokens'], 'token')} scored at each length.",
         f"{PROTOCOLS.get(protocol, protocol).capitalize()}.",
-        f"Bands: 95 % intervals, {'seeds and ' if rows['n_seeds'].max() > 1 else ''}documents resampled."
+        f"Bands: 95 % intervals, {intervals.words(scored['n_seeds'])}."
         if rows["loss_low"].notna().any()
         else "No bands: an interval needs two documents.",
     ]
@@ -120,7 +122,7 @@ def _position_title(lines: dict[str, pd.DataFrame], longest: int, rows: pd.DataF
     details = [
         f"{int(rows['steps'].iloc[0]):,} training steps; {_range(n_seeds, 'seed')} per scheme;",
         f"{_range(n_documents, 'document')}, {_range(n_tokens, 'token')} scored.",
-        f"Bands: 95 % intervals, documents resampled{', mean over seeds' if n_seeds.max() > 1 else ''}.",
+        f"Bands: 95 % intervals, {intervals.words(n_seeds)}.",
     ]
     return _heading(f"Loss by position in a window of {longest:,} tokens", rows), " ".join(details)
 
@@ -239,7 +241,7 @@ def _strip(axes: Axes, missing: dict, gone: dict, lengths: Sequence[int], train_
 
 def _what_is_missing(scheme: str, part: pd.DataFrame, lengths: Sequence[int]) -> str:
     """`learned refuses > 512`, `rope out of memory at 2048`."""
-    verb = {"refused": "refuses", "oom": "out of memory", "nonfinite": "not finite"}
+    verb = {"refused": "refuses", "oom": "out of memory", "nonfinite": "not finite", "leak": "leaks"}
     texts = []
     for status, rows in part.groupby("status", sort=True):
         absent = [int(length) for length in rows["eval_length"]]

@@ -93,6 +93,7 @@ def _sweep(asked: Asked, request: Request, overrides: list[Override]) -> int:
     loader = hydra_errors.loader(request.config_dir)
     try:
         parsed = OverridesParser.create(config_loader=loader).parse_overrides(request.overrides)
+        hydra_errors.refuse_missing_keys(asked.command, parsed, loader)
         n_jobs = math.prod(len(hydra_errors.assignments(o)) for o in parsed if o.is_sweep_override())
         first_job = [hydra_errors.assignments(o)[0] if o.is_sweep_override() else o.input_line for o in parsed]
         folder = Path(loader.load_configuration(asked.command, first_job, RunMode.RUN).hydra.sweep.dir).absolute()

@@ -77,16 +77,33 @@ def explained(command: str, request: Request, error: Exception) -> UserError:
     if isinstance(error, UserError):
         return error
     composer = loader(request.config_dir)
-    groups = [group.name for group in catalogue.groups(command)]
     overrides = OverridesParser.create(config_loader=composer).parse_overrides(request.overrides)
     for override in overrides:
         plugins = composer.get_group_options(override.key_or_group) if override.key_or_group.startswith("hydra/") else []
         if plugins and override.get_value_element_as_str() not in plugins:
             return mistakes.unknown_plugin(override.key_or_group, override.get_value_element_as_str(), plugins)
     try:
-        composed = list(_compositions(composer, command, [o for o in overrides if o.key_or_group in groups]))
+        found = _wrong_key(command, composer, overrides)
     except Exception:  # not a key's fault: the composition itself fails
-        return ConfigError(mistakes.in_one_line(error))
+        found = None
+    return found or ConfigError(mistakes.in_one_line(error))
+
+
+def refuse_missing_keys(command: str, overrides: list[Override], composer: ConfigLoaderImpl) -> None:
+    """ConfigError for a key that one of a sweep's options lacks. Asked before the sweep, which Hydra would only then refuse half done."""
+    groups = [group.name for group in catalogue.groups(command)]
+    swept = {override.key_or_group for override in overrides if override.is_sweep_override()} & set(groups)
+    tops = swept | {key for key, group in mistakes.CHOSEN_BY.items() if group in swept}
+    if any(o.key_or_group.partition(".")[0] in tops for o in overrides if o.key_or_group not in groups):
+        found = _wrong_key(command, composer, overrides)
+        if found:
+            raise found
+
+
+def _wrong_key(command: str, composer: ConfigLoaderImpl, overrides: list[Override]) -> ConfigError | None:
+    """The line for the first override whose key is not there, or is there although it is added."""
+    groups = [group.name for group in catalogue.groups(command)]
+    composed = list(_compositions(composer, command, [o for o in overrides if o.key_or_group in groups]))
     for override in overrides:
         key, adds = override.key_or_group, override.is_add() or override.is_force_add()
         for choice, known in composed:
@@ -94,7 +111,7 @@ def explained(command: str, request: Request, error: Exception) -> UserError:
                 return mistakes.plus_on_known_key(override.input_line)
             if not adds and key not in [*known, *groups] and not key.startswith("hydra"):
                 return _unknown(command, key, known, choice)
-    return ConfigError(mistakes.in_one_line(error))
+    return None
 
 
 def _compositions(composer: ConfigLoaderImpl, command: str, of_groups: list[Override]) -> Iterator[tuple[str, list[str]]]:

@@ -6,8 +6,9 @@ from typing import Any
 import pandas as pd
 
 from lengthgen import palette
+from lengthgen.evaluation import intervals
 
-WORDS = {"refused": "refuses", "oom": "out of memory", "nonfinite": "not finite"}
+WORDS = {"refused": "refuses", "oom": "out of memory", "nonfinite": "not finite", "leak": "leaks"}
 
 
 def summary(groups: Sequence[pd.DataFrame], note: Mapping[str, Any]) -> str:
@@ -28,13 +29,16 @@ def _group(rows: pd.DataFrame) -> list[str]:
     parts = [
         f"## {first['dataset']}, {first['model']} model, trained at {int(first['train_length'])} tokens for {int(first['steps'])} steps",
         "",
-        f"Setting `{first['setting']}`, evaluation `{first['evaluation']}`. Intervals: 95 %, seeds and documents resampled together.",
+        f"Setting `{first['setting']}`, evaluation `{first['evaluation']}`.",
         "",
     ]
     for protocol, own in rows.groupby("protocol", sort=True):
         scored = own[own["status"] == "ok"]
         counts = ", ".join(f"{_range(scored[column])} {noun}" for column, noun in COUNTS) if len(scored) else "nothing scored"
-        parts += [f"### Loss (nats/token), {protocol}: {counts}", "", *_grid(own, "loss", "{:.4f} [{:.4f}, {:.4f}]"), ""]
+        parts += [f"### Loss (nats/token), {protocol}: {counts}", ""]
+        if scored["loss_low"].notna().any():
+            parts += [f"Intervals: 95 %, {intervals.words(scored['n_seeds'])}.", ""]
+        parts += [*_grid(own, "loss", "{:.4f} [{:.4f}, {:.4f}]"), ""]
         if own["loss_change"].notna().any():
             title = f"### Change of the loss from {int(first['train_length'])} tokens (nats/token, paired), {protocol}"
             parts += [title, "", *_grid(own, "loss_change", "{:+.4f} [{:+.4f}, {:+.4f}]"), ""]

@@ -48,7 +48,7 @@ def unknown_key(command: str, given: str, known: Sequence[str], choice: str = ""
     where = f"{choice}: " if choice else ""
     top, *below = given.split(".")
     parent, _, last = given.rpartition(".")
-    if below and top in CHOSEN_BY and parent not in known:
+    if below and top in CHOSEN_BY and not any(key.startswith(f"{parent}.") for key in known):
         name = below[0] if top == "modifiers" and len(below) > 1 else "NAME"
         return ConfigError(f"{where}no key {given!r}: that {CHOSEN_BY[top]} is not chosen; give {CHOSEN_BY[top]}={name} with it")
     siblings = {key.rpartition(".")[2]: key for key in known if key.rpartition(".")[0] == parent}

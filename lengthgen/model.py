@@ -14,7 +14,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lengthgen import attention, typed
-from lengthgen.kernels import general
 from lengthgen.schemes.base import Dimensions, Scheme
 from lengthgen.structures import Bias, Gates
 
@@ -81,7 +80,7 @@ class Attention(nn.Module):
     def _general(self, q: Tensor, k: Tensor, v: Tensor, x: Tensor, positions: Tensor, scheme: Scheme) -> Tensor:
         """Scores and mixture are the scheme's own; single weights are then not dropped out, whole outputs are (in Block)."""
         layer = self.layer
-        return general.attend(
+        return attention.attend_general(
             q, k, v,
             lambda q, k, first: scheme.logits(q, k, x, positions, layer, first),
             lambda logits, v, first: scheme.mix(logits, v, layer, first),

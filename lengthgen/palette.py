@@ -53,7 +53,7 @@ def style(scheme: str) -> Style:
 
 
 def order(scheme: str) -> tuple[int, str]:
-    """Sort key for tables: the known schemes in their fixed order, each followed by its variants, then the others by name."""
-    base = scheme.partition("(")[0]
+    """Sort key for tables: the known schemes in their fixed order, each with its variants (rope(...), rope+yarn), then the others."""
+    base = scheme.partition("(")[0].partition("+")[0]
     known = list(KNOWN)
     return (known.index(base) if base in KNOWN else len(known), scheme)

@@ -24,17 +24,22 @@ from lengthgen import curves, layout, markdown, records, tables
 from lengthgen.errors import ConfigError, UserError
 
 DPI = 130
-FIGURES = ("loss_by_length", "loss_by_length_nonoverlapping", "loss_by_position")
+FIGURES = ("loss_by_length", "loss_by_length_nonoverlapping", "loss_by_length_band", "loss_by_position")
 
 
-def write_run_figures(run_folder: Path | str) -> list[Path]:
-    """The figures of one run into its figures/, from the tables of its finished evaluations. Returns the files."""
+def write_run_figures(run_folder: Path | str, settings: str | None = None) -> list[Path]:
+    """The figures of one run into its figures/, from the tables of its finished evaluations. Returns the files.
+
+    One set for each evaluation's settings, with the run as it was trained and every retrofit as a line. settings: these alone.
+    """
     run = records.run(Path(run_folder))
+    found = tables.read_evaluations(run.evaluations)
+    if settings is not None:
+        found = tables.select(found, {"evaluation": [settings]})
     written = []
-    for folder in run.evaluations:
-        found = tables.read_evaluations([folder])
-        summary = tables.summarise(found.documents, found.lengths)
-        written += _write_group(summary, found.positions, run.folder / "figures", f"{folder.name}-")
+    for evaluation, rows in tables.summarise(found.documents, found.lengths).groupby("evaluation", sort=True):
+        positions = found.positions[found.positions["evaluation"] == evaluation]
+        written += _write_group(rows, positions, run.folder / "figures", f"{evaluation}-")
     return written
 
 
@@ -51,9 +56,15 @@ def write_figures(results: Path | str) -> list[Path]:
 
 
 def write_published(folder: Path) -> list[Path]:
-    """The figures and summary.md of one published folder, from its committed tables alone. Returns the files."""
-    summary = tables.read_table(folder / "summary.csv", tables.SUMMARY)
-    positions = tables.read_table(folder / "positions.csv", records.POSITIONS)
+    """summary.csv, summary.md and the figures of one published folder, from its committed tables alone. Returns the files.
+
+    The summary is made anew like the rest, so that its intervals are those that the labels say.
+    """
+    found = tables.Tables(**{name: tables.read_table(folder / f"{name}.csv", columns) for name, columns in records.TABLES.items()})
+    return _write_published(folder, tables.write_summary(found, folder), found.positions)
+
+
+def _write_published(folder: Path, summary: pd.DataFrame, positions: pd.DataFrame) -> list[Path]:
     groups = list(_groups(summary, positions))
     short = [stem.rsplit("-", 2)[0] for stem, _, _ in groups]  # without the hashes, where that tells the groups apart
     written = []
@@ -62,7 +73,7 @@ def write_published(folder: Path) -> list[Path]:
         written += _write_group(rows, bins, folder, prefix)
     note = records.read_json(folder / "provenance.json", {})
     records.write_text(folder / "summary.md", markdown.summary([rows for _, rows, _ in groups], note))
-    return [*written, folder / "summary.md"]
+    return [folder / "summary.csv", *written, folder / "summary.md"]
 
 
 def publish(results: Path | str, name: str, where: Mapping[str, Sequence[str]], text: str = "") -> list[Path]:
@@ -78,13 +89,12 @@ def publish(results: Path | str, name: str, where: Mapping[str, Sequence[str]], 
     made = tables.provenance(run for run in records.runs(results) if run.name in members)
     folder = results / name
     note = {"note": text, "where": {key: list(values) for key, values in sorted(where.items())}} | made
-    tables.publish(found, folder, note)
-    written = write_published(folder)
+    written = _write_published(folder, tables.publish(found, folder, note), found.positions)
     for figure in FIGURES:  # of an earlier publication under the same name
         for old in (*folder.glob(f"*{figure}.png"), *folder.glob(f"*{figure}.svg")):
             if old not in written:
                 old.unlink()
-    return [*(folder / f"{table}.csv" for table in (*records.TABLES, "summary")), folder / "provenance.json", *written]
+    return [*(folder / f"{table}.csv" for table in records.TABLES), folder / "provenance.json", *written]
 
 
 def main(argv: Sequence[str]) -> int:

@@ -27,8 +27,10 @@ from lengthgen.errors import DiskError
 # Which run a row belongs to. scheme: a label such as t5_bias or t5_bias(num_buckets=64). setting: hash of everything scientific
 # except scheme and seed. evaluation: hash of the evaluation's settings. Rows of different setting or evaluation are never compared.
 IDENTITY = ("run", "scheme", "dataset", "model", "seed", "train_length", "steps", "setting", "evaluation")
-# metric: loss [nats/token], perplexity, bits_per_byte, loss_change [nats/token, from train_length, same targets].
-# status: ok, refused, oom, nonfinite; then value, low and high are empty and `reason` says why.
+# metric: loss [nats/token], perplexity, bits_per_byte, loss_change [nats/token, from train_length, same targets]; for data whose
+# exact floor is known, floor and excess = loss - floor [nats/token, same tokens].
+# status: ok, refused, oom, nonfinite; but for ok, value, low and high are empty and `reason` says why. leak: the loss is surely below its
+# floor; the values are there as evidence, and no summary takes them.
 LENGTHS = (
     *IDENTITY, "eval_length", "protocol", "metric", "value", "low", "high", "n_tokens", "n_documents", "dtype", "status", "reason",
 )  # fmt: skip

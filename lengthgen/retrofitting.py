@@ -5,6 +5,8 @@ The windows of those losses are of the training split, never of the text that th
 Shape letters: B windows, T tokens.
 """
 
+import logging
+
 import torch
 
 from lengthgen import batches
@@ -13,6 +15,7 @@ from lengthgen.model import Transformer
 from lengthgen.prepare import Run
 from lengthgen.retrofits import base
 
+log = logging.getLogger(__name__)
 WINDOWS = 16  # of the training split, for each length that a retrofit asks about: the same at every call
 
 
@@ -32,6 +35,7 @@ def apply(run: Run, model: Transformer) -> dict:
     model.scheme, retrofit = base.apply(chosen.cls, chosen.options, model.scheme)
     model.scheme.to(run.device)
     retrofit.calibrate(lambda length: _loss(run, model, length))
+    log.info("retrofit %s: %s", chosen.label, retrofit.declaration.tail)
     return {"retrofit": chosen.identity() | {"found": retrofit.found, "paper": retrofit.about.paper, "tail": retrofit.declaration.tail}}
 
 

@@ -18,8 +18,8 @@ from omegaconf import DictConfig, OmegaConf
 from lengthgen import checkpoint, config, datasets, plots, provenance, records, retrofitting, tracking
 from lengthgen import model as models
 from lengthgen.errors import CheckpointError, ConfigError, DataError
+from lengthgen.evaluation import floors, whole
 from lengthgen.evaluation import rows as evaluation_rows
-from lengthgen.evaluation import whole
 from lengthgen.evaluation.protocols import Request, eval_lengths, plan
 from lengthgen.evaluation.scoring import score
 from lengthgen.fit import fit
@@ -69,6 +69,7 @@ def evaluate(given: DictConfig | Mapping[str, Any], own: list[Path]) -> Outcome:
 
 def _complete(run: Run) -> Outcome:
     if run.folder.finished(run.evaluation_id):
+        floors.refuse_leaks(run.folder.evaluation(run.evaluation_id))
         log.info("run %s: nothing to do, trained and evaluated already (%s)", run.id, run.folder.path)
         return Outcome(run.id, run.folder.path, "nothing to do")
     with run.folder.locked(), run.folder.logged():
@@ -88,8 +89,9 @@ def _complete(run: Run) -> Outcome:
             trained = fit(run, model, tracker)
             weights = checkpoint.weights_sha256(model)
             _evaluate(run, model, requests, tracker)
+            floors.refuse_leaks(run.folder.evaluation(run.evaluation_id))
         run.folder.finish(weights)
-        figures = plots.write_run_figures(run.folder.path)
+        figures = plots.write_run_figures(run.folder.path, run.identity()["evaluation"])
         log.info("tables and %d figures in %s", len(figures), run.folder.path)
     return Outcome(run.id, run.folder.path, "trained" if trained else "evaluated")
 

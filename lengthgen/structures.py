@@ -35,13 +35,15 @@ class Rows:
 
 @dataclass(frozen=True)
 class Gates:
-    """bias[b, h, i, j] = cumulative[b, h, i] - cumulative[b, h, j]: what the text decided about the tokens in between (FoX, CABLE).
+    """bias[b, h, i, j] = weights[b, h, i] (cumulative[b, h, i] - cumulative[b, h, j]): what the text decided about the tokens in between.
 
-    cumulative: (B, H, T) float32 or float64, running sums of one gate a token; usually falling. May require grad. Differences are taken
-    in its dtype: in float64 they stay exact however far the sum has run.
+    cumulative: (B, H, T) float32 or float64, running sums of one gate a token; usually falling (FoX, CABLE). Differences are taken in its
+    dtype: in float64 they stay exact however far the sum has run.
+    weights: (B, H, T), how much each query heeds them (CABLE's third version); None: 1. Both may require grad.
     """
 
     cumulative: Tensor
+    weights: Tensor | None = None
 
 
 @dataclass(frozen=True)

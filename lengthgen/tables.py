@@ -15,7 +15,7 @@ import pandas as pd
 
 from lengthgen import palette, records
 from lengthgen.errors import DataError
-from lengthgen.evaluation import statistics
+from lengthgen.evaluation import intervals, statistics
 
 # What one figure is about, and then one line of it.
 GROUP = ("dataset", "model", "train_length", "steps", "setting", "evaluation")
@@ -74,9 +74,9 @@ def select(tables: Tables, where: Mapping[str, Sequence[str]]) -> Tables:
 def summarise(documents: pd.DataFrame, lengths: pd.DataFrame, *, n_resamples: int = statistics.N_RESAMPLES, seed: int = 0) -> pd.DataFrame:
     """Over seeds: one row with the columns of SUMMARY for each line and eval_length, in the palette's order.
 
-    Intervals: 95 %, seeds and documents resampled together (documents alone with one seed). A length for which no seed has a
-    value is a row with its status and reason; one where some seeds have none is estimated from the others and says so, except
-    that a non-finite loss of any seed leaves no value: a mean over the seeds that survived would flatter the scheme.
+    Intervals: 95 %, over seeds and documents, or documents alone with one seed (evaluation/intervals.py). A length for which no
+    seed has a value is a row with its status and reason; one where some have none is estimated from the others and says so, except that
+    a non-finite loss (or a leak) of any seed leaves no value: a mean over the seeds that survived would flatter the scheme.
     """
     stated: dict[tuple, dict[int, list[dict]]] = {}  # line -> eval_length -> one row of lengths.csv for each seed
     for row in lengths[lengths["metric"] == "loss"].to_dict("records"):
@@ -97,33 +97,40 @@ def summarise(documents: pd.DataFrame, lengths: pd.DataFrame, *, n_resamples: in
 def positions_over_seeds(positions: pd.DataFrame) -> pd.DataFrame:
     """Mean over seeds of each bin: GROUP, scheme, eval_length, position, position_end, value, low, high, n_seeds, n_documents, n_tokens.
 
-    The bounds are the means of the seeds' bounds (documents resampled): the seeds share their documents, so more seeds do not
-    make the documents' share of the spread smaller.
+    The bounds hold for new seeds and new documents (intervals.of_bins); with one seed they are that seed's own.
     """
     keys = [*GROUP, "scheme", "eval_length", "position", "position_end"]
-    means = positions.groupby(keys, sort=False).agg(
+    means = positions.assign(square=(positions["high"] - positions["low"]) ** 2).groupby(keys, sort=False).agg(
         value=("value", "mean"), low=("low", "mean"), high=("high", "mean"), n_seeds=("run", "nunique"),
-        n_documents=("n_documents", "max"), n_tokens=("n_tokens", "max"),
+        n_documents=("n_documents", "max"), n_tokens=("n_tokens", "max"), between=("value", "var"), square=("square", "mean"),
     )  # fmt: skip
-    return sort(means.reset_index())
+    several = means["n_seeds"] > 1
+    if several.any():
+        columns = means[several].assign(width=np.sqrt(means["square"]))[["value", "between", "width", "n_seeds", "n_documents"]]
+        means.loc[several, ["low", "high"]] = intervals.of_bins(*columns.to_numpy(np.float64).T).T
+    return sort(means.drop(columns=["between", "square"]).reset_index())
 
 
 def publish(tables: Tables, folder: Path | str, note: Mapping[str, Any]) -> pd.DataFrame:
     """Write a published folder; returns the summary. `note` becomes provenance.json. The same tables give the same bytes."""
     folder = Path(folder)
-    summary = summarise(tables.documents, tables.lengths)
     for name, columns in records.TABLES.items():
         _write(folder / f"{name}.csv", getattr(tables, name), columns)
-    _write(folder / "summary.csv", summary, SUMMARY)
     records.write_json(folder / "provenance.json", dict(note))
+    return write_summary(tables, folder)
+
+
+def write_summary(tables: Tables, folder: Path) -> pd.DataFrame:
+    """summary.csv of the tables into `folder`; returns it."""
+    summary = summarise(tables.documents, tables.lengths)
+    _write(folder / "summary.csv", summary, SUMMARY)
     return summary
 
 
 def published(results: Path | str) -> list[Path]:
-    """The published folders under `results`, by name: those with all the tables."""
-    wanted = [*records.TABLES, "summary"]
+    """The published folders under `results`, by name: those with all the tables that a summary is made from."""
     folders = (path for path in Path(results).glob("*") if path.is_dir() and path.name not in ("runs", "figures"))
-    return sorted(folder for folder in folders if all((folder / f"{name}.csv").is_file() for name in wanted))
+    return sorted(folder for folder in folders if all((folder / f"{name}.csv").is_file() for name in records.TABLES))
 
 
 def provenance(runs: Iterable[records.Run]) -> dict[str, Any]:
@@ -161,12 +168,12 @@ def _line_numbers(rows: pd.DataFrame, line: tuple, n_resamples: int, seed: int) 
     document, names = pd.factorize(rows["document"], sort=True)
     shape = (len(runs), len(eval_lengths), len(names))
     loss_sum, n_tokens, n_bytes = (_spread(rows[name], (run, column, document), shape) for name in ("loss_sum", "n_tokens", "n_bytes"))
-    drawn = statistics.bootstrap(loss_sum, n_tokens, n_resamples=n_resamples, seed=seed)
-    low, high = drawn.bounds()
+    summed = intervals.Summed(loss_sum, n_tokens, n_resamples, seed)
+    loss = summed.losses()
     with np.errstate(over="ignore"):  # a loss beyond 709 nats: its perplexity is infinite
-        perplexity = [np.exp(values) for values in (drawn.value, low, high)]
+        perplexity = [np.exp(values) for values in (loss.value, loss.low, loss.high)]
     eval_lengths = [int(length) for length in eval_lengths]
-    change = _change(drawn, n_tokens, eval_lengths, line)
+    change = _change(summed, eval_lengths, line)
     numbers = {}
     for a, eval_length in enumerate(eval_lengths):
         scored = n_tokens[:, a] > 0  # (S, D)
@@ -175,24 +182,20 @@ def _line_numbers(rows: pd.DataFrame, line: tuple, n_resamples: int, seed: int) 
             "n_seeds": int(scored.any(axis=1).sum()),
             "n_documents": int(scored.any(axis=0).sum()),
             "n_tokens": int(n_tokens[:, a].sum(axis=1).max()),
-            "loss": drawn.value[a], "loss_low": low[a], "loss_high": high[a],
+            "loss": loss.value[a], "loss_low": loss.low[a], "loss_high": loss.high[a],
             "perplexity": perplexity[0][a], "perplexity_low": perplexity[1][a], "perplexity_high": perplexity[2][a],
             "bits_per_byte": bits / n_bytes[:, a].sum() if n_bytes[:, a].sum() else np.nan,
         } | {name: values[a] for name, values in change.items()}  # fmt: skip
     return numbers
 
 
-def _change(drawn: statistics.Bootstrap, n_tokens: np.ndarray, eval_lengths: list[int], line: tuple) -> dict[str, np.ndarray]:
+def _change(summed: intervals.Summed, eval_lengths: list[int], line: tuple) -> dict[str, np.ndarray]:
     """Paired change of the loss from train_length, for the lengths whose targets are the same as there."""
     named = dict(zip(LINE, line, strict=True))
     if named["protocol"] != "matched" or named["train_length"] not in eval_lengths:
         return {}
-    reference = eval_lengths.index(named["train_length"])
-    same = (n_tokens == n_tokens[:, reference : reference + 1]).all(axis=(0, 2))
-    change = drawn.change(reference)
-    low, high = change.bounds()
-    found = {"loss_change": change.value, "loss_change_low": low, "loss_change_high": high}
-    return {name: np.where(same, values, np.nan) for name, values in found.items()}
+    change = summed.changes(eval_lengths.index(named["train_length"]))
+    return {"loss_change": change.value, "loss_change_low": change.low, "loss_change_high": change.high}
 
 
 def _status(of_seeds: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
@@ -202,7 +205,8 @@ def _status(of_seeds: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
         return "ok", ""
     reasons = "; ".join(dict.fromkeys(row["reason"] for row in failed))
     whole = len(failed) == len(of_seeds)
-    status = "nonfinite" if any(row["status"] == "nonfinite" for row in failed) else failed[0]["status"] if whole else "ok"
+    wrong = [row["status"] for row in failed if row["status"] in ("nonfinite", "leak")]
+    status = wrong[0] if wrong else failed[0]["status"] if whole else "ok"
     return status, reasons if whole else f"seed {', '.join(str(seed) for seed in sorted(row['seed'] for row in failed))}: {reasons}"
 
 

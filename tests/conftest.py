@@ -7,7 +7,15 @@ import pytest
 
 
 def pytest_addoption(parser):
-    parser.addoption("--oracles", metavar="FILE", help="write the table of comparisons with independent implementations to FILE")
+    told = "run only the tests that compare with independent implementations, and write the table of what they found to FILE"
+    parser.addoption("--oracles", metavar="FILE", help=told)
+
+
+def pytest_collection_modifyitems(session, config, items):
+    if config.getoption("--oracles"):
+        chosen = [item for item in items if "compare" in item.function.__code__.co_names]
+        config.hook.pytest_deselected(items=set(items) - set(chosen))
+        items[:] = chosen
 
 
 def pytest_sessionfinish(session):

@@ -1,8 +1,8 @@
 """Comparisons with independent implementations, noted as they are made: `pytest tests --oracles FILE` writes them as a table.
 
 A scheme declares its oracles by name (`Declaration.oracles`), a modifier or retrofit its own (`About.oracles`); test_oracles.py checks that
-each declared one is compared somewhere. Whatever -k leaves out of the session is listed below the table, so that a table of a part does not
-look like the whole. All of it: pytest tests -k "references or formulas or oracles or modifiers or retrofits" --oracles FILE.
+each declared one is compared somewhere. With the option only the tests that call `compare` themselves are run. What a session leaves out
+(-k, a missing library) is listed below the table, so that a table of a part does not look like the whole.
 """
 
 import ast

@@ -97,7 +97,7 @@ def test_no_rings():
         ),
         (
             r"tables|curves|layout|markdown|plots",
-            {"tables", "curves", "layout", "markdown", "records", "palette", "evaluation.statistics", *BASICS},
+            {"tables", "curves", "layout", "markdown", "records", "palette", "evaluation.statistics", "evaluation.intervals", *BASICS},
         ),
     ],
 )

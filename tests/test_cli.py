@@ -100,7 +100,8 @@ def test_sweep_with_the_flag_anywhere(jobs, argv):
 
 def test_sweep_over_all_schemes(jobs):
     assert cli.main(["train", "-m", "+scheme=glob(kerple*)"]) == 0
-    assert [job.config.scheme.name for job in jobs] == ["kerple_log", "kerple_power"]
+    swept = [option for option in catalogue.options("scheme", catalogue.folders()) if option.startswith("kerple")]
+    assert len(jobs) == len(swept) >= 2 and {job.config.scheme.name for job in jobs} == {"kerple_log", "kerple_power"}
 
 
 def test_sweep_goes_where_results_go(jobs, tmp_path):
@@ -124,7 +125,7 @@ def test_modifiers_with_and_without_plus(jobs, argv):
 def test_sweep_of_modifiers(jobs, capsys):
     assert cli.main(["train", "-m", "+modifier=none,ssmax,[window,ssmax]", "seed=1"]) == 0
     assert [sorted(job.config.modifiers) for job in jobs] == [[], ["ssmax"], ["ssmax", "window"]]
-    assert capsys.readouterr().out.splitlines()[-1].split() == ["3/3", "run-3", "trained", "modifier=[window,ssmax]", "seed=1"]
+    assert capsys.readouterr().out.splitlines()[-1].split() == ["3/3", "run-3", "trained", "modifier=[window,ssmax]"]
 
 
 @pytest.mark.parametrize("argv", [["+retrofit=log_n"], ["retrofit=log_n"]])
@@ -215,7 +216,7 @@ def test_list_schemes_says_what_a_variant_changes_and_what_is_compared(capsys, t
     lines = capsys.readouterr().out.splitlines()
     place = {line.split()[0]: number for number, line in enumerate(lines) if line.split() and line[0].isalpha()}
     assert place["alibi"] < place["steep"] < place["fire"] and place["rope"] < place["wave"] < place["t5_bias"]
-    assert lines[place["steep"]].split() == ["steep", "alibi", "with", "max_bias=4.0"]
+    assert " ".join(lines[place["steep"] : place["steep"] + 2]).split()[:4] == ["steep", "alibi", "with", "max_bias=4.0"]
     assert "transformers" in " ".join(lines[place["rope"] : place["rope"] + 4])
 
 
@@ -256,7 +257,7 @@ def test_list_schemes_with_own_and_broken_ones(capsys, tmp_path):
     (folder / "broken.yaml").write_text("name: broken  # has no code\n")
     assert cli.main(["list", "schemes", "--config-dir", str(tmp_path)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert any(line.startswith("my_bias ") and "toeplitz" in line for line in lines)
+    assert any(line.startswith("my_bias ") and "scores:" in line for line in lines)
     assert any(line.startswith("broken ") and "cannot be loaded" in line for line in lines)
     assert any(line.startswith("t5_bias ") for line in lines)
 
@@ -339,7 +340,7 @@ def test_help_and_configuration_import_no_torch(tmp_path):
 
 MALFORMED = [
     ("train scheme=t5bias", "no scheme 't5bias'; nearest: t5_bias; `lengthgen list schemes` shows all"),
-    ("train +scheme=t5", "no scheme 't5'; nearest: t5_bias; `lengthgen list schemes` shows all"),
+    ("train +scheme=sand", "no scheme 'sand'; nearest: sandwich; `lengthgen list schemes` shows all"),
     ("train scheme=zzz", "no scheme 'zzz'; `lengthgen list schemes` shows all"),
     ("train scheme=../model/tiny", "no scheme '../model/tiny'; `lengthgen list schemes` shows all"),
     ("train scheme=", "no scheme ''; `lengthgen list schemes` shows all"),
@@ -386,17 +387,10 @@ MALFORMED = [
         "evaluate run=x +scheme=alibi",
         "no key 'scheme' in evaluate: it is one of `lengthgen train`; `lengthgen evaluate --help` shows its own",
     ),
-    (
-        "evaluate run=x train_length=9",
-        "no key 'train_length' in evaluate: it is one of `lengthgen train`; `lengthgen evaluate --help` shows its own",
-    ),
     ("train +retrofit=log_n", "no key 'retrofit' in train: it is one of `lengthgen evaluate`; `lengthgen train --help` shows its own"),
-    ("train retrofit=log_n", "no key 'retrofit' in train: it is one of `lengthgen evaluate`; `lengthgen train --help` shows its own"),
     ("train +modifier=ssmx", "no modifier 'ssmx'; nearest: ssmax; `lengthgen list modifiers` shows all"),
-    ("train +modifier=[window,ssmx]", "no modifier 'ssmx'; nearest: ssmax; `lengthgen list modifiers` shows all"),
     ("train -m +modifier=none,[window,ssmx]", "no modifier 'ssmx'; nearest: ssmax; `lengthgen list modifiers` shows all"),
     ("train modifier=null", "modifier=null: leave modifier out to choose none, or give modifier=none (in a sweep: modifier=none,...)"),
-    ("train experiment=null", "experiment=null: leave experiment out to choose none"),
     ("train modifiers.ssmax.init=1", "no key 'modifiers.ssmax.init': that modifier is not chosen; give modifier=ssmax with it"),
     (
         "train +modifier=window modifiers.window.windw=3",
@@ -410,7 +404,8 @@ MALFORMED = [
     ),
     (
         "train -m +scheme=t5_bias,rope scheme.num_buckets=16",
-        "scheme=rope: no key 'scheme.num_buckets'; scheme has: scheme.name, scheme.base, scheme.layout; `lengthgen train --cfg job` shows all",
+        "scheme=rope: no key 'scheme.num_buckets'; scheme has: scheme.name, scheme.base, scheme.layout; "
+        "`lengthgen train --cfg job` shows all",
     ),
     (
         "train -m +scheme=alibi,sandwich scheme.max_bais=4",
@@ -597,8 +592,8 @@ def candidates(line: str) -> list[str]:
         ("lengthgen list ", [f"{topic} " for topic in listing.TOPICS]),
         ("lengthgen completion z", ["zsh "]),
         ("lengthgen train +sch", ["+scheme="]),
-        ("lengthgen train +scheme=t5", ["+scheme=t5_bias"]),
-        ("lengthgen train -m scheme=learned,al", ["scheme=learned,alibi"]),
+        ("lengthgen train +scheme=sand", ["+scheme=sandwich"]),
+        ("lengthgen train -m scheme=learned,kerple_p", ["scheme=learned,kerple_power"]),
         ("lengthgen train +scheme=t5_bias scheme.num", ["scheme.num_buckets="]),
         ("lengthgen train +scheme=alibi train_l", ["train_length="]),
         ("lengthgen train --mul", ["--multirun "]),
@@ -611,9 +606,9 @@ def candidates(line: str) -> list[str]:
         ("lengthgen evaluate run=x +retrofit=hard", ["+retrofit=hard_window"]),
         ("lengthgen evaluate run=x +retrofit=log_n retrofit.l", ["retrofit.length="]),
         ("lengthgen list ret", ["retrofits "]),
-        ("lengthgen train scheme=nonsense mod", ["model="]),
+        ("lengthgen train scheme=nonsense mod", ["model=", "modifier="]),
         ("lengthgen train --nonsense +sch", ["+scheme="]),
-        ("lengthgen train --nonsense +scheme=al", ["+scheme=alibi"]),
+        ("lengthgen train --nonsense +scheme=kerple_p", ["+scheme=kerple_power"]),
         ("lengthgen plot ", []),
     ],
 )
@@ -643,7 +638,7 @@ def program(tmp_path):
     [
         ("lengthgen tr", "lengthgen tr", ["train "]),
         ("lengthgen train +sch", "lengthgen train +sch", ["+scheme="]),
-        ("lengthgen train +scheme=t5", "lengthgen train +scheme = t5", ["t5_bias"]),  # bash has split the word at '='
+        ("lengthgen train +scheme=sand", "lengthgen train +scheme = sand", ["sandwich"]),  # bash has split the word at '='
         ("lengthgen train scheme=", "lengthgen train scheme =", sorted(catalogue.options("scheme", catalogue.folders()))),
     ],
 )

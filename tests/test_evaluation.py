@@ -7,13 +7,15 @@ import numpy as np
 import pytest
 import torch
 
-from lengthgen import config, records, schemes
+from lengthgen import config, modifiers, records, schemes
 from lengthgen import model as models
 from lengthgen.datasets import Splits
 from lengthgen.errors import ConfigError, DataError
-from lengthgen.evaluation import protocols, rows, scoring
+from lengthgen.evaluation import band, protocols, rows, scoring
 from lengthgen.evaluation.protocols import EvaluationConfig, eval_lengths, plan
 from lengthgen.model import ModelConfig
+from lengthgen.modifiers.base import modified
+from lengthgen.retrofits import base, hard_window
 from lengthgen.tokens import write_store
 
 TRAIN_LENGTH = 16
@@ -319,5 +321,61 @@ def test_impossible_evaluation_settings(change, words):
         dataclasses.replace(EvaluationConfig(), **change)
 
 
-def test_every_protocol_has_a_planner_that_the_default_asks_for():
-    assert set(EvaluationConfig().protocols) == set(protocols.PLANNERS)
+def test_every_protocol_has_a_planner_and_the_default_plan_is_what_it_was():
+    assert set(protocols.PLANNERS) == {*EvaluationConfig().protocols, "band"}
+    assert config.evaluation_id(EvaluationConfig(), 512) == "679ee775"  # as in the published tables
+
+
+def weights(model):
+    return {name: value.clone() for name, value in model.state_dict().items()}
+
+
+@pytest.mark.parametrize("scheme", ["alibi", "rope", "fire", "cope", "fox"])
+def test_the_band_reads_the_matched_windows_through_a_hard_window(store, scheme):
+    model = make(scheme)
+    before, trained = weights(model), model.scheme
+    wanted = requests(store, protocols=["band", "matched"])
+    found = {(s.request.protocol, s.request.eval_length): s for s in score(model, store, wanted)}
+    assert list(found) == [(r.protocol, r.eval_length) for r in wanted]
+    assert [length for protocol, length in found if protocol == "band"] == [20, 24, 32, 48, 64]  # beyond 16 alone
+    assert model.scheme is trained and before.keys() == weights(model).keys()
+    for length in (20, 64):
+        within, matched = found["band", length], found["matched", length]
+        assert within.request.windows == matched.request.windows and within.status == "ok"
+        assert np.abs(within.losses - matched.losses).max() > 1e-6
+    # The retrofit itself, around the same model, gives the same numbers.
+    model.scheme, _ = base.apply(hard_window.HardWindow, hard_window.Config(), trained)
+    for one in score(model, store, requests(store, [16, 64], protocols=["matched"])):
+        if one.request.eval_length == 64:
+            np.testing.assert_allclose(one.losses, found["band", 64].losses, rtol=0, atol=1e-5)
+
+
+def test_in_one_layer_the_band_hides_exactly_what_is_farther_than_the_training_length(store):
+    """Without positions and with one layer, a target under the band is a target whose window is cut at 16 tokens."""
+    cls = schemes.load("none")
+    model = models.build(ModelConfig(n_layers=1, n_heads=2, width=16), cls, cls.Config(), train_length=16, vocab_size=VOCAB, seed=0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.3 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(parameter.numel())))
+    (one,) = score(model, store, requests(store, [16, 64], protocols=["band"]))
+    for window, got in zip(one.request.windows, one.losses, strict=True):
+        for position, loss in zip(range(window.first, window.length), got, strict=True):
+            last = int(store.offsets[window.document]) + window.start + position
+            tokens = store.tokens(last - 15, last + 2)[None]
+            with torch.no_grad():
+                assert loss == pytest.approx(model.losses(tokens[:, :-1], tokens[:, 1:], 15).item(), abs=1e-5)
+
+
+def test_a_scheme_that_refuses_a_length_refuses_it_under_the_band_too(store):
+    found = score(make("learned", tail="refuse"), store, requests(store, protocols=["band"]))
+    assert {s.status for s in found} == {"refused"} and len(found) == 5
+
+
+def test_inside_modifiers_the_band_is_put_in_and_taken_out(store):
+    model = make("alibi")
+    cls = modifiers.load("log_n")
+    model.scheme = around = modified(model.scheme, [(cls, cls.Config())])
+    inner = around.inner
+    with band.confined(model):
+        assert model.scheme is around and around.inner.inner is inner and around.span(0).window == TRAIN_LENGTH
+    assert model.scheme is around and around.inner is inner and around.span(0) is None

@@ -34,23 +34,28 @@ def sums(batch: int, n_heads: int, length: int, fall: float) -> Tensor:
     return (steps + 0.3 * torch.randn(batch, n_heads, length, generator=generator, dtype=torch.float64)).cumsum(-1)
 
 
-def definition(tensors: list[Tensor], grad: Tensor, cumulative: Tensor, scale: float, span: Span | None = None) -> list[Tensor]:
-    leaves = [x.detach().double().requires_grad_() for x in (*tensors, cumulative)]
-    q, k, v, c = leaves
+def definition(
+    tensors: list[Tensor], grad: Tensor, cumulative: Tensor, scale: float, span: Span | None = None, weights: Tensor | None = None
+) -> list[Tensor]:
+    leaves = [x.detach().double().requires_grad_() for x in (*tensors, cumulative, *([] if weights is None else [weights]))]
+    q, k, v, c, *w = leaves
     i, j = torch.arange(q.shape[2])[:, None], torch.arange(q.shape[2])
     hidden = j > i
     if span is not None:
         hidden = hidden | ((i - j >= span.window) & (j >= span.sinks))
-    scores = scale * q @ k.transpose(-1, -2) + c[..., :, None] - c[..., None, :]
+    between = c[..., :, None] - c[..., None, :]
+    scores = scale * q @ k.transpose(-1, -2) + (w[0][..., None] * between if w else between)
     out = scores.masked_fill(hidden, -math.inf).softmax(-1) @ v
     return [out.detach(), *torch.autograd.grad(out, leaves, grad.double())]
 
 
 def run(
-    force: str, dtype: torch.dtype, tensors: list[Tensor], grad: Tensor, cumulative: Tensor, scale: float, span: Span | None = None
-) -> list[Tensor]:
-    leaves = [*(x.detach().to(dtype).requires_grad_() for x in tensors), cumulative.clone().requires_grad_()]
-    out = attention.attend(*leaves[:3], Gates(leaves[3]), scale, force=force, span=span)
+    force: str, dtype: torch.dtype, tensors: list[Tensor], grad: Tensor, cumulative: Tensor, scale: float, span: Span | None = None,
+    weights: Tensor | None = None,
+) -> list[Tensor]:  # fmt: skip
+    gates_and_weights = [cumulative] if weights is None else [cumulative, weights]
+    leaves = [*(x.detach().to(dtype).requires_grad_() for x in tensors), *(x.clone().requires_grad_() for x in gates_and_weights)]
+    out = attention.attend(*leaves[:3], Gates(*leaves[3:]), scale, force=force, span=span)
     return [out.detach(), *torch.autograd.grad(out, leaves, grad.to(dtype))]
 
 
@@ -78,6 +83,21 @@ def test_windows_sinks_and_head_sizes(size: int, span: Span) -> None:
     expected = definition(tensors, grad, cumulative, size**-0.5, span)
     for force in ("cpu", "sdpa"):
         assert_close(run(force, torch.float32, tensors, grad, cumulative, size**-0.5, span), expected, 2e-5)  # weights of 1: rounding alone
+
+
+@pytest.mark.parametrize("fall", FALLS)
+@pytest.mark.parametrize("span", [None, Span(20), Span(64, 4)])
+@pytest.mark.parametrize("length", [1, 65, 257])
+def test_queries_with_weights(length: int, span: Span | None, fall: str) -> None:
+    tensors, grad, _ = inputs(2, 2, length, 32)
+    cumulative = sums(2, 2, length, FALLS[fall])
+    weights = torch.rand(2, 2, length, generator=torch.Generator().manual_seed(0)) - 0.05
+    expected = definition(tensors, grad, cumulative, 0.2, span, weights)
+    assert_close(run("reference", torch.float64, tensors, grad, cumulative, 0.2, span, weights), expected, 1e-5)
+    for force in ("cpu", "sdpa"):
+        given = run(force, torch.float32, tensors, grad, cumulative, 0.2, span, weights)
+        assert given[-1].dtype == torch.float32
+        assert_close(given, expected, 2e-5)
 
 
 @pytest.mark.parametrize("shape", ["rising", "a valley", "far from zero", "one cliff"])
@@ -122,6 +142,14 @@ def test_only_the_gates_learn() -> None:
     assert_close([torch.autograd.grad(out, cumulative, grad)[0]], expected[-1:], 5e-6)
 
 
+def test_only_the_weights_learn() -> None:
+    tensors, grad, _ = inputs(2, 2, 90, 16)
+    cumulative, weights = sums(2, 2, 90, -0.1), torch.rand(2, 2, 90, requires_grad=True)
+    out = attention.attend(*tensors, Gates(cumulative, weights), 0.25)
+    expected = definition(tensors, grad, cumulative, 0.25, weights=weights)
+    assert_close([torch.autograd.grad(out, weights, grad)[0]], expected[-1:], 5e-6)
+
+
 def test_frozen_gates_train_the_rest() -> None:
     tensors, grad, _ = inputs(2, 2, 90, 16)
     cumulative, leaves = sums(2, 2, 90, -0.1), [x.requires_grad_() for x in tensors]
@@ -160,9 +188,11 @@ def test_half_precision_takes_differences_first() -> None:
 
 def test_what_cannot_be_is_one_clear_line() -> None:
     q = torch.zeros(1, 2, 8, 16)
+    with pytest.raises(ValueError, match=r"Gates.weights of shape \(1, 2\): expected"):
+        attention.attend(q, q, q, Gates(torch.zeros(1, 2, 8), torch.zeros(1, 2)), 1.0)
     with pytest.raises(ConfigError, match=r"'flex' cannot be used here \(it has no form for gates\): use 'auto'"):
         attention.attend(q, q, q, Gates(torch.zeros(1, 2, 8)), 1.0, force="flex")
     for wrong in (torch.zeros(1, 2, 9), torch.zeros(2, 8)):
         for force in ("auto", "sdpa"):
-            with pytest.raises(ValueError, match=r"expected \(1, 2, 8\), one sum a query"):
+            with pytest.raises(ValueError, match=r"expected \(1, 2, 8\), one number a query"):
                 attention.attend(q, q, q, Gates(wrong), 1.0, force=force)

@@ -32,7 +32,9 @@ def randn(seed: int, *shape: int) -> Tensor:
 
 def chunked(kind: str, parameter: Tensor, length: int, span: Span | None) -> cpu.ChunkedBias:
     if kind == "gates":
-        return gate_kernel.GateRows(parameter, CHUNK, span, torch.float64)
+        return gate_kernel.GateRows(Gates(parameter), CHUNK, span, torch.float64)
+    if kind == "weighted gates":
+        return gate_kernel.GateRows(Gates(parameter, parameter.cos() + 0.5), CHUNK, span, torch.float64)
     bias = bias_of(kind, parameter)
     if isinstance(bias, Rows):
         blocks = rows.evaluated(bias.block, length, CHUNK)
@@ -40,14 +42,14 @@ def chunked(kind: str, parameter: Tensor, length: int, span: Span | None) -> cpu
     return offsets.Offsets(torch.zeros_like(parameter) if bias is None else bias.vector, CHUNK, span)
 
 
-@pytest.mark.parametrize("kind", ["none", "fixed", "learned", "rows", "frozen rows", "gates"])
+@pytest.mark.parametrize("kind", ["none", "fixed", "learned", "rows", "frozen rows", "gates", "weighted gates"])
 @pytest.mark.parametrize("span", [None, Span(1), Span(5), Span(5, 2), Span(3, 9)])
 def test_the_cpu_kernel_has_the_gradient_of_finite_differences(kind: str, span: Span | None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recompute, "CHUNK", 4)
     length = 11  # chunks of 8 and 3 forward, of 4, 4 and 3 backward
     leaves = [randn(seed, 2, 2, length, 1).requires_grad_() for seed in range(3)]
-    parameter = randn(3, 2, 2, length).cumsum(-1) if kind == "gates" else randn(3, 2, length)
-    learns = kind in ("learned", "rows", "gates")
+    parameter = randn(3, 2, 2, length).cumsum(-1) if "gates" in kind else randn(3, 2, length)
+    learns = kind in ("learned", "rows", "gates", "weighted gates")
 
     def attend(q: Tensor, k: Tensor, v: Tensor, parameter: Tensor = parameter) -> Tensor:
         return cpu.attend(q, k, v, chunked(kind, parameter, length, span), 0.7)

@@ -141,7 +141,8 @@ def test_transformer_xl_far_offsets():
         angles = [n / 10000 ** (2 * c / E) for c in range(E // 2)]
         wanted.append([dot(row, [math.sin(a) for a in angles] + [math.cos(a) for a in angles]) for row in matrix])
     ours = scheme.relative_keys(torch.tensor(places), 0, torch.float64).detach().transpose(0, 1).flatten(1)
-    compare("transformer_xl", "float64 loop", "projected sinusoids, offsets to 65,535", ours, torch.tensor(wanted, dtype=torch.float64), 1e-9)
+    wanted = torch.tensor(wanted, dtype=torch.float64)
+    compare("transformer_xl", "float64 loop", "projected sinusoids, offsets to 65,535", ours, wanted, 1e-9)
 
 
 # Learned ALiBi, CPB, BAM --------------------------------------------------------------------------------------------------
@@ -159,7 +160,10 @@ def test_alibi_learned_and_bam_start_as_transformers_alibi(n_heads):
     offsets = torch.tensor([0, 1, 2, 100, 1023, LONG - 1])
     wanted = -mpt_slopes(n_heads)[:, None] * offsets
     size = wanted.abs().clamp(min=1)
-    learned, bam = (bias_of(make(name, n_heads=n_heads), offsets, 1).double() for name in ("alibi_learned", "bam"))
+    schemes = [make(name, n_heads=n_heads) for name in ("alibi_learned", "bam")]
+    for scheme in schemes:
+        scheme.initialise(lambda name: None)  # `make` moves what starts at zero
+    learned, bam = (bias_of(scheme, offsets, 1).double() for scheme in schemes)
     compare("alibi_learned", "transformers", "start / max(1, |bias|), offsets to 8,191", learned / size, wanted / size, 1e-6)
     cancels = bam[:, :1]  # the slope times eps, in every score
     assert cancels.abs().max() < 1e-5
@@ -187,7 +191,7 @@ def test_cpb_equals_x_transformers(options):
 
     scheme = make("cpb", **options)
     n, depth = int(options.get("per_layer", False)), options.get("depth", 2)
-    theirs = DynamicPositionBias(scheme.w0.shape[1], heads=H, depth=depth, log_distance=options.get("log_distance", True)).double()
+    theirs = DynamicPositionBias(scheme.w0.shape[1], heads=H, depth=depth, log_distance=options.get("log_distance", True))
     linear = [layer[0] for layer in theirs.mlp[:-1]] + [theirs.mlp[-1]]
     with torch.no_grad():
         for number, layer in enumerate(linear):
@@ -238,5 +242,204 @@ def test_bam_with_a_turned_shape_stays_finite():
     scheme = make("bam")
     with torch.no_grad():
         scheme.shape.fill_(-1.0)
+        scheme.location.fill_(0.0)
     bias = bias_of(scheme, range(LONG))
     assert bias.isfinite().all() and (bias[:, 0] < -1e3 * scheme.log_scale.exp()[0]).all()
+
+
+# CAPE ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_cape_evaluates_as_transformers_sinusoid():
+    from transformers.models.distilbert.modeling_distilbert import create_sinusoidal_embeddings
+
+    table = torch.zeros(LONG, E)
+    create_sinusoidal_embeddings(LONG, E, out=table)
+    scheme = make("cape", scale_embedding=False).eval()
+    ours = scheme.embed(torch.zeros(1, LONG, E), scheme.read(torch.zeros(3, LONG, dtype=torch.int64)))[0]
+    compare("cape", "transformers", "code in evaluation, positions to 8,191", ours, table, 1e-6)
+
+
+@pytest.mark.parametrize("centre", [False, True])
+def test_cape_equals_its_loop(centre):
+    """In training, at the positions that it drew; in evaluation at those of the formula."""
+    scheme, tokens, x = make("cape", centre=centre, base=100.0), torch.zeros(2, 20, dtype=torch.int64), torch.randn(2, 20, E).double()
+    torch.manual_seed(0)
+    for positions in (scheme.train().read(tokens), scheme.eval().read(tokens).expand(2, 20)):
+        wanted = torch.zeros(2, 20, E, dtype=torch.float64)
+        for b in range(2):
+            for i in range(20):
+                for c in range(E // 2):
+                    angle = float(positions[b, i]) / 100.0 ** (2 * c / E)
+                    wanted[b, i, 2 * c : 2 * c + 2] = torch.tensor([math.sin(angle), math.cos(angle)], dtype=torch.float64)
+        compare("cape", "float64 loop", "input, 20 tokens", scheme.embed(x, positions), x * E**0.5 + wanted, 1e-6)
+    assert scheme.read(tokens).tolist() == [i - (9.5 if centre else 0) for i in range(20)]
+
+
+def test_cape_draws_lie_where_the_options_say():
+    scheme, tokens = make("cape", global_shift=100.0, local_shift=0.5, max_scale=2.0).train(), torch.zeros(2000, 8, dtype=torch.int64)
+    torch.manual_seed(1)
+    drawn, again = scheme.read(tokens).double(), scheme.read(tokens)
+    assert drawn.shape == (2000, 8) and not torch.equal(drawn.float(), again)
+    torch.manual_seed(1)
+    assert torch.equal(scheme.read(tokens).double(), drawn)
+    steps = drawn.diff(dim=-1)
+    assert (steps > 0).all(), "half a token of jitter never changes the order"
+    scale = (drawn[:, -1] - drawn[:, 0]) / 7
+    assert 0.5 * 6 / 7 <= scale.min() < 0.6 and 1.8 < scale.max() <= 2 * 8 / 7
+    first = drawn[:, 0] / scale
+    assert -135 < first.min() < -90 and 90 < first.max() < 135 and abs(first.mean()) < 8
+    still = make("cape", global_shift=0.0, local_shift=0.0, max_scale=1.0).train()
+    assert torch.equal(still.read(tokens), torch.arange(8.0).expand(2000, 8))
+
+
+# BiPE ---------------------------------------------------------------------------------------------------------------------
+
+
+def lines(length: int, batch: int = 2) -> torch.Tensor:
+    """Tokens (B, T) 0..9, of which 3 and 7 end segments."""
+    return torch.randint(0, 10, (batch, length), generator=torch.Generator().manual_seed(2))
+
+
+def segments_of(tokens) -> tuple[list[list[int]], list[list[int]]]:
+    """(segment of each token, its place there), token after token."""
+    segments, places = [], []
+    for row in tokens.tolist():
+        segment, place, found = 0, 0, []
+        for token in row:
+            found.append((segment, place))
+            ended = token in (3, 7)
+            segment, place = (segment + 1, 0) if ended else (segment, place + 1)
+        segments.append([s for s, _ in found])
+        places.append([p for _, p in found])
+    return segments, places
+
+
+def turned_by_gptj(x, positions):
+    """x (B, H, T, D) as GPT-J turns it at positions (B, T)."""
+    from transformers.models.gptj import modeling_gptj as theirs
+
+    table = theirs.create_sinusoidal_positions(int(positions.max()) + 1, D)
+    sin, cos = table[positions].chunk(2, dim=-1)
+    return theirs.apply_rotary_pos_emb(x.transpose(1, 2), sin, cos).transpose(1, 2)
+
+
+def test_bipe_segments_and_places():
+    tokens = lines(LONG)
+    scheme = make("bipe", separators=[3, 7])
+    assert scheme.read(tokens).tolist() == list(segments_of(tokens))
+    unbroken = scheme.read(torch.zeros(1, 5, dtype=torch.int64))
+    assert unbroken.tolist() == [[[0] * 5], [[0, 1, 2, 3, 4]]]
+
+
+def test_bipe_rope_equals_transformers_at_the_segments():
+    tokens, (q, k, _, _) = lines(300), text(300)
+    scheme = make("bipe", separators=[3, 7])
+    positions = scheme.read(tokens)
+    for ours, before in zip(scheme.rotate(q, k, positions, 0), (q, k), strict=True):
+        wanted = turned_by_gptj(before, torch.tensor(segments_of(tokens)[0]))
+        compare("bipe", "transformers", "queries and keys, 60 segments", ours, wanted, 1e-4)
+
+
+def test_bipe_alibi_equals_transformers_slopes_and_its_loop():
+    T, tokens = 40, lines(40)
+    scheme = make("bipe", inter="alibi", separators=[3, 7], n_heads=6)
+    bias = scheme.biases(scheme.read(tokens))
+    assert bias[0] is bias[1]
+    sums, segments = bias[0].cumulative, segments_of(tokens)[0]
+    ours = sums[..., :, None] - sums[..., None, :]
+    wanted = torch.zeros(2, 6, T, T, dtype=torch.float64)
+    slopes = [2.0**-power for power in (2, 4, 6, 8, 1, 3)]
+    for b in range(2):
+        for h in range(6):
+            for i in range(T):
+                for j in range(T):
+                    wanted[b, h, i, j] = -96 * slopes[h] * (segments[b][i] - segments[b][j])
+    compare("bipe", "float64 loop", "ALiBi between segments, 40 tokens", ours, wanted, 1e-9)
+    theirs = -96 * mpt_slopes(6)[:, None] * torch.tensor(segments, dtype=torch.float64)[:, None]
+    compare("bipe", "transformers", "ALiBi between segments, running sums", sums, theirs, 1e-9)
+
+
+@pytest.mark.parametrize("intra", ["learned", "sinusoidal"])
+def test_bipe_inside_a_segment_equals_its_loop(intra):
+    tokens, x = lines(60), torch.randn(2, 60, E, dtype=torch.float64)
+    scheme = make("bipe", separators=[3, 7], intra=intra, rows=6)
+    wanted = torch.zeros(2, 60, E, dtype=torch.float64)
+    for b, row in enumerate(segments_of(tokens)[1]):
+        assert max(row) > 6, "some segment outgrows the table"
+        for i, place in enumerate(row):
+            if intra == "learned":
+                wanted[b, i] = x[b, i] + scheme.table[min(place, 5)].detach()
+            else:
+                angles = [place / 10000 ** (2 * c / E) for c in range(E // 2)]
+                code = [wave for angle in angles for wave in (math.sin(angle), math.cos(angle))]
+                wanted[b, i] = math.sqrt(E) * x[b, i] + torch.tensor(code, dtype=torch.float64)
+    compare("bipe", "float64 loop", "input, 60 tokens", scheme.embed(x, scheme.read(tokens)).detach(), wanted, 1e-12)
+
+
+# Random positions -----------------------------------------------------------------------------------------------------------
+
+
+def test_randomised_rope_equals_transformers_at_the_drawn_positions():
+    q, k, _, _ = text(100)
+    scheme = make("randomised").eval()
+    positions = scheme.read(torch.zeros(2, 100, dtype=torch.int64))
+    assert positions.shape == (2, 100) and not torch.equal(positions[0], positions[1])
+    for layer in range(2):
+        for ours, before in zip(scheme.rotate(q, k, positions, layer), (q, k), strict=True):
+            wanted = turned_by_gptj(before, positions[layer].expand(2, 100))
+            compare("randomised", "transformers", "queries and keys, RoPE, positions below 512", ours, wanted, 1e-3)
+
+
+@pytest.mark.parametrize("inner", ["alibi", "t5_bias", "fire"])
+def test_randomised_biases_are_the_inner_ones_at_the_drawn_positions(inner):
+    scheme = make("randomised", inner=inner, n_heads=2).eval()
+    places = scheme.read(torch.zeros(1, 30, dtype=torch.int64))
+    for layer, bias in enumerate(scheme.biases(places)):
+        drawn, wanted = places[layer].tolist(), torch.zeros(2, 30, 30, dtype=torch.float64)
+        for i in range(30):
+            for j in range(i + 1):
+                if inner == "fire":
+                    at = torch.tensor([drawn[i]]), torch.tensor([drawn[j]])
+                    wanted[:, i, j] = scheme.inner.rows(*at, layer)[:, 0, 0].detach()
+                elif inner == "alibi":
+                    wanted[:, i, j] = torch.tensor([-(2.0 ** (-4 * h)) * (drawn[i] - drawn[j]) for h in (1, 2)])
+                else:
+                    wanted[:, i, j] = bias_of(scheme.inner, [drawn[i] - drawn[j]])[:, 0]
+        ours = torch.cat([torch.nn.functional.pad(bias.block(first, first + 10), (0, 20 - first)) for first in (0, 10, 20)], dim=1)
+        compare("randomised", "float64 loop", "bias, 30 tokens", ours.detach().tril(), wanted, 1e-5)
+
+
+def test_randomised_draws():
+    scheme = make("randomised", evaluation_draws=3, max_position=200)
+    tokens = torch.zeros(1, 64, dtype=torch.int64)
+    torch.manual_seed(3)
+    trained = [scheme.train().read(tokens) for _ in range(2)]
+    assert not torch.equal(*trained)
+    torch.manual_seed(3)
+    assert torch.equal(scheme.read(tokens), trained[0])
+    state, evaluated = torch.get_rng_state(), {}
+    for draw in (2, 0, 1, 0):  # no order matters, and training's generator is left alone
+        scheme.eval().use_draw(draw)
+        scheme.read(tokens[:, :9])
+        found = scheme.read(tokens)
+        assert torch.equal(found, evaluated.setdefault(draw, found))
+    assert torch.equal(torch.get_rng_state(), state) and scheme.draws == 3
+    assert not torch.equal(evaluated[0], evaluated[1]) and not torch.equal(evaluated[1], evaluated[2])
+    for positions in (*trained, *evaluated.values()):
+        assert positions.shape == (2, 64) and (positions.diff(dim=-1) > 0).all() and positions.min() >= 0 and positions.max() < 200
+        assert not torch.equal(positions[0], positions[1])
+    assert torch.equal(scheme.read(torch.zeros(1, 200, dtype=torch.int64))[0], torch.arange(200))
+    once = make("randomised", per_layer_draws=False).eval().read(tokens)
+    assert torch.equal(once[0], once[1])
+    at_input = make("randomised", inner="learned").eval()
+    assert at_input.inner.table.shape == (512, E) and torch.equal(*at_input.read(tokens))
+
+
+def test_randomised_positions_are_uniform():
+    """Each of M positions is drawn with the chance T / M."""
+    scheme, counts = make("randomised", max_position=64, train_length=16).train(), torch.zeros(64)
+    torch.manual_seed(4)
+    for _ in range(2000):
+        counts[scheme.drawn(16, 0, torch.device("cpu"))] += 1
+    assert (counts / 2000 - 0.25).abs().max() < 0.05

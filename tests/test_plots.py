@@ -179,7 +179,7 @@ def test_loss_by_position_shows_the_longest_window_of_each(found, summary):
     figure = styled(curves.loss_by_position, bins, summary[summary["protocol"] == "matched"])
     shown = "\n".join(texts(figure)).replace("\n", " ")
     assert "window of 2,048 tokens" in shown and "learned (window of 512)" in shown and "training length 512" in shown
-    assert "documents resampled, mean over seeds" in shown and "3 seeds" in shown
+    assert "two-way Student over seeds and documents" in shown and "3 seeds" in shown
     assert figure.axes[0].get_xlim() == (0, 2048)
 
 
@@ -213,7 +213,7 @@ def test_figures_are_byte_stable_over_processes_and_settings(tmp_path):
         done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, env=environment)
         assert done.returncode == 0, done.stderr
         files = done.stdout.split()
-        assert len(files) == 6 + 6 + 1 and all(not Path(file).is_absolute() for file in files)
+        assert len(files) == 6 + 6 + 2 and all(not Path(file).is_absolute() for file in files)
         seen.append({file: (tmp_path / file).read_bytes() for file in files})
         (tmp_path / "matplotlibrc").unlink(missing_ok=True)
         for file in files:
@@ -235,15 +235,18 @@ def test_the_users_matplotlib_settings_come_back():
     assert dict(matplotlib.rcParams) == before
 
 
-def test_each_file_is_drawn_once_and_each_line_resampled_once(results, monkeypatch):
-    """What a figure costs, counted: eighteen runs are six schemes with two protocols each."""
+def test_each_file_is_drawn_once_and_nothing_resampled_but_single_runs(results, tmp_path, monkeypatch):
+    """What a figure costs, counted: eighteen runs are six schemes with two protocols each; one run has its two protocols."""
     drawn, resampled = [], []
     draw, bootstrap = Figure.draw, statistics.bootstrap
+    alone = write_run(tmp_path, "alibi", 0, n_documents=5)
     monkeypatch.setattr(Figure, "draw", lambda *given: drawn.append(given) or draw(*given))
     monkeypatch.setattr(statistics, "bootstrap", lambda *given, **more: resampled.append(given) or bootstrap(*given, **more))
     written = plots.write_figures(results)
-    assert (len(written), len(drawn), len(resampled)) == (6, 6, 12)
+    assert (len(written), len(drawn), len(resampled)) == (6, 6, 0)
     shutil.rmtree(results / "figures")
+    plots.write_run_figures(alone)
+    assert (len(drawn), len(resampled)) == (6 + 6, 2)
 
 
 # Command

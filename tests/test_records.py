@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from lengthgen import markdown, records, tables
 from lengthgen.errors import DataError, DiskError
@@ -167,6 +168,22 @@ def test_summary_against_loops(collected):
     assert summary.query("protocol == 'nonoverlapping'")["loss_change"].isna().all()  # other texts at each length
 
 
+def test_several_seeds_have_the_interval_of_the_verdicts(collected):
+    """Student over seeds and documents, from the formulas: every document has the same tokens at each length, but not each the same."""
+    rows = collected.documents.query("scheme == 'alibi' and protocol == 'matched'")
+    sums = rows.pivot_table(index="seed", columns=["eval_length", "document"], values="loss_sum")
+    tokens = rows.query("seed == 0 and eval_length == 512").set_index("document")["n_tokens"].sort_index().to_numpy()
+    change = (sums[1024] - sums[512]).to_numpy()  # (S, D)
+    value = change.sum() / (3 * tokens.sum())
+    table = value + (change - value * tokens) / tokens.mean()  # linearised ratio
+    seed, document, mean = table.mean(axis=1), table.mean(axis=0), table.mean()
+    squares = 40 * seed.var(ddof=1), 3 * document.var(ddof=1), ((table - seed[:, None] - document + mean) ** 2).sum() / (2 * 39)
+    parts = np.array([squares[0], max(squares[1] - squares[2], 0)]) / 120
+    half = (parts * stats.t.ppf(0.975, [2, 39])).sum() / parts.sum() * np.sqrt(parts.sum())
+    row = only(tables.summarise(collected.documents, collected.lengths), scheme="alibi", protocol="matched", eval_length=1024)
+    assert [row["loss_change"], row["loss_change_low"], row["loss_change_high"]] == pytest.approx([value, value - half, value + half])
+
+
 def test_one_seed_has_the_interval_that_its_run_was_given(tmp_path):
     write_run(tmp_path, "t5_bias", 0, n_resamples=statistics.N_RESAMPLES)
     found = tables.collect(tmp_path)
@@ -196,6 +213,7 @@ def test_some_seeds_without_a_value(collected):
 
     row = with_status("oom")
     assert (row["status"], row["n_seeds"], row["reason"]) == ("ok", 2, "seed 1: why") and np.isfinite(row["loss"])
+    assert row["loss_low"] < row["loss"] < row["loss_high"] and row["loss_change_low"] < row["loss_change_high"]
     row = with_status("nonfinite")
     assert (row["status"], row["n_seeds"]) == ("nonfinite", 0) and np.isnan(row["loss"])
 
@@ -213,7 +231,14 @@ def test_positions_over_seeds(collected):
     row = only(bins, scheme="alibi", position=1024)
     raw = collected.positions.query("scheme == 'alibi' and position == 1024")
     assert row["value"] == pytest.approx(raw["value"].mean()) and row["n_seeds"] == 3
-    assert row["low"] == pytest.approx(raw["low"].mean()) and row["n_tokens"] == 3000
+    assert row["n_tokens"] == 3000
+    error = (raw["high"] - raw["low"]).mean() / 2 / 1.959964  # of one seed, over documents: the same for each here
+    parts = np.array([raw["value"].var() / 3, error**2])
+    quantile = (parts * stats.t.ppf(0.975, [2, 39])).sum() / parts.sum()
+    assert row["high"] - row["value"] == pytest.approx(quantile * np.sqrt(parts.sum()), rel=1e-5)
+    assert row["value"] - row["low"] == pytest.approx(row["high"] - row["value"])
+    alone = tables.positions_over_seeds(collected.positions.query("seed == 0"))
+    assert only(alone, scheme="alibi", position=1024)["low"] == pytest.approx(raw.query("seed == 0")["low"].item())
 
 
 def test_publishing_gives_equal_bytes_whatever_the_order(collected, tmp_path):

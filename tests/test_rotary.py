@@ -212,3 +212,14 @@ def test_attention_takes_wide_queries_and_keys(kernel):
     weight = torch.randn(v.shape, generator=generator)
     for a, b in zip(*(torch.autograd.grad((x * weight).sum(), (q, k, v), retain_graph=True) for x in (mine, exact)), strict=True):
         assert torch.allclose(a, b, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", [*ROTARY, "pope"])
+def test_rotation_is_exact_under_autocast(name):
+    """`rotate` is called inside attention, where autocast may be on: float32 queries come back as they would without it."""
+    q, k = queries_and_keys()
+    scheme = make(name, head_dim=16)
+    with torch.no_grad():
+        plain = scheme.rotate(q, k, torch.arange(80), 0)
+        with torch.autocast("cpu", torch.bfloat16):
+            assert all(torch.equal(*pair) for pair in zip(plain, scheme.rotate(q, k, torch.arange(80), 0), strict=True))

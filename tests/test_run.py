@@ -1,5 +1,6 @@
 """Whole runs on a small text: done once, continued after any stop, evaluated again, refused with one line."""
 
+import csv
 import json
 import os
 import signal
@@ -198,10 +199,178 @@ def test_an_own_scheme_is_trained_copied_and_evaluated_without_its_folder(ask, t
     (own / "mine.py").write_text(code)
     wanted = ask()
     wanted["scheme"] = {"name": "mine"}
-    outcome = run.train(wanted, [own])
+    outcome = run.train(wanted, [own.parent])
     (own / "mine.py").unlink()
     again = run.evaluate({**ask(evaluation__lengths=[16, 24]), "run": outcome.run_id}, [])
     assert again.status == "evaluated"
+
+
+def test_an_own_modifier_is_trained_copied_and_evaluated_without_its_folder(ask, tmp_path, monkeypatch):
+    monkeypatch.setattr(run.plots, "write_run_figures", lambda *_: [])
+    own = tmp_path / "mine" / "modifier"
+    own.mkdir(parents=True)
+    (own / "mine.py").write_text((REPOSITORY / "lengthgen" / "modifiers" / "ssmax.py").read_text().replace("class SSMax", "class Mine"))
+    outcome = run.train(ask(modifiers={"mine": {}}), [own.parent])
+    (own / "mine.py").unlink()
+    assert outcome.run_id.startswith("t5_bias+mine-")
+    assert run.evaluate({**ask(evaluation__lengths=[16, 24]), "run": outcome.run_id}, []).status == "evaluated"
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """No figures: they take longer than the small runs."""
+    monkeypatch.setattr(run.plots, "write_run_figures", lambda *_: [])
+
+
+def schemes_of(outcome):
+    """scheme -> {evaluation column} over the rows of all evaluations of a run."""
+    found = {}
+    for path in outcome.folder.glob("evaluation/*/lengths.csv"):
+        for row in csv.DictReader(path.open()):
+            found.setdefault(row["scheme"], set()).add(row["evaluation"])
+    return found
+
+
+def test_modifiers_are_trained_with_and_stand_in_the_rows(ask, undrawn):
+    outcome = run.train(ask(scheme="rope", modifiers={"ssmax": {"bias": True}, "window": {"window": 6}}), [])
+    assert outcome.run_id.startswith("rope+window+ssmax-")
+    assert set(schemes_of(outcome)) == {"rope+window(window=6)+ssmax(bias=True)"}
+    facts = records.read_json(outcome.folder / "provenance.json")
+    assert facts["parameters"]["positional"] == 2 * 2 and facts["kernels"] == ["cpu"]
+    plain = run.train(ask(scheme="rope"), [])
+    assert plain.run_id.startswith("rope-") and weights(plain) != weights(outcome)
+    assert records.read_json(plain.folder / "provenance.json")["kernels"] == ["cpu"]
+
+
+def test_the_kernel_is_chosen_by_its_key_and_is_no_part_of_the_identity(ask, tmp_path, undrawn):
+    fast, dense = (run.train(ask(kernel=kernel, results=str(tmp_path / kernel)), []) for kernel in ("auto", "reference"))
+    assert fast.run_id == dense.run_id
+    assert records.read_json(dense.folder / "provenance.json")["kernels"] == ["reference"]
+    with pytest.raises(ConfigError, match="'flex' cannot be used here"):
+        run.train(ask(kernel="flex", results=str(tmp_path / "flex")), [])
+    assert not list((tmp_path / "flex").glob("runs/*/config.yaml"))
+
+
+def test_an_interrupted_run_drops_its_positions_where_it_would_have(ask, tmp_path, undrawn, monkeypatch):
+    """DroPE after half of the steps, stopped before and gone on with after: the weights of an uninterrupted run."""
+    wanted = {"scheme": "rope", "modifiers": {"drope": {"fraction": 0.5}}}
+    whole = run.train(ask(results=str(tmp_path / "whole"), **wanted), [])
+    plain = training.train
+
+    def interrupted(state, batch_at, **options):
+        def batch(step):
+            if step == 1:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return batch_at(step)
+
+        plain(state, batch, **options)
+
+    with monkeypatch.context() as during, pytest.raises(Interrupted):
+        during.setattr(training, "train", interrupted)
+        run.train(ask(**wanted), [])
+    resumed = run.train(ask(**wanted), [])
+    assert weights(resumed) == weights(whole) != weights(run.train(ask(scheme="rope"), []))
+    [a], [b] = (list(outcome.folder.glob("evaluation/*/losses.npz")) for outcome in (whole, resumed))
+    assert a.read_bytes() == b.read_bytes()
+
+
+def test_a_retrofit_stands_beside_the_run_as_it_was_trained(ask, undrawn):
+    trained = run.train(ask(scheme="rope"), [])
+    before = {path: path.read_bytes() for path in trained.folder.glob("evaluation/*/*")}
+    wanted = {**ask(scheme="rope"), "run": trained.run_id, "retrofit": {"name": "hard_window", "window": 8}}
+    done = weights(trained)
+    outcome = run.evaluate(wanted, [])
+    assert (outcome.status, outcome.run_id) == ("evaluated", trained.run_id) and weights(trained) == done
+    assert all(path.read_bytes() == content for path, content in before.items())
+    found = schemes_of(trained)
+    assert set(found) == {"rope", "rope+hard_window(window=8)"} and found["rope"] == found["rope+hard_window(window=8)"]
+    assert run.evaluate(wanted, []).status == "nothing to do"
+    assert run.evaluate({**wanted, "retrofit": {"name": "hard_window", "window": 9}}, []).status == "evaluated"
+    assert run.evaluate({**wanted, "retrofit": {}}, []).status == "nothing to do"
+    said = [records.read_json(path)["origin"].get("retrofit") for path in trained.folder.glob("evaluation/*/settings.json")]
+    assert sorted((one["name"], one["window"]) for one in said if one) == [("hard_window", 8), ("hard_window", 9)]
+    assert "\nretrofit" not in (trained.folder / "config.yaml").read_text()
+
+
+def test_a_retrofit_is_a_line_of_its_own_in_tables_and_figures(ask, tmp_path):
+    from lengthgen import plots, tables
+
+    wanted = ask(scheme="alibi", evaluation__protocols=["matched"])
+    trained = run.train(wanted, [])
+    for retrofit in ({"name": "alibi_interpolation", "factor": 4.0}, {"name": "alibi_interpolation"}):
+        run.evaluate({**wanted, "run": trained.run_id, "retrofit": retrofit}, [])
+    found = tables.collect(tmp_path / "results")
+    summary = tables.summarise(found.documents, found.lengths)
+    lines = summary[summary["protocol"] == "matched"].groupby("scheme")["loss"].apply(list)
+    assert list(lines.index) == ["alibi", "alibi+alibi_interpolation", "alibi+alibi_interpolation(factor=4)"]
+    plain, changed = lines["alibi"], lines["alibi+alibi_interpolation"]  # which does nothing up to the training length
+    assert plain[:2] == pytest.approx(changed[:2], rel=1e-6) and plain[-1] != pytest.approx(changed[-1], rel=1e-6)
+    assert summary[list(tables.GROUP)].drop_duplicates().shape[0] == 1
+    assert len([path for path in plots.write_figures(tmp_path / "results") if "loss_by_length." in path.name]) == 2  # one, PNG and SVG
+    drawn = [path.name for path in (trained.folder / "figures").glob("*loss_by_length.svg")]
+    assert drawn == [f"{summary['evaluation'].iloc[0]}-loss_by_length.svg"]
+    assert "alibi_interpolation(factor=4)" in (trained.folder / "figures" / drawn[0]).read_text()
+
+
+def test_a_retrofit_that_does_not_fit_is_one_line_and_leaves_nothing(ask, undrawn):
+    trained = run.train(ask(), [])
+    before = sorted(trained.folder.rglob("*"))
+    for name, line in (
+        ("learned_rows", "the run has none; the run is t5_bias"),
+        ("alibi_interpolation", "trained without any; the run is t5_bias"),
+    ):
+        with pytest.raises(ConfigError) as refused:
+            run.evaluate({**ask(), "run": trained.run_id, "retrofit": {"name": name}}, [])
+        assert line in str(refused.value) and refused.value.exit_code == 2 and "\n" not in str(refused.value)
+    assert sorted(trained.folder.rglob("*")) == before
+
+
+SEARCHING = '''
+"""A retrofit that searches."""
+from dataclasses import dataclass
+from lengthgen.plugins import About
+from lengthgen.retrofits.base import Retrofit
+
+@dataclass
+class Config:
+    length: int = 48  # of the windows of the search
+
+class Search(Retrofit):
+    """Divides the scores by what the training text likes best."""
+    Config = Config
+    about = About("none", 2026, "any scheme")
+
+    def __init__(self, config, inner):
+        super().__init__(config, inner)
+        self.divisor, self.losses = 1.0, {}
+
+    @property
+    def score_scale(self):
+        return self.inner.score_scale / self.divisor
+
+    def calibrate(self, loss_of):
+        for self.divisor in (1.0, 2.0, 1.0):
+            self.losses.setdefault(self.divisor, []).append(loss_of(self.config.length))
+        self.divisor = min(self.losses, key=self.losses.get)
+
+    @property
+    def found(self):
+        return {"divisor": self.divisor, "losses": self.losses}
+'''
+
+
+def test_a_retrofit_may_search_on_training_text(ask, tmp_path, undrawn):
+    """Losses of the same windows at every call, those of the retrofit as it stands; what it found is written down."""
+    (tmp_path / "mine" / "retrofit").mkdir(parents=True)
+    (tmp_path / "mine" / "retrofit" / "search.py").write_text(SEARCHING)
+    trained = run.train(ask(scheme="alibi"), [])
+    run.evaluate({**ask(scheme="alibi"), "run": trained.run_id, "retrofit": {"name": "search"}}, [tmp_path / "mine"])
+    [said] = [
+        one for path in trained.folder.glob("evaluation/*/settings.json") if (one := records.read_json(path)["origin"].get("retrofit"))
+    ]
+    [first, again], [other] = (said["found"]["losses"][divisor] for divisor in ("1.0", "2.0"))
+    assert first == again != other and 1 < first < 7
+    assert said["code"] and said["found"]["divisor"] in (1.0, 2.0)
 
 
 def test_text_that_is_too_short_is_refused_before_training(ask, monkeypatch):

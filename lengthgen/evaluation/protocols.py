@@ -10,6 +10,8 @@ with p+1 tokens of its own document; positions first .. length-1 are scored. Win
   scored, as ALiBi's and KERPLE's main tables do. The average context grows with L', so perplexity falls with L' even for a model that
   uses none of it.
 - position: windows of the longest length (those of the matched targets), every position scored: the loss-by-position curve.
+- band: the matched windows and targets of every length beyond L, read by the same model under a hard window of L tokens in every layer
+  (band.py): what the matched loss there is below it comes from farther than L. Not in the default plan: it costs as much again.
 
 Where the ends lie decides what an evaluation costs. Windows that start at the same token need one pass of a prefix-consistent scheme
 (scoring.py), so ends are a training length L apart: lengths are mostly simple multiples of L, and the windows of one end then start where
@@ -100,7 +102,7 @@ def plan(sizes: np.ndarray, names: Sequence[str], lengths: Sequence[int], train_
             f"{max(sizes, default=0)}: give shorter evaluation.lengths or another dataset"
         )
     spans = [Span(i, _ends(int(sizes[i]), names[i], longest, train_length, config.blocks)) for i in enough[: config.documents]]
-    return [request for name in config.protocols for request in PLANNERS[name](spans, lengths, block)]
+    return [request for name in config.protocols for request in PLANNERS[name](spans, lengths, block, train_length)]
 
 
 @dataclass(frozen=True)
@@ -119,11 +121,11 @@ def _ends(size: int, name: str, longest: int, apart: int, blocks: int) -> tuple[
     return tuple(first + k * apart for k in range(count))
 
 
-def _matched(spans: list[Span], lengths: Sequence[int], block: int) -> list[Request]:
+def _matched(spans: list[Span], lengths: Sequence[int], block: int, train_length: int) -> list[Request]:
     return [Request("matched", n, tuple(Window(s.document, end - n, n, n - block) for s in spans for end in s.ends)) for n in lengths]
 
 
-def _nonoverlapping(spans: list[Span], lengths: Sequence[int], block: int) -> list[Request]:
+def _nonoverlapping(spans: list[Span], lengths: Sequence[int], block: int, train_length: int) -> list[Request]:
     longest, requests = max(lengths), []
     for n in lengths:
         cuts = [(s.document, s.ends[0] - k * n) for s in spans for k in range(longest // n, 0, -1)]
@@ -131,15 +133,21 @@ def _nonoverlapping(spans: list[Span], lengths: Sequence[int], block: int) -> li
     return requests
 
 
-def _position(spans: list[Span], lengths: Sequence[int], block: int) -> list[Request]:
+def _position(spans: list[Span], lengths: Sequence[int], block: int, train_length: int) -> list[Request]:
     n = max(lengths)
     return [Request("position", n, tuple(Window(s.document, end - n, n, 0) for s in spans for end in s.ends))]
 
 
-PLANNERS: dict[str, Callable[[list[Span], Sequence[int], int], list[Request]]] = {
+def _band(spans: list[Span], lengths: Sequence[int], block: int, train_length: int) -> list[Request]:
+    beyond = [n for n in lengths if n > train_length]
+    return [Request("band", request.eval_length, request.windows) for request in _matched(spans, beyond, block, train_length)]
+
+
+PLANNERS: dict[str, Callable[[list[Span], Sequence[int], int, int], list[Request]]] = {
     "matched": _matched,
     "nonoverlapping": _nonoverlapping,
     "position": _position,
+    "band": _band,
 }
 
 

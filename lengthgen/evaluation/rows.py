@@ -2,7 +2,8 @@
 
 Files: lengths.csv documents.csv positions.csv (columns in records.py), settings.json, and losses.npz with, for every protocol
 and length, `PROTOCOL/LENGTH/losses` (windows, scored positions) float32 nats and `.../document`, `.../start`, `.../first` a window:
-row w, column p is the loss of token start[w] + first + p + 1 of document[w].
+row w, column p is the loss of token start[w] + first + p + 1 of document[w]. Where the data have exact floors (floors.py): rows of the
+metrics floor and excess, `.../floors` in losses.npz, and excess_by_position.csv with the columns of positions.csv.
 
 Shape letters: A lengths, D documents, W windows, P scored positions.
 """
@@ -16,7 +17,7 @@ import numpy as np
 
 from lengthgen import records
 from lengthgen.datasets import Splits
-from lengthgen.evaluation import statistics
+from lengthgen.evaluation import floors, statistics
 from lengthgen.evaluation.protocols import EvaluationConfig
 from lengthgen.evaluation.scoring import Scored
 from lengthgen.tokens import TokenStore
@@ -43,23 +44,28 @@ def write(
     resamples = settings.resamples
     aside = folder.with_name(f"{folder.name}.tmp-{os.getpid()}")
     shutil.rmtree(aside, ignore_errors=True)
-    summed = [_Summed(one, splits.validation) for one in scored]
+    known: dict[tuple[int, int], np.ndarray] = {}
+    summed = [_Summed(one, splits, known) for one in scored]
     lengths = []
     for protocol in dict.fromkeys(one.request.protocol for one in scored if one.request.protocol != "position"):
         some = [s for s in summed if s.scored.request.protocol == protocol]
         lengths += _length_rows(some, identity, train_length, dtype, resamples, paired=protocol == "matched")
-    positions = [row for s in summed if s.scored.request.protocol == "position" for row in _position_rows(s, identity, resamples)]
+    curves = [s for s in summed if s.scored.request.protocol == "position" and s.usable]
+    positions = [row for s in curves for row in _position_rows(s, s.scored.losses, identity, resamples)]
+    excess = [row for s in curves if s.floors is not None for row in _position_rows(s, s.excess, identity, resamples)]
     documents = [row for s in summed if s.scored.request.protocol != "position" for row in _document_rows(s, identity)]
     records.write_table(aside / "lengths.csv", lengths, records.LENGTHS)
     records.write_table(aside / "documents.csv", documents, records.DOCUMENTS)
     records.write_table(aside / "positions.csv", positions, records.POSITIONS)
-    records.write_npz(aside / "losses.npz", _arrays(scored))
+    if excess:
+        records.write_table(aside / "excess_by_position.csv", excess, records.POSITIONS)
+    records.write_npz(aside / "losses.npz", _arrays(summed))
     about = {
         "settings": asdict(settings),
         "train_length": train_length,
         "dtype": dtype,
         "unigram_loss": unigram_loss(splits, scored),
-        "outcomes": [_outcome(s) for s in scored],
+        "outcomes": [_outcome(s) for s in summed],
         "origin": origin,
     }
     records.write_json(aside / "settings.json", about)
@@ -67,10 +73,10 @@ def write(
     return lengths
 
 
-def _outcome(s: Scored) -> dict:
+def _outcome(s: "_Summed") -> dict:
     """What became of a request; with the loss of every draw where positions were drawn at random."""
-    about = {"protocol": s.request.protocol, "eval_length": s.request.eval_length, "status": s.status}
-    return about | ({"loss_by_draw": list(s.by_draw)} if s.by_draw else {})
+    about = {"protocol": s.scored.request.protocol, "eval_length": s.scored.request.eval_length, "status": s.status, "reason": s.reason}
+    return about | ({"loss_by_draw": list(s.scored.by_draw)} if s.scored.by_draw else {})
 
 
 def summary_lines(rows: list[dict]) -> list[str]:
@@ -116,10 +122,13 @@ def _matched_targets(store: TokenStore, scored: list[Scored]) -> np.ndarray | No
 
 
 class _Summed:
-    """A scored request with its losses, tokens and text bytes added up by document."""
+    """A scored request with its losses, tokens and text bytes added up by document, and its exact floors, if it has any.
 
-    def __init__(self, scored: Scored, store: TokenStore):
-        self.scored = scored
+    status and reason: those of the scoring, unless the losses lie below their floor.
+    """
+
+    def __init__(self, scored: Scored, splits: Splits, known: dict[tuple[int, int], np.ndarray]):
+        self.scored, store = scored, splits.validation
         windows = scored.request.windows
         self.documents, self.index = np.unique([window.document for window in windows], return_inverse=True)
         self.names = [store.names[document] for document in self.documents]
@@ -127,7 +136,18 @@ class _Summed:
         self.n_tokens = np.bincount(self.index) * self.per_window
         self.n_bytes = np.bincount(self.index, weights=[_bytes(store, window) for window in windows]).astype(np.int64)
         self.usable = scored.status == "ok"
-        self.loss_sum = np.bincount(self.index, weights=scored.losses.sum(1, dtype=np.float64)) if self.usable else None
+        self.loss_sum = self._by_document(scored.losses) if self.usable else None
+        self.floors = floors.of_request(scored.request, splits.floors, known) if self.usable and splits.floors else None
+        self.status, self.reason = scored.status, scored.reason
+        if self.floors is not None:
+            self.excess = scored.losses.astype(np.float64) - self.floors
+            self.excess_sum = self._by_document(self.excess)
+            if reason := floors.leak(self.excess_sum, self.n_tokens):
+                self.status, self.reason = floors.LEAK, reason
+
+    def _by_document(self, values: np.ndarray) -> np.ndarray:
+        """(W, P) -> (D,)"""
+        return np.bincount(self.index, weights=values.sum(axis=1, dtype=np.float64))
 
 
 def _bytes(store: TokenStore, window) -> int:
@@ -137,7 +157,7 @@ def _bytes(store: TokenStore, window) -> int:
 
 
 def _length_rows(some: list[_Summed], identity: dict, train_length: int, dtype: str, resamples: int, paired: bool) -> list[dict]:
-    """Rows of one protocol: loss, perplexity, bits a byte, and (paired) the change from the training length."""
+    """Rows of one protocol: loss, perplexity, bits a byte, (paired) the change from the training length, and floor and excess if known."""
     rows = []
     usable = [s for s in some if s.usable]
     # By name, as tables.py has them: the same draws of documents then serve a run's interval and the summary over seeds.
@@ -153,7 +173,7 @@ def _length_rows(some: list[_Summed], identity: dict, train_length: int, dtype: 
         request = s.scored.request
         base = identity | {
             "eval_length": request.eval_length, "protocol": request.protocol, "n_tokens": int(s.n_tokens.sum()),
-            "n_documents": len(s.documents), "dtype": dtype, "status": s.scored.status, "reason": s.scored.reason,
+            "n_documents": len(s.documents), "dtype": dtype, "status": s.status, "reason": s.reason,
         }  # fmt: skip
         metrics = ["loss", "perplexity", "bits_per_byte"] + (["loss_change"] if paired else [])
         values: dict[str, tuple] = dict.fromkeys(metrics, (None, None, None))
@@ -164,6 +184,11 @@ def _length_rows(some: list[_Summed], identity: dict, train_length: int, dtype: 
             values |= {"loss": loss, "perplexity": tuple(np.exp(loss)), "bits_per_byte": tuple(x * per_byte for x in loss)}
             if change is not None:
                 values["loss_change"] = (change.value[i], *(bound[i] for bound in change.bounds()))
+            if s.floors is not None:
+                found = statistics.bootstrap(
+                    np.stack([s.loss_sum - s.excess_sum, s.excess_sum]), np.stack([s.n_tokens] * 2), n_resamples=resamples
+                )
+                values |= {m: (found.value[j], *(bound[j] for bound in found.bounds())) for j, m in enumerate(("floor", "excess"))}
         rows += [base | {"metric": m, "value": v[0], "low": v[1], "high": v[2]} for m, v in values.items()]
     return rows
 
@@ -178,14 +203,12 @@ def _document_rows(s: _Summed, identity: dict) -> list[dict]:
     ]
 
 
-def _position_rows(s: _Summed, identity: dict, resamples: int) -> list[dict]:
-    """Mean loss in bins of positions, with intervals over documents. No rows unless the request was scored whole."""
-    if not s.usable:
-        return []
+def _position_rows(s: _Summed, values: np.ndarray, identity: dict, resamples: int) -> list[dict]:
+    """Mean of the values (W, P), losses or excesses, in bins of positions, with intervals over documents."""
     length = s.scored.request.eval_length
     edges = np.unique(np.linspace(0, length, min(BINS, length) + 1).round().astype(int))
     by_document = np.zeros((len(s.documents), length))
-    np.add.at(by_document, s.index, s.scored.losses.astype(np.float64))
+    np.add.at(by_document, s.index, values.astype(np.float64))
     windows = np.bincount(s.index)
     sums = np.add.reduceat(by_document, edges[:-1], axis=1).T  # (bins, D)
     tokens = np.diff(edges)[:, None] * windows[None, :]
@@ -200,13 +223,16 @@ def _position_rows(s: _Summed, identity: dict, resamples: int) -> list[dict]:
     ]  # fmt: skip
 
 
-def _arrays(scored: list[Scored]) -> dict[str, np.ndarray]:
+def _arrays(summed: list[_Summed]) -> dict[str, np.ndarray]:
     arrays = {}
-    for one in scored:
+    for s in summed:
+        one = s.scored
         if one.losses is None:
             continue
         key = f"{one.request.protocol}/{one.request.eval_length}"
         arrays[f"{key}/losses"] = one.losses
+        if s.floors is not None:
+            arrays[f"{key}/floors"] = s.floors
         for name in ("document", "start", "first"):
             arrays[f"{key}/{name}"] = np.array([getattr(window, name) for window in one.request.windows], dtype=np.int32)
     return arrays

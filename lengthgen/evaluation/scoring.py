@@ -16,6 +16,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from lengthgen.errors import ConfigError
+from lengthgen.evaluation import band
 from lengthgen.evaluation.protocols import Request, Window
 from lengthgen.model import Transformer
 from lengthgen.tokens import TokenStore
@@ -48,8 +50,29 @@ def score(
     autocast: Callable[[], contextlib.AbstractContextManager] = contextlib.nullcontext,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Scored]:
-    """Score every request. A length that the scheme refuses, or that does not fit in memory, is an outcome; the others go on."""
+    """Score every request. A length that the scheme refuses, or that does not fit in memory, is an outcome; the others go on.
+
+    Requests of the band protocol are scored after the others, with the model confined to a window (band.py).
+    """
     model.eval()
+    how = (tokens_per_batch, device, autocast, progress)
+    confined = [request.protocol == band.PROTOCOL for request in requests]
+    parts = [[request for request, is_band in zip(requests, confined, strict=True) if is_band == wanted] for wanted in (False, True)]
+    free, within = iter(_score_draws(model, store, parts[0], *how)), iter(_score_confined(model, store, parts[1], *how))
+    return [next(within if is_band else free) for is_band in confined]
+
+
+def _score_confined(model, store, requests, *how) -> list[Scored]:
+    if not requests:
+        return []
+    try:
+        with band.confined(model):
+            return _score_draws(model, store, requests, *how)
+    except ConfigError as error:
+        return [Scored(request, "refused", str(error), None) for request in requests]
+
+
+def _score_draws(model, store, requests, tokens_per_batch, device, autocast, progress) -> list[Scored]:
     draws, passes = model.scheme.draws, []
     for draw in range(draws):
         model.scheme.use_draw(draw)

@@ -14,5 +14,6 @@
 | flex.py | CUDA: torch's FlexAttention, compiled once per length, reading a bias that it takes for a constant |
 | bias_tap.py | that bias's gradient, computed beside it |
 | triton_bias.py, torch_bias.py | how: a Triton kernel; chunks in plain torch |
+| general.py | scores that are a scheme's own function of queries, keys and text |
 | threads.py | heads spread over threads |
 """

@@ -56,8 +56,7 @@ class ReRoPE(Regrouped):
         return (places - self.window) * self.config.interval + self.window, places * self.config.interval
 
     def logits(self, q: Tensor, k: Tensor, x: Tensor, positions: Tensor, layer: int, first: int) -> Tensor:
-        logits = super().logits(q, k, x, positions, layer, first)
-        if not self.config.log_n:
-            return logits
-        seen = torch.arange(first + 1, first + 1 + q.shape[2], device=q.device).to(logits.dtype)
-        return logits * (seen.log() / math.log(self.dimensions.train_length)).clamp(min=1)[:, None]
+        if self.config.log_n:
+            seen = torch.arange(first + 1, first + 1 + q.shape[2], device=q.device).to(q.dtype)
+            q = q * (seen.log() / math.log(self.dimensions.train_length)).clamp(min=1)[:, None]
+        return super().logits(q, k, x, positions, layer, first)

@@ -117,10 +117,11 @@ class Regrouped(Retrofit):
 
     def logits(self, q: Tensor, k: Tensor, x: Tensor, positions: Tensor, layer: int, first: int) -> Tensor:
         rows, keys = slice(first, first + q.shape[2]), slice(k.shape[2])
+        q = q * self.score_scale  # before the product: a pass less over the scores
         q_far, k_far = self.far(positions)
         near = self._scores(q, k, positions[rows], positions[keys], layer)
         far = self._scores(q, k, q_far[rows], k_far[keys], layer)
-        return torch.where(positions[rows, None] - positions[keys] < self.window, near, far) * self.score_scale
+        return torch.where(positions[rows, None] - positions[keys] < self.window, near, far)
 
     def _scores(self, q: Tensor, k: Tensor, q_places: Tensor, k_places: Tensor, layer: int) -> Tensor:
         """Unscaled scores (B, H, R, S) of q (B, H, R, D) and k (B, H, S, D), turned to places (R,) and (S,)."""

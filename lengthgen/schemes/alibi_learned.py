@@ -1,7 +1,7 @@
 """ALiBi with learned slopes: the same lines, one slope a head, trained from the fixed ones on.
 
-Source: Press, Smith, Lewis, "Train short, test long" (ICLR 2022), section 3, which tried trainable slopes and did not keep them; McGill-NLP's
-length-generalization (Kazemnejad et al., NeurIPS 2023), models/custom_t5_decoder_only.py, position encoding "alibi_learned".
+Source: Press, Smith, Lewis, "Train short, test long" (ICLR 2022), section 3, which tried trainable slopes and did not keep them;
+McGill-NLP/length-generalization (Kazemnejad et al., NeurIPS 2023), the decoder's position encoding "alibi_learned".
 Formula: score(i, j) = q_i . k_j / sqrt(D) - exp(l_h) (i - j); exp(l_h) starts as ALiBi's slope m_h (alibi.py).
 
 The logarithm of a slope is what is learned, as in McGill's code: slopes stay positive with no clamp, and a step of the optimiser changes

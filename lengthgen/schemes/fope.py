@@ -91,7 +91,8 @@ class FoPE(Scheme):
 
     def turn(self, x: Tensor, cos: Tensor, sin: Tensor, layer: int) -> Tensor:
         _, _, F, M = self.cosine.shape
-        cos, sin = (wave[:, :F] @ mix[layer].to(wave.dtype) for wave, mix in ((cos, self.cosine), (sin, self.sine)))  # (H, T, M)
+        with torch.autocast(x.device.type, enabled=False):  # called inside attention: a bfloat16 product would be another rotation
+            cos, sin = (wave[:, :F] @ mix[layer].to(wave.dtype) for wave, mix in ((cos, self.cosine), (sin, self.sine)))  # (H, T, M)
         still = x.shape[-1] // 2 - M
         cos = functional.pad(cos, (0, still), value=1.0)
         sin = functional.pad(sin, (0, still), value=1.0 if self.config.form == "released" else 0.0)

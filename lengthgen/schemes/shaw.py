@@ -5,9 +5,9 @@ tensor2tensor, layers/common_attention.py:dot_product_attention_relative.
 Formula: n = min(i - j, clip); score(i, j) = q_i . (k_j + a^K[n]) / sqrt(D); output_i = sum over j of w_ij (v_j + a^V[n]).
 Unlike other relative biases the term is divided by sqrt(D). a^K and a^V (clip + 1, D) belong to a layer and serve all its heads.
 
-clip = 16 is the paper's for its base model (8 for the big one; from 2 to 256 it finds no difference, on sentences). Both tables have
-2 clip + 1 rows in the paper, for keys on both sides; a causal model reads clip + 1, so no more are here. They start as there: Glorot's uniform
-distribution over (2 clip + 1, D). values=false is the key side alone: the paper's ablation finds it enough, and most later code has only it.
+clip = 16 is the paper's for its base model (8 for the big one; from 2 to 256 it finds hardly a difference, on sentences). Both tables
+have 2 clip + 1 rows there, for keys on both sides; a causal model reads clip + 1, so no more are here. They start as there: Glorot's
+uniform distribution over (2 clip + 1, D). values=false is the key side alone: the paper's ablation finds it enough, on translation.
 
 The score depends on the query too, so no bias of positions alone can say it: this costs a matrix (B, H, T, T), no flash kernel.
 Traps: x_ij in the paper is indexed by j - i, here by i - j; what is clipped is the offset, and keys past it still count.
@@ -80,7 +80,7 @@ class Shaw(Scheme):
 
 
 def summed(weights: Tensor, first: int, clip: int) -> Tensor:
-    """Weights (B, H, R, S) of rows first..first+R-1, summed over the keys of one offset, and over all from `clip` on: (B, H, R, clip + 1)."""
+    """Weights (B, H, R, S) of rows first..first+R-1, summed by offset, those from `clip` on together: (B, H, R, clip + 1)."""
     rows, keys = weights.shape[-2:]
     places = torch.arange(keys, device=weights.device)
     offsets = (places[first:, None] - places).clamp(0, clip).expand_as(weights)  # a later key has no weight

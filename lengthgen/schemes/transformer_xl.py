@@ -4,8 +4,8 @@ Source: Dai et al., "Transformer-XL: attentive language models beyond a fixed-le
 kimiyoung/transformer-xl, pytorch/mem_transformer.py:RelPartialLearnableMultiHeadAttn.
 Formula: score(i, j) = ((q_i + u) . k_j + (q_i + v) . W r_n) / sqrt(D), n = i - j,
 r_n = [sin(n w_0) .. sin(n w_(E/2-1)), cos(n w_0) ..], w_c = base^(-2c/E).
-W (H D, E) belongs to a layer and has no bias; u and v (H, D) serve all layers (untie=true: one pair for each, the official flag of that name).
-All start from N(0, 0.02^2), as there. Both terms are divided by sqrt(D).
+W (H D, E) belongs to a layer and has no bias; u and v (H, D) serve all layers (untie=true: one pair for each, as the official flag of
+that name). All start from N(0, 0.02^2), as there. Both terms are divided by sqrt(D).
 
 clamp: offsets past it read r_clamp, in training too. The official clamp_len, default -1 (off), is usually given only for evaluation
 (400 there, with 640 tokens of memory); here the option is a part of the scheme. It can only help where training offsets reach it.
@@ -59,7 +59,7 @@ class TransformerXL(Scheme):
             year=2019,
             acts_on="scores",
             structure="general",
-            sharing="a matrix per layer; " + ("u and v per layer" if self.config.untie else "one u and one v for all layers") + ", per head",
+            sharing="a matrix per layer; u and v per head" + (" and layer" if self.config.untie else ", the same in all layers"),
             prefix_consistent=True,
             shift_invariant=True,
             trained_reach=f"offset {reach}",

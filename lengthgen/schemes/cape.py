@@ -1,0 +1,102 @@
+"""CAPE: continuous augmented positions. Sinusoids of positions that training shifts, jitters and stretches at random.
+
+Source: Likhomanenko et al., "CAPE: encoding relative positions with continuous augmented positional embeddings" (NeurIPS 2021),
+section 3.1. (The first version of DAPE had the same name; it is another method, dape.py.)
+Formula, training: p'_i = (p_i + delta + eps_i) lambda; delta ~ U(-global_shift, global_shift) and ln lambda ~ U(-ln max_scale,
+ln max_scale) once a sequence, eps_i ~ U(-local_shift, local_shift) once a token; x_i = sqrt(E) token_i + PE(p'_i),
+PE(p, 2c) = sin(p / base^(2c/E)), PE(p, 2c+1) = cos(the same). Evaluation: p'_i = p_i, the sinusoidal scheme (sinusoidal.py).
+
+The paper sets the three ranges by the task; the defaults are this project's. global_shift is what lets later positions be trained: null
+means train_length, so that training meets positions up to 2 train_length. local_shift up to 0.5 never changes the order of two tokens.
+With centre=true the mean of the window's positions is taken away first, as the paper does: a position then depends on the length of the
+window (i - (T - 1) / 2), so prefixes are not consistent, and a longer window is unseen at both ends. Off by default.
+scale_embedding as in sinusoidal.py. Draws come from torch's global generator, which training seeds for every step.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lengthgen import typed
+from lengthgen.schemes.base import Declaration, Scheme
+
+
+@dataclass
+class Config:
+    global_shift: float | None = None  # tokens by which a training sequence is shifted at most, either way; null: train_length
+    local_shift: float = 0.5  # tokens by which a single position is moved at most, either way
+    max_scale: float = 1.1  # factor by which a training sequence is stretched or squeezed at most
+    centre: bool = False  # take the window's mean position away first, as the paper does
+    base: float = 10000.0  # longest wavelength / 2 pi, nearly
+    scale_embedding: bool = True  # multiply token embeddings by sqrt(width) first
+
+    def __post_init__(self):
+        given = self.global_shift
+        typed.check(given is None or given >= 0, f"scheme.global_shift={given}: expected a number >= 0 or null")
+        typed.check(self.local_shift >= 0, f"scheme.local_shift={self.local_shift}: expected a number >= 0")
+        typed.check(self.max_scale >= 1, f"scheme.max_scale={self.max_scale}: expected a number >= 1")
+        typed.check(self.base > 1, f"scheme.base={self.base}: expected a number > 1")
+
+
+class CAPE(Scheme):
+    """sqrt(E) x + PE(position), positions augmented in training. No parameters."""
+
+    Config = Config
+
+    def __init__(self, config, dimensions):
+        super().__init__(config, dimensions)
+        typed.check(dimensions.width % 2 == 0, f"model.width={dimensions.width}: scheme cape expects an even number")
+
+    @property
+    def declaration(self) -> Declaration:
+        start = (self.dimensions.train_length - 1) / 2 if self.config.centre else self.dimensions.train_length - 1
+        return Declaration(
+            paper="Likhomanenko et al., NeurIPS 2021, section 3.1",
+            year=2021,
+            acts_on="input",
+            structure="none",
+            sharing="no parameters",
+            prefix_consistent=not self.config.centre,
+            shift_invariant=False,
+            trained_reach=f"position {(start + self.global_shift + self.config.local_shift) * self.config.max_scale:.0f}, seldom its like",
+            tail="defined at any length; the vectors of positions past the trained reach were never seen",
+            oracles=("transformers", "float64 loop"),
+        )
+
+    @property
+    def global_shift(self) -> float:
+        """Tokens."""
+        return self.dimensions.train_length if self.config.global_shift is None else self.config.global_shift
+
+    def positions(self, length: int, device: torch.device) -> Tensor:
+        """(T,) as evaluation has them: 0..T-1, or float32 around 0 with `centre`."""
+        positions = super().positions(length, device)
+        return positions - (length - 1) / 2 if self.config.centre else positions
+
+    def read(self, tokens: Tensor) -> Tensor:
+        """(T,) in evaluation; in training (B, T) float32, drawn for each sequence."""
+        positions = super().read(tokens)
+        if not self.training:
+            return positions
+        shift = uniform(self.global_shift, (len(tokens), 1), tokens.device)
+        jitter = uniform(self.config.local_shift, tokens.shape, tokens.device)
+        scale = uniform(math.log(self.config.max_scale), (len(tokens), 1), tokens.device).exp()
+        return (positions + shift + jitter) * scale
+
+    def embed(self, x: Tensor, positions: Tensor) -> Tensor:
+        if self.config.scale_embedding:
+            x = x * self.dimensions.width**0.5
+        return x + self.code(positions).to(x.dtype)
+
+    def code(self, positions: Tensor) -> Tensor:
+        """PE (..., E) float32 of positions (...)."""
+        exponent = 2 * torch.arange(self.dimensions.width // 2, device=positions.device, dtype=torch.float64) / self.dimensions.width
+        angles = positions.double()[..., None] * self.config.base**-exponent
+        return torch.stack((angles.sin(), angles.cos()), dim=-1).flatten(-2).float()
+
+
+def uniform(reach: float, shape: tuple[int, ...], device: torch.device) -> Tensor:
+    """Draws from U(-reach, reach), float32."""
+    return (2 * torch.rand(shape, device=device) - 1) * reach

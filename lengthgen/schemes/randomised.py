@@ -1,0 +1,153 @@
+"""Randomised positions: the tokens of a window get distinct random positions in order, out of a range longer than any window.
+
+Source: Ruoss et al., "Randomized positional encodings boost length generalization of Transformers" (ACL 2023, arXiv 2305.16843),
+section 3; google-deepmind/randomized_positional_encodings, models/positional_encodings.py.
+Formula: of 0 .. M - 1 draw T numbers without replacement, sort them, and give `inner` those for 0 .. T - 1. Training on short windows
+then meets every position and offset below M. M = max_position; 2,048 in the paper, whose longest evaluation is 500.
+
+One draw serves all sequences of a batch, in training and in evaluation: the noise stays on. Schemes that act in attention get a draw of
+their own in every layer, the same for queries and keys, as in the official code (per_layer_draws=false: one for the whole pass); those at
+the input have one in any case. An evaluation is averaged over `evaluation_draws`, each a function of its number, the length and the layer,
+so that no order of evaluations changes a number; training draws from torch's global generator, which is seeded for every step.
+
+inner: any scheme without gates or scores of its own. It is made for training windows of M tokens: learned has M rows, and what it
+declares as trained goes up to M - 1. A bias of offsets is computed for all offsets below M and read where the draw says: then it depends on
+rows, and runs as `rows` does. Windows longer than M are refused.
+Deviations: ALiBi has no half step to tell the sides apart, which a causal mask does; the official code has no causal mask at all.
+"""
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lengthgen import schemes, typed
+from lengthgen.errors import ConfigError
+from lengthgen.schemes.base import Declaration, Dimensions
+from lengthgen.schemes.wrapper import Wrapper
+from lengthgen.structures import Bias, Rows
+
+
+@dataclass
+class Config:
+    inner: str = "rope"  # the scheme that gets random positions: rope, alibi, learned, t5_bias, sinusoidal, fire, ...
+    inner_options: dict[str, Any] = field(default_factory=dict)  # its options; {} = its defaults
+    max_position: int | None = None  # M: positions are below it, no window is longer; null: 8 * train_length
+    per_layer_draws: bool = True  # a draw for every layer, as the official code has it; false: one for the whole pass
+    evaluation_draws: int = 4  # evaluations of a window that are averaged
+
+    def __post_init__(self):
+        typed.check(self.evaluation_draws > 0, f"scheme.evaluation_draws={self.evaluation_draws}: expected a positive integer")
+
+
+class Randomised(Wrapper):
+    """No parameters but inner's. What the hooks get as positions is (n_layers, T), a draw for each layer; or (T,): one for all."""
+
+    Config = Config
+
+    def __init__(self, config, dimensions):
+        M = 8 * dimensions.train_length if config.max_position is None else config.max_position
+        typed.check(dimensions.train_length <= M, f"scheme.max_position={M}: expected at least train_length = {dimensions.train_length}")
+        kind = schemes.load(config.inner)
+        options = typed.build(kind.Config, config.inner_options, "scheme.inner_options")
+        reached = Dimensions(dimensions.n_layers, dimensions.n_heads, dimensions.head_dim, dimensions.width, train_length=M)
+        inner = kind(options, reached)
+        structure = inner.declaration.structure
+        typed.check(
+            structure in ("none", "toeplitz", "rows") and inner.declaration.acts_on != "nothing",
+            f"scheme.inner={config.inner}: expected a scheme of positions alone, whose scores the text does not change",
+        )
+        super().__init__(config, inner)
+        self.dimensions, self.max_position, self.draw = dimensions, M, 0
+
+    @property
+    def declaration(self) -> Declaration:
+        inner = self.inner.declaration
+        return Declaration(
+            paper="Ruoss et al., ACL 2023, arXiv 2305.16843, section 3",
+            year=2023,
+            acts_on=inner.acts_on,
+            structure="none" if inner.structure == "none" else "rows",
+            sharing=f"{self.config.inner}: {inner.sharing}; positions drawn for each {'layer' if self._draws_in_layers else 'pass'}",
+            prefix_consistent=False,
+            shift_invariant=inner.shift_invariant,
+            trained_reach=f"random positions below {self.max_position}; {self.config.inner}: {inner.trained_reach}",
+            tail=f"refuse: windows longer than {self.max_position} tokens have no distinct positions",
+            oracles=("transformers", "float64 loop"),
+        )
+
+    @property
+    def _draws_in_layers(self) -> bool:
+        return self.config.per_layer_draws and self.inner.declaration.acts_on != "input"
+
+    @property
+    def shares_bias_over_layers(self) -> bool:
+        return self.inner.shares_bias_over_layers and not self._draws_in_layers
+
+    @property
+    def draws(self) -> int:
+        return self.config.evaluation_draws
+
+    def use_draw(self, draw: int) -> None:
+        self.draw = draw
+
+    def refusal(self, length: int) -> str | None:
+        if length <= self.max_position:
+            return None
+        return (
+            f"a window of {length} tokens needs as many distinct positions, and they are drawn below {self.max_position} "
+            f"(train_length is {self.dimensions.train_length}): raise scheme.max_position"
+        )
+
+    def positions(self, length: int, device: torch.device) -> Tensor:
+        """(T,) int64: the draw of the first layer."""
+        return self.drawn(length, 0, device)
+
+    def read(self, tokens: Tensor) -> Tensor:
+        """(n_layers, T) int64."""
+        length, n_layers = tokens.shape[1], self.dimensions.n_layers
+        if not self._draws_in_layers:
+            return self.drawn(length, 0, tokens.device).expand(n_layers, length)
+        return torch.stack([self.drawn(length, layer, tokens.device) for layer in range(n_layers)])
+
+    def drawn(self, length: int, layer: int, device: torch.device) -> Tensor:
+        """(T,) int64, rising, below max_position."""
+        if reason := self.refusal(length):
+            raise ConfigError(reason)
+        generator = None if self.training else generator_of(self.draw, length, layer)
+        # On the CPU whatever the device: the same numbers everywhere.
+        return torch.randperm(self.max_position, generator=generator)[:length].sort().values.to(device)
+
+    def embed(self, x: Tensor, positions: Tensor) -> Tensor:
+        return self.inner.embed(x, of_layer(positions, 0))
+
+    def rotate(self, q: Tensor, k: Tensor, positions: Tensor, layer: int) -> tuple[Tensor, Tensor]:
+        return self.inner.rotate(q, k, of_layer(positions, layer), layer)
+
+    def biases(self, positions: Tensor) -> list[Bias | None]:
+        n_layers = self.dimensions.n_layers
+        if self.declaration.structure == "none":
+            return [None] * n_layers
+        if self.shares_bias_over_layers:
+            return [self._bias(of_layer(positions, 0), 0)] * n_layers
+        return [self._bias(of_layer(positions, layer), layer) for layer in range(n_layers)]
+
+    def _bias(self, places: Tensor, layer: int) -> Rows:
+        source = 0 if self.inner.shares_bias_over_layers else layer
+        if self.inner.declaration.structure == "rows":
+            return Rows(lambda first, last: self.inner.rows(places[first:last], places[:last], source))
+        by_offset = self.inner.toeplitz(torch.arange(self.max_position, device=places.device), source)
+        return Rows(lambda first, last: by_offset[:, (places[first:last, None] - places[:last]).clamp(min=0)])
+
+
+def of_layer(positions: Tensor, layer: int) -> Tensor:
+    """(T,) of (n_layers, T), or of (T,) for all."""
+    return positions if positions.ndim == 1 else positions[layer]
+
+
+def generator_of(draw: int, length: int, layer: int) -> torch.Generator:
+    """A CPU generator that is a function of the three numbers alone."""
+    digest = hashlib.sha256(f"randomised positions:{draw}:{length}:{layer}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:7], "little"))

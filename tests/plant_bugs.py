@@ -1,0 +1,130 @@
+"""Plant known bugs in a copy of the tree, one at a time, and see which test finds each: `scripts/plant_bugs`.
+
+    scripts/plant_bugs [--list positions] [--only WORDS] [--log FILE]
+
+The tests that are named for a bug must pass on the copy as it is, and fail on it with the bug. Exit code 1 if a bug survives, 2 if a text
+to be replaced is not there once, or if tests fail without a bug, or break so that they cannot run.
+"""
+
+import argparse
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .planted import LISTS, Bug
+
+ROOT = Path(__file__).parent.parent
+COPIED = ("lengthgen", "tests", "configs", "scripts", "pyproject.toml")  # all that tests read
+WIDTHS = (42, 38, 9)  # of the log's columns: bug, file, outcome
+FAILED, NONE_CHOSEN = 1, 5  # pytest's exit codes
+
+
+@dataclass(frozen=True)
+class Outcome:
+    bug: Bug
+    test: str | None  # the first that failed; None: the bug survived
+    seconds: float
+
+    def line(self) -> str:
+        """One line of the log."""
+        columns = zip((self.bug.kind, self.bug.file, "caught" if self.test else "SURVIVED"), WIDTHS, strict=True)
+        found = self.test or f"by {self.bug.tests} -k {self.bug.words!r}"
+        return " ".join(text.ljust(width) for text, width in columns) + f" {self.seconds:5.1f} s  {found}"
+
+
+class Broken(Exception):
+    """The comparison itself cannot be made, in one line."""
+
+
+@contextlib.contextmanager
+def planted(tree: Path, bug: Bug) -> Iterator[None]:
+    """The tree with this bug in it, and afterwards as it was. Broken unless the text occurs exactly once."""
+    path = tree / bug.file
+    before = path.read_text()
+    if (count := before.count(bug.text)) != 1:
+        raise Broken(f"{bug.kind}: the text to replace occurs {count} times in {bug.file}, expected once: {bug.text.strip()}")
+    path.write_text(before.replace(bug.text, bug.bug))
+    try:
+        yield
+    finally:
+        path.write_text(before)
+
+
+def first_failure(tree: Path, tests: str, words: str) -> str | None:
+    """The first test of a file that fails in this tree, of those that -k chooses; None if all pass. Broken if they cannot run."""
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "--tb=no", "-rf", "-p", "no:cacheprovider", tests, "-k", words]
+    environment = os.environ | {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode == 0:
+        return None
+    names = [line.split()[1] for line in done.stdout.splitlines() if line.startswith("FAILED ")]
+    if done.returncode != FAILED or not names:
+        why = "no test was chosen" if done.returncode == NONE_CHOSEN else f"pytest ended with code {done.returncode}"
+        raise Broken(f"{why}: pytest {tests} -k {words!r}\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+    return names[0]
+
+
+def chosen(bugs: Sequence[Bug]) -> dict[str, str]:
+    """What to choose (-k) of each file of tests, so that it is all that some bug asks for."""
+    words: dict[str, list[str]] = {}
+    for bug in bugs:
+        words.setdefault(bug.tests, []).append(bug.words)
+    return {file: "" if "" in some else " or ".join(f"({one})" for one in dict.fromkeys(some)) for file, some in words.items()}
+
+
+def run(bugs: Sequence[Bug], source: Path, say) -> list[Outcome]:
+    """Every bug in turn. `say` gets each line of the log as it is known."""
+    outcomes = []
+    with tempfile.TemporaryDirectory(prefix="planted-bugs-") as folder:
+        tree = Path(folder)
+        for name in COPIED:
+            copy = shutil.copytree if (source / name).is_dir() else shutil.copy2
+            copy(source / name, tree / name)
+        for tests, words in chosen(bugs).items():
+            if failed := first_failure(tree, tests, words):
+                raise Broken(f"{failed} fails without any bug")
+        say("all of the tests pass without a bug")
+        for bug in bugs:
+            began = time.monotonic()
+            with planted(tree, bug):
+                test = first_failure(tree, bug.tests, bug.words)
+            outcomes.append(Outcome(bug, test, time.monotonic() - began))
+            say(outcomes[-1].line())
+    return outcomes
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit code: 0 all caught, 1 some survived, 2 the comparison cannot be made."""
+    parser = argparse.ArgumentParser(prog="scripts/plant_bugs", description=__doc__.splitlines()[0])
+    parser.add_argument("--list", choices=LISTS, action="append", help="which list of bugs; may be given again (default: all)")
+    parser.add_argument("--only", default="", metavar="WORDS", help="only bugs whose kind or file contains these words")
+    parser.add_argument("--log", type=Path, metavar="FILE", help="write the log to FILE too")
+    given = parser.parse_args(arguments)
+    bugs = [bug for name in given.list or LISTS for bug in LISTS[name] if given.only in bug.kind or given.only in bug.file]
+    lines: list[str] = []
+
+    def say(line: str) -> None:
+        lines.append(line)
+        print(line, flush=True)
+
+    try:
+        outcomes = run(bugs, ROOT, say)
+    except Broken as error:
+        say(f"plant_bugs: {error}")
+        return 2
+    caught, kinds = sum(one.test is not None for one in outcomes), len({bug.kind for bug in bugs})
+    say(f"{caught} of {len(outcomes)} bugs caught, of {kinds} kinds")
+    if given.log:
+        given.log.write_text("\n".join(lines) + "\n")
+    return int(caught < len(outcomes))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
