@@ -11,13 +11,15 @@ from lengthgen.evaluation import intervals
 WORDS = {"refused": "refuses", "oom": "out of memory", "nonfinite": "not finite", "leak": "leaks"}
 
 
-def summary(groups: Sequence[pd.DataFrame], note: Mapping[str, Any]) -> str:
-    """The page for groups of rows with the columns of tables.SUMMARY, and the published folder's provenance."""
+def summary(groups: Sequence[pd.DataFrame], note: Mapping[str, Any], answers: pd.DataFrame | None = None) -> str:
+    """The page for groups of rows with the columns of tables.SUMMARY, the published folder's provenance, and answers.VERDICTS."""
     parts = ["# Summary", ""]
     if note.get("note"):
         parts += [str(note["note"]), ""]
     for rows in groups:
         parts += _group(rows)
+        if answers is not None:
+            parts += _answers(answers, rows.iloc[0])
     for title, key in (("Commands", "commands"), ("Commits", "commits"), ("Devices", "devices")):
         if note.get(key):
             parts += [f"{title}:", "", *(f"- `{value}`" for value in note[key]), ""]
@@ -45,14 +47,39 @@ def _group(rows: pd.DataFrame) -> list[str]:
     return parts
 
 
+def _answers(answers: pd.DataFrame, first: pd.Series) -> list[str]:
+    """The words of one group, scheme x length, and what they rest on."""
+    for column in ("dataset", "model", "train_length", "steps", "setting", "evaluation"):
+        answers = answers[answers[column] == first[column]]
+    if answers.empty:
+        return []
+    band = answers["use_band"].notna().any()
+    windows = "a window of the text and a hard window in every layer" if band else "a window of the text (no `band` protocol was evaluated)"
+    cells = {(row["scheme"], int(row["eval_length"])): WORDS.get(row["word"], row["word"]) for row in answers.to_dict("records")}
+    return [
+        f"### Fails, tolerates or uses input beyond {int(first['train_length'])} tokens, matched",
+        "",
+        f"From F, the change of the loss, and U, what the model gains over itself confined to its training length by {windows};",
+        "numbers in verdicts.csv. 95 % intervals, not corrected for the number of cells: exploratory. `tolerates` may be the text's doing:",
+        "whether a model trained at the longer length would gain by it is not asked here.",
+        "",
+        *_table(cells, sorted(answers["scheme"].unique(), key=palette.order), sorted({length for _, length in cells})),
+        "",
+    ]
+
+
 COUNTS = (("n_seeds", "seeds"), ("n_documents", "documents"), ("n_tokens", "tokens at each length"))
 
 
 def _grid(rows: pd.DataFrame, column: str, pattern: str) -> list[str]:
     lengths = sorted({int(length) for length in rows["eval_length"]})
     cells = {(row["scheme"], int(row["eval_length"])): _cell(row, column, pattern) for row in rows.to_dict("records")}
+    return _table(cells, sorted(rows["scheme"].unique(), key=palette.order), lengths)
+
+
+def _table(cells: Mapping[tuple[str, int], str], schemes: Sequence[str], lengths: Sequence[int]) -> list[str]:
     lines = ["| scheme | " + " | ".join(map(str, lengths)) + " |", "|---|" + "---:|" * len(lengths)]
-    for scheme in sorted(rows["scheme"].unique(), key=palette.order):
+    for scheme in schemes:
         lines.append(f"| {scheme} | " + " | ".join(cells.get((scheme, length), "") for length in lengths) + " |")
     return lines
 

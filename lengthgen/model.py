@@ -7,7 +7,9 @@ Shape letters: B batch, T positions, H heads, D head size, E width, V vocabulary
 """
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -66,6 +68,7 @@ class Attention(nn.Module):
         B, T, E = x.shape
         q, k, v = (part.view(B, T, self.n_heads, -1).transpose(1, 2) for part in self.qkv(x).chunk(3, dim=-1))
         q, k = scheme.rotate(self.q_norm(q), self.k_norm(k), positions, self.layer)
+        q, k = scheme.steer(q, k, x, self.layer)
         y = self._general(q, k, v, x, positions, scheme) if scheme.general(self.layer) else self._structured(q, k, v, x, bias, scheme)
         return self.out(y.transpose(1, 2).reshape(B, T, E))
 
@@ -73,7 +76,7 @@ class Attention(nn.Module):
         with torch.autocast(x.device.type, enabled=False):
             gates = scheme.gates(x, self.layer)
             if gates is not None:
-                bias = Gates(gates.double().cumsum(-1))
+                bias = Gates(gates.double().cumsum(-1), scheme.gate_weights(x, self.layer))
         dropout = self.dropout if self.training else 0.0
         return attention.attend(q, k, v, bias, scheme.score_scale, dropout, self.kernel, scheme.span(self.layer))
 
@@ -167,10 +170,18 @@ class Transformer(nn.Module):
         return torch.cat(parts).view(len(tokens), -1)
 
 
-def build(config: ModelConfig, scheme_class: type[Scheme], scheme_config, *, train_length: int, vocab_size: int, seed: int) -> Transformer:
-    """A Transformer with every weight a function of (seed, its name, its shape)."""
+def build(
+    config: ModelConfig,
+    make_scheme: Callable[[Any, Dimensions], Scheme],
+    scheme_config: Any,
+    *,
+    train_length: int,
+    vocab_size: int,
+    seed: int,
+) -> Transformer:
+    """A Transformer with every weight a function of (seed, its name, its shape). make_scheme: a scheme's class, or it in its modifiers."""
     dimensions = Dimensions(config.n_layers, config.n_heads, config.width // config.n_heads, config.width, train_length)
-    model = Transformer(config, scheme_class(scheme_config, dimensions), vocab_size)
+    model = Transformer(config, make_scheme(scheme_config, dimensions), vocab_size)
     initialise(model, seed)
     return model
 

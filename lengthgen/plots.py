@@ -20,7 +20,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from lengthgen import curves, layout, markdown, records, tables
+from lengthgen import answers, curves, layout, markdown, records, tables
 from lengthgen.errors import ConfigError, UserError
 
 DPI = 130
@@ -56,24 +56,25 @@ def write_figures(results: Path | str) -> list[Path]:
 
 
 def write_published(folder: Path) -> list[Path]:
-    """summary.csv, summary.md and the figures of one published folder, from its committed tables alone. Returns the files.
+    """summary.csv, verdicts.csv, summary.md and the figures of one published folder, from its committed tables alone. Returns the files.
 
     The summary is made anew like the rest, so that its intervals are those that the labels say.
     """
     found = tables.Tables(**{name: tables.read_table(folder / f"{name}.csv", columns) for name, columns in records.TABLES.items()})
-    return _write_published(folder, tables.write_summary(found, folder), found.positions)
+    return _write_published(folder, found, tables.write_summary(found, folder))
 
 
-def _write_published(folder: Path, summary: pd.DataFrame, positions: pd.DataFrame) -> list[Path]:
-    groups = list(_groups(summary, positions))
+def _write_published(folder: Path, found: tables.Tables, summary: pd.DataFrame) -> list[Path]:
+    groups = list(_groups(summary, found.positions))
     short = [stem.rsplit("-", 2)[0] for stem, _, _ in groups]  # without the hashes, where that tells the groups apart
     written = []
     for (stem, rows, bins), name in zip(groups, short, strict=True):
         prefix = "" if len(groups) == 1 else f"{name}-" if short.count(name) == 1 else f"{stem}-"
         written += _write_group(rows, bins, folder, prefix)
     note = records.read_json(folder / "provenance.json", {})
-    records.write_text(folder / "summary.md", markdown.summary([rows for _, rows, _ in groups], note))
-    return [folder / "summary.csv", *written, folder / "summary.md"]
+    said = answers.table(found.documents, summary)
+    records.write_text(folder / "summary.md", markdown.summary([rows for _, rows, _ in groups], note, said))
+    return [folder / "summary.csv", *answers.write(said, folder), *written, folder / "summary.md"]
 
 
 def publish(results: Path | str, name: str, where: Mapping[str, Sequence[str]], text: str = "") -> list[Path]:
@@ -89,7 +90,7 @@ def publish(results: Path | str, name: str, where: Mapping[str, Sequence[str]], 
     made = tables.provenance(run for run in records.runs(results) if run.name in members)
     folder = results / name
     note = {"note": text, "where": {key: list(values) for key, values in sorted(where.items())}} | made
-    written = _write_published(folder, tables.publish(found, folder, note), found.positions)
+    written = _write_published(folder, found, tables.publish(found, folder, note))
     for figure in FIGURES:  # of an earlier publication under the same name
         for old in (*folder.glob(f"*{figure}.png"), *folder.glob(f"*{figure}.svg")):
             if old not in written:

@@ -36,8 +36,10 @@ class Run:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
 
     def identity(self) -> dict:
-        """The identity columns of every table row. A retrofit is told by `scheme`; `evaluation` is that of the settings alone, so that
-        the same run with and without it may share a figure."""
+        """The identity columns of every table row.
+
+        A retrofit is told by `scheme`; `evaluation` is that of the settings alone, so that a run with and without it share a figure.
+        """
         scalars = self.config.scalars
         return {
             "run": self.id,

@@ -115,7 +115,7 @@ def publish(tables: Tables, folder: Path | str, note: Mapping[str, Any]) -> pd.D
     """Write a published folder; returns the summary. `note` becomes provenance.json. The same tables give the same bytes."""
     folder = Path(folder)
     for name, columns in records.TABLES.items():
-        _write(folder / f"{name}.csv", getattr(tables, name), columns)
+        write_table(folder / f"{name}.csv", getattr(tables, name), columns)
     records.write_json(folder / "provenance.json", dict(note))
     return write_summary(tables, folder)
 
@@ -123,7 +123,7 @@ def publish(tables: Tables, folder: Path | str, note: Mapping[str, Any]) -> pd.D
 def write_summary(tables: Tables, folder: Path) -> pd.DataFrame:
     """summary.csv of the tables into `folder`; returns it."""
     summary = summarise(tables.documents, tables.lengths)
-    _write(folder / "summary.csv", summary, SUMMARY)
+    write_table(folder / "summary.csv", summary, SUMMARY)
     return summary
 
 
@@ -236,7 +236,8 @@ def _whole(table: pd.DataFrame) -> pd.DataFrame:
     return table.astype(kinds | {c: np.float64 for c in table.columns if c not in TEXT | WHOLE})
 
 
-def _write(path: Path, table: pd.DataFrame, columns: Sequence[str]) -> None:
+def write_table(path: Path, table: pd.DataFrame, columns: Sequence[str]) -> None:
+    """The columns of a table, in `sort`'s order, as CSV."""
     text = sort(table[list(columns)]).to_csv(index=False, lineterminator="\n", float_format=records.FLOAT_FORMAT)
     records.write_text(path, text)
 

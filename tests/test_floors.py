@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from lengthgen import datasets, records
+from lengthgen import datasets, records, run, tables
 from lengthgen.datasets import Splits
 from lengthgen.errors import DataError
 from lengthgen.evaluation import floors, rows, scoring
 from lengthgen.evaluation.protocols import EvaluationConfig, plan
 from lengthgen.tables import read_table
 
+from .test_config import given
 from .test_evaluation import IDENTITY, make
 
 LENGTHS = [8, 16, 32]
@@ -99,3 +100,21 @@ def test_few_documents_need_more_than_three_standard_errors():
     assert "-0.2000 nats, standard error 0.0058" in floors.leak(np.array([-1.9, -2.0, -2.1]), tokens)
     assert floors.leak(np.array([-1e-4, -1e-4, -1e-4]), tokens) is None  # rounding
     assert floors.leak(np.array([-5.0]), np.array([10])) is None  # the spread over documents is not known
+
+
+def test_a_run_that_leaks_leaves_its_tables_and_says_so_every_time(tmp_path, monkeypatch):
+    small = {
+        "dataset": "lag_copy", "dataset__train_documents": 4, "dataset__validation_documents": 4, "dataset__document_length": 90,
+        "results": str(tmp_path / "results"), "cache": str(tmp_path / "cache"), "train_length": 16, "steps": 2, "threads": 1,
+        "model__n_layers": 1, "model__n_heads": 2, "model__width": 16, "evaluation__documents": 4, "evaluation__resamples": 20,
+    }  # fmt: skip
+    monkeypatch.setattr(floors, "leak", lambda excess_sum, n_tokens: "seen")
+    for _ in range(2):
+        with pytest.raises(DataError, match=r"^leak \(matched at 8, [^\n]*: seen"):
+            run.train(given(**small), [])
+    (folder,) = (tmp_path / "results" / "runs").iterdir()
+    (evaluation,) = (folder / "evaluation").iterdir()
+    table = read_table(evaluation / "lengths.csv", records.LENGTHS)
+    assert set(table["status"]) == {"leak"} and table["value"].notna().all() and not (folder / "done.json").exists()
+    summary = tables.summarise(read_table(evaluation / "documents.csv", records.DOCUMENTS), table)
+    assert set(summary["status"]) == {"leak"} and summary["loss"].isna().all()

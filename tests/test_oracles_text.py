@@ -41,15 +41,16 @@ def scores_of(scheme: Scheme, q, k, x, layer: int = 1) -> torch.Tensor:
     """(B, H, T, T), -inf above the diagonal, however the scheme makes them."""
     length = q.shape[2]
     positions = scheme.positions(length, q.device)
-    q, k = scheme.rotate(q, k, positions, layer)
+    q, k = scheme.steer(*scheme.rotate(q, k, positions, layer), x, layer)
     if scheme.general(layer):
         scores = scheme.logits(q, k, x, positions, layer, 0)
     else:
         scores = q @ k.mT * scheme.score_scale
         gates = scheme.gates(x, layer)
         if gates is not None:
-            total = gates.double().cumsum(-1)
-            scores = scores + total[..., :, None] - total[..., None, :]
+            total, weights = gates.double().cumsum(-1), scheme.gate_weights(x, layer)
+            between = total[..., :, None] - total[..., None, :]
+            scores = scores + (between if weights is None else weights[..., None] * between)
         elif scheme.declaration.structure == "toeplitz":
             places = torch.arange(length)
             scores = scores + bias_of(scheme, places, layer)[:, (places[:, None] - places).clamp(min=0)]

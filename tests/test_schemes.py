@@ -123,13 +123,13 @@ class Probe(nn.Module):
         for layer, (weights, bias) in enumerate(zip(self.weights, scheme.biases(positions), strict=False)):
             y = self.normalise(x)
             q, k, v = ((y @ w).view(B, T, scheme.dimensions.n_heads, -1).transpose(1, 2) for w in weights[:3])
-            q, k = scheme.rotate(q, k, positions, layer)
+            q, k = scheme.steer(*scheme.rotate(q, k, positions, layer), y, layer)
             hidden = ~seen(scheme.span(layer), T)
             if scheme.general(layer):
                 scores = scheme.logits(q, k, y, positions, layer, 0).masked_fill(hidden, float("-inf"))
                 mixed = scheme.mix(scores, v, layer, 0)
             else:
-                scores = q @ k.transpose(-1, -2) * scheme.score_scale + dense(bias, T) + between(scheme.gates(y, layer))
+                scores = q @ k.transpose(-1, -2) * scheme.score_scale + dense(bias, T) + between(scheme, y, layer)
                 mixed = scores.masked_fill(hidden, float("-inf")).softmax(-1) @ v
             x = x + mixed.transpose(1, 2).reshape(B, T, -1) @ weights[3]
         return self.normalise(x) @ self.embedding.T
@@ -142,18 +142,22 @@ def dense(bias, length: int):
     if isinstance(bias, Rows):
         return bias.block(0, length)
     if isinstance(bias, Gates):
-        return between(bias.cumulative.diff(dim=-1, prepend=torch.zeros_like(bias.cumulative[..., :1])))
+        return apart(bias)
     assert isinstance(bias, Toeplitz)
     places = torch.arange(length)
     return bias.vector[:, (places[:, None] - places).clamp(min=0)]
 
 
-def between(gates):
-    """(B, H, T, T): the sum of the gates (B, H, T) of tokens j + 1 .. i; or 0."""
-    if gates is None:
-        return 0.0
-    total = gates.double().cumsum(-1)
-    return total[..., :, None] - total[..., None, :]
+def between(scheme, x, layer: int):
+    """(B, H, T, T): the sum of the gates (B, H, T) of tokens j + 1 .. i as query i heeds it; or 0."""
+    gates = scheme.gates(x, layer)
+    return 0.0 if gates is None else apart(Gates(gates.double().cumsum(-1), scheme.gate_weights(x, layer)))
+
+
+def apart(gates: Gates):
+    """(B, H, T, T) of running sums."""
+    differences = gates.cumulative[..., :, None] - gates.cumulative[..., None, :]
+    return differences if gates.weights is None else gates.weights[..., None] * differences
 
 
 def seen(span, length: int):

@@ -32,12 +32,12 @@ def through_hooks(scheme: Scheme, length: int, layer: int = 0, seed: int = 0):
     """Attention output (H, T, D) of one layer of `scheme` on `tensors`."""
     q, k, v, x = tensors(length, seed)
     positions = scheme.positions(length, torch.device("cpu"))
-    q, k = scheme.rotate(q, k, positions, layer)
+    q, k = scheme.steer(*scheme.rotate(q, k, positions, layer), x, layer)
     hidden = ~seen(scheme.span(layer), length)
     if scheme.general(layer):
         scores = scheme.logits(q, k, x, positions, layer, 0).masked_fill(hidden, float("-inf"))
         return scheme.mix(scores, v, layer, 0)[0]
-    scores = q @ k.transpose(-1, -2) * scheme.score_scale + dense(scheme.biases(positions)[layer], length) + between(scheme.gates(x, layer))
+    scores = q @ k.transpose(-1, -2) * scheme.score_scale + dense(scheme.biases(positions)[layer], length) + between(scheme, x, layer)
     return (scores.masked_fill(hidden, float("-inf")).softmax(-1) @ v)[0]
 
 

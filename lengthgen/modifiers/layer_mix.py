@@ -83,6 +83,9 @@ class LayerMix(Modifier):
     def rotate(self, q: Tensor, k: Tensor, positions: Tensor, layer: int) -> tuple[Tensor, Tensor]:
         return (q, k) if self.bare(layer) else self.inner.rotate(q, k, positions, layer)
 
+    def steer(self, q: Tensor, k: Tensor, x: Tensor, layer: int) -> tuple[Tensor, Tensor]:
+        return (q, k) if self.bare(layer) else self.inner.steer(q, k, x, layer)
+
     def gates(self, x: Tensor, layer: int) -> Tensor | None:
         return None if self.bare(layer) else self.inner.gates(x, layer)
 

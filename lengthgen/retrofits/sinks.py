@@ -41,8 +41,8 @@ class FarSinks(Retrofit):
     @classmethod
     def refuses(cls, inner: Scheme) -> str | None:
         """It goes inside all modifiers: log-n scaling then counts the keys that are seen."""
-        declared = inner.declaration
-        if isinstance(inner, Wrapper) or declared.acts_on == "input" or declared.structure in ("gates", "general"):
+        declared, steered = inner.declaration, type(inner).steer is not Scheme.steer
+        if isinstance(inner, Wrapper) or steered or declared.acts_on == "input" or declared.structure in ("gates", "general"):
             name = cls.__module__.rpartition(".")[2]
             return f"retrofit {name} reads the first keys at another distance: expected rotary positions, a bias of the offset, or none"
         return None

@@ -8,7 +8,7 @@ What a scheme does to the scores is declared as a structure, and attention runs 
 
 | structure | hook | score(i, j) = |
 |---|---|---|
-| none | `rotate`, `embed` | q_i . k_j scale |
+| none | `embed`, `rotate`, `steer` | q_i . k_j scale |
 | toeplitz | `toeplitz` | ... + a function of (head, i - j) |
 | rows | `rows` | ... + a function of (head, i, j) |
 | gates | `gates` | ... + sum of the gates of tokens j + 1 .. i, which the text decides |
@@ -127,6 +127,10 @@ class Scheme(nn.Module):
         """Queries and keys (B, H, T, D) -> the same shapes, changed by position (D may grow, alike in both). Keeps their dtypes."""
         return q, k
 
+    def steer(self, q: Tensor, k: Tensor, x: Tensor, layer: int) -> tuple[Tensor, Tensor]:
+        """Queries and keys after `rotate`, (B, H, T, D) each, changed by the text: x (B, T, E) is the attention's normalised input."""
+        return q, k
+
     def toeplitz(self, offsets: Tensor, layer: int) -> Tensor:
         """Bias (H, O) float32 for integer offsets i - j >= 0. For schemes that declare structure "toeplitz"."""
         raise NotImplementedError
@@ -138,8 +142,12 @@ class Scheme(nn.Module):
     def gates(self, x: Tensor, layer: int) -> Tensor | None:
         """Log-gates (B, H, T) float32 from the attention's normalised input x (B, T, E): token t's is added to every score over it.
 
-        Score (i, j) gets the sum of the gates j + 1 .. i. For schemes that declare structure "gates"; None: no gate in this layer.
+        Score (i, j) gets the sum of the gates j + 1 .. i, times query i's `gate_weights`. For schemes that declare structure "gates"; None: no gate in this layer.
         """
+        return None
+
+    def gate_weights(self, x: Tensor, layer: int) -> Tensor | None:
+        """How much each query heeds the gates, (B, H, T) float32 from x (B, T, E); None: 1. Asked only where there are gates."""
         return None
 
     def span(self, layer: int) -> Span | None:
@@ -158,7 +166,7 @@ class Scheme(nn.Module):
     def logits(self, q: Tensor, k: Tensor, x: Tensor, positions: Tensor, layer: int, first: int) -> Tensor:
         """Scores (B, H, R, S) of queries q (B, H, R, D), rows first..first+R-1, and keys k (B, H, S, D), S = first + R; scale included.
 
-        q and k have been through `rotate`. x (B, T, E): the attention's normalised input. Entries with k > q are masked by the caller, as
+        q and k have been through `rotate` and `steer`. x (B, T, E): the attention's normalised input. Entries with k > q are masked by the caller, as
         are keys outside `span`: no entry that is kept may depend on one. float32 wherever the model is not float64.
         """
         return q @ k.transpose(-1, -2) * self.score_scale

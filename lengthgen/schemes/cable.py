@@ -55,7 +55,7 @@ class CABLE(Scheme):
             paper="Veisi et al., arXiv 2503.08067" + ("v3" if self.config.weighted else ", without weights"),
             year=2025,
             acts_on="scores",
-            structure="general" if self.config.weighted else "gates",
+            structure="gates",
             sharing=f"{'two weight vectors' if self.config.weighted else 'a weight vector'} and as many numbers per layer and head",
             prefix_consistent=True,
             shift_invariant=True,
@@ -75,14 +75,10 @@ class CABLE(Scheme):
         return ACTIVATIONS[self.config.activation](_linear(x, self.weight[layer], self.bias[layer]))
 
     def gates(self, x: Tensor, layer: int) -> Tensor | None:
-        return None if self.config.weighted else -self.distances(x, layer)
+        return -self.distances(x, layer)
 
-    def logits(self, q: Tensor, k: Tensor, x: Tensor, positions: Tensor, layer: int, first: int) -> Tensor:
-        x = x[:, : k.shape[2]]
-        total = self.distances(x, layer).double().cumsum(-1)
-        between = (total[..., first:, None] - total[..., None, :]).to(q.dtype)
-        weights = F.softplus(_linear(x[:, first:], self.scale_weight[layer], self.scale_bias[layer])).to(q.dtype)
-        return super().logits(q, k, x, positions, layer, first) - weights[..., None] * between
+    def gate_weights(self, x: Tensor, layer: int) -> Tensor | None:
+        return F.softplus(_linear(x, self.scale_weight[layer], self.scale_bias[layer])) if self.config.weighted else None
 
 
 def _linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

@@ -7,7 +7,8 @@ score(i, j) = q_i . k_j / sqrt(D) + q_i . e[p_ij], where e between whole positio
 q_i . e[p] = (1 - r) q_i . e[floor p] + r q_i . e[floor p + 1], r the fraction of p.
 e (max_position, D) for each layer, shared by its heads, zero at the start, as in the listing.
 
-1/sqrt(D) is where the listing has it: on q . k, and so in the gate, but not on q . e; x-transformers and the DAPE repository alike. The sum counts the key itself and the query itself.
+1/sqrt(D) is where the listing has it: on q . k, and so in the gate, but not on q . e; x-transformers and the DAPE repository alike.
+The sum counts the key itself and the query itself.
 Traps: (1) gates of later keys must be 0 before the sum runs from the right, else the future leaks. (2) At the start gates are about 0.5
 and q . e is 0, so positions end after some 2 * max_position tokens: everything further is one position, the same one in training and far
 past it. That is the tail policy, and why it extrapolates; it also cannot tell far tokens apart.

@@ -11,8 +11,6 @@ Official defaults for language models: base 500,000, rank 32, a convolution over
 (the gate is not here). Matrices start as N(0, 0.02^2), the convolution as torch's. So a token begins by turning the fastest pair by some
 0.003 radians, a random walk: the start is close to no positions at all, and positions have to be learned.
 
-The queries and keys of the whole window turn by different angles in every sequence; what is computed is still q . k, but as a scheme's
-`rotate` does not see the text it is done where scores are made, without the flash kernels that RoPE has.
 Angles are summed in float64.
 """
 
@@ -60,8 +58,8 @@ class SelectiveRoPE(Scheme):
         return Declaration(
             paper="Movahedi et al., ICLR 2026, arXiv 2511.17388",
             year=2025,
-            acts_on="scores",
-            structure="general",
+            acts_on="queries and keys",
+            structure="none",
             sharing="projections per layer, an angle per head, pair and token",
             prefix_consistent=True,
             shift_invariant=True,
@@ -94,11 +92,12 @@ class SelectiveRoPE(Scheme):
         theta = self.config.base ** (-2 * torch.arange(D // 2, device=x.device, dtype=torch.float64) / D)
         return turns.double().cumsum(2) * theta
 
-    def logits(self, q: Tensor, k: Tensor, x: Tensor, positions: Tensor, layer: int, first: int) -> Tensor:
-        angles = self.angles(x[:, : k.shape[2]].to(q.dtype), layer)
-        cos, sin = angles.cos().to(q.dtype), angles.sin().to(q.dtype)
-        q, k = _turned(q, cos[:, :, first:], sin[:, :, first:]), _turned(k, cos, sin)
-        return super().logits(q, k, x, positions, layer, first)
+    def steer(self, q: Tensor, k: Tensor, x: Tensor, layer: int) -> tuple[Tensor, Tensor]:
+        wide = torch.promote_types(q.dtype, torch.float32)
+        with torch.autocast(q.device.type, enabled=False):
+            angles = self.angles(x.to(wide), layer)
+            cos, sin = angles.cos().to(wide), angles.sin().to(wide)
+            return _turned(q.to(wide), cos, sin).to(q.dtype), _turned(k.to(wide), cos, sin).to(k.dtype)
 
 
 def _turned(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

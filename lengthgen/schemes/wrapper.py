@@ -66,6 +66,9 @@ class Wrapper(Scheme):
     def rotate(self, q: Tensor, k: Tensor, positions: Tensor, layer: int) -> tuple[Tensor, Tensor]:
         return self.inner.rotate(q, k, positions, layer)
 
+    def steer(self, q: Tensor, k: Tensor, x: Tensor, layer: int) -> tuple[Tensor, Tensor]:
+        return self.inner.steer(q, k, x, layer)
+
     def toeplitz(self, offsets: Tensor, layer: int) -> Tensor:
         return self.inner.toeplitz(offsets, layer)
 
@@ -74,6 +77,9 @@ class Wrapper(Scheme):
 
     def gates(self, x: Tensor, layer: int) -> Tensor | None:
         return self.inner.gates(x, layer)
+
+    def gate_weights(self, x: Tensor, layer: int) -> Tensor | None:
+        return self.inner.gate_weights(x, layer)
 
     def span(self, layer: int) -> Span | None:
         return self.inner.span(layer)
