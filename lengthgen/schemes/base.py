@@ -142,7 +142,8 @@ class Scheme(nn.Module):
     def gates(self, x: Tensor, layer: int) -> Tensor | None:
         """Log-gates (B, H, T) float32 from the attention's normalised input x (B, T, E): token t's is added to every score over it.
 
-        Score (i, j) gets the sum of the gates j + 1 .. i, times query i's `gate_weights`. For schemes that declare structure "gates"; None: no gate in this layer.
+        Score (i, j) gets the sum of the gates j + 1 .. i, times query i's `gate_weights`. For schemes that declare structure "gates";
+        None: no gate in this layer.
         """
         return None
 
@@ -166,8 +167,8 @@ class Scheme(nn.Module):
     def logits(self, q: Tensor, k: Tensor, x: Tensor, positions: Tensor, layer: int, first: int) -> Tensor:
         """Scores (B, H, R, S) of queries q (B, H, R, D), rows first..first+R-1, and keys k (B, H, S, D), S = first + R; scale included.
 
-        q and k have been through `rotate` and `steer`. x (B, T, E): the attention's normalised input. Entries with k > q are masked by the caller, as
-        are keys outside `span`: no entry that is kept may depend on one. float32 wherever the model is not float64.
+        q and k have been through `rotate` and `steer`. x (B, T, E): the attention's normalised input. Entries with k > q are masked by the
+        caller, as are keys outside `span`: no entry that is kept may depend on one. float32 wherever the model is not float64.
         """
         return q @ k.transpose(-1, -2) * self.score_scale
 
