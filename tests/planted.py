@@ -177,7 +177,15 @@ POSITIONS = [
         "        with torch.autocast(tokens.device.type, enabled=False):\n            positions = self.scheme.read(tokens)",
         "        with torch.autocast(tokens.device.type, torch.bfloat16):\n            positions = self.scheme.read(tokens).bfloat16()",
         PRECISION,
-        "autocast and (sinusoidal or fire)",
+        "autocast and sinusoidal",
+    ),
+    Bug(
+        "bfloat16 positions",
+        f"{SCHEMES}/fope.py",
+        "with torch.autocast(x.device.type, enabled=False):",
+        "with torch.autocast(x.device.type, enabled=torch.is_autocast_enabled(x.device.type)):",
+        PRECISION,
+        "autocast and fope",
     ),
     Bug(
         "cache not reset",

@@ -247,16 +247,19 @@ def test_ssmax_starts_at_one_for_the_last_query_of_a_training_window():
 
 
 @pytest.mark.parametrize("scale_bias", [False, True])
-def test_log_n_scales_scores_and_on_demand_the_bias(scale_bias):
-    scheme = bare("alibi")
-    slopes = scheme.toeplitz(torch.arange(2), 0)[:, 1]
+@pytest.mark.parametrize("kind", ["alibi", "fox"])
+def test_log_n_scales_scores_and_on_demand_the_bias(kind, scale_bias):
+    scheme, x = bare(kind), tensors(70)[3]
+    slopes = scheme.toeplitz(torch.arange(2), 0)[:, 1] if kind == "alibi" else None
+    gates = None if kind == "alibi" else scheme.gates(x, 0)[0].tolist()
 
     def score(q, k, head, i, j):
-        factor, bias = math.log(i + 1) / math.log(L), float(slopes[head]) * (i - j)
+        factor = math.log(i + 1) / math.log(L)
+        bias = float(slopes[head]) * (i - j) if kind == "alibi" else sum(gates[head][j + 1 : i + 1])
         return factor * dot(q, k) + bias * (factor if scale_bias else 1)
 
-    ours = through_hooks(around("log_n", {"scale_bias": scale_bias}, scheme), 70)
-    compare("log_n", "float64 loop", f"attention output, bias scaled: {scale_bias}", ours, by_loop(70, score), 1e-5)
+    ours = through_hooks(around("log_n", {"scale_bias": scale_bias}, scheme), 70).detach()
+    compare("log_n", "float64 loop", f"attention output of {kind}, bias scaled: {scale_bias}", ours, by_loop(70, score), 1e-5)
 
 
 def test_scaling_counts_the_keys_that_a_window_shows():
@@ -377,27 +380,28 @@ def test_bad_options_get_one_line(name, options, words):
 
 
 def test_what_cannot_be_combined_gets_one_line():
-    mix, ssmax = modifiers.load("layer_mix"), modifiers.load("ssmax")
+    mix = modifiers.load("layer_mix")
     with pytest.raises(ConfigError, match="enter at the input"):
         modified(bare("learned"), [(mix, mix.Config(every=2))])
-    with pytest.raises(ConfigError, match="sums of gates, which cannot be scaled"):
-        modified(bare("fox"), [(ssmax, ssmax.Config(scale_bias=True))])
+    window = modifiers.load("window")
+    with pytest.raises(ConfigError, match="expected at most 0 sinks in the narrower one"):
+        modified(bare("rope"), [(mix, mix.Config(every=2, window=9)), (window, window.Config(window=5, sinks=1))])
 
 
-def test_modifiers_of_a_model_train_and_are_saved():
+@pytest.mark.parametrize("scheme", ["alibi", "fire", "fox"])
+def test_modifiers_of_a_model_train_and_are_saved(scheme):
     """In the real model: the kernels that attention picks give what the dense probe's hooks would, and a step trains s."""
     from lengthgen import model as models
+    from lengthgen import schemes
 
-    cls, kind = modifiers.load("ssmax"), modifiers.load("window")
+    cls, kind, inner = modifiers.load("ssmax"), modifiers.load("window"), schemes.load(scheme)
     shape = models.ModelConfig(n_layers=2, n_heads=2, width=16)
 
     def build(kernel):
-        alibi = type(bare("alibi"))
+        def made(options, dimensions: Dimensions):
+            return modified(inner(options, dimensions), [(kind, kind.Config(window=9, sinks=2)), (cls, cls.Config(scale_bias=True))])
 
-        def scheme(options, dimensions: Dimensions):
-            return modified(alibi(options, dimensions), [(kind, kind.Config(window=9, sinks=2)), (cls, cls.Config(scale_bias=True))])
-
-        model = models.build(shape, scheme, alibi.Config(), train_length=16, vocab_size=11, seed=0)
+        model = models.build(shape, made, inner.Config(), train_length=16, vocab_size=11, seed=0)
         model.use_kernel(kernel)
         return model
 
@@ -407,4 +411,4 @@ def test_modifiers_of_a_model_train_and_are_saved():
     assert torch.allclose(a, b, atol=1e-5)
     a.mean().backward()
     assert fast.scheme.scale.grad.abs().amin() > 0
-    assert {"scheme.scale"} == {name for name in fast.state_dict() if name.startswith("scheme.")}
+    assert {name for name in fast.state_dict() if name.startswith("scheme.") and ".inner." not in name} == {"scheme.scale"}

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from lengthgen import checkpoint, records, run, runfolder
+from lengthgen import checkpoint, plots, records, run, runfolder
 from lengthgen import train as training
 from lengthgen.errors import CheckpointError, ConfigError, DataError, Interrupted, LockedError
 
@@ -30,6 +30,15 @@ def text(tmp_path_factory):
     for i in range(40):
         (folder / f"d{i:02d}.txt").write_text(" ".join(chance.choice(words, 120)))
     return folder
+
+
+@pytest.fixture(autouse=True)
+def draw():
+    """What draws the figures, for the test that looks at them: they take longer than all the rest of so small a run."""
+    real = plots.write_run_figures
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plots, "write_run_figures", lambda *given: [])
+        yield real
 
 
 @pytest.fixture
@@ -52,7 +61,8 @@ def weights(outcome):
     return records.read_json(outcome.folder / "done.json")["weights_sha256"]
 
 
-def test_a_run_leaves_everything_that_it_promises(ask):
+def test_a_run_leaves_everything_that_it_promises(ask, draw, monkeypatch):
+    monkeypatch.setattr(plots, "write_run_figures", draw)
     outcome = run.train(ask(), [])
     assert outcome.status == "trained" and outcome.folder.name == outcome.run_id
     assert outcome.run_id.startswith("t5_bias-") and "-L16-s0-" in outcome.run_id

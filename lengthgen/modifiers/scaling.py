@@ -1,8 +1,9 @@
 """Scores multiplied by a factor of the query's row: what log_n and ssmax share, as modifiers and as a retrofit.
 
 Formula: score(i, j) = f(n_i) q_i . k_j scale + bias(i, j), n_i the number of keys that query i sees, itself included.
-The factor goes into the queries, in float32, so attention keeps its fast kernels. Whether the positional bias is multiplied as well
-(`scale_bias`) is a choice on which papers differ: log-n scaling and SSMax are stated for scores without a bias; BAM multiplies both.
+The factor goes into the queries, last of all and in float32, so attention keeps its fast kernels. Whether the positional bias is
+multiplied as well (`scale_bias`) is a choice on which papers differ: log-n scaling and SSMax are stated for scores without a bias; BAM
+multiplies both.
 A scheme whose scores are its own function of q.k (structure "general") is multiplied whole, bias or not: what its q.k are used for
 besides (CoPE's gates) must not be scaled.
 
@@ -10,25 +11,18 @@ Shape letters: B batch, T positions in the window, R rows of queries, S keys, H 
 """
 
 import dataclasses
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from lengthgen.errors import ConfigError
 from lengthgen.modifiers.spans import n_visible
-from lengthgen.schemes.base import Declaration, Scheme
+from lengthgen.schemes.base import Declaration
 from lengthgen.schemes.wrapper import Wrapper
 from lengthgen.structures import Bias, Gates, Rows, Toeplitz
 
 
 class Scaled(Wrapper):
     """A wrapper that says its `factor`."""
-
-    def __init__(self, config: Any, inner: Scheme):
-        super().__init__(config, inner)
-        if config.scale_bias and inner.declaration.structure == "gates":
-            raise ConfigError("scale_bias=true: what the scheme adds to the scores are sums of gates, which cannot be scaled; give false")
 
     @property
     def declaration(self) -> Declaration:
@@ -44,8 +38,8 @@ class Scaled(Wrapper):
         """Factors (H or 1, R) float32 of queries that see n (R,) keys each."""
         raise NotImplementedError
 
-    def rotate(self, q: Tensor, k: Tensor, positions: Tensor, layer: int) -> tuple[Tensor, Tensor]:
-        q, k = self.inner.rotate(q, k, positions, layer)
+    def steer(self, q: Tensor, k: Tensor, x: Tensor, layer: int) -> tuple[Tensor, Tensor]:
+        q, k = self.inner.steer(q, k, x, layer)
         if self.general(layer):
             return q, k
         factor = self._factor(0, q.shape[2], layer, q.device)
@@ -53,6 +47,13 @@ class Scaled(Wrapper):
 
     def logits(self, q: Tensor, k: Tensor, x: Tensor, positions: Tensor, layer: int, first: int) -> Tensor:
         return self.inner.logits(q, k, x, positions, layer, first) * self._factor(first, first + q.shape[2], layer, q.device)
+
+    def gate_weights(self, x: Tensor, layer: int) -> Tensor | None:
+        weights = self.inner.gate_weights(x, layer)
+        if not self.config.scale_bias:
+            return weights
+        factor = self._factor(0, x.shape[1], layer, x.device)[..., 0].expand(x.shape[0], self.dimensions.n_heads, -1)
+        return factor if weights is None else weights * factor
 
     def biases(self, positions: Tensor) -> list[Bias | None]:
         biases = self.inner.biases(positions)
