@@ -67,8 +67,10 @@ class Attention(nn.Module):
     def forward(self, x: Tensor, positions: Tensor, bias: Bias | None, scheme: Scheme) -> Tensor:
         B, T, E = x.shape
         q, k, v = (part.view(B, T, self.n_heads, -1).transpose(1, 2) for part in self.qkv(x).chunk(3, dim=-1))
-        q, k = scheme.rotate(self.q_norm(q), self.k_norm(k), positions, self.layer)
-        q, k = scheme.steer(q, k, x, self.layer)
+        q, k = self.q_norm(q), self.k_norm(k)
+        with torch.autocast(x.device.type, enabled=False):
+            q, k = scheme.rotate(q, k, positions, self.layer)
+            q, k = scheme.steer(q, k, x, self.layer)
         y = self._general(q, k, v, x, positions, scheme) if scheme.general(self.layer) else self._structured(q, k, v, x, bias, scheme)
         return self.out(y.transpose(1, 2).reshape(B, T, E))
 

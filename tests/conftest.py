@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from . import attention_cases  # noqa: F401  before any test file: Triton decides at its first import whether it interprets
+
 
 def pytest_addoption(parser):
     told = "run only the tests that compare with independent implementations, and write the table of what they found to FILE"

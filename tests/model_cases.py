@@ -80,7 +80,8 @@ def _structured(q, k, v, bias, scale, span, first: int) -> Tensor:
     elif isinstance(bias, Rows):
         scores += bias.block(first, T)
     elif isinstance(bias, Gates):
-        scores += bias.cumulative[..., first:, None] - bias.cumulative[..., None, :]
+        differences = bias.cumulative[..., first:, None] - bias.cumulative[..., None, :]
+        scores += differences if bias.weights is None else bias.weights[..., first:, None] * differences
     mixed = scores.masked_fill(~seen(span, T)[first:], float("-inf")).softmax(-1) @ v
     return torch.cat((v.new_zeros(*v.shape[:2], first, v.shape[3]), mixed), dim=2)
 

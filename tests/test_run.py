@@ -302,8 +302,10 @@ def test_a_retrofit_stands_beside_the_run_as_it_was_trained(ask, undrawn):
     assert "\nretrofit" not in (trained.folder / "config.yaml").read_text()
 
 
-def test_a_retrofit_is_a_line_of_its_own_in_tables_and_figures(ask, tmp_path):
-    from lengthgen import plots, tables
+def test_a_retrofit_is_a_line_of_its_own_in_tables_and_figures(ask, tmp_path, draw, monkeypatch):
+    from lengthgen import tables
+
+    monkeypatch.setattr(plots, "write_run_figures", draw)
 
     wanted = ask(scheme="alibi", evaluation__protocols=["matched"])
     trained = run.train(wanted, [])
