@@ -140,12 +140,27 @@ def test_one_pass_for_all_lengths_equals_a_plain_pass_for_each_window(store, sch
             continue
         assert one.status == "ok"
         for window, got in zip(one.request.windows, one.losses, strict=True):
-            start = int(store.offsets[window.document]) + window.start
-            tokens = store.tokens(start, start + window.length + 1)[None]
-            with torch.no_grad():
-                logits = model.logits(model(tokens[:, :-1]))
-            plain = torch.nn.functional.cross_entropy(logits[0], tokens[0, 1:], reduction="none")
-            np.testing.assert_allclose(got, plain[window.first :].numpy(), rtol=0, atol=1e-5)
+            plain = torch.stack([plain_losses(model, store, window, draw) for draw in range(model.scheme.draws)])
+            np.testing.assert_allclose(got, plain.mean(0)[window.first :].numpy(), rtol=0, atol=1e-5)
+
+
+def plain_losses(model, store, window, draw: int):
+    """(T,) losses of one window by a pass of its own."""
+    model.scheme.use_draw(draw)
+    start = int(store.offsets[window.document]) + window.start
+    tokens = store.tokens(start, start + window.length + 1)[None]
+    with torch.no_grad():
+        logits = model.logits(model(tokens[:, :-1]))
+    return torch.nn.functional.cross_entropy(logits[0], tokens[0, 1:], reduction="none")
+
+
+def test_random_positions_are_averaged_over_their_draws_and_the_spread_is_kept(store):
+    model = make("randomised")
+    assert model.scheme.draws > 1
+    for one in score(model, store, requests(store)):
+        assert len(one.by_draw) == model.scheme.draws and len(set(one.by_draw)) > 1
+        assert np.mean(one.by_draw) == pytest.approx(one.losses.mean(dtype=np.float64), abs=1e-6)
+    assert all(one.by_draw == () for one in score(make("alibi"), store, requests(store)))
 
 
 @pytest.fixture(scope="module")
