@@ -4,43 +4,59 @@ The rule and the quantities are those of evaluation/context.py, over the seeds a
 loss at L; U = loss of the same model confined to L tokens minus loss at L', confined by a window of the text (fresh: U = -F) and, where the
 band protocol was asked for, by a hard window in every layer. `uses` and `tolerates` are said against every window that was measured.
 
+With references (references.py) there is the utilisation u = U / U_ref, U against the fresh window, with Fieller's interval; and the corpus
+gate: where the best reference does not surely gain 0.005 nats, `uses` is not said (the word is `undecided`) whatever U is.
+
 Intervals are 95 % each, and not corrected for the number of rows: exploratory. Losses in nats/token.
 Shape letters: S seeds, D documents.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from lengthgen import tables
+from lengthgen import grids, origins, references, tables
+from lengthgen.grids import Grids
 
+ENDS = ("", "_low", "_high")
 MEASURED = ("failure", "use_fresh", "use_band")  # F, U against a fresh window, U against the band; each with _low and _high
+RELATIVE = ("use_reference", "utilisation")  # U_ref and u, likewise
 # A row for each scheme and length beyond the training length. word: fails, tolerates, uses, undecided; or the status that left no value.
 VERDICTS = (
     *tables.GROUP, "scheme", "eval_length", "n_seeds", "n_documents",
-    *(f"{name}{end}" for name in MEASURED for end in ("", "_low", "_high")), "word",
+    *(f"{name}{end}" for name in MEASURED for end in ENDS), "word",
 )  # fmt: skip
+# Where a reference was tried: which one, and the gate's word: passed, refused (gate_reason says why), or empty where no reference
+# was trained at so long a length. Not written where there is none.
+GATED = ("reference", *(f"{name}{end}" for name in RELATIVE for end in ENDS), "gate", "gate_reason")
 
 
-def table(documents: pd.DataFrame, summary: pd.DataFrame) -> pd.DataFrame:
-    """VERDICTS from the rows of documents.csv and their summary. Empty where no length beyond training has the targets of it."""
+def table(
+    documents: pd.DataFrame, summary: pd.DataFrame, note: Mapping[str, Any] | None = None, reference_rows: pd.DataFrame | None = None
+) -> pd.DataFrame:
+    """VERDICTS and GATED from the rows of documents.csv and their summary. Empty where no length beyond training has the targets of it.
+
+    note: the publication's provenance, which knows the scored targets. reference_rows: references.csv.
+    """
     beyond = summary[(summary["protocol"] == "matched") & (summary["eval_length"] > summary["train_length"])]
     keys = [*tables.GROUP, "scheme"]
     scored = dict(list(documents.groupby(keys, sort=False)))
     rows = []
     for line, own in beyond.groupby(keys, sort=False):
-        by_document = _by_document(scored[line]) if line in scored else {}
+        at = grids.of_scheme(scored[line]) if line in scored else {}
         for said in own.to_dict("records"):
-            row = dict.fromkeys(VERDICTS) | {column: said[column] for column in (*keys, "eval_length")}
+            row = dict.fromkeys((*VERDICTS, *GATED)) | {column: said[column] for column in (*keys, "eval_length")} | {"gate": ""}
             if said["status"] != "ok":
                 rows.append(row | {"n_seeds": 0, "n_documents": 0, "word": said["status"]})
             elif np.isfinite(said["loss_change"]):
-                rows.append(row | _answer(by_document, said["train_length"], said["eval_length"]))
-    found = pd.DataFrame(rows, columns=list(VERDICTS))
-    return tables.sort(found.astype({f"{name}{end}": np.float64 for name in MEASURED for end in ("", "_low", "_high")}))
+                targets = origins.targets_of(note or {}, said["setting"], said["evaluation"])
+                ranked = references.available(reference_rows, said, targets, int(said["eval_length"]))
+                rows.append(row | _answer(at, said, ranked))
+    found = pd.DataFrame(rows, columns=[*VERDICTS, *GATED])
+    return tables.sort(found.astype({f"{name}{end}": np.float64 for name in (*MEASURED, *RELATIVE) for end in ENDS}))
 
 
 def write(found: pd.DataFrame, folder: Path) -> list[Path]:
@@ -49,41 +65,80 @@ def write(found: pd.DataFrame, folder: Path) -> list[Path]:
     if found.empty:
         path.unlink(missing_ok=True)
         return []
-    tables.write_table(path, found, VERDICTS)
+    tables.write_table(path, found, (*VERDICTS, *GATED) if tried(found) else VERDICTS)
     return [path]
 
 
-Parts = Mapping[tuple[str, int], pd.DataFrame]  # (protocol, eval_length) -> loss_sum and n_tokens: a row a run, columns by document
+def tried(found: pd.DataFrame) -> bool:
+    """Was the corpus gate tried at any length?"""
+    return bool((found["gate"] != "").any())
 
 
-def _answer(by_document: Parts, train_length: int, eval_length: int) -> dict[str, Any]:
+def refused(found: pd.DataFrame) -> dict[int, str]:
+    """The lengths at which the gate refused a claim of use, and why."""
+    rows = found[found["gate"] == "refused"].drop_duplicates("eval_length")
+    return {int(row["eval_length"]): row["gate_reason"] for row in rows.sort_values("eval_length").to_dict("records")}
+
+
+def of_group(found: pd.DataFrame, first: Mapping[str, Any]) -> pd.DataFrame:
+    """The rows of the group that a row of the summary belongs to."""
+    for column in tables.GROUP:
+        found = found[found[column] == first[column]]
+    return found
+
+
+def _answer(at: Grids, said: Mapping[str, Any], ranked: Sequence[references.Reference]) -> dict[str, Any]:
     """The numbers and the word of one scheme at one length, of the seeds that have it and the training length."""
     from lengthgen.evaluation import comparisons, context  # scipy, which only this needs
 
+    train_length, eval_length = int(said["train_length"]), int(said["eval_length"])
     wanted = {"short": ("matched", train_length), "long": ("matched", eval_length), "band": ("band", eval_length)}
-    parts = {name: by_document[key] for name, key in wanted.items() if key in by_document}
-    runs = sorted(set(parts["short"].index) & set(parts["long"].index))
-    if "band" in parts and not set(runs) <= set(parts["band"].index):  # of some seeds only: it would flatter the scheme
+    parts = {name: at[key] for name, key in wanted.items() if key in at}
+    seeds = grids.common(parts["short"], parts["long"])
+    if "band" in parts and not set(seeds) <= set(parts["band"].seeds):  # of some seeds only: it would flatter the scheme
         del parts["band"]
-    sums, tokens = ({name: _array(part[kind], runs) for name, part in parts.items()} for kind in ("loss_sum", "n_tokens"))
+    sums, tokens = (dict(zip(parts, np.moveaxis(each, 1, 0)[:, :, None], strict=True)) for each in grids.stacked([*parts.values()], seeds))
     differences = {"failure": ("long", "short"), "use_fresh": ("short", "long"), "use_band": ("band", "long")}
-    found = {
-        name: comparisons.estimate(comparisons.difference(sums[one], sums[other], tokens[one], tokens[other]))
+    paired = {
+        name: comparisons.difference(sums[one], sums[other], tokens[one], tokens[other])
         for name, (one, other) in differences.items()
         if one in parts
     }
+    found = {name: comparisons.estimate(each) for name, each in paired.items()}
     (word,) = context.classify(found["failure"], [estimate for name, estimate in found.items() if name != "failure"])
-    numbers: dict[str, Any] = {"n_seeds": len(runs), "n_documents": int(found["failure"].n_documents[0]), "word": word}
+    numbers: dict[str, Any] = {"n_seeds": len(seeds), "n_documents": int(found["failure"].n_documents[0]), "word": word}
     for name, estimate in found.items():
-        numbers |= {name: estimate.value[0], f"{name}_low": estimate.low[0], f"{name}_high": estimate.high[0]}
-    return numbers
+        numbers |= _ends(name, estimate.value, estimate.low, estimate.high)
+    floor = references.of_floor(parts["short"], parts["long"])
+    ranked = [floor] if floor else ranked
+    return numbers | (_relative(parts, seeds, word, str(said["scheme"]), ranked) if ranked else {})
 
 
-def _by_document(documents: pd.DataFrame) -> Parts:
-    own = documents[documents["protocol"].isin(["matched", "band"])].groupby(["protocol", "eval_length"], sort=False)
-    return {key: part.pivot(index="run", columns="document", values=["loss_sum", "n_tokens"]).fillna(0.0) for key, part in own}
+def _relative(parts: Mapping[str, grids.Grid], seeds: list[int], word: str, scheme: str, ranked: Sequence) -> dict[str, Any]:
+    """U_ref, u and the gate of one scheme at one length, and the word that the gate leaves."""
+    from lengthgen.evaluation import comparisons, context
+
+    reference, best = references.own_or_best(scheme, ranked), ranked[0]
+    taken, reference_sums, reference_tokens = references.paired(reference, seeds)
+    gain = _gain(*grids.stacked([parts["short"], parts["long"]], taken))
+    available = _gain(reference_sums, reference_tokens)
+    relative, there = context.utilisation(gain, available), comparisons.estimate(available)
+    every = comparisons.estimate(_gain(*grids.stacked([best.short, best.long], best.seeds)))
+    gate = context.gate(every, name=best.name)
+    return {
+        "reference": references.described(reference, seeds),
+        "gate": "passed" if gate.passed[0] else "refused",
+        "gate_reason": gate.reasons[0],
+        "word": "undecided" if word == "uses" and not gate.passed[0] else word,
+    } | _ends("use_reference", there.value, there.low, there.high) | _ends("utilisation", *relative)  # fmt: skip
 
 
-def _array(part: pd.DataFrame, runs: list[str]) -> np.ndarray:
-    """(S, 1, D)"""
-    return part.loc[runs].sort_index(axis=1).to_numpy(np.float64)[:, None]
+def _gain(sums: np.ndarray, tokens: np.ndarray):
+    """Loss sums and token counts (S, 2, D), with L and with L' tokens -> the paired gain, one column."""
+    from lengthgen.evaluation import comparisons
+
+    return comparisons.difference(sums[:, :1], sums[:, 1:], tokens[:, :1], tokens[:, 1:])
+
+
+def _ends(name: str, *values: np.ndarray) -> dict[str, float]:
+    return {f"{name}{end}": float(value[0]) for end, value in zip(ENDS, values, strict=True)}

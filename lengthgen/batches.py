@@ -5,12 +5,16 @@ that stream stable over versions, unlike its distributions. There is no loader s
 batches that it would have seen. Shape letters: B sequences on this rank, T tokens.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from lengthgen.errors import ConfigError, DataError
 from lengthgen.tokens import TokenStore
+
+UNSCORED = -100  # stands for a target that no loss counts; PyTorch's cross entropy gives 0 for it
 
 
 def crops(
@@ -49,6 +53,25 @@ def crops(
 def count_starts(store: TokenStore, length: int, cross_documents: bool) -> int:
     """How many different windows of length + 1 tokens there are to draw from."""
     return max(store.n_tokens - length, 0) if cross_documents else int(store.starts(length)[-1])
+
+
+def only_answers(targets: Tensor, answers: Callable[[np.ndarray], np.ndarray]) -> Tensor:
+    """The targets (B, T) of windows that are whole documents, so their symbols, with UNSCORED for those that are no answers."""
+    return targets.masked_fill(~torch.from_numpy(answers(targets.cpu().numpy())).to(targets.device), UNSCORED)
+
+
+def n_scored(targets: Tensor) -> int:
+    """How many targets a loss counts."""
+    return int((targets != UNSCORED).sum())
+
+
+def whole(store: TokenStore, length: int, count: int) -> tuple[Tensor, Tensor]:
+    """Inputs and targets, (at most count, length) each: the first documents of exactly length + 1 tokens. DataError if there are none."""
+    found = np.flatnonzero(store.lengths == length + 1)[:count]
+    if not len(found):
+        raise DataError(f"no document of exactly {length + 1} tokens among {store.n_documents}; expected at least one")
+    tokens = torch.stack([store.document(int(index)) for index in found])
+    return tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous()
 
 
 def _inside_documents(store: TokenStore, length: int, picks: np.ndarray) -> np.ndarray:

@@ -19,6 +19,7 @@ EXAMPLES = """\
   lengthgen train scheme=rope --cfg job --resolve              print the configuration and stop
   lengthgen evaluate run=<id> evaluation.lengths=[512,4096]    the same weights at other lengths
   lengthgen evaluate run=<id> +retrofit=yarn                   the same weights with a change for longer inputs
+  lengthgen study learned_absolute_fails                       the runs of a declared claim, and its verdict
   lengthgen plot                                               every figure again, from the tables in results/
   lengthgen list schemes                                       what each scheme declares
   eval "$(lengthgen completion bash)"                          tab completion in this shell"""
@@ -63,6 +64,12 @@ def _bench(argv: list[str]) -> int:
     return command.main(argv)
 
 
+def _study(argv: list[str]) -> int:
+    from lengthgen.studies import command
+
+    return command.main(argv)
+
+
 def _list(argv: list[str]) -> int:
     from lengthgen import listing
 
@@ -78,9 +85,10 @@ def _completion(argv: list[str]) -> int:
 COMMANDS = (
     Command("train", "train a model, evaluate it past its training length, write tables and figures", _train),
     Command("evaluate", "evaluate a trained run again: other lengths, other protocols", _evaluate),
+    Command("study", "make the runs that a declared claim needs, and judge it", _study),
     Command("plot", "draw every figure again from the tables in results/", _plot),
     Command("bench", "train | evaluate | attention | memory | marks: speed and memory against other schemes and libraries", _bench),
-    Command("list", "schemes | modifiers | retrofits | datasets | models | runs", _list),
+    Command("list", "schemes | modifiers | retrofits | datasets | models | studies | runs", _list),
     Command("completion", "bash | zsh: print a script for tab completion", _completion),
 )
 

@@ -71,6 +71,8 @@ def candidates(typed: str, commands: Sequence[str]) -> list[str]:
         return _starting(TOPICS, word)
     if command == "completion" and not words:
         return _starting(SHELLS, word)
+    if command == "study" and not word.startswith("-"):
+        return _starting(["all", *catalogue.options("study", catalogue.folders())], word)
     if command not in ("train", "evaluate"):
         return []
     if word.startswith("-"):

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from lengthgen import attention, modifiers, retrofits, schemes, typed
+from lengthgen.diagnostics.settings import DIAGNOSTICS_VERSION, DiagnosticsConfig
 from lengthgen.errors import ConfigError
-from lengthgen.evaluation.protocols import EVALUATION_VERSION, EvaluationConfig, eval_lengths
+from lengthgen.evaluation.protocols import EVALUATION_VERSION, EvaluationConfig, deciding, eval_lengths
 from lengthgen.model import ModelConfig
 from lengthgen.modifiers.base import modified
 from lengthgen.optim import OptimConfig
@@ -24,6 +25,7 @@ from lengthgen.schemes.base import Dimensions, Scheme
 RESULTS_VERSION = 1  # raised when a change of the code changes numbers: older runs are then not taken for these
 GROUPS = ("model", "scheme", "dataset", "tokenizer", "optim", "evaluation", "tracking")
 AROUND = ("modifiers", "retrofit")  # what may be put around the scheme; most runs have neither
+BESIDE = ("diagnostics",)  # what an evaluation may have done beside it
 
 
 @dataclass
@@ -101,6 +103,7 @@ class TrainConfig:
     tracking: dict  # checked by tracking.py
     modifiers: list[Choice] = field(default_factory=list)  # in the order of application, innermost first
     retrofit: Choice | None = None  # of an evaluation
+    diagnostics: DiagnosticsConfig | None = None  # of an evaluation
 
     @property
     def name(self) -> str:
@@ -111,6 +114,13 @@ class TrainConfig:
     def label(self) -> str:
         """`rope+ssmax(bias=True)+yarn(factor=4)`: what is evaluated."""
         return "+".join(choice.label for choice in (self.scheme, *self.modifiers, self.retrofit) if choice)
+
+    @property
+    def diagnosed_lengths(self) -> list[int]:
+        """Of the diagnostics: their own multiples of the training length, else those of the evaluation; always with the training length."""
+        own = self.diagnostics.factors
+        evaluation = self.evaluation if own is None else dataclasses.replace(self.evaluation, factors=own, lengths=None)
+        return eval_lengths(evaluation, self.scalars.train_length)
 
     def make_scheme(self, options: Any, dimensions: Dimensions) -> Scheme:
         """The scheme inside its modifiers, not yet initialised."""
@@ -139,7 +149,7 @@ def check(given: Mapping[str, Any], own: Sequence[Path]) -> TrainConfig:
     missing = [group for group in GROUPS if not isinstance(given.get(group), Mapping)]
     if missing:
         raise ConfigError(f"no {missing[0]} chosen; give {missing[0]}=NAME")
-    scalars = typed.build(Scalars, {k: v for k, v in given.items() if k not in (*GROUPS, *AROUND)}, "")
+    scalars = typed.build(Scalars, {k: v for k, v in given.items() if k not in (*GROUPS, *AROUND, *BESIDE)}, "")
     model = typed.build(ModelConfig, _without_name(given["model"]), "model")
     evaluation = typed.build(EvaluationConfig, _without_name(given["evaluation"]), "evaluation")
     eval_lengths(evaluation, scalars.train_length)  # refuses impossible lengths before anything is read or trained
@@ -155,6 +165,9 @@ def check(given: Mapping[str, Any], own: Sequence[Path]) -> TrainConfig:
         tracking=dict(given["tracking"]),
         modifiers=choose_modifiers(given.get("modifiers") or {}, own),
         retrofit=choose(retrofits, "retrofit", given["retrofit"], own) if given.get("retrofit") else None,
+        diagnostics=typed.build(DiagnosticsConfig, _without_name(given["diagnostics"]), "diagnostics")
+        if given.get("diagnostics")
+        else None,
     )
 
 
@@ -212,9 +225,15 @@ def setting_id(science: dict) -> str:
 
 def evaluation_id(evaluation: EvaluationConfig, train_length: int, retrofit: Choice | None = None) -> str:
     """Hash of what decides an evaluation's numbers (not the batch size). Without the retrofit: evaluations that may share a figure."""
-    kept = {k: v for k, v in dataclasses.asdict(evaluation).items() if k not in ("factors", "lengths", "tokens_per_batch")}
     changed = {"retrofit": retrofit.identity()} if retrofit else {}
-    return _hash({"version": EVALUATION_VERSION, **kept, "lengths": eval_lengths(evaluation, train_length), **changed})
+    return _hash({"version": EVALUATION_VERSION, **deciding(evaluation), "lengths": eval_lengths(evaluation, train_length), **changed})
+
+
+def diagnostics_id(config: TrainConfig) -> str:
+    """Hash of what decides the numbers of its diagnostics: their settings, their lengths and the retrofit."""
+    changed = {"retrofit": config.retrofit.identity()} if config.retrofit else {}
+    settings = dataclasses.asdict(config.diagnostics) | {"factors": config.diagnosed_lengths}
+    return _hash({"version": DIAGNOSTICS_VERSION, **settings, **changed})
 
 
 def _changes(options: Any) -> list[str]:

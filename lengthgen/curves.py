@@ -17,18 +17,22 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, LogLo
 from lengthgen import layout, palette
 from lengthgen.evaluation import intervals
 
+WILSON = "Wilson's over documents, for that one seed"
 EQUIVALENT = 0.01  # nats: 1 % of perplexity, taken as no change
 PROTOCOLS = {
     "matched": "matched targets: the same tokens are scored at every length",
     "nonoverlapping": "non-overlapping windows: longer windows hold fewer tokens with little context, which alone lowers the curve",
+    "sliding": "sliding window: the same tokens at every length, the first window's with little context, the others' with nearly all of it",
+    "last_k": "the last targets of each window, none with little context: other tokens at every length, and fewer in longer windows",
     "band": "matched targets, read through a hard window of the training length in every layer",
 }
 
 
-def loss_by_length(rows: pd.DataFrame) -> Figure:
+def loss_by_length(rows: pd.DataFrame, remark: str = "") -> Figure:
     """Perplexity against evaluation length, and below it (matched protocol) the paired change of the loss.
 
-    rows: of one group and protocol, with the columns of tables.SUMMARY. A length without a value is a cross in a strip.
+    rows: of one group and protocol, with the columns of tables.SUMMARY. A length without a value is a cross in a strip. remark: the
+    last sentence under the title.
     """
     schemes = sorted(rows["scheme"].unique(), key=palette.order)
     train_length, lengths = int(rows["train_length"].iloc[0]), sorted(int(length) for length in rows["eval_length"].unique())
@@ -42,7 +46,7 @@ def loss_by_length(rows: pd.DataFrame) -> Figure:
     named = layout.ROW * (len(schemes) + 1)  # the height that the names need
     heights = [max(3.2, named), layout.ROW * 1.2 * len(missing), max(2.2, named) * with_change]
     heights = [height for height in heights if height]
-    figure, panels = layout.stack(heights, _length_title(rows, with_change), [*map(off, schemes), *gone.values()])
+    figure, panels = layout.stack(heights, _length_title(rows, with_change, remark), [*map(off, schemes), *gone.values()])
     ends = {scheme: line for scheme, line in lines.items() if len(line) and line["eval_length"].max() == lengths[-1]}
 
     top = panels[0]
@@ -59,6 +63,33 @@ def loss_by_length(rows: pd.DataFrame) -> Figure:
         panel.tick_params(axis="x", labelbottom=False)
     panels[-1].set_xlabel("evaluation length (tokens, and as a multiple of the training length)")
     _mark_training_length(top, train_length)
+    return figure
+
+
+def exact_match_by_length(rows: pd.DataFrame) -> Figure:
+    """The share of documents whose answer is wholly right, against evaluation length. rows: as for `loss_by_length`."""
+    schemes = sorted(rows["scheme"].unique(), key=palette.order)
+    train_length, lengths = int(rows["train_length"].iloc[0]), sorted(int(length) for length in rows["eval_length"].unique())
+    scored = rows[rows["exact_match"].notna()].sort_values("eval_length")
+    missing = {scheme: part for scheme, part in rows[rows["exact_match"].isna()].sort_values("eval_length").groupby("scheme")}
+    gone = {scheme: _what_is_missing(scheme, missing[scheme], lengths) for scheme in schemes if scheme in missing}
+    heights = [max(3.2, layout.ROW * (len(schemes) + 1)), layout.ROW * 1.2 * len(gone)]
+    title = _heading("Exact match by evaluation length", rows), " ".join(_scored_on(rows, scored, "each document one question"))
+    figure, panels = layout.stack([height for height in heights if height], title, [*schemes, *gone.values()])
+    ends = {}
+    for scheme, line in scored.groupby("scheme"):
+        layout.line(panels[0], scheme, line["eval_length"], *(line[f"exact_match{end}"] for end in ("", "_low", "_high")))
+        if line["eval_length"].max() == lengths[-1]:
+            ends[scheme] = (lengths[-1], line["exact_match"].iloc[-1], scheme)
+    _length_axis(panels[0], lengths, train_length)
+    panels[0].set_ylim(-0.03, 1.03)
+    panels[0].set_ylabel("exact match (share of documents)")
+    layout.name_ends(panels[0], ends)
+    if gone:
+        _strip(panels[1], {scheme: missing[scheme] for scheme in gone}, gone, lengths, train_length)
+        panels[0].tick_params(axis="x", labelbottom=False)
+    panels[-1].set_xlabel("evaluation length (tokens, and as a multiple of the training length)")
+    _mark_training_length(panels[0], train_length)
     return figure
 
 
@@ -99,7 +130,7 @@ def loss_by_position(bins: pd.DataFrame, rows: pd.DataFrame) -> Figure:
     return figure
 
 
-def _length_title(rows: pd.DataFrame, with_change: bool) -> tuple[str, str]:
+def _length_title(rows: pd.DataFrame, with_change: bool, remark: str) -> tuple[str, str]:
     """(heading, details): everything that a reader needs to know which experiment this is and how to read it."""
     scored = rows[rows["status"] == "ok"]
     protocol = rows["protocol"].iloc[0]
@@ -113,7 +144,15 @@ def _length_title(rows: pd.DataFrame, with_change: bool) -> tuple[str, str]:
     ]
     if with_change:
         details.append(f"Lower panel: below 0 the longer input helps; grey: within {EQUIVALENT} nats, 1 % of perplexity.")
-    return _heading("Perplexity by evaluation length", rows), " ".join(details)
+    return _heading("Perplexity by evaluation length", rows), " ".join([*details, remark]).rstrip()
+
+
+def _scored_on(rows: pd.DataFrame, scored: pd.DataFrame, what: str) -> list[str]:
+    return [
+        f"{int(rows['steps'].iloc[0]):,} training steps; {_range(scored['n_seeds'], 'seed')} per scheme;",
+        f"{_range(scored['n_documents'], 'document')} at each length, {what}.",
+        f"Bands: 95 % intervals, {intervals.words(scored['n_seeds']).replace(intervals.ONE, WILSON)}.",
+    ]
 
 
 def _position_title(lines: dict[str, pd.DataFrame], longest: int, rows: pd.DataFrame) -> tuple[str, str]:

@@ -48,6 +48,7 @@ def fit(run: Run, model: Transformer, tracker: Tracker) -> bool:
             accumulate=scalars.accumulate,
             clip=run.config.optim.clip,
             losses=torch.compile(model.losses) if scalars.compile else None,
+            n_scored=_n_scored(run),
             autocast=run.autocast,
             before_step=lambda step: model.scheme.begin_step(step, scalars.steps),
             after_step=_reporter(run, state, tracker, progress, stop),
@@ -101,10 +102,13 @@ def _reporter(
 @torch.no_grad()
 def _validation_loss(run: Run, model: Transformer) -> float:
     """Mean loss on fixed held-out windows of the training length, the same for every scheme and seed."""
-    inputs, targets = _batch(run, run.splits.validation, 0, 0, VALIDATION_WINDOWS)
+    if run.splits.answers is None:
+        inputs, targets = _batch(run, run.splits.validation, 0, 0, VALIDATION_WINDOWS)
+    else:  # a window cut from a longer document would have answers without their questions
+        inputs, targets = _scored(run, *batches.whole(run.splits.validation, run.config.scalars.train_length, VALIDATION_WINDOWS))
     model.eval()
     with run.autocast():
-        losses = [model.losses(x, y).mean() for x, y in zip(inputs.split(8), targets.split(8), strict=True)]
+        losses = [_mean(run, model.losses(x, y), y) for x, y in zip(inputs.split(8), targets.split(8), strict=True)]
     model.train()
     return float(torch.stack(losses).mean())
 
@@ -114,7 +118,22 @@ def _batch(run: Run, store: TokenStore, seed: int, step: int, size: int) -> tupl
     inputs, targets = batches.crops(
         store, seed=seed, step=step, batch_size=size, length=scalars.train_length, cross_documents=scalars.cross_documents
     )
+    return _scored(run, inputs, targets)
+
+
+def _scored(run: Run, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """A batch on the run's device. Where the data have answers, these are all that is scored."""
+    if run.splits.answers is not None:
+        targets = batches.only_answers(targets, run.splits.answers)
     return inputs.to(run.device), targets.to(run.device)
+
+
+def _n_scored(run: Run) -> Callable[[Tensor], int]:
+    return Tensor.numel if run.splits.answers is None else batches.n_scored
+
+
+def _mean(run: Run, losses: Tensor, targets: Tensor) -> Tensor:
+    return losses.mean() if run.splits.answers is None else losses.sum() / batches.n_scored(targets)
 
 
 @contextlib.contextmanager

@@ -26,7 +26,7 @@ from hydra.core.override_parser.types import Override
 from hydra.core.utils import setup_globals
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, open_dict
 
 from lengthgen import arguments, catalogue, hydra_errors, mistakes, sweep
 from lengthgen.arguments import Request
@@ -63,6 +63,23 @@ def main(command: str, argv: Sequence[str]) -> int:
     if ended:
         raise ended[0]
     return 0
+
+
+def composed(command: str, argv: Sequence[str], config_dir: Path | None = None) -> DictConfig:
+    """The configuration of one run as `lengthgen <command> ARGV` would have it; nothing is run. UserError for what the user can mend."""
+    setup_globals()
+    groups = [group.name for group in catalogue.groups(command)]
+    request = arguments.arrange(argv, groups)
+    request.config_dir = config_dir
+    hydra_errors.checked(command, request, groups)
+    try:
+        config = hydra_errors.loader(config_dir).load_configuration(command, request.overrides, RunMode.RUN)
+    except Exception as error:
+        raise hydra_errors.explained(command, request, error) from error
+    with open_dict(config):
+        del config["hydra"]  # its own node, which a job never sees either
+    hydra_errors.refuse_gaps(command, config)
+    return config
 
 
 def _single_job(asked: Asked, config: DictConfig, ended: list[Exception]) -> None:

@@ -15,7 +15,7 @@ from lengthgen import arguments, catalogue, declared, records
 from lengthgen.columns import WIDTH, aligned
 from lengthgen.errors import ConfigError
 
-TOPICS = ("schemes", "modifiers", "retrofits", "datasets", "models", "runs")
+TOPICS = ("schemes", "modifiers", "retrofits", "datasets", "models", "studies", "runs")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -42,6 +42,7 @@ def main(argv: Sequence[str]) -> int:
         "retrofits": lambda: declared.retrofit_table(where),
         "datasets": lambda: dataset_table(where),
         "models": lambda: model_table(where),
+        "studies": lambda: study_table(where, Path(given.results)),
         "runs": lambda: run_table(Path(given.results)),
     }
     print(listed[given.topic]())
@@ -52,6 +53,17 @@ def dataset_table(where: Sequence[Path]) -> str:
     """Each option of dataset= and what it is."""
     rows = [(name, catalogue.meaning(path)) for name, path in sorted(catalogue.files("dataset", where).items())]
     return aligned(("dataset", "what it is"), rows)
+
+
+def study_table(where: Sequence[Path], results: Path) -> str:
+    """Each study, what it asks, and the verdict that `results` holds, if it holds one."""
+    from lengthgen.studies import files, report
+
+    rows = []
+    for name, path in sorted(catalogue.files("study", where).items()):
+        claims = files.read(results / report.STUDIES / name / "claims.csv")
+        rows.append((name, report.word(claims) if claims else "not run", catalogue.meaning(path)))
+    return aligned(("study", "verdict", "what it asks"), rows)
 
 
 def model_table(where: Sequence[Path]) -> str:

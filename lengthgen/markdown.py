@@ -1,29 +1,52 @@
 """The summary of a published folder as Markdown: scheme x length, the loss with its interval and its change from the training length."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
-from lengthgen import palette
+from lengthgen import answers, origins, palette
 from lengthgen.evaluation import intervals
 
 WORDS = {"refused": "refuses", "oom": "out of memory", "nonfinite": "not finite", "leak": "leaks"}
 
 
-def summary(groups: Sequence[pd.DataFrame], note: Mapping[str, Any], answers: pd.DataFrame | None = None) -> str:
-    """The page for groups of rows with the columns of tables.SUMMARY, the published folder's provenance, and answers.VERDICTS."""
+def summary(
+    groups: Sequence[pd.DataFrame], note: Mapping[str, Any], said: pd.DataFrame | None = None, seen: pd.DataFrame | None = None
+) -> str:
+    """The page for groups of rows with the columns of tables.SUMMARY.
+
+    note: the published folder's provenance. said: answers.VERDICTS and GATED. seen: resolution.POWER.
+    """
     parts = ["# Summary", ""]
     if note.get("note"):
         parts += [str(note["note"]), ""]
     for rows in groups:
         parts += _group(rows)
-        if answers is not None:
-            parts += _answers(answers, rows.iloc[0])
+        first = rows.iloc[0]
+        if said is not None:
+            parts += _answers(answers.of_group(said, first), first)
+        if seen is not None:
+            parts += _seen(answers.of_group(seen, first))
+        parts += _missing(note, rows)
+    parts += _models(note)
     for title, key in (("Commands", "commands"), ("Commits", "commits"), ("Devices", "devices")):
         if note.get(key):
             parts += [f"{title}:", "", *(f"- `{value}`" for value in note[key]), ""]
+    parts += _evaluations(note)
     return "\n".join(parts).rstrip("\n") + "\n"
+
+
+def cannot_support(refused: Mapping[int, str]) -> str:
+    """The sentence that a figure and a page say where the corpus gate refused: length -> why. Empty if it did not.
+
+    A reference that gains nothing may be too small or too little trained: the text is refused as far as it shows.
+    """
+    if not refused:
+        return ""
+    lengths = ", ".join(f"{length:,}" for length in refused)
+    (first, why), *_ = refused.items()
+    return f"As far as the reference shows, this text cannot support a claim of use at {lengths} tokens. At {first:,}, {why}."
 
 
 def _group(rows: pd.DataFrame) -> list[str]:
@@ -32,6 +55,7 @@ def _group(rows: pd.DataFrame) -> list[str]:
         f"## {first['dataset']}, {first['model']} model, trained at {int(first['train_length'])} tokens for {int(first['steps'])} steps",
         "",
         f"Setting `{first['setting']}`, evaluation `{first['evaluation']}`.",
+        f"Precision: {', '.join(sorted(set(rows['dtype']) - {''})) or 'unknown'}.",
         "",
     ]
     for protocol, own in rows.groupby("protocol", sort=True):
@@ -44,28 +68,154 @@ def _group(rows: pd.DataFrame) -> list[str]:
         if own["loss_change"].notna().any():
             title = f"### Change of the loss from {int(first['train_length'])} tokens (nats/token, paired), {protocol}"
             parts += [title, "", *_grid(own, "loss_change", "{:+.4f} [{:+.4f}, {:+.4f}]"), ""]
+        if own["excess"].notna().any():
+            title = f"### Excess of the loss over the exact floor of the same tokens (nats/token), {protocol}"
+            parts += [title, "", *_grid(own, "excess", "{:.4f} [{:.4f}, {:.4f}]"), ""]
+        if own["exact_match"].notna().any():
+            title = f"### Exact match (share of documents whose answer is wholly right), {protocol}"
+            parts += [title, "", *_grid(own, "exact_match", "{:.3f} [{:.3f}, {:.3f}]"), ""]
     return parts
 
 
-def _answers(answers: pd.DataFrame, first: pd.Series) -> list[str]:
+def _answers(said: pd.DataFrame, first: pd.Series) -> list[str]:
     """The words of one group, scheme x length, and what they rest on."""
-    for column in ("dataset", "model", "train_length", "steps", "setting", "evaluation"):
-        answers = answers[answers[column] == first[column]]
-    if answers.empty:
+    if said.empty:
         return []
-    band = answers["use_band"].notna().any()
+    band = said["use_band"].notna().any()
     windows = "a window of the text and a hard window in every layer" if band else "a window of the text (no `band` protocol was evaluated)"
-    cells = {(row["scheme"], int(row["eval_length"])): WORDS.get(row["word"], row["word"]) for row in answers.to_dict("records")}
     return [
         f"### Fails, tolerates or uses input beyond {int(first['train_length'])} tokens, matched",
         "",
         f"From F, the change of the loss, and U, what the model gains over itself confined to its training length by {windows};",
         "numbers in verdicts.csv. 95 % intervals, not corrected for the number of cells: exploratory. `tolerates` may be the text's doing:",
-        "whether a model trained at the longer length would gain by it is not asked here.",
+        *_gate(said),
         "",
-        *_table(cells, sorted(answers["scheme"].unique(), key=palette.order), sorted({length for _, length in cells})),
+        *_by_length(said, lambda row: WORDS.get(row["word"], row["word"])),
+        "",
+        *_utilisation(said),
+    ]
+
+
+def _gate(said: pd.DataFrame) -> list[str]:
+    """Whether the text can show the use of longer input at all."""
+    if not answers.tried(said):
+        return [
+            "whether a model trained at the longer length would gain by it is not asked here.",
+            "The corpus gate was not tried: no reference runs on the same tokens were given (`--reference-where`). A `uses` rests on U.",
+        ]
+    by_gate = {gate: sorted({int(length) for length in own["eval_length"]}) for gate, own in said.groupby("gate")}
+    words = {"passed": "passed at", "refused": "refused at", "": "not tried at"}
+    found = "; ".join(f"{words[gate]} {', '.join(map(str, by_gate[gate]))}" for gate in words if gate in by_gate)
+    parts = ["whether the best reference gains by the longer input is the corpus gate, which is:", f"{found} tokens."]
+    if refused := answers.refused(said):
+        parts += [f"**{cannot_support(refused)}** There `uses` is not said: what U alone would call so is `undecided`."]
+        parts += ["", *(f"- {length}: {why}" for length, why in refused.items())]
+    return parts
+
+
+def _utilisation(said: pd.DataFrame) -> list[str]:
+    """u = U / U_ref, scheme x length, and the references that it rests on."""
+    known = said[said["reference"].notna()]
+    if known.empty:
+        return []
+    named = "; ".join(dict.fromkeys(known["reference"]))
+    return [
+        "### Utilisation: the gain from input beyond the training length, as a share of the reference's gain, matched",
+        "",
+        "1 uses all that the reference does, 0 nothing, below 0 is harmed. Both gains are a model's own: its loss with a window of the",
+        "training length minus its loss with the whole input. Intervals: 95 %, Fieller; `unknown`: the reference's own gain may be 0.",
+        f"References: {named}.",
+        "",
+        *_by_length(known, _share),
         "",
     ]
+
+
+def _share(row: Mapping[str, Any]) -> str:
+    if pd.isna(row["utilisation"]):
+        return "unknown"
+    return f"{row['utilisation']:.2f} [{row['utilisation_low']:.2f}, {row['utilisation_high']:.2f}]".replace("nan", "?")
+
+
+def _seen(seen: pd.DataFrame) -> list[str]:
+    """The minimum detectable differences of one group, length by length: each scheme's change, and the median and worst pair."""
+    if seen.empty:
+        return []
+    alone = (seen["n_seeds"] < 2).all()
+    few = f"{_range(seen['n_seeds'])} seed{'' if alone else 's'} and {_range(seen['n_documents'])} documents"
+    caution = (
+        "One seed: how much other seeds would differ is unknown. These hold for other documents and these very models alone."
+        if alone
+        else "In brackets: the same, had these runs been lucky with their variances."
+    )
+    lengths = sorted({int(length) for length in seen["eval_length"]})
+    lines = [
+        f"| change of {scheme} | {_detectable(own, lengths)} |"
+        for scheme, own in seen[seen["kind"] == "change"].groupby("scheme", sort=False)
+    ]
+    between = seen[seen["kind"] == "difference"].dropna(subset="detectable")
+    if len(between):
+        ranked = [own.sort_values("detectable", kind="stable") for _, own in between.groupby("eval_length")]
+        for title, pick in (("median", lambda own: own.iloc[[(len(own) - 1) // 2]]), ("worst", lambda own: own.iloc[[-1]])):
+            lines.append(f"| between two schemes, {title} | {_detectable(pd.concat(map(pick, ranked)), lengths)} |")
+    return [
+        "### What these runs could have seen (nats/token, matched)",
+        "",
+        f"The true difference that {few} find four times in five, at 0.05: what is smaller may well be there and not be seen.",
+        f"{caution} Every pair of schemes: power.csv.",
+        "",
+        "| | " + " | ".join(map(str, lengths)) + " |",
+        "|---|" + "---:|" * len(lengths),
+        *lines,
+        "",
+    ]
+
+
+def _detectable(rows: pd.DataFrame, lengths: Sequence[int]) -> str:
+    """One line of cells; rows: at most one a length."""
+    cells = {}
+    for row in rows.to_dict("records"):
+        likely = "unknown" if pd.isna(row["detectable"]) else f"{row['detectable']:.4f}"
+        cells[int(row["eval_length"])] = likely if pd.isna(row["cautious"]) else f"{likely} [{row['cautious']:.4f}]"
+    return " | ".join(cells.get(length, "") for length in lengths)
+
+
+def _missing(note: Mapping[str, Any], rows: pd.DataFrame) -> list[str]:
+    """In one line, what a figure to be believed would have to say as well."""
+    found = origins.missing(note, rows)
+    return [f"Not known of these numbers: {'; '.join(found)}.", ""] if found else []
+
+
+def _models(note: Mapping[str, Any]) -> list[str]:
+    """The parameters and learning rate of each scheme, the same ones on one line."""
+    by_facts: dict[tuple, set[str]] = {}
+    for run in note.get("runs", []):
+        if {"scheme", "parameters", "learning_rate"} <= set(run):
+            facts = run["parameters"].get("total"), run["parameters"].get("positional"), run["learning_rate"]
+            by_facts.setdefault(facts, set()).add(run["scheme"])
+    lines = [
+        f"- {', '.join(sorted(schemes, key=palette.order))}: {total:,} parameters, {positional:,} positional; learning rate {rate:g}"
+        for (total, positional, rate), schemes in by_facts.items()
+    ]
+    return ["Models:", "", *lines, ""] if lines else []
+
+
+def _evaluations(note: Mapping[str, Any]) -> list[str]:
+    """The commits of the evaluations, and the hashes of the tokens that they scored."""
+    lines = [
+        f"- `{about['evaluation']}`, setting `{about['setting']}`: commit {_code(about['commits'])}, targets {_code(about['targets'])}"
+        for about in note.get("evaluations", [])
+    ]
+    return ["Evaluations (the same hash of the targets: the same tokens were scored):", "", *lines, ""] if lines else []
+
+
+def _code(values: Sequence[str]) -> str:
+    return ", ".join(f"`{value}`" for value in values) or "unknown"
+
+
+def _by_length(rows: pd.DataFrame, cell: Callable[[Mapping[str, Any]], str]) -> list[str]:
+    cells = {(row["scheme"], int(row["eval_length"])): cell(row) for row in rows.to_dict("records")}
+    return _table(cells, sorted(rows["scheme"].unique(), key=palette.order), sorted({length for _, length in cells}))
 
 
 COUNTS = (("n_seeds", "seeds"), ("n_documents", "documents"), ("n_tokens", "tokens at each length"))

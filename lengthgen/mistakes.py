@@ -12,7 +12,8 @@ from lengthgen.errors import ConfigError
 LISTED = {  # key -> topic of `lengthgen list`
     "scheme": "schemes", "modifier": "modifiers", "retrofit": "retrofits", "dataset": "datasets", "model": "models", "run": "runs",
 }  # fmt: skip
-CHOSEN_BY = {"modifiers": "modifier", "retrofit": "retrofit"}  # keys that are there once an option of this group is chosen
+# Keys that are there once an option of this group is chosen.
+CHOSEN_BY = {"modifiers": "modifier", "retrofit": "retrofit", "diagnostics": "diagnostics"}
 SHORT_LIST = 8  # names that one line may hold
 
 

@@ -158,7 +158,7 @@ class Transformer(nn.Module):
         return F.linear(hidden, self.embedding.weight if self.head is None else self.head.weight)
 
     def losses(self, tokens: Tensor, targets: Tensor, first: int = 0) -> Tensor:
-        """-ln p(target) in nats, float32 (B, T - first), at positions first..T-1.
+        """-ln p(target) in nats, float32 (B, T - first), at positions first..T-1; 0 where the target is batches.UNSCORED.
 
         Without gradients the logits of only a slice of rows exist at a time; with them autograd keeps all, so slices would save nothing.
         """
@@ -170,6 +170,18 @@ class Transformer(nn.Module):
             for h, t in zip(hidden.split(rows), wanted.split(rows), strict=True)
         ]
         return torch.cat(parts).view(len(tokens), -1)
+
+    @torch.no_grad()
+    def losses_and_hits(self, tokens: Tensor, targets: Tensor, first: int = 0) -> tuple[Tensor, Tensor]:
+        """`losses`, and with them bool (B, T - first): is the target the token that the model thinks most likely?"""
+        hidden = self(tokens)[:, first:].flatten(0, 1)
+        wanted = targets[:, first:].flatten()
+        losses, hits, rows = [], [], max(1, SCORED_AT_ONCE // self.embedding.num_embeddings)
+        for h, t in zip(hidden.split(rows), wanted.split(rows), strict=True):
+            logits = self.logits(h).float()
+            losses.append(F.cross_entropy(logits, t, reduction="none"))
+            hits.append(logits.argmax(-1) == t)
+        return torch.cat(losses).view(len(tokens), -1), torch.cat(hits).view(len(tokens), -1)
 
 
 def build(

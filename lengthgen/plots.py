@@ -2,29 +2,29 @@
 
     lengthgen plot                                               every figure again
     lengthgen plot --publish main --where train_length=512       the runs' tables into results/main/, for the README
+                   --reference-where train_length=2048           and what models trained at the longer length gain by it
 
 Figures are byte-stable: the same tables give the same PNG and SVG, so "regenerate" leaves an empty diff.
 """
 
 import argparse
-import io
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-import matplotlib
 import pandas as pd
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure
 
-from lengthgen import answers, curves, layout, markdown, records, tables
+from lengthgen import answers, curves, drawing, markdown, origins, records, references, resolution, tables
 from lengthgen.errors import ConfigError, UserError
+from lengthgen.studies import report as studies
 
-DPI = 130
-FIGURES = ("loss_by_length", "loss_by_length_nonoverlapping", "loss_by_length_band", "loss_by_position")
+Where = Mapping[str, Sequence[str]]  # identity column -> the values that are chosen
+FIGURES = (
+    "loss_by_length", "loss_by_length_nonoverlapping", "loss_by_length_band", "loss_by_length_whole", "loss_by_length_sliding",
+    "loss_by_length_last_k", "loss_by_position", "exact_match_by_length",
+)  # fmt: skip
 
 
 def write_run_figures(run_folder: Path | str, settings: str | None = None) -> list[Path]:
@@ -44,7 +44,7 @@ def write_run_figures(run_folder: Path | str, settings: str | None = None) -> li
 
 
 def write_figures(results: Path | str) -> list[Path]:
-    """Every figure again: over all runs into results/figures/, and those of each published folder in place. Returns the files."""
+    """Every figure again: over all runs into results/figures/, and those of each published folder and study in place. Returns the files."""
     results = Path(results)
     found = tables.collect(results)
     written = []
@@ -52,11 +52,11 @@ def write_figures(results: Path | str) -> list[Path]:
         written += _write_group(summary, positions, results / "figures", f"{stem}-")
     for folder in tables.published(results):
         written += write_published(folder)
-    return written
+    return written + studies.write_all(results)
 
 
 def write_published(folder: Path) -> list[Path]:
-    """summary.csv, verdicts.csv, summary.md and the figures of one published folder, from its committed tables alone. Returns the files.
+    """summary.csv, verdicts.csv, power.csv, summary.md and the figures of one published folder, from its tables alone. Returns the files.
 
     The summary is made anew like the rest, so that its intervals are those that the labels say.
     """
@@ -67,35 +67,60 @@ def write_published(folder: Path) -> list[Path]:
 def _write_published(folder: Path, found: tables.Tables, summary: pd.DataFrame) -> list[Path]:
     groups = list(_groups(summary, found.positions))
     short = [stem.rsplit("-", 2)[0] for stem, _, _ in groups]  # without the hashes, where that tells the groups apart
+    note = records.read_json(folder / "provenance.json", {})
+    said = answers.table(found.documents, summary, note, references.read(folder))
+    seen = resolution.table(found.documents, summary)
     written = []
     for (stem, rows, bins), name in zip(groups, short, strict=True):
         prefix = "" if len(groups) == 1 else f"{name}-" if short.count(name) == 1 else f"{stem}-"
-        written += _write_group(rows, bins, folder, prefix)
-    note = records.read_json(folder / "provenance.json", {})
-    said = answers.table(found.documents, summary)
-    records.write_text(folder / "summary.md", markdown.summary([rows for _, rows, _ in groups], note, said))
-    return [folder / "summary.csv", *answers.write(said, folder), *written, folder / "summary.md"]
+        refused = answers.refused(answers.of_group(said, rows.iloc[0]))
+        written += _write_group(rows, bins, folder, prefix, markdown.cannot_support(refused))
+    records.write_text(folder / "summary.md", markdown.summary([rows for _, rows, _ in groups], note, said, seen))
+    return [folder / "summary.csv", *answers.write(said, folder), *resolution.write(seen, folder), *written, folder / "summary.md"]
 
 
-def publish(results: Path | str, name: str, where: Mapping[str, Sequence[str]], text: str = "") -> list[Path]:
-    """Tables, figures and provenance of the chosen runs into results/<name>/. Returns the files. ConfigError if there are none."""
+def publish(
+    results: Path | str, name: str, where: Mapping[str, Sequence[str]], text: str = "", references_where: Where | None = None
+) -> list[Path]:
+    """Tables, figures and provenance of the chosen runs into results/<name>/. Returns the files. ConfigError if there are none.
+
+    references_where: chooses the runs that say what there is to be gained by longer input (references.py).
+    """
     results = Path(results)
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name) or name in ("runs", "figures", "sweeps"):
         raise ConfigError(f"--publish {name!r} cannot name a folder of results; expected letters, digits, - and _, not runs or figures")
-    found = tables.select(tables.collect(results), where)
-    if found.lengths.empty:
-        chosen = " ".join(f"{key}={','.join(values)}" for key, values in where.items()) or "anything"
-        raise ConfigError(f"no finished evaluation under {results / 'runs'} matches {chosen}; see `lengthgen list runs`")
-    members = set(found.lengths["run"])
-    made = tables.provenance(run for run in records.runs(results) if run.name in members)
+    collected, runs = tables.collect(results), records.runs(results)
+    found, made = _chosen(collected, runs, where, results)
     folder = results / name
-    note = {"note": text, "where": {key: list(values) for key, values in sorted(where.items())}} | made
-    written = _write_published(folder, found, tables.publish(found, folder, note))
+    note = {"note": text, "where": _sorted(where)} | made
+    reference_rows = None
+    if references_where:
+        chosen, _ = _chosen(collected, runs, references_where, results)
+        reference_rows = references.gather(chosen, found, note, runs)
+        members = set(reference_rows["run"])
+        made = origins.provenance((run for run in runs if run.name in members), chosen.lengths)
+        note |= {"references": {"where": _sorted(references_where)} | {key: made[key] for key in ("commands", "commits", "runs")}}
+    summary = tables.publish(found, folder, note)
+    written = [*references.write(reference_rows, folder), *_write_published(folder, found, summary)]
     for figure in FIGURES:  # of an earlier publication under the same name
         for old in (*folder.glob(f"*{figure}.png"), *folder.glob(f"*{figure}.svg")):
             if old not in written:
                 old.unlink()
     return [*(folder / f"{table}.csv" for table in records.TABLES), folder / "provenance.json", *written]
+
+
+def _chosen(collected: tables.Tables, runs: Sequence[records.Run], where: Where, results: Path) -> tuple[tables.Tables, dict[str, Any]]:
+    """The tables of the evaluations that `where` chooses, and what made them."""
+    found = tables.select(collected, where)
+    if found.lengths.empty:
+        chosen = " ".join(f"{key}={','.join(values)}" for key, values in where.items()) or "anything"
+        raise ConfigError(f"no finished evaluation under {results / 'runs'} matches {chosen}; see `lengthgen list runs`")
+    members = set(found.lengths["run"])
+    return found, origins.provenance((run for run in runs if run.name in members), found.lengths)
+
+
+def _sorted(where: Where) -> dict[str, list[str]]:
+    return {key: list(values) for key, values in sorted(where.items())}
 
 
 def main(argv: Sequence[str]) -> int:
@@ -104,9 +129,10 @@ def main(argv: Sequence[str]) -> int:
         arguments = _parser().parse_args(list(argv))
         results = Path(arguments.results)
         if arguments.publish:
-            written = publish(results, arguments.publish, _where(arguments.where), arguments.note)
-        elif arguments.where or arguments.note:
-            raise ConfigError("--where and --note choose and describe what is published; give --publish NAME with them")
+            where = _where(arguments.where, "--where"), _where(arguments.reference_where, "--reference-where")
+            written = publish(results, arguments.publish, where[0], arguments.note, where[1])
+        elif arguments.where or arguments.reference_where or arguments.note:
+            raise ConfigError("--where, --reference-where and --note choose and describe what is published; give --publish NAME with them")
         else:
             written = write_figures(results)
             if not written:
@@ -138,16 +164,20 @@ def _parser() -> argparse.ArgumentParser:
         "--where", nargs="+", action="extend", default=[], metavar="KEY=VALUE",
         help=f"runs to publish: KEY is one of {', '.join(records.IDENTITY)}; several values by comma",
     )  # fmt: skip
+    parser.add_argument(
+        "--reference-where", nargs="+", action="extend", default=[], metavar="KEY=VALUE",
+        help="runs trained at longer lengths, evaluated on the same targets: how much is there to be gained by longer input at all?",
+    )  # fmt: skip
     parser.add_argument("--note", default="", metavar="TEXT", help="a sentence for the published provenance.json and summary.md")
     return parser
 
 
-def _where(conditions: Sequence[str]) -> dict[str, list[str]]:
+def _where(conditions: Sequence[str], flag: str) -> dict[str, list[str]]:
     where: dict[str, list[str]] = {}
     for condition in conditions:
         key, equals, values = condition.partition("=")
         if not equals or not values or key not in records.IDENTITY:
-            raise ConfigError(f"--where {condition}: expected KEY=VALUE with KEY one of {', '.join(records.IDENTITY)}")
+            raise ConfigError(f"{flag} {condition}: expected KEY=VALUE with KEY one of {', '.join(records.IDENTITY)}")
         # A comma inside brackets belongs to a scheme's label: t5_bias(num_buckets=64,max_distance=256).
         where.setdefault(key, []).extend(re.split(r",(?![^(]*\))", values))
     return where
@@ -164,37 +194,17 @@ def _groups(summary: pd.DataFrame, positions: pd.DataFrame) -> Iterator[tuple[st
         yield re.sub(r"[^A-Za-z0-9._-]+", "_", stem), rows, bins
 
 
-def _write_group(summary: pd.DataFrame, positions: pd.DataFrame, folder: Path, prefix: str) -> list[Path]:
+def _write_group(summary: pd.DataFrame, positions: pd.DataFrame, folder: Path, prefix: str, remark: str = "") -> list[Path]:
+    """remark: under the title of the matched losses."""
     written = []
-    with _fixed_style():
+    with drawing.fixed_style():
         for protocol, rows in summary.groupby("protocol", sort=True):
             name = "loss_by_length" + ("" if protocol == "matched" else f"_{protocol}")
-            written += save(curves.loss_by_length(rows), folder / f"{prefix}{name}")
+            figure = curves.loss_by_length(rows, remark if protocol == "matched" else "")
+            written += drawing.save(figure, folder / f"{prefix}{name}")
+            if rows["exact_match"].notna().any():
+                written += drawing.save(curves.exact_match_by_length(rows), folder / f"{prefix}exact_match_by_length")
         if positions["value"].notna().any():
             figure = curves.loss_by_position(tables.positions_over_seeds(positions), summary)
-            written += save(figure, folder / f"{prefix}loss_by_position")
-    return written
-
-
-@contextmanager
-def _fixed_style() -> Iterator[None]:
-    """matplotlib's defaults and ours, whatever the user's settings; theirs come back afterwards."""
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update(layout.STYLE)
-        yield
-
-
-def save(figure: Figure, stem: Path) -> list[Path]:
-    """Write `stem`.png and `stem`.svg, byte-stable: without a date or a version in them. Returns the files."""
-    png, svg = io.BytesIO(), io.BytesIO()
-    figure.set_dpi(DPI)
-    FigureCanvasAgg(figure).print_png(png, metadata={"Software": None})
-    figure.set_dpi(72)
-    FigureCanvasSVG(figure).print_svg(svg, metadata={"Date": None, "Creator": None})
-    written = []
-    for suffix, content in ((".png", png), (".svg", svg)):
-        path = stem.with_name(stem.name + suffix)
-        records.write_bytes(path, content.getvalue())
-        written.append(path)
+            written += drawing.save(figure, folder / f"{prefix}loss_by_position")
     return written

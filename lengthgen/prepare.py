@@ -32,6 +32,11 @@ class Run:
         """Of the evaluation's folder: its settings and its retrofit, if it has one."""
         return config.evaluation_id(self.config.evaluation, self.config.scalars.train_length, self.config.retrofit)
 
+    @property
+    def diagnostics_folder(self) -> Path | None:
+        """Where the diagnostics that are asked for go; None if none are."""
+        return self.folder.path / "diagnostics" / config.diagnostics_id(self.config) if self.config.diagnostics else None
+
     def autocast(self) -> contextlib.AbstractContextManager:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
 

@@ -28,13 +28,16 @@ from lengthgen.errors import DiskError
 # except scheme and seed. evaluation: hash of the evaluation's settings. Rows of different setting or evaluation are never compared.
 IDENTITY = ("run", "scheme", "dataset", "model", "seed", "train_length", "steps", "setting", "evaluation")
 # metric: loss [nats/token], perplexity, bits_per_byte, loss_change [nats/token, from train_length, same targets]; for data whose
-# exact floor is known, floor and excess = loss - floor [nats/token, same tokens].
+# exact floor is known, floor and excess = loss - floor [nats/token, same tokens]. For data with answers all of these are of the answer
+# tokens alone, and there are exact_match, the share of documents whose answer is wholly right, with Wilson's interval over documents, and
+# token_accuracy, the share of answer tokens that are the model's most likely one (evaluation/exact_match.py). n_tokens: scored ones.
 # status: ok, refused, oom, nonfinite; but for ok, value, low and high are empty and `reason` says why. leak: the loss is surely below its
 # floor; the values are there as evidence, and no summary takes them.
 LENGTHS = (
     *IDENTITY, "eval_length", "protocol", "metric", "value", "low", "high", "n_tokens", "n_documents", "dtype", "status", "reason",
 )  # fmt: skip
-DOCUMENTS = (*IDENTITY, "eval_length", "protocol", "document", "loss_sum", "n_tokens", "n_bytes")  # loss_sum in nats
+# loss_sum in nats; floor_sum: the exact floor of the same tokens, empty where there is none. Tables from before it lack the column.
+DOCUMENTS = (*IDENTITY, "eval_length", "protocol", "document", "loss_sum", "n_tokens", "n_bytes", "floor_sum")
 # One bin of positions [position, position_end) in a window of eval_length tokens; value in nats/token.
 POSITIONS = (*IDENTITY, "eval_length", "position", "position_end", "value", "low", "high", "n_tokens", "n_documents")
 TABLES = {"lengths": LENGTHS, "documents": DOCUMENTS, "positions": POSITIONS}

@@ -16,6 +16,7 @@ from lengthgen.prepare import Run
 from lengthgen.retrofits import base
 
 log = logging.getLogger(__name__)
+ADDED = ("found", "paper", "tail", "code")  # what `apply` says of a retrofit beside its name and options
 WINDOWS = 16  # of the training split, for each length that a retrofit asks about: the same at every call
 
 

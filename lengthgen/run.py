@@ -15,7 +15,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from lengthgen import checkpoint, config, datasets, plots, provenance, records, retrofitting, tracking
+from lengthgen import checkpoint, config, datasets, diagnosing, plots, provenance, records, retrofitting, tracking
 from lengthgen import model as models
 from lengthgen.errors import CheckpointError, ConfigError, DataError
 from lengthgen.evaluation import floors, whole
@@ -26,7 +26,7 @@ from lengthgen.fit import fit
 from lengthgen.kernel_choice import kernels_of
 from lengthgen.prepare import Run, prepare
 from lengthgen.progress import Progress
-from lengthgen.runfolder import find
+from lengthgen.runfolder import RunFolder, find
 
 log = logging.getLogger(__name__)
 EVALUATED_HOW = ("tracking", "device", "threads", "kernel", "cache", "results")  # may differ from the training
@@ -37,18 +37,19 @@ class Outcome:
     run_id: str
     folder: Path
     status: str  # "trained" | "evaluated" | "nothing to do"
+    evaluation: Path  # the folder of the tables that were asked for
 
 
-def train(given: DictConfig | Mapping[str, Any], own: list[Path]) -> Outcome:
+def train(given: DictConfig | Mapping[str, Any], own: list[Path], *, figures: bool = True) -> Outcome:
     """Train and evaluate one run, or what of it is missing. Raises UserError subclasses, each one line.
 
-    own: folders with the user's own scheme/, modifier/ and retrofit/ (a --config-dir).
+    own: folders with the user's own scheme/, modifier/ and retrofit/ (a --config-dir). figures: draw the run's own curves.
     """
     checked = config.check(_plain(given), own)
-    return _complete(prepare(checked))
+    return _complete(prepare(checked), figures)
 
 
-def evaluate(given: DictConfig | Mapping[str, Any], own: list[Path]) -> Outcome:
+def evaluate(given: DictConfig | Mapping[str, Any], own: list[Path], *, figures: bool = True) -> Outcome:
     """Evaluate a trained run under other settings, or with a retrofit. Its own configuration decides everything else."""
     given = _plain(given)
     results = Path(given["results"])
@@ -56,7 +57,7 @@ def evaluate(given: DictConfig | Mapping[str, Any], own: list[Path]) -> Outcome:
     if not folder.done.exists():
         raise CheckpointError(f"run {folder.path.name} is not finished; give its training command again first")
     stored = OmegaConf.to_container(OmegaConf.load(folder.config))
-    changed = {key: given[key] for key in ("evaluation", "retrofit", *EVALUATED_HOW) if key in given}
+    changed = {key: given[key] for key in ("evaluation", "retrofit", "diagnostics", *EVALUATED_HOW) if key in given}
     checked = config.check({**stored, **changed}, [folder.path, *own])  # the run folder holds the code that it was trained with
     run = prepare(checked)
     if run.id != folder.path.name:
@@ -64,36 +65,66 @@ def evaluate(given: DictConfig | Mapping[str, Any], own: list[Path]) -> Outcome:
             f"run {folder.path.name} cannot be evaluated as it was trained: this machine's data, precision or code give {run.id}; "
             "use the same data (and device type)"
         )
-    return _complete(dataclasses.replace(run, folder=folder))
+    return _complete(dataclasses.replace(run, folder=folder), figures)
 
 
-def _complete(run: Run) -> Outcome:
-    if run.folder.finished(run.evaluation_id):
-        floors.refuse_leaks(run.folder.evaluation(run.evaluation_id))
+def _complete(run: Run, figures: bool) -> Outcome:
+    evaluation = run.folder.evaluation(run.evaluation_id)
+    if run.folder.finished(run.evaluation_id) and not diagnosing.missing(run):
+        floors.refuse_leaks(evaluation)
         log.info("run %s: nothing to do, trained and evaluated already (%s)", run.id, run.folder.path)
-        return Outcome(run.id, run.folder.path, "nothing to do")
+        return Outcome(run.id, run.folder.path, "nothing to do", evaluation)
     with run.folder.locked(), run.folder.logged():
         requests = _plan(run)
-        model = models.build(
-            run.config.model,
-            run.config.make_scheme,
-            run.config.scheme.options,
-            train_length=run.config.scalars.train_length,
-            vocab_size=run.splits.vocab_size,
-            seed=run.config.scalars.seed,
-        ).to(run.device)
-        model.use_kernel(run.config.scalars.kernel)
+        windows = diagnosing.plan(run) if diagnosing.missing(run) else {}
+        model = _untrained(run)
         retrofitting.check(run, model)
         _describe(run, model)
         with _tracked(run) as tracker:
             trained = fit(run, model, tracker)
             weights = checkpoint.weights_sha256(model)
-            _evaluate(run, model, requests, tracker)
-            floors.refuse_leaks(run.folder.evaluation(run.evaluation_id))
+            as_trained = diagnosing.kept(model) if diagnosing.missing(run) else None
+            changed = retrofitting.apply(run, model)
+            _evaluate(run, model, requests, changed, tracker)
+            floors.refuse_leaks(evaluation)
+            if as_trained is not None:
+                diagnosing.write(run, model, as_trained, _untrained(run).scheme, windows)
         run.folder.finish(weights)
-        figures = plots.write_run_figures(run.folder.path, run.identity()["evaluation"])
-        log.info("tables and %d figures in %s", len(figures), run.folder.path)
-    return Outcome(run.id, run.folder.path, "trained" if trained else "evaluated")
+        drawn = plots.write_run_figures(run.folder.path, run.identity()["evaluation"]) if figures else []
+        log.info("tables and %d figures in %s", len(drawn), run.folder.path)
+    return Outcome(run.id, run.folder.path, "trained" if trained else "evaluated", evaluation)
+
+
+def _untrained(run: Run) -> models.Transformer:
+    """The run's model with the weights of its seed, on its device."""
+    model = models.build(
+        run.config.model,
+        run.config.make_scheme,
+        run.config.scheme.options,
+        train_length=run.config.scalars.train_length,
+        vocab_size=run.splits.vocab_size,
+        seed=run.config.scalars.seed,
+    ).to(run.device)
+    model.use_kernel(run.config.scalars.kernel)
+    return model
+
+
+def trained(evaluation: Path) -> tuple[models.Transformer, datasets.Splits]:
+    """The model that a finished evaluation scored, with its weights and its retrofit, and the data. CheckpointError without weights."""
+    folder = RunFolder(evaluation.parent.parent)
+    origin = records.read_json(evaluation / "settings.json", {}).get("origin", {})
+    retrofit = {key: value for key, value in (origin.get("retrofit") or {}).items() if key not in retrofitting.ADDED}
+    stored = OmegaConf.to_container(OmegaConf.load(folder.config))
+    run = prepare(config.check({**stored, "retrofit": retrofit or None}, [folder.path]))
+    saved = checkpoint.load_newest(folder.checkpoints, run.device)
+    if saved is None:
+        raise CheckpointError(f"run {folder.path.name} has no valid weights; delete {folder.path} and train again")
+    model = _untrained(run)
+    model.load_state_dict(saved["model"])
+    model.scheme.begin_step(run.config.scalars.steps, run.config.scalars.steps)
+    model.eval()
+    retrofitting.apply(run, model)
+    return model, run.splits
 
 
 def _plan(run: Run) -> list[Request]:
@@ -169,10 +200,10 @@ def _tracked(run: Run) -> Iterator[tracking.Tracker]:
     tracker.finish()
 
 
-def _evaluate(run: Run, model: models.Transformer, requests: list[Request], tracker: tracking.Tracker) -> None:
+def _evaluate(run: Run, model: models.Transformer, requests: list[Request], changed: dict, tracker: tracking.Tracker) -> None:
+    """changed: what the settings.json says of the retrofit that `model` has, if it has one."""
     if run.folder.evaluation(run.evaluation_id).is_dir():
         return
-    changed = retrofitting.apply(run, model)
     progress = Progress("evaluation", 1, every_seconds=5.0)
     scored = score(
         model,
@@ -182,6 +213,7 @@ def _evaluate(run: Run, model: models.Transformer, requests: list[Request], trac
         device=run.device,
         autocast=run.autocast,
         progress=lambda done, total: progress.advance(done, total=total),
+        hits=run.splits.answers is not None,
     )
     progress.close()
     rows = evaluation_rows.write(

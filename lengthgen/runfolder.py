@@ -5,6 +5,7 @@ results/runs/<run id>/
   metrics.jsonl      one line a logged step        log.txt           what the run printed
   checkpoints/       step-NNNNNN/                  scheme.py         the code of a scheme from outside the package
   evaluation/<id>/   tables and per-token losses of one evaluation; the folder appears whole or not at all
+  diagnostics/<id>/  tables and figures of one set of diagnostics; the folder appears whole or not at all
   figures/           curves of this run            done.json         weights' hash and evaluations, written last
 """
 

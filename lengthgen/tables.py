@@ -4,7 +4,6 @@ A published folder, results/<name>/, holds lengths.csv, documents.csv, positions
 its figures and numbers need, small enough to commit, written in a fixed order so that the same runs give the same bytes.
 """
 
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,12 +21,18 @@ GROUP = ("dataset", "model", "train_length", "steps", "setting", "evaluation")
 LINE = (*GROUP, "protocol", "scheme")
 # One row for each line and eval_length. loss and its bounds in nats/token, over all seeds; n_tokens: scored tokens of one seed.
 # loss_change: from train_length, paired (same targets), matched protocol only. status and reason: as in lengths.csv.
+# excess: over the exact floor of the same tokens, for data that have one. exact_match: a share of documents, for data with answers.
 SUMMARY = (
     *LINE, "eval_length", "n_seeds", "n_documents", "n_tokens", "loss", "loss_low", "loss_high",
     "perplexity", "perplexity_low", "perplexity_high", "bits_per_byte",
-    "loss_change", "loss_change_low", "loss_change_high", "dtype", "status", "reason",
+    "loss_change", "loss_change_low", "loss_change_high", "dtype", "status", "reason", "excess", "excess_low", "excess_high",
+    "exact_match", "exact_match_low", "exact_match_high",
 )  # fmt: skip
-TEXT = {"run", "scheme", "dataset", "model", "setting", "evaluation", "protocol", "metric", "document", "dtype", "status", "reason"}
+ADDED = ("excess", "excess_low", "excess_high", "exact_match", "exact_match_low", "exact_match_high")  # not known of all data
+OPTIONAL = {"floor_sum", *ADDED}  # written where a row has one; tables without them still read
+TEXT = {
+    "run", "scheme", "dataset", "model", "setting", "evaluation", "protocol", "metric", "document", "dtype", "status", "reason", "targets",
+}  # fmt: skip
 WHOLE = {"seed", "train_length", "steps", "eval_length", "position", "position_end", "n_seeds", "n_documents", "n_tokens", "n_bytes"}
 
 
@@ -81,7 +86,7 @@ def summarise(documents: pd.DataFrame, lengths: pd.DataFrame, *, n_resamples: in
     stated: dict[tuple, dict[int, list[dict]]] = {}  # line -> eval_length -> one row of lengths.csv for each seed
     for row in lengths[lengths["metric"] == "loss"].to_dict("records"):
         stated.setdefault(tuple(row[column] for column in LINE), {}).setdefault(row["eval_length"], []).append(row)
-    scored = {key: rows for key, rows in documents.groupby(list(LINE), sort=False)}
+    scored, matches = {key: rows for key, rows in documents.groupby(list(LINE), sort=False)}, _matches(lengths)
     rows = []
     for line, at_length in stated.items():
         numbers = _line_numbers(scored[line], line, n_resamples, seed) if line in scored else {}
@@ -89,7 +94,7 @@ def summarise(documents: pd.DataFrame, lengths: pd.DataFrame, *, n_resamples: in
             status, reason = _status(of_seeds)
             row = dict.fromkeys(SUMMARY) | dict(zip(LINE, line, strict=True))
             row |= {"eval_length": eval_length, "n_seeds": 0, "n_documents": 0, "n_tokens": 0}
-            row |= numbers.get(eval_length, {}) if status == "ok" else {}
+            row |= numbers.get(eval_length, {}) | matches.get((*line, eval_length), {}) if status == "ok" else {}
             rows.append(row | {"dtype": "+".join(sorted({row["dtype"] for row in of_seeds})), "status": status, "reason": reason})
     return sort(pd.DataFrame(rows, columns=list(SUMMARY)).pipe(_whole))
 
@@ -99,8 +104,12 @@ def positions_over_seeds(positions: pd.DataFrame) -> pd.DataFrame:
 
     The bounds hold for new seeds and new documents (intervals.of_bins); with one seed they are that seed's own.
     """
-    keys = [*GROUP, "scheme", "eval_length", "position", "position_end"]
-    means = positions.assign(square=(positions["high"] - positions["low"]) ** 2).groupby(keys, sort=False).agg(
+    return sort(_over_seeds(positions, [*GROUP, "scheme", "eval_length", "position", "position_end"]).reset_index())
+
+
+def _over_seeds(table: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    """Mean over seeds of rows that have a value with its interval over documents; indexed by the keys."""
+    means = table.assign(square=(table["high"] - table["low"]) ** 2).groupby(keys, sort=False).agg(
         value=("value", "mean"), low=("low", "mean"), high=("high", "mean"), n_seeds=("run", "nunique"),
         n_documents=("n_documents", "max"), n_tokens=("n_tokens", "max"), between=("value", "var"), square=("square", "mean"),
     )  # fmt: skip
@@ -108,7 +117,20 @@ def positions_over_seeds(positions: pd.DataFrame) -> pd.DataFrame:
     if several.any():
         columns = means[several].assign(width=np.sqrt(means["square"]))[["value", "between", "width", "n_seeds", "n_documents"]]
         means.loc[several, ["low", "high"]] = intervals.of_bins(*columns.to_numpy(np.float64).T).T
-    return sort(means.drop(columns=["between", "square"]).reset_index())
+    return means.drop(columns=["between", "square"])
+
+
+def _matches(lengths: pd.DataFrame) -> dict[tuple, dict[str, float]]:
+    """(*line, eval_length) -> exact match over seeds and its interval, where rows have it."""
+    rows = lengths[(lengths["metric"] == "exact_match") & lengths["value"].notna()]
+    if rows.empty:
+        return {}
+    means = _over_seeds(rows, [*LINE, "eval_length"])
+    ends = means[["low", "high"]].clip(0.0, 1.0)
+    return {
+        key: {"exact_match": value, "exact_match_low": low, "exact_match_high": high}
+        for key, value, low, high in zip(means.index, means["value"], ends["low"], ends["high"], strict=True)
+    }
 
 
 def publish(tables: Tables, folder: Path | str, note: Mapping[str, Any]) -> pd.DataFrame:
@@ -131,22 +153,6 @@ def published(results: Path | str) -> list[Path]:
     """The published folders under `results`, by name: those with all the tables that a summary is made from."""
     folders = (path for path in Path(results).glob("*") if path.is_dir() and path.name not in ("runs", "figures"))
     return sorted(folder for folder in folders if all((folder / f"{name}.csv").is_file() for name in records.TABLES))
-
-
-def provenance(runs: Iterable[records.Run]) -> dict[str, Any]:
-    """What made the given runs: every distinct command, commit, device, thread count and version, and the seeds of each."""
-    found: dict[str, Any] = {"commands": [], "commits": [], "devices": [], "threads": [], "versions": []}
-    names = {"commands": "command", "commits": "commit", "devices": "device", "threads": "threads", "versions": "versions"}
-    listed = []
-    for run in sorted(runs, key=lambda run: run.name):
-        made = run.provenance
-        made["command"] = _command(made.get("command"))
-        for plural, name in names.items():
-            if made.get(name) not in (None, "", *found[plural]):
-                found[plural].append(made[name])
-        listed.append({"run": run.name, "seed": run.config.get("seed"), "command": made["command"]})
-    found = {plural: sorted(values, key=str) for plural, values in found.items()}
-    return found | {"seeds": sorted({run["seed"] for run in listed if run["seed"] is not None}, key=str), "runs": listed}
 
 
 def sort(table: pd.DataFrame) -> pd.DataFrame:
@@ -173,7 +179,11 @@ def _line_numbers(rows: pd.DataFrame, line: tuple, n_resamples: int, seed: int) 
     with np.errstate(over="ignore"):  # a loss beyond 709 nats: its perplexity is infinite
         perplexity = [np.exp(values) for values in (loss.value, loss.low, loss.high)]
     eval_lengths = [int(length) for length in eval_lengths]
-    change = _change(summed, eval_lengths, line)
+    other = _change(summed, eval_lengths, line)
+    if rows["floor_sum"].notna().any():
+        floor_sum = _spread(rows["floor_sum"], (run, column, document), shape)
+        excess = intervals.Summed(loss_sum - floor_sum, n_tokens, n_resamples, seed).losses()
+        other |= {"excess": excess.value, "excess_low": excess.low, "excess_high": excess.high}
     numbers = {}
     for a, eval_length in enumerate(eval_lengths):
         scored = n_tokens[:, a] > 0  # (S, D)
@@ -185,7 +195,7 @@ def _line_numbers(rows: pd.DataFrame, line: tuple, n_resamples: int, seed: int) 
             "loss": loss.value[a], "loss_low": loss.low[a], "loss_high": loss.high[a],
             "perplexity": perplexity[0][a], "perplexity_low": perplexity[1][a], "perplexity_high": perplexity[2][a],
             "bits_per_byte": bits / n_bytes[:, a].sum() if n_bytes[:, a].sum() else np.nan,
-        } | {name: values[a] for name, values in change.items()}  # fmt: skip
+        } | {name: values[a] for name, values in other.items()}  # fmt: skip
     return numbers
 
 
@@ -218,10 +228,10 @@ def _read(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise DataError(f"cannot read {path}: {reason}; expected a table of lengthgen: evaluate the run again") from error
-    missing = [column for column in columns if column not in table]
+    missing = [column for column in columns if column not in table and column not in OPTIONAL]
     if missing:
         raise DataError(f"{path} lacks the columns {', '.join(missing)}; expected a table of lengthgen: evaluate the run again")
-    return table[list(columns)]
+    return table.reindex(columns=list(columns))
 
 
 def _spread(values: pd.Series, index: tuple[np.ndarray, ...], shape: tuple[int, ...]) -> np.ndarray:
@@ -237,13 +247,7 @@ def _whole(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def write_table(path: Path, table: pd.DataFrame, columns: Sequence[str]) -> None:
-    """The columns of a table, in `sort`'s order, as CSV."""
-    text = sort(table[list(columns)]).to_csv(index=False, lineterminator="\n", float_format=records.FLOAT_FORMAT)
+    """The columns of a table, in `sort`'s order, as CSV. Optional ones that are empty are left out."""
+    kept = [column for column in columns if column not in OPTIONAL or table[column].notna().any()]
+    text = sort(table[kept]).to_csv(index=False, lineterminator="\n", float_format=records.FLOAT_FORMAT)
     records.write_text(path, text)
-
-
-def _command(command: Any) -> str:
-    """One line, without the folder of the program: a published file names no path of the machine that made it."""
-    words = [str(word) for word in command] if isinstance(command, list | tuple) else str(command or "").split(" ")
-    words[:1] = [Path(word).name for word in words[:1]]
-    return shlex.join(words) if isinstance(command, list | tuple) else " ".join(words)

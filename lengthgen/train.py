@@ -52,7 +52,7 @@ class StepReport:
     """What one optimiser step did."""
 
     step: int  # steps done, this one included
-    loss: float  # mean nats per target token of the step's batch, before the update
+    loss: float  # mean nats per scored target of the step's batch, before the update
     lr: float  # the rate that the update used
     grad_norm: float  # before clipping
     tokens: int  # target tokens in the step
@@ -68,13 +68,15 @@ def train(
     accumulate: int = 1,
     clip: float = 1.0,
     losses: Callable[[Tensor, Tensor], Tensor] | None = None,
+    n_scored: Callable[[Tensor], int] = Tensor.numel,
     autocast: Callable[[], contextlib.AbstractContextManager] = contextlib.nullcontext,
     before_step: Callable[[int], None] = lambda step: None,
     after_step: Callable[[StepReport], None] = lambda report: None,
 ) -> None:
     """Train `state` until it has done `steps` steps.
 
-    `losses(inputs, targets)` gives per-token losses (default: the model's own); `before_step` is told the step to come, from 0;
+    `losses(inputs, targets)` gives per-token losses (default: the model's own), 0 where a target is not scored; `n_scored(targets)` says
+    how many are (default: all); `before_step` is told the step to come, from 0;
     `after_step` logs, saves and may raise to stop.
     NonFiniteError when a loss or a gradient is not finite: the weights are then still those before the step.
     """
@@ -85,7 +87,7 @@ def train(
         torch.manual_seed((seed << 32) + state.step)
         before_step(state.step)
         inputs, targets = batch_at(state.step)
-        loss = forward_backward(losses, inputs, targets, accumulate, autocast)
+        loss = forward_backward(losses, inputs, targets, accumulate, autocast, n_scored)
         grad_norm = float(clip_grad_norm_(state.model.parameters(), clip if clip > 0 else math.inf))
         if not (math.isfinite(loss) and math.isfinite(grad_norm)):
             raise NonFiniteError(
@@ -100,12 +102,14 @@ def train(
         after_step(StepReport(state.step, loss, lr, grad_norm, targets.numel(), time.perf_counter() - began))
 
 
-def forward_backward(losses: Callable, inputs: Tensor, targets: Tensor, accumulate: int, autocast: Callable) -> float:
+def forward_backward(
+    losses: Callable, inputs: Tensor, targets: Tensor, accumulate: int, autocast: Callable, n_scored: Callable = Tensor.numel
+) -> float:
     """Gradients of the mean loss, in `accumulate` micro-batches. Returns that mean, in nats."""
-    total = 0.0
+    total, count = 0.0, n_scored(targets)
     for some_inputs, some_targets in zip(inputs.chunk(accumulate), targets.chunk(accumulate), strict=True):
         with autocast():
-            loss = losses(some_inputs, some_targets).sum() / targets.numel()
+            loss = losses(some_inputs, some_targets).sum() / count
         loss.backward()
         total += loss.detach()
     return float(total)

@@ -53,7 +53,7 @@ def write_run(
             totals[length] = (loss * tokens, tokens)
             documents += [
                 dict(**identity, eval_length=length, protocol=protocol, document=f"lib/module_{d:03}.py", loss_sum=loss[d] * tokens[d],
-                     n_tokens=int(tokens[d]), n_bytes=int(tokens[d]))
+                     n_tokens=int(tokens[d]), n_bytes=int(tokens[d]), floor_sum=None)
                 for d in range(n_documents)
             ]  # fmt: skip
         drawn = statistics.bootstrap(*(np.stack([t[part] for t in totals.values()]) for part in (0, 1)), n_resamples=n_resamples)

@@ -5,18 +5,9 @@ place, and which tests ought to fail: named, so that a run takes seconds, and so
 may be planted in several places.
 """
 
-from dataclasses import dataclass
-
-
-@dataclass(frozen=True)
-class Bug:
-    kind: str  # the mistake, in words
-    file: str  # from the root of the tree
-    text: str  # what stands there
-    bug: str  # what is planted instead
-    tests: str  # the file with the tests that ought to fail
-    words: str = ""  # which of them, as pytest's -k has it; empty: all
-
+from .planted_bug import Bug
+from .planted_evaluation import EVALUATIONS
+from .planted_tasks import TASKS
 
 SCHEMES = "lengthgen/schemes"
 FORMULAS, REFERENCES = "tests/test_formulas.py", "tests/test_references.py"
@@ -112,8 +103,8 @@ POSITIONS = [
     Bug(
         "target not shifted",
         "lengthgen/batches.py",
-        "return tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous()",
-        "return tokens[:, :-1].contiguous(), tokens[:, :-1].contiguous()",
+        "(starts).to(windows.device)))\n    return tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous()",
+        "(starts).to(windows.device)))\n    return tokens[:, :-1].contiguous(), tokens[:, :-1].contiguous()",
         "tests/test_batches.py",
     ),
     Bug(
@@ -253,4 +244,4 @@ POSITIONS = [
     ),
 ]
 
-LISTS = {"positions": POSITIONS}
+LISTS = {"positions": POSITIONS, "evaluation": EVALUATIONS, "tasks": TASKS}

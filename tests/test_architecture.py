@@ -59,6 +59,8 @@ ARROWS = {name: own(imports(tree)) for name, tree in TREES.items()}
 LIBRARIES = {name: others(imports(tree)) for name, tree in TREES.items()}
 BASICS = {"errors", "structures", "typed"}
 AROUND = {"modifiers.base", "modifiers.scaling", "modifiers.spans"}
+STATISTICS = ("comparisons", "context", "power", "significance", "variance")
+DRAWING = {"drawing", "layout", "palette", "records"}
 SOURCES = {name for name in TREES if name.startswith("sources.")}
 
 
@@ -89,17 +91,52 @@ def test_no_rings():
         (r"attention", {name for name in TREES if name.startswith("kernels")} | BASICS),
         (r"model", {"attention", "schemes.base", *BASICS}),
         (r"train", {"model", "batches", "optim", "checkpoint", "distributed", *BASICS}),
-        (r"datasets\.(?!base$).*", {"datasets.base", "datasets.synthetic", "tokens", "hub", *SOURCES, *BASICS}),
+        (r"datasets\.(?!base$).*", {"datasets.base", "datasets.synthetic", "datasets.tasks", "tokens", "hub", *SOURCES, *BASICS}),
         (r"sources(\..*)?", SOURCES),
         (r"records", {"errors"}),
+        (r"diagnostics\.(settings|findings)", {"typed"}),
+        (
+            r"diagnostics\..*",
+            {name for name in TREES if re.match(r"(diagnostics|kernels)\.", name)}
+            | {"model", "schemes.base", "schemes.wrapper", "retrofits.rotary", "rotary", "structures", "typed"}
+            | {"records", "layout", "drawing"},
+        ),
         (
             r"evaluation\.(variance|comparisons|significance|multiplicity|verdicts|power|context|calibration)",
             {f"evaluation.{name}" for name in ("statistics", "variance", "comparisons", "significance", "multiplicity")} | BASICS,
         ),
-        (r"answers", {"tables", "evaluation.comparisons", "evaluation.context"}),
+        (r"evaluation\.planners", set()),
+        (r"evaluation\.seen", {"evaluation.planners"}),
+        (r"evaluation\.(stored|key_tokens|recall)", {f"evaluation.{name}" for name in ("comparisons", "statistics", "stored")} | BASICS),
+        (r"drawing", {"layout", "records"}),
+        (r"studies\.(report|extras|figure|files|markdown)", {f"studies.{n}" for n in ("extras", "figure", "files", "markdown")} | DRAWING),
+        (r"studies\.(material|measured)", {f"evaluation.{n}" for n in STATISTICS} | {"records", "errors"}),
+        (r"grids", {"errors"}),
+        (r"origins", {"records"}),
+        (r"references", {"grids", "origins", "records", "tables", "errors"}),
+        (r"resolution", {"grids", "palette", "tables", "evaluation.comparisons", "evaluation.power"}),
+        (
+            r"calibrate",
+            {"grids", "records", "tables", "errors", "evaluation.calibration", "evaluation.comparisons", "evaluation.power"},
+        ),
+        (r"answers", {"grids", "origins", "references", "tables", "evaluation.comparisons", "evaluation.context"}),
         (
             r"tables|curves|layout|markdown|plots",
-            {"tables", "curves", "layout", "markdown", "answers", "records", "palette", *BASICS}
+            {
+                "tables",
+                "curves",
+                "drawing",
+                "layout",
+                "studies.report",
+                "markdown",
+                "answers",
+                "origins",
+                "references",
+                "resolution",
+                "records",
+                "palette",
+                *BASICS,
+            }
             | {"evaluation.statistics", "evaluation.intervals"},
         ),
     ],
@@ -118,7 +155,7 @@ def test_arrows(modules, allowed):
         ("wandb", r"tracking(\..*)?"),
         ("datasets", r"datasets\.(huggingface|text)"),
         ("tokenizers", r"tokenizers"),
-        ("matplotlib", r"plots|curves|layout|bench\.figure"),
+        ("matplotlib", r"plots|curves|layout|bench\.figure|diagnostics\.figures"),
     ],
 )
 def test_one_place_knows_a_library(library, importers):

@@ -140,6 +140,13 @@ def test_sweep_of_retrofits(jobs):
     assert [(job.config.get("retrofit") or {}).get("name") for job in jobs] == [None, "log_n", "hard_window"]
 
 
+@pytest.mark.parametrize("argv", [["+diagnostics=all"], ["diagnostics=all"]])
+def test_diagnostics_with_and_without_plus(jobs, argv):
+    assert cli.main(["evaluate", "run=x", *argv, "diagnostics.which=[probes]", "+retrofit=log_n"]) == 0
+    assert jobs[0].config.diagnostics == {"name": "all", "which": ["probes"], "windows": 4, "documents": 16, "factors": None}
+    assert jobs[0].config.retrofit.name == "log_n"
+
+
 def test_own_modifiers_and_retrofits(jobs, tmp_path):
     for kind in ("modifier", "retrofit"):
         (tmp_path / "mine" / kind).mkdir(parents=True)
@@ -398,6 +405,8 @@ MALFORMED = [
     ),
     ("evaluate run=x +retrofit=lgo_n", "no retrofit 'lgo_n'; nearest: log_n; `lengthgen list retrofits` shows all"),
     ("evaluate run=x retrofit.factor=2", "no key 'retrofit.factor': that retrofit is not chosen; give retrofit=NAME with it"),
+    ("evaluate run=x diagnostics.windows=2", "no key 'diagnostics.windows': that diagnostics is not chosen; give diagnostics=NAME with it"),
+    ("evaluate run=x +diagnostics=everything", "no diagnostics 'everything'; expected one of: all"),
     (
         "evaluate run=x +retrofit=log_n retrofit.lenght=2",
         "no key 'retrofit.lenght'; nearest: retrofit.length; `lengthgen evaluate --cfg job` shows all",
@@ -604,6 +613,8 @@ def candidates(line: str) -> list[str]:
         ("lengthgen train modifier=[window,ss", ["modifier=[window,ssmax"]),
         ("lengthgen train +modifier=window modifiers.window.s", ["modifiers.window.sinks="]),
         ("lengthgen evaluate run=x +retrofit=hard", ["+retrofit=hard_window"]),
+        ("lengthgen evaluate run=x +diagnostics=", ["+diagnostics=all"]),
+        ("lengthgen evaluate run=x +diagnostics=all diagnostics.wi", ["diagnostics.windows="]),
         ("lengthgen evaluate run=x +retrofit=log_n retrofit.l", ["retrofit.length="]),
         ("lengthgen list ret", ["retrofits "]),
         ("lengthgen train scheme=nonsense mod", ["model=", "modifier="]),

@@ -98,6 +98,10 @@ def test_both_sides_must_have_the_same_targets_and_seeds():
         other = n_tokens.copy()
         other[:, 0, 0] += 1
         comparisons.difference(first, second, n_tokens, other)
+    with pytest.raises(DataError, match="2 of 60 token counts differ"):  # as many in all, of other documents
+        other = n_tokens.copy()
+        other[:, 0, :2] += [1, -1]
+        comparisons.difference(first, second, n_tokens, other)
     with pytest.raises(DataError, match="token counts differ"):  # between seeds
         other = n_tokens.copy()
         other[2, 0, 0] += 1

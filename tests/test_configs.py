@@ -8,6 +8,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from lengthgen import catalogue, config, typed
+from lengthgen.diagnostics.settings import DiagnosticsConfig
 from lengthgen.errors import ConfigError
 from lengthgen.evaluation.protocols import EvaluationConfig
 from lengthgen.model import ModelConfig
@@ -30,7 +31,7 @@ def name_of(path):
 
 
 def test_every_group_is_in_a_defaults_list():
-    assert set(catalogue.all_groups([FOLDER])) - {"hydra"} <= {*GROUPS, *(key.name for key in catalogue.groups("evaluate"))}
+    assert set(catalogue.all_groups([FOLDER])) - {"hydra", "study"} <= {*GROUPS, *(key.name for key in catalogue.groups("evaluate"))}
     assert len(OPTIONS) > 25
 
 
@@ -59,6 +60,13 @@ def test_retrofit_composes_and_is_accepted(option):
     assert next(iter(found["retrofit"])) == "name"
     chosen = config.check({**composed("train"), "retrofit": found["retrofit"]}, []).retrofit
     assert chosen.as_dict() == found["retrofit"]
+
+
+def test_diagnostics_compose_and_equal_their_dataclass():
+    found = composed("evaluate", "run=x", "diagnostics=all")["diagnostics"]
+    assert found == {"name": "all"} | plain(DiagnosticsConfig)
+    checked = config.check({**composed("train"), "diagnostics": {**found, "factors": [0.5, 2]}}, [])
+    assert checked.diagnosed_lengths == [256, 512, 1024] and "diagnostics" not in checked.as_dict()
 
 
 def test_evaluate_composes():

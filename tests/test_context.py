@@ -80,6 +80,7 @@ def test_gate_refuses_a_corpus_without_long_context():
     assert found.passed.tolist() == [False, True, False]
     assert found.reasons[1] == "" and "needs 0.005" in found.reasons[2]
     assert not context.gate(estimate(0.05, noise=3.0)).passed[1]  # 0.05, but not surely
+    assert context.gate(estimate(0.003, noise=0.001), name="rope").reasons[1].startswith("rope gains 0.003")
 
 
 def test_utilisation_by_hand():

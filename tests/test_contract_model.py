@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from lengthgen.evaluation.protocols import Request, Window
+from lengthgen.evaluation.planners import Request, Window
 from lengthgen.evaluation.scoring import score
 from lengthgen.schemes.base import Scheme
 from lengthgen.structures import Rows, Toeplitz

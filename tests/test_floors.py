@@ -53,6 +53,9 @@ def test_excess_is_token_by_token_over_the_floor_that_the_window_allows(source, 
                 assert found[*key, "floor"]["value"] == pytest.approx(np.mean(expected))
                 assert found[*key, "excess"]["value"] == pytest.approx(outcome.losses.mean() - np.mean(expected), rel=1e-4)
                 assert found[*key, "excess"]["low"] < found[*key, "excess"]["value"] and found[*key, "excess"]["status"] == "ok"
+    documents = read_table(tmp_path / "e" / "documents.csv", records.DOCUMENTS)
+    for (protocol, length), own in documents.groupby(["protocol", "eval_length"]):
+        assert own["floor_sum"].sum() / own["n_tokens"].sum() == pytest.approx(found[protocol, length, "floor"]["value"])
     # 8 tokens do not reach the lag of 10: nothing can be copied there
     assert found["matched", 8, "floor"]["value"] == pytest.approx(np.log(12)) and found["matched", 32, "floor"]["value"] < 2
     curve = read_table(tmp_path / "e" / "excess_by_position.csv", records.POSITIONS)
@@ -92,6 +95,7 @@ def test_without_an_exact_rule_there_is_no_row(source, tmp_path):
     found = write(tmp_path / "e", unknown, scored(source, lambda w: np.full(w.length - w.first, 2.0)))
     assert {metric for _, _, metric in found} == {"loss", "perplexity", "bits_per_byte", "loss_change"}
     assert not (tmp_path / "e" / "excess_by_position.csv").exists()
+    assert read_table(tmp_path / "e" / "documents.csv", records.DOCUMENTS)["floor_sum"].isna().all()
 
 
 def test_few_documents_need_more_than_three_standard_errors():

@@ -29,6 +29,11 @@ def test_the_twenty_kinds_of_mistakes_with_positions_are_all_there():
     assert len({bug.kind for bug in LISTS["positions"]}) == 20
 
 
+def test_evaluations_have_as_many_mistakes_of_their_own():
+    kinds = [{bug.kind for bug in LISTS[name]} for name in ("positions", "evaluation")]
+    assert len(kinds[1] - kinds[0]) >= 40
+
+
 @pytest.fixture
 def toy(tmp_path):
     """A tree with one function and one test of it."""

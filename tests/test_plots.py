@@ -13,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import is_color_like, to_rgb
 from matplotlib.figure import Figure
 
-from lengthgen import curves, layout, palette, plots, tables
+from lengthgen import curves, drawing, layout, palette, plots, tables
 from lengthgen.evaluation import statistics
 
 from .fake_runs import write_run, write_runs
@@ -43,7 +43,7 @@ def texts(figure) -> list[str]:
 
 
 def styled(draw, *arguments):
-    with plots._fixed_style():
+    with drawing.fixed_style():
         figure = draw(*arguments)
         FigureCanvasAgg(figure).draw()
         return figure
@@ -159,7 +159,7 @@ def drawn_texts(figure) -> list:
             boxes.append((self.get_text(), self.get_window_extent(renderer)))
         return draw_text(self, renderer, *arguments, **options)
 
-    with plots._fixed_style(), pytest.MonkeyPatch.context() as patch:
+    with drawing.fixed_style(), pytest.MonkeyPatch.context() as patch:
         patch.setattr(matplotlib.text.Text, "draw", draw)
         FigureCanvasAgg(figure).draw()
     return boxes
@@ -212,7 +212,7 @@ def test_figures_are_byte_stable_over_processes_and_settings(tmp_path):
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
     files = done.stdout.split()
-    assert len(files) == 6 + 6 + 3 and all(not Path(file).is_absolute() for file in files)
+    assert len(files) == 6 + 6 + 4 and all(not Path(file).is_absolute() for file in files)
     assert len(published) >= 6 and {path: path.read_bytes() for path in published} == published
     svg = (tmp_path / "results" / "main" / "loss_by_length.svg").read_text()
     assert "<dc:date>" not in svg and matplotlib.__version__ not in svg
@@ -225,7 +225,7 @@ def test_importing_needs_no_torch_and_no_pyplot():
 
 def test_the_users_matplotlib_settings_come_back():
     before = dict(matplotlib.rcParams)
-    with plots._fixed_style():
+    with drawing.fixed_style():
         assert matplotlib.rcParams["svg.hashsalt"] == "lengthgen"
     assert dict(matplotlib.rcParams) == before
 
@@ -259,7 +259,7 @@ def test_publish_chooses_runs_and_replaces_an_earlier_publication(tmp_path, monk
     assert plots.main(["--publish", "main", "--where", "scheme=alibi", "--where", "train_length=512", "--note", "Only ALiBi."]) == 0
     files = capsys.readouterr().out.split()
     assert sorted(files) == sorted(f"results/main/{path.name}" for path in (tmp_path / "results" / "main").iterdir())
-    assert "results/main/loss_by_length.svg" in files and len(files) == 5 + 1 + 6 + 1
+    assert "results/main/loss_by_length.svg" in files and len(files) == 5 + 2 + 6 + 1
     assert (tmp_path / "results/main/summary.md").read_text().startswith("# Summary\n\nOnly ALiBi.\n")
     shutil.rmtree(copy / "runs")  # a fresh clone has no run folders
     before = {path.name: path.read_bytes() for path in (copy / "main").iterdir()}

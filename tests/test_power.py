@@ -74,3 +74,35 @@ def test_caution_shrinks_with_seeds():
 def test_one_seed_says_nothing_of_seeds():
     row = power.table(pilot(1), 0, (10,), (200,))[0]
     assert np.isnan(row["detectable"]) and not row["reaches_goal"]
+
+
+def test_what_a_comparison_could_have_seen_itself():
+    found = power.of(pilot())
+    for column in (0, 1):
+        (row,) = power.table(pilot(), column, [6], [60])
+        assert [found.standard_error[column], found.detectable[column], found.cautious[column]] == pytest.approx(
+            [row["standard_error"], row["detectable"], row["cautious"]]
+        )
+
+
+def test_one_seed_sees_over_documents_alone():
+    """Student's power over documents: 60 differences of one seed."""
+    found, values = power.of(pilot(1)), pilot(1).table()[0]
+    error = values.std(axis=1, ddof=1) / np.sqrt(60)
+    assert found.standard_error == pytest.approx(error) and np.isnan(found.cautious).all()
+    chance = stats.nct.sf(stats.t.ppf(0.975, 59), 59, found.detectable / error)
+    assert chance == pytest.approx([0.8, 0.8], abs=1e-4)
+
+
+def test_no_spread_leaves_nothing_unseen():
+    assert power.of(Paired(np.ones((3, 1, 5)), np.ones((1, 5)))).detectable == pytest.approx([0])
+
+
+def test_caution_never_sees_more():
+    """Two seeds that hardly differ: their quantile (12.7) goes with whatever share of the variance is theirs."""
+    generator = np.random.default_rng(3)
+    table = 0.001 * generator.normal(size=(2, 300, 1)) + 0.01 * generator.normal(size=(2, 300, 8))
+    found = power.of(Paired(table, np.ones((300, 8))))
+    assert (found.cautious >= found.detectable).all() and (found.cautious == found.detectable).any()
+    row = power.table(Paired(table, np.ones((300, 8))), int(np.argmin(found.cautious - found.detectable)), [2], [8])[0]
+    assert row["cautious"] == row["detectable"]

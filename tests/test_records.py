@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from lengthgen import markdown, records, tables
+from lengthgen import markdown, origins, records, tables
 from lengthgen.errors import DataError, DiskError
 from lengthgen.evaluation import statistics
 
@@ -257,7 +257,7 @@ def test_publishing_gives_equal_bytes_whatever_the_order(collected, tmp_path):
 
 
 def test_provenance_gathers_each_distinct_thing_once(results):
-    made = tables.provenance(records.runs(results))
+    made = origins.provenance(records.runs(results))
     assert len(made["runs"]) == 9 and made["seeds"] == [0, 1, 2] and made["commits"] == ["c0ffee"] and made["threads"] == [2]
     assert "lengthgen train scheme=alibi seed=2" in made["commands"] and len(made["commands"]) == 9
     json.dumps(made)
@@ -266,7 +266,7 @@ def test_provenance_gathers_each_distinct_thing_once(results):
 def test_provenance_names_no_folder_of_the_machine(tmp_path):
     folder = write_run(tmp_path, "alibi", 0, n_documents=2)
     records.write_json(folder / "provenance.json", {"command": ["/somewhere/bin/lengthgen", "train", "scheme=t5_bias(a=1)"]})
-    assert tables.provenance(records.runs(tmp_path))["commands"] == ["lengthgen train 'scheme=t5_bias(a=1)'"]
+    assert origins.provenance(records.runs(tmp_path))["commands"] == ["lengthgen train 'scheme=t5_bias(a=1)'"]
 
 
 def test_markdown_shows_losses_changes_and_refusals(collected):

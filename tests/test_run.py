@@ -98,6 +98,14 @@ def test_changed_evaluation_settings_use_the_trained_weights(ask, monkeypatch):
     assert len(list(first.folder.glob("evaluation/*/lengths.csv"))) == 2
 
 
+def test_what_is_scored_is_the_validation_split(ask, monkeypatch):
+    scored, plain = [], run.score
+    monkeypatch.setattr(run, "score", lambda model, store, *given, **how: scored.append(store) or plain(model, store, *given, **how))
+    run.train(ask(), [])
+    splits = run.prepare(run.config.check(ask(), [])).splits
+    assert [store.fingerprint for store in scored] == [splits.validation.fingerprint] != [splits.train.fingerprint]
+
+
 def test_evaluate_by_id_part_of_it_or_path(ask, tmp_path):
     first = run.train(ask(), [])
     wanted = ask(evaluation__lengths=[16, 24])

@@ -93,3 +93,10 @@ def test_equivalence_agrees_with_the_90_percent_interval():
     low, high = found.bounds(0.9)
     equivalent = significance.equivalence(found, 0.03) <= 0.05
     assert np.array_equal(equivalent, (low > -0.03) & (high < 0.03)) and 0 < equivalent.mean() < 1
+
+
+@pytest.mark.parametrize(("quantile", "p"), [(1.886, 0.10), (2.920, 0.05), (4.303, 0.025), (6.965, 0.01)])
+def test_equivalence_of_three_documents_by_the_printed_table(quantile, p):
+    """-1, 0, 1: mean 0, standard deviation 1, standard error 1 / sqrt(3), two degrees of freedom: Student's quantiles as printed."""
+    found = comparisons.estimate(Paired(np.array([[[-1.0, 0.0, 1.0]]]), np.ones((1, 3))))
+    assert significance.equivalence(found, quantile / np.sqrt(3)) == pytest.approx([p], rel=1e-3)

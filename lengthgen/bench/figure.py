@@ -8,7 +8,7 @@ from typing import Any
 import matplotlib
 from matplotlib.figure import Figure
 
-from lengthgen import layout, palette, plots
+from lengthgen import drawing, layout, palette
 
 HEIGHT = 0.24  # of one candidate
 WIDTH, LEFT, RIGHT = 8.2, 2.6, 1.3  # inches
@@ -60,7 +60,7 @@ def write(dots: Sequence[Dot], title: str, subtitle: str, axis: str, stem: Path)
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(layout.STYLE)
-        return plots.save(draw(dots, title, subtitle, axis), stem)
+        return drawing.save(draw(dots, title, subtitle, axis), stem)
 
 
 def draw(dots: Sequence[Dot], title: str, subtitle: str, axis: str) -> Figure:

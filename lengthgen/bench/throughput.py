@@ -89,7 +89,7 @@ class Evaluation:
     @property
     def scored(self) -> int:
         """Targets over all lengths and protocols."""
-        return sum(window.length - window.first for request in self.requests for window in request.windows)
+        return sum(window.stop - window.first for request in self.requests for window in request.windows)
 
     def score(self, model: models.Transformer, requests: list[Request], where: Place) -> list[Scored]:
         return score(

@@ -8,7 +8,7 @@ import json
 import logging
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from lengthgen.tokens import TokenStore, open_store, write_store
 from lengthgen.typed import build, choice
 
 HERE = Path(__file__).parent
+NO_SOURCE = ("__init__", "base", "synthetic", "tasks")  # what the sources in this folder share
 FORMAT = 1  # raised when the same source would now give other tokens
 log = logging.getLogger(__name__)
 
@@ -57,11 +58,12 @@ class Splits:
     notes: tuple[str, ...]  # what was left out and why, with counts
     floors: Floors | None = None  # the least loss possible on the validation documents; None for text, where nobody knows it
     whole_documents: bool = False  # must a window be a whole document?
+    answers: Callable[[np.ndarray], np.ndarray] | None = None  # which symbols of a document are trained on and scored; None: all
 
 
 def names() -> list[str]:
     """The kinds of source in the package, without importing them."""
-    return sorted(path.stem for path in HERE.glob("*.py") if path.stem not in ("__init__", "base", "synthetic"))
+    return sorted(path.stem for path in HERE.glob("*.py") if path.stem not in NO_SOURCE)
 
 
 def load(name: str) -> type[Dataset]:
@@ -161,8 +163,9 @@ def _open(folder: Path, origin: Dataset) -> Splits | None:
         vocab_size=stores[0].vocab_size,
         fingerprint=hashlib.sha256(json.dumps(joined).encode()).hexdigest()[:16],
         notes=tuple(described["notes"]),
-        floors=None if origin.symbols is None else Floors(stores[1], origin),
+        floors=None if origin.symbols is None or origin.answered else Floors(stores[1], origin),
         whole_documents=origin.whole_documents,
+        answers=origin.answers if origin.answered else None,
     )
 
 

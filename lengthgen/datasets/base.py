@@ -35,6 +35,7 @@ class Dataset:
     Config: ClassVar[type]
     symbols: int | None = None  # how many different symbols its documents are drawn from; None: they are text
     whole_documents: bool = False  # must a window be a whole document, because the document's length is part of what it says?
+    answered: bool = False  # are only its answers trained on and scored? It then has whole documents and `answers`, and no floors
 
     def __init__(self, config: Any):
         self.config = config
@@ -55,6 +56,10 @@ class Dataset:
 
     def floors(self, symbols: np.ndarray, window: int | np.ndarray | None = None) -> np.ndarray:
         """(T,) float64 nats: the least mean loss on each symbol of a document, as sources.base.Source has it. Only with symbols."""
+        raise NotImplementedError
+
+    def answers(self, symbols: np.ndarray) -> np.ndarray:
+        """(..., T) bool: which symbols of whole documents, (..., T), are answers. Only where `answered`."""
         raise NotImplementedError
 
 

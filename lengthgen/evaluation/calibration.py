@@ -30,7 +30,7 @@ class Setting:
 
 
 SETTINGS = {
-    "balanced": Setting(0.010, 0.041, 0.039),  # t5_bias against alibi at four times the training length, tiny model
+    "balanced": Setting(0.010, 0.041, 0.039),  # about t5_bias against alibi at four times the training length, tiny model
     "seeds differ": Setting(0.030, 0.040, 0.040),
     "documents differ": Setting(0.003, 0.160, 0.035),
     "skewed documents": Setting(0.003, 0.160, 0.035, skewed=True),

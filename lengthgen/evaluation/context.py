@@ -77,15 +77,15 @@ def classify(failures: Estimate, uses: Sequence[Estimate], *, delta: float = DEL
     return np.select([rule for _, rule in words], [word for word, _ in words], "undecided").tolist()
 
 
-def gate(reference: Estimate, smallest: float = SMALLEST_GAIN) -> Gate:
-    """Can this corpus show the use of longer context? `reference`: U of a model that was trained at the longest length.
+def gate(reference: Estimate, smallest: float = SMALLEST_GAIN, name: str = "a model trained at this length") -> Gate:
+    """Can this corpus show the use of longer context? `reference`: U of a model that was trained at the longest length, called `name`.
 
     Refused unless the lower bound of the reference's gain reaches `smallest`: where a model that could use the context gains
     nothing by it, every window looks perfect.
     """
     passed = reference.low >= smallest
     reasons = [
-        "" if good else f"a model trained at this length gains {value:.4f} nats [{low:.4f}, {high:.4f}]; a claim needs {smallest} surely"
+        "" if good else f"{name} gains {value:.4f} nats [{low:.4f}, {high:.4f}]; a claim needs {smallest} surely"
         for good, value, low, high in zip(passed, reference.value, reference.low, reference.high, strict=True)
     ]
     return Gate(passed, reasons)

@@ -16,7 +16,7 @@ from scipy.special import ndtr
 from lengthgen import records
 from lengthgen.errors import DataError
 from lengthgen.evaluation import comparisons
-from lengthgen.evaluation.protocols import Request
+from lengthgen.evaluation.planners import Request
 
 TAIL = float(ndtr(-3))  # of three standard errors
 ROUNDING = 1e-4  # nats: losses are summed in float32 over the vocabulary
@@ -32,7 +32,7 @@ def of_request(request: Request, exact: Exact, known: dict[tuple[int, int], np.n
         key = window.document, window.start
         if key not in known:
             known[key] = exact(*key)
-        rows.append(known[key][window.start + window.first + 1 : window.start + window.length + 1])
+        rows.append(known[key][window.start + window.first + 1 : window.start + window.stop + 1])
         if np.isnan(rows[-1]).any():
             return None
     return np.stack(rows)

@@ -4,20 +4,21 @@ The minimum detectable difference is the true mean difference that the test of c
 `power`: the noncentrality at which a Student t with the degrees of freedom of Satterthwaite passes the test's critical value, times the
 standard error. Variances come from runs already made, by seed and document (two-way random layout, variance.py).
 Three seeds say little about the seeds' variance: `cautious` puts the upper limit of an 80 % one-sided interval of the mean squares in
-its place (Kieser and Wassmer 1996, Biometrical Journal 38, for a variance from a pilot).
+its place (Kieser and Wassmer 1996, Biometrical Journal 38, for a variance from a pilot). It is never below the plain figure: with two or
+three seeds a larger share of the documents would otherwise lower the critical value by more than it adds to the variance.
 
 Shape letters: A columns. Differences in nats a token.
 """
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import chdtri, nctdtrinc
 
 from lengthgen.evaluation import variance
 from lengthgen.evaluation.comparisons import Paired
-from lengthgen.evaluation.variance import Components, MeanSquares
+from lengthgen.evaluation.variance import Components, MeanSquares, Spread
 
 ALPHA, POWER = 0.05, 0.8
 CAUTION = 0.8  # confidence that a variance is not larger
@@ -28,8 +29,41 @@ def minimum_detectable(parts: Components, n_seeds: int, n_documents: int, *, alp
     """(A,): the smallest mean difference that is found with probability `power`. NaN with fewer than two seeds or documents."""
     if min(n_seeds, n_documents) < 2:
         return np.full_like(parts.seed, np.nan)
-    spread = variance.expected(parts, n_seeds, n_documents)
-    return nctdtrinc(spread.df, 1 - power, spread.critical(alpha / 2)) * spread.standard_error
+    return found_by(variance.expected(parts, n_seeds, n_documents), alpha=alpha, power=power)
+
+
+def found_by(spread: Spread, *, alpha: float = ALPHA, power: float = POWER) -> np.ndarray:
+    """(A,): the smallest mean difference that a test with this error finds with probability `power`."""
+    error = spread.standard_error
+    found = nctdtrinc(spread.df, 1 - power, spread.critical(alpha / 2)) * error
+    return np.where(error == 0, 0.0, found)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a comparison could have seen, (A,) each, in nats a token, with its own seeds and documents.
+
+    parts: its variances, NaN with one seed; detectable: the minimum detectable difference, with one seed over documents alone;
+    cautious: the same, had it been lucky with its variances, NaN with one seed.
+    """
+
+    parts: Components
+    standard_error: np.ndarray
+    detectable: np.ndarray
+    cautious: np.ndarray
+
+
+def of(paired: Paired) -> Seen:
+    """What this very comparison could have seen."""
+    squares = variance.mean_squares(paired.table())
+    likely = variance.components(squares)
+    if squares.n_seeds < 2 or squares.n_documents < 2:
+        spread = variance.spread(squares)
+        return Seen(likely, spread.standard_error, found_by(spread), np.full_like(squares.seed, np.nan))
+    size = squares.n_seeds, squares.n_documents
+    spread = variance.expected(likely, *size)
+    detectable, cautious = found_by(spread), minimum_detectable(variance.components(_upper(squares)), *size)
+    return Seen(likely, spread.standard_error, detectable, np.maximum(detectable, cautious))
 
 
 def table(pilot: Paired, column: int, seeds: Iterable[int], documents: Iterable[int]) -> list[dict]:
@@ -51,7 +85,7 @@ def _row(likely: Components, cautious: Components, n_seeds: int, n_documents: in
         "n_documents": n_documents,
         "standard_error": float(variance.expected(likely, n_seeds, n_documents).standard_error[0]),
         "detectable": detectable[0],
-        "cautious": detectable[1],
+        "cautious": float(np.maximum(*detectable)),
         "reaches_goal": detectable[0] <= GOAL,
     }
 

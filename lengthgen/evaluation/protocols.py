@@ -1,17 +1,6 @@
-"""Which windows a protocol reads and which of their targets it scores. No model, no torch: plans only.
+"""What an evaluation is to measure: its settings, its lengths, and which documents at which places. No model, no torch: plans only.
 
-Window (document, start, length, first): tokens start .. start+length-1 are fed; position p predicts token start+p+1, seen
-with p+1 tokens of its own document; positions first .. length-1 are scored. Windows never cross documents.
-
-- matched: the same target tokens at every length L', each with L'-m+1 .. L' tokens of its own document before it. Target blocks
-  of m tokens lie before ends e, e >= the longest length; at L' the window is [e - L', e), its last m positions are scored.
-  The primary protocol: lengths differ by nothing but context (validity: early-token curse, other text at other lengths).
-- nonoverlapping: the longest length of tokens before a document's first end, cut from that end into windows of L', every position
-  scored, as ALiBi's and KERPLE's main tables do. The average context grows with L', so perplexity falls with L' even for a model that
-  uses none of it.
-- position: windows of the longest length (those of the matched targets), every position scored: the loss-by-position curve.
-- band: the matched windows and targets of every length beyond L, read by the same model under a hard window of L tokens in every layer
-  (band.py): what the matched loss there is below it comes from farther than L. Not in the default plan: it costs as much again.
+What each protocol reads and scores there: planners.py.
 
 Where the ends lie decides what an evaluation costs. Windows that start at the same token need one pass of a prefix-consistent scheme
 (scoring.py), so ends are a training length L apart: lengths are mostly simple multiples of L, and the windows of one end then start where
@@ -24,16 +13,19 @@ matter), and windows of the longest length, alone of all, would begin with the t
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import numpy as np
 
 from lengthgen import typed
 from lengthgen.errors import ConfigError, DataError
+from lengthgen.evaluation.planners import PLANNERS, Amounts, Request, Span
 
 EVALUATION_VERSION = 2  # raised when other tokens are scored or numbers change: trained weights stay valid, their evaluations do not
 DEFAULT_FACTORS = [0.5, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0]
+OWN = {"stride": "sliding", "last_k": "last_k"}  # settings of one protocol alone: without it they decide no number
 
 
 @dataclass
@@ -44,6 +36,8 @@ class EvaluationConfig:
     documents: int = 48  # at most so many validation documents, chosen by a stable hash of their names
     blocks: int = 2  # target blocks a document, train_length apart (matched, position); fewer in a document that is too short
     block: int | None = None  # target tokens a block; null = train_length / 4
+    stride: int | None = None  # sliding: tokens that a window moves on by, and targets of all but the first; null = train_length / 4
+    last_k: int | None = None  # last_k: targets of each window; null = train_length / 4
     tokens_per_batch: int = 8192  # tokens in one forward pass; memory, not results
     resamples: int = 2000  # bootstrap resamples of documents
 
@@ -54,25 +48,16 @@ class EvaluationConfig:
         typed.check(bool(self.protocols), f"evaluation.protocols=[]: expected at least one of {', '.join(known)}")
         for name in ("documents", "blocks", "tokens_per_batch", "resamples"):
             typed.check(getattr(self, name) > 0, f"evaluation.{name}={getattr(self, name)}: expected a positive integer")
-        typed.check(self.block is None or self.block > 0, f"evaluation.block={self.block}: expected a positive integer or null")
+        for name in ("block", "stride", "last_k"):
+            value = getattr(self, name)
+            typed.check(value is None or value > 0, f"evaluation.{name}={value}: expected a positive integer or null")
         typed.check(all(f > 0 for f in self.factors), f"evaluation.factors={self.factors}: expected positive numbers")
 
 
-@dataclass(frozen=True)
-class Window:
-    document: int
-    start: int
-    length: int
-    first: int
-
-
-@dataclass(frozen=True)
-class Request:
-    """All windows of one protocol at one length. Every window scores length - first targets, the same number in each."""
-
-    protocol: str
-    eval_length: int
-    windows: tuple[Window, ...]
+def deciding(config: EvaluationConfig) -> dict[str, Any]:
+    """The settings that decide an evaluation's numbers, its lengths aside (`eval_lengths`): what its identity is made of."""
+    left_out = {"factors", "lengths", "tokens_per_batch"} | {name for name, protocol in OWN.items() if protocol not in config.protocols}
+    return {name: value for name, value in asdict(config).items() if name not in left_out}
 
 
 def eval_lengths(config: EvaluationConfig, train_length: int) -> list[int]:
@@ -92,8 +77,6 @@ def eval_lengths(config: EvaluationConfig, train_length: int) -> list[int]:
 
 def plan(sizes: np.ndarray, names: Sequence[str], lengths: Sequence[int], train_length: int, config: EvaluationConfig) -> list[Request]:
     """The requests of every protocol. `sizes`: tokens in each document. DataError if no document is long enough."""
-    block = config.block or max(1, train_length // 4)
-    block = min(block, min(lengths))
     longest = max(lengths)
     enough = [i for i in sorted(range(len(sizes)), key=lambda i: _hash(names[i])) if sizes[i] >= longest + 1]
     if not enough:
@@ -102,15 +85,15 @@ def plan(sizes: np.ndarray, names: Sequence[str], lengths: Sequence[int], train_
             f"{max(sizes, default=0)}: give shorter evaluation.lengths or another dataset"
         )
     spans = [Span(i, _ends(int(sizes[i]), names[i], longest, train_length, config.blocks)) for i in enough[: config.documents]]
-    return [request for name in config.protocols for request in PLANNERS[name](spans, lengths, block, train_length)]
+    amounts = amounts_of(config, lengths, train_length)
+    return [request for name in config.protocols for request in PLANNERS[name](spans, lengths, amounts)]
 
 
-@dataclass(frozen=True)
-class Span:
-    """A document, and the ends of its target blocks (fed windows end at these; the last target is the token at `end`)."""
-
-    document: int
-    ends: tuple[int, ...]
+def amounts_of(config: EvaluationConfig, lengths: Sequence[int], train_length: int) -> Amounts:
+    """The settings that may be left to the training length, as numbers."""
+    quarter = max(1, train_length // 4)
+    block = min(config.block or quarter, min(lengths))
+    return Amounts(train_length, block, config.stride or quarter, config.last_k or quarter)
 
 
 def _ends(size: int, name: str, longest: int, apart: int, blocks: int) -> tuple[int, ...]:
@@ -119,36 +102,6 @@ def _ends(size: int, name: str, longest: int, apart: int, blocks: int) -> tuple[
     count = min(blocks, room // apart + 1)
     first = longest + _hash(name) % (room - (count - 1) * apart + 1)
     return tuple(first + k * apart for k in range(count))
-
-
-def _matched(spans: list[Span], lengths: Sequence[int], block: int, train_length: int) -> list[Request]:
-    return [Request("matched", n, tuple(Window(s.document, end - n, n, n - block) for s in spans for end in s.ends)) for n in lengths]
-
-
-def _nonoverlapping(spans: list[Span], lengths: Sequence[int], block: int, train_length: int) -> list[Request]:
-    longest, requests = max(lengths), []
-    for n in lengths:
-        cuts = [(s.document, s.ends[0] - k * n) for s in spans for k in range(longest // n, 0, -1)]
-        requests.append(Request("nonoverlapping", n, tuple(Window(document, start, n, 0) for document, start in cuts)))
-    return requests
-
-
-def _position(spans: list[Span], lengths: Sequence[int], block: int, train_length: int) -> list[Request]:
-    n = max(lengths)
-    return [Request("position", n, tuple(Window(s.document, end - n, n, 0) for s in spans for end in s.ends))]
-
-
-def _band(spans: list[Span], lengths: Sequence[int], block: int, train_length: int) -> list[Request]:
-    beyond = [n for n in lengths if n > train_length]
-    return [Request("band", request.eval_length, request.windows) for request in _matched(spans, beyond, block, train_length)]
-
-
-PLANNERS: dict[str, Callable[[list[Span], Sequence[int], int, int], list[Request]]] = {
-    "matched": _matched,
-    "nonoverlapping": _nonoverlapping,
-    "position": _position,
-    "band": _band,
-}
 
 
 def _hash(name: str) -> int:

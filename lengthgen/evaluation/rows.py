@@ -3,7 +3,9 @@
 Files: lengths.csv documents.csv positions.csv (columns in records.py), settings.json, and losses.npz with, for every protocol
 and length, `PROTOCOL/LENGTH/losses` (windows, scored positions) float32 nats and `.../document`, `.../start`, `.../first` a window:
 row w, column p is the loss of token start[w] + first + p + 1 of document[w]. Where the data have exact floors (floors.py): rows of the
-metrics floor and excess, `.../floors` in losses.npz, and excess_by_position.csv with the columns of positions.csv.
+metrics floor and excess, `.../floors` in losses.npz, and excess_by_position.csv with the columns of positions.csv. Where they have answers
+(exact_match.py), every number is of the answers alone; rows of the metrics exact_match and token_accuracy, `.../hits` and `.../answers`.
+settings.json holds what was asked for, what became of it, and how much context the scored tokens had (seen.py).
 
 Shape letters: A lengths, D documents, W windows, P scored positions.
 """
@@ -17,8 +19,8 @@ import numpy as np
 
 from lengthgen import records
 from lengthgen.datasets import Splits
-from lengthgen.evaluation import floors, statistics
-from lengthgen.evaluation.protocols import EvaluationConfig
+from lengthgen.evaluation import exact_match, floors, seen, statistics
+from lengthgen.evaluation.protocols import EvaluationConfig, amounts_of, eval_lengths
 from lengthgen.evaluation.scoring import Scored
 from lengthgen.tokens import TokenStore
 
@@ -45,7 +47,8 @@ def write(
     aside = folder.with_name(f"{folder.name}.tmp-{os.getpid()}")
     shutil.rmtree(aside, ignore_errors=True)
     known: dict[tuple[int, int], np.ndarray] = {}
-    summed = [_Summed(one, splits, known) for one in scored]
+    block = amounts_of(settings, eval_lengths(settings, train_length), train_length).block
+    summed = [_Summed(one, splits, known, block) for one in scored]
     lengths = []
     for protocol in dict.fromkeys(one.request.protocol for one in scored if one.request.protocol != "position"):
         some = [s for s in summed if s.scored.request.protocol == protocol]
@@ -65,6 +68,8 @@ def write(
         "train_length": train_length,
         "dtype": dtype,
         "unigram_loss": unigram_loss(splits, scored),
+        "chance": exact_match.chance(splits, [one.request for one in scored]),
+        "validation_documents": seen.histogram(splits.validation.lengths),
         "outcomes": [_outcome(s) for s in summed],
         "origin": origin,
     }
@@ -74,9 +79,10 @@ def write(
 
 
 def _outcome(s: "_Summed") -> dict:
-    """What became of a request; with the loss of every draw where positions were drawn at random."""
+    """What became of a request, and how much its tokens were seen with; the loss of every draw where positions were drawn at random."""
     about = {"protocol": s.scored.request.protocol, "eval_length": s.scored.request.eval_length, "status": s.status, "reason": s.reason}
-    return about | ({"loss_by_draw": list(s.scored.by_draw)} if s.scored.by_draw else {})
+    about |= s.shares
+    return about | ({"loss_by_draw": list(s.scored.by_draw)} if s.scored.by_draw and s.answers is None else {})
 
 
 def summary_lines(rows: list[dict]) -> list[str]:
@@ -95,7 +101,22 @@ def summary_lines(rows: list[dict]) -> list[str]:
         lines.append(
             f"{row['eval_length']:>{len(protocol) + 8}}  {row['value']:17.4f}  {interval}  {perplexity[row['eval_length']]:10.3f}{mark}"
         )
-    return lines
+        if row["reason"]:
+            lines.append(f"{'':>{len(protocol) + 8}}  {row['reason']}")
+    return lines + _match_lines(rows)
+
+
+def _match_lines(rows: list[dict]) -> list[str]:
+    """The same for exact match, where the rows have it."""
+    lines = []
+    accuracy = {row["eval_length"]: row["value"] for row in rows if row["metric"] == "token_accuracy"}
+    for row in rows:
+        if row["metric"] != "exact_match" or row["value"] is None:
+            continue
+        mark = "  <- trained at" if row["eval_length"] == row["train_length"] else ""
+        interval = f"{row['low']:.3f} .. {row['high']:.3f}"
+        lines.append(f"{row['eval_length']:>13}  {row['value']:11.3f}  {interval}  {accuracy[row['eval_length']]:14.3f}{mark}")
+    return ["whole: tokens  exact match  95 % interval   token accuracy", *lines] if lines else []
 
 
 def unigram_loss(splits: Splits, scored: list[Scored]) -> float | None:
@@ -117,28 +138,34 @@ def _matched_targets(store: TokenStore, scored: list[Scored]) -> np.ndarray | No
     parts = []
     for window in some[0].windows:
         start = int(store.offsets[window.document]) + window.start
-        parts.append(store.tokens(start + window.first + 1, start + window.length + 1).numpy())
+        parts.append(store.tokens(start + window.first + 1, start + window.stop + 1).numpy())
     return np.concatenate(parts)
 
 
 class _Summed:
-    """A scored request with its losses, tokens and text bytes added up by document, and its exact floors, if it has any.
+    """A scored request with its losses, tokens and text bytes added up by document, and its exact floors or hits, if it has any.
 
-    status and reason: those of the scoring, unless the losses lie below their floor.
+    status and reason: those of the scoring, unless the losses lie below their floor. A reason with the status ok is a warning.
     """
 
-    def __init__(self, scored: Scored, splits: Splits, known: dict[tuple[int, int], np.ndarray]):
+    def __init__(self, scored: Scored, splits: Splits, known: dict[tuple[int, int], np.ndarray], block: int):
         self.scored, store = scored, splits.validation
         windows = scored.request.windows
         self.documents, self.index = np.unique([window.document for window in windows], return_inverse=True)
         self.names = [store.names[document] for document in self.documents]
-        self.per_window = windows[0].length - windows[0].first
+        self.per_window = windows[0].stop - windows[0].first
+        self.answers = exact_match.answers_of(scored.request, splits)  # (W, P) bool; None: every target is scored
+        where = [None] * len(windows) if self.answers is None else self.answers
+        n_bytes = [_bytes(store, window, answers) for window, answers in zip(windows, where, strict=True)]
         self.n_tokens = np.bincount(self.index) * self.per_window
-        self.n_bytes = np.bincount(self.index, weights=[_bytes(store, window) for window in windows]).astype(np.int64)
+        self.n_bytes = np.bincount(self.index, weights=n_bytes).astype(np.int64)
         self.usable = scored.status == "ok"
-        self.loss_sum = self._by_document(scored.losses) if self.usable else None
+        if self.answers is not None:
+            self.n_tokens = self._by_document(self.answers).astype(np.int64)
+        self.loss_sum = self._by_document(scored.losses if self.answers is None else scored.losses * self.answers) if self.usable else None
         self.floors = floors.of_request(scored.request, splits.floors, known) if self.usable and splits.floors else None
-        self.status, self.reason = scored.status, scored.reason
+        self.shares = seen.shares(scored.request, store.lengths, block, self.answers)
+        self.status, self.reason = scored.status, scored.reason or seen.fault(scored.request, self.shares["full_context"])
         if self.floors is not None:
             self.excess = scored.losses.astype(np.float64) - self.floors
             self.excess_sum = self._by_document(self.excess)
@@ -150,10 +177,11 @@ class _Summed:
         return np.bincount(self.index, weights=values.sum(axis=1, dtype=np.float64))
 
 
-def _bytes(store: TokenStore, window) -> int:
-    """Bytes of text that the window's targets stand for."""
+def _bytes(store: TokenStore, window, answers: np.ndarray | None) -> int:
+    """Bytes of text that the window's targets stand for, or those of them that are answers."""
     start = int(store.offsets[window.document]) + window.start
-    return int(store.token_bytes[store.tokens(start + window.first + 1, start + window.length + 1).numpy()].sum())
+    sizes = store.token_bytes[store.tokens(start + window.first + 1, start + window.stop + 1).numpy()]
+    return int(sizes.sum() if answers is None else sizes[answers].sum())
 
 
 def _length_rows(some: list[_Summed], identity: dict, train_length: int, dtype: str, resamples: int, paired: bool) -> list[dict]:
@@ -176,6 +204,7 @@ def _length_rows(some: list[_Summed], identity: dict, train_length: int, dtype: 
             "n_documents": len(s.documents), "dtype": dtype, "status": s.status, "reason": s.reason,
         }  # fmt: skip
         metrics = ["loss", "perplexity", "bits_per_byte"] + (["loss_change"] if paired else [])
+        metrics += [] if s.answers is None else ["exact_match", "token_accuracy"]
         values: dict[str, tuple] = dict.fromkeys(metrics, (None, None, None))
         if s.usable:
             i = usable.index(s)
@@ -189,17 +218,32 @@ def _length_rows(some: list[_Summed], identity: dict, train_length: int, dtype: 
                     np.stack([s.loss_sum - s.excess_sum, s.excess_sum]), np.stack([s.n_tokens] * 2), n_resamples=resamples
                 )
                 values |= {m: (found.value[j], *(bound[j] for bound in found.bounds())) for j, m in enumerate(("floor", "excess"))}
+            if s.answers is not None:
+                values |= _matched_answers(s, resamples)
         rows += [base | {"metric": m, "value": v[0], "low": v[1], "high": v[2]} for m, v in values.items()]
     return rows
+
+
+def _matched_answers(s: _Summed, resamples: int) -> dict[str, tuple]:
+    """Exact match and token accuracy, each with its interval over documents."""
+    hits = s.scored.hits
+    whole = exact_match.matches(hits, s.answers)
+    hit_sum = np.bincount(s.index, weights=(hits & s.answers).mean(axis=0).sum(axis=1))
+    accuracy = statistics.bootstrap(hit_sum, s.n_tokens, n_resamples=resamples)
+    return {
+        "exact_match": (float(whole.mean()), *exact_match.wilson(whole.sum(), len(whole))),
+        "token_accuracy": (accuracy.value[0], *(bound[0] for bound in accuracy.bounds())),
+    }
 
 
 def _document_rows(s: _Summed, identity: dict) -> list[dict]:
     if not s.usable:
         return []
     base = identity | {"eval_length": s.scored.request.eval_length, "protocol": s.scored.request.protocol}
+    floor_sum = [None] * len(s.names) if s.floors is None else s.loss_sum - s.excess_sum
     return [
-        base | {"document": name, "loss_sum": loss, "n_tokens": int(tokens), "n_bytes": int(size)}
-        for name, loss, tokens, size in zip(s.names, s.loss_sum, s.n_tokens, s.n_bytes, strict=True)
+        base | {"document": name, "loss_sum": loss, "n_tokens": int(tokens), "n_bytes": int(size), "floor_sum": floor}
+        for name, loss, tokens, size, floor in zip(s.names, s.loss_sum, s.n_tokens, s.n_bytes, floor_sum, strict=True)
     ]
 
 
@@ -233,6 +277,8 @@ def _arrays(summed: list[_Summed]) -> dict[str, np.ndarray]:
         arrays[f"{key}/losses"] = one.losses
         if s.floors is not None:
             arrays[f"{key}/floors"] = s.floors
+        if s.answers is not None:
+            arrays |= {f"{key}/hits": one.hits, f"{key}/answers": s.answers}
         for name in ("document", "start", "first"):
             arrays[f"{key}/{name}"] = np.array([getattr(window, name) for window in one.request.windows], dtype=np.int32)
     return arrays

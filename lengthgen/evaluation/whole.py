@@ -1,8 +1,9 @@
 """Windows that are whole documents, for data whose documents say something only as a whole (Splits.whole_documents).
 
-At every length L' the documents of L' + 1 tokens are read from their first token to their last, and every position is scored. Lengths
-thus have other documents and other targets: they compare by their excess over the floor, not token by token. It is the only
-protocol for such data: a window cut from a longer document would be a document of another kind.
+At every length L' the documents of L' + 1 tokens are read from their first token to their last, and every position is scored, or, of data
+with answers, these alone. Lengths thus have other documents and other targets: they compare by their excess over the floor, or by exact
+match (exact_match.py), not token by token. It is the only protocol for such data: a window cut from a longer document would be a document
+of another kind.
 """
 
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from lengthgen.errors import DataError
-from lengthgen.evaluation.protocols import Request, Window
+from lengthgen.evaluation.planners import Request, Window
 
 
 def plan(sizes: np.ndarray, lengths: Sequence[int], documents: int) -> list[Request]:

@@ -13,4 +13,7 @@ excess over that is a paired quantity with little noise, and no model can go bel
 
 Beside them: draws.py (random numbers that are the same everywhere), copying.py (sampling by copying, fast), partitions.py (the exact
 entropy rate of lags). A task with one right answer is a source whose answer has the floor 0, as the values in recall.py have.
+
+Tasks that are nothing but questions and answers are examples packed into documents by tasks.py, and have exact match in place of a floor:
+strings.py (copy, reverse, sorting), arithmetic.py (addition), groups.py (parity, S5), mqar.py (multi-query associative recall).
 """

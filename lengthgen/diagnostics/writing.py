@@ -1,0 +1,77 @@
+"""The folder of a model's diagnostics: a CSV and a figure for each table, and summary.md. It appears whole or not at all."""
+
+import logging
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lengthgen import records
+from lengthgen.diagnostics import attention_spread, bias_curve, exposure, figures, phase_coverage, probes, receptive_field
+from lengthgen.diagnostics.findings import Finding
+from lengthgen.diagnostics.subject import Subject
+
+log = logging.getLogger(__name__)
+
+MEASURES: dict[str, Callable[[Subject], Finding]] = {
+    "exposure": exposure.measure,
+    "bias_curve": bias_curve.measure,
+    "attention_spread": attention_spread.measure,
+    "receptive_field": receptive_field.measure,
+    "phase_coverage": phase_coverage.measure,
+    "probes": probes.measure,
+}
+
+
+def write(
+    folder: Path, subject: Subject, which: Sequence[str], identity: Mapping[str, Any], about: Mapping[str, Any]
+) -> dict[str, Finding]:
+    """Do the diagnostics named in `which` and write `folder`. Returns what was found.
+
+    identity: columns that every row begins with; about: settings and origin, for settings.json.
+    """
+    aside = folder.with_name(f"{folder.name}.tmp-{os.getpid()}")
+    shutil.rmtree(aside, ignore_errors=True)
+    found = {}
+    for name in which:
+        log.info("diagnostics: %s", name)
+        found[name] = measured(MEASURES[name], subject)
+    for finding in found.values():
+        for table in finding.tables:
+            rows = [{**identity, **row} for row in table.rows]
+            records.write_table(aside / f"{table.name}.csv", rows, [*identity, *table.columns])
+            figures.write(table, identity, subject.train_length, aside)
+    records.write_text(aside / "summary.md", summary(found, identity))
+    records.write_json(aside / "settings.json", dict(about))
+    aside.rename(folder)
+    return found
+
+
+def measured(measure: Callable[[Subject], Finding], subject: Subject) -> Finding:
+    """What it finds; memory that does not suffice is a reason to skip it, and the others go on."""
+    try:
+        return measure(subject)
+    except torch.OutOfMemoryError:
+        return Finding(skipped=f"a window of {subject.longest:,} tokens does not fit in memory")
+
+
+def summary(found: Mapping[str, Finding], identity: Mapping[str, Any]) -> str:
+    """Markdown: for each diagnostic its sentences, its figures, and what the columns of its tables mean."""
+    parts = [
+        f"# Diagnostics of {identity['scheme']}, run {identity['run']}",
+        "Sentences read the tables beside this file and claim no more.",
+    ]
+    for name, finding in found.items():
+        parts.append(f"## {name}")
+        if finding.skipped:
+            parts.append(f"Skipped: {finding.skipped}.")
+        parts.append("\n".join(f"- {sentence}" for sentence in finding.reading))
+        parts += [f"![{table.name}]({table.name}.svg)" for table in finding.tables if table.name in figures.DRAWN and table.rows]
+    parts.append("## Columns")
+    parts.append("Every table begins with " + ", ".join(f"`{column}`" for column in identity) + ".")
+    for table in (table for finding in found.values() for table in finding.tables):
+        parts.append(f"`{table.name}.csv`\n\n" + "\n".join(f"- `{column}`: {meaning}" for column, meaning in table.columns.items()))
+    return "\n\n".join(part for part in parts if part) + "\n"

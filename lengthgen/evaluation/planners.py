@@ -1,0 +1,127 @@
+"""Which windows each protocol reads, and which of their targets it scores. No model, no torch: plans only.
+
+Window (document, start, length, first, unscored): tokens start .. start+length-1 are fed; position p predicts token start+p+1, seen
+with p+1 tokens of its own document; positions first .. length-unscored-1 are scored. Windows never cross documents.
+
+- matched: the same target tokens at every length L', each with L'-m+1 .. L' tokens of its own document before it. Target blocks
+  of m tokens lie before ends e, e >= the longest length; at L' the window is [e - L', e), its last m positions are scored.
+  The primary protocol: lengths differ by nothing but context (validity: early-token curse, other text at other lengths).
+- nonoverlapping: the longest length of tokens before a document's first end, cut from that end into windows of L', every position
+  scored, as ALiBi's and KERPLE's main tables do. The average context grows with L', so perplexity falls with L' even for a model that
+  uses none of it.
+- sliding: the same tokens, read through a window of L' that moves on by a stride: the first window scores all of its positions, each
+  later one its last `stride` (the last of all what is left), so that every token is a target once, at every length. Press et al. 2021
+  (ALiBi) do so beside their main tables; Chen et al. 2023 (position interpolation) and YaRN with a stride of 256. The L' targets of
+  the first window still have little context, and the more of them the longer it is.
+- last_k: the windows of nonoverlapping, of which the last K targets are scored, as Sandwich and DAPE do with K = 256. No target has
+  little context, but longer windows are fewer: at every length other tokens, and at the longest the fewest.
+- position: windows of the longest length (those of the matched targets), every position scored: the loss-by-position curve.
+- band: the matched windows and targets of every length beyond L, read by the same model under a hard window of L tokens in every layer
+  (band.py): what the matched loss there is below it comes from farther than L. Not in the default plan: it costs as much again.
+
+sliding and last_k are there so that published numbers can be compared, and their artefacts seen beside the matched protocol on the same
+checkpoint; they are not in the default plan either. Published tables run over whole documents or corpora; here each text is cut to the
+longest length, so that every length has the same one.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Window:
+    document: int
+    start: int
+    length: int
+    first: int
+    unscored: int = 0  # positions after the scored ones
+
+    @property
+    def stop(self) -> int:
+        """The position after the last scored one."""
+        return self.length - self.unscored
+
+
+@dataclass(frozen=True)
+class Request:
+    """All windows of one protocol at one length. Every window scores the same number of targets."""
+
+    protocol: str
+    eval_length: int
+    windows: tuple[Window, ...]
+
+
+@dataclass(frozen=True)
+class Span:
+    """A document, and the ends of its target blocks (fed windows end at these; the last target is the token at `end`)."""
+
+    document: int
+    ends: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Amounts:
+    """Tokens: the training length, target tokens of a matched window, those of a later sliding window, and those of a last_k window."""
+
+    train_length: int
+    block: int
+    stride: int
+    last_k: int
+
+
+def _matched(spans: list[Span], lengths: Sequence[int], amounts: Amounts) -> list[Request]:
+    m = amounts.block
+    return [Request("matched", n, tuple(Window(s.document, end - n, n, n - m) for s in spans for end in s.ends)) for n in lengths]
+
+
+def _nonoverlapping(spans: list[Span], lengths: Sequence[int], amounts: Amounts) -> list[Request]:
+    return [Request("nonoverlapping", n, tuple(_cut(spans, n, max(lengths), n))) for n in lengths]
+
+
+def _last_k(spans: list[Span], lengths: Sequence[int], amounts: Amounts) -> list[Request]:
+    return [Request("last_k", n, tuple(_cut(spans, n, max(lengths), min(amounts.last_k, n)))) for n in lengths]
+
+
+def _cut(spans: list[Span], length: int, longest: int, scored: int) -> Iterator[Window]:
+    for s in spans:
+        for k in range(longest // length, 0, -1):
+            yield Window(s.document, s.ends[0] - k * length, length, length - scored)
+
+
+def _sliding(spans: list[Span], lengths: Sequence[int], amounts: Amounts) -> list[Request]:
+    longest = max(lengths)
+    return [Request("sliding", n, tuple(_slid(spans, n, longest, min(amounts.stride, n)))) for n in lengths]
+
+
+def _slid(spans: list[Span], length: int, longest: int, stride: int) -> Iterator[Window]:
+    """Windows of equally many targets: one that scores more is there once for each part, with the same tokens fed."""
+    later, left = divmod(longest - length, stride)
+    moves = later * [stride] + [left] * (left > 0)
+    part = math.gcd(length, *moves)
+    for s in spans:
+        end = s.ends[0] - longest + length
+        for move, scored in ((0, length), *zip(moves, moves, strict=True)):
+            end += move
+            for after in range(scored - part, -1, -part):
+                yield Window(s.document, end - length, length, length - after - part, after)
+
+
+def _position(spans: list[Span], lengths: Sequence[int], amounts: Amounts) -> list[Request]:
+    n = max(lengths)
+    return [Request("position", n, tuple(Window(s.document, end - n, n, 0) for s in spans for end in s.ends))]
+
+
+def _band(spans: list[Span], lengths: Sequence[int], amounts: Amounts) -> list[Request]:
+    beyond = [n for n in lengths if n > amounts.train_length]
+    return [Request("band", request.eval_length, request.windows) for request in _matched(spans, beyond, amounts)]
+
+
+PLANNERS: dict[str, Callable[[list[Span], Sequence[int], Amounts], list[Request]]] = {
+    "matched": _matched,
+    "nonoverlapping": _nonoverlapping,
+    "sliding": _sliding,
+    "last_k": _last_k,
+    "position": _position,
+    "band": _band,
+}

@@ -1,0 +1,77 @@
+"""Keyed recall by distance: from how far back does a model still find a value by its key?
+
+Of the keyed_recall dataset (sources/recall.py): the value of a pair that comes again can be known exactly, from the place where it stood
+D symbols ago, and nowhere else. Measured are the losses of those values, by D, where both the earlier key and the earlier value are
+in the window that the model was given.
+
+    loss(D)      mean loss of these values, nats; 0 for a model that finds them, ln n_values for one that guesses
+    found(D)     the share of them with p(value) > 1/2, loss < ln 2. Such a value is surely the most probable token, so this is a lower
+                 bound of the accuracy of the best guess: a value may be the best guess with less
+    effective    the largest D with a lower bound of found(D) of at least 0.95 (`effective_length`; 0 if there is none)
+
+The bounds of `found` are the wider ones of two 95 % intervals: over documents (comparisons.py), and the exact one of Clopper and Pearson
+1934 (Biometrika 26) for values taken as independent, without which a few values that are all found would have no spread at all: 72 of
+72 are the fewest whose lower bound is 0.95.
+
+Shape letters: W windows, P scored positions, T symbols of a document.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from scipy.special import betaincinv
+
+from lengthgen.evaluation import statistics, stored
+from lengthgen.evaluation.stored import Stored
+
+FOUND = 0.95  # the share of values that has to be found, surely
+# A row of `by_distance`: symbols, values, documents; nats, and shares, with their 95 % intervals (NaN with one document).
+COLUMNS = ("distance", "n_values", "n_documents", "loss", "loss_low", "loss_high", "found", "found_low", "found_high")
+
+Distances = Callable[[int], np.ndarray]  # document -> (T,) how many symbols ago each value stood; 0 where it cannot be known
+
+
+def by_distance(losses: Sequence[Stored], distances: Distances) -> list[dict]:
+    """A row for each distance, rising. losses: one of each seed, on the same targets (any protocol; `position` has the most of them).
+
+    distances: of a document's symbols, for example lambda document: source.distances_of(store.document(document)[1:].numpy()).
+    """
+    back = _distances(losses[0], distances)
+    return [_row(losses, back == distance, int(distance)) for distance in np.unique(back[back > 0])]
+
+
+def effective_length(rows: Sequence[dict], least: float = FOUND) -> int:
+    """The largest distance whose values are surely found. Whether all nearer ones are is for the rows to say."""
+    return max((row["distance"] for row in rows if row["found_low"] >= least), default=0)
+
+
+def _distances(losses: Stored, distances: Distances) -> np.ndarray:
+    """(W, P): the distance of each scored value whose earlier key and value the window holds; 0 of all other targets."""
+    found = np.zeros(losses.losses.shape, np.int64)
+    for row, (document, start) in enumerate(zip(losses.document.tolist(), losses.start.tolist(), strict=True)):
+        place = losses.place[row]
+        back = distances(document)[place - 1]  # symbol 0 is token 1: a token that begins the document comes before it
+        found[row] = np.where(place - back - 1 >= start, back, 0)  # the key stands before its value
+    return found
+
+
+def _row(losses: Sequence[Stored], chosen: np.ndarray, distance: int) -> dict:
+    document = losses[0].document
+    loss = stored.mean_by_document([one.losses for one in losses], document, chosen)
+    hits = [one.losses < np.log(2) for one in losses]
+    share = stored.mean_by_document(hits, document, chosen)
+    exact = _clopper_pearson(sum(int(hit[chosen].sum()) for hit in hits), len(losses) * int(chosen.sum()))
+    # NaN, the spread over documents of one, stays NaN.
+    return {
+        "distance": distance, "n_values": int(chosen.sum()), "n_documents": int(loss.n_documents[0]),
+        "loss": float(loss.value[0]), "loss_low": float(loss.low[0]), "loss_high": float(loss.high[0]),
+        "found": float(share.value[0]), "found_low": float(np.minimum(share.low[0], exact[0])),
+        "found_high": float(np.maximum(share.high[0], exact[1])),
+    }  # fmt: skip
+
+
+def _clopper_pearson(successes: int, trials: int) -> tuple[float, float]:
+    tail = (1 - statistics.LEVEL) / 2
+    low = betaincinv(successes, trials - successes + 1, tail) if successes else 0.0
+    high = betaincinv(successes + 1, trials - successes, 1 - tail) if successes < trials else 1.0
+    return float(low), float(high)

@@ -1,0 +1,73 @@
+"""A study's figure from its values.csv: the measure it shows, by evaluation length or by training tokens. Matplotlib alone; no torch.
+
+A panel for each dataset and training length. Lines: the arms, and their conditions where that leaves the panel readable.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, NullLocator
+
+from lengthgen import layout, palette
+
+MOST_LINES = 12
+LINEAR = 0.02  # nats: the axis is logarithmic beyond
+Row = Mapping[str, str]
+
+
+def draw(title: str, details: str, rows: Sequence[Row], measure: str, axis: str) -> Figure:
+    """rows: of values.csv, as text. axis: length | tokens."""
+    shown = [row for row in rows if row["measure"] == measure and row["protocol"] in ("matched", "whole") and row["status"] == "ok"]
+    panels = {}
+    for row in shown:
+        panels.setdefault((row["dataset"], row["train_length"]), []).append(row)
+    panels = {key: _lines(part, axis) for key, part in panels.items()}
+    names = [name for lines in panels.values() for name in lines]
+    heights = [max(2.6, layout.ROW * (len(lines) + 2)) for lines in panels.values()]
+    figure, axes = layout.stack(heights, (title, details), names)
+    for panel, ((dataset, train_length), lines) in zip(axes, panels.items(), strict=True):
+        _panel(panel, lines, axis)
+        panel.set_ylabel(f"{measure} (nats/token)")
+        panel.text(0.01, 0.98, f"{dataset}, trained at {train_length}", transform=panel.transAxes, va="top", size=8.5, color=layout.GREY)
+    axes[-1].set_xlabel("evaluation length / training length" if axis == "length" else "training tokens")
+    return figure
+
+
+def _lines(rows: Sequence[Row], axis: str) -> dict[str, list[tuple[float, ...]]]:
+    """Name -> points (x, value, low, high)."""
+    if axis == "tokens":
+        rows = [row for row in rows if row["eval_length"] == row["train_length"]]
+    elif len({row["subject"] for row in rows}) > MOST_LINES:
+        rows = [row for row in rows if "+" not in row["subject"]]
+    lines = {}
+    for row in rows:
+        numbers = [float(row[column] or "nan") for column in ("value", "low", "high")]
+        if axis == "tokens":
+            lines.setdefault(row["subject"].rpartition("_")[0], []).append((float(row["tokens"]), *numbers))
+        else:
+            lines.setdefault(row["subject"], []).append((float(row["eval_length"]) / float(row["train_length"]), *numbers))
+    return {name: sorted(points) for name, points in lines.items()}
+
+
+def _panel(axes: Axes, lines: Mapping[str, list[tuple[float, ...]]], axis: str) -> None:
+    for name, points in lines.items():
+        layout.line(axes, name, *zip(*points, strict=True))
+    ticks = sorted({point[0] for points in lines.values() for point in points})
+    axes.set_xscale("log", base=2 if axis == "length" else 10)
+    axes.xaxis.set_major_locator(FixedLocator(ticks))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FixedFormatter([f"{tick:g}" if axis == "length" else _count(tick) for tick in ticks]))
+    values = [value for points in lines.values() for _, value, _, _ in points if math.isfinite(value)]
+    if values and max(values) > 10 * LINEAR and min(values) < max(values) / 5:
+        axes.set_yscale("symlog", linthresh=LINEAR)
+        axes.yaxis.set_minor_locator(NullLocator())
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    layout.name_ends(
+        axes, {name: (points[-1][0], points[-1][1], name) for name, points in sorted(lines.items(), key=lambda x: palette.order(x[0]))}
+    )
+
+
+def _count(tokens: float) -> str:
+    return f"{tokens / 1e6:g}M" if tokens >= 1e6 else f"{tokens / 1e3:.0f}k"

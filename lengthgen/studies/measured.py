@@ -1,0 +1,115 @@
+"""A measured number and what may be said of it: its interval, and the p-values of lying above, below or within a threshold.
+
+Mean: of paired differences, two-way over seeds and documents (evaluation/variance.py). Share: of two such means (Fieller's interval).
+Exact: a number without sampling error. Shape letters: S seeds, D documents. Nats a token unless the measure says otherwise.
+"""
+
+from dataclasses import dataclass
+
+from lengthgen.evaluation import comparisons, context, power, significance, variance
+from lengthgen.evaluation.comparisons import Paired
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A mean difference with its two-way 95 % interval (evaluation/variance.py)."""
+
+    paired: Paired
+
+    @property
+    def estimate(self) -> comparisons.Estimate:
+        return comparisons.estimate(self.paired)
+
+    @property
+    def bounds(self) -> tuple[float, float, float]:
+        """(value, low, high)"""
+        found = self.estimate
+        return float(found.value[0]), float(found.low[0]), float(found.high[0])
+
+    def above(self, threshold: float) -> float:
+        """One-sided p of `the truth is at most threshold`."""
+        found = self.estimate
+        return float(found.spread.tail(found.value - threshold)[0])
+
+    def below(self, threshold: float) -> float:
+        found = self.estimate
+        return float(found.spread.tail(threshold - found.value)[0])
+
+    def within(self, threshold: float) -> float:
+        """p of `the truth is threshold or more from 0` (two one-sided tests)."""
+        return float(significance.equivalence(self.estimate, threshold)[0])
+
+    @property
+    def detectable(self) -> float:
+        """The smallest true difference that so many seeds and documents find with probability 0.8; NaN with one seed."""
+        squares = variance.mean_squares(self.paired.table())
+        return float(power.minimum_detectable(variance.components(squares), squares.n_seeds, squares.n_documents)[0])
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """Seeds, documents."""
+        return self.paired.n_seeds, int((self.paired.n_tokens > 0).sum())
+
+
+@dataclass(frozen=True)
+class Share:
+    """gain / reference, both means over the same targets; its interval is Fieller's."""
+
+    gain: Paired
+    reference: Paired
+
+    @property
+    def bounds(self) -> tuple[float, float, float]:
+        return tuple(float(part[0]) for part in context.utilisation(self.gain, self.reference))
+
+    def _beyond(self, threshold: float) -> Mean:
+        return Mean(self.gain.minus(self.reference, threshold))
+
+    def above(self, threshold: float) -> float:
+        return self._beyond(threshold).above(0.0)
+
+    def below(self, threshold: float) -> float:
+        return self._beyond(threshold).below(0.0)
+
+    def within(self, threshold: float) -> float:
+        return max(self.below(threshold), self.above(-threshold))
+
+    @property
+    def detectable(self) -> float:
+        """As a share: of the linear form, over the reference."""
+        return self._beyond(0.0).detectable / float(self.reference.value[0])
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        return Mean(self.gain).counts
+
+
+@dataclass(frozen=True)
+class Exact:
+    """A number of each seed that has no sampling error: a claim about it holds for all of them or not."""
+
+    values: tuple[float, ...]
+
+    @property
+    def bounds(self) -> tuple[float, float, float]:
+        return sum(self.values) / len(self.values), min(self.values), max(self.values)
+
+    def above(self, threshold: float) -> float:
+        return 0.0 if min(self.values) > threshold else 1.0
+
+    def below(self, threshold: float) -> float:
+        return 0.0 if max(self.values) < threshold else 1.0
+
+    def within(self, threshold: float) -> float:
+        return 0.0 if max(map(abs, self.values)) <= threshold else 1.0
+
+    @property
+    def detectable(self) -> float:
+        return 0.0
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        return len(self.values), 0
+
+
+Measured = Mean | Share | Exact

@@ -1,0 +1,176 @@
+"""The measures that a study's claims are about: from per-token losses to a mean with its interval. Nats a token unless said.
+
+L: training length; `at`: evaluation length / L. Protocol: matched, unless the claim names one (`whole` for data that are whole documents).
+
+| measure | what it is |
+|---|---|
+| loss | mean loss at `at` |
+| excess | loss - exact floor, same tokens |
+| change | loss at `at` - loss at L, same targets: F of evaluation/context.py |
+| moved | loss at `at` - loss at L of the arm as it was trained: change, for an arm under a condition |
+| band_change | loss at `at` under a hard window of L in every layer - loss at L: positions alone, no more keys than in training |
+| use_band | loss under a hard window of L in every layer - loss, both at `at`: U |
+| step | loss (excess, where a floor is known) at positions L+1..L+8 - that at L-7..L of the longest windows: J |
+| early_excess | excess at the first L positions of the longest windows: what a longer input does to where training was |
+| beyond_window | loss at `at` - floor of the best predictor that sees the last `window` x L symbols alone; below 0: it uses more |
+| gradient | largest gradient of a table's entries beyond L over the largest before L, on a training batch, exact: no interval |
+| recovered | share of an arm's change at `at` that a condition takes away: 1 - (loss under the condition - loss at L) / change; a ratio |
+
+Sources: evaluation/context.py; Miller 2024 (arXiv 2411.00640: paired differences, clustered by document).
+Shape letters: S seeds, D documents, W windows, P scored positions.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+
+from lengthgen import typed
+from lengthgen.errors import ConfigError
+from lengthgen.evaluation import context
+from lengthgen.evaluation.comparisons import Paired
+from lengthgen.studies.declaration import Claim
+from lengthgen.studies.material import Block, Material, Subject
+from lengthgen.studies.measured import Exact, Mean, Measured, Share
+
+
+def measure(material: Material, claim: Claim) -> Measured:
+    """The measure of the claim's subject, minus that of the other one if it names one."""
+    if claim.measure in OF_MATERIAL:
+        typed.check(claim.minus is None, f"measure {claim.measure} of {claim.of}: expected no `minus`")
+        return OF_MATERIAL[claim.measure](material, claim)
+    make = OF_SUBJECT[claim.measure]
+    paired = make(material[claim.of], claim)
+    return Mean(paired if claim.minus is None else paired.minus(make(material[claim.minus], claim)))
+
+
+def by_length(subject: Subject, name: str, protocol: str, length: int) -> Measured:
+    """A measure of BY_LENGTH at one evaluation length."""
+    return Mean(BY_LENGTH[name](subject, protocol, length))
+
+
+def _losses(block: Block) -> np.ndarray:
+    return block.losses
+
+
+def _excesses(block: Block) -> np.ndarray:
+    return block.excess
+
+
+def _mean(values: Callable[[Block], np.ndarray], subject: Subject, protocol: str, length: int) -> Paired:
+    return subject.total(protocol, length, values)
+
+
+def _change(subject: Subject, protocol: str, length: int) -> Paired:
+    return subject.total(protocol, length, _losses).minus(subject.total(protocol, subject.train_length, _losses))
+
+
+BY_LENGTH: dict[str, Callable[[Subject, str, int], Paired]] = {
+    "loss": partial(_mean, _losses),
+    "excess": partial(_mean, _excesses),
+    "change": _change,
+}
+
+
+def _at(name: str, subject: Subject, claim: Claim) -> Paired:
+    return BY_LENGTH[name](subject, claim.protocol or "matched", _length(subject, claim))
+
+
+def _use_band(subject: Subject, claim: Claim) -> Paired:
+    length = _length(subject, claim)
+    return subject.total("band", length, _losses).minus(subject.total("matched", length, _losses))
+
+
+def _band_change(subject: Subject, claim: Claim) -> Paired:
+    length = _length(subject, claim)
+    return subject.total("band", length, _losses).minus(subject.total("matched", subject.train_length, _losses))
+
+
+def _moved(material: Material, claim: Claim) -> Mean:
+    trained, changed = material[claim.of.partition("+")[0]], material[claim.of]
+    before = trained.total("matched", trained.train_length, _losses)
+    return Mean(changed.total("matched", _length(changed, claim), _losses).minus(before))
+
+
+def _gradient(material: Material, claim: Claim) -> Exact:
+    from lengthgen.studies import gradients
+
+    return Exact(tuple(gradients.beyond_training(material[claim.of])))
+
+
+def _step(subject: Subject, claim: Claim) -> Paired:
+    longest, trained, step = _longest(subject), subject.train_length, context.STEP
+
+    def around(block: Block) -> np.ndarray:
+        found = block.losses if block.floors is None else block.excess  # the floor's own ups and downs are no step
+        return found[:, trained : trained + step] - found[:, trained - step : trained]
+
+    return subject.total("position", longest, around)
+
+
+def _early_excess(subject: Subject, claim: Claim) -> Paired:
+    return subject.total("position", _longest(subject), lambda block: block.excess[:, : subject.train_length])
+
+
+def _beyond_window(subject: Subject, claim: Claim) -> Paired:
+    if claim.window is None or claim.window >= (claim.at or 0):
+        raise ConfigError(
+            f"measure beyond_window of {subject.name}: window={claim.window} at={claim.at}; expected a window smaller than `at`"
+        )
+    floors = _window_floors(subject, subject.length(claim.window))
+    return subject.total("matched", _length(subject, claim), lambda block: block.losses - floors(block))
+
+
+def _window_floors(subject: Subject, window: int) -> Callable[[Block], np.ndarray]:
+    """(W, P): the floor of each target, were the last `window` symbols before it all that is seen."""
+    from lengthgen import datasets
+
+    config = subject.evaluations[0].config
+    exact = datasets.prepare(config["dataset"], config["tokenizer"], config["cache"]).floors
+    known: dict[int, np.ndarray] = {}
+
+    def of(block: Block) -> np.ndarray:
+        rows = []
+        for document, start, first, losses in zip(block.document, block.start, block.first, block.losses, strict=True):
+            if document not in known:
+                symbols = exact.store.document(int(document))[1:].numpy()
+                known[document] = np.concatenate(([np.nan], exact.dataset.floors(symbols, window)))
+            rows.append(known[document][start + first + 1 :][: len(losses)])
+        return np.stack(rows)
+
+    return of
+
+
+def _recovered(material: Material, claim: Claim) -> Share:
+    arm, _, condition = claim.of.partition("+")
+    if not condition:
+        raise ConfigError(f"measure recovered of {claim.of}: expected arm+condition, the condition being the repair")
+    broken, repaired = material[arm], material[claim.of]
+    length = _length(broken, claim)
+    lost = _change(broken, "matched", length)
+    return Share(broken.total("matched", length, _losses).minus(repaired.total("matched", length, _losses)), lost)
+
+
+def _length(subject: Subject, claim: Claim) -> int:
+    if claim.at is None:
+        raise ConfigError(f"measure {claim.measure} of {claim.of}: give `at`, the evaluation length / train_length")
+    return subject.length(claim.at)
+
+
+def _longest(subject: Subject) -> int:
+    lengths = subject.evaluations[0].lengths("position")
+    if not lengths:
+        raise ConfigError(f"{subject.name}: the position protocol was not evaluated; add it to evaluation.protocols")
+    return max(lengths)
+
+
+OF_SUBJECT: dict[str, Callable[[Subject, Claim], Paired]] = {
+    **{name: partial(_at, name) for name in BY_LENGTH},
+    "band_change": _band_change,
+    "use_band": _use_band,
+    "step": _step,
+    "early_excess": _early_excess,
+    "beyond_window": _beyond_window,
+}
+OF_MATERIAL: dict[str, Callable[[Material, Claim], Measured]] = {"recovered": _recovered, "moved": _moved, "gradient": _gradient}
+MEASURES = (*OF_SUBJECT, *OF_MATERIAL)

@@ -1,0 +1,145 @@
+"""What a study says, in words: summary.md of one study, and the table of all verdicts. From its files alone; no torch, no runs.
+
+Shape of results/studies/: NAME/summary.md beside the tables (tables.py) and the figure; verdicts.csv and README.md over all of them.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lengthgen import drawing, records
+from lengthgen.studies import extras, figure, files, markdown
+
+Row = Mapping[str, str]
+STUDIES = "studies"  # folder of results/
+
+
+def write(folder: Path) -> list[Path]:
+    """summary.md and the figure of one study from its tables. Returns the files."""
+    about = records.read_json(folder / "study.json", {})
+    found = {name: files.read(folder / f"{name}.csv") for name in files.TABLES}
+    values = found["values"]
+    with drawing.fixed_style():
+        drawn = drawing.save(figure.draw(_title(about), _details(values), values, about["shown"], about["axis"]), folder / "values")
+    records.write_text(folder / "summary.md", "\n".join(_summary(about, found)).rstrip() + "\n")
+    return [folder / "summary.md", *drawn]
+
+
+def write_all(results: Path) -> list[Path]:
+    """The summaries and figures of every study under results/studies, and verdicts.csv and README.md over all. Returns the files."""
+    root = results / STUDIES
+    folders = [path.parent for path in sorted(root.glob("*/claims.csv"))]
+    if not folders:
+        return []
+    written = [path for folder in folders for path in write(folder)]
+    rows = [dict(row) for folder in folders for row in files.read(folder / "claims.csv")]
+    records.write_table(root / "verdicts.csv", rows, files.CLAIMS)
+    records.write_text(root / "README.md", _all(folders))
+    return [*written, root / "verdicts.csv", root / "README.md"]
+
+
+def word(claims: Sequence[Row]) -> str:
+    """The study's verdict, of its primary claims."""
+    words = {row["verdict"] for row in claims if row["primary"] == "True"}
+    return "refuted" if "refuted" in words else "supported" if words == {"supported"} else "undecided"
+
+
+def claim_lines(claims: Sequence[Row]) -> list[str]:
+    """A Markdown table of claims."""
+    lines = ["| claim | measure | predicted | found [95 % interval] | verdict | p | detectable |", "|---|---|---|---|---|---|---|"]
+    for row in claims:
+        of = row["of"] + (f" − {row['minus']}" if row["minus"] else "") + (f" at {float(row['at']):.3g} L" if row["at"] else "")
+        says = row["says"] + ("" if row["primary"] == "True" else " *(exploratory)*")
+        verdict = f"**{row['verdict']}**" if row["primary"] == "True" else row["verdict"]
+        cells = (
+            says,
+            f"{row['measure']} of {of}",
+            row["predict"],
+            markdown.interval(row),
+            verdict,
+            markdown.p_value(row["p"]),
+            markdown.number(row["detectable"]),
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def _title(about: Mapping[str, Any]) -> str:
+    return f"{about['name']}: {about['meaning']}"
+
+
+def _details(values: Sequence[Row]) -> str:
+    seeds, documents = ({int(row[column]) for row in values if row["status"] == "ok"} for column in ("n_seeds", "n_documents"))
+    return f"{_span(seeds)} seeds, {_span(documents)} documents; bands: 95 % intervals, two-way Student over seeds and documents."
+
+
+SUMMARY = """\
+# {name}
+
+{meaning}
+
+{claim}
+
+Verdict: **{word}** ({n_seeds} seeds; `{command}`).
+
+![{shown}](values.svg)
+
+## Claims
+
+Declared in `configs/study/{name}.yaml` before the runs. The {primary} primary ones decide, at 0.05 together (Holm); p of the exploratory
+ones is adjusted for false discoveries. L: the training length. detectable: the smallest true difference that so many seeds and documents
+find with probability 0.8. The words' rules: `lengthgen/studies/judgement.py`; the measures: `lengthgen/studies/measures.py`.
+
+{claims}
+"""
+
+
+def _summary(about: Mapping[str, Any], found: Mapping[str, Sequence[Row]]) -> list[str]:
+    claims, values = found["claims"], found["values"]
+    primary = sum(row["primary"] == "True" for row in claims)
+    parts = [
+        SUMMARY.format(
+            **about | {"word": word(claims), "n_seeds": len(about["seeds"]), "primary": primary, "claims": "\n".join(claim_lines(claims))}
+        )
+    ]
+    parts += extras.repairs(found["repairs"]) + extras.costs(found["costs"], values)
+    parts += extras.context(found["context"]) + extras.orders(about.get("published", []), values)
+    parts += extras.information(found["information"])
+    for protocol, measure in dict.fromkeys((row["protocol"], row["measure"]) for row in values):
+        own = [row for row in values if (row["protocol"], row["measure"]) == (protocol, measure)]
+        parts += [f"## {measure.capitalize()} by evaluation length, {protocol}", "", f"nats/token; {_details(own)}", ""]
+        for train_length in dict.fromkeys(row["train_length"] for row in own):
+            parts += [*markdown.grid([row for row in own if row["train_length"] == train_length], lambda row: row["subject"], "value"), ""]
+    return parts + _made(about)
+
+
+def _made(about: Mapping[str, Any]) -> list[str]:
+    parts = ["## How it was made", "", f"`{about['command']}`", ""]
+    for title, key in (("Commits", "commits"), ("Devices", "devices"), ("Threads of a run", "threads")):
+        parts += [f"{title}: {', '.join(f'`{value}`' for value in about.get(key, []))}.", ""]
+    parts += ["Each run again, with `seed=0`, `1`, ...:", ""]
+    parts += [f"- {arm}: `lengthgen train {' '.join(overrides)}`" for arm, overrides in about["arms"].items()]
+    parts += [f"- +{name}: `lengthgen evaluate run=ID {' '.join(overrides)}`" for name, overrides in about["conditions"].items()]
+    return parts
+
+
+def _all(folders: Sequence[Path]) -> str:
+    parts = [
+        "# Studies",
+        "",
+        "Made by `lengthgen study NAME`; declared before the runs in configs/study/. Words and rules: lengthgen/studies/judgement.py.",
+        "",
+    ]
+    parts += ["| study | what it asks | verdict | primary claims supported / refuted / undecided |", "|---|---|---|---|"]
+    details = []
+    for folder in folders:
+        about, claims = records.read_json(folder / "study.json", {}), files.read(folder / "claims.csv")
+        words = [row["verdict"] for row in claims if row["primary"] == "True"]
+        counts = " / ".join(str(words.count(w)) for w in ("supported", "refuted", "undecided"))
+        parts.append(f"| [{folder.name}]({folder.name}/summary.md) | {about['meaning']} | **{word(claims)}** | {counts} |")
+        details += ["", f"## {folder.name}", "", about["claim"], "", *claim_lines(claims)]
+    return "\n".join(parts + details) + "\n"
+
+
+def _span(counts: set[int]) -> str:
+    return str(min(counts, default=0)) + (f" to {max(counts)}" if len(counts) > 1 else "")

@@ -1,0 +1,139 @@
+"""The rows of a study's tables (files.py): every subject at every length, what repairs give back, effective context, and the verdicts.
+
+Nats a token; 95 % intervals over seeds and documents.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from lengthgen.errors import DataError
+from lengthgen.evaluation import information
+from lengthgen.evaluation.significance import DELTA
+from lengthgen.sources import dirichlet
+from lengthgen.studies import measures
+from lengthgen.studies.declaration import Claim, Study
+from lengthgen.studies.judgement import Verdict
+from lengthgen.studies.material import Material, Subject
+
+TOKENS = 2**21  # of a text whose mutual information is measured
+
+
+def values(study: Study, material: Material) -> list[dict[str, Any]]:
+    """VALUES of every subject."""
+    rows = []
+    for name in study.subjects():
+        subject = material[name]
+        about = _about(subject)
+        for protocol, length in _asked(subject):
+            for measure in dict.fromkeys(("loss", study.shown)):
+                rows.append(
+                    about | {"protocol": protocol, "eval_length": length, "measure": measure, **_cell(subject, measure, protocol, length)}
+                )
+    return rows
+
+
+def repairs(study: Study, material: Material) -> list[dict[str, Any]]:
+    """REPAIRS of every arm that loses something beyond its training length, surely, at the lengths where it does."""
+    rows = []
+    for arm in study.arms:
+        for condition in study.conditions_of(arm):
+            rows += _repair(material, arm, condition)
+    return rows
+
+
+def claims(study: Study, verdicts: list[Verdict]) -> list[dict[str, Any]]:
+    """CLAIMS."""
+    rows = []
+    for v in verdicts:
+        declared = {key: getattr(v.claim, key) for key in ("says", "primary", "measure", "of", "minus", "at", "predict")}
+        numbers = {key: getattr(v, key) for key in ("value", "low", "high", "p", "detectable", "n_seeds", "n_documents")}
+        rows.append({"study": study.name, "claim": v.name, **declared, **numbers, "verdict": v.word})
+    return rows
+
+
+def effective_context(material: Material) -> list[dict[str, Any]]:
+    """CONTEXT of every subject on Dirichlet documents: how many symbols the best predictor would have to see to have the loss.
+
+    f^-1(f(L') + excess), f the mean floor by symbols seen (sources/dirichlet.py): the excess is over the floor of the same tokens, so that
+    the luck of the documents drawn is taken off.
+    """
+    rows = []
+    for name, subject in material.subjects.items():
+        config = subject.evaluations[0].config
+        if config["dataset"]["name"] != "dirichlet":
+            continue
+        source = dirichlet.Dirichlet(config["dataset"]["n_symbols"], config["dataset"]["beta"])
+        for protocol, length in _asked(subject):
+            if protocol == "matched":
+                floor = source.floor(length - 1)
+                found = measures.by_length(subject, "excess", protocol, length)
+                tokens, most, least = (source.context_of(floor + excess) for excess in found.bounds)
+                rows.append({"subject": name, "eval_length": length, "tokens": tokens, "low": least, "high": most})
+    return rows
+
+
+def mutual_information(material: Material, longest: int) -> list[dict[str, Any]]:
+    """INFORMATION of every real text of the study: its training split, at most TOKENS of it."""
+    from lengthgen import datasets
+
+    rows, known = [], set()
+    for subject in material.subjects.values():
+        config = subject.evaluations[0].config
+        label = _about(subject)["dataset"]
+        if label in known:
+            continue
+        known.add(label)
+        splits = datasets.prepare(config["dataset"], config["tokenizer"], config["cache"])
+        if splits.floors is None and splits.answers is None:
+            tokens = splits.train.tokens(0, min(splits.train.n_tokens, TOKENS)).numpy()
+            found = information.by_lag(tokens, range(1, longest + 1))
+            rows += [{"dataset": label, "lag": lag, "nats": nats} for lag, nats in enumerate(found, start=1)]
+    return rows
+
+
+def _about(subject: Subject) -> dict[str, Any]:
+    config = subject.evaluations[0].config
+    tokens = int(config["steps"]) * int(config["batch_size"]) * subject.train_length
+    dataset = config["dataset"].get("label") or config["dataset"]["name"]
+    return {
+        "subject": subject.name,
+        "scheme": config["scheme"]["name"],
+        "dataset": dataset,
+        "train_length": subject.train_length,
+        "tokens": tokens,
+    }
+
+
+def _asked(subject: Subject) -> Iterator[tuple[str, int]]:
+    asked = {(one["protocol"], int(one["eval_length"])) for one in subject.evaluations[0].outcomes if one["protocol"] != "position"}
+    yield from sorted(asked)
+
+
+def _cell(subject: Subject, measure: str, protocol: str, length: int) -> dict[str, Any]:
+    try:
+        found = measures.by_length(subject, measure, protocol, length)
+    except DataError as error:
+        nothing = dict.fromkeys(("value", "low", "high"))
+        return nothing | {"n_seeds": len(subject.evaluations), "n_documents": 0, "status": str(error)}
+    value, low, high = found.bounds
+    n_seeds, n_documents = found.counts
+    return {"value": value, "low": low, "high": high, "n_seeds": n_seeds, "n_documents": n_documents, "status": "ok"}
+
+
+def _repair(material: Material, arm: str, condition: str) -> Iterator[dict[str, Any]]:
+    broken = material[arm]
+    for protocol, length in _asked(broken):
+        if protocol != "matched" or length <= broken.train_length:
+            continue
+        change = measures.by_length(broken, "change", protocol, length)
+        value, low, _ = change.bounds
+        if not low > DELTA:  # nothing is broken there
+            continue
+        claim = Claim(measure="recovered", of=f"{arm}+{condition}", at=length / broken.train_length, predict="above 0")
+        found = measures.measure(material, claim)
+        recovered, least, most = found.bounds
+        n_seeds, n_documents = found.counts
+        yield {
+            "arm": arm, "condition": condition, "eval_length": length, "change": value, "recovered": recovered, "low": least, "high": most,
+            "n_seeds": n_seeds, "n_documents": n_documents,
+        }  # fmt: skip

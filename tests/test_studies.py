@@ -1,0 +1,318 @@
+"""Studies: what a declaration may say, what its measures are on losses made by hand, and one study from the command line to its files."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lengthgen import catalogue, cli, records
+from lengthgen.errors import ConfigError, DataError
+from lengthgen.evaluation.comparisons import Paired
+from lengthgen.studies import declaration, extras, files, judgement, measures, report, running
+from lengthgen.studies.declaration import Claim
+from lengthgen.studies.material import Evaluation, Material, Subject
+from lengthgen.studies.measured import Exact, Mean, Share
+
+NAMES = declaration.names([catalogue.folder()])
+L, DOCUMENTS, BLOCK = 16, 12, 4
+
+
+def evaluated(folder: Path, losses: dict[str, np.ndarray], floors: dict[str, np.ndarray] | None = None, **config) -> Evaluation:
+    """An evaluation folder as a run writes it. losses: `protocol/length` -> (documents, scored positions)."""
+    records.write_text(folder.parent.parent / "config.yaml", json.dumps({"train_length": L, **config}))
+    arrays, outcomes = {}, []
+    for key, values in losses.items():
+        protocol, length = key.split("/")
+        outcomes.append({"protocol": protocol, "eval_length": int(length), "status": "ok", "reason": ""})
+        windows = len(values)
+        found = {"losses": values.astype(np.float32), "document": np.arange(windows), "start": np.zeros(windows, int)}
+        found["first"] = np.full(windows, int(length) - values.shape[1])
+        if floors:
+            found["floors"] = floors[key]
+        arrays |= {f"{key}/{name}": array for name, array in found.items()}
+    records.write_npz(folder / "losses.npz", arrays)
+    records.write_json(folder / "settings.json", {"outcomes": outcomes})
+    return Evaluation(folder)
+
+
+def subject(tmp_path: Path, name: str, means: dict[str, float], n_seeds: int = 4, noise: float = 0.01, floor: float = 0.5) -> Subject:
+    """Losses of these means by protocol/length, the same document effects in every subject, and a constant floor."""
+    evaluations = []
+    for seed in range(n_seeds):
+        generator = np.random.default_rng([seed, *name.encode()])
+        shape = {key: (DOCUMENTS, int(key.split("/")[1]) if key.startswith("position") else BLOCK) for key in means}
+        documents = np.random.default_rng(0).normal(size=(DOCUMENTS, 1))
+        losses = {key: means[key] + 0.2 * documents + noise * generator.normal(size=shape[key]) for key in means}
+        floors = {key: floor + 0.2 * documents + np.zeros(shape[key]) for key in means}
+        evaluations.append(evaluated(tmp_path / "runs" / f"{name}-{seed}" / "evaluation" / "e", losses, floors))
+    return Subject(name, evaluations)
+
+
+def claim(**given) -> Claim:
+    return Claim(**{"measure": "loss", "of": "arm", "at": 2.0, "predict": "above 0"} | given)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_declaration_holds_together_and_its_overrides_compose(name):
+    from lengthgen import hydra_app
+
+    study = declaration.load(name, [catalogue.folder()])
+    assert study.meaning and len(study.claim) > 100
+    for scale in study.scales.values():
+        assert scale.seeds >= 3
+        for job in running.jobs(study, scale, ["results=x"])[: len(study.arms)]:
+            config = hydra_app.composed("train", [*job.training, *job.how])
+            assert config.tracking.name == "none" and config.results == "x" and config.seed == 0
+            lengths = config.evaluation.lengths or [factor * config.train_length for factor in config.evaluation.factors]
+            asked = [c.at for c in study.claims.values() if c.at and job.arm in (c.of.partition("+")[0], (c.minus or "").partition("+")[0])]
+            assert {round(at * config.train_length) for at in asked} <= {round(length) for length in lengths}
+            for overrides in dict(job.conditions).values():
+                assert hydra_app.composed("evaluate", ["run=r", *overrides]).retrofit.name
+
+
+def test_runs_that_studies_share_are_the_same_runs():
+    studies = {name: declaration.load(name, [catalogue.folder()]) for name in ("fails_or_uses", "protocol_artefacts", "retrofit_decision")}
+    from lengthgen import config, hydra_app
+    from lengthgen.run import _plain
+
+    def identity(name: str) -> dict:
+        study = studies[name]
+        composed = hydra_app.composed("train", study.training("text_alibi", study.scale(None)[1]))
+        return config.scientific(config.check(_plain(composed), []), {"label": "x"}, "fp32")
+
+    assert identity("fails_or_uses") == identity("protocol_artefacts") == identity("retrofit_decision")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"claims": {"c": {"measure": "loss", "of": "nobody", "predict": "above 0", "primary": True}}}, "nobody"),
+        ({"claims": {"c": {"measure": "lost", "of": "a", "predict": "above 0", "primary": True}}}, "lost"),
+        ({"claims": {"c": {"measure": "loss", "of": "a", "predict": "about 0", "primary": True}}}, "predict=about 0"),
+        ({"claims": {"c": {"measure": "loss", "of": "a", "predict": "above 0"}}}, "0 primary claims"),
+        (
+            {"claims": {f"c{i}": {"measure": "loss", "of": "a", "predict": "above 0", "primary": True} for i in range(7)}},
+            "7 primary claims",
+        ),
+        ({"conditions": {"w": {"arms": ["b"], "overrides": []}}}, "b"),
+        ({"arm": {}}, "unknown key arm"),
+        ({"claim": ""}, "claim is missing"),
+        ({"shown": "step"}, "shown"),
+    ],
+)
+def test_a_wrong_declaration_is_one_line(tmp_path, change, said):
+    fine = {"claim": "x", "scales": {"s": {"seeds": 1}}, "arms": {"a": []}}
+    fine["claims"] = {"c": {"measure": "loss", "of": "a", "at": 1.0, "predict": "above 0", "primary": True}}
+    path = tmp_path / "mine.yaml"
+    path.write_text(json.dumps(fine | change))
+    with pytest.raises(ConfigError, match=said) as raised:
+        declaration.read(path)
+    assert "\n" not in str(raised.value)
+    path.write_text(json.dumps(fine))
+    assert declaration.read(path).scale(None)[0] == "s"
+
+
+def test_measures_on_losses_made_by_hand(tmp_path):
+    means = {"matched/16": 1.0, "matched/32": 1.7, "band/32": 1.2, "position/32": 1.0}
+    arm = subject(tmp_path, "arm", means)
+    repaired = subject(tmp_path, "arm+repair", means | {"matched/32": 1.28})
+    material = Material({"arm": arm, "arm+repair": repaired})
+
+    def value(**given) -> float:
+        return measures.measure(material, claim(**given)).bounds[0]
+
+    near = {"abs": 0.01}
+    assert value() == pytest.approx(1.7, abs=0.06)  # document effects are part of a loss
+    assert value(measure="excess") == pytest.approx(1.2, **near)
+    assert value(measure="change") == pytest.approx(0.7, **near)
+    assert value(measure="use_band") == pytest.approx(-0.5, **near)
+    assert value(measure="band_change") == pytest.approx(0.2, **near)
+    assert value(measure="early_excess", at=None) == pytest.approx(0.5, **near)
+    assert value(measure="step", at=None) == pytest.approx(0.0, **near)
+    assert value(measure="moved", of="arm+repair") == pytest.approx(0.28, **near)
+    assert value(measure="recovered", of="arm+repair") == pytest.approx(0.6, **near)
+    assert value(of="arm+repair", minus="arm") == pytest.approx(-0.42, **near)
+
+
+def test_the_step_compares_the_8_positions_on_each_side_of_the_training_length(tmp_path):
+    losses = np.tile(np.where(np.arange(64) < L, 1.0, 3.0), (DOCUMENTS, 1))
+    losses[:, L + 8 :] = 100.0  # later ones have no part in it
+    losses[:, : L - 8] = -100.0
+    folders = [tmp_path / "runs" / f"a-{seed}" / "evaluation" / "e" for seed in range(2)]
+    arm = Subject("arm", [evaluated(folder, {"position/64": losses}) for folder in folders])
+    assert measures.measure(Material({"arm": arm}), claim(measure="step", at=None)).bounds[0] == pytest.approx(2.0)
+
+
+def test_what_was_not_evaluated_is_said(tmp_path):
+    material = Material({"arm": subject(tmp_path, "arm", {"matched/16": 1.0, "matched/32": 1.0})})
+    with pytest.raises(DataError, match=r"no losses for matched at 64 \(not evaluated; there are \[16, 32\]\)"):
+        measures.measure(material, claim(at=4.0))
+    with pytest.raises(ConfigError, match="position protocol was not evaluated"):
+        measures.measure(material, claim(measure="step", at=None))
+    with pytest.raises(ConfigError, match="give `at`"):
+        measures.measure(material, claim(at=None))
+    with pytest.raises(ConfigError, match=r"expected arm\+condition"):
+        measures.measure(material, claim(measure="recovered"))
+
+
+def paired(mean: float, spread: float = 0.01, n_seeds: int = 6) -> Paired:
+    values = mean + spread * np.random.default_rng(1).normal(size=(n_seeds, 1, 40))
+    return Paired(values * 10, np.full((1, 40), 10.0))
+
+
+@pytest.mark.parametrize(
+    ("predict", "mean", "word"),
+    [
+        ("above 1", 1.2, "supported"), ("above 1", 0.8, "refuted"), ("above 1", 1.0, "undecided"),
+        ("below 0.1", 0.05, "supported"), ("below 0.1", 0.2, "refuted"), ("below 0.1", 0.1, "undecided"),
+        ("within 0.02", 0.001, "supported"), ("within 0.02", 0.1, "refuted"), ("within 0.02", -0.1, "refuted"),
+        ("within 0.02", 0.02, "undecided"),
+    ],
+)  # fmt: skip
+def test_verdict_of_one_claim(predict, mean, word):
+    (verdict,) = judgement.judge({"c": claim(predict=predict, primary=True)}, {"c": Mean(paired(mean))})
+    assert verdict.word == word
+    assert judgement.of_study([verdict]) == word
+
+
+def test_primary_claims_share_their_error_rate():
+    one = Mean(paired(0.0025))  # below 0.05 alone, above it six times over
+    p = 2 * one.above(0.0)
+    assert 0.01 < p < 0.05
+    alone = judgement.judge({"a": claim(primary=True)}, {"a": one})
+    six = judgement.judge({name: claim(primary=True) for name in "abcdef"}, dict.fromkeys("abcdef", one))
+    assert alone[0].word == "supported" and {verdict.word for verdict in six} == {"undecided"}
+    assert six[0].p == pytest.approx(6 * p) or six[0].p == 1.0
+    exploratory = judgement.judge({name: claim() for name in "abcdef"}, dict.fromkeys("abcdef", one))
+    assert exploratory[0].p == pytest.approx(p)  # equal p-values: nothing is adjusted for false discoveries
+
+
+def test_a_study_is_refuted_by_one_primary_claim_and_not_by_an_exploratory_one():
+    yes, no = Mean(paired(1.0)), Mean(paired(-1.0))
+    claims = {"a": claim(primary=True), "b": claim(primary=True), "c": claim()}
+    assert judgement.of_study(judgement.judge(claims, {"a": yes, "b": no, "c": yes})) == "refuted"
+    assert judgement.of_study(judgement.judge(claims, {"a": yes, "b": yes, "c": no})) == "supported"
+    assert judgement.of_study(judgement.judge(claims, {"a": yes, "b": Mean(paired(0.0)), "c": no})) == "undecided"
+
+
+def test_shares_and_exact_numbers():
+    share = Share(paired(0.6), paired(1.0))
+    assert share.bounds[0] == pytest.approx(0.6, abs=0.01) and share.bounds[1] < 0.6 < share.bounds[2]
+    assert share.above(0.5) < 1e-6 < 0.5 < share.above(0.7) and share.below(0.7) < 1e-6 and share.within(0.7) < 1e-6
+    zero = Exact((0.0, 0.0))
+    assert zero.within(0.0) == 0.0 and zero.above(0.0) == 1.0 and Exact((0.0, 1e-9)).within(0.0) == 1.0
+
+
+MINE = """\
+# Do rows beyond training get a gradient
+claim: a small study of the tests
+shown: excess
+base:
+  - dataset=lag_copy
+  - [dataset.n_symbols=16, dataset.train_documents=8, dataset.document_length=256]
+  - model=nano
+  - train_length=16
+  - batch_size=2
+  - steps=2
+  - evaluation=study
+  - evaluation.documents=4
+scales:
+  small: {seeds: 2}
+arms:
+  learned: [scheme=learned]
+  t5_bias: [scheme=t5_bias]
+conditions:
+  wrap: {arms: [learned], overrides: [retrofit=learned_rows, retrofit.tail=wrap]}
+claims:
+  gradient: {says: no gradient, measure: gradient, of: learned, predict: within 0, primary: true}
+  far: {says: untrained, measure: excess, of: t5_bias, minus: learned, at: 4, predict: below 0}
+  seen: {says: sees, measure: beyond_window, of: t5_bias, at: 2, window: 1, predict: above 0}
+"""
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("study")
+    (root / "mine" / "study").mkdir(parents=True)
+    (root / "mine" / "study" / "mine.yaml").write_text(MINE)
+    arguments = ["study", "mine", "--config-dir", str(root / "mine"), "--results", str(root / "results"), "--workers", "1"]
+    assert cli.main([*arguments, f"cache={root / 'cache'}"]) == 0
+    return root
+
+
+def test_a_study_from_its_command_to_its_files(made, capsys):
+    folder = made / "results" / "studies" / "mine"
+    claims = {row["claim"]: row for row in files.read(folder / "claims.csv")}
+    assert claims["gradient"]["verdict"] == "supported" and float(claims["gradient"]["value"]) == 0.0
+    values = files.read(folder / "values.csv")
+    assert {row["subject"] for row in values} == {"learned", "learned+wrap", "t5_bias"}
+    assert {row["eval_length"] for row in values} == {"12", "16", "24", "32", "64"} and {row["n_seeds"] for row in values} == {"2"}
+    summary = (folder / "summary.md").read_text()
+    assert "Verdict: **supported** (2 seeds; `lengthgen study mine cache=" in summary and "no gradient" in summary
+    assert (folder / "values.svg").stat().st_size > 1000
+    assert "| [mine](mine/summary.md) |" in (folder.parent / "README.md").read_text()
+    assert len(list((made / "results" / "runs").iterdir())) == 4
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    arguments = ["study", "mine", "--config-dir", str(made / "mine"), "--results", str(made / "results"), "--workers", "1"]
+    assert cli.main([*arguments, f"cache={made / 'cache'}"]) == 0
+    assert capsys.readouterr().out.count("nothing to do") == 4
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_lists_and_figures_come_from_the_files(made, capsys):
+    assert cli.main(["list", "studies", "--config-dir", str(made / "mine"), "--results", str(made / "results")]) == 0
+    listed = capsys.readouterr().out
+    assert all(name in listed for name in (*NAMES, "mine")) and "supported" in listed and "not run" in listed
+    assert [path.name for path in report.write_all(made / "results")][-2:] == ["verdicts.csv", "README.md"]
+    assert report.write_all(made / "nothing") == []
+
+
+def test_a_failing_run_is_named_and_the_others_are_kept(made, capsys):
+    text = MINE.replace("learned: [scheme=learned]", "learned: [scheme=learned, steps=-1]")
+    (made / "mine" / "study" / "wrong.yaml").write_text(text)
+    arguments = ["study", "wrong", "--config-dir", str(made / "mine"), "--results", str(made / "results"), "--workers", "1"]
+    assert cli.main([*arguments, f"cache={made / 'cache'}"]) == 2
+    out, err = capsys.readouterr()
+    assert "arm learned, seed 0: steps=-1" in err and "2 of 4 jobs failed" in err
+    assert out.count("t5_bias seed") == 2
+    (made / "mine" / "study" / "wrong.yaml").unlink()
+
+
+def test_wrong_requests(capsys):
+    assert cli.main(["study", "nothing"]) == 2 and "study=nothing" in capsys.readouterr().err
+    assert cli.main(["study"]) == 2 and NAMES[0] in capsys.readouterr().err
+    assert cli.main(["study", NAMES[0], "--scale", "huge"]) == 2 and "small, full" in capsys.readouterr().err
+    assert cli.main(["study", NAMES[0], "results=x"]) == 2 and "--results" in capsys.readouterr().err
+
+
+def test_who_is_beaten_in_the_table_to_decide_by():
+    def row(subject: str, time: float, memory: float) -> dict:
+        return {
+            "subject": subject,
+            "eval_length": "64",
+            "milliseconds": str(time),
+            "mib": str(memory),
+            "of_trained": "1",
+            "low": "1",
+            "high": "1",
+        }
+
+    def value(subject: str, loss: float) -> dict:
+        about = {"measure": "loss", "protocol": "matched", "status": "ok", "train_length": "16", "eval_length": "64"}
+        return about | {"subject": subject, "value": str(loss)}
+
+    lines = extras.costs([row("a", 1, 1), row("b", 2, 2), row("c", 3, 1)], [value("a", 2.0), value("b", 1.0), value("c", 2.5)])
+    assert "**2.000**" in next(line for line in lines if line.startswith("| a |"))
+    assert "**1.000**" in next(line for line in lines if line.startswith("| b |"))
+    assert "| 2.500 |" in next(line for line in lines if line.startswith("| c |"))
+
+
+def test_published_orders_beside_ours():
+    def value(subject: str, loss: float, protocol: str) -> dict:
+        about = {"measure": "loss", "status": "ok", "train_length": "16", "eval_length": "32"}
+        return about | {"subject": subject, "value": str(loss), "protocol": protocol}
+
+    values = [value("a", 2.0, "matched"), value("b", 1.0, "matched"), value("a", 1.0, "sliding"), value("b", 2.0, "sliding")]
+    lines = extras.orders([{"source": "a paper", "at": 2.0, "worst_first": ["a", "b"]}], values)
+    assert "| here, matched, at 2 L: the same | a > b |" in lines and "| here, sliding, at 2 L: **another** | b > a |" in lines
