@@ -16,14 +16,14 @@ from typing import Any
 
 import pandas as pd
 
-from lengthgen import answers, curves, drawing, markdown, origins, records, references, resolution, tables
+from lengthgen import answers, curves, drawing, forest, markdown, origins, records, references, resolution, tables
 from lengthgen.errors import ConfigError, UserError
 from lengthgen.studies import report as studies
 
 Where = Mapping[str, Sequence[str]]  # identity column -> the values that are chosen
 FIGURES = (
     "loss_by_length", "loss_by_length_nonoverlapping", "loss_by_length_band", "loss_by_length_whole", "loss_by_length_sliding",
-    "loss_by_length_last_k", "loss_by_position", "exact_match_by_length",
+    "loss_by_length_last_k", "loss_by_position", "exact_match_by_length", "fails_or_uses",
 )  # fmt: skip
 
 
@@ -75,8 +75,17 @@ def _write_published(folder: Path, found: tables.Tables, summary: pd.DataFrame) 
         prefix = "" if len(groups) == 1 else f"{name}-" if short.count(name) == 1 else f"{stem}-"
         refused = answers.refused(answers.of_group(said, rows.iloc[0]))
         written += _write_group(rows, bins, folder, prefix, markdown.cannot_support(refused))
+        written += _write_answers(answers.of_group(said, rows.iloc[0]), rows, folder / f"{prefix}fails_or_uses")
     records.write_text(folder / "summary.md", markdown.summary([rows for _, rows, _ in groups], note, said, seen))
     return [folder / "summary.csv", *answers.write(said, folder), *resolution.write(seen, folder), *written, folder / "summary.md"]
+
+
+def _write_answers(said: pd.DataFrame, rows: pd.DataFrame, stem: Path) -> list[Path]:
+    """The figure of one group's verdicts; none where no length beyond training has one."""
+    if said.empty or said["failure"].isna().all():
+        return []
+    with drawing.fixed_style():
+        return drawing.save(forest.draw(said, int(rows.loc[rows["protocol"] == "matched", "n_tokens"].max())), stem)
 
 
 def publish(

@@ -121,12 +121,18 @@ def _over_seeds(table: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
 
 
 def _matches(lengths: pd.DataFrame) -> dict[tuple, dict[str, float]]:
-    """(*line, eval_length) -> exact match over seeds and its interval, where rows have it."""
+    """(*line, eval_length) -> exact match over seeds and its interval, where rows have it.
+
+    Wilson's interval leans inwards, a mean's does not: of several seeds its longer side is taken for both.
+    """
     rows = lengths[(lengths["metric"] == "exact_match") & lengths["value"].notna()]
     if rows.empty:
         return {}
-    means = _over_seeds(rows, [*LINE, "eval_length"])
-    ends = means[["low", "high"]].clip(0.0, 1.0)
+    keys = [*LINE, "eval_length"]
+    side = np.maximum(rows["value"] - rows["low"], rows["high"] - rows["value"])
+    means = _over_seeds(rows.assign(low=rows["value"] - side, high=rows["value"] + side), keys)
+    own = rows.groupby(keys, sort=False)[["low", "high"]].mean()
+    ends = means[["low", "high"]].where(means["n_seeds"] > 1, own).clip(0.0, 1.0)
     return {
         key: {"exact_match": value, "exact_match_low": low, "exact_match_high": high}
         for key, value, low, high in zip(means.index, means["value"], ends["low"], ends["high"], strict=True)

@@ -121,11 +121,12 @@ def test_no_rings():
         ),
         (r"answers", {"grids", "origins", "references", "tables", "evaluation.comparisons", "evaluation.context"}),
         (
-            r"tables|curves|layout|markdown|plots",
+            r"tables|curves|forest|layout|markdown|plots",
             {
                 "tables",
                 "curves",
                 "drawing",
+                "forest",
                 "layout",
                 "studies.report",
                 "markdown",
@@ -155,7 +156,7 @@ def test_arrows(modules, allowed):
         ("wandb", r"tracking(\..*)?"),
         ("datasets", r"datasets\.(huggingface|text)"),
         ("tokenizers", r"tokenizers"),
-        ("matplotlib", r"plots|curves|layout|bench\.figure|diagnostics\.figures"),
+        ("matplotlib", r"plots|curves|drawing|forest|layout|(bench|studies)\.figure|diagnostics\.figures"),
     ],
 )
 def test_one_place_knows_a_library(library, importers):
@@ -164,7 +165,15 @@ def test_one_place_knows_a_library(library, importers):
     assert [name for name in knowing if not re.fullmatch(importers, name)] == []
 
 
-@pytest.mark.parametrize(("module", "importers"), [("cli", set()), ("run", {"hydra_app"}), ("hydra_app", {"cli", "completion"})])
+@pytest.mark.parametrize(
+    ("module", "importers"),
+    [
+        ("cli", set()),
+        ("run", {"hydra_app", "studies.running", "studies.costs"}),
+        ("hydra_app", {"cli", "completion", "studies.running"}),
+        ("studies.command", {"cli"}),
+    ],
+)
 def test_who_stands_above(module, importers):
     assert {name for name, arrows in ARROWS.items() if module in arrows} == importers
 

@@ -75,7 +75,7 @@ def test_evaluate_composes():
     assert typed.build(EvaluationConfig, {k: v for k, v in found["evaluation"].items() if k != "name"}, "evaluation")
 
 
-@pytest.mark.parametrize("path", FILES, ids=name_of)
+@pytest.mark.parametrize("path", [path for path in FILES if path.parent.name != "study"], ids=name_of)  # studies: their claims say it
 def test_every_key_carries_a_comment(path):
     """A line `key: value` has its comment beside it; `name:` may have it on the line above, and groups of keys none."""
     lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]

@@ -124,3 +124,23 @@ def test_a_broken_one_leaves_nothing(ask, monkeypatch):  # noqa: F811
             evaluate()
     assert not (outcome.folder / "diagnostics").exists()
     assert evaluate().status == "evaluated"
+
+
+def test_windows_that_must_be_whole_documents(ask):  # noqa: F811
+    small = {"dataset": "fractional_lag", "dataset__document_length": 16, "dataset__lengths": [16, 32], "dataset__train_documents": 40,
+             "dataset__validation_documents": 6, "cross_documents": False, "evaluation__lengths": [16, 32]}  # fmt: skip
+    given = {key: value for key, value in ask(**small).items() if key != "dataset"}
+    given["dataset"] = {key: value for key, value in ask(**small)["dataset"].items() if key not in ("path", "validation_fraction")}
+    outcome = run.train(given, [], figures=False)
+    diagnosed = {"name": "all", "which": ["receptive_field", "probes"], "windows": 3, "documents": 4, "factors": None}
+    run.evaluate({**given, "run": outcome.run_id, "diagnostics": diagnosed}, [], figures=False)
+    [folder] = diagnostics(outcome)
+    assert {(row["eval_length"], row["n_windows"]) for row in rows(folder, "receptive_field")} == {("16", "3"), ("32", "3")}
+    assert {row["n_documents"] for row in rows(folder, "probes")} == {"2"}
+
+
+@pytest.mark.parametrize("scheme", ["randomised", "bipe", "fope"])
+def test_schemes_with_positions_of_their_own(ask, scheme):  # noqa: F811
+    outcome, evaluate = asked(ask, scheme=scheme, model__n_layers=2, modifiers={"ssmax": {"bias": True}} if scheme == "fope" else {})
+    assert evaluate().status == "evaluated"
+    assert rows(diagnostics(outcome)[0], "attention_spread")

@@ -1,288 +1,379 @@
-"""Utilisation and the corpus gate: invented models trained at a longer length, on the same targets and on others; and exact floors."""
+"""Schemes against independent implementations (transformers, x-transformers) and exact arithmetic.
 
-import shutil
-from pathlib import Path
+Integers are compared exactly, float32 values to 1e-6, scores to 1e-4, up to position 8192. Where an implementation is known to
+differ from the paper, the difference itself is asserted: an upstream change would then show. Every agreement goes through `compare`,
+which notes it for the table of oracles (oracle.py).
+
+Shape letters: B batch, T positions, H heads, D head size, E width, O offsets.
+"""
+
+import math
+from fractions import Fraction
 
 import numpy as np
-import pandas as pd
 import pytest
+import torch
 
-from lengthgen import answers, curves, drawing, grids, origins, plots, records, references, tables
-from lengthgen.errors import DataError
-from lengthgen.evaluation import comparisons, context
+from lengthgen.schemes.base import Scheme
 
-LENGTHS = (16, 32, 64)
-TOKENS = 8
+from .oracle import compare
+from .scheme_cases import bias_of, make
 
-
-def write_run(
-    results: Path,
-    scheme: str,
-    seed: int,
-    train_length: int,
-    gains: tuple[float, float],
-    *,
-    shift: int = 0,
-    floors=None,
-    evaluation="e0000000",
-) -> Path:
-    """A run that gains `gains` nats with 32 and 64 tokens of context over 16. shift: of the scored tokens. floors: gains of the floor."""
-    name = f"{scheme}-L{train_length}-s{seed}"
-    folder, shared = results / "runs" / name, np.random.default_rng(1)
-    identity = dict(
-        run=name, scheme=scheme, dataset="d", model="m", seed=seed, train_length=train_length, steps=1, setting=f"set{train_length}",
-        evaluation=f"{evaluation}{train_length}",
-    )  # fmt: skip
-    hard, noise = shared.normal(2, 0.3, 24), np.random.default_rng([seed, train_length, len(scheme)])
-    lengths, documents, arrays = [], [], {}
-    level = 0.001 * noise.normal()
-    for length, gain, least in zip(LENGTHS, (0.0, *gains), (0.0, *(floors or (0.0, 0.0))), strict=True):
-        loss = hard + level - gain + 0.001 * noise.normal(size=24)
-        row = identity | {"eval_length": length, "protocol": "matched"}
-        documents += [
-            row | {"document": f"d{d:02}", "loss_sum": TOKENS * loss[d], "n_tokens": TOKENS, "n_bytes": TOKENS,
-                   "floor_sum": TOKENS * (hard[d] - 0.5 - least) if floors else None}
-            for d in range(24)
-        ]  # fmt: skip
-        lengths.append(
-            row | {"metric": "loss", "value": loss.mean(), "low": 0.0, "high": 9.0, "n_tokens": 24 * TOKENS, "n_documents": 24,
-                   "dtype": "fp32", "status": "ok", "reason": ""}
-        )  # fmt: skip
-        starts = 100 + shift - length
-        for key, value in (("document", np.arange(24)), ("start", np.full(24, starts)), ("first", np.full(24, length - TOKENS))):
-            arrays[f"matched/{length}/{key}"] = value.astype(np.int32)
-    here = folder / "evaluation" / "e"
-    records.write_table(here / "lengths.csv", lengths, records.LENGTHS)
-    records.write_table(here / "documents.csv", documents, records.DOCUMENTS)
-    records.write_table(here / "positions.csv", [], records.POSITIONS)
-    records.write_npz(here / "losses.npz", arrays)
-    records.write_json(here / "settings.json", {"origin": {"commit": "feed", "command": "lengthgen evaluate"}})
-    records.write_text(folder / "config.yaml", f"seed: {seed}\noptim:\n  lr: 0.002\n")
-    records.write_json(
-        folder / "provenance.json",
-        {"command": "lengthgen train", "commit": "c0ffee", "data": {"fingerprint": "f", "tokenizer": "bytes"},
-         "parameters": {"total": 1000, "positional": 8}},
-    )  # fmt: skip
-    records.write_json(folder / "done.json", {})
-    return folder
+LONG = 8192
+CPU = torch.device("cpu")
+BUCKETS = [(32, 128), (32, 256), (32, 512), (32, 1024), (64, 1024), (16, 64)]
+HEADS = [1, 2, 4, 6, 8, 12, 16, 20]
 
 
-def publish(results: Path, *more: str) -> pd.DataFrame:
-    assert plots.main(["--results", str(results), "--publish", "main", "--where", "train_length=16", *more]) == 0
-    return pd.read_csv(results / "main" / "verdicts.csv").set_index(["scheme", "eval_length"])
+# T5 ---------------------------------------------------------------------------------------------------------------------
 
 
-PUBLISHED = {"rope": (0.05, 0.05), "alibi": (0.0, 0.0), "none": (0.02, -0.5)}
-REFERENCE = ["--reference-where", "train_length=64"]
+@pytest.mark.parametrize(("num_buckets", "max_distance"), BUCKETS)
+def test_t5_buckets_equal_both_libraries_at_65536_offsets(num_buckets, max_distance):
+    from transformers.models.t5.modeling_t5 import T5Attention
+    from x_transformers.x_transformers import RelativePositionBias
+
+    from lengthgen.schemes.t5_bias import bucket
+
+    offsets, options = torch.arange(65536), {"num_buckets": num_buckets, "max_distance": max_distance}
+    ours = bucket(offsets, num_buckets, max_distance)
+    assert ours.dtype == torch.int64
+    theirs = T5Attention._relative_position_bucket(-offsets, bidirectional=False, **options)
+    compare("t5_bias", "transformers", "buckets of offsets to 65,535, six shapes", ours, theirs, 0)
+    theirs = RelativePositionBias._relative_position_bucket(-offsets, causal=True, **options)
+    compare("t5_bias", "x-transformers", "buckets of offsets to 65,535, six shapes", ours, theirs, 0)
 
 
-@pytest.fixture(scope="module")
-def results(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("project") / "results"
-    for seed in range(3):
-        for scheme, gains in PUBLISHED.items():
-            write_run(folder, scheme, seed, 16, gains)
-        write_run(folder, "rope", seed, 64, (0.1, 0.2))
-        write_run(folder, "alibi", seed, 64, (0.0, 0.0))
-    return folder
+@pytest.mark.parametrize(("num_buckets", "max_distance"), BUCKETS)
+def test_t5_buckets_equal_exact_integer_arithmetic(num_buckets, max_distance):
+    """floor(m ln(n/m) / ln(M/m)) >= r  <=>  (n/m)^m >= (M/m)^r, in whole numbers."""
+    from lengthgen.schemes.t5_bias import bucket
+
+    m = num_buckets // 2
+    ours = bucket(torch.arange(2 * max_distance), num_buckets, max_distance)
+    edges = [Fraction(max_distance, m) ** r for r in range(num_buckets - m)]
+    exact = [n if n < m else m - 1 + sum(Fraction(n, m) ** m >= edge for edge in edges) for n in range(len(ours))]
+    compare("t5_bias", "whole numbers", "buckets of offsets below 2 max_distance, six shapes", ours, exact, 0)
 
 
-def test_a_share_of_what_the_same_scheme_or_else_the_best_gains(results):
-    found = publish(results, *REFERENCE)
-    assert found["word"].to_dict() == {
-        ("rope", 32): "uses", ("rope", 64): "uses", ("alibi", 32): "tolerates", ("alibi", 64): "tolerates",
-        ("none", 32): "uses", ("none", 64): "fails",
-    }  # fmt: skip
-    assert found.loc["rope", "utilisation"].tolist() == pytest.approx([0.5, 0.25], abs=0.02)
-    assert found.loc["none", "utilisation"].tolist() == pytest.approx([0.2, -2.5], abs=0.05)
-    assert (
-        found.loc["rope", "reference"].tolist() == found.loc["none", "reference"].tolist() == ["rope trained at 64 (3 seeds, paired)"] * 2
+def test_t5_bucket_edges():
+    from lengthgen.schemes.t5_bias import bucket
+
+    ours = bucket(torch.arange(1000), 32, 128)
+    starts = [int((ours < b).sum()) for b in range(16, 32)]
+    assert starts == [16, 19, 21, 24, 27, 31, 35, 40, 46, 52, 59, 67, 77, 87, 99, 113]  # the last one: 113, not 128
+    assert [make("t5_bias", max_distance=far).last_bucket_start for far in (128, 512, 1024)] == [113, 413, 790]
+    share = sum(512 - n for n in range(113, 512)) / sum(512 - n for n in range(512))
+    assert share == pytest.approx(0.608, abs=5e-4)  # of all pairs of a 512-token window, as the module says
+
+
+def test_t5_bias_equals_a_decoder_layer_of_transformers():
+    from transformers import T5Config
+    from transformers.models.t5.modeling_t5 import T5Attention
+
+    scheme = make("t5_bias", n_heads=4, scale_bias=False)
+    layer = T5Attention(T5Config(d_model=64, d_kv=16, num_heads=4, is_decoder=True), has_relative_attention_bias=True, layer_idx=0)
+    with torch.no_grad():
+        layer.relative_attention_bias.weight.copy_(scheme.table[0].T)
+    theirs = layer.compute_bias(300, 300)[0, :, 299].flip(1)  # the last query against keys 299..0
+    compare("t5_bias", "transformers", "bias of a decoder layer, offsets to 299", bias_of(scheme, torch.arange(300)), theirs.detach(), 0)
+
+
+def test_t5_scaling_and_the_known_deviations():
+    """T5 does not divide scores by sqrt(D); x-transformers does, and multiplies the bias by it; Hugging Face's table starts wider."""
+    from x_transformers.x_transformers import RelativePositionBias
+
+    assert make("t5_bias", head_dim=16).score_scale == 0.25
+    assert make("t5_bias", head_dim=16, scale_scores=False).score_scale == 1.0
+    scheme = make("t5_bias", n_heads=4, head_dim=64, init_std=0.3)
+    theirs = RelativePositionBias(scale=64**0.5, causal=True, heads=4)
+    with torch.no_grad():
+        theirs.relative_attention_bias.weight.copy_(scheme.table[0].T)
+    last_row = theirs(200, 200)[:, -1].flip(-1).detach()
+    compare("t5_bias", "x-transformers", "bias, offsets to 199", bias_of(scheme, torch.arange(200)), last_row, 1e-6)
+    plain = make("t5_bias", n_heads=4, head_dim=64, init_std=0.3, scale_bias=False)
+    assert torch.allclose(last_row, 8 * bias_of(plain, torch.arange(200)), atol=1e-6)
+    assert make("t5_bias", n_heads=64).table.std().item() == pytest.approx(0.02, rel=0.05)
+
+
+# ALiBi ------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n_heads", HEADS)
+def test_alibi_slopes_equal_three_libraries(n_heads):
+    from transformers.models.bloom.modeling_bloom import build_alibi_tensor
+    from transformers.models.mpt.modeling_mpt import build_mpt_alibi_tensor
+    from x_transformers.x_transformers import AlibiPositionalBias
+
+    ours = -bias_of(make("alibi", n_heads=n_heads), [1])[:, 0]
+    compare("alibi", "transformers", "slopes, Bloom", ours, build_alibi_tensor(torch.ones(1, 2), n_heads, torch.float32)[:, 0, 1], 1e-7)
+    compare("alibi", "transformers", "slopes, MPT", ours, -build_mpt_alibi_tensor(n_heads, 2)[:, 0, 0], 1e-7)
+    compare("alibi", "x-transformers", "slopes", ours, AlibiPositionalBias(n_heads).slopes.flatten(), 1e-7)
+
+
+def test_alibi_bias_equals_both_libraries_at_every_offset_up_to_8191():
+    from transformers.models.mpt.modeling_mpt import build_mpt_alibi_tensor
+    from x_transformers.x_transformers import AlibiPositionalBias
+
+    ours = bias_of(make("alibi", n_heads=8), torch.arange(LONG))
+    compare("alibi", "transformers", "bias, offsets to 8191, MPT", ours, build_mpt_alibi_tensor(8, LONG)[:, 0].flip(1), 1e-6)
+    distances = -torch.arange(LONG)[None, None]  # as its `get_bias` has them for the last query, newest key first
+    theirs = (AlibiPositionalBias(8).slopes * distances)[:, 0]
+    compare("alibi", "x-transformers", "bias, offsets to 8191", ours, theirs, 1e-6)
+
+
+def test_alibi_slopes_of_six_heads_and_of_another_maximum():
+    from transformers.models.mpt.modeling_mpt import build_mpt_alibi_tensor
+
+    assert bias_of(make("alibi", n_heads=6), [1])[:, 0].neg().log2().tolist() == [-2, -4, -6, -8, -1, -3]
+    for n_heads in (8, 12):
+        mpt = build_mpt_alibi_tensor(n_heads, 2, alibi_bias_max=4)[:, 0, 0]
+        compare("alibi", "transformers", "slopes to 2^-4, MPT", bias_of(make("alibi", n_heads=n_heads, max_bias=4.0), [1])[:, 0], mpt, 1e-7)
+
+
+def test_alibi_deviation_bloom_adds_key_indices():
+    """Equal after softmax in float64; in bfloat16 Bloom's form moves 0.42 of a row's mass at 4096 keys, the distance form none."""
+    from transformers.models.bloom.modeling_bloom import build_alibi_tensor
+
+    T = 4096
+    ours = bias_of(make("alibi", n_heads=8), torch.arange(T)).flip(1).double()  # the last row, by key
+    bloom = build_alibi_tensor(torch.ones(1, T), 8, torch.float32)[:, 0].double()
+    assert (bloom - ours).amin() > 10  # not equal before softmax
+    exact = ours.softmax(-1)
+    compare("alibi", "transformers", "attention of 4,096 keys, Bloom", exact, bloom.softmax(-1), 1e-12)
+    moved = {
+        name: (row[0].bfloat16().double().softmax(-1) - exact[0]).abs().sum() / 2 for name, row in (("key", bloom), ("distance", ours))
+    }
+    assert moved["key"] == pytest.approx(0.42, abs=0.01) and moved["distance"] < 1e-6
+
+
+# RoPE -------------------------------------------------------------------------------------------------------------------
+
+
+def queries_and_keys(D: int = 64):
+    """Positions spread up to 8191, and q, k (1, 2, T, D) float32 at them."""
+    positions = torch.cat((torch.arange(40), torch.arange(64, LONG, 129), torch.tensor([LONG - 1])))
+    generator = torch.Generator().manual_seed(3)
+    return positions, *torch.randn(2, 1, 2, len(positions), D, generator=generator)
+
+
+def scores(q, k):
+    return q.double() @ k.double().transpose(-1, -2) / q.shape[-1] ** 0.5
+
+
+def rope_by_complex_numbers(positions, x):
+    """float64 reference with its own formula: pair k of channel c = 2k turns by position / 10000^(c / D)."""
+    D = x.shape[-1]
+    turned = torch.empty(x.shape, dtype=torch.float64)
+    for row, position in enumerate(positions.tolist()):
+        for c in range(0, D, 2):
+            turn = complex(math.cos(position / 10000 ** (c / D)), math.sin(position / 10000 ** (c / D)))
+            pair = torch.complex(x[..., row, c].double(), x[..., row, c + 1].double()) * turn
+            turned[..., row, c], turned[..., row, c + 1] = pair.real, pair.imag
+    return turned
+
+
+def test_rope_equals_a_float64_reference_up_to_8191():
+    positions, q, k = queries_and_keys()
+    ours = make("rope", head_dim=64).rotate(q, k, positions, 0)
+    exact = [rope_by_complex_numbers(positions, x) for x in (q, k)]
+    for mine, reference in zip(ours, exact, strict=True):
+        assert mine.dtype == torch.float32
+        compare("rope", "float64 loop", "rotated queries and keys to 8191", mine, reference, 1e-6)
+    compare("rope", "float64 loop", "scores to 8191", scores(*ours), scores(*exact), 1e-5)
+
+
+def test_rope_of_bfloat16_queries_turns_by_float32_angles():
+    positions, q, k = queries_and_keys()
+    q, k = q.bfloat16(), k.bfloat16()
+    mine, _ = make("rope", head_dim=64).rotate(q, k, positions, 0)
+    exact = rope_by_complex_numbers(positions, q)
+    assert mine.dtype == torch.bfloat16
+    assert (mine - exact).abs().max() < 2**-8 * exact.abs().max()  # the rounding of the result alone
+
+
+def test_rope_scores_equal_gptj_and_x_transformers():
+    from transformers.models.gptj.modeling_gptj import apply_rotary_pos_emb as gptj
+    from transformers.models.gptj.modeling_gptj import create_sinusoidal_positions
+    from x_transformers.x_transformers import RotaryEmbedding
+    from x_transformers.x_transformers import apply_rotary_pos_emb as x_rotate
+
+    positions, q, k = queries_and_keys()
+    ours = scores(*make("rope", head_dim=64).rotate(q, k, positions, 0))
+    sin, cos = create_sinusoidal_positions(LONG, 64)[positions][None].chunk(2, dim=-1)
+    theirs = (gptj(x.transpose(1, 2), sin, cos).transpose(1, 2) for x in (q, k))  # GPT-J has heads after positions
+    compare("rope", "transformers", "scores of GPT-J to 8191", ours, scores(*theirs), 1e-3)
+    frequencies, _ = RotaryEmbedding(64)(positions)
+    compare("rope", "x-transformers", "scores to 8191", ours, scores(*(x_rotate(x, frequencies) for x in (q, k))), 1e-3)
+
+
+def test_rope_equals_llama_after_a_permutation_of_channels_and_only_then():
+    from transformers import LlamaConfig
+    from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding, apply_rotary_pos_emb
+
+    positions, q, k = queries_and_keys()
+    config = LlamaConfig(
+        hidden_size=128, num_attention_heads=2, head_dim=64, rope_parameters={"rope_type": "default", "rope_theta": 10000.0}
     )
-    assert found.loc["rope", "use_reference"].tolist() == pytest.approx([0.1, 0.2], abs=1e-3)
-    # alibi's own reference gains nothing: no share of it is known, and the gate does not ask it
-    assert found.loc["alibi", "utilisation"].isna().all() and set(found["gate"]) == {"passed"}
-    page = (results / "main" / "summary.md").read_text()
-    assert "passed at 32, 64 tokens" in page and "| unknown | unknown |" in page and "| 0.50 [0." in page and "cannot support" not in page
+    cos, sin = LlamaRotaryEmbedding(config)(q, positions[None])
+    theirs = apply_rotary_pos_emb(q, k, cos, sin, unsqueeze_dim=1)
+    half = make("rope", head_dim=64, layout="half_split").rotate(q, k, positions, 0)
+    compare("rope", "transformers", "scores of Llama to 8191", scores(*half), scores(*theirs), 1e-3)
+    interleaved = make("rope", head_dim=64).rotate(q, k, positions, 0)
+    assert (scores(*interleaved) - scores(*theirs)).abs().max() > 1  # the deviation: another layout
+    order = torch.cat((torch.arange(0, 64, 2), torch.arange(1, 64, 2)))  # even channels, then odd: pairs (2k, 2k+1) -> (k, k+32)
+    permuted = apply_rotary_pos_emb(q[..., order], k[..., order], cos, sin, unsqueeze_dim=1)
+    compare("rope", "transformers", "scores of Llama to 8191, channels permuted", scores(*interleaved), scores(*permuted), 1e-3)
 
 
-def test_fiellers_interval_is_that_of_the_two_gains(results):
-    row = publish(results, *REFERENCE).loc[("rope", 64)]
-    found = tables.collect(results).documents
-
-    def gain(train_length):
-        own = found[(found["scheme"] == "rope") & (found["train_length"] == train_length)]
-        at = grids.of_scheme(own)
-        sums, tokens = grids.stacked([at["matched", 16], at["matched", 64]], [0, 1, 2])
-        return comparisons.difference(sums[:, :1], sums[:, 1:], tokens[:, :1], tokens[:, 1:])
-
-    expected = [float(end[0]) for end in context.utilisation(gain(16), gain(64))]
-    assert row[["utilisation", "utilisation_low", "utilisation_high"]].tolist() == pytest.approx(expected)
-    assert expected[1] < 0.25 < expected[2]
+def test_rope_base_and_layouts_against_float64():
+    positions, q, k = queries_and_keys()
+    q, k = q.double(), k.double()
+    order = torch.cat((torch.arange(0, 64, 2), torch.arange(1, 64, 2)))
+    for base in (10000.0, 500000.0):
+        pairs = make("rope", head_dim=64, base=base).rotate(q, k, positions, 0)
+        halves = make("rope", head_dim=64, base=base, layout="half_split").rotate(q[..., order], k[..., order], positions, 0)
+        assert torch.allclose(pairs[0][..., order], halves[0], atol=1e-12) and torch.allclose(pairs[1][..., order], halves[1], atol=1e-12)
+        shifted = make("rope", head_dim=64, base=base).rotate(q, k, positions + 1000, 0)
+        assert (scores(*pairs) - scores(*shifted)).abs().max() < 1e-9
+    assert (scores(*pairs) - scores(*make("rope", head_dim=64).rotate(q, k, positions, 0))).abs().max() > 1
 
 
-def test_where_nothing_is_to_be_gained_use_is_not_said(tmp_path):
-    for seed in range(3):
-        write_run(tmp_path, "rope", seed, 16, (0.05, 0.05))
-        write_run(tmp_path, "rope", seed, 64, (0.1, 0.004))
-    found = publish(tmp_path, *REFERENCE).loc["rope"]
-    assert found["gate"].tolist() == ["passed", "refused"] and found["word"].tolist() == ["uses", "undecided"]
-    assert found["gate_reason"][64].startswith("rope trained at 64 gains 0.00") and "needs 0.005 surely" in found["gate_reason"][64]
-    sentence = "this text cannot support a claim of use at 64 tokens. At 64, rope trained at 64 gains 0.00"
-    page = (tmp_path / "main" / "summary.md").read_text()
-    assert f"**As far as the reference shows, {sentence}" in page and "\n- 64: rope trained at 64 gains" in page
-    summary = tables.read_table(tmp_path / "main" / "summary.csv", tables.SUMMARY)
-    with drawing.fixed_style():
-        figure = curves.loss_by_length(summary, f"{sentence}.")
-    assert sentence in " ".join(text.get_text() for text in figure.texts).replace("\n", " ")
-    drawn = (tmp_path / "main" / "loss_by_length.svg").read_text().replace("\n", " ")
-    assert "cannot support" in drawn
-    publish(tmp_path)
-    assert "cannot support" not in (tmp_path / "main" / "loss_by_length.svg").read_text()
+# Codes at the input -----------------------------------------------------------------------------------------------------
 
 
-def test_without_references_the_gate_was_not_tried(results):
-    found = publish(results)
-    assert not set(answers.GATED) & set(found.columns) and found.loc[("rope", 64), "word"] == "uses"
-    assert "The corpus gate was not tried" in (results / "main" / "summary.md").read_text()
-    assert not (results / "main" / "references.csv").exists()
+def code_of(scheme: Scheme, length: int):
+    """What `embed` adds to token embeddings of 0, (T, E)."""
+    return scheme.embed(torch.zeros(1, length, scheme.dimensions.width), scheme.positions(length, CPU))[0].detach()
 
 
-def test_a_publication_draws_the_same_from_its_tables_alone(results, tmp_path):
-    shutil.copytree(results, tmp_path / "copy")
-    publish(tmp_path / "copy", *REFERENCE)
-    before = {path.name: path.read_bytes() for path in (tmp_path / "copy" / "main").iterdir()}
-    assert {"references.csv", "power.csv", "verdicts.csv"} <= set(before)
-    shutil.rmtree(tmp_path / "copy" / "runs")
-    assert plots.main(["--results", str(tmp_path / "copy")]) == 0
-    assert {path.name: path.read_bytes() for path in (tmp_path / "copy" / "main").iterdir()} == before
+def test_vaswani_sinusoid_equals_three_libraries():
+    from transformers.models.gptj.modeling_gptj import create_sinusoidal_positions
+    from transformers.models.roformer.modeling_roformer import RoFormerSinusoidalPositionalEmbedding
+    from x_transformers.x_transformers import ScaledSinusoidalEmbedding
+
+    ours = code_of(make("sinusoidal"), LONG)
+    split = torch.cat((ours[:, 0::2], ours[:, 1::2]), dim=1)  # [sin | cos]
+    theirs = RoFormerSinusoidalPositionalEmbedding(LONG, 32).create_weight()
+    compare("sinusoidal", "transformers", "codes of RoFormer to 8191", split, theirs.detach(), 1e-6)
+    theirs = create_sinusoidal_positions(LONG, 32)
+    compare("sinusoidal", "transformers", "codes of GPT-J to 8191 (its angles are float32)", split, theirs, 1e-3)
+    theirs = ScaledSinusoidalEmbedding(32)(torch.zeros(1, LONG)).detach() * 32**0.5  # it starts from a scale of 1 / sqrt(width)
+    compare("sinusoidal", "x-transformers", "codes to 8191 (its angles are float32)", split, theirs, 1e-3)
 
 
-@pytest.mark.parametrize(
-    ("seeds", "described"),
-    [
-        ((0, 1, 2, 3), "3 seeds, paired"),
-        ((1, 2, 7), "2 seeds, paired"),
-        ((2, 7), "2 seeds, taken as fixed"),
-        ((0,), "1 seed, taken as fixed"),
-    ],
-)
-def test_seeds_are_paired_where_there_are_enough(tmp_path, seeds, described):
-    for seed in range(3):
-        write_run(tmp_path, "rope", seed, 16, (0.05, 0.05))
-    for seed in seeds:
-        write_run(tmp_path, "rope", seed, 64, (0.1, 0.1))
-    row = publish(tmp_path, *REFERENCE).loc[("rope", 64)]
-    assert row["reference"] == f"rope trained at 64 ({described})" and row["n_seeds"] == 3
-    assert row["utilisation_low"] < 0.5 < row["utilisation_high"] and row["utilisation"] == pytest.approx(0.5, abs=0.02)
+def test_tensor2tensor_sinusoid_equals_m2m_100_and_differs_from_the_paper():
+    from transformers.models.m2m_100.modeling_m2m_100 import M2M100SinusoidalPositionalEmbedding
+
+    ours, paper = code_of(make("sinusoidal", form="tensor2tensor"), LONG), code_of(make("sinusoidal"), LONG)
+    theirs = M2M100SinusoidalPositionalEmbedding.get_embedding(LONG, 32)
+    compare("sinusoidal", "transformers", "tensor2tensor's codes of M2M-100 to 8191 (its angles are float32)", ours, theirs, 1e-3)
+    assert (ours - torch.cat((paper[:, 0::2], paper[:, 1::2]), dim=1)).abs().max() > 1.5  # another spectrum
 
 
-def test_the_nearest_length_that_was_trained_at(tmp_path):
-    for seed in range(2):
-        write_run(tmp_path, "rope", seed, 16, (0.05, 0.05))
-        write_run(tmp_path, "rope", seed, 32, (0.1, -3.0))
-        write_run(tmp_path, "rope", seed, 64, (0.2, 0.2))
-    found = publish(tmp_path, "--reference-where", "train_length=32,64").loc["rope"]
-    assert [text.partition(" (")[0] for text in found["reference"]] == ["rope trained at 32", "rope trained at 64"]
-    found = publish(tmp_path, "--reference-where", "train_length=32").loc["rope"]
-    assert found["gate"][32] == "passed" and found["gate"].isna()[64] and found["utilisation"].isna()[64]
-    assert "passed at 32; not tried at 64 tokens" in (tmp_path / "main" / "summary.md").read_text()
+def test_sinusoid_scales_token_embeddings_by_the_square_root_of_the_width():
+    x, positions = torch.randn(1, 5, 32, generator=torch.Generator().manual_seed(0)), torch.arange(5)
+    scaled, plain = make("sinusoidal"), make("sinusoidal", scale_embedding=False)
+    assert torch.allclose(scaled.embed(x, positions) - x * 32**0.5, plain.embed(x, positions) - x, atol=1e-5)  # of values up to 20
 
 
-def test_a_retrofit_is_compared_with_its_scheme():
-    grid = grids.Grid((0,), ("a",), np.ones((1, 1)), np.ones((1, 1)), np.ones((1, 1)))
-    ranked = [references.Reference(name, name, grid, grid) for name in ("alibi", "rope", "rope+log_n")]
-    chosen = {scheme: references.own_or_best(scheme, ranked).name for scheme in ("rope", "rope+yarn", "rope+log_n", "none")}
-    assert chosen == {"rope": "rope", "rope+yarn": "rope", "rope+log_n": "rope+log_n", "none": "alibi"}
+def test_learned_equals_gpt2_and_gpt2_fails_where_we_refuse():
+    from transformers import GPT2Config, GPT2Model
+
+    scheme = make("learned", train_length=48, tail="refuse")
+    gpt2 = GPT2Model(GPT2Config(n_positions=48, n_embd=32, n_layer=1, n_head=2, vocab_size=10))
+    with torch.no_grad():
+        gpt2.wpe.weight.copy_(scheme.table)
+    compare("learned", "transformers", "rows of the table, GPT-2", code_of(scheme, 48), gpt2.wpe(torch.arange(48)).detach(), 0)
+    with pytest.raises(IndexError):
+        gpt2.wpe(torch.tensor([48]))
+    assert scheme.refusal(48) is None
+    assert scheme.refusal(49) == "learned absolute positions have 48 rows and the window has 49 tokens; scheme.tail=refuse"
 
 
-@pytest.mark.parametrize(
-    ("longer", "where", "says"),
-    [((64, 1), "train_length=64", "scored other tokens than the published"), ((16, 0), "train_length=16", "no run trained at a longer"),
-     ((64, 0), "train_length=128", "no finished evaluation"), ((64, 0), "colour=red", "--reference-where colour=red: expected KEY=VALUE")],
-)  # fmt: skip
-def test_references_that_cannot_serve_are_refused(tmp_path, capsys, longer, where, says):
-    write_run(tmp_path, "rope", 0, 16, (0.05, 0.05))
-    write_run(tmp_path, "alibi", 0, longer[0], (0.1, 0.1), shift=longer[1])
-    argv = ["--results", str(tmp_path), "--publish", "main", "--where", "train_length=16", "--reference-where", where]
-    assert plots.main(argv) == 2
-    printed = capsys.readouterr().err
-    assert says in printed and printed.count("\n") == 1
+def test_learned_equals_x_transformers():
+    """Which multiplies its table by 1 / sqrt(width)."""
+    from x_transformers.x_transformers import AbsolutePositionalEmbedding
+
+    scheme, theirs = make("learned", train_length=LONG), AbsolutePositionalEmbedding(32, LONG)
+    with torch.no_grad():
+        theirs.emb.weight.copy_(scheme.table * 32**0.5)
+        compare("learned", "x-transformers", "rows of the table to 8191", code_of(scheme, LONG), theirs(torch.zeros(1, LONG)), 1e-8)
 
 
-def test_reference_runs_need_a_publication(tmp_path, capsys):
-    assert plots.main(["--results", str(tmp_path), *REFERENCE]) == 2 and "give --publish NAME" in capsys.readouterr().err
+@pytest.mark.parametrize("T", [100, 4096])
+def test_normalised_harmonics_are_the_columns_of_a_fourier_transform(T):
+    scheme = make("normalised_sinusoid", form="harmonics")
+    waves = np.fft.fft(np.eye(17, T)[1:])  # wave k at n: e^(-2 pi i k n / T)
+    theirs = torch.from_numpy(np.stack((-waves.imag, waves.real), axis=-1)).permute(1, 0, 2).flatten(1)
+    compare("normalised_sinusoid", "numpy.fft", "16 harmonics of windows to 4,096", code_of(scheme, T), theirs, 2e-5)
 
 
-def test_an_exact_floor_is_the_reference(tmp_path):
-    for seed in range(3):
-        write_run(tmp_path, "rope", seed, 16, (0.05, 0.05), floors=(0.2, 0.001))
-    found = publish(tmp_path).loc["rope"]
-    assert set(found["reference"]) == {"the exact floor"} and found["gate"].tolist() == ["passed", "refused"]
-    assert found["use_reference"].tolist() == pytest.approx([0.2, 0.001]) and found["word"].tolist() == ["uses", "undecided"]
-    assert found["utilisation"].tolist() == pytest.approx([0.25, 50], rel=0.02)
-    assert found["gate_reason"][64].startswith("the exact floor gains 0.0010 nats")
-    # excess: 0.5 at 16, and what the floor gains more than the model at the others; seeds and documents in its interval
-    summary = tables.read_table(tmp_path / "main" / "summary.csv", tables.SUMMARY)
-    assert summary["excess"].tolist() == pytest.approx([0.5, 0.65, 0.451], abs=2e-3)
-    assert (summary["excess_low"] < summary["excess"]).all() and (summary["excess_high"] - summary["excess_low"] < 0.02).all()
-    assert "### Excess of the loss over the exact floor" in (tmp_path / "main" / "summary.md").read_text()
-    documents = pd.read_csv(tmp_path / "main" / "documents.csv")
-    at = documents[documents["eval_length"] == 32]
-    excess = (at["loss_sum"] - at["floor_sum"]).sum() / at["n_tokens"].sum()
-    assert summary.set_index("eval_length")["excess"][32] == pytest.approx(excess)
+# Biases that no library has whole -----------------------------------------------------------------------------------------
 
 
-def test_tables_without_floors_have_no_column_for_them(results):
-    publish(results)
-    assert "floor_sum" not in (results / "main" / "documents.csv").read_text().partition("\n")[0]
-    assert "excess" not in (results / "main" / "summary.csv").read_text().partition("\n")[0]
-    assert tables.read_table(results / "main" / "documents.csv", records.DOCUMENTS)["floor_sum"].isna().all()
+def test_per_offset_equals_a_t5_layer_with_a_bucket_for_every_offset():
+    """T5 with 2 L buckets keeps the first L offsets apart."""
+    from transformers import T5Config
+    from transformers.models.t5.modeling_t5 import T5Attention
+
+    scheme, L = make("per_offset", n_heads=4), 64
+    buckets = {"relative_attention_num_buckets": 2 * L, "relative_attention_max_distance": 4 * L}
+    settings = T5Config(d_model=64, num_heads=4, is_decoder=True, **buckets)
+    layer = T5Attention(settings, has_relative_attention_bias=True, layer_idx=0)
+    with torch.no_grad():
+        layer.relative_attention_bias.weight[:L].copy_(scheme.table[0].T)
+        theirs = layer.compute_bias(L, L)[0, :, L - 1].flip(1)
+    compare("per_offset", "transformers", "bias, offsets within the table", bias_of(scheme, torch.arange(L)), theirs, 0)
 
 
-# Where numbers came from
+def test_sandwich_is_the_inner_product_of_roformers_codes():
+    from transformers.models.roformer.modeling_roformer import RoFormerSinusoidalPositionalEmbedding
+
+    codes = RoFormerSinusoidalPositionalEmbedding(LONG, 128).create_weight().detach().double()
+    ours = bias_of(make("sandwich", n_heads=4), torch.arange(LONG))
+    for h in range(4):
+        theirs = (codes @ codes[0] - 64) * 4 / (8 * (h + 1))
+        compare("sandwich", "transformers", "bias from RoFormer's codes, offsets to 8191", ours[h], theirs, 1e-5)
 
 
-def test_the_hash_tells_which_tokens_were_scored(tmp_path):
-    def hashed(*given, **more):
-        run = records.run(write_run(tmp_path, *given, **more))
-        return origins.targets(run, run.folder / "evaluation" / "e")
+def test_kerple_power_of_one_equals_alibi_of_mpt():
+    from transformers.models.mpt.modeling_mpt import build_mpt_alibi_tensor
 
-    one = hashed("rope", 0, 16, (0, 0))
-    assert one == hashed("alibi", 1, 64, (1, 1)) and len(one) == 16  # another model, training length and setting
-    assert one != hashed("rope", 0, 16, (0, 0), shift=1)
-    folder = write_run(tmp_path, "rope", 0, 16, (0, 0))
-    records.write_json(folder / "provenance.json", {"data": {"fingerprint": "other", "tokenizer": "bytes"}})
-    assert origins.targets(records.run(folder), folder / "evaluation" / "e") not in (one, None)
-    records.write_json(folder / "provenance.json", {})
-    assert origins.targets(records.run(folder), folder / "evaluation" / "e") is None
+    scheme, alibi = make("kerple_power", n_heads=6), build_mpt_alibi_tensor(8, LONG)[:6, 0].flip(1)  # slopes above KERPLE's least, 0.01
+    with torch.no_grad():
+        scheme.r2.fill_(1.0), scheme.r1.copy_(-alibi[:, 1][None])
+    compare("kerple_power", "transformers", "bias of power 1 as MPT's, offsets to 8191", bias_of(scheme, torch.arange(LONG)), alibi, 1e-6)
 
 
-def test_a_publication_says_what_made_it_and_what_it_lacks(results):
-    publish(results, *REFERENCE)
-    note, page = records.read_json(results / "main" / "provenance.json"), (results / "main" / "summary.md").read_text()
-    (about,) = note["evaluations"]
-    assert about["commits"] == ["feed"] and about["commands"] == ["lengthgen evaluate"] and len(about["targets"]) == 1
-    assert note["references"]["where"] == {"train_length": ["64"]} and len(note["references"]["runs"]) == 6
-    assert note["runs"][0]["parameters"]["total"] == 1000 and note["runs"][0]["learning_rate"] == 0.002
-    assert "Not known of these numbers" not in page and about["targets"][0] in page and "Precision: fp32." in page
-    assert "- none, rope, alibi: 1,000 parameters, 8 positional; learning rate 0.002" in page
+@pytest.mark.parametrize("n_heads", [1, 4])
+def test_kerple_equals_fifty_digits(n_heads):
+    from mpmath import mp, mpf
+
+    log, power = make("kerple_log", n_heads=n_heads, seed=3), make("kerple_power", n_heads=n_heads, seed=3)
+    offsets = [*range(66), 511, 2048, LONG - 1]
+    with mp.workdps(50):
+        for h in range(n_heads):
+            r1, r2 = (max(mpf(r[0, h].item()), mpf(0.01)) for r in (log.r1, log.r2))  # a smaller one acts as 0.01
+            exact = [float(-r1 * mp.log(1 + r2 * n)) for n in offsets]
+            compare("kerple_log", "mpmath, 50 digits", "bias, offsets to 8191", bias_of(log, offsets)[h], exact, 3e-6)
+            r1, r2 = (max(mpf(r[0, h].item()), mpf(0.01)) for r in (power.r1, power.r2))
+            ratio = bias_of(power, offsets[1:])[h].double() / torch.tensor([float(-r1 * mpf(n) ** r2) for n in offsets[1:]]).double()
+            compare("kerple_power", "mpmath, 50 digits", "bias, offsets to 8191, ratio", ratio, torch.ones(len(ratio)), 2e-6)
 
 
-def test_each_thing_that_is_missing_is_named(results):
-    publish(results)
-    note = records.read_json(results / "main" / "provenance.json")
-    rows = tables.read_table(results / "main" / "summary.csv", tables.SUMMARY)
-    assert origins.missing(note, rows) == []
-    without = {key: note[key] for key in note if key not in ("seeds", "evaluations")} | {"commits": ["abc-dirty"]}
-    without["runs"] = [{"run": "a"}]
-    found = origins.missing(without, rows[(rows["scheme"] != "alibi") | (rows["eval_length"] != 16)].assign(dtype=""))
-    assert found == [
-        "seeds", "the loss at the training length (of alibi)", "the hash of the matched targets", "the precision",
-        "the commit of the training", "the commit of the evaluation", "parameter counts", "the learning rate",
-    ]  # fmt: skip
-
-
-def test_one_seed_twice_is_one_line(results):
-    rows = tables.collect(results).documents.query("scheme == 'rope' and train_length == 16")
-    with pytest.raises(DataError, match=r"^seed 0 of rope is there twice: rope-L16-s0 and again; [^\n]*$"):
-        grids.of_scheme(pd.concat([rows, rows[rows["seed"] == 0].assign(run="again")]))
+def test_fire_equals_torchs_own_layers():
+    """The listing's network as torch.nn modules in float64, on matrices of positions, up to 1,024."""
+    scheme, T = make("fire", n_heads=3, train_length=256, seed=2), 1024
+    network = torch.nn.Sequential(torch.nn.Linear(1, 32), torch.nn.ReLU(), torch.nn.Linear(32, 3)).double()
+    with torch.no_grad():
+        for ours, theirs in zip((scheme.w1[0][:, None], scheme.b1[0], scheme.w2[0], scheme.b2[0]), network.parameters(), strict=True):
+            theirs.copy_(ours)
+        places = torch.arange(T, dtype=torch.float64)
+        distance = (places[:, None] - places).clamp(min=0)
+        rows = torch.tensor([0, 5, 63, 64, 65, 500, T - 1])
+        norm = (0.1 * places.clamp(min=64) + 1).log() + 1e-6
+        theirs = network(((0.1 * distance + 1).log() / norm[:, None])[rows, :, None]).permute(2, 0, 1)
+        past = places <= rows[:, None]
+        ours = scheme.rows(rows, torch.arange(T), 0)
+    compare("fire", "torch.nn.Linear", "bias of seven rows to 1,023", ours * past, theirs * past, 2e-6)

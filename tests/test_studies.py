@@ -10,7 +10,7 @@ from lengthgen import catalogue, cli, records
 from lengthgen.errors import ConfigError, DataError
 from lengthgen.evaluation.comparisons import Paired
 from lengthgen.studies import declaration, extras, files, judgement, measures, report, running
-from lengthgen.studies.declaration import Claim
+from lengthgen.studies.claims import Claim
 from lengthgen.studies.material import Evaluation, Material, Subject
 from lengthgen.studies.measured import Exact, Mean, Share
 
@@ -141,7 +141,10 @@ def test_the_step_compares_the_8_positions_on_each_side_of_the_training_length(t
     losses[:, : L - 8] = -100.0
     folders = [tmp_path / "runs" / f"a-{seed}" / "evaluation" / "e" for seed in range(2)]
     arm = Subject("arm", [evaluated(folder, {"position/64": losses}) for folder in folders])
-    assert measures.measure(Material({"arm": arm}), claim(measure="step", at=None)).bounds[0] == pytest.approx(2.0)
+    found = {
+        name: measures.measure(Material({"arm": arm}), claim(measure=name, at=None)).bounds[0] for name in ("step", "last_8", "next_8")
+    }
+    assert found == pytest.approx({"step": 2.0, "last_8": 1.0, "next_8": 3.0})
 
 
 def test_what_was_not_evaluated_is_said(tmp_path):

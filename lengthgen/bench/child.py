@@ -65,7 +65,7 @@ def _evaluate(job: dict) -> dict:
     from lengthgen.bench import throughput, workload
     from lengthgen.evaluation.protocols import EvaluationConfig, plan
 
-    where, shape, tokens = workload.place(job["device"], job["precision"]), workload.Shape(**job["shape"]), job["tokens"]
+    where, shape, tokens = workload.place(job["device"], job["precision"], job["kernel"]), workload.Shape(**job["shape"]), job["tokens"]
     model = workload.build(job["scheme"], shape, where)
 
     def prepared(length: int) -> throughput.Evaluation:

@@ -58,6 +58,7 @@ def parser() -> argparse.ArgumentParser:
     add("--clock", choices=("auto", "wall", "cpu"), default="auto", help="what counts; auto: CPU time on one CPU thread, else wall time")
     add("--device", choices=("auto", "cpu", "cuda"), default="auto")
     add("--precision", choices=("auto", "fp32", "bf16"), default="auto", help="auto: bf16 on CUDA, fp32 on CPU")
+    add("--kernel", default="auto", metavar="NAME", help="attention kernel of our models: auto, or cpu, sdpa, flex, reference")
     add("--compile", action="store_true", help="train: torch.compile our models, as compile=true does in a run")
     add("--documents", type=_positive, default=1, help="evaluate: documents in one evaluation")
     add("--tokens", type=_positive, default=32768, help="memory: tokens of the document")
@@ -74,7 +75,7 @@ def main(argv: Sequence[str]) -> int:
     process.prepare_torch(options.threads)
     from lengthgen.bench import environment, measuring, workload
 
-    where = workload.place(options.device, options.precision)
+    where = workload.place(options.device, options.precision, options.kernel)
     shape = workload.Shape(**{name: getattr(options, name) for name in ("layers", "width", "heads", "length", "batch", "vocab")})
     clock = measuring.clock_for(options.clock, where.device)
     session = Session(options, shape, where, clock, environment.before(where, clock), time.perf_counter())

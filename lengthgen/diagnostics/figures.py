@@ -55,7 +55,7 @@ def drawn(table: Table, identity: Mapping[str, Any], train_length: int) -> Figur
         draw(axes)
         if column == 0:
             axes.set_ylabel(y_name)
-        if number + across >= len(panels):
+        if number + across >= len(panels) and not axes.get_xlabel():
             axes.set_xlabel(x_name)
     heads = [line for line in figure.axes[0].get_lines() if str(line.get_label()).startswith("head ")]
     if heads:
@@ -188,6 +188,7 @@ def _bars(axes: Axes, rows: Rows) -> None:
     means = [np.mean([row["moved"] for row in rows if row["parameter"] == name]) for name in names]
     axes.barh(names, means, color=ACCENT)
     axes.tick_params(axis="y", labelsize=7)
+    axes.set_xlabel("mean over its rows")
 
 
 DRAWN: dict[str, tuple[str, str, str, Callable[[Rows, int], list[Panel]]]] = {  # table -> title, x, y, panels

@@ -133,5 +133,5 @@ def _reading(rows: list[dict], n_fitted: int, n_tested: int, train_length: int) 
         by_range = {row["range"]: row for row in rows if row["layer"] == layer}
         within, beyond = by_range["within"], by_range.get("beyond")
         words = f"Layer {layer}: R2 = {within['r2']:.3g} within (error {within['error']:.3g} tokens)"
-        said.append(words + (f", {beyond['r2']:.3g} beyond (mean read - true {beyond['offset']:+.3g} tokens)." if beyond else "."))
+        said.append(words + (f", {beyond['r2']:.3g} beyond (mean read - true {beyond['offset']:+,.1f} tokens)." if beyond else "."))
     return said

@@ -5,6 +5,7 @@
 
 What a model is trained on (`full`): documents filled with examples. The first size is drawn from 1 up to the largest that fits, all alike,
 the next one from those that fit into what is left, until none does; the examples are then put in a random order, and pads fill the rest.
+Small examples are many and large ones few, so that each size has about as many symbols as another, and late places of answers are rare.
 So every size up to the largest occurs, and an example may stand anywhere in the window: every position up to the training length is
 trained, as far as the lengths of examples let an answer stand there. (With one example a window, always at its beginning, late positions
 would be met by the largest examples alone, and a scheme could fail at them for want of training: part of what older comparisons call

@@ -16,7 +16,6 @@ evaluate` (conditions), so that every run of a study can be repeated by hand, an
 A threshold has the unit of its measure (measures.py). Primary claims (at most six) decide the study's verdict and share one error rate.
 """
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,8 +24,8 @@ from typing import Any
 from lengthgen import catalogue, typed
 from lengthgen.errors import ConfigError
 from lengthgen.evaluation.verdicts import MOST_PRIMARY
-
-PREDICTION = re.compile(r"(?P<kind>above|below|within) (?P<threshold>-?\d+(\.\d+)?)")
+from lengthgen.studies import measures
+from lengthgen.studies.claims import Claim
 
 
 @dataclass
@@ -43,30 +42,6 @@ class Scale:
 class Condition:
     arms: list[str] = field(default_factory=list)  # those that are evaluated so; empty: all
     overrides: list[str] = field(default_factory=list)  # of `lengthgen evaluate`
-
-
-@dataclass
-class Claim:
-    says: str = ""  # in words
-    measure: str = ""  # a name of measures.py
-    of: str = ""  # arm, or arm+condition
-    minus: str | None = None  # arm (or arm+condition) whose measure is taken off, seed by seed and document by document
-    at: float | None = None  # evaluation length / train_length
-    window: float | None = None  # tokens / train_length, of the measure beyond_window
-    protocol: str | None = None  # null: the measure's own
-    predict: str = ""  # above X | below X | within X
-    primary: bool = False  # one of those that decide the study
-
-    def __post_init__(self):
-        typed.check(bool(PREDICTION.fullmatch(self.predict)), f"predict={self.predict}: expected `above X`, `below X` or `within X`")
-
-    @property
-    def kind(self) -> str:
-        return PREDICTION.fullmatch(self.predict)["kind"]
-
-    @property
-    def threshold(self) -> float:
-        return float(PREDICTION.fullmatch(self.predict)["threshold"])
 
 
 @dataclass
@@ -164,8 +139,6 @@ def _spread(overrides: Sequence[str | Sequence[str]]) -> Iterator[str]:
 
 def _refuse_strangers(key: str, study: Study) -> None:
     """ConfigError for a name that nothing in the study has, and for too many primary claims."""
-    from lengthgen.studies import measures
-
     known = study.subjects()
     for n, condition in study.conditions.items():
         for arm in condition.arms:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lengthgen.evaluation import multiplicity
-from lengthgen.studies.declaration import Claim
+from lengthgen.studies.claims import Claim
 from lengthgen.studies.measured import Measured
 
 ALPHA = 0.05

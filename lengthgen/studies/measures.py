@@ -11,6 +11,7 @@ L: training length; `at`: evaluation length / L. Protocol: matched, unless the c
 | band_change | loss at `at` under a hard window of L in every layer - loss at L: positions alone, no more keys than in training |
 | use_band | loss under a hard window of L in every layer - loss, both at `at`: U |
 | step | loss (excess, where a floor is known) at positions L+1..L+8 - that at L-7..L of the longest windows: J |
+| last_8, next_8 | the two sides of step, by themselves: positions L-7..L, and L+1..L+8 |
 | early_excess | excess at the first L positions of the longest windows: what a longer input does to where training was |
 | beyond_window | loss at `at` - floor of the best predictor that sees the last `window` x L symbols alone; below 0: it uses more |
 | gradient | largest gradient of a table's entries beyond L over the largest before L, on a training batch, exact: no interval |
@@ -29,7 +30,7 @@ from lengthgen import typed
 from lengthgen.errors import ConfigError
 from lengthgen.evaluation import context
 from lengthgen.evaluation.comparisons import Paired
-from lengthgen.studies.declaration import Claim
+from lengthgen.studies.claims import Claim
 from lengthgen.studies.material import Block, Material, Subject
 from lengthgen.studies.measured import Exact, Mean, Measured, Share
 
@@ -99,13 +100,17 @@ def _gradient(material: Material, claim: Claim) -> Exact:
 
 
 def _step(subject: Subject, claim: Claim) -> Paired:
-    longest, trained, step = _longest(subject), subject.train_length, context.STEP
+    return _around(0, subject, claim).minus(_around(-context.STEP, subject, claim))
 
-    def around(block: Block) -> np.ndarray:
-        found = block.losses if block.floors is None else block.excess  # the floor's own ups and downs are no step
-        return found[:, trained : trained + step] - found[:, trained - step : trained]
 
-    return subject.total("position", longest, around)
+def _around(first: int, subject: Subject, claim: Claim) -> Paired:
+    """STEP positions from the `first` after the training length on. The excess where a floor is known: its ups and downs are no step."""
+    begin = subject.train_length + first
+
+    def there(block: Block) -> np.ndarray:
+        return (block.losses if block.floors is None else block.excess)[:, begin : begin + context.STEP]
+
+    return subject.total("position", _longest(subject), there)
 
 
 def _early_excess(subject: Subject, claim: Claim) -> Paired:
@@ -169,6 +174,8 @@ OF_SUBJECT: dict[str, Callable[[Subject, Claim], Paired]] = {
     "band_change": _band_change,
     "use_band": _use_band,
     "step": _step,
+    "last_8": partial(_around, -context.STEP),
+    "next_8": partial(_around, 0),
     "early_excess": _early_excess,
     "beyond_window": _beyond_window,
 }

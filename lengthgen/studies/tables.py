@@ -11,7 +11,8 @@ from lengthgen.evaluation import information
 from lengthgen.evaluation.significance import DELTA
 from lengthgen.sources import dirichlet
 from lengthgen.studies import measures
-from lengthgen.studies.declaration import Claim, Study
+from lengthgen.studies.claims import Claim
+from lengthgen.studies.declaration import Study
 from lengthgen.studies.judgement import Verdict
 from lengthgen.studies.material import Material, Subject
 

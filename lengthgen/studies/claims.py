@@ -1,0 +1,32 @@
+"""One claim of a study, as it is declared: what is said, what is measured, and the sign and threshold that are predicted."""
+
+import re
+from dataclasses import dataclass
+
+from lengthgen import typed
+
+PREDICTION = re.compile(r"(?P<kind>above|below|within) (?P<threshold>-?\d+(\.\d+)?)")
+
+
+@dataclass
+class Claim:
+    says: str = ""  # in words
+    measure: str = ""  # a name of measures.py
+    of: str = ""  # arm, or arm+condition
+    minus: str | None = None  # arm (or arm+condition) whose measure is taken off, seed by seed and document by document
+    at: float | None = None  # evaluation length / train_length
+    window: float | None = None  # tokens / train_length, of the measure beyond_window
+    protocol: str | None = None  # null: the measure's own
+    predict: str = ""  # above X | below X | within X
+    primary: bool = False  # one of those that decide the study
+
+    def __post_init__(self):
+        typed.check(bool(PREDICTION.fullmatch(self.predict)), f"predict={self.predict}: expected `above X`, `below X` or `within X`")
+
+    @property
+    def kind(self) -> str:
+        return PREDICTION.fullmatch(self.predict)["kind"]
+
+    @property
+    def threshold(self) -> float:
+        return float(PREDICTION.fullmatch(self.predict)["threshold"])
