@@ -1,5 +1,7 @@
 """Recall by distance: which values are counted, what is found, and how far that surely reaches."""
 
+import csv
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -108,3 +110,5 @@ def test_files_of_evaluations_are_read(data, tmp_path):
     request = next(r for r in wanted if r.protocol == "position")
     counted = sum(len([1 for document, token, _ in by_hand(data, w.start, w.length) if document == w.document]) for w in request.windows)
     assert sum(row["n_values"] for row in found) == counted > 100
+    with (tmp_path / "e" / "recall.csv").open() as file:
+        assert [int(row["n_values"]) for row in csv.DictReader(file)] == [row["n_values"] for row in found]

@@ -9,7 +9,7 @@ import pytest
 from lengthgen import catalogue, cli, records
 from lengthgen.errors import ConfigError, DataError
 from lengthgen.evaluation.comparisons import Paired
-from lengthgen.studies import declaration, extras, files, judgement, measures, report, running
+from lengthgen.studies import declaration, extras, files, judgement, measures, report, running, tables
 from lengthgen.studies.claims import Claim
 from lengthgen.studies.material import Evaluation, Material, Subject
 from lengthgen.studies.measured import Exact, Mean, Share
@@ -18,15 +18,16 @@ NAMES = declaration.names([catalogue.folder()])
 L, DOCUMENTS, BLOCK = 16, 12, 4
 
 
-def evaluated(folder: Path, losses: dict[str, np.ndarray], floors: dict[str, np.ndarray] | None = None, **config) -> Evaluation:
-    """An evaluation folder as a run writes it. losses: `protocol/length` -> (documents, scored positions)."""
-    records.write_text(folder.parent.parent / "config.yaml", json.dumps({"train_length": L, **config}))
+def evaluated(folder: Path, losses: dict[str, np.ndarray], floors: dict[str, np.ndarray] | None = None) -> Evaluation:
+    """An evaluation folder as a run writes it; its seed is what its name ends in. losses: `protocol/length` -> (documents, positions)."""
+    config = {"train_length": L, "seed": int(folder.parent.parent.name.rpartition("-")[2])}
+    records.write_text(folder.parent.parent / "config.yaml", json.dumps(config))
     arrays, outcomes = {}, []
     for key, values in losses.items():
         protocol, length = key.split("/")
         outcomes.append({"protocol": protocol, "eval_length": int(length), "status": "ok", "reason": ""})
         windows = len(values)
-        found = {"losses": values.astype(np.float32), "document": np.arange(windows), "start": np.zeros(windows, int)}
+        found = {"losses": values.astype(np.float32), "document": np.arange(windows), "start": np.full(windows, 64 - int(length))}
         found["first"] = np.full(windows, int(length) - values.shape[1])
         if floors:
             found["floors"] = floors[key]
@@ -49,6 +50,21 @@ def subject(tmp_path: Path, name: str, means: dict[str, float], n_seeds: int = 4
     return Subject(name, evaluations)
 
 
+def write_mine(folder: Path, **change) -> Path:
+    """A study that is right but for what is changed."""
+    fine = {"claim": "x", "scales": {"s": {"seeds": 1}}, "arms": {"a": []}}
+    fine["claims"] = {"c": {"measure": "loss", "of": "a", "at": 1.0, "predict": "above 0", "primary": True}}
+    path = folder / "mine.yaml"
+    path.write_text(json.dumps(fine | change))
+    return path
+
+
+def subjects_of(claim: Claim) -> set[str]:
+    """The arms that a claim asks for at its own `at` (a reference of utilisation is asked for at the other one's lengths)."""
+    named = (claim.of, None if claim.measure == "utilisation" else claim.minus)
+    return {subject.partition("+")[0] for subject in named if subject}
+
+
 def claim(**given) -> Claim:
     return Claim(**{"measure": "loss", "of": "arm", "at": 2.0, "predict": "above 0"} | given)
 
@@ -65,7 +81,7 @@ def test_a_declaration_holds_together_and_its_overrides_compose(name):
             config = hydra_app.composed("train", [*job.training, *job.how])
             assert config.tracking.name == "none" and config.results == "x" and config.seed == 0
             lengths = config.evaluation.lengths or [factor * config.train_length for factor in config.evaluation.factors]
-            asked = [c.at for c in study.claims.values() if c.at and job.arm in (c.of.partition("+")[0], (c.minus or "").partition("+")[0])]
+            asked = [c.at for c in study.claims.values() if c.at and job.arm in subjects_of(c)]
             assert {round(at * config.train_length) for at in asked} <= {round(length) for length in lengths}
             for overrides in dict(job.conditions).values():
                 assert hydra_app.composed("evaluate", ["run=r", *overrides]).retrofit.name
@@ -102,15 +118,10 @@ def test_runs_that_studies_share_are_the_same_runs():
     ],
 )
 def test_a_wrong_declaration_is_one_line(tmp_path, change, said):
-    fine = {"claim": "x", "scales": {"s": {"seeds": 1}}, "arms": {"a": []}}
-    fine["claims"] = {"c": {"measure": "loss", "of": "a", "at": 1.0, "predict": "above 0", "primary": True}}
-    path = tmp_path / "mine.yaml"
-    path.write_text(json.dumps(fine | change))
     with pytest.raises(ConfigError, match=said) as raised:
-        declaration.read(path)
+        declaration.read(write_mine(tmp_path, **change))
     assert "\n" not in str(raised.value)
-    path.write_text(json.dumps(fine))
-    assert declaration.read(path).scale(None)[0] == "s"
+    assert declaration.read(write_mine(tmp_path)).scale(None)[0] == "s"
 
 
 def test_measures_on_losses_made_by_hand(tmp_path):
@@ -133,6 +144,39 @@ def test_measures_on_losses_made_by_hand(tmp_path):
     assert value(measure="moved", of="arm+repair") == pytest.approx(0.28, **near)
     assert value(measure="recovered", of="arm+repair") == pytest.approx(0.6, **near)
     assert value(of="arm+repair", minus="arm") == pytest.approx(-0.42, **near)
+
+
+def test_utilisation_is_a_share_of_what_a_reference_gains_or_of_what_the_floor_does(tmp_path):
+    means = {"matched/16": 1.0, "matched/32": 0.9}
+    material = Material(
+        {"arm": subject(tmp_path, "arm", means), "longer": subject(tmp_path, "longer", {"matched/16": 1.2, "matched/32": 0.8})}
+    )
+    found = measures.measure(material, claim(measure="utilisation", minus="longer"))
+    assert found.bounds[0] == pytest.approx(0.25, abs=0.02)
+    floors = {"matched/16": 0.5, "matched/32": 0.3}
+    noise = {seed: 0.01 * np.random.default_rng(seed).normal(size=(DOCUMENTS, BLOCK)) for seed in range(3)}
+    evaluations = [
+        evaluated(
+            tmp_path / "runs" / f"exact-{seed}" / "evaluation" / "e",
+            {key: mean + noise[seed] for key, mean in means.items()},
+            {key: np.full((DOCUMENTS, BLOCK), floor) + 0.1 * noise[0] * (key == "matched/16") for key, floor in floors.items()},
+        )
+        for seed in range(3)
+    ]
+    exact = measures.measure(Material({"arm": Subject("arm", evaluations)}), claim(measure="utilisation"))
+    assert exact.bounds[0] == pytest.approx(0.5, abs=0.02)
+
+
+def test_key_tokens_of_a_study_name_every_seed_or_say_why_not(tmp_path):
+    study = declaration.read(write_mine(tmp_path, key_tokens={"reference": "a", "at": 4.0, "of": ["b"]}, arms={"a": [], "b": []}))
+    means = {"matched/16": 5.0, "matched/64": 1.0}
+    material = Material({name: subject(tmp_path, name, means, n_seeds=2) for name in "ab"})
+    rows = tables.key_tokens(study, material)
+    assert [(row["subject"], row["seed"], row["eval_length"]) for row in rows] == [("b", s, n) for s in (0, 1) for n in (16, 64)]
+    assert {row["status"] for row in rows} == {"refused"} and rows[0]["n_key_tokens"] == DOCUMENTS * BLOCK
+    assert "48 key tokens of 48; expected at least 500" in "\n".join(
+        extras.key_tokens([{k: str(v) for k, v in row.items()} for row in rows])
+    )
 
 
 def test_the_step_compares_the_8_positions_on_each_side_of_the_training_length(tmp_path):

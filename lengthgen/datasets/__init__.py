@@ -44,6 +44,15 @@ class Floors:
         seen = None if start is None else np.maximum(np.arange(len(symbols)) + min(1 - start, 0), 0)
         return np.concatenate(([np.nan], self.dataset.floors(symbols, seen)))
 
+    @property
+    def retrieves(self) -> bool:
+        """Are there symbols that can be known from one place alone?"""
+        return self.dataset.retrieves
+
+    def distances(self, document: int) -> np.ndarray:
+        """(T,) int64: how many symbols ago each symbol of a document that can be known from one place stood there; 0 at all others."""
+        return self.dataset.distances(self.store.document(document)[1:].numpy())
+
 
 @dataclass(frozen=True, eq=False)
 class Splits:

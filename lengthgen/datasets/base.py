@@ -35,6 +35,7 @@ class Dataset:
     Config: ClassVar[type]
     symbols: int | None = None  # how many different symbols its documents are drawn from; None: they are text
     whole_documents: bool = False  # must a window be a whole document, because the document's length is part of what it says?
+    retrieves: bool = False  # are there symbols that can be known from one earlier place alone, and does `distances` say which?
     answered: bool = False  # are only its answers trained on and scored? It then has whole documents and `answers`, and no floors
 
     def __init__(self, config: Any):
@@ -52,6 +53,10 @@ class Dataset:
 
     def key(self) -> str:
         """A text that changes when the documents may have changed; cheap (file sizes and times, no contents)."""
+        raise NotImplementedError
+
+    def distances(self, symbols: np.ndarray) -> np.ndarray:
+        """(T,) int64: how many symbols ago a symbol that can be known from one place stood there; 0 at all others. Only with retrieves."""
         raise NotImplementedError
 
     def floors(self, symbols: np.ndarray, window: int | np.ndarray | None = None) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from lengthgen.datasets.synthetic import Settings, Synthetic
 from lengthgen.sources.recall import KeyedRecall as Source
 from lengthgen.typed import check
@@ -32,7 +34,11 @@ class Config(Settings):
 
 class KeyedRecall(Synthetic):
     Config = Config
+    retrieves = True
 
     def make_source(self) -> Source:
         config = self.config
         return Source(config.n_keys, config.n_values, config.repeat, tuple(config.distances))
+
+    def distances(self, symbols: np.ndarray) -> np.ndarray:
+        return self.source.distances_of(symbols)

@@ -17,6 +17,7 @@ Shape letters: W windows, P scored positions, T symbols of a document.
 """
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 from scipy.special import betaincinv
@@ -38,6 +39,12 @@ def by_distance(losses: Sequence[Stored], distances: Distances) -> list[dict]:
     """
     back = _distances(losses[0], distances)
     return [_row(losses, back == distance, int(distance)) for distance in np.unique(back[back > 0])]
+
+
+def of_evaluation(evaluation: Path, distances: Distances) -> list[dict]:
+    """`by_distance` of one evaluation folder, from the longest windows of its position protocol; [] if it has none."""
+    lengths = stored.lengths(evaluation, "position")
+    return by_distance([stored.read(evaluation, "position", lengths[-1])], distances) if lengths else []
 
 
 def effective_length(rows: Sequence[dict], least: float = FOUND) -> int:

@@ -19,7 +19,7 @@ import numpy as np
 
 from lengthgen import records
 from lengthgen.datasets import Splits
-from lengthgen.evaluation import exact_match, floors, seen, statistics
+from lengthgen.evaluation import exact_match, floors, recall, seen, statistics
 from lengthgen.evaluation.protocols import EvaluationConfig, amounts_of, eval_lengths
 from lengthgen.evaluation.scoring import Scored
 from lengthgen.tokens import TokenStore
@@ -63,6 +63,8 @@ def write(
     if excess:
         records.write_table(aside / "excess_by_position.csv", excess, records.POSITIONS)
     records.write_npz(aside / "losses.npz", _arrays(summed))
+    if splits.floors and splits.floors.retrieves and (found := recall.of_evaluation(aside, splits.floors.distances)):
+        records.write_table(aside / "recall.csv", found, recall.COLUMNS)
     about = {
         "settings": asdict(settings),
         "train_length": train_length,

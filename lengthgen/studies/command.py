@@ -100,6 +100,7 @@ def _run(study: Study, asked: Asked) -> None:
         "context": tables.effective_context(material),
         "costs": costs.rows(material, study.costs, print) if study.costs else [],
         "information": tables.mutual_information(material, study.information) if study.information else [],
+        "key_tokens": tables.key_tokens(study, material),
         "claims": tables.claims(study, verdicts),
     }
     folder = asked.results / report.STUDIES / label

@@ -10,6 +10,7 @@ evaluate` (conditions), so that every run of a study can be repeated by hand, an
     published   orders of schemes in published tables, beside which the study's own order is shown under every protocol
     costs       evaluation length / train_length at which time and memory of every subject are measured (costs.py); left out: not at all
     information the largest distance up to which the mutual information of every real text in the study is measured; left out: not at all
+    key_tokens  on which tokens far context tells, by a reference arm, and who is measured there (evaluation/key_tokens.py); or not at all
     parts       pieces that arms repeat, by YAML anchors; nothing else reads them. A list within a list of overrides is spread out.
     claims      name -> what is said, the measure, of which arm or arm+condition, and the prediction: `above X`, `below X`, `within X` of 0
 
@@ -51,6 +52,13 @@ class Published:
     worst_first: list[str] = field(default_factory=list)  # subjects of the study in the order of the published losses
 
 
+@dataclass
+class KeyTokens:
+    reference: str = ""  # arm whose first seed decides which tokens those are
+    at: float = 4.0  # its long context / train_length of the others
+    of: list[str] = field(default_factory=list)  # arms that are measured on them
+
+
 @dataclass(frozen=True)
 class Study:
     name: str
@@ -66,6 +74,7 @@ class Study:
     published: tuple[Published, ...]
     costs: float | None
     information: int | None
+    key_tokens: KeyTokens | None
 
     def scale(self, name: str | None) -> tuple[str, Scale]:
         """(name, scale); None is the first. ConfigError for an unknown one."""
@@ -109,7 +118,22 @@ def read(path: Path) -> Study:
     return _checked(path.stem, catalogue.meaning(path), given)
 
 
-KEYS = ("name", "claim", "base", "scales", "arms", "conditions", "claims", "shown", "axis", "published", "costs", "information", "parts")
+KEYS = (
+    "name",
+    "claim",
+    "base",
+    "scales",
+    "arms",
+    "conditions",
+    "claims",
+    "shown",
+    "axis",
+    "published",
+    "costs",
+    "information",
+    "key_tokens",
+    "parts",
+)
 
 
 def _checked(name: str, meaning: str, given: Mapping[str, Any]) -> Study:
@@ -127,6 +151,7 @@ def _checked(name: str, meaning: str, given: Mapping[str, Any]) -> Study:
         given.get("shown", "loss"), given.get("axis", "length"),
         tuple(typed.build(Published, one, f"{key}: published") for one in given.get("published") or ()), given.get("costs"),
         given.get("information"),
+        typed.build(KeyTokens, given["key_tokens"], f"{key}: key_tokens") if given.get("key_tokens") else None,
     )  # fmt: skip
     _refuse_strangers(key, study)
     return study
@@ -150,6 +175,8 @@ def _refuse_strangers(key: str, study: Study) -> None:
         typed.choice(f"{key}: claims.{n}.measure", claim.measure, tuple(measures.MEASURES))
         for subject in filter(None, (claim.of, claim.minus)):
             typed.choice(f"{key}: claims.{n}", subject, tuple(known))
+    for subject in (study.key_tokens.reference, *study.key_tokens.of) if study.key_tokens else ():
+        typed.choice(f"{key}: key_tokens", subject, tuple(known))
     for published in study.published:
         for subject in published.worst_first:
             typed.choice(f"{key}: published", subject, tuple(known))

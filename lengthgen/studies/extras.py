@@ -47,6 +47,20 @@ def information(rows: Sequence[Row]) -> list[str]:
     return ["## Mutual information by distance", "", said, "", *lines, ""]
 
 
+def key_tokens(rows: Sequence[Row]) -> list[str]:
+    """How many tokens long context decides, and the loss there, or why none is given."""
+    if not rows:
+        return []
+    reasons = sorted({row["reason"] for row in rows if row["status"] != "ok"})
+    parts = [
+        "## Tokens that long context decides",
+        "",
+        f"{rows[0]['n_key_tokens']} of {rows[0]['n_tokens']} targets; each seed is in key_tokens.csv.",
+    ]
+    parts += [f"No loss is given: {reason}." for reason in reasons]
+    return [*parts, ""]
+
+
 def costs(rows: Sequence[Row], values: Sequence[Row]) -> list[str]:
     """The table to decide by: loss at every length beyond training, time and memory, and who is beaten by nobody."""
     if not rows:

@@ -4,6 +4,7 @@ results/studies/NAME/
   values.csv      subject x protocol x length: the loss, and the measure that the study shows
   repairs.csv     arm x condition x length: the share of the arm's change that the condition takes away
   context.csv     on Dirichlet documents, the symbols that a subject used; costs.csv: its time and memory, where the study asks for them
+  key_tokens.csv  the loss on tokens that long context decides, where the study asks for it; a refusal says why
   information.csv the mutual information of real texts by distance, where the study asks for it
   claims.csv      a row for each claim, with its verdict        study.json   the declaration, scale, commands, commits, devices
   summary.md, values.svg and .png: all of it in words and as a figure (report.py)
@@ -29,8 +30,17 @@ CLAIMS = (
     "n_documents", "verdict",
 )  # fmt: skip
 INFORMATION = ("dataset", "lag", "nats")
+KEY_TOKENS = ("subject", "seed", "eval_length", "n_key_tokens", "n_tokens", "n_documents", "loss", "low", "high", "status", "reason")
 CONTEXT = ("subject", "eval_length", "tokens", "low", "high")
-TABLES = {"values": VALUES, "repairs": REPAIRS, "claims": CLAIMS, "context": CONTEXT, "costs": COSTS, "information": INFORMATION}
+TABLES = {
+    "values": VALUES,
+    "repairs": REPAIRS,
+    "claims": CLAIMS,
+    "context": CONTEXT,
+    "costs": COSTS,
+    "information": INFORMATION,
+    "key_tokens": KEY_TOKENS,
+}
 
 
 def write(folder: Path, parts: Mapping[str, list[dict[str, Any]]], about: Mapping[str, Any]) -> None:

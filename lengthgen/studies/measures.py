@@ -15,6 +15,7 @@ L: training length; `at`: evaluation length / L. Protocol: matched, unless the c
 | early_excess | excess at the first L positions of the longest windows: what a longer input does to where training was |
 | beyond_window | loss at `at` - floor of the best predictor that sees the last `window` x L symbols alone; below 0: it uses more |
 | gradient | largest gradient of a table's entries beyond L over the largest before L, on a training batch, exact: no interval |
+| utilisation | gain between L and `at`, over that of `minus`, a model trained at that length (else of the exact floor): u, a ratio |
 | recovered | share of an arm's change at `at` that a condition takes away: 1 - (loss under the condition - loss at L) / change; a ratio |
 
 Sources: evaluation/context.py; Miller 2024 (arXiv 2411.00640: paired differences, clustered by document).
@@ -38,7 +39,7 @@ from lengthgen.studies.measured import Exact, Mean, Measured, Share
 def measure(material: Material, claim: Claim) -> Measured:
     """The measure of the claim's subject, minus that of the other one if it names one."""
     if claim.measure in OF_MATERIAL:
-        typed.check(claim.minus is None, f"measure {claim.measure} of {claim.of}: expected no `minus`")
+        typed.check(claim.minus is None or claim.measure == "utilisation", f"measure {claim.measure} of {claim.of}: expected no `minus`")
         return OF_MATERIAL[claim.measure](material, claim)
     make = OF_SUBJECT[claim.measure]
     paired = make(material[claim.of], claim)
@@ -156,6 +157,21 @@ def _recovered(material: Material, claim: Claim) -> Share:
     return Share(broken.total("matched", length, _losses).minus(repaired.total("matched", length, _losses)), lost)
 
 
+def _utilisation(material: Material, claim: Claim) -> Share:
+    subject = material[claim.of]
+    lengths = subject.train_length, _length(subject, claim)
+    of, values = (material[claim.minus], _losses) if claim.minus else (subject, _floors)
+    gain, reference = (
+        one.total("matched", lengths[0], what).minus(one.total("matched", lengths[1], what))
+        for one, what in ((subject, _losses), (of, values))
+    )
+    return Share(gain, reference)
+
+
+def _floors(block: Block) -> np.ndarray:
+    return block.losses - block.excess
+
+
 def _length(subject: Subject, claim: Claim) -> int:
     if claim.at is None:
         raise ConfigError(f"measure {claim.measure} of {claim.of}: give `at`, the evaluation length / train_length")
@@ -179,5 +195,10 @@ OF_SUBJECT: dict[str, Callable[[Subject, Claim], Paired]] = {
     "early_excess": _early_excess,
     "beyond_window": _beyond_window,
 }
-OF_MATERIAL: dict[str, Callable[[Material, Claim], Measured]] = {"recovered": _recovered, "moved": _moved, "gradient": _gradient}
+OF_MATERIAL: dict[str, Callable[[Material, Claim], Measured]] = {
+    "recovered": _recovered,
+    "utilisation": _utilisation,
+    "moved": _moved,
+    "gradient": _gradient,
+}
 MEASURES = (*OF_SUBJECT, *OF_MATERIAL)

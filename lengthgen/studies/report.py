@@ -104,7 +104,7 @@ def _summary(about: Mapping[str, Any], found: Mapping[str, Sequence[Row]]) -> li
     ]
     parts += extras.repairs(found["repairs"]) + extras.costs(found["costs"], values)
     parts += extras.context(found["context"]) + extras.orders(about.get("published", []), values)
-    parts += extras.information(found["information"])
+    parts += extras.information(found["information"]) + extras.key_tokens(found["key_tokens"])
     for protocol, measure in dict.fromkeys((row["protocol"], row["measure"]) for row in values):
         own = [row for row in values if (row["protocol"], row["measure"]) == (protocol, measure)]
         parts += [f"## {measure.capitalize()} by evaluation length, {protocol}", "", f"nats/token; {_details(own)}", ""]

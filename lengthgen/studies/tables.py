@@ -13,6 +13,7 @@ from lengthgen.sources import dirichlet
 from lengthgen.studies import measures
 from lengthgen.studies.claims import Claim
 from lengthgen.studies.declaration import Study
+from lengthgen.studies.files import KEY_TOKENS
 from lengthgen.studies.judgement import Verdict
 from lengthgen.studies.material import Material, Subject
 
@@ -89,6 +90,22 @@ def mutual_information(material: Material, longest: int) -> list[dict[str, Any]]
             tokens = splits.train.tokens(0, min(splits.train.n_tokens, TOKENS)).numpy()
             found = information.by_lag(tokens, range(1, longest + 1))
             rows += [{"dataset": label, "lag": lag, "nats": nats} for lag, nats in enumerate(found, start=1)]
+    return rows
+
+
+def key_tokens(study: Study, material: Material) -> list[dict[str, Any]]:
+    """KEY_TOKENS of every seed of every subject that the study names, at every length."""
+    from lengthgen.evaluation import key_tokens as measured
+
+    asked, rows = study.key_tokens, []
+    if asked is None:
+        return rows
+    reference = material[asked.reference].evaluations[0].folder
+    for name in asked.of:
+        subject = material[name]
+        for evaluation in subject.evaluations:
+            for row in measured.table(reference, [evaluation.folder], subject.length(asked.at)):
+                rows.append({"subject": name, "seed": evaluation.config["seed"]} | {c: row[c] for c in KEY_TOKENS if c in row})
     return rows
 
 
