@@ -32,12 +32,12 @@ LEFT, PLOT, RIGHT, BOTTOM = 0.95, 6.0, 0.55, 0.72  # margins and width of the pl
 ROW = 0.185  # height of one name
 
 
-def stack(heights: Sequence[float], title: tuple[str, str], names: Sequence[str]) -> tuple[Figure, list[Axes]]:
-    """Panels above each other, with room on the right for the longest name and above for the title."""
+def stack(heights: Sequence[float], title: tuple[str, str], names: Sequence[str], gap: float = 0.14) -> tuple[Figure, list[Axes]]:
+    """Panels above each other, `gap` inches apart, with room on the right for the longest name and above for the title."""
     width = LEFT + PLOT + RIGHT + 0.07 * max(len(name) for name in names)
     heading = textwrap.wrap(title[0], int(width / 0.092))
     lines = textwrap.wrap(title[1], int(width / 0.066))
-    gap, above = 0.14, 0.42 + 0.2 * len(heading) + 0.165 * len(lines)
+    above = 0.42 + 0.2 * len(heading) + 0.165 * len(lines)
     height = above + sum(heights) + gap * (len(heights) - 1) + BOTTOM
     figure = Figure(figsize=(width, height), facecolor="white")
     figure.text(0.14 / width, 1 - 0.1 / height, "\n".join(heading), weight="bold", size=11, va="top")

@@ -212,7 +212,7 @@ def test_figures_are_byte_stable_over_processes_and_settings(tmp_path):
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
     files = done.stdout.split()
-    assert len(files) == 6 + 6 + 4 and all(not Path(file).is_absolute() for file in files)
+    assert len(files) == 6 + 8 + 4 and all(not Path(file).is_absolute() for file in files)
     assert len(published) >= 6 and {path: path.read_bytes() for path in published} == published
     svg = (tmp_path / "results" / "main" / "loss_by_length.svg").read_text()
     assert "<dc:date>" not in svg and matplotlib.__version__ not in svg
@@ -259,7 +259,7 @@ def test_publish_chooses_runs_and_replaces_an_earlier_publication(tmp_path, monk
     assert plots.main(["--publish", "main", "--where", "scheme=alibi", "--where", "train_length=512", "--note", "Only ALiBi."]) == 0
     files = capsys.readouterr().out.split()
     assert sorted(files) == sorted(f"results/main/{path.name}" for path in (tmp_path / "results" / "main").iterdir())
-    assert "results/main/loss_by_length.svg" in files and len(files) == 5 + 2 + 6 + 1
+    assert "results/main/loss_by_length.svg" in files and len(files) == 5 + 2 + 8 + 1
     assert (tmp_path / "results/main/summary.md").read_text().startswith("# Summary\n\nOnly ALiBi.\n")
     shutil.rmtree(copy / "runs")  # a fresh clone has no run folders
     before = {path.name: path.read_bytes() for path in (copy / "main").iterdir()}

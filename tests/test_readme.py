@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from lengthgen import cli
+from lengthgen.studies import report
 
-README = (Path(__file__).parent.parent / "README.md").read_text()
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
 
 
 def blocks(language):
@@ -62,3 +64,10 @@ def test_the_own_scheme_trains_and_is_listed(mine, tmp_path, capsys):
     assert list((tmp_path / "results" / "runs").glob("log_penalty-python-tiny-L16-s0-*/done.json"))
     assert cli.main(["list", "schemes", "--config-dir", "mine"]) == 0
     assert "log_penalty" in capsys.readouterr().out
+
+
+def test_the_verdicts_are_those_of_the_results():
+    folders = sorted(path.parent for path in (ROOT / "results" / "studies").glob("*/claims.csv"))
+    assert len(folders) >= 8
+    for line in report.verdict_lines(folders, "results/studies/"):
+        assert line in README

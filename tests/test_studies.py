@@ -363,3 +363,11 @@ def test_published_orders_beside_ours():
     values = [value("a", 2.0, "matched"), value("b", 1.0, "matched"), value("a", 1.0, "sliding"), value("b", 2.0, "sliding")]
     lines = extras.orders([{"source": "a paper", "at": 2.0, "worst_first": ["a", "b"]}], values)
     assert "| here, matched, at 2 L: the same | a > b |" in lines and "| here, sliding, at 2 L: **another** | b > a |" in lines
+
+
+def test_one_arm_may_have_more_seeds(tmp_path):
+    study = declaration.read(write_mine(tmp_path, arms={"a": [], "b": []}, scales={"s": {"seeds": 2, "arm_seeds": {"b": 3}}}))
+    found = [(job.arm, job.seed) for job in running.jobs(study, study.scale(None)[1], [])]
+    assert found == [("a", 0), ("b", 0), ("a", 1), ("b", 1), ("b", 2)]
+    with pytest.raises(ConfigError, match=r"scales.s.*nobody"):
+        declaration.read(write_mine(tmp_path, scales={"s": {"seeds": 2, "arm_seeds": {"nobody": 3}}}))

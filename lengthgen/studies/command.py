@@ -38,7 +38,7 @@ class Asked:
         label = study.name if name == next(iter(study.scales)) else f"{study.name}-{name}"
         if self.seeds in (None, scale.seeds):
             return label, scale
-        return f"{label}-{self.seeds}-seeds", dataclasses.replace(scale, seeds=self.seeds)
+        return f"{label}-{self.seeds}-seeds", dataclasses.replace(scale, seeds=self.seeds, arm_seeds={})
 
 
 def main(argv: Sequence[str]) -> int:

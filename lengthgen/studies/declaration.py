@@ -32,11 +32,13 @@ from lengthgen.studies.claims import Claim
 @dataclass
 class Scale:
     seeds: int = 3  # of every arm: 0, 1, ...
+    arm_seeds: dict[str, int] = field(default_factory=dict)  # of single arms, instead; such an arm is compared with none of other seeds
     base: list[str] = field(default_factory=list)  # overrides of every arm at this scale
     arms: dict[str, list[str]] = field(default_factory=dict)  # overrides of single arms at this scale, after their own
 
     def __post_init__(self):
-        typed.check(self.seeds > 0, f"seeds={self.seeds}: expected a positive integer")
+        for seeds in (self.seeds, *self.arm_seeds.values()):
+            typed.check(seeds > 0, f"seeds={seeds}: expected a positive integer")
 
 
 @dataclass
@@ -169,7 +171,7 @@ def _refuse_strangers(key: str, study: Study) -> None:
         for arm in condition.arms:
             typed.choice(f"{key}: conditions.{n}.arms", arm, tuple(study.arms))
     for n, scale in study.scales.items():
-        for arm in scale.arms:
+        for arm in (*scale.arms, *scale.arm_seeds):
             typed.choice(f"{key}: scales.{n}.arms", arm, tuple(study.arms))
     for n, claim in study.claims.items():
         typed.choice(f"{key}: claims.{n}.measure", claim.measure, tuple(measures.MEASURES))

@@ -26,12 +26,12 @@ def draw(title: str, details: str, rows: Sequence[Row], measure: str, axis: str)
     panels = {key: _lines(part, axis) for key, part in panels.items()}
     names = [name for lines in panels.values() for name in lines]
     heights = [max(2.6, layout.ROW * (len(lines) + 2)) for lines in panels.values()]
-    figure, axes = layout.stack(heights, (title, details), names)
+    figure, axes = layout.stack(heights, (title, details), names, gap=0.62)
     for panel, ((dataset, train_length), lines) in zip(axes, panels.items(), strict=True):
-        _panel(panel, lines, axis)
+        _panel(panel, lines, axis, int(train_length))
         panel.set_ylabel(f"{measure} (nats/token)")
         panel.text(0.01, 0.98, f"{dataset}, trained at {train_length}", transform=panel.transAxes, va="top", size=8.5, color=layout.GREY)
-    axes[-1].set_xlabel("evaluation length / training length" if axis == "length" else "training tokens")
+    axes[-1].set_xlabel("evaluation length (tokens, and as a multiple of the training length)" if axis == "length" else "training tokens")
     return figure
 
 
@@ -51,14 +51,16 @@ def _lines(rows: Sequence[Row], axis: str) -> dict[str, list[tuple[float, ...]]]
     return {name: sorted(points) for name, points in lines.items()}
 
 
-def _panel(axes: Axes, lines: Mapping[str, list[tuple[float, ...]]], axis: str) -> None:
+def _panel(axes: Axes, lines: Mapping[str, list[tuple[float, ...]]], axis: str, train_length: int) -> None:
     for name, points in lines.items():
         layout.line(axes, name, *zip(*points, strict=True))
     ticks = sorted({point[0] for points in lines.values() for point in points})
     axes.set_xscale("log", base=2 if axis == "length" else 10)
     axes.xaxis.set_major_locator(FixedLocator(ticks))
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FixedFormatter([f"{tick:g}" if axis == "length" else _count(tick) for tick in ticks]))
+    axes.xaxis.set_major_formatter(
+        FixedFormatter([f"{tick * train_length:,.0f}\n{tick:.3g}×" if axis == "length" else _count(tick) for tick in ticks])
+    )
     values = [value for points in lines.values() for _, value, _, _ in points if math.isfinite(value)]
     if values and max(values) > 10 * LINEAR and min(values) < max(values) / 5:
         axes.set_yscale("symlog", linthresh=LINEAR)

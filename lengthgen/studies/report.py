@@ -123,22 +123,23 @@ def _made(about: Mapping[str, Any]) -> list[str]:
     return parts
 
 
-def _all(folders: Sequence[Path]) -> str:
-    parts = [
-        "# Studies",
-        "",
-        "Made by `lengthgen study NAME`; declared before the runs in configs/study/. Words and rules: lengthgen/studies/judgement.py.",
-        "",
-    ]
-    parts += ["| study | what it asks | verdict | primary claims supported / refuted / undecided |", "|---|---|---|---|"]
-    details = []
+def verdict_lines(folders: Sequence[Path], where: str = "") -> list[str]:
+    """A Markdown table of studies and their verdicts; where: what comes before a study's folder in a link."""
+    lines = ["| study | what it asks | verdict | primary claims: supported, refuted, undecided |", "|---|---|---|---|"]
     for folder in folders:
         about, claims = records.read_json(folder / "study.json", {}), files.read(folder / "claims.csv")
         words = [row["verdict"] for row in claims if row["primary"] == "True"]
-        counts = " / ".join(str(words.count(w)) for w in ("supported", "refuted", "undecided"))
-        parts.append(f"| [{folder.name}]({folder.name}/summary.md) | {about['meaning']} | **{word(claims)}** | {counts} |")
-        details += ["", f"## {folder.name}", "", about["claim"], "", *claim_lines(claims)]
-    return "\n".join(parts + details) + "\n"
+        counts = ", ".join(str(words.count(w)) for w in ("supported", "refuted", "undecided"))
+        lines.append(f"| [{folder.name}]({where}{folder.name}/summary.md) | {about['meaning']} | **{word(claims)}** | {counts} |")
+    return lines
+
+
+def _all(folders: Sequence[Path]) -> str:
+    parts = ["# Studies", "", "Made by `lengthgen study NAME`, declared before the runs in configs/study/.", "", *verdict_lines(folders)]
+    for folder in folders:
+        about, claims = records.read_json(folder / "study.json", {}), files.read(folder / "claims.csv")
+        parts += ["", f"## {folder.name}", "", about["claim"], "", *claim_lines(claims)]
+    return "\n".join(parts) + "\n"
 
 
 def _span(counts: set[int]) -> str:
