@@ -247,6 +247,8 @@ def test_shares_and_exact_numbers():
     share = Share(paired(0.6), paired(1.0))
     assert share.bounds[0] == pytest.approx(0.6, abs=0.01) and share.bounds[1] < 0.6 < share.bounds[2]
     assert share.above(0.5) < 1e-6 < 0.5 < share.above(0.7) and share.below(0.7) < 1e-6 and share.within(0.7) < 1e-6
+    nothing = Share(paired(-0.6), paired(-0.01))  # no gain to take a share of
+    assert np.isnan(nothing.bounds[0]) and nothing.below(0.5) == nothing.above(0.5) == nothing.within(0.5) == 1.0
     zero = Exact((0.0, 0.0))
     assert zero.within(0.0) == 0.0 and zero.above(0.0) == 1.0 and Exact((0.0, 1e-9)).within(0.0) == 1.0
 

@@ -53,7 +53,7 @@ class Mean:
 
 @dataclass(frozen=True)
 class Share:
-    """gain / reference, both means over the same targets; its interval is Fieller's."""
+    """gain / reference, means over the same targets, with Fieller's interval. Nothing is said where the reference is not surely above 0."""
 
     gain: Paired
     reference: Paired
@@ -62,14 +62,18 @@ class Share:
     def bounds(self) -> tuple[float, float, float]:
         return tuple(float(part[0]) for part in context.utilisation(self.gain, self.reference))
 
+    @property
+    def _known(self) -> bool:
+        return float(comparisons.estimate(self.reference).low[0]) > 0
+
     def _beyond(self, threshold: float) -> Mean:
         return Mean(self.gain.minus(self.reference, threshold))
 
     def above(self, threshold: float) -> float:
-        return self._beyond(threshold).above(0.0)
+        return self._beyond(threshold).above(0.0) if self._known else 1.0
 
     def below(self, threshold: float) -> float:
-        return self._beyond(threshold).below(0.0)
+        return self._beyond(threshold).below(0.0) if self._known else 1.0
 
     def within(self, threshold: float) -> float:
         return max(self.below(threshold), self.above(-threshold))
