@@ -179,6 +179,14 @@ def test_key_tokens_of_a_study_name_every_seed_or_say_why_not(tmp_path):
     )
 
 
+def test_a_protocol_that_scores_other_amounts_is_compared_by_document(tmp_path):
+    folders = [tmp_path / "runs" / f"a-{seed}" / "evaluation" / "e" for seed in range(2)]
+    losses = {"last_k/16": np.full((DOCUMENTS, 4), 1.0), "last_k/32": np.full((DOCUMENTS, 2), 1.5)}
+    arm = Subject("arm", [evaluated(folder, losses) for folder in folders])
+    found = measures.measure(Material({"arm": arm}), claim(measure="change", protocol="last_k"))
+    assert found.bounds[0] == pytest.approx(0.5) and found.counts == (2, DOCUMENTS)
+
+
 def test_the_step_compares_the_8_positions_on_each_side_of_the_training_length(tmp_path):
     losses = np.tile(np.where(np.arange(64) < L, 1.0, 3.0), (DOCUMENTS, 1))
     losses[:, L + 8 :] = 100.0  # later ones have no part in it

@@ -64,7 +64,11 @@ def _mean(values: Callable[[Block], np.ndarray], subject: Subject, protocol: str
 
 
 def _change(subject: Subject, protocol: str, length: int) -> Paired:
-    return subject.total(protocol, length, _losses).minus(subject.total(protocol, subject.train_length, _losses))
+    """Of the documents' means where a protocol scores more tokens at one length than at the other (last_k)."""
+    long, short = (subject.total(protocol, n, _losses) for n in (length, subject.train_length))
+    if not np.array_equal(long.n_tokens, short.n_tokens):
+        long, short = (Paired(one.sums / one.n_tokens, np.ones_like(one.n_tokens)) for one in (long, short))
+    return long.minus(short)
 
 
 BY_LENGTH: dict[str, Callable[[Subject, str, int], Paired]] = {
