@@ -23,7 +23,7 @@ def describe(device: torch.device) -> dict:
         "lengthgen": __version__,
         "commit": commit(),
         "python": platform.python_version(),
-        "versions": {name: version for name in PACKAGES if (version := version_of(name))},
+        "versions": {name: version for name in PACKAGES if (version := version_of(name))} | {"torch": torch.__version__},  # with its build
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu ({platform.machine()}, {os.cpu_count()} cores)",
         "threads": torch.get_num_threads(),
         "environment": {k: os.environ[k] for k in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY", "OMP_NUM_THREADS") if k in os.environ},
