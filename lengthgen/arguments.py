@@ -5,6 +5,7 @@
 - an unknown flag is one line with the nearest one.
 """
 
+import argparse
 import difflib
 import re
 from collections.abc import Iterable, Sequence
@@ -59,6 +60,16 @@ class Request:
     def runs_jobs(self) -> bool:
         """False where Hydra only prints something."""
         return not self.given & {"--cfg", "--info", "--hydra-help", "--help"}
+
+
+class Parser(argparse.ArgumentParser):
+    """The parser of the commands that Hydra does not read: a mistake is a ConfigError of one line, and flags are written in full."""
+
+    def __init__(self, **settings):
+        super().__init__(allow_abbrev=False, **settings)
+
+    def error(self, message: str) -> None:
+        raise ConfigError(f"{message}; see `{self.prog} --help`")
 
 
 def arrange(argv: Sequence[str], groups: Iterable[str]) -> Request:

@@ -4,7 +4,6 @@ Everything is read from the folders and from what schemes, modifiers and retrofi
 torch is imported only to count parameters.
 """
 
-import argparse
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,14 +17,9 @@ from lengthgen.errors import ConfigError
 TOPICS = ("schemes", "modifiers", "retrofits", "datasets", "models", "studies", "runs")
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> None:
-        raise ConfigError(f"{message}; see `lengthgen list --help`")
-
-
 def main(argv: Sequence[str]) -> int:
     """Print one list. ConfigError for an unknown topic or flag."""
-    parser = _Parser(prog="lengthgen list", description=f"What there is: {', '.join(TOPICS)}.", allow_abbrev=False)
+    parser = arguments.Parser(prog="lengthgen list", description=f"What there is: {', '.join(TOPICS)}.")
     parser.add_argument("topic", metavar="|".join(TOPICS))
     parser.add_argument("--config-dir", metavar="DIR", help="your own configurations and schemes beside the package's")
     parser.add_argument("--results", metavar="FOLDER", default="results", help="folder whose runs are listed (default: results)")

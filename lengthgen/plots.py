@@ -16,7 +16,7 @@ from typing import Any
 
 import pandas as pd
 
-from lengthgen import answers, curves, drawing, forest, markdown, origins, records, references, resolution, tables
+from lengthgen import answers, arguments, curves, drawing, forest, markdown, origins, records, references, resolution, tables
 from lengthgen.errors import ConfigError, UserError
 from lengthgen.studies import report as studies
 
@@ -157,14 +157,9 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> None:
-        raise ConfigError(f"{message}; see `lengthgen plot --help`")
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="lengthgen plot", allow_abbrev=False,
+    parser = arguments.Parser(
+        prog="lengthgen plot",
         description="Draw every figure again from the tables under results/, or publish chosen runs.",
     )  # fmt: skip
     parser.add_argument("--results", default="results", metavar="FOLDER", help="where runs, tables and figures are (default: results)")

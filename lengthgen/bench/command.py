@@ -20,15 +20,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lengthgen import process, schemes
-from lengthgen.errors import ConfigError
+from lengthgen import arguments, process, schemes
 
 MEMORY_LIMIT = 1.5  # times what `none` needs (issue 3)
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> None:
-        raise ConfigError(f"bench: {message}; see `lengthgen bench --help`")
 
 
 def _positive(text: str) -> int:
@@ -39,8 +33,8 @@ def _positive(text: str) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    found = _Parser(
-        prog="lengthgen bench", allow_abbrev=False, description=__doc__.partition("\n\n")[2],
+    found = arguments.Parser(
+        prog="lengthgen bench", description=__doc__.partition("\n\n")[2],
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     add = found.add_argument

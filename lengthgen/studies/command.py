@@ -16,11 +16,6 @@ from lengthgen.studies import declaration, files, report
 from lengthgen.studies.declaration import Scale, Study
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> None:
-        raise ConfigError(f"{message}; see `lengthgen study --help`")
-
-
 @dataclass(frozen=True)
 class Asked:
     """How the studies are to be run."""
@@ -62,8 +57,8 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="lengthgen study", allow_abbrev=False,
+    parser = arguments.Parser(
+        prog="lengthgen study",
         description="Run what a study still lacks, and judge its claims. Given again, it goes on where it stopped.",
     )  # fmt: skip
     parser.add_argument(
