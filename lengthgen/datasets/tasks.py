@@ -33,6 +33,15 @@ class Settings(synthetic.Settings):
         check(bool(self.lengths), "dataset.lengths=[]: expected at least one length")
 
 
+@dataclass
+class StringSettings(Settings):
+    n_symbols: int = 32  # different symbols of the strings
+
+    def __post_init__(self):
+        super().__post_init__()
+        check(self.n_symbols >= 2, f"dataset.n_symbols={self.n_symbols}: expected at least 2")
+
+
 class TaskDataset(Dataset):
     """Subclasses give `Config` and `make_task`."""
 
