@@ -109,7 +109,10 @@ def test_no_rings():
         (r"evaluation\.seen", {"evaluation.planners"}),
         (r"evaluation\.(stored|key_tokens|recall)", {f"evaluation.{name}" for name in ("comparisons", "statistics", "stored")} | BASICS),
         (r"drawing", {"layout", "records"}),
-        (r"studies\.(report|extras|figure|files|markdown)", {f"studies.{n}" for n in ("extras", "figure", "files", "markdown")} | DRAWING),
+        (
+            r"studies\.(report|extras|figure|files|markdown)",
+            {f"studies.{n}" for n in ("claims", "extras", "figure", "files", "markdown")} | DRAWING,
+        ),
         (r"studies\.(material|measured)", {f"evaluation.{n}" for n in STATISTICS} | {"records", "errors"}),
         (r"grids", {"errors"}),
         (r"origins", {"records"}),
@@ -123,6 +126,7 @@ def test_no_rings():
         (
             r"tables|curves|forest|layout|markdown|plots",
             {
+                "arguments",
                 "tables",
                 "curves",
                 "drawing",

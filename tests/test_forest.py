@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 
 from lengthgen import drawing, forest
+from lengthgen.evaluation import context, significance
 
 GROUP = {"dataset": "d", "model": "m", "train_length": 512, "steps": 1, "setting": "s", "evaluation": "e"}
 
@@ -49,3 +50,7 @@ def test_every_word_and_number_is_there():
 def test_what_was_tried_is_said(change, said, unsaid):
     details = next(text for text in texts([row | change for row in ROWS]) if text.startswith("F with"))
     assert said in details and unsaid not in details
+
+
+def test_its_thresholds_are_those_of_the_words():
+    assert (forest.EQUIVALENT, forest.SMALLEST_GAIN) == (significance.DELTA, context.SMALLEST_GAIN)

@@ -1,11 +1,21 @@
 """One claim of a study, as it is declared: what is said, what is measured, and the sign and threshold that are predicted."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from lengthgen import typed
 
 PREDICTION = re.compile(r"(?P<kind>above|below|within) (?P<threshold>-?\d+(\.\d+)?)")
+
+
+SUPPORTED, REFUTED, UNDECIDED = "supported", "refuted", "undecided"
+
+
+def of_study(words: Iterable[str]) -> str:
+    """A study's verdict from those of its primary claims: supported if all are, refuted if one is, else undecided."""
+    found = set(words)
+    return REFUTED if REFUTED in found else SUPPORTED if found == {SUPPORTED} else UNDECIDED
 
 
 @dataclass

@@ -1,6 +1,7 @@
 """A study's figure from its values.csv: the measure it shows, by evaluation length or by training tokens. Matplotlib alone; no torch.
 
-A panel for each dataset and training length. Lines: the arms, and their conditions where that leaves the panel readable.
+A panel for each dataset and training length. Lines: the arms, and their conditions where that leaves the panel readable; a scheme that has
+one line in a panel is drawn in the style that it has in every figure.
 """
 
 import math
@@ -23,14 +24,14 @@ def draw(title: str, details: str, rows: Sequence[Row], measure: str, axis: str)
     panels = {}
     for row in shown:
         panels.setdefault((row["dataset"], row["train_length"]), []).append(row)
-    panels = {key: _lines(part, axis) for key, part in panels.items()}
-    names = [name for lines in panels.values() for name in lines]
-    heights = [max(2.6, layout.ROW * (len(lines) + 2)) for lines in panels.values()]
+    drawn = {key: (_lines(part, axis), _styles(part, axis)) for key, part in panels.items()}
+    names = [name for lines, _ in drawn.values() for name in lines]
+    heights = [max(2.6, layout.ROW * (len(lines) + 2)) for lines, _ in drawn.values()]
     figure, axes = layout.stack(heights, (title, details), names, gap=0.62)
-    for panel, ((dataset, train_length), lines) in zip(axes, panels.items(), strict=True):
-        _panel(panel, lines, axis, int(train_length))
+    for panel, ((dataset, train_length), (lines, styles)) in zip(axes, drawn.items(), strict=True):
+        _panel(panel, lines, styles, axis, int(train_length))
         panel.set_ylabel(f"{measure} (nats/token)")
-        panel.text(0.01, 0.98, f"{dataset}, trained at {train_length}", transform=panel.transAxes, va="top", size=8.5, color=layout.GREY)
+        panel.text(0.0, 1.02, f"{dataset}, trained at {train_length}", transform=panel.transAxes, va="bottom", size=8.5, color=layout.GREY)
     axes[-1].set_xlabel("evaluation length (tokens, and as a multiple of the training length)" if axis == "length" else "training tokens")
     return figure
 
@@ -43,17 +44,24 @@ def _lines(rows: Sequence[Row], axis: str) -> dict[str, list[tuple[float, ...]]]
         rows = [row for row in rows if "+" not in row["subject"]]
     lines = {}
     for row in rows:
-        numbers = [float(row[column] or "nan") for column in ("value", "low", "high")]
-        if axis == "tokens":
-            lines.setdefault(row["subject"].rpartition("_")[0], []).append((float(row["tokens"]), *numbers))
-        else:
-            lines.setdefault(row["subject"], []).append((float(row["eval_length"]) / float(row["train_length"]), *numbers))
+        x = float(row["tokens"]) if axis == "tokens" else float(row["eval_length"]) / float(row["train_length"])
+        lines.setdefault(_name(row, axis), []).append((x, *(float(row[column] or "nan") for column in ("value", "low", "high"))))
     return {name: sorted(points) for name, points in lines.items()}
 
 
-def _panel(axes: Axes, lines: Mapping[str, list[tuple[float, ...]]], axis: str, train_length: int) -> None:
+def _name(row: Row, axis: str) -> str:
+    return row["subject"].rpartition("_")[0] if axis == "tokens" else row["subject"]
+
+
+def _styles(rows: Sequence[Row], axis: str) -> dict[str, str]:
+    """Name -> the name that the palette knows its style by: the scheme's, if no other arm of the panel has that scheme."""
+    schemes = {_name(row, axis): row["scheme"] for row in rows if "+" not in row["subject"]}
+    return {name: scheme for name, scheme in schemes.items() if list(schemes.values()).count(scheme) == 1}
+
+
+def _panel(axes: Axes, lines: Mapping[str, list[tuple[float, ...]]], styles: Mapping[str, str], axis: str, train_length: int) -> None:
     for name, points in lines.items():
-        layout.line(axes, name, *zip(*points, strict=True))
+        layout.line(axes, styles.get(name, name), *zip(*points, strict=True))
     ticks = sorted({point[0] for points in lines.values() for point in points})
     axes.set_xscale("log", base=2 if axis == "length" else 10)
     axes.xaxis.set_major_locator(FixedLocator(ticks))
@@ -63,13 +71,15 @@ def _panel(axes: Axes, lines: Mapping[str, list[tuple[float, ...]]], axis: str, 
     )
     values = [value for points in lines.values() for _, value, _, _ in points if math.isfinite(value)]
     if values and max(values) > 10 * LINEAR and min(values) < max(values) / 5:
+        lows = [low for points in lines.values() for _, _, low, _ in points if math.isfinite(low)]
         axes.set_yscale("symlog", linthresh=LINEAR)
+        if min(lows, default=0.0) > 0:
+            axes.set_ylim(bottom=0)
         axes.yaxis.set_minor_locator(NullLocator())
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    layout.name_ends(
-        axes, {name: (points[-1][0], points[-1][1], name) for name, points in sorted(lines.items(), key=lambda x: palette.order(x[0]))}
-    )
+    ordered = sorted(lines.items(), key=lambda line: palette.order(line[0]))
+    layout.name_ends(axes, {styles.get(name, name): (points[-1][0], points[-1][1], name) for name, points in ordered})
 
 
 def _count(tokens: float) -> str:
-    return f"{tokens / 1e6:g}M" if tokens >= 1e6 else f"{tokens / 1e3:.0f}k"
+    return f"{tokens / 1e6:.2g}M" if tokens >= 1e6 else f"{tokens / 1e3:.0f}k"

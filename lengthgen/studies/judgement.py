@@ -19,11 +19,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from lengthgen.evaluation import multiplicity
-from lengthgen.studies.claims import Claim
+from lengthgen.studies import claims
+from lengthgen.studies.claims import REFUTED, SUPPORTED, UNDECIDED, Claim
 from lengthgen.studies.measured import Measured
 
 ALPHA = 0.05
-SUPPORTED, REFUTED, UNDECIDED = "supported", "refuted", "undecided"
 
 
 @dataclass(frozen=True)
@@ -42,21 +42,20 @@ class Verdict:
     n_documents: int
 
 
-def judge(claims: Mapping[str, Claim], measured: Mapping[str, Measured]) -> list[Verdict]:
+def judge(declared: Mapping[str, Claim], measured: Mapping[str, Measured]) -> list[Verdict]:
     """A verdict on every claim, in their order."""
-    names = list(claims)
+    names = list(declared)
     adjusted = np.ones((2, len(names)))
     for primary, correct in ((True, multiplicity.holm), (False, multiplicity.benjamini_hochberg)):
-        members = [i for i, name in enumerate(names) if claims[name].primary == primary]
-        p = np.array([_sides(claims[names[i]], measured[names[i]]) for i in members]).reshape(-1, 2)
+        members = [i for i, name in enumerate(names) if declared[name].primary == primary]
+        p = np.array([_sides(declared[names[i]], measured[names[i]]) for i in members]).reshape(-1, 2)
         for side in (0, 1):
             adjusted[side, members] = correct(p[:, side])
-    return [_verdict(name, claims[name], measured[name], adjusted[:, i]) for i, name in enumerate(names)]
+    return [_verdict(name, declared[name], measured[name], adjusted[:, i]) for i, name in enumerate(names)]
 
 
 def of_study(verdicts: list[Verdict]) -> str:
-    words = [verdict.word for verdict in verdicts if verdict.claim.primary]
-    return REFUTED if REFUTED in words else SUPPORTED if set(words) == {SUPPORTED} else UNDECIDED
+    return claims.of_study(verdict.word for verdict in verdicts if verdict.claim.primary)
 
 
 def _sides(claim: Claim, found: Measured) -> tuple[float, float]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from lengthgen import drawing, records
 from lengthgen.studies import extras, figure, files, markdown
+from lengthgen.studies.claims import of_study
 
 Row = Mapping[str, str]
 STUDIES = "studies"  # folder of results/
@@ -40,8 +41,7 @@ def write_all(results: Path) -> list[Path]:
 
 def word(claims: Sequence[Row]) -> str:
     """The study's verdict, of its primary claims."""
-    words = {row["verdict"] for row in claims if row["primary"] == "True"}
-    return "refuted" if "refuted" in words else "supported" if words == {"supported"} else "undecided"
+    return of_study(row["verdict"] for row in claims if row["primary"] == "True")
 
 
 def claim_lines(claims: Sequence[Row]) -> list[str]:
@@ -99,7 +99,13 @@ def _summary(about: Mapping[str, Any], found: Mapping[str, Sequence[Row]]) -> li
     primary = sum(row["primary"] == "True" for row in claims)
     parts = [
         SUMMARY.format(
-            **about | {"word": word(claims), "n_seeds": len(about["seeds"]), "primary": primary, "claims": "\n".join(claim_lines(claims))}
+            **about
+            | {
+                "word": word(claims),
+                "n_seeds": _span({int(row["n_seeds"]) for row in claims}),
+                "primary": primary,
+                "claims": "\n".join(claim_lines(claims)),
+            }
         )
     ]
     parts += extras.repairs(found["repairs"]) + extras.costs(found["costs"], values)
