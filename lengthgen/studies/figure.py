@@ -62,6 +62,9 @@ def _styles(rows: Sequence[Row], axis: str) -> dict[str, str]:
 def _panel(axes: Axes, lines: Mapping[str, list[tuple[float, ...]]], styles: Mapping[str, str], axis: str, train_length: int) -> None:
     for name, points in lines.items():
         layout.line(axes, styles.get(name, name), *zip(*points, strict=True))
+        if len(points) == 1:  # no band to see: its interval as a bar
+            x, _, low, high = points[0]
+            axes.vlines(x, low, high, color=palette.style(styles.get(name, name)).colour, linewidth=1.6)
     ticks = sorted({point[0] for points in lines.values() for point in points})
     axes.set_xscale("log", base=2 if axis == "length" else 10)
     axes.xaxis.set_major_locator(FixedLocator(ticks))
