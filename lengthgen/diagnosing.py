@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from lengthgen import batches
-from lengthgen.diagnostics import writing
 from lengthgen.diagnostics.subject import Subject
 from lengthgen.evaluation import protocols, whole
 from lengthgen.model import Transformer
@@ -73,6 +72,8 @@ def write(run: Run, model: Transformer, as_trained: Scheme, initial: Scheme, win
     )
     about = {"settings": dataclasses.asdict(asked), "lengths": taken, "refused": sorted({*run.config.diagnosed_lengths} - {*taken})}
     identity = {key: value for key, value in run.identity().items() if key in ("run", "scheme", "dataset", "model", "seed", "train_length")}
+    from lengthgen.diagnostics import writing  # matplotlib, which a run without diagnostics need not wait for
+
     found = writing.write(run.diagnostics_folder, subject, asked.which, identity, about)
     for name, finding in found.items():
         for sentence in finding.reading or [f"skipped, {finding.skipped}"]:

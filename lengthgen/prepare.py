@@ -63,6 +63,7 @@ def prepare(checked: TrainConfig) -> Run:
     """Read (or build) the token stores, choose the device, and name the run. Trains and writes nothing."""
     scalars = checked.scalars
     process.prepare_torch(scalars.threads)
+    process.keep_memory()
     device = _device(scalars.device)
     precision = scalars.precision if scalars.precision != "auto" else ("bf16" if device.type == "cuda" else "fp32")
     splits = datasets.prepare(checked.dataset, checked.tokenizer, Path(scalars.cache) if scalars.cache else None)

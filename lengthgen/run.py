@@ -15,7 +15,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from lengthgen import checkpoint, config, datasets, diagnosing, plots, provenance, records, retrofitting, tracking
+from lengthgen import checkpoint, config, datasets, diagnosing, provenance, records, retrofitting, tracking
 from lengthgen import model as models
 from lengthgen.errors import CheckpointError, ConfigError, DataError
 from lengthgen.evaluation import floors, whole
@@ -90,9 +90,15 @@ def _complete(run: Run, figures: bool) -> Outcome:
             if as_trained is not None:
                 diagnosing.write(run, model, as_trained, _untrained(run).scheme, windows)
         run.folder.finish(weights)
-        drawn = plots.write_run_figures(run.folder.path, run.identity()["evaluation"]) if figures else []
+        drawn = _figures(run) if figures else []
         log.info("tables and %d figures in %s", len(drawn), run.folder.path)
     return Outcome(run.id, run.folder.path, "trained" if trained else "evaluated", evaluation)
+
+
+def _figures(run: Run) -> list[Path]:
+    from lengthgen import plots  # matplotlib and pandas: training need not wait for them
+
+    return plots.write_run_figures(run.folder.path, run.identity()["evaluation"])
 
 
 def _untrained(run: Run) -> models.Transformer:
