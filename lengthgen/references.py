@@ -78,7 +78,7 @@ def gather(found: tables.Tables, published: tables.Tables, note: Mapping[str, An
     if rows.empty:
         raise ConfigError(
             "the runs of --reference-where scored other tokens than the published ones; evaluate both with the same evaluation.documents, "
-            "evaluation.block and longest of evaluation.lengths, and with evaluation.blocks=1 (further blocks lie a training length apart)"
+            "evaluation.block, evaluation.blocks, evaluation.apart (null is the training length) and longest of evaluation.lengths"
         )
     return rows[list(COLUMNS)].reset_index(drop=True)
 

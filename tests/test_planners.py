@@ -61,6 +61,27 @@ def test_last_k_by_hand():
     assert shape(found["last_k", 4]) == [(0, 4, 0, 4), (4, 4, 0, 4), (8, 4, 0, 4)]  # it has no more
 
 
+def test_models_of_two_training_lengths_score_the_same_targets_when_blocks_are_as_far_apart():
+    sizes, names = np.array([300, 200, 140]), ["a", "b", "c"]
+
+    def found(train_length, lengths, **options):
+        settings = EvaluationConfig(protocols=["matched"], blocks=3, block=5, **options)
+        return {target for request in plan(sizes, names, lengths, train_length, settings) for target in targets(request)}
+
+    assert found(20, [20, 80], apart=20) == found(80, [20, 80], apart=20) == found(20, [20, 80])
+    assert found(80, [20, 80]) != found(20, [20, 80])
+
+
+def test_blocks_that_would_overlap_are_refused():
+    with pytest.raises(ConfigError, match="evaluation.apart=4: expected the 5 target tokens of a block or more"):
+        plan(np.array([300]), ["a"], [20, 80], 20, EvaluationConfig(block=5, apart=4))
+
+
+def test_an_evaluation_with_the_default_distance_is_called_as_before_there_was_one():
+    of = {apart: config.evaluation_id(EvaluationConfig(apart=apart), 512) for apart in (None, 256, 512)}
+    assert of[None] == "e605cd0c" and len(set(of.values())) == 3
+
+
 def test_what_is_left_open_is_a_quarter_of_the_training_length():
     assert amounts_of(EvaluationConfig(), [256, 2048], 512) == planners.Amounts(512, 128, 128, 128)
     assert amounts_of(EvaluationConfig(block=9, stride=1, last_k=256), [7, 2048], 512) == planners.Amounts(512, 7, 1, 256)

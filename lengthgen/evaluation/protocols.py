@@ -7,6 +7,7 @@ Where the ends lie decides what an evaluation costs. Windows that start at the s
 shorter ones of the next do (1.5 L with 0.5 L, 2 L with L, 4 L with 3 L). Non-overlapping windows are cut from the first end, so that
 the last one at every length is a matched window. At the default lengths an evaluation takes 0.38 of the FLOPs of separate passes (0.60
 with ends a block apart and non-overlapping windows from the document's beginning; odd lengths such as 513 and 520 merge less).
+A model trained at another length scores the same tokens when it is given the same `apart` and `block` (references.py).
 Only differences between starts matter for this, so a document's first end is free: it is a stable function of the document's name, spread
 over the document. Were it the longest length itself, all targets would be from the beginnings of documents (licences, imports, front
 matter), and windows of the longest length, alone of all, would begin with the token that begins a document.
@@ -34,7 +35,8 @@ class EvaluationConfig:
     lengths: list[int] | None = None  # evaluation lengths in tokens; given, they replace `factors`
     protocols: list[str] = field(default_factory=lambda: ["matched", "nonoverlapping", "position"])  # what to score
     documents: int = 48  # at most so many validation documents, chosen by a stable hash of their names
-    blocks: int = 2  # target blocks a document, train_length apart (matched, position); fewer in a document that is too short
+    blocks: int = 2  # target blocks a document (matched, position); fewer in a document that is too short
+    apart: int | None = None  # tokens between the ends of a document's target blocks; null = train_length
     block: int | None = None  # target tokens a block; null = train_length / 4
     stride: int | None = None  # sliding: tokens that a window moves on by, and targets of all but the first; null = train_length / 4
     last_k: int | None = None  # last_k: targets of each window; null = train_length / 4
@@ -48,7 +50,7 @@ class EvaluationConfig:
         typed.check(bool(self.protocols), f"evaluation.protocols=[]: expected at least one of {', '.join(known)}")
         for name in ("documents", "blocks", "tokens_per_batch", "resamples"):
             typed.check(getattr(self, name) > 0, f"evaluation.{name}={getattr(self, name)}: expected a positive integer")
-        for name in ("block", "stride", "last_k"):
+        for name in ("apart", "block", "stride", "last_k"):
             value = getattr(self, name)
             typed.check(value is None or value > 0, f"evaluation.{name}={value}: expected a positive integer or null")
         typed.check(all(f > 0 for f in self.factors), f"evaluation.factors={self.factors}: expected positive numbers")
@@ -57,6 +59,8 @@ class EvaluationConfig:
 def deciding(config: EvaluationConfig) -> dict[str, Any]:
     """The settings that decide an evaluation's numbers, its lengths aside (`eval_lengths`): what its identity is made of."""
     left_out = {"factors", "lengths", "tokens_per_batch"} | {name for name, protocol in OWN.items() if protocol not in config.protocols}
+    if config.apart is None:  # so that the evaluations of before this setting keep their names
+        left_out.add("apart")
     return {name: value for name, value in asdict(config).items() if name not in left_out}
 
 
@@ -84,8 +88,10 @@ def plan(sizes: np.ndarray, names: Sequence[str], lengths: Sequence[int], train_
             f"evaluation length {longest} needs a validation document of {longest + 1} tokens; the longest of {len(sizes)} has "
             f"{max(sizes, default=0)}: give shorter evaluation.lengths or another dataset"
         )
-    spans = [Span(i, _ends(int(sizes[i]), names[i], longest, train_length, config.blocks)) for i in enough[: config.documents]]
-    amounts = amounts_of(config, lengths, train_length)
+    amounts, apart = amounts_of(config, lengths, train_length), config.apart or train_length
+    if apart < amounts.block:
+        raise ConfigError(f"evaluation.apart={apart}: expected the {amounts.block} target tokens of a block or more, none is scored twice")
+    spans = [Span(i, _ends(int(sizes[i]), names[i], longest, apart, config.blocks)) for i in enough[: config.documents]]
     return [request for name in config.protocols for request in PLANNERS[name](spans, lengths, amounts)]
 
 
