@@ -73,7 +73,7 @@ def test_models_of_two_training_lengths_score_the_same_targets_when_blocks_are_a
 
 
 def test_blocks_that_would_overlap_are_refused():
-    with pytest.raises(ConfigError, match="evaluation.apart=4: expected the 5 target tokens of a block or more"):
+    with pytest.raises(ConfigError, match="apart=4: expected the 5 target tokens of a block or more"):
         plan(np.array([300]), ["a"], [20, 80], 20, EvaluationConfig(block=5, apart=4))
 
 

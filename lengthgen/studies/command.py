@@ -51,8 +51,11 @@ def main(argv: Sequence[str]) -> int:
     studies = [declaration.load(name, where) for name in (declaration.names(where) if names == ["all"] else names)]
     for study in studies:
         asked.scale_of(study)  # refused before the first one begins
+    began = time.monotonic()
     for study in studies:
         _run(study, asked)
+    if len(studies) > 1:
+        print(f"\n{len(studies)} studies in {clock(time.monotonic() - began)}; {asked.results / 'studies' / 'README.md'}", flush=True)
     return 0
 
 
@@ -132,7 +135,7 @@ def _said(verdicts: Sequence) -> str:
             "primary" if v.claim.primary else "exploratory",
             v.name,
             v.claim.predict,
-            f"{v.value:+.4f} [{v.low:+.4f}, {v.high:+.4f}]",
+            _interval(v),
             v.claim.says,
         )
         for v in verdicts
