@@ -42,7 +42,15 @@ def apply(run: Run, model: Transformer) -> dict:
 
 @torch.no_grad()
 def _loss(run: Run, model: Transformer, length: int) -> float:
-    """Mean loss, nats per token, of WINDOWS windows of `length` tokens; each within one document where there is one long enough."""
+    """Mean loss, nats per token, of WINDOWS windows of `length` tokens; each within one document where there is one long enough.
+
+    ConfigError for data of questions with answers: windows cut from them have answers without their questions.
+    """
+    if run.splits.answers is not None:
+        raise ConfigError(
+            f"retrofit {run.config.retrofit.label} searches on windows of training text, and {run.splits.label} is questions with answers: "
+            "give what it would search for as its options, or another retrofit"
+        )
     store = run.splits.train
     across = batches.count_starts(store, length, cross_documents=False) == 0
     inputs, targets = batches.crops(store, seed=0, step=0, batch_size=WINDOWS, length=length, cross_documents=across)

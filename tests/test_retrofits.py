@@ -217,6 +217,21 @@ def test_goes_inside_the_modifiers_where_it_refuses_them():
         around("alibi_interpolation", {}, modified(bare("rope"), both))
 
 
+def test_positions_that_were_dropped_are_not_retrofitted():
+    """What DroPE leaves can be changed: windows, and the factor on the scores."""
+    cls = modifiers.load("drope")
+
+    def dropped():
+        return modified(bare("rope"), [(cls, cls.Config())])
+
+    for name in ("yarn", "rerope"):
+        with pytest.raises(ConfigError, match=f"retrofit {name} changes positions, which modifier drope takes away before any evaluation"):
+            around(name, {}, dropped())
+    assert around("hard_window", {"window": 5}, dropped())[0].span(0).window == 5
+    changed, retrofit = around("log_n", {}, dropped())
+    assert changed is retrofit
+
+
 def test_a_scheme_that_wraps_another_is_taken_whole():
     """Only modifiers are gone into: what a scheme makes of another is its own."""
     from lengthgen.schemes.wrapper import Wrapper
@@ -379,7 +394,7 @@ def test_streaming_llm_is_a_cache_fed_token_by_token(scheme, sinks):
 
 @pytest.mark.parametrize("name", ["lm_infinite", "streaming_llm"])
 def test_what_sinks_cannot_be_moved_for_is_refused(name):
-    for scheme, options in (("learned", {}), ("fox", {}), ("cope", {})):
+    for scheme, options in (("learned", {}), ("fox", {}), ("cope", {}), ("fope", {})):
         with pytest.raises(ConfigError, match=f"retrofit {name} reads the first keys at another distance"):
             around(name, options, bare(scheme))
 

@@ -7,12 +7,13 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
-from lengthgen import checkpoint, plots, records, run, runfolder
+from lengthgen import checkpoint, plots, records, retrofitting, run, runfolder
 from lengthgen import train as training
 from lengthgen.errors import CheckpointError, ConfigError, DataError, Interrupted, LockedError
 
@@ -223,8 +224,7 @@ def test_an_own_scheme_is_trained_copied_and_evaluated_without_its_folder(ask, t
     assert again.status == "evaluated"
 
 
-def test_an_own_modifier_is_trained_copied_and_evaluated_without_its_folder(ask, tmp_path, monkeypatch):
-    monkeypatch.setattr(run.plots, "write_run_figures", lambda *_: [])
+def test_an_own_modifier_is_trained_copied_and_evaluated_without_its_folder(ask, tmp_path):
     own = tmp_path / "mine" / "modifier"
     own.mkdir(parents=True)
     (own / "mine.py").write_text((REPOSITORY / "lengthgen" / "modifiers" / "ssmax.py").read_text().replace("class SSMax", "class Mine"))
@@ -232,12 +232,6 @@ def test_an_own_modifier_is_trained_copied_and_evaluated_without_its_folder(ask,
     (own / "mine.py").unlink()
     assert outcome.run_id.startswith("t5_bias+mine-")
     assert run.evaluate({**ask(evaluation__lengths=[16, 24]), "run": outcome.run_id}, []).status == "evaluated"
-
-
-@pytest.fixture
-def undrawn(monkeypatch):
-    """No figures: they take longer than the small runs."""
-    monkeypatch.setattr(run.plots, "write_run_figures", lambda *_: [])
 
 
 def schemes_of(outcome):
@@ -249,7 +243,7 @@ def schemes_of(outcome):
     return found
 
 
-def test_modifiers_are_trained_with_and_stand_in_the_rows(ask, undrawn):
+def test_modifiers_are_trained_with_and_stand_in_the_rows(ask):
     outcome = run.train(ask(scheme="rope", modifiers={"ssmax": {"bias": True}, "window": {"window": 6}}), [])
     assert outcome.run_id.startswith("rope+window+ssmax-")
     assert set(schemes_of(outcome)) == {"rope+window(window=6)+ssmax(bias=True)"}
@@ -260,7 +254,7 @@ def test_modifiers_are_trained_with_and_stand_in_the_rows(ask, undrawn):
     assert records.read_json(plain.folder / "provenance.json")["kernels"] == ["cpu"]
 
 
-def test_the_kernel_is_chosen_by_its_key_and_is_no_part_of_the_identity(ask, tmp_path, undrawn):
+def test_the_kernel_is_chosen_by_its_key_and_is_no_part_of_the_identity(ask, tmp_path):
     fast, dense = (run.train(ask(kernel=kernel, results=str(tmp_path / kernel)), []) for kernel in ("auto", "reference"))
     assert fast.run_id == dense.run_id
     assert records.read_json(dense.folder / "provenance.json")["kernels"] == ["reference"]
@@ -269,7 +263,7 @@ def test_the_kernel_is_chosen_by_its_key_and_is_no_part_of_the_identity(ask, tmp
     assert not list((tmp_path / "flex").glob("runs/*/config.yaml"))
 
 
-def test_an_interrupted_run_drops_its_positions_where_it_would_have(ask, tmp_path, undrawn, monkeypatch):
+def test_an_interrupted_run_drops_its_positions_where_it_would_have(ask, tmp_path, monkeypatch):
     """DroPE after half of the steps, stopped before and gone on with after: the weights of an uninterrupted run."""
     wanted = {"scheme": "rope", "modifiers": {"drope": {"fraction": 0.5}}}
     whole = run.train(ask(results=str(tmp_path / "whole"), **wanted), [])
@@ -292,7 +286,7 @@ def test_an_interrupted_run_drops_its_positions_where_it_would_have(ask, tmp_pat
     assert a.read_bytes() == b.read_bytes()
 
 
-def test_a_retrofit_stands_beside_the_run_as_it_was_trained(ask, undrawn):
+def test_a_retrofit_stands_beside_the_run_as_it_was_trained(ask):
     trained = run.train(ask(scheme="rope"), [])
     before = {path: path.read_bytes() for path in trained.folder.glob("evaluation/*/*")}
     wanted = {**ask(scheme="rope"), "run": trained.run_id, "retrofit": {"name": "hard_window", "window": 8}}
@@ -332,7 +326,7 @@ def test_a_retrofit_is_a_line_of_its_own_in_tables_and_figures(ask, tmp_path, dr
     assert "alibi_interpolation(factor=4)" in (trained.folder / "figures" / drawn[0]).read_text()
 
 
-def test_a_retrofit_that_does_not_fit_is_one_line_and_leaves_nothing(ask, undrawn):
+def test_a_retrofit_that_does_not_fit_is_one_line_and_leaves_nothing(ask):
     trained = run.train(ask(), [])
     before = sorted(trained.folder.rglob("*"))
     for name, line in (
@@ -379,7 +373,7 @@ class Search(Retrofit):
 '''
 
 
-def test_a_retrofit_may_search_on_training_text(ask, tmp_path, undrawn):
+def test_a_retrofit_may_search_on_training_text(ask, tmp_path):
     """Losses of the same windows at every call, those of the retrofit as it stands; what it found is written down."""
     (tmp_path / "mine" / "retrofit").mkdir(parents=True)
     (tmp_path / "mine" / "retrofit" / "search.py").write_text(SEARCHING)
@@ -391,6 +385,16 @@ def test_a_retrofit_may_search_on_training_text(ask, tmp_path, undrawn):
     [first, again], [other] = (said["found"]["losses"][divisor] for divisor in ("1.0", "2.0"))
     assert first == again != other and 1 < first < 7
     assert said["code"] and said["found"]["divisor"] in (1.0, 2.0)
+
+
+def test_a_retrofit_does_not_search_on_questions_without_their_answers(monkeypatch):
+    monkeypatch.setattr(retrofitting.batches, "crops", lambda *a, **k: pytest.fail("windows were cut"))
+    asked = SimpleNamespace(
+        splits=SimpleNamespace(answers=lambda symbols: symbols > 0, label="copy"),
+        config=SimpleNamespace(retrofit=SimpleNamespace(label="longrope")),
+    )
+    with pytest.raises(ConfigError, match="retrofit longrope searches on windows of training text, and copy is questions with answers"):
+        retrofitting._loss(asked, None, 48)
 
 
 def test_text_that_is_too_short_is_refused_before_training(ask, monkeypatch):

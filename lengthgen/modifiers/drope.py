@@ -35,6 +35,7 @@ class DroPE(Modifier):
     Config = Config
     about = About("Gelberg et al., arXiv 2512.12167", 2025, "any scheme with positions", ("float64 loop",))
     stage = 0
+    leaves = ("span", "score_scale")
 
     def __init__(self, config, inner):
         super().__init__(config, inner)

@@ -55,7 +55,12 @@ class Retrofit(Wrapper):
 def refusal(cls: type[Retrofit], scheme: Scheme) -> str | None:
     """Why the retrofit has no place around any part of `scheme`, in one line; None if it has one."""
     reason = cls.refuses(scheme)
-    return refusal(cls, scheme.inner) if reason and isinstance(scheme, Modifier) else reason
+    if not reason or not isinstance(scheme, Modifier):
+        return reason
+    if scheme.leaves is not None and not any(getattr(cls, hook) is not getattr(Retrofit, hook) for hook in scheme.leaves):
+        [retrofit, modifier] = (kind.__module__.rpartition(".")[2] for kind in (cls, type(scheme)))
+        return f"retrofit {retrofit} changes positions, which modifier {modifier} takes away before any evaluation"
+    return refusal(cls, scheme.inner)
 
 
 def apply(cls: type[Retrofit], config: Any, scheme: Scheme) -> tuple[Scheme, Retrofit]:

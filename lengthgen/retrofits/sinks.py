@@ -42,7 +42,9 @@ class FarSinks(Retrofit):
     def refuses(cls, inner: Scheme) -> str | None:
         """It goes inside all modifiers: log-n scaling then counts the keys that are seen."""
         declared, steered = inner.declaration, type(inner).steer is not Scheme.steer
-        if isinstance(inner, Wrapper) or steered or declared.acts_on == "input" or declared.structure in ("gates", "general"):
+        turned_by_place = declared.acts_on == "queries and keys" and not declared.shift_invariant  # no distance to read a key at: fope
+        other = isinstance(inner, Wrapper) or steered or turned_by_place or declared.acts_on == "input"
+        if other or declared.structure in ("gates", "general"):
             name = cls.__module__.rpartition(".")[2]
             return f"retrofit {name} reads the first keys at another distance: expected rotary positions, a bias of the offset, or none"
         return None
