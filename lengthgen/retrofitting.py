@@ -37,7 +37,10 @@ def apply(run: Run, model: Transformer) -> dict:
     model.scheme.to(run.device)
     retrofit.calibrate(lambda length: _loss(run, model, length))
     log.info("retrofit %s: %s", chosen.label, retrofit.declaration.tail)
-    return {"retrofit": chosen.identity() | {"found": retrofit.found, "paper": retrofit.about.paper, "tail": retrofit.declaration.tail}}
+    identity = chosen.identity()
+    if chosen.own:
+        run.folder.keep(chosen.file, identity["code"])
+    return {"retrofit": identity | {"found": retrofit.found, "paper": retrofit.about.paper, "tail": retrofit.declaration.tail}}
 
 
 @torch.no_grad()

@@ -7,7 +7,6 @@ changed evaluation settings re-use the trained weights. Knows no Hydra (hydra_ap
 import contextlib
 import dataclasses
 import logging
-import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,9 +118,11 @@ def trained(evaluation: Path) -> tuple[models.Transformer, datasets.Splits]:
     """The model that a finished evaluation scored, with its weights and its retrofit, and the data. CheckpointError without weights."""
     folder = RunFolder(evaluation.parent.parent)
     origin = records.read_json(evaluation / "settings.json", {}).get("origin", {})
-    retrofit = {key: value for key, value in (origin.get("retrofit") or {}).items() if key not in retrofitting.ADDED}
+    said = origin.get("retrofit") or {}
+    retrofit = {key: value for key, value in said.items() if key not in retrofitting.ADDED}
+    own = [folder.path, *([folder.retrofit(said["code"])] if "code" in said else [])]
     stored = OmegaConf.to_container(OmegaConf.load(folder.config))
-    run = prepare(config.check({**stored, "retrofit": retrofit or None}, [folder.path]))
+    run = prepare(config.check({**stored, "retrofit": retrofit or None}, own))
     saved = checkpoint.load_newest(folder.checkpoints, run.device)
     if saved is None:
         raise CheckpointError(f"run {folder.path.name} has no valid weights; delete {folder.path} and train again")
@@ -159,9 +160,7 @@ def _describe(run: Run, model: models.Transformer) -> None:
         log.info("dataset %s: %s", run.splits.label, note)
     for choice in (run.config.scheme, *run.config.modifiers):
         if choice.own:
-            kept = folder.path / choice.file.parent.name  # scheme/ or modifier/, where `evaluate` finds it
-            kept.mkdir(exist_ok=True)
-            shutil.copy(choice.file, kept)
+            folder.keep(choice.file)
     facts = _origin(run) | {
         "precision": run.precision,
         "kernels": kernels,

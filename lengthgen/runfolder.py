@@ -3,7 +3,9 @@
 results/runs/<run id>/
   config.yaml        everything, resolved          provenance.json   command, commit, versions, device, data
   metrics.jsonl      one line a logged step        log.txt           what the run printed
-  checkpoints/       step-NNNNNN/                  scheme.py         the code of a scheme from outside the package
+  checkpoints/       step-NNNNNN/
+  scheme/, modifier/ the code of those from outside the package that it was trained with
+  retrofits/<code>/retrofit/  the code of such a retrofit, by its hash: the same name may be other code at another evaluation
   evaluation/<id>/   tables and per-token losses of one evaluation; the folder appears whole or not at all
   diagnostics/<id>/  tables and figures of one set of diagnostics; the folder appears whole or not at all
   figures/           curves of this run            done.json         weights' hash and evaluations, written last
@@ -14,6 +16,7 @@ import fcntl
 import json
 import logging
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,7 +33,18 @@ class RunFolder:
         self.provenance = path / "provenance.json"
         self.figures = path / "figures"
         self.done = path / "done.json"
-        self.scheme_code = path / "scheme"
+
+    def keep(self, file: Path, code: str | None = None) -> None:
+        """Copy the code of a scheme or modifier, or of a retrofit with the hash `code`, from outside the package: kind/NAME.py."""
+        kept = (self.path if code is None else self.retrofit(code)) / file.parent.name
+        kept.mkdir(parents=True, exist_ok=True)
+        aside = kept / f"{file.name}.tmp-{os.getpid()}"
+        shutil.copyfile(file, aside)
+        os.replace(aside, kept / file.name)
+
+    def retrofit(self, code: str) -> Path:
+        """What `--config-dir` was for a retrofit from outside the package, by the hash of its code."""
+        return self.path / "retrofits" / code
 
     def evaluation(self, evaluation_id: str) -> Path:
         return self.path / "evaluation" / evaluation_id

@@ -3,11 +3,13 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import ANY
 
 import numpy as np
 import pytest
@@ -385,6 +387,9 @@ def test_a_retrofit_may_search_on_training_text(ask, tmp_path):
     [first, again], [other] = (said["found"]["losses"][divisor] for divisor in ("1.0", "2.0"))
     assert first == again != other and 1 < first < 7
     assert said["code"] and said["found"]["divisor"] in (1.0, 2.0)
+    shutil.rmtree(tmp_path / "mine")
+    [evaluation] = [path.parent for path in trained.folder.glob("evaluation/*/settings.json") if '"search"' in path.read_text()]
+    assert run.trained(evaluation)[0].scheme.found == {"divisor": said["found"]["divisor"], "losses": dict.fromkeys((1.0, 2.0), ANY)}
 
 
 def test_a_retrofit_does_not_search_on_questions_without_their_answers(monkeypatch):
