@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lengthgen import grids, records, tables
+from lengthgen import columns, grids, records, tables
 from lengthgen.errors import ConfigError, UserError
 from lengthgen.evaluation import calibration, comparisons, power
 from lengthgen.evaluation.comparisons import Paired
@@ -73,8 +73,8 @@ def write(out: Path, given: argparse.Namespace) -> list[Path]:
         "same_scheme": (list(same_scheme(given.comparisons)), SAME_SCHEME),
         "power": (power.table(difference, 0, SEEDS, DOCUMENTS), POWER),
     }
-    for name, (rows, columns) in made.items():
-        records.write_table(out / f"{name}.csv", rows, columns)
+    for name, (rows, of_table) in made.items():
+        records.write_table(out / f"{name}.csv", rows, of_table)
     parts = [
         "# Calibration",
         "",
@@ -164,12 +164,12 @@ UNITS = ("seed", "document", "seed and document together")
 def _grid(rows: pd.DataFrame, keys: list[str], column: str, cell: Any, corner: str | None = None) -> list[str]:
     """A Markdown table: a line for each value of the keys, a column for each value of `column`, in the order of the rows."""
     heads = [corner] if corner else [key.removeprefix("n_") for key in keys]
-    columns = list(dict.fromkeys(rows[column]))
-    lines = [f"| {' | '.join([*heads, *map(str, columns)])} |", "|" + "---|" * len(heads) + "---:|" * len(columns)]
+    values = list(dict.fromkeys(rows[column]))
+    lines = []
     for key, own in rows.groupby(keys, sort=False):
         cells = {getattr(row, column): cell(row) for row in own.itertuples()}
-        lines.append(f"| {' | '.join([*(f'{part}' for part in key), *(cells[name] for name in columns)])} |")
-    return lines
+        lines.append([*map(str, key), *(cells[value] for value in values)])
+    return columns.markdown([*heads, *map(str, values)], lines, "l" * len(heads) + "r")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

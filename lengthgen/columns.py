@@ -1,7 +1,7 @@
-"""Columns of text under their heads, for the terminal."""
+"""Columns of text under their heads: for the terminal, and as Markdown."""
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 WIDTH = 140  # of the whole table
 
@@ -22,3 +22,16 @@ def aligned(head: Sequence[str], rows: Sequence[Sequence[str]], wrapped: Mapping
         if number == 0:
             lines.append("  ".join("-" * width for width in widths))
     return "\n".join(lines)
+
+
+def markdown(head: Sequence[str], rows: Iterable[Sequence[str]], sides: str) -> list[str]:
+    """The lines of a Markdown table. sides: `l` or `r` for each column, `lr` to repeat the last one as often as it takes."""
+    sides = sides.ljust(len(head), sides[-1])
+    lines = ["|" + "".join(f" {cell} |" if cell else " |" for cell in head), "|" + "".join("---:|" if s == "r" else "---|" for s in sides)]
+    return lines + [f"| {' | '.join(row)} |" for row in rows]
+
+
+def grid(cells: Mapping[tuple[str, int], str], names: Iterable[str], lengths: Sequence[int], corner: str = "") -> list[str]:
+    """A Markdown table: a line for each name, a column for each length, empty where there is no cell."""
+    rows = ([name, *(cells.get((name, length), "") for length in lengths)] for name in names)
+    return markdown([corner, *map(str, lengths)], rows, "lr")

@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from lengthgen import answers, origins, palette
+from lengthgen import answers, columns, origins, palette
 from lengthgen.evaluation import intervals
 
 WORDS = {"refused": "refuses", "oom": "out of memory", "nonfinite": "not finite", "leak": "leaks"}
@@ -150,34 +150,31 @@ def _seen(seen: pd.DataFrame) -> list[str]:
     )
     lengths = sorted({int(length) for length in seen["eval_length"]})
     lines = [
-        f"| change of {scheme} | {_detectable(own, lengths)} |"
-        for scheme, own in seen[seen["kind"] == "change"].groupby("scheme", sort=False)
+        [f"change of {scheme}", *_detectable(own, lengths)] for scheme, own in seen[seen["kind"] == "change"].groupby("scheme", sort=False)
     ]
     between = seen[seen["kind"] == "difference"].dropna(subset="detectable")
     if len(between):
         ranked = [own.sort_values("detectable", kind="stable") for _, own in between.groupby("eval_length")]
         for title, pick in (("median", lambda own: own.iloc[[(len(own) - 1) // 2]]), ("worst", lambda own: own.iloc[[-1]])):
-            lines.append(f"| between two schemes, {title} | {_detectable(pd.concat(map(pick, ranked)), lengths)} |")
+            lines.append([f"between two schemes, {title}", *_detectable(pd.concat(map(pick, ranked)), lengths)])
     return [
         "### What these runs could have seen (nats/token, matched)",
         "",
         f"The true difference that {few} find four times in five, at 0.05: what is smaller may well be there and not be seen.",
         f"{caution} Every pair of schemes: power.csv.",
         "",
-        "| | " + " | ".join(map(str, lengths)) + " |",
-        "|---|" + "---:|" * len(lengths),
-        *lines,
+        *columns.markdown(["", *map(str, lengths)], lines, "lr"),
         "",
     ]
 
 
-def _detectable(rows: pd.DataFrame, lengths: Sequence[int]) -> str:
-    """One line of cells; rows: at most one a length."""
+def _detectable(rows: pd.DataFrame, lengths: Sequence[int]) -> list[str]:
+    """A cell for each length; rows: at most one a length."""
     cells = {}
     for row in rows.to_dict("records"):
         likely = "unknown" if pd.isna(row["detectable"]) else f"{row['detectable']:.4f}"
         cells[int(row["eval_length"])] = likely if pd.isna(row["cautious"]) else f"{likely} [{row['cautious']:.4f}]"
-    return " | ".join(cells.get(length, "") for length in lengths)
+    return [cells.get(length, "") for length in lengths]
 
 
 def _missing(note: Mapping[str, Any], rows: pd.DataFrame) -> list[str]:
@@ -215,7 +212,11 @@ def _code(values: Sequence[str]) -> str:
 
 def _by_length(rows: pd.DataFrame, cell: Callable[[Mapping[str, Any]], str]) -> list[str]:
     cells = {(row["scheme"], int(row["eval_length"])): cell(row) for row in rows.to_dict("records")}
-    return _table(cells, sorted(rows["scheme"].unique(), key=palette.order), sorted({length for _, length in cells}))
+    return columns.grid(cells, _schemes(rows), sorted({length for _, length in cells}), "scheme")
+
+
+def _schemes(rows: pd.DataFrame) -> list[str]:
+    return sorted(rows["scheme"].unique(), key=palette.order)
 
 
 COUNTS = (("n_seeds", "seeds"), ("n_documents", "documents"), ("n_tokens", "tokens at each length"))
@@ -224,14 +225,7 @@ COUNTS = (("n_seeds", "seeds"), ("n_documents", "documents"), ("n_tokens", "toke
 def _grid(rows: pd.DataFrame, column: str, pattern: str) -> list[str]:
     lengths = sorted({int(length) for length in rows["eval_length"]})
     cells = {(row["scheme"], int(row["eval_length"])): _cell(row, column, pattern) for row in rows.to_dict("records")}
-    return _table(cells, sorted(rows["scheme"].unique(), key=palette.order), lengths)
-
-
-def _table(cells: Mapping[tuple[str, int], str], schemes: Sequence[str], lengths: Sequence[int]) -> list[str]:
-    lines = ["| scheme | " + " | ".join(map(str, lengths)) + " |", "|---|" + "---:|" * len(lengths)]
-    for scheme in schemes:
-        lines.append(f"| {scheme} | " + " | ".join(cells.get((scheme, length), "") for length in lengths) + " |")
-    return lines
+    return columns.grid(cells, _schemes(rows), lengths, "scheme")
 
 
 def _cell(row: Mapping[str, Any], column: str, pattern: str) -> str:

@@ -111,7 +111,7 @@ def test_no_rings():
         (r"drawing", {"layout", "records"}),
         (
             r"studies\.(report|extras|figure|files|markdown)",
-            {f"studies.{n}" for n in ("claims", "extras", "figure", "files", "markdown")} | DRAWING,
+            {f"studies.{n}" for n in ("claims", "extras", "figure", "files", "markdown")} | DRAWING | {"columns"},
         ),
         (r"studies\.(material|measured)", {f"evaluation.{n}" for n in STATISTICS} | {"records", "errors"}),
         (r"grids", {"errors"}),
@@ -120,13 +120,14 @@ def test_no_rings():
         (r"resolution", {"grids", "palette", "tables", "evaluation.comparisons", "evaluation.power"}),
         (
             r"calibrate",
-            {"grids", "records", "tables", "errors", "evaluation.calibration", "evaluation.comparisons", "evaluation.power"},
+            {"columns", "grids", "records", "tables", "errors", "evaluation.calibration", "evaluation.comparisons", "evaluation.power"},
         ),
         (r"answers", {"grids", "origins", "references", "tables", "evaluation.comparisons", "evaluation.context"}),
         (
             r"tables|curves|forest|layout|markdown|plots",
             {
                 "arguments",
+                "columns",
                 "tables",
                 "curves",
                 "drawing",

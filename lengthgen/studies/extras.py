@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from lengthgen import columns
 from lengthgen.studies import markdown
 
 Row = Mapping[str, str]
@@ -23,10 +24,8 @@ def context(rows: Sequence[Row]) -> list[str]:
     cells = {
         (row["subject"], int(row["eval_length"])): "{:.0f} [{:.0f}, {:.0f}]".format(*_numbers(row, "tokens", "low", "high")) for row in rows
     }
-    lines = ["| | " + " | ".join(map(str, lengths)) + " |", "|---|" + "---:|" * len(lengths)]
-    for name in dict.fromkeys(row["subject"] for row in rows):
-        lines.append(f"| {name} | " + " | ".join(cells[name, length] for length in lengths) + " |")
-    return ["## Effective context", "", said, "", *lines, ""]
+    table = columns.grid(cells, dict.fromkeys(row["subject"] for row in rows), lengths)
+    return ["## Effective context", "", said, "", *table, ""]
 
 
 def information(rows: Sequence[Row]) -> list[str]:
@@ -38,13 +37,13 @@ def information(rows: Sequence[Row]) -> list[str]:
         found.setdefault(row["dataset"], {})[int(row["lag"])] = float(row["nats"])
     said = "Between a byte and the one so many bytes later, nats; every distance is in information.csv. Peaks: above both neighbours."
     shown = [lag for lag in (1, 2, 4, 8, 15, 16, 17, 31, 32) if all(lag in curve for curve in found.values())]
-    lines = ["| text | " + " | ".join(map(str, shown)) + " | highest peaks |", "|---|" + "---:|" * len(shown) + "---|"]
+    lines = []
     for dataset, curve in found.items():
         peaks = [lag for lag in curve if lag > 1 and curve[lag] > curve[lag - 1] and curve[lag] > curve.get(lag + 1, 0.0)]
         highest = sorted(sorted(peaks, key=lambda lag: -curve[lag])[:3])
-        cells = [f"{curve[lag]:.3f}" for lag in shown]
-        lines.append(f"| {dataset} | {' | '.join(cells)} | {', '.join(map(str, highest)) or 'none'} |")
-    return ["## Mutual information by distance", "", said, "", *lines, ""]
+        lines.append([dataset, *(f"{curve[lag]:.3f}" for lag in shown), ", ".join(map(str, highest)) or "none"])
+    table = columns.markdown(["text", *map(str, shown), "highest peaks"], lines, "l" + "r" * len(shown) + "l")
+    return ["## Mutual information by distance", "", said, "", *table, ""]
 
 
 def key_tokens(rows: Sequence[Row]) -> list[str]:
@@ -77,13 +76,13 @@ def costs(rows: Sequence[Row], values: Sequence[Row]) -> list[str]:
         "above the model. **Bold**: no other row has a lower loss at that length and takes neither more time nor more memory."
     )
     head = ["", *(f"loss at {length}" for length in lengths), "ms", "time of trained [least, most]", "MiB"]
-    lines = [f"| {' | '.join(head)} |", "|---|" + "---:|" * (len(head) - 1)]
+    lines = []
     for row in rows:
         cells = [_best(rows, loss, row, length) for length in lengths]
         milliseconds, mib = _numbers(row, "milliseconds", "mib")
         ratio = "{:.2f} [{:.2f}, {:.2f}]".format(*_numbers(row, "of_trained", "low", "high"))
-        lines.append(f"| {row['subject']} | {' | '.join(cells)} | {milliseconds:.1f} | {ratio} | {mib:.1f} |")
-    return ["## What it costs", "", said, "", *lines, ""]
+        lines.append([row["subject"], *cells, f"{milliseconds:.1f}", ratio, f"{mib:.1f}"])
+    return ["## What it costs", "", said, "", *columns.markdown(head, lines, "lr"), ""]
 
 
 def _best(rows: Sequence[Row], loss: Mapping[tuple[str, int], float], row: Row, length: int) -> str:

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
+from lengthgen import columns
+
 Row = Mapping[str, str]
 
 
@@ -9,10 +11,7 @@ def grid(rows: Sequence[Row], name: Callable[[Row], str], column: str) -> list[s
     """A line for each name, a column for each evaluation length."""
     lengths = sorted({int(row["eval_length"]) for row in rows})
     cells = {(name(row), int(row["eval_length"])): interval(row, column) for row in rows}
-    lines = ["| | " + " | ".join(map(str, lengths)) + " |", "|---|" + "---:|" * len(lengths)]
-    for one in dict.fromkeys(name(row) for row in rows):
-        lines.append(f"| {one} | " + " | ".join(cells.get((one, length), "") for length in lengths) + " |")
-    return lines
+    return columns.grid(cells, dict.fromkeys(name(row) for row in rows), lengths)
 
 
 def interval(row: Row, column: str = "value") -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lengthgen import drawing, records
+from lengthgen import columns, drawing, records
 from lengthgen.studies import extras, figure, files, markdown
 from lengthgen.studies.claims import of_study
 
@@ -46,22 +46,14 @@ def word(claims: Sequence[Row]) -> str:
 
 def claim_lines(claims: Sequence[Row]) -> list[str]:
     """A Markdown table of claims."""
-    lines = ["| claim | measure | predicted | found [95 % interval] | verdict | p | detectable |", "|---|---|---|---|---|---|---|"]
+    lines = []
     for row in claims:
         of = row["of"] + (f" − {row['minus']}" if row["minus"] else "") + (f" at {float(row['at']):.3g} L" if row["at"] else "")
         says = row["says"] + ("" if row["primary"] == "True" else " *(exploratory)*")
         verdict = f"**{row['verdict']}**" if row["primary"] == "True" else row["verdict"]
-        cells = (
-            says,
-            f"{row['measure']} of {of}",
-            row["predict"],
-            markdown.interval(row),
-            verdict,
-            markdown.p_value(row["p"]),
-            markdown.number(row["detectable"]),
-        )
-        lines.append(f"| {' | '.join(cells)} |")
-    return lines
+        p, detectable = markdown.p_value(row["p"]), markdown.number(row["detectable"])
+        lines.append([says, f"{row['measure']} of {of}", row["predict"], markdown.interval(row), verdict, p, detectable])
+    return columns.markdown(["claim", "measure", "predicted", "found [95 % interval]", "verdict", "p", "detectable"], lines, "l")
 
 
 def _title(about: Mapping[str, Any]) -> str:
@@ -131,13 +123,13 @@ def _made(about: Mapping[str, Any]) -> list[str]:
 
 def verdict_lines(folders: Sequence[Path], where: str = "") -> list[str]:
     """A Markdown table of studies and their verdicts; where: what comes before a study's folder in a link."""
-    lines = ["| study | what it asks | verdict | primary claims: supported, refuted, undecided |", "|---|---|---|---|"]
+    lines = []
     for folder in folders:
         about, claims = records.read_json(folder / "study.json", {}), files.read(folder / "claims.csv")
         words = [row["verdict"] for row in claims if row["primary"] == "True"]
         counts = ", ".join(str(words.count(w)) for w in ("supported", "refuted", "undecided"))
-        lines.append(f"| [{folder.name}]({where}{folder.name}/summary.md) | {about['meaning']} | **{word(claims)}** | {counts} |")
-    return lines
+        lines.append([f"[{folder.name}]({where}{folder.name}/summary.md)", about["meaning"], f"**{word(claims)}**", counts])
+    return columns.markdown(["study", "what it asks", "verdict", "primary claims: supported, refuted, undecided"], lines, "l")
 
 
 def _all(folders: Sequence[Path]) -> str:
