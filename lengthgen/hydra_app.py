@@ -65,8 +65,11 @@ def main(command: str, argv: Sequence[str]) -> int:
     return 0
 
 
-def composed(command: str, argv: Sequence[str], config_dir: Path | None = None) -> DictConfig:
-    """The configuration of one run as `lengthgen <command> ARGV` would have it; nothing is run. UserError for what the user can mend."""
+def composed(command: str, argv: Sequence[str], config_dir: Path | None = None, results: Path | None = None) -> DictConfig:
+    """The configuration of one run as `lengthgen <command> ARGV` would have it; nothing is run. UserError for what the user can mend.
+
+    results: the folder, set afterwards: as an override it would be refused where `config_dir` has a folder of that name.
+    """
     setup_globals()
     groups = [group.name for group in catalogue.groups(command)]
     request = arguments.arrange(argv, groups)
@@ -78,6 +81,8 @@ def composed(command: str, argv: Sequence[str], config_dir: Path | None = None) 
         raise hydra_errors.explained(command, request, error) from error
     with open_dict(config):
         del config["hydra"]  # its own node, which a job never sees either
+    if results is not None:
+        config["results"] = str(results)
     hydra_errors.refuse_gaps(command, config)
     return config
 

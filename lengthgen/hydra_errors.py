@@ -45,6 +45,8 @@ def checked(command: str, request: Request, groups: list[str]) -> list[Override]
             raise mistakes.unreadable(command, text, options)
         parsed.append(override)
         group = override.key_or_group
+        if request.config_dir and "." not in group and group not in options and (request.config_dir / group).is_dir():
+            raise mistakes.hidden_key(text, group, request.config_dir)
         if override.is_sweep_override() and request.runs_jobs and not request.multirun:
             raise mistakes.several_without_multirun(command, text, group in groups)
         if group in groups:

@@ -4,6 +4,7 @@ Works on the texts of overrides and on lists of valid names; knows no Hydra (hyd
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from lengthgen.arguments import nearest
@@ -88,6 +89,13 @@ def unreadable(command: str, given: str, options: Mapping[str, Sequence[str]]) -
         return ConfigError(f"cannot read {given!r}: expected a key before '='; `lengthgen {command} --help` shows how")
     forms = "a number, a word, [a,b], {a:b} or quoted text"
     return ConfigError(f"cannot read the value in {given!r}: expected {forms}, for example {key}=[512,1024] or {key}=\"'a b'\"")
+
+
+def hidden_key(given: str, key: str, config_dir: Path) -> ConfigError:
+    """`results=x` beside a folder results/ in the --config-dir, which Hydra takes for a group of options."""
+    return ConfigError(
+        f"{given}: the folder {key}/ of --config-dir {config_dir} hides the key {key}; move it, or keep your YAML in another folder"
+    )
 
 
 def several_without_multirun(command: str, given: str, is_group: bool) -> ConfigError:

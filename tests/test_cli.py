@@ -183,6 +183,18 @@ def test_own_configurations_and_schemes(jobs, tmp_path):
     assert [job.config.scheme.name for job in jobs[1:]] == ["my_bias", "alibi"]
 
 
+def test_a_folder_that_hides_a_key_is_named(jobs, tmp_path, capsys):
+    """Results beside one's own schemes: a key that a folder is called after can no longer be given, any other can."""
+    (tmp_path / "scheme").mkdir()
+    (tmp_path / "scheme" / "my_bias.yaml").write_text("name: my_bias\n")
+    (tmp_path / "results" / "runs").mkdir(parents=True)
+    assert cli.main(["train", "--config-dir", ".", "+scheme=my_bias", "seed=1"]) == 0 and len(jobs) == 1
+    for command in (["train"], ["train", "-m", "seed=1,2"]):
+        assert cli.main([*command, "--config-dir", ".", "results=there"]) == 2
+        assert "results=there: the folder results/ of --config-dir" in capsys.readouterr().err
+    assert len(jobs) == 1
+
+
 def test_experiment_with_and_without_plus(jobs, tmp_path):
     (tmp_path / "mine" / "experiment").mkdir(parents=True)
     text = "# @package _global_\ndefaults:\n  - override /scheme: rope\nseed: 5\nmodel:\n  width: 64\n"

@@ -1,6 +1,9 @@
 """Studies: what a declaration may say, what its measures are on losses made by hand, and one study from the command line to its files."""
 
 import json
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -77,8 +80,8 @@ def test_a_declaration_holds_together_and_its_overrides_compose(name):
     assert study.meaning and len(study.claim) > 100
     for scale in study.scales.values():
         assert scale.seeds >= 3
-        for job in running.jobs(study, scale, ["results=x"])[: len(study.arms)]:
-            config = hydra_app.composed("train", [*job.training, *job.how])
+        for job in running.jobs(study, scale, Path("x"), [])[: len(study.arms)]:
+            config = hydra_app.composed("train", [*job.training, *job.how], results=job.results)
             assert config.tracking.name == "none" and config.results == "x" and config.seed == 0
             lengths = config.evaluation.lengths or [factor * config.train_length for factor in config.evaluation.factors]
             asked = [c.at for c in study.claims.values() if c.at and job.arm in subjects_of(c)]
@@ -290,16 +293,17 @@ claims:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory) -> Path:
+    """Results in the folder that is the --config-dir."""
     root = tmp_path_factory.mktemp("study")
     (root / "mine" / "study").mkdir(parents=True)
     (root / "mine" / "study" / "mine.yaml").write_text(MINE)
-    arguments = ["study", "mine", "--config-dir", str(root / "mine"), "--results", str(root / "results"), "--workers", "1"]
+    arguments = ["study", "mine", "--config-dir", str(root / "mine"), "--results", str(root / "mine" / "results"), "--workers", "1"]
     assert cli.main([*arguments, f"cache={root / 'cache'}"]) == 0
     return root
 
 
 def test_a_study_from_its_command_to_its_files(made, capsys):
-    folder = made / "results" / "studies" / "mine"
+    folder = made / "mine" / "results" / "studies" / "mine"
     claims = {row["claim"]: row for row in files.read(folder / "claims.csv")}
     assert claims["gradient"]["verdict"] == "supported" and float(claims["gradient"]["value"]) == 0.0
     values = files.read(folder / "values.csv")
@@ -309,31 +313,74 @@ def test_a_study_from_its_command_to_its_files(made, capsys):
     assert "Verdict: **supported** (2 seeds; `lengthgen study mine cache=" in summary and "no gradient" in summary
     assert (folder / "values.svg").stat().st_size > 1000
     assert "| [mine](mine/summary.md) |" in (folder.parent / "README.md").read_text()
-    assert len(list((made / "results" / "runs").iterdir())) == 4
+    assert len(list((made / "mine" / "results" / "runs").iterdir())) == 4
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    arguments = ["study", "mine", "--config-dir", str(made / "mine"), "--results", str(made / "results"), "--workers", "1"]
+    arguments = ["study", "mine", "--config-dir", str(made / "mine"), "--results", str(made / "mine" / "results"), "--workers", "1"]
     assert cli.main([*arguments, f"cache={made / 'cache'}"]) == 0
     assert capsys.readouterr().out.count("nothing to do") == 4
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
 def test_lists_and_figures_come_from_the_files(made, capsys):
-    assert cli.main(["list", "studies", "--config-dir", str(made / "mine"), "--results", str(made / "results")]) == 0
+    assert cli.main(["list", "studies", "--config-dir", str(made / "mine"), "--results", str(made / "mine" / "results")]) == 0
     listed = capsys.readouterr().out
     assert all(name in listed for name in (*NAMES, "mine")) and "supported" in listed and "not run" in listed
-    assert [path.name for path in report.write_all(made / "results")][-2:] == ["verdicts.csv", "README.md"]
+    assert [path.name for path in report.write_all(made / "mine" / "results")][-2:] == ["verdicts.csv", "README.md"]
     assert report.write_all(made / "nothing") == []
 
 
 def test_a_failing_run_is_named_and_the_others_are_kept(made, capsys):
     text = MINE.replace("learned: [scheme=learned]", "learned: [scheme=learned, steps=-1]")
     (made / "mine" / "study" / "wrong.yaml").write_text(text)
-    arguments = ["study", "wrong", "--config-dir", str(made / "mine"), "--results", str(made / "results"), "--workers", "1"]
+    arguments = ["study", "wrong", "--config-dir", str(made / "mine"), "--results", str(made / "mine" / "results"), "--workers", "1"]
     assert cli.main([*arguments, f"cache={made / 'cache'}"]) == 2
     out, err = capsys.readouterr()
     assert "arm learned, seed 0: steps=-1" in err and "2 of 4 jobs failed" in err
     assert out.count("t5_bias seed") == 2
     (made / "mine" / "study" / "wrong.yaml").unlink()
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="children are found through /proc")
+def test_the_workers_of_a_killed_study_save_what_they_train_and_end(made, tmp_path):
+    text = MINE.replace("steps=2", "steps=1000000").replace("{seeds: 2}", "{seeds: 1}")
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study" / "endless.yaml").write_text(text.replace("base:", "base:\n  - [log_every=1, checkpoint_every=1000000]"))
+    command = [
+        sys.executable,
+        "-m",
+        "lengthgen.cli",
+        "study",
+        "endless",
+        "--config-dir",
+        str(tmp_path),
+        "--results",
+        str(tmp_path / "results"),
+    ]
+    study = subprocess.Popen([*command, "--workers", "2", f"cache={made / 'cache'}"], stdout=subprocess.DEVNULL)
+
+    def until(said: str, happened) -> None:
+        end = time.monotonic() + 120
+        while not happened():
+            assert time.monotonic() < end, said
+            time.sleep(0.1)
+
+    try:
+        until("both train", lambda: len([path for path in tmp_path.glob("results/runs/*/metrics.jsonl") if path.stat().st_size]) == 2)
+        children = Path(f"/proc/{study.pid}/task/{study.pid}/children").read_text().split()
+    finally:
+        study.kill()
+        study.wait()
+    assert len(children) >= 2
+    until("every worker ends", lambda: not any(_runs(child) for child in children))
+    assert len(list(tmp_path.glob("results/runs/*/checkpoints/step-*/manifest.json"))) == 2
+
+
+def _runs(process: str) -> bool:
+    """Whether it is there and no zombie that nobody waits for."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 def test_wrong_requests(capsys):
@@ -377,7 +424,7 @@ def test_published_orders_beside_ours():
 
 def test_one_arm_may_have_more_seeds(tmp_path):
     study = declaration.read(write_mine(tmp_path, arms={"a": [], "b": []}, scales={"s": {"seeds": 2, "arm_seeds": {"b": 3}}}))
-    found = [(job.arm, job.seed) for job in running.jobs(study, study.scale(None)[1], [])]
+    found = [(job.arm, job.seed) for job in running.jobs(study, study.scale(None)[1], Path("x"), [])]
     assert found == [("a", 0), ("b", 0), ("a", 1), ("b", 1), ("b", 2)]
     with pytest.raises(ConfigError, match=r"scales.s.*nobody"):
         declaration.read(write_mine(tmp_path, scales={"s": {"seeds": 2, "arm_seeds": {"nobody": 3}}}))

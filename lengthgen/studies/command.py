@@ -79,7 +79,7 @@ def _run(study: Study, asked: Asked) -> None:
     from lengthgen.studies import costs, judgement, measures, running, tables
 
     label, scale = asked.scale_of(study)
-    jobs = running.jobs(study, scale, [f"results={asked.results.absolute()}", "threads=1", *asked.overrides])
+    jobs = running.jobs(study, scale, asked.results.absolute(), ["threads=1", *asked.overrides])
     workers = max(1, min(asked.workers, len(jobs)))
     print(f"study {label}: {len(study.arms)} arms, {scale.seeds} seeds, {len(jobs)} runs, {workers} at a time", flush=True)
     began, width = time.monotonic(), len(str(len(jobs)))

@@ -2,10 +2,12 @@
 
 A job is one arm with one seed: its training, then its evaluations under every condition. Jobs run in processes of their own, on one thread
 each: models so small gain little from a second. What a run's folder already holds is not done again, so that a study that was stopped, or
-killed, goes on where it was.
+killed, goes on where it was. A worker whose study was killed saves what it is training, and ends.
 """
 
 import os
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -19,6 +21,7 @@ from lengthgen.studies.declaration import Scale, Study
 from lengthgen.studies.material import Evaluation, Material, Subject
 
 ALWAYS = ("tracking=none",)
+WORKING = threading.Event()  # of a worker: a job is under way
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,8 @@ class Job:
     seed: int
     training: tuple[str, ...]  # overrides of `lengthgen train`
     conditions: tuple[tuple[str, tuple[str, ...]], ...]  # name, overrides of `lengthgen evaluate`
-    how: tuple[str, ...]  # overrides of both: where and on what they run
+    results: Path
+    how: tuple[str, ...]  # overrides of both: on what they run
 
 
 @dataclass(frozen=True)
@@ -51,14 +55,14 @@ class StudyError(UserError):
         self.exit_code = exit_code
 
 
-def jobs(study: Study, scale: Scale, how: Sequence[str]) -> list[Job]:
+def jobs(study: Study, scale: Scale, results: Path, how: Sequence[str]) -> list[Job]:
     """Every job of a study. The seeds of an arm lie far apart, so that a study that is stopped has some of every arm."""
     found = []
     seeds = {arm: scale.arm_seeds.get(arm, scale.seeds) for arm in study.arms}
     for seed in range(max(seeds.values())):
         for arm in (arm for arm in study.arms if seed < seeds[arm]):
             conditions = tuple((name, tuple(overrides)) for name, overrides in study.conditions_of(arm).items())
-            found.append(Job(arm, seed, (*study.training(arm, scale), f"seed={seed}"), conditions, (*ALWAYS, *how)))
+            found.append(Job(arm, seed, (*study.training(arm, scale), f"seed={seed}"), conditions, results, (*ALWAYS, *how)))
     return found
 
 
@@ -90,7 +94,7 @@ def _results(found: Sequence[Job], workers: int, config_dir: Path | None) -> Ite
     if workers == 1:
         yield from (_work(job, config_dir) for job in found)
         return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_begin) as pool:
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_begin, initargs=(os.getpid(),)) as pool:
         waiting = [pool.submit(_work, job, config_dir) for job in found]
         try:
             for future in as_completed(waiting):
@@ -102,20 +106,34 @@ def _results(found: Sequence[Job], workers: int, config_dir: Path | None) -> Ite
             raise
 
 
-def _begin() -> None:
+def _begin(parent: int) -> None:
     """A new process: before it imports torch."""
     from lengthgen.process import prepare_environment
 
     os.environ["TQDM_DISABLE"] = "1"  # several bars at once would overwrite each other
     prepare_environment()
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    """End this process when its parent is gone. SIGTERM lets a training save its checkpoint first (fit.py), and ends anything else."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os.kill(os.getpid(), signal.SIGTERM)
+    while WORKING.is_set():
+        time.sleep(0.1)
+    os._exit(1)
 
 
 def _work(job: Job, config_dir: Path | None) -> Made:
     began = time.monotonic()
+    WORKING.set()
     try:
         run_id, evaluations, status = _train_and_evaluate(job, config_dir)
     except UserError as error:
         return Made(job, error=" ".join(str(error).split()), exit_code=error.exit_code, seconds=time.monotonic() - began)
+    finally:
+        WORKING.clear()
     return Made(job, run_id, tuple(evaluations), status, time.monotonic() - began)
 
 
@@ -123,11 +141,11 @@ def _train_and_evaluate(job: Job, config_dir: Path | None) -> tuple[str, list[tu
     from lengthgen import hydra_app, run
 
     own = [config_dir] if config_dir else []
-    trained = run.train(hydra_app.composed("train", [*job.training, *job.how], config_dir), own, figures=False)
+    trained = run.train(hydra_app.composed("train", [*job.training, *job.how], config_dir, job.results), own, figures=False)
     evaluations, statuses = [("", trained.evaluation)], [trained.status]
     for name, overrides in job.conditions:
         given = [f"run={trained.run_id}", *_evaluation(job.training), *overrides, *job.how]
-        outcome = run.evaluate(hydra_app.composed("evaluate", given, config_dir), own, figures=False)
+        outcome = run.evaluate(hydra_app.composed("evaluate", given, config_dir, job.results), own, figures=False)
         evaluations.append((name, outcome.evaluation))
         statuses.append(outcome.status)
     return trained.run_id, evaluations, next((s for s in ("trained", "evaluated") if s in statuses), statuses[0])
