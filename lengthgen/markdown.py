@@ -58,6 +58,11 @@ def _group(rows: pd.DataFrame) -> list[str]:
         f"Precision: {', '.join(sorted(set(rows['dtype']) - {''})) or 'unknown'}.",
         "",
     ]
+    if rows["scheme"].nunique() > palette.DISTINCT:
+        parts += [
+            f"{rows['scheme'].nunique()} schemes: too many to tell apart as curves; each has its row in the figure fails_or_uses.",
+            "",
+        ]
     for protocol, own in rows.groupby("protocol", sort=True):
         scored = own[own["status"] == "ok"]
         counts = ", ".join(f"{_range(scored[column])} {noun}" for column, noun in COUNTS) if len(scored) else "nothing scored"

@@ -10,6 +10,7 @@ import colorsys
 import hashlib
 from dataclasses import dataclass
 
+DISTINCT = 40  # lines that a reader can still follow by their names; a figure of more is not drawn
 SOLID, DASHED, DOTTED, DASH_DOT = (0, ()), (0, (5, 1.6)), (0, (1.2, 1.2)), (0, (5, 1.4, 1.2, 1.4))
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import pandas as pd
 
-from lengthgen import answers, arguments, curves, drawing, forest, markdown, origins, records, references, resolution, tables
+from lengthgen import answers, arguments, curves, drawing, forest, markdown, origins, palette, records, references, resolution, tables
 from lengthgen.errors import ConfigError, UserError
 from lengthgen.studies import report as studies
 
@@ -199,7 +199,9 @@ def _groups(summary: pd.DataFrame, positions: pd.DataFrame) -> Iterator[tuple[st
 
 
 def _write_group(summary: pd.DataFrame, positions: pd.DataFrame, folder: Path, prefix: str, remark: str = "") -> list[Path]:
-    """remark: under the title of the matched losses."""
+    """Curves, where there are few enough to be told apart. remark: under the title of the matched losses."""
+    if summary["scheme"].nunique() > palette.DISTINCT:
+        return []
     written = []
     with drawing.fixed_style():
         for protocol, rows in summary.groupby("protocol", sort=True):

@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from lengthgen import checkpoint, config, datasets, diagnosing, provenance, records, retrofitting, tracking
 from lengthgen import model as models
 from lengthgen.errors import CheckpointError, ConfigError, DataError
-from lengthgen.evaluation import floors, whole
+from lengthgen.evaluation import floors, printed, whole
 from lengthgen.evaluation import rows as evaluation_rows
 from lengthgen.evaluation.protocols import Request, eval_lengths, plan
 from lengthgen.evaluation.scoring import score
@@ -226,7 +226,7 @@ def _evaluate(run: Run, model: models.Transformer, requests: list[Request], chan
         train_length=run.config.scalars.train_length, dtype=run.precision, settings=run.config.evaluation, origin=_origin(run) | changed,
     )  # fmt: skip
     tracker.curves(rows)
-    for line in evaluation_rows.summary_lines(rows):
+    for line in printed.lines(rows):
         log.info("%s", line)
 
 

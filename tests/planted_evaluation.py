@@ -14,7 +14,7 @@ KEYS, RECALL, VARIANCE = "tests/test_key_tokens.py", "tests/test_recall.py", "te
 TOKENS = [  # which tokens are fed and scored
     Bug(
         "target not shifted",
-        f"{EVALUATION}/rows.py",
+        f"{EVALUATION}/unigram.py",
         "parts.append(store.tokens(start + window.first + 1, start + window.stop + 1).numpy())",
         "parts.append(store.tokens(start + window.first, start + window.stop).numpy())",
         BASE,
@@ -186,7 +186,7 @@ SUMS = [  # what is made of the losses
     ),
     Bug(
         "bytes of the tokens fed, not of the targets",
-        f"{EVALUATION}/rows.py",
+        f"{EVALUATION}/summed.py",
         "store.token_bytes[store.tokens(start + window.first + 1, start + window.stop + 1).numpy()]",
         "store.token_bytes[store.tokens(start + window.first, start + window.stop).numpy()]",
         ROWS,
@@ -194,7 +194,7 @@ SUMS = [  # what is made of the losses
     ),
     Bug(
         "unigram counts from validation",
-        f"{EVALUATION}/rows.py",
+        f"{EVALUATION}/unigram.py",
         "train, at_once = splits.train, 2**24",
         "train, at_once = splits.validation, 2**24",
         ROWS,

@@ -11,7 +11,7 @@ from lengthgen import config, modifiers, records, schemes
 from lengthgen import model as models
 from lengthgen.datasets import Splits
 from lengthgen.errors import ConfigError, DataError
-from lengthgen.evaluation import band, rows, scoring
+from lengthgen.evaluation import band, printed, rows, scoring, unigram
 from lengthgen.evaluation.protocols import EvaluationConfig, eval_lengths, plan
 from lengthgen.model import ModelConfig
 from lengthgen.modifiers.base import modified
@@ -289,7 +289,7 @@ def test_unigram_loss_is_the_cross_entropy_of_the_training_frequencies(store):
     counts = np.bincount(store.tokens(0, store.n_tokens).numpy(), minlength=VOCAB) + 1.0
     places = targets(scored[0].request)
     wanted = [int(store.document(d)[p]) for d, p in places]
-    assert rows.unigram_loss(splits(store), scored) == pytest.approx(-np.log(counts / counts.sum())[wanted].mean())
+    assert unigram.loss(splits(store), scored) == pytest.approx(-np.log(counts / counts.sum())[wanted].mean())
 
 
 def test_refused_rows_are_empty_and_say_why(store, tmp_path):
@@ -297,7 +297,7 @@ def test_refused_rows_are_empty_and_say_why(store, tmp_path):
     written = write_rows(tmp_path / "e", scored, store)
     row = next(r for r in written if r["eval_length"] == 64 and r["metric"] == "loss")
     assert row["value"] is None and row["status"] == "refused" and "rows" in row["reason"]
-    assert any("refused" in line for line in rows.summary_lines(written))
+    assert any("refused" in line for line in printed.lines(written))
 
 
 def test_lengths_from_factors_and_as_given():

@@ -7,7 +7,7 @@ import torch
 from lengthgen import datasets, records, run, tables
 from lengthgen.datasets import Splits
 from lengthgen.errors import DataError
-from lengthgen.evaluation import floors, rows, scoring
+from lengthgen.evaluation import floors, printed, rows, scoring
 from lengthgen.evaluation.protocols import EvaluationConfig, plan
 from lengthgen.tables import read_table
 
@@ -82,7 +82,7 @@ def test_a_loss_below_the_floor_is_a_leak_and_one_by_chance_is_not(source, tmp_p
     assert leaking == {("matched", 32), ("nonoverlapping", 32)}
     row = found["matched", 32, "excess"]
     assert row["value"] == pytest.approx(-0.5, abs=0.02) and "cannot do so" in row["reason"]
-    assert any("leak" in line for line in rows.summary_lines(list(found.values())))
+    assert any("leak" in line for line in printed.lines(list(found.values())))
     with pytest.raises(DataError, match=r"^leak \(matched at 32, nonoverlapping at 32, position at 32\): mean excess [^\n]*$"):
         floors.refuse_leaks(tmp_path / "seen")
 

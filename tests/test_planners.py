@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 
 from lengthgen import catalogue, config, typed
 from lengthgen.errors import ConfigError
-from lengthgen.evaluation import planners, rows, seen
+from lengthgen.evaluation import planners, printed, rows, seen
 from lengthgen.evaluation.planners import Request, Window
 from lengthgen.evaluation.protocols import EvaluationConfig, amounts_of, plan
 
@@ -217,10 +217,10 @@ def test_a_matched_row_without_full_context_says_so_and_no_other(store, tmp_path
         for s in outcomes
     ]
     clean, written = (write_rows(tmp_path / name, some, store) for name, some in (("clean", outcomes), ("crossing", crossing)))
-    assert {row["reason"] for row in clean} == {""} and "only" not in " ".join(rows.summary_lines(clean))
+    assert {row["reason"] for row in clean} == {""} and "only" not in " ".join(printed.lines(clean))
     said = {(row["protocol"], row["eval_length"]) for row in written if row["reason"]}
     assert said == {("matched", 32)}
-    line = next(line for line in rows.summary_lines(written) if "only" in line)
+    line = next(line for line in printed.lines(written) if "only" in line)
     assert "91.7% of the scored tokens have their full context of 32 tokens of their own document" in line
     about = {(o["protocol"], o["eval_length"]): o for o in rows.records.read_json(tmp_path / "clean" / "settings.json")["outcomes"]}
     assert about["matched", 32]["full_context"] == 1 and about["matched", 32]["mean_context"] == 30.5  # 29 .. 32

@@ -247,6 +247,16 @@ def test_each_file_is_drawn_once_and_nothing_resampled_but_single_runs(results, 
 # Command
 
 
+def test_more_schemes_than_can_be_told_apart_are_not_drawn_as_lines(tmp_path, monkeypatch):
+    write_runs(tmp_path / "results", ("t5_bias", "alibi", "rope"))
+    for most, drawn in ((3, True), (2, False)):
+        monkeypatch.setattr(palette, "DISTINCT", most)
+        written = {path.name for path in plots.publish(tmp_path / "results", "main", {})}
+        assert ("loss_by_length.svg" in written) == ("loss_by_position.svg" in written) == drawn and "fails_or_uses.svg" in written
+        assert ("3 schemes: too many to tell apart" in (tmp_path / "results" / "main" / "summary.md").read_text()) != drawn
+        assert (tmp_path / "results" / "main" / "loss_by_length.svg").exists() == drawn
+
+
 def test_publish_chooses_runs_and_replaces_an_earlier_publication(tmp_path, monkeypatch, capsys):
     copy = tmp_path / "results"
     write_runs(copy, ("alibi", "learned(tail=clamp)", "rope"), seeds=(0, 1, 2), n_documents=4, n_resamples=10)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lengthgen import config
-from lengthgen.evaluation import rows, scoring
+from lengthgen.evaluation import scoring, unigram
 from lengthgen.evaluation.protocols import EvaluationConfig
 from lengthgen.tokens import write_store
 
@@ -47,7 +47,7 @@ def test_the_unigram_table_is_of_the_training_split(store, tmp_path):  # noqa: F
     scored = score(make("none"), store, requests(store, protocols=["matched"]))
     counts = np.arange(VOCAB) + 1.0  # token t stands there t times, and one is added
     wanted = [int(store.document(document)[place]) for document, place in targets(scored[0].request)]
-    found = rows.unigram_loss(dataclasses.replace(splits(store), train=rare), scored)
+    found = unigram.loss(dataclasses.replace(splits(store), train=rare), scored)
     assert found == pytest.approx(-np.log(counts / counts.sum())[wanted].mean())
 
 
@@ -71,7 +71,7 @@ def test_a_single_loss_that_is_not_finite_leaves_no_mean(store, tmp_path, monkey
 
 
 CHANGED = {
-    "factors": [1.0, 2.0], "lengths": [100, 600], "protocols": ["matched"], "documents": 7, "blocks": 3, "block": 5,
+    "factors": [1.0, 2.0], "lengths": [100, 600], "protocols": ["matched"], "documents": 7, "blocks": 3, "apart": 99, "block": 5,
     "stride": 9, "last_k": 9, "tokens_per_batch": 1, "resamples": 7,
 }  # fmt: skip
 

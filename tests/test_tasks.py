@@ -20,7 +20,7 @@ from lengthgen import model as models
 from lengthgen import train as training
 from lengthgen.datasets.tasks import TaskDataset
 from lengthgen.errors import ConfigError, DataError
-from lengthgen.evaluation import exact_match, rows, whole
+from lengthgen.evaluation import exact_match, printed, rows, whole
 from lengthgen.evaluation.protocols import EvaluationConfig
 from lengthgen.evaluation.scoring import score
 from lengthgen.model import ModelConfig
@@ -430,7 +430,7 @@ def test_a_model_that_is_right_matches_everywhere(tmp_path):
         answer = (length - 2) // 2 + 1
         assert row["n_documents"] == 5 and row["n_tokens"] == 5 * answer
         assert found["loss", length]["value"] == pytest.approx(math.log1p((splits.vocab_size - 1) * math.exp(-20)), abs=1e-6)
-    lines = rows.summary_lines(written)
+    lines = printed.lines(written)
     assert any("exact match" in line for line in lines) and any(line.split()[:2] == ["60", "1.000"] for line in lines)
     table = tables.read_table(tmp_path / "e" / "documents.csv", records.DOCUMENTS)
     assert set(table["n_tokens"]) == {8, 20, 30} and set(table["n_bytes"]) == {8, 20, 30} and table["loss_sum"].max() < 1e-4

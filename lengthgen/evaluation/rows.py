@@ -19,10 +19,10 @@ import numpy as np
 
 from lengthgen import records
 from lengthgen.datasets import Splits
-from lengthgen.evaluation import exact_match, floors, recall, seen, statistics
+from lengthgen.evaluation import exact_match, recall, seen, statistics, unigram
 from lengthgen.evaluation.protocols import EvaluationConfig, amounts_of, eval_lengths
 from lengthgen.evaluation.scoring import Scored
-from lengthgen.tokens import TokenStore
+from lengthgen.evaluation.summed import Summed
 
 LN2 = float(np.log(2.0))
 BINS = 64  # of the loss-by-position curve, at most
@@ -48,7 +48,7 @@ def write(
     shutil.rmtree(aside, ignore_errors=True)
     known: dict[tuple[int, int], np.ndarray] = {}
     block = amounts_of(settings, eval_lengths(settings, train_length), train_length).block
-    summed = [_Summed(one, splits, known, block) for one in scored]
+    summed = [Summed(one, splits, known, block) for one in scored]
     lengths = []
     for protocol in dict.fromkeys(one.request.protocol for one in scored if one.request.protocol != "position"):
         some = [s for s in summed if s.scored.request.protocol == protocol]
@@ -69,7 +69,7 @@ def write(
         "settings": asdict(settings),
         "train_length": train_length,
         "dtype": dtype,
-        "unigram_loss": unigram_loss(splits, scored),
+        "unigram_loss": unigram.loss(splits, scored),
         "chance": exact_match.chance(splits, [one.request for one in scored]),
         "validation_documents": seen.histogram(splits.validation.lengths),
         "outcomes": [_outcome(s) for s in summed],
@@ -80,113 +80,14 @@ def write(
     return lengths
 
 
-def _outcome(s: "_Summed") -> dict:
+def _outcome(s: Summed) -> dict:
     """What became of a request, and how much its tokens were seen with; the loss of every draw where positions were drawn at random."""
     about = {"protocol": s.scored.request.protocol, "eval_length": s.scored.request.eval_length, "status": s.status, "reason": s.reason}
     about |= s.shares
     return about | ({"loss_by_draw": list(s.scored.by_draw)} if s.scored.by_draw and s.answers is None else {})
 
 
-def summary_lines(rows: list[dict]) -> list[str]:
-    """A small table of the matched losses for the end of a run (of the first protocol, where matched was not asked for)."""
-    protocol = "matched" if any(row["protocol"] == "matched" for row in rows) else rows[0]["protocol"] if rows else ""
-    lines = [f"{protocol}: tokens  loss [nats/token]  95 % interval    perplexity"]
-    perplexity = {row["eval_length"]: row["value"] for row in rows if row["protocol"] == protocol and row["metric"] == "perplexity"}
-    for row in rows:
-        if row["protocol"] != protocol or row["metric"] != "loss":
-            continue
-        mark = "  <- trained at" if row["eval_length"] == row["train_length"] else ""
-        if row["status"] != "ok":
-            lines.append(f"{row['eval_length']:>{len(protocol) + 8}}  {row['status']}: {row['reason']}")
-            continue
-        interval = f"{row['low']:.4f} .. {row['high']:.4f}"
-        lines.append(
-            f"{row['eval_length']:>{len(protocol) + 8}}  {row['value']:17.4f}  {interval}  {perplexity[row['eval_length']]:10.3f}{mark}"
-        )
-        if row["reason"]:
-            lines.append(f"{'':>{len(protocol) + 8}}  {row['reason']}")
-    return lines + _match_lines(rows)
-
-
-def _match_lines(rows: list[dict]) -> list[str]:
-    """The same for exact match, where the rows have it."""
-    lines = []
-    accuracy = {row["eval_length"]: row["value"] for row in rows if row["metric"] == "token_accuracy"}
-    for row in rows:
-        if row["metric"] != "exact_match" or row["value"] is None:
-            continue
-        mark = "  <- trained at" if row["eval_length"] == row["train_length"] else ""
-        interval = f"{row['low']:.3f} .. {row['high']:.3f}"
-        lines.append(f"{row['eval_length']:>13}  {row['value']:11.3f}  {interval}  {accuracy[row['eval_length']]:14.3f}{mark}")
-    return ["whole: tokens  exact match  95 % interval   token accuracy", *lines] if lines else []
-
-
-def unigram_loss(splits: Splits, scored: list[Scored]) -> float | None:
-    """Loss of a table of token frequencies (training split, add one) on the matched targets: what any model must beat. Nats."""
-    targets = _matched_targets(splits.validation, scored)
-    if targets is None:
-        return None
-    train, at_once = splits.train, 2**24  # a large corpus is counted a part at a time
-    counts = np.ones(splits.vocab_size)
-    for first in range(0, train.n_tokens, at_once):
-        counts += np.bincount(train.tokens(first, min(first + at_once, train.n_tokens)).numpy(), minlength=splits.vocab_size)
-    return float(-np.log(counts / counts.sum())[targets].mean())
-
-
-def _matched_targets(store: TokenStore, scored: list[Scored]) -> np.ndarray | None:
-    some = [s.request for s in scored if s.request.protocol == "matched"]
-    if not some:
-        return None
-    parts = []
-    for window in some[0].windows:
-        start = int(store.offsets[window.document]) + window.start
-        parts.append(store.tokens(start + window.first + 1, start + window.stop + 1).numpy())
-    return np.concatenate(parts)
-
-
-class _Summed:
-    """A scored request with its losses, tokens and text bytes added up by document, and its exact floors or hits, if it has any.
-
-    status and reason: those of the scoring, unless the losses lie below their floor. A reason with the status ok is a warning.
-    """
-
-    def __init__(self, scored: Scored, splits: Splits, known: dict[tuple[int, int], np.ndarray], block: int):
-        self.scored, store = scored, splits.validation
-        windows = scored.request.windows
-        self.documents, self.index = np.unique([window.document for window in windows], return_inverse=True)
-        self.names = [store.names[document] for document in self.documents]
-        self.per_window = windows[0].stop - windows[0].first
-        self.answers = exact_match.answers_of(scored.request, splits)  # (W, P) bool; None: every target is scored
-        where = [None] * len(windows) if self.answers is None else self.answers
-        n_bytes = [_bytes(store, window, answers) for window, answers in zip(windows, where, strict=True)]
-        self.n_tokens = np.bincount(self.index) * self.per_window
-        self.n_bytes = np.bincount(self.index, weights=n_bytes).astype(np.int64)
-        self.usable = scored.status == "ok"
-        if self.answers is not None:
-            self.n_tokens = self._by_document(self.answers).astype(np.int64)
-        self.loss_sum = self._by_document(scored.losses if self.answers is None else scored.losses * self.answers) if self.usable else None
-        self.floors = floors.of_request(scored.request, splits.floors, known) if self.usable and splits.floors else None
-        self.shares = seen.shares(scored.request, store.lengths, block, self.answers)
-        self.status, self.reason = scored.status, scored.reason or seen.fault(scored.request, self.shares["full_context"])
-        if self.floors is not None:
-            self.excess = scored.losses.astype(np.float64) - self.floors
-            self.excess_sum = self._by_document(self.excess)
-            if reason := floors.leak(self.excess_sum, self.n_tokens):
-                self.status, self.reason = floors.LEAK, reason
-
-    def _by_document(self, values: np.ndarray) -> np.ndarray:
-        """(W, P) -> (D,)"""
-        return np.bincount(self.index, weights=values.sum(axis=1, dtype=np.float64))
-
-
-def _bytes(store: TokenStore, window, answers: np.ndarray | None) -> int:
-    """Bytes of text that the window's targets stand for, or those of them that are answers."""
-    start = int(store.offsets[window.document]) + window.start
-    sizes = store.token_bytes[store.tokens(start + window.first + 1, start + window.stop + 1).numpy()]
-    return int(sizes.sum() if answers is None else sizes[answers].sum())
-
-
-def _length_rows(some: list[_Summed], identity: dict, train_length: int, dtype: str, resamples: int, paired: bool) -> list[dict]:
+def _length_rows(some: list[Summed], identity: dict, train_length: int, dtype: str, resamples: int, paired: bool) -> list[dict]:
     """Rows of one protocol: loss, perplexity, bits a byte, (paired) the change from the training length, and floor and excess if known."""
     rows = []
     usable = [s for s in some if s.usable]
@@ -226,7 +127,7 @@ def _length_rows(some: list[_Summed], identity: dict, train_length: int, dtype: 
     return rows
 
 
-def _matched_answers(s: _Summed, resamples: int) -> dict[str, tuple]:
+def _matched_answers(s: Summed, resamples: int) -> dict[str, tuple]:
     """Exact match and token accuracy, each with its interval over documents."""
     hits = s.scored.hits
     whole = exact_match.matches(hits, s.answers)
@@ -238,7 +139,7 @@ def _matched_answers(s: _Summed, resamples: int) -> dict[str, tuple]:
     }
 
 
-def _document_rows(s: _Summed, identity: dict) -> list[dict]:
+def _document_rows(s: Summed, identity: dict) -> list[dict]:
     if not s.usable:
         return []
     base = identity | {"eval_length": s.scored.request.eval_length, "protocol": s.scored.request.protocol}
@@ -249,7 +150,7 @@ def _document_rows(s: _Summed, identity: dict) -> list[dict]:
     ]
 
 
-def _position_rows(s: _Summed, values: np.ndarray, identity: dict, resamples: int) -> list[dict]:
+def _position_rows(s: Summed, values: np.ndarray, identity: dict, resamples: int) -> list[dict]:
     """Mean of the values (W, P), losses or excesses, in bins of positions, with intervals over documents."""
     length = s.scored.request.eval_length
     edges = np.unique(np.linspace(0, length, min(BINS, length) + 1).round().astype(int))
@@ -269,7 +170,7 @@ def _position_rows(s: _Summed, values: np.ndarray, identity: dict, resamples: in
     ]  # fmt: skip
 
 
-def _arrays(summed: list[_Summed]) -> dict[str, np.ndarray]:
+def _arrays(summed: list[Summed]) -> dict[str, np.ndarray]:
     arrays = {}
     for s in summed:
         one = s.scored
