@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from lengthgen import layout, palette
+from lengthgen import layout, length_axis, palette
 from lengthgen.evaluation import intervals
 
 WILSON = "Wilson's over documents, for that one seed"
@@ -39,7 +39,7 @@ def loss_by_length(rows: pd.DataFrame, remark: str = "") -> Figure:
     lines = {scheme: rows[(rows["scheme"] == scheme) & (rows["status"] == "ok")].sort_values("eval_length") for scheme in schemes}
     missing = {scheme: rows[(rows["scheme"] == scheme) & (rows["status"] != "ok")].sort_values("eval_length") for scheme in schemes}
     missing = {scheme: part for scheme, part in missing.items() if len(part)}
-    gone = {scheme: _what_is_missing(scheme, part, lengths) for scheme, part in missing.items()}
+    gone = {scheme: length_axis.what_is_missing(scheme, part, lengths) for scheme, part in missing.items()}
     with_change = bool(np.isfinite(rows["loss_change"].astype(float)).any()) and len(lengths) > 1
 
     off = _off_scale if with_change else str
@@ -52,17 +52,17 @@ def loss_by_length(rows: pd.DataFrame, remark: str = "") -> Figure:
     top = panels[0]
     for scheme in schemes:
         layout.line(top, scheme, lines[scheme]["eval_length"], *(lines[scheme][f"perplexity{end}"] for end in ("", "_low", "_high")))
-    _length_axis(top, lengths, train_length)
+    length_axis.draw(top, lengths, train_length)
     _perplexity_axis(top, rows["perplexity"].to_numpy(np.float64))
     layout.name_ends(top, {scheme: (lengths[-1], line["perplexity"].iloc[-1], scheme) for scheme, line in ends.items()})
     if missing:
-        _strip(panels[1], missing, gone, lengths, train_length)
+        length_axis.strip(panels[1], missing, gone, lengths, train_length)
     if with_change:
         _change_panel(panels[-1], lines, ends, lengths, train_length)
     for panel in panels[:-1]:
         panel.tick_params(axis="x", labelbottom=False)
     panels[-1].set_xlabel("evaluation length (tokens, and as a multiple of the training length)")
-    _mark_training_length(top, train_length)
+    length_axis.mark_training_length(top, train_length)
     return figure
 
 
@@ -72,7 +72,7 @@ def exact_match_by_length(rows: pd.DataFrame) -> Figure:
     train_length, lengths = int(rows["train_length"].iloc[0]), sorted(int(length) for length in rows["eval_length"].unique())
     scored = rows[rows["exact_match"].notna()].sort_values("eval_length")
     missing = {scheme: part for scheme, part in rows[rows["exact_match"].isna()].sort_values("eval_length").groupby("scheme")}
-    gone = {scheme: _what_is_missing(scheme, missing[scheme], lengths) for scheme in schemes if scheme in missing}
+    gone = {scheme: length_axis.what_is_missing(scheme, missing[scheme], lengths) for scheme in schemes if scheme in missing}
     heights = [max(3.2, layout.ROW * (len(schemes) + 1)), layout.ROW * 1.2 * len(gone)]
     title = _heading("Exact match by evaluation length", rows), " ".join(_scored_on(rows, scored, "each document one question"))
     figure, panels = layout.stack([height for height in heights if height], title, [*schemes, *gone.values()])
@@ -81,15 +81,15 @@ def exact_match_by_length(rows: pd.DataFrame) -> Figure:
         layout.line(panels[0], scheme, line["eval_length"], *(line[f"exact_match{end}"] for end in ("", "_low", "_high")))
         if line["eval_length"].max() == lengths[-1]:
             ends[scheme] = (lengths[-1], line["exact_match"].iloc[-1], scheme)
-    _length_axis(panels[0], lengths, train_length)
+    length_axis.draw(panels[0], lengths, train_length)
     panels[0].set_ylim(-0.03, 1.03)
     panels[0].set_ylabel("exact match (share of documents)")
     layout.name_ends(panels[0], ends)
     if gone:
-        _strip(panels[1], {scheme: missing[scheme] for scheme in gone}, gone, lengths, train_length)
+        length_axis.strip(panels[1], {scheme: missing[scheme] for scheme in gone}, gone, lengths, train_length)
         panels[0].tick_params(axis="x", labelbottom=False)
     panels[-1].set_xlabel("evaluation length (tokens, and as a multiple of the training length)")
-    _mark_training_length(panels[0], train_length)
+    length_axis.mark_training_length(panels[0], train_length)
     return figure
 
 
@@ -126,7 +126,7 @@ def loss_by_position(bins: pd.DataFrame, rows: pd.DataFrame) -> Figure:
     panel.set_ylabel("loss (nats/token)")
     panel.set_xlabel("position in the window (tokens, and as a multiple of the training length)")
     layout.name_ends(panel, ends)
-    _mark_training_length(panel, train_length)
+    length_axis.mark_training_length(panel, train_length)
     return figure
 
 
@@ -176,29 +176,6 @@ def _range(counts: pd.Series, noun: str) -> str:
     return f"{low:,}" + (f" to {high:,}" if high > low else "") + f" {noun}" + ("" if high == 1 else "s")
 
 
-def _length_axis(axes: Axes, lengths: Sequence[int], train_length: int) -> None:
-    """log2, a tick at every measured length; a label where there is room (always at the training length and the ends)."""
-    first, last = min(*lengths, train_length), max(*lengths, train_length)
-    octaves = max(np.log2(last / first), 0.5)
-    axes.set_xscale("log", base=2)
-    axes.set_xlim(first / 2 ** (0.04 * octaves), last * 2 ** (0.04 * octaves))
-    labelled: list[int] = []
-    for length in sorted(lengths, key=lambda length: (length != train_length, length not in (first, last), length)):
-        if all(abs(np.log2(length / other)) > 0.068 * octaves for other in labelled):
-            labelled.append(length)
-    texts = [f"{length:,}\n{length / train_length:.3g}×" if length in labelled else "" for length in lengths]
-    axes.xaxis.set_major_locator(FixedLocator(lengths))
-    axes.xaxis.set_major_formatter(FixedFormatter(texts))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.axvline(train_length, color=layout.GREY, linewidth=1, linestyle=(0, (4, 2)), zorder=1)
-
-
-def _mark_training_length(axes: Axes, train_length: int) -> None:
-    axes.axvline(train_length, color=layout.GREY, linewidth=1, linestyle=(0, (4, 2)), zorder=1)
-    text = axes.text(train_length, 1.015, f"training length {train_length:,}", transform=axes.get_xaxis_transform())
-    text.set(ha="center", va="bottom", size=8.5, color=layout.GREY)
-
-
 def _perplexity_axis(axes: Axes, drawn: np.ndarray) -> None:
     """Logarithmic when the largest value is more than 2.5 times the smallest."""
     drawn = drawn[np.isfinite(drawn)]
@@ -229,7 +206,7 @@ def _change_panel(axes: Axes, lines: dict, ends: dict, lengths: Sequence[int], t
         low, high = (low, high) if off else (min(low, np.nanmin(bounds)), max(high, np.nanmax(bounds)))
         if scheme in ends:
             labels[scheme] = (lengths[-1], last, scheme)
-    _length_axis(axes, lengths, train_length)
+    length_axis.draw(axes, lengths, train_length)
     pad = 0.06 * (high - low)
     axes.set_ylim(low - pad, high + pad)
     for scheme, (x, y, _) in labels.items():
@@ -260,34 +237,3 @@ def _near_limit(lines: dict) -> float:
             break
         limit = size
     return limit
-
-
-def _strip(axes: Axes, missing: dict, gone: dict, lengths: Sequence[int], train_length: int) -> None:
-    """One row for each scheme that has no value at some length: a cross there, and the reason on the right."""
-    _length_axis(axes, lengths, train_length)
-    axes.set_ylim(len(missing) - 0.5, -0.5)
-    axes.yaxis.set_major_locator(NullLocator())
-    axes.grid(False)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
-    axes.tick_params(axis="x", length=0)
-    axes.set_ylabel("no value", rotation=0, ha="right", va="center", color=layout.GREY)
-    for row, (scheme, part) in enumerate(missing.items()):
-        (crosses,) = axes.plot(part["eval_length"], [row] * len(part), linestyle="none", marker="x", color=palette.style(scheme).colour)
-        crosses.set_markeredgewidth(1.6)
-        layout.name(axes, scheme, gone[scheme], 1 - (row + 0.5) / len(missing))
-
-
-def _what_is_missing(scheme: str, part: pd.DataFrame, lengths: Sequence[int]) -> str:
-    """`learned refuses > 512`, `rope out of memory at 2048`."""
-    verb = {"refused": "refuses", "oom": "out of memory", "nonfinite": "not finite", "leak": "leaks"}
-    texts = []
-    for status, rows in part.groupby("status", sort=True):
-        absent = [int(length) for length in rows["eval_length"]]
-        present = [length for length in lengths if length < absent[0]]
-        if absent == lengths[len(present) :] and present:
-            where = f"> {present[-1]:,}"
-        else:
-            where = ("" if status == "refused" else "at ") + ", ".join(f"{length:,}" for length in absent)
-        texts.append(f"{verb.get(status, status)} {where}")
-    return f"{scheme} {'; '.join(texts)}"

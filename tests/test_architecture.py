@@ -124,7 +124,7 @@ def test_no_rings():
         ),
         (r"answers", {"grids", "origins", "references", "tables", "evaluation.comparisons", "evaluation.context"}),
         (
-            r"tables|curves|forest|layout|markdown|plots",
+            r"tables|curves|forest|layout|length_axis|markdown|plots",
             {
                 "arguments",
                 "columns",
@@ -133,6 +133,7 @@ def test_no_rings():
                 "drawing",
                 "forest",
                 "layout",
+                "length_axis",
                 "studies.report",
                 "markdown",
                 "answers",

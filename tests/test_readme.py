@@ -3,10 +3,12 @@
 import re
 import shlex
 from pathlib import Path
+from unittest.mock import create_autospec
 
 import pytest
+from omegaconf import OmegaConf
 
-from lengthgen import cli
+from lengthgen import cli, config, hydra_app, run
 from lengthgen.studies import report
 
 ROOT = Path(__file__).parent.parent
@@ -64,6 +66,16 @@ def test_the_own_scheme_trains_and_is_listed(mine, tmp_path, capsys):
     assert list((tmp_path / "results" / "runs").glob("log_penalty-python-tiny-L16-s0-*/done.json"))
     assert cli.main(["list", "schemes", "--config-dir", "mine"]) == 0
     assert "log_penalty" in capsys.readouterr().out
+
+
+def test_the_call_from_python_is_one_that_run_takes(monkeypatch):
+    """With the composed configuration in the place of a stored one, and a `train` that only looks at how it is called."""
+    [code] = [block for block in blocks("python") if "run.train" in block]
+    composed, called = hydra_app.composed("train", ["scheme=t5_bias"]), create_autospec(run.train)
+    monkeypatch.setattr(run, "train", called)
+    monkeypatch.setattr(OmegaConf, "load", lambda _: composed)
+    exec(code, {})
+    assert config.check(called.call_args.args[0], called.call_args.kwargs["own"]).scheme.name == "t5_bias"
 
 
 def test_the_verdicts_are_those_of_the_results():
