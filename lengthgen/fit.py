@@ -102,10 +102,10 @@ def _reporter(
 @torch.no_grad()
 def _validation_loss(run: Run, model: Transformer) -> float:
     """Mean loss on fixed held-out windows of the training length, the same for every scheme and seed."""
-    if run.splits.answers is None:
-        inputs, targets = _batch(run, run.splits.validation, 0, 0, VALIDATION_WINDOWS)
-    else:  # a window cut from a longer document would have answers without their questions
+    if run.splits.whole_documents:  # a window cut from a longer one would have answers without their questions, shares of another length
         inputs, targets = _scored(run, *batches.whole(run.splits.validation, run.config.scalars.train_length, VALIDATION_WINDOWS))
+    else:
+        inputs, targets = _batch(run, run.splits.validation, 0, 0, VALIDATION_WINDOWS)
     model.eval()
     with run.autocast():
         losses = [_mean(run, model.losses(x, y), y) for x, y in zip(inputs.split(8), targets.split(8), strict=True)]

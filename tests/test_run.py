@@ -1,5 +1,6 @@
 """Whole runs on a small text: done once, continued after any stop, evaluated again, refused with one line."""
 
+import contextlib
 import csv
 import json
 import os
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 
-from lengthgen import checkpoint, plots, records, retrofitting, run, runfolder
+from lengthgen import checkpoint, fit, plots, records, retrofitting, run, runfolder
 from lengthgen import train as training
 from lengthgen.errors import CheckpointError, ConfigError, DataError, Interrupted, LockedError
 
@@ -400,6 +401,20 @@ def test_a_retrofit_does_not_search_on_questions_without_their_answers(monkeypat
     )
     with pytest.raises(ConfigError, match="retrofit longrope searches on windows of training text, and copy is questions with answers"):
         retrofitting._loss(asked, None, 48)
+
+
+@pytest.mark.parametrize("answers", [None, lambda symbols: symbols > 1])
+def test_data_of_whole_documents_are_validated_whole(answers, monkeypatch):
+    tokens = torch.arange(12).reshape(3, 4) % 3
+    asked = SimpleNamespace(
+        splits=SimpleNamespace(whole_documents=True, answers=answers, validation=None), device="cpu", autocast=contextlib.nullcontext,
+        config=SimpleNamespace(scalars=SimpleNamespace(train_length=4)),
+    )  # fmt: skip
+    monkeypatch.setattr(fit.batches, "crops", lambda *a, **k: pytest.fail("windows were cut"))
+    monkeypatch.setattr(fit.batches, "whole", lambda store, length, count: (tokens, tokens) if length == 4 else pytest.fail("other length"))
+    model = SimpleNamespace(eval=lambda: None, train=lambda: None, losses=lambda x, y: torch.where(y < 0, 0.0, y.float()))
+    of_all, of_answers = float(tokens.float().mean()), 2.0
+    assert fit._validation_loss(asked, model) == pytest.approx(of_all if answers is None else of_answers)
 
 
 def test_text_that_is_too_short_is_refused_before_training(ask, monkeypatch):
