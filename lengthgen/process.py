@@ -34,8 +34,9 @@ def prepare_torch(threads: int | None) -> None:
 
 
 def keep_memory() -> bool:
-    """Let malloc keep what is freed, for the tensors of the next step. False where that is not ours to say: the user has set malloc up, or
-    it is not glibc's. May be called at any time; a process that waits for its next command should not.
+    """Let malloc keep what is freed, for the tensors of the next step; at any time, without torch. Returns whether it now does.
+
+    False where that is not ours to say: the user has set malloc up, or it is not glibc's.
     """
     if any(name.startswith("MALLOC_") or name in ("GLIBC_TUNABLES", "LD_PRELOAD") for name in os.environ) or os.name != "posix":
         return False

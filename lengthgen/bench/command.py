@@ -9,8 +9,8 @@
     lengthgen bench marks                                all pass marks in one table
 
 The process settings are those of a run (process.py), for peers as well; malloc alone is left as it is, unless --keep-memory. Device and
-precision are a run's: CUDA with bfloat16
-autocast where there is one. The CUDA side (synchronised wall time, torch's own peak memory) was written without a GPU at hand.
+precision are a run's: CUDA with bfloat16 autocast where there is one. The CUDA side (synchronised wall time, torch's own peak memory) was
+written without a GPU at hand.
 """
 
 import argparse
