@@ -115,6 +115,14 @@ def test_runs_that_studies_share_are_the_same_runs():
             "7 primary claims",
         ),
         ({"conditions": {"w": {"arms": ["b"], "overrides": []}}}, "b"),
+        (
+            {
+                "arms": {"a": [], "b": []},
+                "claims": {"c": {"measure": "loss", "of": "a", "minus": "b", "predict": "above 0", "primary": True}},
+                "scales": {"s": {"seeds": 4, "arm_seeds": {"b": 3}}},
+            },
+            "4 seeds of a and 3 of b in scale s: expected as many",
+        ),
         ({"arm": {}}, "unknown key arm"),
         ({"claim": ""}, "claim is missing"),
         ({"shown": "step"}, "shown"),

@@ -40,6 +40,9 @@ class Scale:
         for seeds in (self.seeds, *self.arm_seeds.values()):
             typed.check(seeds > 0, f"seeds={seeds}: expected a positive integer")
 
+    def seeds_of(self, arm: str) -> int:
+        return self.arm_seeds.get(arm, self.seeds)
+
 
 @dataclass
 class Condition:
@@ -177,6 +180,11 @@ def _refuse_strangers(key: str, study: Study) -> None:
         typed.choice(f"{key}: claims.{n}.measure", claim.measure, tuple(measures.MEASURES))
         for subject in filter(None, (claim.of, claim.minus)):
             typed.choice(f"{key}: claims.{n}", subject, tuple(known))
+        for name, scale in study.scales.items():
+            of, minus = (scale.seeds_of((subject or claim.of).partition("+")[0]) for subject in (claim.of, claim.minus))
+            typed.check(
+                of == minus, f"{key}: claims.{n}: {of} seeds of {claim.of} and {minus} of {claim.minus} in scale {name}: expected as many"
+            )
     for subject in (study.key_tokens.reference, *study.key_tokens.of) if study.key_tokens else ():
         typed.choice(f"{key}: key_tokens", subject, tuple(known))
     for published in study.published:

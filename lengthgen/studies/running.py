@@ -58,7 +58,7 @@ class StudyError(UserError):
 def jobs(study: Study, scale: Scale, results: Path, how: Sequence[str]) -> list[Job]:
     """Every job of a study. The seeds of an arm lie far apart, so that a study that is stopped has some of every arm."""
     found = []
-    seeds = {arm: scale.arm_seeds.get(arm, scale.seeds) for arm in study.arms}
+    seeds = {arm: scale.seeds_of(arm) for arm in study.arms}
     for seed in range(max(seeds.values())):
         for arm in (arm for arm in study.arms if seed < seeds[arm]):
             conditions = tuple((name, tuple(overrides)) for name, overrides in study.conditions_of(arm).items())
