@@ -162,7 +162,7 @@ def test_arrows(modules, allowed):
         ("wandb", r"tracking(\..*)?"),
         ("datasets", r"datasets\.(huggingface|text)"),
         ("tokenizers", r"tokenizers"),
-        ("matplotlib", r"plots|curves|drawing|forest|layout|(bench|studies)\.figure|diagnostics\.figures"),
+        ("matplotlib", r"plots|curves|drawing|forest|layout|length_axis|(bench|studies)\.figure|diagnostics\.figures"),
     ],
 )
 def test_one_place_knows_a_library(library, importers):
