@@ -492,10 +492,10 @@ def test_teacher_forcing_matches_where_greedy_decoding_does(tmp_path):
 
 
 def test_a_real_models_hits_are_its_most_likely_tokens(tmp_path):
-    splits = made("mqar", tmp_path)
+    splits = made("copy", tmp_path, n_symbols=2)
     model = build(splits)
     (one,), (plain,) = read(model, splits, [41]), read(model, splits, [41], hits=False)
-    assert plain.hits is None
+    assert plain.hits is None and 0.1 < one.hits.mean() < 0.9  # an untrained model is right at times
     np.testing.assert_allclose(plain.losses, one.losses, rtol=0, atol=1e-6)
     for row, window in enumerate(one.request.windows):
         tokens = splits.validation.document(window.document)
