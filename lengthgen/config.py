@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lengthgen import attention, modifiers, retrofits, schemes, typed
+from lengthgen import attention, linear, modifiers, retrofits, schemes, typed
 from lengthgen.diagnostics.settings import DIAGNOSTICS_VERSION, DiagnosticsConfig
 from lengthgen.errors import ConfigError
 from lengthgen.evaluation.protocols import EVALUATION_VERSION, EvaluationConfig, deciding, eval_lengths
@@ -41,6 +41,7 @@ class Scalars:
     precision: str = "auto"  # auto | fp32 | bf16 (autocast); auto = bf16 on CUDA, fp32 on CPU
     device: str = "auto"  # auto | cpu | cuda
     threads: int | None = None  # CPU threads; null = all cores
+    linear: str = "auto"  # products with weights: auto = the faster library, or a name of linear.KERNELS
     kernel: str = "auto"  # attention kernel: auto = the fastest exact one, or a name of attention.KERNELS
     compile: bool = False  # torch.compile the training step
     log_every: int = 10  # steps between progress lines and metrics
@@ -63,6 +64,7 @@ class Scalars:
         )
         typed.choice("precision", self.precision, ("auto", "fp32", "bf16"))
         typed.choice("device", self.device, ("auto", "cpu", "cuda"))
+        typed.choice("linear", self.linear, linear.KERNELS)
         typed.choice("kernel", self.kernel, attention.KERNELS)
 
 

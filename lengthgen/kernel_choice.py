@@ -1,12 +1,20 @@
-"""Which attention kernel serves each layer of a model: asked of attention.py once, for the run's provenance.
+"""Which kernels serve a model: asked of attention.py and linear.py once, for the run's provenance.
 
 Shape letters: B batch, T tokens in a window, H heads, D head size, E width.
 """
 
 import torch
 
+from lengthgen import linear
 from lengthgen.model import Transformer
 from lengthgen.structures import Gates
+
+
+def linear_of(model: Transformer, compiled: bool = False) -> str:
+    """What multiplies the activations and the weights of `model`, under the autocast of now; ConfigError if what was asked for cannot."""
+    weight = model.embedding.weight
+    found = linear.chosen(weight, weight, model.linear)
+    return "auto, as torch.compile traces it" if compiled and model.linear == "auto" else found
 
 
 @torch.no_grad()

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lengthgen import attention, typed
+from lengthgen import attention, linear, typed
 from lengthgen.schemes.base import Dimensions, Scheme
 from lengthgen.structures import Bias, Gates
 
@@ -58,8 +58,8 @@ class Attention(nn.Module):
         super().__init__()
         self.layer, self.n_heads, self.dropout = layer, config.n_heads, config.dropout
         self.kernel = "auto"  # of attention.KERNELS
-        self.qkv = nn.Linear(config.width, 3 * config.width, bias=False)
-        self.out = nn.Linear(config.width, config.width, bias=False)
+        self.qkv = linear.Linear(config.width, 3 * config.width)
+        self.out = linear.Linear(config.width, config.width)
         self.q_norm, self.k_norm = (
             make_norm(config.norm, config.width // config.n_heads) if config.qk_norm else nn.Identity() for _ in range(2)
         )
@@ -101,8 +101,8 @@ class MLP(nn.Module):
         super().__init__()
         self.gated = config.activation == "swiglu"
         hidden = int(config.mlp_ratio * config.width * (2 / 3 if self.gated else 1))
-        self.up = nn.Linear(config.width, hidden * (2 if self.gated else 1), bias=False)
-        self.down = nn.Linear(hidden, config.width, bias=False)
+        self.up = linear.Linear(config.width, hidden * (2 if self.gated else 1))
+        self.down = linear.Linear(hidden, config.width)
 
     def forward(self, x: Tensor) -> Tensor:
         if self.gated:
@@ -136,7 +136,8 @@ class Transformer(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
         self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.n_layers))
         self.norm = make_norm(config.norm, config.width)
-        self.head = None if config.tie_head else nn.Linear(config.width, vocab_size, bias=False)
+        self.head = None if config.tie_head else linear.Linear(config.width, vocab_size)
+        self.linear = "auto"  # of linear.KERNELS, for the head
 
     def forward(self, tokens: Tensor) -> Tensor:
         # What a scheme computes stays in float32 under autocast: positions and biases lose meaning in bfloat16.
@@ -153,9 +154,16 @@ class Transformer(nn.Module):
         for block in self.blocks:
             block.attention.kernel = name
 
+    def use_linear(self, name: str) -> None:
+        """Let every product with a weight of the model's own be made by this library, one of linear.KERNELS."""
+        self.linear = name
+        for module in self.modules():
+            if isinstance(module, linear.Linear):
+                module.kernel = name
+
     def logits(self, hidden: Tensor) -> Tensor:
         """(..., E) -> (..., V)."""
-        return F.linear(hidden, self.embedding.weight if self.head is None else self.head.weight)
+        return linear.linear(hidden, self.embedding.weight if self.head is None else self.head.weight, self.linear)
 
     def losses(self, tokens: Tensor, targets: Tensor, first: int = 0) -> Tensor:
         """-ln p(target) in nats, float32 (B, T - first), at positions first..T-1; 0 where the target is batches.UNSCORED.

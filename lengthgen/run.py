@@ -22,13 +22,13 @@ from lengthgen.evaluation import rows as evaluation_rows
 from lengthgen.evaluation.protocols import Request, eval_lengths, plan
 from lengthgen.evaluation.scoring import score
 from lengthgen.fit import fit
-from lengthgen.kernel_choice import kernels_of
+from lengthgen.kernel_choice import kernels_of, linear_of
 from lengthgen.prepare import Run, prepare
 from lengthgen.progress import Progress
 from lengthgen.runfolder import RunFolder, find
 
 log = logging.getLogger(__name__)
-EVALUATED_HOW = ("tracking", "device", "threads", "kernel", "cache", "results")  # may differ from the training
+EVALUATED_HOW = ("tracking", "device", "threads", "linear", "kernel", "cache", "results")  # may differ from the training
 
 
 @dataclass(frozen=True)
@@ -111,6 +111,7 @@ def _untrained(run: Run) -> models.Transformer:
         seed=run.config.scalars.seed,
     ).to(run.device)
     model.use_kernel(run.config.scalars.kernel)
+    model.use_linear(run.config.scalars.linear)
     return model
 
 
@@ -150,6 +151,7 @@ def _describe(run: Run, model: models.Transformer) -> None:
     scalars = run.config.scalars
     with run.autocast():
         kernels = kernels_of(model, scalars.batch_size // scalars.accumulate, scalars.train_length, scalars.compile)
+        products = linear_of(model, scalars.compile)
     log.info(
         "run %s: %s parameters (%s positional), %s training tokens, %s, %s",
         run.id, f"{counts['total']:,}", f"{counts['positional']:,}", f"{run.splits.train.n_tokens:,}", run.device, run.precision,
@@ -164,6 +166,7 @@ def _describe(run: Run, model: models.Transformer) -> None:
     facts = _origin(run) | {
         "precision": run.precision,
         "kernels": kernels,
+        "linear": products,
         "parameters": counts,
         "data": run.science["data"]
         | {

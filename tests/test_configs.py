@@ -71,7 +71,7 @@ def test_diagnostics_compose_and_equal_their_dataclass():
 
 def test_evaluate_composes():
     found = composed("evaluate", "run=x")
-    assert {"run", "evaluation", "tracking", "device", "threads", "kernel", "results", "cache"} == set(found)
+    assert {"run", "evaluation", "tracking", "device", "threads", "linear", "kernel", "results", "cache"} == set(found)
     assert typed.build(EvaluationConfig, {k: v for k, v in found["evaluation"].items() if k != "name"}, "evaluation")
 
 

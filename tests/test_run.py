@@ -19,6 +19,7 @@ import torch
 from lengthgen import checkpoint, fit, plots, records, retrofitting, run, runfolder
 from lengthgen import train as training
 from lengthgen.errors import CheckpointError, ConfigError, DataError, Interrupted, LockedError
+from lengthgen.kernels import onednn
 
 from .test_config import given
 
@@ -264,6 +265,13 @@ def test_the_kernel_is_chosen_by_its_key_and_is_no_part_of_the_identity(ask, tmp
     with pytest.raises(ConfigError, match="'flex' cannot be used here"):
         run.train(ask(kernel="flex", results=str(tmp_path / "flex")), [])
     assert not list((tmp_path / "flex").glob("runs/*/config.yaml"))
+
+
+def test_what_multiplies_is_recorded_and_no_part_of_the_identity(ask, tmp_path):
+    ours, torchs = (run.train(ask(linear=name, results=str(tmp_path / name)), []) for name in ("auto", "torch"))
+    assert ours.run_id == torchs.run_id
+    assert records.read_json(ours.folder / "provenance.json")["linear"] == ("onednn" if onednn.faster() else "torch")
+    assert records.read_json(torchs.folder / "provenance.json")["linear"] == "torch"
 
 
 def test_an_interrupted_run_drops_its_positions_where_it_would_have(ask, tmp_path, monkeypatch):

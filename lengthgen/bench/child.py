@@ -65,7 +65,8 @@ def _evaluate(job: dict) -> dict:
     from lengthgen.bench import throughput, workload
     from lengthgen.evaluation.protocols import EvaluationConfig, plan
 
-    where, shape, tokens = workload.place(job["device"], job["precision"], job["kernel"]), workload.Shape(**job["shape"]), job["tokens"]
+    where = workload.place(job["device"], job["precision"], job["kernel"], job["linear"])
+    shape, tokens = workload.Shape(**job["shape"]), job["tokens"]
     model = workload.build(job["scheme"], shape, where)
 
     def prepared(length: int) -> throughput.Evaluation:

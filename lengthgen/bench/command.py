@@ -54,6 +54,7 @@ def parser() -> argparse.ArgumentParser:
     add("--device", choices=("auto", "cpu", "cuda"), default="auto")
     add("--precision", choices=("auto", "fp32", "bf16"), default="auto", help="auto: bf16 on CUDA, fp32 on CPU")
     add("--kernel", default="auto", metavar="NAME", help="attention kernel of our models: auto, or cpu, sdpa, flex, reference")
+    add("--linear", default="auto", metavar="NAME", help="what multiplies our activations and weights: auto, or torch, onednn")
     add("--keep-memory", action="store_true", help="set malloc as a run does (process.py); peers gain more by it than we do")
     add("--compile", action="store_true", help="train: torch.compile our models, as compile=true does in a run")
     add("--documents", type=_positive, default=1, help="evaluate: documents in one evaluation")
@@ -73,7 +74,7 @@ def main(argv: Sequence[str]) -> int:
         process.keep_memory()
     from lengthgen.bench import environment, measuring, workload
 
-    where = workload.place(options.device, options.precision, options.kernel)
+    where = workload.place(options.device, options.precision, options.kernel, options.linear)
     shape = workload.Shape(**{name: getattr(options, name) for name in ("layers", "width", "heads", "length", "batch", "vocab")})
     clock = measuring.clock_for(options.clock, where.device)
     session = Session(options, shape, where, clock, environment.before(where, clock), time.perf_counter())

@@ -1,4 +1,4 @@
-"""Model FLOPs by formula, and the machine's own limit: the fastest dense matrix product it does, measured in the same call.
+"""Model FLOPs by formula, and the machine's own limit: the fastest dense matrix product it does (linear.py), measured in the same call.
 
 A multiplication and an addition are two. The formula counts matrix products alone, and of causal attention the half that is not masked
 (references/performance.md, sections 3 and 5):
@@ -12,6 +12,7 @@ from collections.abc import Callable
 import torch
 
 from lengthgen.bench.workload import Place, Shape
+from lengthgen.linear import linear
 
 CAUSAL = 0.5  # the share of the (query, key) pairs that are not masked, as T grows
 CEILING_SIZE = {"cpu": 2048, "cuda": 8192}  # square matrices, well past the caches
@@ -33,5 +34,4 @@ def ceiling(where: Place, size: int | None = None) -> tuple[Callable[[], object]
     """A call that multiplies two square matrices in the precision of the models, and its FLOPs."""
     size = size or CEILING_SIZE[where.device.type]
     a, b = torch.randn(2, size, size, device=where.device, dtype=where.dtype)
-    out = torch.empty_like(a)
-    return lambda: torch.mm(a, b, out=out), 2.0 * size**3
+    return lambda: linear(a, b, where.linear), 2.0 * size**3

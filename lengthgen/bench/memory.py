@@ -49,7 +49,8 @@ def attention_ratio(where: Place, threads: int | None, scale: int = 1) -> tuple[
 
 def run(job: dict[str, Any], where: Place, threads: int | None) -> dict[str, Any]:
     """What the child reports: base and peak in bytes, seconds, status, reason. A child that dies is a row with its last words."""
-    job = job | {"device": where.device.type, "precision": where.precision, "kernel": where.kernel, "threads": threads}
+    place = {"device": where.device.type, "precision": where.precision, "kernel": where.kernel, "linear": where.linear}
+    job = job | place | {"threads": threads}
     done = subprocess.run([sys.executable, "-m", "lengthgen.bench.child", json.dumps(job)], capture_output=True, text=True)
     lines = done.stdout.strip().splitlines()
     if done.returncode or not lines:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from lengthgen import attention, batches, schemes, typed
+from lengthgen import linear as products
 from lengthgen import model as models
 from lengthgen.errors import ConfigError
 from lengthgen.tokens import TokenStore
@@ -55,6 +56,7 @@ class Place:
     device: torch.device
     precision: str  # "fp32" | "bf16"
     kernel: str = "auto"  # attention kernel of our models, one of attention.KERNELS
+    linear: str = "auto"  # what multiplies their activations and weights, one of linear.KERNELS
 
     def autocast(self) -> contextlib.AbstractContextManager:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
@@ -64,13 +66,14 @@ class Place:
         return torch.bfloat16 if self.precision == "bf16" else torch.float32
 
 
-def place(device: str, precision: str, kernel: str = "auto") -> Place:
+def place(device: str, precision: str, kernel: str = "auto", linear: str = "auto") -> Place:
     """`auto` is CUDA where there is one, and the precision that a run would use there. ConfigError if CUDA is asked for and missing."""
     typed.choice("--kernel", kernel, attention.KERNELS)
+    typed.choice("--linear", linear, products.KERNELS)
     if device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("--device cuda: this machine has no usable NVIDIA GPU; give --device cpu or --device auto")
     found = torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
-    return Place(found, precision if precision != "auto" else ("bf16" if found.type == "cuda" else "fp32"), kernel)
+    return Place(found, precision if precision != "auto" else ("bf16" if found.type == "cuda" else "fp32"), kernel, linear)
 
 
 def build(scheme: str, shape: Shape, where: Place) -> models.Transformer:
@@ -78,6 +81,7 @@ def build(scheme: str, shape: Shape, where: Place) -> models.Transformer:
     scheme_class = schemes.load(scheme)
     model = models.build(shape.model, scheme_class, scheme_class.Config(), train_length=shape.length, vocab_size=shape.vocab, seed=0)
     model.use_kernel(where.kernel)
+    model.use_linear(where.linear)
     return model.to(where.device)
 
 
