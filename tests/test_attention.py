@@ -2,6 +2,8 @@
 
 import math
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from threading import Barrier, current_thread, main_thread
 
 import pytest
 import torch
@@ -330,6 +332,33 @@ def test_parts_cover_everything_once(n_threads: int, batch: int, n_heads: int) -
         threads.each(lambda sequences, heads, seen=seen: seen[sequences, heads].add_(1), parts)
         assert (seen == 1).all()
     assert torch.get_num_threads() == n_threads
+
+
+def test_a_helper_that_never_begins_costs_nothing_but_speed(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Never:
+        submit = staticmethod(lambda work: Future())
+
+    monkeypatch.setattr(threads, "_helpers", lambda n: Never)
+    torch.set_num_threads(2)
+    seen = torch.zeros(2, 8)
+    threads.each(lambda sequences, heads: seen[sequences, heads].add_(1), threads.head_groups(2, 8))
+    assert (seen == 1).all() and torch.get_num_threads() == 2
+
+
+def test_threads_share_the_parts_and_a_helpers_error_is_raised() -> None:
+    torch.set_num_threads(2)
+    both, workers = Barrier(2, timeout=60), set()
+
+    def work(sequences: slice, heads: slice) -> None:
+        workers.add(current_thread())
+        assert torch.get_num_threads() == 1 and not torch.is_grad_enabled()
+        both.wait()
+        if current_thread() is not main_thread():
+            raise ValueError("a helper's")
+
+    with pytest.raises(ValueError, match="a helper's"):
+        threads.each(work, threads.pieces(2, 2))
+    assert len(workers) == 2 and torch.get_num_threads() == 2
 
 
 def test_an_error_in_a_thread_is_raised_and_the_thread_count_restored() -> None:

@@ -55,24 +55,27 @@ def _with_column(x: Tensor, column: Tensor | float) -> Tensor:
 
 
 def _group(q: Tensor, k: Tensor, v: Tensor, grad: Tensor, bias: Any, dbias: Any, heads: slice) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients (B, G, T, D) of q (still to be scaled), k and v, of one group; adds the bias's to `dbias`."""
+    """Gradients (B, G, T, D) of q (still to be scaled), k and v, of one group; adds the bias's to `dbias`.
+
+    Views are made once for all chunks where they can be: threads share one interpreter, and wait for it.
+    """
     batch, n_heads, length, _ = q.shape
     q, k, v, grad = (x.flatten(0, 1) for x in (q, k, v, grad))
     dq, dk, dv = q.new_empty(q[..., 1:].shape), k.new_zeros(k[..., 1:].shape), v.new_zeros(v[..., 1:].shape)
+    k_across, v_across, k_alone = k.transpose(1, 2), v.transpose(1, 2), k[..., :-1]
+    chunks = zip(*(x.split(CHUNK, dim=1) for x in (q, q[..., :-1], grad, grad[..., :-1], dq)), strict=True)
     scratch = q.new_empty(2, q.shape[0] * min(CHUNK, length) * visibility.most(bias.span, CHUNK, length))
-    for first, last in spans(length, CHUNK):
-        rows, keys = slice(first, last), visibility.slices(first, last, bias.span, length, bias.reversed_keys)
-        some_k, some_v = (visibility.take(x, keys, dim=1) for x in (k, v))
-        shape = (q.shape[0], last - first, some_k.shape[1])
-        weights, dscores = (buffer[: shape[0] * shape[1] * shape[2]].view(shape) for buffer in scratch)
-        by_head = (batch, n_heads, *shape[1:])
+    for (first, last), (some_q, q_alone, some_grad, grad_alone, some_dq) in zip(spans(length, CHUNK), chunks, strict=True):
+        keys = visibility.slices(first, last, bias.span, length, bias.reversed_keys)
+        by_head = (batch, n_heads, last - first, sum(s.stop - s.start for s in keys))
+        weights, dscores = (buffer[: math.prod(by_head)].view(q.shape[0], *by_head[2:]) for buffer in scratch)
         weights.view(by_head).copy_(bias.mask(slice(None), heads, first, last))
-        weights.baddbmm_(q[:, rows], some_k.transpose(1, 2)).mul_(LOG2E).exp2_()
-        _add_product(dv, keys, weights.transpose(1, 2), grad[:, rows, :-1])
-        torch.bmm(grad[:, rows], some_v.transpose(1, 2), out=dscores)
+        weights.baddbmm_(some_q, visibility.take(k_across, keys, dim=2)).mul_(LOG2E).exp2_()
+        _add_product(dv, keys, weights.transpose(1, 2), grad_alone)
+        torch.bmm(some_grad, visibility.take(v_across, keys, dim=2), out=dscores)
         dscores.mul_(weights)
-        torch.bmm(dscores, some_k[..., :-1], out=dq[:, rows])
-        _add_product(dk, keys, dscores.transpose(1, 2), q[:, rows, :-1])
+        torch.bmm(dscores, visibility.take(k_alone, keys, dim=1), out=some_dq)
+        _add_product(dk, keys, dscores.transpose(1, 2), q_alone)
         dbias.add(heads, first, last, dscores.view(by_head))
     return tuple(x.unflatten(0, (batch, n_heads)) for x in (dq, dk, dv))
 

@@ -1,16 +1,20 @@
 """Heads or sequences spread over threads, torch's own threads shared out among them.
 
 Many small operations scale badly over torch's own threads: each ends in a barrier (measured on two idle cores: 3.7 to 4.3 times the time
-of one fused kernel; whole heads on a pool of two: 1.4 times). Every head is computed by one thread, so sums have a fixed order and
-results do not depend on timing. New threads inherit the flush-denormal setting of the thread that starts them.
+of one fused kernel; whole heads on two threads: 1.4 times). Every head is computed by one thread, so sums have a fixed order and
+results do not depend on timing. Helpers are kept (new ones at every call cost a third of a millisecond) and have the flush-denormal setting
+of the thread that first called.
 """
 
+import functools
+from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from itertools import pairwise
 
 import torch
 
+MATRICES = 4  # that one batched product should have at least, of (chunk, keys): more would leave the second-level cache
 Part = tuple[slice, slice]  # sequences, heads
 
 
@@ -25,30 +29,53 @@ def pieces(batch: int, n_heads: int) -> list[Part]:
 
 
 def head_groups(batch: int, n_heads: int) -> list[Part]:
-    """(all sequences, heads) in groups of at least four matrices for each batched product, and no fewer groups than threads."""
-    size = min(-(-4 // batch), max(1, n_heads // torch.get_num_threads()))
+    """(all sequences, heads) in groups of at least MATRICES for each batched product, where that leaves a group for every thread."""
+    n_threads = torch.get_num_threads()
+    matrices = MATRICES if n_threads == 1 else 4 * MATRICES  # threads share one interpreter: they meet in it less often
+    size = min(-(-matrices // batch), max(1, n_heads // n_threads))
     return [(slice(None), heads) for heads in _split(n_heads, -(-n_heads // size))]
 
 
 def each(work: Callable[[slice, slice], None], parts: Sequence[Part]) -> None:
-    """Call `work(sequences, heads)` on every part. It must write nothing that another part writes."""
+    """Call `work(sequences, heads)` on every part. It must write nothing that another part writes.
+
+    The calling thread works too and takes whatever helpers have not begun: a helper that comes late, or never (a forked process has none),
+    costs speed alone.
+    """
     n_threads = torch.get_num_threads()
     n_workers = min(n_threads, len(parts))
     if n_workers == 1:
         for part in parts:
             work(*part)
         return
+    waiting = deque(parts)
 
-    def without_grad(part: Part) -> None:  # grad mode belongs to a thread
-        with torch.no_grad():
+    @torch.no_grad()  # grad mode belongs to a thread
+    def take() -> None:
+        torch.set_num_threads(n_threads // n_workers)
+        while waiting:
+            try:
+                part = waiting.popleft()
+            except IndexError:  # another took the last one meanwhile
+                return
             work(*part)
 
+    helpers = [_helpers(n_workers - 1).submit(take) for _ in range(n_workers - 1)]
     try:
-        with ThreadPoolExecutor(n_workers, initializer=torch.set_num_threads, initargs=(n_threads // n_workers,)) as pool:
-            for _ in pool.map(without_grad, parts):
-                pass
+        take()
     finally:
-        torch.set_num_threads(n_threads)  # the workers' setting is also torch's default for threads to come
+        waiting.clear()
+        begun = [helper for helper in helpers if not helper.cancel()]
+        wait(begun)
+        torch.set_num_threads(n_threads)  # last: a helper's setting is also torch's default for threads to come
+    for helper in begun:
+        helper.result()
+
+
+@functools.cache
+def _helpers(n: int) -> ThreadPoolExecutor:
+    """`n` threads, started when first needed and kept."""
+    return ThreadPoolExecutor(n, "lengthgen")
 
 
 def _split(total: int, n_parts: int) -> list[slice]:

@@ -48,7 +48,8 @@ def take(x: Tensor, where: list[slice], dim: int) -> Tensor:
 
 def add(total: Tensor, where: list[slice], x: Tensor, dim: int) -> None:
     """Adds x, as `take` would return it, to `total`."""
-    for s, part in zip(where, x.split([s.stop - s.start for s in where], dim), strict=True):
+    parts = [x] if len(where) == 1 else x.split([s.stop - s.start for s in where], dim)
+    for s, part in zip(where, parts, strict=True):
         total.narrow(dim, s.start, s.stop - s.start).add_(part)
 
 
