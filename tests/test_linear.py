@@ -56,6 +56,17 @@ def test_factors_may_lie_across_and_gradients_be_expanded(kernel):
     assert_close(gradients(lambda x, weight: linear.linear(x, weight, kernel), *given), in_float64(*given))
 
 
+@pytest.mark.skipif(not onednn.available(), reason="this torch has no oneDNN product")
+def test_the_operator_never_gets_a_weight_with_gaps(monkeypatch):
+    x, weight, _ = factors((6,), 10, 4)
+    gaps, layouts = torch.cat([weight, weight], dim=1)[:, :10], []
+    inner = onednn._operator
+    monkeypatch.setattr(onednn, "_operator", lambda a, b: layouts.append(b.is_contiguous() or b.t().is_contiguous()) or inner(a, b))
+    assert not gaps.is_contiguous() and not gaps.t().is_contiguous()
+    assert torch.equal(linear.linear(x, gaps, "onednn"), linear.linear(x, weight, "onednn"))
+    assert layouts == [True, True]
+
+
 @pytest.mark.parametrize("kernel", KERNELS)
 @pytest.mark.parametrize("learns", ["x", "weight"])
 def test_one_of_the_two_may_be_fixed(kernel, learns):
