@@ -2,7 +2,7 @@
 
 | kernel | when it is chosen | memory beside q, k, v and the output |
 |---|---|---|
-| cpu | float32 on CPU without dropout; past 1024 tokens only with a bias or span | O(T) (`Rows` that learn: T^2 / 2 a head, once a bias) |
+| cpu | float32 on CPU without dropout; past 1024 tokens with a bias or span, or if tiles serve | O(T) (`Rows` that learn: T^2 / 2 a head) |
 | sdpa | everything else | of torch's kernels without a bias, else O(H T^2), O(B H T^2) if it learns; O(T) past 4096 in evaluation |
 | flex | only on demand, on CUDA without dropout; "auto" stays sdpa until flex is measured | O(T) (in training H T^2: `Rows`, sinks) |
 | reference | only on demand | O(B H T^2) |
@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from lengthgen.errors import ConfigError
-from lengthgen.kernels import cpu, gates, masks, offsets, reference, rows, sdpa, visibility
+from lengthgen.kernels import cpu, gates, masks, offsets, reference, rows, sdpa, tiles, visibility
 from lengthgen.kernels.general import attend as attend_general
 from lengthgen.structures import Bias, Gates, Rows, Span, Toeplitz
 
@@ -65,7 +65,7 @@ def attend(
 
 
 def chosen(q: Tensor, bias: Bias | None, dropout: float = 0.0, force: str = "auto", span: Span | None = None) -> str:
-    """The name of the kernel that `attend` uses for these arguments: one of KERNELS but "auto"."""
+    """The name of the kernel that `attend` uses for these arguments, in training if gradients are enabled: one of KERNELS but "auto"."""
     if force not in KERNELS:
         raise ConfigError(f"attention kernel {force!r} is unknown: expected one of {', '.join(KERNELS)}")
     obstacle = _flex_obstacle(q, bias, dropout) if force == "flex" else _cpu_obstacle(q, dropout)
@@ -73,8 +73,9 @@ def chosen(q: Tensor, bias: Bias | None, dropout: float = 0.0, force: str = "aut
         raise ConfigError(f"attention kernel {force!r} cannot be used here ({obstacle}): use 'auto'")
     if force != "auto":
         return force
-    causal_only = bias is None and visibility.narrowed(span, q.shape[-2]) is None
-    return "sdpa" if obstacle or (causal_only and q.shape[-2] > LONGEST_UNBIASED) else "cpu"
+    length = q.shape[-2]
+    causal_only = bias is None and visibility.narrowed(span, length) is None and not tiles.serve(length, span)
+    return "sdpa" if obstacle or (causal_only and length > LONGEST_UNBIASED) else "cpu"
 
 
 def _cpu_obstacle(q: Tensor, dropout: float) -> str | None:
@@ -141,7 +142,8 @@ def _chunked(bias: Bias | None, q: Tensor, span: Span | None) -> cpu.ChunkedBias
     length = q.shape[-2]
     if bias is None or isinstance(bias, Toeplitz):
         vector = q.new_zeros(1, length) if bias is None else _vector(bias, q)
-        return offsets.Offsets(vector, cpu.chunk_of(visibility.most(span, 1, length)), span)
+        chunk = tiles.QUERIES if tiles.serve(length, span) else cpu.chunk_of(visibility.most(span, 1, length))
+        return offsets.Offsets(vector, chunk, span)
     chunk = cpu.chunk_of(length)
     if isinstance(bias, Gates):
         return gates.GateRows(_checked(bias, q), gates.chunk_of(q.shape[0], length, chunk), span)

@@ -40,6 +40,7 @@ def kernels_of(model: Transformer, batch: int, length: int, compiled: bool = Fal
         with torch.autocast(device.type, enabled=False):
             gates = scheme.gates(x, layer)
         bias = bias if gates is None else Gates(gates)
-        kernel = attention.chosen(q, bias, model.config.dropout, block.attention.kernel, scheme.span(layer))
+        with torch.enable_grad():
+            kernel = attention.chosen(q, bias, model.config.dropout, block.attention.kernel, scheme.span(layer))
         found.append("auto, as torch.compile traces it" if compiled and block.attention.kernel == "auto" else kernel)
     return found

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from lengthgen.kernels import recompute, threads, visibility
+from lengthgen.kernels import recompute, threads, tiles, visibility
 from lengthgen.kernels.rows import spans
 from lengthgen.kernels.threads import Part
 from lengthgen.structures import Span
@@ -44,7 +44,10 @@ def available() -> bool:
 
 
 def chunk_of(length: int) -> int:
-    """Query rows per chunk, a multiple of recompute.CHUNK: small enough to skip the future, large enough for the kernel (measured)."""
+    """Query rows per chunk, a multiple of recompute.CHUNK: small enough to skip the future, large enough for the kernel (measured).
+
+    Chunks of tiles.QUERIES rows, which are longer than these, go to tiles.py (attention.py decides).
+    """
     return 64 if length <= 512 else 128 if length <= 2048 else 256
 
 
@@ -84,8 +87,10 @@ def _forward(q: Tensor, k: Tensor, v: Tensor, scale: float, bias: ChunkedBias) -
     out = q.new_empty(batch, length, n_heads, size).transpose(1, 2)
     logsumexp = q.new_empty(batch, n_heads, length)
 
+    forward_part = tiles.forward_part if bias.chunk == tiles.QUERIES else _forward_part
+
     def work(*part: slice) -> None:
-        _forward_part(*(x[part] for x in (q, k, v, out, logsumexp)), scale, bias, part)
+        forward_part(*(x[part] for x in (q, k, v, out, logsumexp)), scale, bias, part)
 
     threads.each(work, bias.parts(*q.shape[:2]))
     return out, logsumexp
