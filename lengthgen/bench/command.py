@@ -8,9 +8,8 @@
     lengthgen bench memory --tokens 32768                peak memory of evaluating one long document
     lengthgen bench marks                                all pass marks in one table
 
-The process settings are those of a run (process.py), for peers as well; malloc alone is left as it is, unless --keep-memory. Device and
-precision are a run's: CUDA with bfloat16 autocast where there is one. The CUDA side (synchronised wall time, torch's own peak memory) was
-written without a GPU at hand.
+The process settings are those of a run (process.py), for peers as well. Device and precision are a run's: CUDA with bfloat16 autocast
+where there is one. The CUDA side (synchronised wall time, torch's own peak memory) was written without a GPU at hand.
 """
 
 import argparse
@@ -55,7 +54,6 @@ def parser() -> argparse.ArgumentParser:
     add("--precision", choices=("auto", "fp32", "bf16"), default="auto", help="auto: bf16 on CUDA, fp32 on CPU")
     add("--kernel", default="auto", metavar="NAME", help="attention kernel of our models: auto, or cpu, sdpa, flex, reference")
     add("--linear", default="auto", metavar="NAME", help="what multiplies our activations and weights: auto, or torch, onednn")
-    add("--keep-memory", action="store_true", help="set malloc as a run does (process.py); peers gain more by it than we do")
     add("--compile", action="store_true", help="train: torch.compile our models, as compile=true does in a run")
     add("--documents", type=_positive, default=1, help="evaluate: documents in one evaluation")
     add("--tokens", type=_positive, default=32768, help="memory: tokens of the document")
@@ -70,8 +68,7 @@ def main(argv: Sequence[str]) -> int:
     options = parser().parse_args(list(argv))
     process.prepare_environment()
     process.prepare_torch(options.threads)
-    if options.keep_memory:
-        process.keep_memory()
+    process.keep_memory()
     from lengthgen.bench import environment, measuring, workload
 
     where = workload.place(options.device, options.precision, options.kernel, options.linear)
