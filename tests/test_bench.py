@@ -241,8 +241,11 @@ def test_the_share_of_an_evaluation_in_a_run():
 def test_every_mark_names_what_is_measured():
     known = {*schemes.names(), *(peer.name for peer in peers.PEERS)}
     assert set(marks.SCHEMES) <= set(schemes.names()) and set(marks.LONGER_PEERS) <= known
+    others = {peer.name for peer in peers.PEERS if peer.package}
     for mark in (*marks.TRAINING, *marks.LONGER):
         assert {mark.ours, mark.other} <= known
+        assert mark.bench == ("train" if mark.other not in others else "train longer" if mark in marks.LONGER else "train peers")
+        assert mark.bench != "train peers" or mark.ours in marks.PEER_SCHEMES
     groups = [attention.training_group(s, HERE, scale=64) for s in attention.TRAINING]
     groups += [attention.evaluation_group(s, HERE, scale=256) for s in attention.EVALUATION]
     with attention.crops_group(scale=10_000) as crops:
@@ -385,7 +388,7 @@ def test_marks_are_one_table(tmp_path, monkeypatch, small_ceiling):
     assert numbers == sorted(numbers)
     assert {row["mark"] for row in rows} == {*(f"P{number}" for number in range(1, 11)), "I1", "E1"}
     assert {row["verdict"] for row in rows if row["mark"] != "P10"} == {"measured"}
-    assert {path.name for path in tmp_path.glob("*.png")} == {"train.png", "train_longer.png", "evaluate.png", "marks.png"}
+    assert {path.name for path in tmp_path.glob("*.png")} == {"train.png", "train_peers.png", "train_longer.png", "evaluate.png", "marks.png"}
 
 
 def test_figures_are_the_same_bytes_for_the_same_numbers(tmp_path):

@@ -4,7 +4,8 @@ of a default run (E1). Data, and one judgement.
 A mark compares two candidates of one measurement. `times`: time of ours / time of the other, at most the bound;
 `speeds`: tokens/s of ours / tokens/s of the other, at least the bound. Ratios are medians of ratios within rounds.
 Beside each stands `flops_ratio`, the same ratio of what the two compute, by formula (flops.py), where it is counted.
-Measurements are named by benchmark: `train`, `train longer` (Shape.longer), `evaluate`, and the groups of attention.py.
+Measurements are named by benchmark: `train` (our schemes and the plain GPT), `train peers` and `train longer` (other libraries; Shape.longer),
+`evaluate`, and the groups of attention.py.
 """
 
 from collections.abc import Iterable, Mapping
@@ -16,6 +17,7 @@ from lengthgen.bench.measuring import Measured
 COLUMNS = ("mark", "bench", "what", "measured", "low", "high", "flops_ratio", "pass_mark", "verdict", "reason")
 BIASED = ("alibi", "t5_bias", "kerple_log", "sandwich", "per_offset")
 SCHEMES = ("none", "learned", "rope", *BIASED, "fire")  # what the marks need of training
+PEER_SCHEMES = ("none", "rope", "alibi", "t5_bias")  # what stands beside other libraries
 LONGER_SCHEMES = ("none", "alibi", "t5_bias")
 LONGER_PEERS = ("x_transformers_alibi", "x_transformers_alibi_flash", "x_transformers_t5")
 GRID_SCHEMES = ("none", "alibi")  # P7
@@ -60,14 +62,14 @@ ATTENTION = (
 MEMORY = Mark("P10", "attention_memory L1024", "learned bias", "learned bias, dense gather", 0.35, "times")
 TRAINING = (
     *(Mark("P4", "train", scheme, "nanogpt_style", 0.88) for scheme in SCHEMES),
-    *_of_peers("train", "P5", {("t5_bias", "x_transformers_t5"): 2.2, ("alibi", "x_transformers_alibi_flash"): 1.2,
+    *_of_peers("train peers", "P5", {("t5_bias", "x_transformers_t5"): 2.2, ("alibi", "x_transformers_alibi_flash"): 1.2,
                                ("rope", "x_transformers_rotary"): 1.05}),
-    Mark("P6", "train", "alibi", "transformers_bloom", 1.8),
+    Mark("P6", "train peers", "alibi", "transformers_bloom", 1.8),
     *(Mark("I1", "train", scheme, "none", 0.9) for scheme in BIASED),
     Mark("I1", "train", "fire", "none", 0.7),
     Mark("I1", "train", "rope", "none", 0.93),
     *(Mark("I1", "train", scheme, "nanogpt_style", 1.0) for scheme in ("none", "learned")),
-    *_of_peers("train", "I1", {("t5_bias", "x_transformers_t5"): 2.3, ("alibi", "x_transformers_alibi"): 2.3,
+    *_of_peers("train peers", "I1", {("t5_bias", "x_transformers_t5"): 2.3, ("alibi", "x_transformers_alibi"): 2.3,
                                ("alibi", "x_transformers_alibi_flash"): 1.3, ("rope", "x_transformers_rotary"): 1.05}),
 )  # fmt: skip
 LONGER = (
