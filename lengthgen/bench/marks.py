@@ -4,8 +4,8 @@ of a default run (E1). Data, and one judgement.
 A mark compares two candidates of one measurement. `times`: time of ours / time of the other, at most the bound;
 `speeds`: tokens/s of ours / tokens/s of the other, at least the bound. Ratios are medians of ratios within rounds.
 Beside each stands `flops_ratio`, the same ratio of what the two compute, by formula (flops.py), where it is counted.
-Measurements are named by benchmark: `train` (our schemes and the plain GPT), `train peers` and `train longer` (other libraries; Shape.longer),
-`evaluate`, and the groups of attention.py.
+Measurements are named by benchmark: `train` (our schemes and the plain GPT), `train peers` (other libraries), `train longer` (the same at
+Shape.longer), `evaluate`, and the groups of attention.py.
 """
 
 from collections.abc import Iterable, Mapping
