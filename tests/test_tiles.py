@@ -11,6 +11,7 @@ from lengthgen.kernels import cpu, offsets, onednn, rows, tiles
 from lengthgen.structures import Span, Toeplitz
 
 from .attention_cases import assert_close, inputs
+from .test_attention import Largest
 from .test_spans import sees
 
 pytestmark = pytest.mark.skipif(not onednn.available(), reason="this torch has no oneDNN product")
@@ -66,6 +67,14 @@ def test_very_negative_biases_and_whole_tiles_that_count_for_nothing(slope: floa
         with torch.no_grad():
             out = attention.attend(*tensors, Toeplitz(vector), 0.25)
         assert_close([out], definition(tensors, vector, Span(None))[:1], 5e-6)
+
+
+@pytest.mark.parametrize("length", [1000, 5000])
+def test_nothing_is_larger_than_q_or_a_tile(length: int) -> None:
+    tensors, _, vector = inputs(1, 2, length, 8)
+    with torch.no_grad(), Largest() as largest:
+        attention.attend(*tensors, Toeplitz(vector), 0.25)
+    assert largest.elements <= max(2 * length * 8, tiles.QUERIES * tiles.KEYS)
 
 
 def test_they_serve_evaluation_of_long_windows_where_onednn_is_faster(monkeypatch: pytest.MonkeyPatch) -> None:
