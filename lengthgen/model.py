@@ -15,9 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lengthgen import attention, linear, typed
+from lengthgen.attention import dispatch, linear
+from lengthgen.attention.bias_forms import Bias, Gates
+from lengthgen.config import dataclass_from
 from lengthgen.schemes.base import Dimensions, Scheme
-from lengthgen.structures import Bias, Gates
 
 SCORED_AT_ONCE = 2**24  # logits (rows x V) held at a time without gradients: 64 MiB in float32
 
@@ -36,15 +37,15 @@ class ModelConfig:
 
     def __post_init__(self):
         for name in ("n_layers", "n_heads", "width"):
-            typed.check(getattr(self, name) > 0, f"model.{name}={getattr(self, name)}: expected a positive integer")
-        typed.check(
+            dataclass_from.check(getattr(self, name) > 0, f"model.{name}={getattr(self, name)}: expected a positive integer")
+        dataclass_from.check(
             self.width % self.n_heads == 0 and (self.width // self.n_heads) % 2 == 0,
             f"model.width={self.width}, model.n_heads={self.n_heads}: expected width / n_heads to be an even whole number",
         )
-        typed.check(self.mlp_ratio > 0, f"model.mlp_ratio={self.mlp_ratio}: expected a positive number")
-        typed.check(0 <= self.dropout < 1, f"model.dropout={self.dropout}: expected 0 <= dropout < 1")
-        typed.choice("model.norm", self.norm, ("layernorm", "rmsnorm"))
-        typed.choice("model.activation", self.activation, ("gelu", "swiglu"))
+        dataclass_from.check(self.mlp_ratio > 0, f"model.mlp_ratio={self.mlp_ratio}: expected a positive number")
+        dataclass_from.check(0 <= self.dropout < 1, f"model.dropout={self.dropout}: expected 0 <= dropout < 1")
+        dataclass_from.choice("model.norm", self.norm, ("layernorm", "rmsnorm"))
+        dataclass_from.choice("model.activation", self.activation, ("gelu", "swiglu"))
 
 
 def make_norm(kind: str, size: int) -> nn.Module:
@@ -80,12 +81,12 @@ class Attention(nn.Module):
             if gates is not None:
                 bias = Gates(gates.double().cumsum(-1), scheme.gate_weights(x, self.layer))
         dropout = self.dropout if self.training else 0.0
-        return attention.attend(q, k, v, bias, scheme.score_scale, dropout, self.kernel, scheme.span(self.layer))
+        return dispatch.attend(q, k, v, bias, scheme.score_scale, dropout, self.kernel, scheme.span(self.layer))
 
     def _general(self, q: Tensor, k: Tensor, v: Tensor, x: Tensor, positions: Tensor, scheme: Scheme) -> Tensor:
         """Scores and mixture are the scheme's own; single weights are then not dropped out, whole outputs are (in Block)."""
         layer = self.layer
-        return attention.attend_general(
+        return dispatch.attend_general(
             q, k, v,
             lambda q, k, first: scheme.logits(q, k, x, positions, layer, first),
             lambda logits, v, first: scheme.mix(logits, v, layer, first),

@@ -15,9 +15,9 @@ HAS_GPU = torch.cuda.is_available()
 if not HAS_GPU:
     os.environ.setdefault("TRITON_INTERPRET", "1")
 
-from lengthgen import attention  # noqa: E402
-from lengthgen.kernels import offsets, reference  # noqa: E402
-from lengthgen.structures import Bias, Gates, Rows, Span, Toeplitz  # noqa: E402
+from lengthgen.attention import dispatch
+from lengthgen.attention.bias_forms import Bias, Gates, Rows, Span, Toeplitz
+from lengthgen.attention.kernels import offsets, reference
 
 KINDS = ("none", "fixed", "learned", "rows", "frozen rows")
 
@@ -70,7 +70,7 @@ def run(
     parameter = vector.detach().to(torch.promote_types(dtype, torch.float32)).requires_grad_(kind in ("learned", "rows", "gates"))
     bias, out = bias_of(kind, parameter, len(leaves[0])), leaves[0]
     for _ in range(layers):
-        out = attention.attend(out, leaves[1], leaves[2], bias, scale, force=force, span=span)
+        out = dispatch.attend(out, leaves[1], leaves[2], bias, scale, force=force, span=span)
     wanted = leaves + ([parameter] if parameter.requires_grad else [])
     return [out.detach(), *torch.autograd.grad(out, wanted, grad.to(dtype))]
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lengthgen import records
-from lengthgen.evaluation import statistics
+from lengthgen.evaluation import records
+from lengthgen.statistics import bootstrap as statistics
 
 RATIOS = (0.5, 1, 1.25, 1.5, 2, 3, 4)
 # Change of the loss (nats) at r times the training length, r > 1.

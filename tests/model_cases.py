@@ -10,11 +10,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from lengthgen import attention, schemes
 from lengthgen import model as models
-from lengthgen.kernels import general
+from lengthgen import schemes
+from lengthgen.attention import dispatch
+from lengthgen.attention.bias_forms import Gates, Rows, Toeplitz
+from lengthgen.attention.kernels import general
 from lengthgen.model import ModelConfig, Transformer
-from lengthgen.structures import Gates, Rows, Toeplitz
 
 from .test_schemes import SMALL, keyed, seen
 
@@ -65,7 +66,7 @@ def exact_losses(model: Transformer, tokens: Tensor, first: int = 0) -> Tensor:
     exact = copy.deepcopy(model).double()
     assert first == 0 or (len(exact.blocks) == 1 and exact.scheme.by_rows)
     with float64(), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(attention, "attend", lambda q, k, v, bias, scale, *rest: _structured(q, k, v, bias, scale, rest[-1], first))
+        patch.setattr(dispatch, "attend", lambda q, k, v, bias, scale, *rest: _structured(q, k, v, bias, scale, rest[-1], first))
         patch.setattr(general, "attend", lambda q, k, v, logits, mix, span, _: _general(q, k, v, logits, mix, span, first))
         return losses(exact, tokens, first)
 

@@ -32,7 +32,7 @@ POSITIONS = [
     ),
     Bug(
         "distance off by one",
-        "lengthgen/kernels/offsets.py",
+        "lengthgen/attention/kernels/offsets.py",
         "values = vector.detach().to(torch.promote_types(vector.dtype, torch.float32))",
         "values = vector.detach().to(torch.promote_types(vector.dtype, torch.float32)).roll(1, -1)",
         PRECISION,
@@ -64,7 +64,7 @@ POSITIONS = [
     ),
     Bug(
         "RoPE pairs of mixed layouts",
-        "lengthgen/rotary.py",
+        "lengthgen/schemes/rotary.py",
         "a, b = x.chunk(2, dim=-1)",
         "a, b = x[..., 0::2], x[..., 1::2]",
         REFERENCES,
@@ -80,16 +80,16 @@ POSITIONS = [
     ),
     Bug(
         "mask before bias",  # the future's entries of the bias are masked, its scores are not
-        "lengthgen/kernels/sdpa.py",
-        'mask = bias.masked_fill(~visibility.seen(0, length, span, q.device), float("-inf")).to(q.dtype)',
-        "mask = bias.masked_fill(~visibility.seen(0, length, span, q.device), 0.0).to(q.dtype)",
+        "lengthgen/attention/kernels/sdpa.py",
+        'mask = bias.masked_fill(~windows_and_sinks.seen(0, length, span, q.device), float("-inf")).to(q.dtype)',
+        "mask = bias.masked_fill(~windows_and_sinks.seen(0, length, span, q.device), 0.0).to(q.dtype)",
         "tests/test_attention.py",
     ),
     Bug(
         "mask before bias",
-        "lengthgen/kernels/rows.py",
-        'return wide(block).masked_fill(~visibility.seen(first, last, None, block.device), float("-inf"))',
-        "return wide(block).masked_fill(~visibility.seen(first, last, None, block.device), 0.0)",
+        "lengthgen/attention/kernels/rows.py",
+        'return wide(block).masked_fill(~windows_and_sinks.seen(first, last, None, block.device), float("-inf"))',
+        "return wide(block).masked_fill(~windows_and_sinks.seen(first, last, None, block.device), 0.0)",
         "tests/test_attention.py",
     ),
     Bug(
@@ -102,7 +102,7 @@ POSITIONS = [
     ),
     Bug(
         "target not shifted",
-        "lengthgen/batches.py",
+        "lengthgen/data/batches.py",
         "(starts).to(windows.device)))\n    return tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous()",
         "(starts).to(windows.device)))\n    return tokens[:, :-1].contiguous(), tokens[:, :-1].contiguous()",
         "tests/test_batches.py",
@@ -117,7 +117,7 @@ POSITIONS = [
     ),
     Bug(
         "perplexity averaged",  # over documents
-        "lengthgen/evaluation/rows.py",
+        "lengthgen/evaluation/writing.py",
         '"perplexity": tuple(np.exp(loss))',
         '"perplexity": (float(np.exp(s.loss_sum / s.n_tokens).mean()), *np.exp(loss[1:]))',
         "tests/test_evaluation.py",
@@ -141,7 +141,7 @@ POSITIONS = [
     ),
     Bug(
         "attention over document boundaries",
-        "lengthgen/batches.py",
+        "lengthgen/data/batches.py",
         "starts = picks if cross_documents else _inside_documents(store, length, picks)",
         "starts = picks",
         "tests/test_batches.py",
@@ -156,7 +156,7 @@ POSITIONS = [
     ),
     Bug(
         "bfloat16 positions",
-        "lengthgen/rotary.py",
+        "lengthgen/schemes/rotary.py",
         "return positions.double()[:, None] * frequencies",
         "return positions.bfloat16().double()[:, None] * frequencies",
         REFERENCES,
@@ -213,7 +213,7 @@ POSITIONS = [
     ),
     Bug(
         "NTK exponent d / d instead of d / (d - 2)",
-        "lengthgen/rotary.py",
+        "lengthgen/schemes/rotary.py",
         "self.base * factor ** (self.channels / (self.channels - 2))",
         "self.base * factor ** (self.channels / self.channels)",
         "tests/test_rotary.py",
@@ -237,7 +237,7 @@ POSITIONS = [
     ),
     Bug(
         "table gathered by key - query",
-        "lengthgen/kernels/offsets.py",
+        "lengthgen/attention/kernels/offsets.py",
         "padded = torch.cat([vector.flip(1), vector.new_full",
         "padded = torch.cat([vector, vector.new_full",
         "tests/test_attention.py",

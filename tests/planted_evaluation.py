@@ -110,7 +110,7 @@ TOKENS = [  # which tokens are fed and scored
     ),
     Bug(
         "the training split is scored",
-        "lengthgen/run.py",
+        "lengthgen/runs/run.py",
         "        model,\n        run.splits.validation,\n",
         "        model,\n        run.splits.train,\n",
         "tests/test_run.py",
@@ -134,7 +134,7 @@ TOKENS = [  # which tokens are fed and scored
     ),
     Bug(
         "full context off by one",
-        f"{EVALUATION}/seen.py",
+        "lengthgen/evaluation/context_of_targets.py",
         "found > request.eval_length - block",
         "found >= request.eval_length - block",
         PLANNERS,
@@ -153,7 +153,7 @@ TOKENS = [  # which tokens are fed and scored
 SUMS = [  # what is made of the losses
     Bug(
         "perplexity averaged",  # over seeds
-        "lengthgen/tables.py",
+        "lengthgen/reporting/tables.py",
         "perplexity = [np.exp(values) for values in (loss.value, loss.low, loss.high)]",
         "of_seeds = np.exp(loss_sum.sum(axis=2) / n_tokens.sum(axis=2)).mean(axis=0)\n"
         "        perplexity = [of_seeds, *(np.exp(values) for values in (loss.low, loss.high))]",
@@ -162,7 +162,7 @@ SUMS = [  # what is made of the losses
     ),
     Bug(
         "bounds of the perplexity left in nats",
-        f"{EVALUATION}/rows.py",
+        "lengthgen/evaluation/writing.py",
         '"perplexity": tuple(np.exp(loss))',
         '"perplexity": (np.exp(loss[0]), *loss[1:])',
         ROWS,
@@ -170,7 +170,7 @@ SUMS = [  # what is made of the losses
     ),
     Bug(
         "bits per byte with the wrong logarithm",
-        f"{EVALUATION}/rows.py",
+        "lengthgen/evaluation/writing.py",
         "LN2 = float(np.log(2.0))",
         "LN2 = float(np.log10(2.0))",
         BASE,
@@ -178,7 +178,7 @@ SUMS = [  # what is made of the losses
     ),
     Bug(
         "bits per byte with the wrong logarithm",
-        "lengthgen/tables.py",
+        "lengthgen/reporting/tables.py",
         "bits = loss_sum[:, a].sum() / np.log(2)",
         "bits = loss_sum[:, a].sum() / np.log10(2)",
         RECORDS,
@@ -202,7 +202,7 @@ SUMS = [  # what is made of the losses
     ),
     Bug(
         "mean of the documents' means",
-        f"{EVALUATION}/statistics.py",
+        "lengthgen/statistics/bootstrap.py",
         "value = token_mean(total.transpose(1, 0, 2).reshape(n_lengths, -1), weight.transpose(1, 0, 2).reshape(n_lengths, -1))",
         "value = np.nanmean(total / np.where(weight > 0, weight, np.nan), axis=(0, 2))",
         STATISTICS,
@@ -218,7 +218,7 @@ SUMS = [  # what is made of the losses
     ),
     Bug(
         "mean over the seeds that survived",
-        "lengthgen/tables.py",
+        "lengthgen/reporting/tables.py",
         'if row["status"] in ("nonfinite", "leak")]',
         'if row["status"] in ("leak",)]',
         RECORDS,
@@ -258,7 +258,7 @@ SUMS = [  # what is made of the losses
     ),
     Bug(
         "change between other targets",
-        f"{EVALUATION}/intervals.py",
+        "lengthgen/statistics/intervals.py",
         "both.any(axis=0) & (equal | ~both).all(axis=0)",
         "both.any(axis=0)",
         "tests/test_intervals.py",
@@ -266,7 +266,7 @@ SUMS = [  # what is made of the losses
     ),
     Bug(
         "F with the wrong sign",
-        f"{EVALUATION}/context.py",
+        "lengthgen/statistics/fails_or_uses.py",
         "comparisons.difference(loss_sum, _repeated(loss_sum, at_train), n_tokens, _repeated(n_tokens, at_train))",
         "comparisons.difference(_repeated(loss_sum, at_train), loss_sum, _repeated(n_tokens, at_train), n_tokens)",
         CONTEXT,
@@ -274,7 +274,7 @@ SUMS = [  # what is made of the losses
     ),
     Bug(
         "use against any window, not every",
-        f"{EVALUATION}/context.py",
+        "lengthgen/statistics/fails_or_uses.py",
         "np.stack([u.low for u in uses]).min(axis=0)",
         "np.stack([u.low for u in uses]).max(axis=0)",
         CONTEXT,
@@ -282,7 +282,7 @@ SUMS = [  # what is made of the losses
     ),
     Bug(
         "corpus gate by the mean, not its lower bound",
-        f"{EVALUATION}/context.py",
+        "lengthgen/statistics/fails_or_uses.py",
         "passed = reference.low >= smallest",
         "passed = reference.value >= smallest",
         CONTEXT,
@@ -290,7 +290,7 @@ SUMS = [  # what is made of the losses
     ),
     Bug(
         "utilisation inverted",
-        f"{EVALUATION}/context.py",
+        "lengthgen/statistics/fails_or_uses.py",
         "value = np.divide(gain.value, reference.value, out=np.full_like(gain.value, np.nan), where=known)",
         "value = np.divide(reference.value, gain.value, out=np.full_like(gain.value, np.nan), where=known)",
         CONTEXT,
@@ -298,7 +298,7 @@ SUMS = [  # what is made of the losses
     ),
     Bug(
         "effective context off by one",
-        f"{EVALUATION}/context.py",
+        "lengthgen/statistics/fails_or_uses.py",
         "for k, lost in zip(contexts, loss, strict=True) if lost <= eps",
         "for k, lost in zip([contexts[0], *contexts], loss, strict=False) if lost <= eps",
         CONTEXT,
@@ -306,7 +306,7 @@ SUMS = [  # what is made of the losses
     ),
     Bug(
         "step at L off by one",
-        f"{EVALUATION}/context.py",
+        "lengthgen/statistics/fails_or_uses.py",
         "for first in (train_length, train_length - step)",
         "for first in (train_length - 1, train_length - 1 - step)",
         CONTEXT,
@@ -365,7 +365,7 @@ SUMS = [  # what is made of the losses
 INTERVALS = [  # what is said to be known
     Bug(
         "bootstrap of tokens instead of documents",
-        f"{EVALUATION}/statistics.py",
+        "lengthgen/statistics/bootstrap.py",
         "samples = np.concatenate([_resample(total, weight, size, generator) for size in chunks])",
         "samples = value + generator.normal(size=(n_resamples, n_lengths)) / np.sqrt(weight.sum(axis=(0, 2)))",
         STATISTICS,
@@ -381,7 +381,7 @@ INTERVALS = [  # what is said to be known
     ),
     Bug(
         "resample draws differ by length",
-        f"{EVALUATION}/statistics.py",
+        "lengthgen/statistics/bootstrap.py",
         "np.concatenate([_resample(total, weight, size, generator) for size in chunks])",
         "np.concatenate([np.concatenate([_resample(total[:, [a]], weight[:, [a]], size, generator) for a in range(n_lengths)], axis=1)"
         " for size in chunks])",
@@ -390,7 +390,7 @@ INTERVALS = [  # what is said to be known
     ),
     Bug(
         "resample draws differ by call",
-        f"{EVALUATION}/statistics.py",
+        "lengthgen/statistics/bootstrap.py",
         "generator = np.random.default_rng(seed)",
         "generator = np.random.default_rng()",
         STATISTICS,
@@ -398,7 +398,7 @@ INTERVALS = [  # what is said to be known
     ),
     Bug(
         "half of the tail",
-        f"{EVALUATION}/statistics.py",
+        "lengthgen/statistics/bootstrap.py",
         "[(1 - level) / 2, (1 + level) / 2]",
         "[1 - level, level]",
         STATISTICS,
@@ -406,7 +406,7 @@ INTERVALS = [  # what is said to be known
     ),
     Bug(
         "acceleration with the wrong sign",
-        f"{EVALUATION}/statistics.py",
+        "lengthgen/statistics/bootstrap.py",
         "influence = (values.mean(axis=0) - values)",
         "influence = (values - values.mean(axis=0))",
         STATISTICS,
@@ -414,7 +414,7 @@ INTERVALS = [  # what is said to be known
     ),
     Bug(
         "seeds unpaired",
-        f"{EVALUATION}/comparisons.py",
+        "lengthgen/statistics/comparisons.py",
         "(usable[0] - usable[1])[:, :, scored]",
         "(usable[0] - usable[1][::-1])[:, :, scored]",
         COMPARISONS,
@@ -422,7 +422,7 @@ INTERVALS = [  # what is said to be known
     ),
     Bug(
         "seeds unpaired",
-        f"{EVALUATION}/intervals.py",
+        "lengthgen/statistics/intervals.py",
         "np.broadcast_to(self.loss_sum[seeds][:, [reference]], sums.shape)",
         "np.broadcast_to(self.loss_sum[seeds[::-1]][:, [reference]], sums.shape)",
         RECORDS,
@@ -430,7 +430,7 @@ INTERVALS = [  # what is said to be known
     ),
     Bug(
         "other targets compared",
-        f"{EVALUATION}/comparisons.py",
+        "lengthgen/statistics/comparisons.py",
         "    if not np.array_equal(one, other):\n",
         "    if one.sum() != other.sum():\n",
         COMPARISONS,
@@ -438,7 +438,7 @@ INTERVALS = [  # what is said to be known
     ),
     Bug(
         "normal quantile instead of Student's",
-        f"{EVALUATION}/variance.py",
+        "lengthgen/statistics/variance.py",
         "quantiles = [-stdtrit(df, tail) if df else 0.0",
         "quantiles = [-stdtrit(1e9, tail) if df else 0.0",
         VARIANCE,
@@ -446,7 +446,7 @@ INTERVALS = [  # what is said to be known
     ),
     Bug(
         "degrees of freedom off by one",
-        f"{EVALUATION}/variance.py",
+        "lengthgen/statistics/variance.py",
         "return Spread(squares.seed / size, documents / size, n_seeds - 1, n_documents - 1)",
         "return Spread(squares.seed / size, documents / size, n_seeds, n_documents)",
         VARIANCE,
@@ -454,7 +454,7 @@ INTERVALS = [  # what is said to be known
     ),
     Bug(
         "the seeds' variance left out",
-        f"{EVALUATION}/variance.py",
+        "lengthgen/statistics/variance.py",
         "return Spread(squares.seed / size, documents / size, n_seeds - 1, n_documents - 1)",
         "return Spread(squares.interaction / size, documents / size, n_seeds - 1, n_documents - 1)",
         VARIANCE,
@@ -462,21 +462,21 @@ INTERVALS = [  # what is said to be known
     ),
     Bug(
         "half of the tail",
-        f"{EVALUATION}/comparisons.py",
-        "half = spread.critical((1 - statistics.LEVEL) / 2) * spread.standard_error",
-        "half = spread.critical(1 - statistics.LEVEL) * spread.standard_error",
+        "lengthgen/statistics/comparisons.py",
+        "half = spread.critical((1 - bootstrap.LEVEL) / 2) * spread.standard_error",
+        "half = spread.critical(1 - bootstrap.LEVEL) * spread.standard_error",
         COMPARISONS,
     ),
     Bug(
         "one-sided p-value",
-        f"{EVALUATION}/comparisons.py",
+        "lengthgen/statistics/comparisons.py",
         "p = 2 * spread.tail(np.abs(value))",
         "p = spread.tail(np.abs(value))",
         COMPARISONS,
     ),
     Bug(
         "standard deviation of the sample, not of the seeds",
-        f"{EVALUATION}/significance.py",
+        "lengthgen/statistics/significance.py",
         "seed_values.std(axis=0, ddof=1)",
         "seed_values.std(axis=0)",
         SIGNIFICANCE,
@@ -484,7 +484,7 @@ INTERVALS = [  # what is said to be known
     ),
     Bug(
         "sign flip without ties",
-        f"{EVALUATION}/significance.py",
+        "lengthgen/statistics/significance.py",
         ">= observed - ROUNDING * scale",
         "> observed + ROUNDING * scale",
         SIGNIFICANCE,
@@ -492,7 +492,7 @@ INTERVALS = [  # what is said to be known
     ),
     Bug(
         "sampled p-value of 0",
-        f"{EVALUATION}/significance.py",
+        "lengthgen/statistics/significance.py",
         "(reached + 1) / (len(signs) + 1)",
         "reached / len(signs)",
         SIGNIFICANCE,
@@ -500,7 +500,7 @@ INTERVALS = [  # what is said to be known
     ),
     Bug(
         "TOST with the two-sided p",
-        f"{EVALUATION}/significance.py",
+        "lengthgen/statistics/significance.py",
         "return np.maximum(estimate.spread.tail(delta - estimate.value)",
         "return 2 * np.maximum(estimate.spread.tail(delta - estimate.value)",
         SIGNIFICANCE,
@@ -508,7 +508,7 @@ INTERVALS = [  # what is said to be known
     ),
     Bug(
         "TOST with the smaller p",
-        f"{EVALUATION}/significance.py",
+        "lengthgen/statistics/significance.py",
         "return np.maximum(estimate.spread.tail(delta - estimate.value)",
         "return np.minimum(estimate.spread.tail(delta - estimate.value)",
         SIGNIFICANCE,
@@ -516,7 +516,7 @@ INTERVALS = [  # what is said to be known
     ),
     Bug(
         "Holm without the running maximum",
-        f"{EVALUATION}/multiplicity.py",
+        "lengthgen/statistics/multiplicity.py",
         "_restored(np.maximum.accumulate(stepped), order)",
         "_restored(stepped, order)",
         "tests/test_multiplicity.py",
@@ -524,7 +524,7 @@ INTERVALS = [  # what is said to be known
     ),
     Bug(
         "Benjamini-Hochberg not monotone",
-        f"{EVALUATION}/multiplicity.py",
+        "lengthgen/statistics/multiplicity.py",
         "np.minimum.accumulate(known[::-1])[::-1]",
         "known",
         "tests/test_multiplicity.py",

@@ -2,7 +2,7 @@
 
 from .planted_bug import Bug
 
-SOURCES, EVALUATION, TESTS = "lengthgen/sources", "lengthgen/evaluation", "tests/test_tasks.py"
+SOURCES, EVALUATION, TESTS = "lengthgen/data/sources", "lengthgen/evaluation", "tests/test_tasks.py"
 
 TASKS = [
     Bug(
@@ -33,7 +33,7 @@ TASKS = [
     Bug("keys are asked for", f"{SOURCES}/mqar.py", "(symbols >= self.n_keys)", "(symbols >= 0)", TESTS, "which_symbols and mqar"),
     Bug(
         "trained on prompts",
-        "lengthgen/fit.py",
+        "lengthgen/runs/fit.py",
         "targets = batches.only_answers(targets, run.splits.answers)",
         "targets = targets.clone()",
         TESTS,
@@ -41,7 +41,7 @@ TASKS = [
     ),
     Bug(
         "mean over all targets",
-        "lengthgen/train.py",
+        "lengthgen/training/loop.py",
         "total, count = 0.0, n_scored(targets)",
         "total, count = 0.0, targets.numel()",
         TESTS,
@@ -93,7 +93,7 @@ TASKS = [
     ),
     Bug(
         "train and validation drawn alike",
-        "lengthgen/datasets/tasks.py",
+        "lengthgen/data/datasets/tasks.py",
         "Draws(config.seed, split, length, number)",
         'Draws(config.seed, "all", length, number)',
         TESTS,

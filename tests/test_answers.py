@@ -4,8 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lengthgen import answers, markdown, records, tables
-from lengthgen.evaluation import statistics
+from lengthgen.evaluation import records
+from lengthgen.reporting import summary as markdown
+from lengthgen.reporting import tables, verdicts
+from lengthgen.statistics import bootstrap
 
 IDENTITY = {"dataset": "d", "model": "m", "train_length": 16, "steps": 1, "setting": "s", "evaluation": "e"}
 # scheme: (F at 32, U against the band at 32 or None), nats
@@ -29,7 +31,7 @@ def found() -> tuple[pd.DataFrame, pd.DataFrame]:
     lengths.append(stopped | {"metric": "loss", "dtype": "fp32", "status": "refused", "reason": "no rows"})
     documents = pd.DataFrame(documents, columns=list(records.DOCUMENTS))
     summary = tables.summarise(documents, pd.DataFrame(lengths, columns=list(records.LENGTHS)))
-    return answers.table(documents, summary), summary
+    return verdicts.table(documents, summary), summary
 
 
 def test_words_follow_the_rule(found):
@@ -57,7 +59,7 @@ def test_the_page_and_the_file_show_them(found, tmp_path):
     page = markdown.summary([summary], {}, rows)
     assert "| uses | uses |" in page and "| gone | refuses |" in page and "hard window in every layer" in page
     assert "Fails, tolerates" not in markdown.summary([summary], {}, rows.iloc[:0])
-    (path,) = answers.write(rows, tmp_path)
-    assert path.read_text().splitlines()[0] == ",".join(answers.VERDICTS)
-    assert answers.write(rows.iloc[:0], tmp_path) == [] and not path.exists()
-    assert statistics.LEVEL == 0.95 and "95 % intervals, not corrected" in page
+    (path,) = verdicts.write(rows, tmp_path)
+    assert path.read_text().splitlines()[0] == ",".join(verdicts.VERDICTS)
+    assert verdicts.write(rows.iloc[:0], tmp_path) == [] and not path.exists()
+    assert bootstrap.LEVEL == 0.95 and "95 % intervals, not corrected" in page

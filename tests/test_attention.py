@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from lengthgen import attention
+from lengthgen.attention import dispatch
+from lengthgen.attention.bias_forms import Rows, Toeplitz
+from lengthgen.attention.kernels import cpu, offsets, onednn, reference, rows, threads
 from lengthgen.errors import ConfigError
-from lengthgen.kernels import cpu, offsets, onednn, reference, rows, threads
-from lengthgen.structures import Rows, Toeplitz
 
 from .attention_cases import KINDS, bias_of
 from .scheme_cases import make
@@ -48,7 +48,7 @@ def run(kind: str, force: str, dtype: torch.dtype, tensors: list[Tensor], grad: 
     bias = bias_of(kind, parameter)
     out = leaves[0]
     for _ in range(layers):
-        out = attention.attend(out, leaves[1], leaves[2], bias, scale, force=force)
+        out = dispatch.attend(out, leaves[1], leaves[2], bias, scale, force=force)
     wanted = leaves + ([parameter] if parameter.requires_grad else [])
     return [out.detach(), *torch.autograd.grad(out, wanted, grad.to(dtype))]
 
@@ -73,7 +73,7 @@ def test_kernels_equal_the_definition(kind: str, case: tuple) -> None:
     torch.set_num_threads(n_threads)
     assert_close(run(kind, "cpu", torch.float32, tensors, grad, parameter, scale), expected)
     with torch.no_grad():
-        out = attention.attend(*tensors, bias_of(kind, parameter.requires_grad_()), scale, force="cpu")
+        out = dispatch.attend(*tensors, bias_of(kind, parameter.requires_grad_()), scale, force="cpu")
     assert_close([out], expected[:1])
 
 
@@ -90,7 +90,7 @@ def test_longest_chunks_and_very_negative_biases() -> None:
     alibi = -0.5 * torch.arange(length)[None]  # -2048 at the farthest key
     with torch.no_grad():
         expected = reference.attend(*(x.double() for x in tensors), offsets.dense(alibi), 0.25)
-        assert_close([attention.attend(*tensors, Toeplitz(alibi), 0.25, force="cpu")], [expected])
+        assert_close([dispatch.attend(*tensors, Toeplitz(alibi), 0.25, force="cpu")], [expected])
     for kind in ("fixed", "learned"):
         assert all(torch.isfinite(x).all() for x in run(kind, "cpu", torch.float32, tensors, grad, alibi, 0.25))
 
@@ -127,8 +127,8 @@ def test_rows_are_evaluated_once_for_all_layers_and_again_in_the_next_step() -> 
     whole, calls = bias_of("rows", parameter), []
     counted = Rows(lambda first, last: calls.append((first, last)) or whole.block(first, last))
     for step in (1, 2):
-        out = attention.attend(*tensors, counted, 0.25)
-        attention.attend(out, *tensors[1:], counted, 0.25).backward(grad)
+        out = dispatch.attend(*tensors, counted, 0.25)
+        dispatch.attend(out, *tensors[1:], counted, 0.25).backward(grad)
         assert calls == [(0, 64), (64, 128), (128, 130)] * step
         with torch.no_grad():
             parameter += 1.0
@@ -140,7 +140,7 @@ def test_the_definition_has_the_gradient_of_finite_differences() -> None:
     arguments = [x.double().requires_grad_() for x in (q, k, v, vector)]
 
     def definition(q: Tensor, k: Tensor, v: Tensor, vector: Tensor) -> Tensor:
-        return attention.attend(q, k, v, Toeplitz(vector), 0.7, force="reference")
+        return dispatch.attend(q, k, v, Toeplitz(vector), 0.7, force="reference")
 
     assert torch.autograd.gradcheck(definition, arguments)
     assert torch.autograd.gradgradcheck(definition, arguments)
@@ -171,7 +171,7 @@ def test_the_future_has_no_influence(kind: str) -> None:
     changed = [x.clone() for x in tensors]
     for x in changed:
         x[:, :, 70:] = 1e4
-    a, b = (attention.attend(*x, bias_of(kind, parameter), 0.25)[:, :, :70] for x in (tensors, changed))
+    a, b = (dispatch.attend(*x, bias_of(kind, parameter), 0.25)[:, :, :70] for x in (tensors, changed))
     assert torch.equal(a, b)
 
 
@@ -204,7 +204,7 @@ def test_rows_make_nothing_of_length_by_length_by_batch() -> None:
         run("rows", "cpu", torch.float32, tensors, grad, parameter, 0.25)
     assert largest.elements < n_heads * length * length / 2
     with torch.no_grad(), Largest() as largest:
-        attention.attend(*tensors, bias_of("rows", parameter), 0.25)
+        dispatch.attend(*tensors, bias_of("rows", parameter), 0.25)
     assert largest.elements < n_heads * length * length / 2
 
 
@@ -212,7 +212,7 @@ def test_evaluation_of_a_long_window_costs_memory_linear_in_it(monkeypatch: pyte
     monkeypatch.setattr(onednn, "faster", lambda: False)  # with tiles: test_tiles.py
     tensors, _, _ = inputs(1, 2, 5000, 8)
     with torch.no_grad(), Largest() as largest:
-        attention.attend(*tensors, Toeplitz(-torch.arange(5000.0).expand(2, -1)), 0.25)
+        dispatch.attend(*tensors, Toeplitz(-torch.arange(5000.0).expand(2, -1)), 0.25)
     assert largest.elements <= 2 * 5000 * 8  # as large as q
 
 
@@ -225,9 +225,9 @@ def test_rows_are_evaluated_in_small_blocks(monkeypatch: pytest.MonkeyPatch) -> 
     tensors, _, _ = inputs(1, 2, length, 16)
     place = torch.arange(length)
     bias = Rows(lambda first, last: scheme.rows(place[first:last], place[:last], 0))
-    expected = attention.attend(*tensors, bias, 0.25, force="reference").detach()  # with gradients: whole
+    expected = dispatch.attend(*tensors, bias, 0.25, force="reference").detach()  # with gradients: whole
     with torch.no_grad(), Largest() as largest:
-        out = attention.attend(*tensors, bias, 0.25)
+        out = dispatch.attend(*tensors, bias, 0.25)
     assert_close([out], [expected.double()])
     assert largest.elements <= 2**15
 
@@ -240,7 +240,7 @@ def test_views_and_expanded_gradients(kind: str) -> None:
     results = []
     for force, dtype in (("cpu", torch.float32), ("reference", torch.float64)):
         q, k, _ = (x.transpose(1, 2) for x in packed.to(dtype).unbind(2))
-        out = attention.attend(q, k, columns.to(dtype).transpose(2, 3), bias_of(kind, parameter.to(dtype)), 0.25, force=force)
+        out = dispatch.attend(q, k, columns.to(dtype).transpose(2, 3), bias_of(kind, parameter.to(dtype)), 0.25, force=force)
         results.append([out.detach(), *torch.autograd.grad(out.sum(), (packed, columns))])
     assert_close(results[0], [x.double() for x in results[1]])
 
@@ -249,24 +249,24 @@ def test_only_the_bias_learns() -> None:
     tensors, grad, vector = inputs(2, 2, 90, 16)
     expected = run("learned", "reference", torch.float64, tensors, grad, vector, 0.25)
     vector.requires_grad_()
-    out = attention.attend(*tensors, Toeplitz(vector), 0.25)
+    out = dispatch.attend(*tensors, Toeplitz(vector), 0.25)
     assert_close([torch.autograd.grad(out, vector, grad)[0]], expected[-1:])
 
 
 def test_a_vector_longer_than_the_window_is_cut_and_a_shorter_one_refused() -> None:
     tensors, _, vector = inputs(1, 2, 90, 16)
     longer = torch.cat([vector, vector], dim=1)
-    assert torch.equal(attention.attend(*tensors, Toeplitz(longer), 0.25), attention.attend(*tensors, Toeplitz(vector), 0.25))
+    assert torch.equal(dispatch.attend(*tensors, Toeplitz(longer), 0.25), dispatch.attend(*tensors, Toeplitz(vector), 0.25))
     for wrong in (vector[:, :89], vector[:1]):
         with pytest.raises(ValueError, match=r"expected \(2, at least 90\)"):
-            attention.attend(*tensors, Toeplitz(wrong), 0.25)
+            dispatch.attend(*tensors, Toeplitz(wrong), 0.25)
 
 
 def test_second_derivatives_are_refused_by_cpu_and_given_by_the_definition() -> None:
     tensors, _, vector = inputs(1, 1, 9, 4)
     q = tensors[0].requires_grad_()
     for force, refused in (("cpu", True), ("reference", False)):
-        out = attention.attend(q, *tensors[1:], Toeplitz(vector), 0.5, force=force)
+        out = dispatch.attend(q, *tensors[1:], Toeplitz(vector), 0.5, force=force)
         first = torch.autograd.grad(out.square().sum(), q, create_graph=True)[0].square().sum()
         if refused:
             with pytest.raises(RuntimeError, match="once_differentiable"):
@@ -277,27 +277,27 @@ def test_second_derivatives_are_refused_by_cpu_and_given_by_the_definition() -> 
 
 def test_choice(monkeypatch: pytest.MonkeyPatch) -> None:
     q, bias = torch.zeros(1, 2, 8, 4), Toeplitz(torch.zeros(2, 8))
-    assert attention.chosen(q, bias) == attention.chosen(q, None) == "cpu"
-    assert attention.chosen(torch.zeros(1, 2, attention.LONGEST_UNBIASED + 1, 4), None) == "sdpa"
-    assert attention.chosen(q, bias, force="reference") == "reference"
+    assert dispatch.chosen(q, bias) == dispatch.chosen(q, None) == "cpu"
+    assert dispatch.chosen(torch.zeros(1, 2, dispatch.LONGEST_UNBIASED + 1, 4), None) == "sdpa"
+    assert dispatch.chosen(q, bias, force="reference") == "reference"
     for other in (q.double(), q.bfloat16(), q.to("meta")):
-        assert attention.chosen(other, bias) == "sdpa"
-    assert attention.chosen(q, bias, dropout=0.1) == "sdpa"
+        assert dispatch.chosen(other, bias) == "sdpa"
+    assert dispatch.chosen(q, bias, dropout=0.1) == "sdpa"
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert attention.chosen(q, bias) == "sdpa"
+        assert dispatch.chosen(q, bias) == "sdpa"
     with monkeypatch.context() as patch:
         patch.setattr(torch.compiler, "is_compiling", lambda: True)
-        assert attention.chosen(q, bias) == "sdpa"
+        assert dispatch.chosen(q, bias) == "sdpa"
     monkeypatch.setattr(cpu, "available", lambda: False)
-    assert attention.chosen(q, bias) == "sdpa"
+    assert dispatch.chosen(q, bias) == "sdpa"
 
 
 def test_a_choice_that_cannot_be_is_one_clear_line() -> None:
     q = torch.zeros(1, 2, 8, 4)
     with pytest.raises(ConfigError, match="'flash' is unknown: expected one of auto, cpu, sdpa, flex, reference"):
-        attention.attend(q, q, q, None, 1.0, force="flash")
+        dispatch.attend(q, q, q, None, 1.0, force="flash")
     with pytest.raises(ConfigError, match=r"'cpu' cannot be used here \(dtype torch.float64, it needs float32\): use 'auto'"):
-        attention.attend(q.double(), q.double(), q.double(), None, 1.0, force="cpu")
+        dispatch.attend(q.double(), q.double(), q.double(), None, 1.0, force="cpu")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -313,15 +313,15 @@ def test_other_dtypes_and_dropout_take_the_dense_path(kind: str, monkeypatch: py
         lambda *args, attn_mask=None, **more: masks.append(attn_mask) or sdpa(*args, attn_mask=attn_mask, **more),
     )
     halves = [x.bfloat16() for x in tensors]
-    out = attention.attend(*halves, bias_of(kind, parameter), 0.25)  # the bias stays float32
+    out = dispatch.attend(*halves, bias_of(kind, parameter), 0.25)  # the bias stays float32
     assert out.dtype == torch.bfloat16
     assert_close([out], expected[:1], tolerance=3e-2)
     assert masks[-1] is None or masks[-1].dtype == torch.bfloat16
 
     torch.manual_seed(0)
-    dropped = attention.attend(*tensors, bias_of(kind, parameter), 0.25, dropout=0.5)
+    dropped = dispatch.attend(*tensors, bias_of(kind, parameter), 0.25, dropout=0.5)
     assert torch.isfinite(dropped).all()
-    assert not torch.equal(dropped, attention.attend(*tensors, bias_of(kind, parameter), 0.25))
+    assert not torch.equal(dropped, dispatch.attend(*tensors, bias_of(kind, parameter), 0.25))
 
 
 @pytest.mark.parametrize("n_threads", [1, 2, 3])
@@ -366,5 +366,5 @@ def test_an_error_in_a_thread_is_raised_and_the_thread_count_restored() -> None:
     torch.set_num_threads(2)
     tensors, _, _ = inputs(1, 2, 9, 4)
     with pytest.raises(RuntimeError):
-        attention.attend(tensors[0], tensors[1][..., :3], tensors[2], Toeplitz(torch.zeros(2, 9)), 1.0)
+        dispatch.attend(tensors[0], tensors[1][..., :3], tensors[2], Toeplitz(torch.zeros(2, 9)), 1.0)
     assert torch.get_num_threads() == 2

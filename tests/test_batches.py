@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from lengthgen.batches import count_starts, crops
+from lengthgen.data.batches import count_starts, crops
+from lengthgen.data.tokens import write_store
 from lengthgen.errors import ConfigError, DataError
-from lengthgen.tokens import write_store
 
 from .effort import lines_run
 

@@ -13,8 +13,9 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from lengthgen import cli, schemes
+from lengthgen import schemes
 from lengthgen.bench import attention, child, command, figure, flops, marks, measuring, memory, peers, report, share, throughput, workload
+from lengthgen.cli import main
 from lengthgen.errors import ConfigError
 
 CPU = torch.device("cpu")
@@ -339,7 +340,7 @@ def read(path):
 
 
 def test_train_writes_a_table_a_figure_and_the_facts(tmp_path, capsys, small_ceiling):
-    assert cli.main(["bench", "train", *TINY, "--schemes", "alibi", "--threads", "1", "--out", str(tmp_path)]) == 0
+    assert main.main(["bench", "train", *TINY, "--schemes", "alibi", "--threads", "1", "--out", str(tmp_path)]) == 0
     rows = read(tmp_path / "train.csv")
     assert tuple(rows[0]) == throughput.COLUMNS and [row["candidate"] for row in rows] == ["none", "alibi", "matmul"]
     assert float(rows[0]["of_none"]) == 1.0 and rows[2]["of_none"] == "" and float(rows[1]["tokens_per_second"]) > 0
@@ -354,7 +355,7 @@ def test_train_writes_a_table_a_figure_and_the_facts(tmp_path, capsys, small_cei
 
 
 def test_evaluate_writes_its_marks(tmp_path, small_ceiling):
-    assert cli.main(["bench", "evaluate", *TINY, "--schemes", "fire", "--threads", "1", "--out", str(tmp_path)]) == 0
+    assert main.main(["bench", "evaluate", *TINY, "--schemes", "fire", "--threads", "1", "--out", str(tmp_path)]) == 0
     assert [row["candidate"] for row in read(tmp_path / "evaluate.csv")] == ["none", "none, separate passes", "fire", "matmul"]
     found = read(tmp_path / "evaluate_marks.csv")
     assert tuple(found[0]) == marks.COLUMNS and [row["verdict"] for row in found] == ["measured", "not measured"]
@@ -362,7 +363,7 @@ def test_evaluate_writes_its_marks(tmp_path, small_ceiling):
 
 def test_share_writes_its_marks(tmp_path):
     quick = ["--scale=128", "--rounds=2", "--seconds=0", "--clock=wall", "--threads=1"]
-    assert cli.main(["bench", "share", *quick, "--out", str(tmp_path)]) == 0
+    assert main.main(["bench", "share", *quick, "--out", str(tmp_path)]) == 0
     found = read(tmp_path / "share_marks.csv")
     assert [row["verdict"] for row in found] == ["measured"] * len(marks.SHARE_SCHEMES) and all(
         0 < float(row["measured"]) < 1 for row in found
@@ -373,7 +374,7 @@ def test_share_writes_its_marks(tmp_path):
 def test_attention_prints_and_saves_nothing_unless_told(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(memory, "attention_ratio", lambda *rest: (0.2, "1 of 5 MiB"))
-    assert cli.main(["bench", "attention", *TINY, "--scale", "128", "--threads", "1"]) == 0
+    assert main.main(["bench", "attention", *TINY, "--scale", "128", "--threads", "1"]) == 0
     out = capsys.readouterr().out
     assert "| P1 " in out and "| P10" in out and "nothing is saved" in out and list(tmp_path.iterdir()) == []
 
@@ -382,7 +383,7 @@ def test_marks_are_one_table(tmp_path, monkeypatch, small_ceiling):
     monkeypatch.setattr(memory, "attention_ratio", lambda *rest: (None, "no memory here"))
     for peer in ("x_transformers", "transformers"):
         pytest.importorskip(peer)
-    assert cli.main(["bench", "marks", *TINY, "--scale", "128", "--threads", "1", "--out", str(tmp_path)]) == 0
+    assert main.main(["bench", "marks", *TINY, "--scale", "128", "--threads", "1", "--out", str(tmp_path)]) == 0
     rows = read(tmp_path / "marks.csv")
     numbers = [int(row["mark"][1:]) for row in rows if row["mark"][0] == "P"]
     assert numbers == sorted(numbers)
@@ -416,7 +417,7 @@ def test_a_markdown_table_leaves_empty_columns_out():
     ],
 )
 def test_mistakes_are_one_line(argv, words, capsys):
-    assert cli.main(["bench", *argv]) == 2
+    assert main.main(["bench", *argv]) == 2
     captured = capsys.readouterr()
     assert words in captured.err and captured.err.count("\n") == 1
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lengthgen.kernels import offsets, reference, torch_bias
+from lengthgen.attention.kernels import offsets, reference, torch_bias
 
 from .attention_cases import assert_close, definition, interpreted
 
@@ -22,7 +22,7 @@ def test_plain_torch_gives_the_bias_gradient(length: int, monkeypatch: pytest.Mo
 @interpreted
 @pytest.mark.parametrize("length", LENGTHS)
 def test_triton_gives_the_bias_gradient_at_ragged_lengths(length: int) -> None:
-    from lengthgen.kernels import triton_bias
+    from lengthgen.attention.kernels import triton_bias
 
     for tile in ((16, 16), (32, 16)):
         common, vector, matrix, dvector, dmatrix = definition(torch.float32, 2, 2, length, 16, 0.25)
@@ -35,7 +35,7 @@ def test_triton_gives_the_bias_gradient_at_ragged_lengths(length: int) -> None:
 @pytest.mark.parametrize("size", [16, 20, 33, 64, 80, 128])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 5e-6), (torch.float16, 5e-3)])  # its bfloat16 products are wrong
 def test_triton_gives_the_bias_gradient_for_head_sizes_and_dtypes(size: int, dtype: torch.dtype, tolerance: float) -> None:
-    from lengthgen.kernels import triton_bias
+    from lengthgen.attention.kernels import triton_bias
 
     scale = 1.0 if size == 16 else size**-0.5  # T5's 1
     common, vector, matrix, dvector, dmatrix = definition(dtype, 2, 1, 70, size, scale)
@@ -46,7 +46,7 @@ def test_triton_gives_the_bias_gradient_for_head_sizes_and_dtypes(size: int, dty
 @interpreted
 @pytest.mark.parametrize("programs", [1, 5, 25, 10**6])
 def test_the_work_may_be_cut_anywhere(programs: int) -> None:
-    from lengthgen.kernels import triton_bias
+    from lengthgen.attention.kernels import triton_bias
 
     common, vector, _, dvector, _ = definition(torch.float32, 3, 2, 34, 16, 0.25)
     for ordered in (True, False):
@@ -57,7 +57,7 @@ def test_the_work_may_be_cut_anywhere(programs: int) -> None:
 @interpreted
 @pytest.mark.parametrize(("rows", "columns"), [(16, 16), (32, 16), (64, 16)])
 def test_a_schedule_names_every_tile_of_every_sequence_once(rows: int, columns: int) -> None:
-    from lengthgen.kernels import triton_bias
+    from lengthgen.attention.kernels import triton_bias
 
     for length in (1, 16, 17, 100):
         for n_programs in (0, 3, 1000):
@@ -79,7 +79,7 @@ def test_a_schedule_names_every_tile_of_every_sequence_once(rows: int, columns: 
 
 @interpreted
 def test_triton_knows_windows_and_strides_and_repeats_itself() -> None:
-    from lengthgen.kernels import triton_bias
+    from lengthgen.attention.kernels import triton_bias
 
     common, vector, _, dvector, _ = definition(torch.float32, 2, 2, 50, 16, 0.25, window=20)
     common = [*common[:5], common[5].transpose(2, 3).contiguous().transpose(2, 3)]  # its last axis is not contiguous
@@ -91,7 +91,7 @@ def test_triton_knows_windows_and_strides_and_repeats_itself() -> None:
 
 @interpreted
 def test_triton_has_the_gradient_of_finite_differences() -> None:
-    from lengthgen.kernels import triton_bias
+    from lengthgen.attention.kernels import triton_bias
 
     common, vector, _, _, _ = definition(torch.float32, 2, 1, 19, 16, 0.25)
     q, k, v, _, _, grad = (x.double() for x in common)

@@ -5,8 +5,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from lengthgen import calibrate, records, tables
-from lengthgen.evaluation import power
+from lengthgen.bench import intervals
+from lengthgen.evaluation import records
+from lengthgen.reporting import tables
+from lengthgen.statistics import power
 
 from .fake_runs import write_runs
 
@@ -24,24 +26,24 @@ def pilot(tmp_path_factory) -> Path:
 def test_every_table_and_the_page(pilot, tmp_path, capsys):
     argv = ["--pilot", str(pilot), "--sets", "10", "--resamples", "20", "--comparisons", "10", "20"]
     for name in ("a", "b"):
-        assert calibrate.main(["--out", str(tmp_path / name), *argv]) == 0
+        assert intervals.main(["--out", str(tmp_path / name), *argv]) == 0
     assert capsys.readouterr().out.split()[:4] == [
         str(tmp_path / "a" / name) for name in ("coverage.csv", "same_scheme.csv", "power.csv", "summary.md")
     ]
     for path in (tmp_path / "a").iterdir():
         assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
     coverage, same, found = (pd.read_csv(tmp_path / "a" / f"{name}.csv") for name in ("coverage", "same_scheme", "power"))
-    assert list(coverage) == list(calibrate.COVERAGE) and len(coverage) == 5 * 3 * 2 * 6
-    assert list(same) == list(calibrate.SAME_SCHEME) and set(same["n_comparisons"]) == {10, 20} and len(same) == 2 * 3 * 2 * 8
+    assert list(coverage) == list(intervals.COVERAGE) and len(coverage) == 5 * 3 * 2 * 6
+    assert list(same) == list(intervals.SAME_SCHEME) and set(same["n_comparisons"]) == {10, 20} and len(same) == 2 * 3 * 2 * 8
     row = same[same["rejected"] > 0].iloc[0]
     assert row["error"] == pytest.approx((row["rejected"] * (1 - row["rejected"]) / row["n_comparisons"]) ** 0.5)
-    assert list(found) == list(calibrate.POWER) and len(found) == 9
+    assert list(found) == list(intervals.POWER) and len(found) == 9
     page = (tmp_path / "a" / "summary.md").read_text()
     assert page.count("| two-way Student |") == 2 and "by theory" in page and "It is **not** reached" in page
 
 
 def test_the_pilot_is_the_difference_four_times_past_the_training_length(pilot):
-    found = calibrate.pilot(pilot, ["t5_bias", "alibi"])
+    found = intervals.pilot(pilot, ["t5_bias", "alibi"])
     documents = tables.read_table(pilot / "documents.csv", records.DOCUMENTS)
     at = documents[(documents["protocol"] == "matched") & (documents["eval_length"] == 2048)]
     means = at.groupby("scheme")[["loss_sum", "n_tokens"]].sum()
@@ -50,16 +52,16 @@ def test_the_pilot_is_the_difference_four_times_past_the_training_length(pilot):
 
 
 def test_to_the_goal_is_the_fewest_seeds(pilot):
-    found = calibrate.pilot(pilot, ["t5_bias", "alibi"])
+    found = intervals.pilot(pilot, ["t5_bias", "alibi"])
     small = type(found)(found.sums / 20, found.n_tokens)
-    for n_seeds, n_documents in calibrate.to_the_goal(small):
+    for n_seeds, n_documents in intervals.to_the_goal(small):
         there, before = (power.table(small, 0, [seeds], [n_documents])[0] for seeds in (n_seeds, n_seeds - 1))
         assert there["reaches_goal"] and not before["reaches_goal"]
-    assert calibrate.to_the_goal(small) and calibrate.to_the_goal(type(found)(found.sums * 20, found.n_tokens)) == []
+    assert intervals.to_the_goal(small) and intervals.to_the_goal(type(found)(found.sums * 20, found.n_tokens)) == []
 
 
 def test_a_pilot_that_is_not_there_is_one_line(pilot, tmp_path, capsys):
-    assert calibrate.main(["--out", str(tmp_path / "a"), "--pilot", str(pilot), "--schemes", "t5_bias,rope"]) == 2
+    assert intervals.main(["--out", str(tmp_path / "a"), "--pilot", str(pilot), "--schemes", "t5_bias,rope"]) == 2
     printed = capsys.readouterr().err
     assert "expected one setting with both schemes at 4 times its length" in printed and printed.count("\n") == 1
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from lengthgen.evaluation import calibration
-from lengthgen.evaluation.calibration import SETTINGS
+from lengthgen.statistics import calibration
+from lengthgen.statistics.calibration import SETTINGS
 
 OURS = "two-way Student"
 

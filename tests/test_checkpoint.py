@@ -6,8 +6,8 @@ import random
 import pytest
 import torch
 
-from lengthgen import checkpoint
 from lengthgen.errors import DiskError
+from lengthgen.training import checkpoint
 
 
 def state(step):

@@ -12,7 +12,8 @@ import pytest
 from omegaconf import OmegaConf
 
 import lengthgen
-from lengthgen import arguments, catalogue, cli, completion, listing, mistakes, sweep
+from lengthgen.cli import completion, listing, main, sweep
+from lengthgen.config import catalogue, command_line, messages
 from lengthgen.errors import ConfigError, DataError, Interrupted
 
 ROOT = Path(__file__).parent.parent
@@ -21,7 +22,7 @@ GROUPS = [group.name for group in catalogue.groups("train")]
 
 @pytest.fixture
 def jobs(monkeypatch, tmp_path):
-    """lengthgen.run replaced by a stub in an empty folder; the configurations that it was called with."""
+    """lengthgen.runs.run replaced by a stub in an empty folder; the configurations that it was called with."""
     called = []
 
     def work(config, own):
@@ -31,11 +32,11 @@ def jobs(monkeypatch, tmp_path):
             raise failure
         return SimpleNamespace(run_id=f"run-{len(called)}", folder=Path("results/runs"), status="trained")
 
-    stub = ModuleType("lengthgen.run")
+    stub = ModuleType("lengthgen.runs.run")
     stub.train = stub.evaluate = work
-    monkeypatch.setitem(sys.modules, "lengthgen.run", stub)
-    monkeypatch.setattr(lengthgen, "run", stub, raising=False)
-    monkeypatch.setattr("lengthgen.process.prepare_environment", lambda: None)
+    monkeypatch.setitem(sys.modules, "lengthgen.runs.run", stub)
+    monkeypatch.setattr("lengthgen.runs.run", stub, raising=False)
+    monkeypatch.setattr("lengthgen.runs.process.prepare_environment", lambda: None)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
     return called
@@ -59,7 +60,7 @@ def files(folder: Path) -> list[str]:
 
 @pytest.mark.parametrize("argv", [["+scheme=alibi"], ["scheme=alibi"], ["++scheme=alibi"], ["seed=0", "+scheme=alibi"]])
 def test_train_with_and_without_plus(jobs, tmp_path, argv, capsys):
-    assert cli.main(["train", *argv]) == 0
+    assert main.main(["train", *argv]) == 0
     assert jobs[0].config.scheme.name == "alibi"
     assert jobs[0].folders == []
     assert "hydra" not in jobs[0].config
@@ -68,20 +69,20 @@ def test_train_with_and_without_plus(jobs, tmp_path, argv, capsys):
 
 
 def test_train_by_default(jobs):
-    assert cli.main(["train"]) == 0
+    assert main.main(["train"]) == 0
     assert [jobs[0].config[group].name for group in ("scheme", "model", "dataset")] == ["t5_bias", "tiny", "python"]
 
 
 def test_provenance_can_see_the_command_as_given(jobs):
     before = list(sys.argv)
-    cli.main(["train", "+scheme=alibi", "-m", "seed=1,2"])
+    main.main(["train", "+scheme=alibi", "-m", "seed=1,2"])
     assert jobs[0].argv == ["lengthgen", "train", "+scheme=alibi", "-m", "seed=1,2"]
     assert sys.argv == before
     assert "HYDRA_FULL_ERROR" not in os.environ
 
 
 def test_sweep(jobs, tmp_path, capsys):
-    assert cli.main(["train", "-m", "+scheme=learned,t5_bias,alibi", "seed=0,1,2"]) == 0
+    assert main.main(["train", "-m", "+scheme=learned,t5_bias,alibi", "seed=0,1,2"]) == 0
     wanted = [(scheme, seed) for scheme in ("learned", "t5_bias", "alibi") for seed in (0, 1, 2)]
     assert [(job.config.scheme.name, job.config.seed) for job in jobs] == wanted
     printed = capsys.readouterr().out
@@ -94,55 +95,55 @@ def test_sweep(jobs, tmp_path, capsys):
 
 @pytest.mark.parametrize("argv", [["+scheme=rope,alibi", "-m", "seed=1"], ["scheme=choice(rope,alibi)", "seed=range(1,2)", "--multirun"]])
 def test_sweep_with_the_flag_anywhere(jobs, argv):
-    assert cli.main(["train", *argv]) == 0
+    assert main.main(["train", *argv]) == 0
     assert [(job.config.scheme.name, job.config.seed) for job in jobs] == [("rope", 1), ("alibi", 1)]
 
 
 def test_sweep_over_all_schemes(jobs):
-    assert cli.main(["train", "-m", "+scheme=glob(kerple*)"]) == 0
+    assert main.main(["train", "-m", "+scheme=glob(kerple*)"]) == 0
     swept = [option for option in catalogue.options("scheme", catalogue.folders()) if option.startswith("kerple")]
     assert len(jobs) == len(swept) >= 2 and {job.config.scheme.name for job in jobs} == {"kerple_log", "kerple_power"}
 
 
 def test_sweep_goes_where_results_go(jobs, tmp_path):
-    assert cli.main(["train", "-m", "seed=1,2", "results='an other, place'"]) == 0
+    assert main.main(["train", "-m", "seed=1,2", "results='an other, place'"]) == 0
     assert [path.name for path in tmp_path.iterdir()] == ["an other, place"]
 
 
 def test_evaluate(jobs):
-    assert cli.main(["evaluate", "run=t5", "evaluation.lengths=[512,1024]"]) == 0
+    assert main.main(["evaluate", "run=t5", "evaluation.lengths=[512,1024]"]) == 0
     assert jobs[0].config.run == "t5"
     assert list(jobs[0].config.evaluation.lengths) == [512, 1024]
 
 
 @pytest.mark.parametrize("argv", [["+modifier=[window,ssmax]"], ["modifier=[window,ssmax]"], ["++modifier=[window,ssmax]"]])
 def test_modifiers_with_and_without_plus(jobs, argv):
-    assert cli.main(["train", *argv, "modifiers.window.window=7"]) == 0
+    assert main.main(["train", *argv, "modifiers.window.window=7"]) == 0
     assert jobs[0].config.modifiers.window.window == 7
     assert set(jobs[0].config.modifiers) == {"window", "ssmax"}
 
 
 def test_sweep_of_modifiers(jobs, capsys):
-    assert cli.main(["train", "-m", "+modifier=none,ssmax,[window,ssmax]", "seed=1"]) == 0
+    assert main.main(["train", "-m", "+modifier=none,ssmax,[window,ssmax]", "seed=1"]) == 0
     assert [sorted(job.config.modifiers) for job in jobs] == [[], ["ssmax"], ["ssmax", "window"]]
     assert capsys.readouterr().out.splitlines()[-1].split() == ["3/3", "run-3", "trained", "modifier=[window,ssmax]"]
 
 
 @pytest.mark.parametrize("argv", [["+retrofit=log_n"], ["retrofit=log_n"]])
 def test_retrofit_with_and_without_plus(jobs, argv):
-    assert cli.main(["evaluate", "run=rope+ssmax-1f3a", *argv, "retrofit.length=64"]) == 0
+    assert main.main(["evaluate", "run=rope+ssmax-1f3a", *argv, "retrofit.length=64"]) == 0
     assert jobs[0].config.run == "rope+ssmax-1f3a"
     assert jobs[0].config.retrofit == {"name": "log_n", "length": 64, "scale_bias": False}
 
 
 def test_sweep_of_retrofits(jobs):
-    assert cli.main(["evaluate", "-m", "run=x", "+retrofit=none,log_n,hard_window"]) == 0
+    assert main.main(["evaluate", "-m", "run=x", "+retrofit=none,log_n,hard_window"]) == 0
     assert [(job.config.get("retrofit") or {}).get("name") for job in jobs] == [None, "log_n", "hard_window"]
 
 
 @pytest.mark.parametrize("argv", [["+diagnostics=all"], ["diagnostics=all"]])
 def test_diagnostics_with_and_without_plus(jobs, argv):
-    assert cli.main(["evaluate", "run=x", *argv, "diagnostics.which=[probes]", "+retrofit=log_n"]) == 0
+    assert main.main(["evaluate", "run=x", *argv, "diagnostics.which=[probes]", "+retrofit=log_n"]) == 0
     assert jobs[0].config.diagnostics == {"name": "all", "which": ["probes"], "windows": 4, "documents": 16, "factors": None}
     assert jobs[0].config.retrofit.name == "log_n"
 
@@ -152,15 +153,15 @@ def test_own_modifiers_and_retrofits(jobs, tmp_path):
         (tmp_path / "mine" / kind).mkdir(parents=True)
     (tmp_path / "mine" / "modifier" / "mine.yaml").write_text("# @package modifiers.mine\nstrength: 1.0\n")
     (tmp_path / "mine" / "retrofit" / "mine.yaml").write_text("name: mine\nstrength: 1.0\n")
-    assert cli.main(["train", "--config-dir", "mine", "+modifier=mine", "modifiers.mine.strength=2"]) == 0
-    assert cli.main(["evaluate", "--config-dir", "mine", "run=x", "+retrofit=mine"]) == 0
+    assert main.main(["train", "--config-dir", "mine", "+modifier=mine", "modifiers.mine.strength=2"]) == 0
+    assert main.main(["evaluate", "--config-dir", "mine", "run=x", "+retrofit=mine"]) == 0
     assert jobs[0].config.modifiers == {"mine": {"strength": 2}} and jobs[1].config.retrofit.name == "mine"
     assert jobs[0].folders == jobs[1].folders == [tmp_path / "mine"]
 
 
 def test_cfg_prints_and_runs_nothing(jobs, capsys, monkeypatch):
     monkeypatch.delenv("WANDB_MODE", raising=False)
-    assert cli.main(["train", "+scheme=rope", "--cfg", "job", "--resolve"]) == 0
+    assert main.main(["train", "+scheme=rope", "--cfg", "job", "--resolve"]) == 0
     printed = OmegaConf.create(capsys.readouterr().out)
     assert printed.scheme.name == "rope"
     assert printed.tracking.mode == "offline"
@@ -168,7 +169,7 @@ def test_cfg_prints_and_runs_nothing(jobs, capsys, monkeypatch):
 
 
 def test_info_defaults(jobs, capsys):
-    assert cli.main(["train", "--info", "defaults", "scheme=rope"]) == 0
+    assert main.main(["train", "--info", "defaults", "scheme=rope"]) == 0
     assert "scheme/rope" in capsys.readouterr().out
     assert jobs == []
 
@@ -176,10 +177,10 @@ def test_info_defaults(jobs, capsys):
 def test_own_configurations_and_schemes(jobs, tmp_path):
     (tmp_path / "mine" / "scheme").mkdir(parents=True)
     (tmp_path / "mine" / "scheme" / "my_bias.yaml").write_text("name: my_bias\nslope: 2.0\n")
-    assert cli.main(["train", "--config-dir", "mine", "+scheme=my_bias", "scheme.slope=3"]) == 0
+    assert main.main(["train", "--config-dir", "mine", "+scheme=my_bias", "scheme.slope=3"]) == 0
     assert jobs[0].config.scheme == {"name": "my_bias", "slope": 3}
     assert jobs[0].folders == [tmp_path / "mine"]
-    assert cli.main(["train", "-m", "+scheme=my_bias,alibi", "--config-dir=mine"]) == 0
+    assert main.main(["train", "-m", "+scheme=my_bias,alibi", "--config-dir=mine"]) == 0
     assert [job.config.scheme.name for job in jobs[1:]] == ["my_bias", "alibi"]
 
 
@@ -188,9 +189,9 @@ def test_a_folder_that_hides_a_key_is_named(jobs, tmp_path, capsys):
     (tmp_path / "scheme").mkdir()
     (tmp_path / "scheme" / "my_bias.yaml").write_text("name: my_bias\n")
     (tmp_path / "results" / "runs").mkdir(parents=True)
-    assert cli.main(["train", "--config-dir", ".", "+scheme=my_bias", "seed=1"]) == 0 and len(jobs) == 1
+    assert main.main(["train", "--config-dir", ".", "+scheme=my_bias", "seed=1"]) == 0 and len(jobs) == 1
     for command in (["train"], ["train", "-m", "seed=1,2"]):
-        assert cli.main([*command, "--config-dir", ".", "results=there"]) == 2
+        assert main.main([*command, "--config-dir", ".", "results=there"]) == 2
         assert "results=there: the folder results/ of --config-dir" in capsys.readouterr().err
     assert len(jobs) == 1
 
@@ -200,22 +201,22 @@ def test_experiment_with_and_without_plus(jobs, tmp_path):
     text = "# @package _global_\ndefaults:\n  - override /scheme: rope\nseed: 5\nmodel:\n  width: 64\n"
     (tmp_path / "mine" / "experiment" / "published.yaml").write_text(text)
     for extra in (["+experiment=published"], ["experiment=published"], ["+experiment=published", "+scheme=alibi"]):
-        assert cli.main(["train", "--config-dir", "mine", *extra]) == 0
+        assert main.main(["train", "--config-dir", "mine", *extra]) == 0
     found = [(job.config.scheme.name, job.config.seed, job.config.model.width) for job in jobs]
     assert found == [("rope", 5, 64), ("rope", 5, 64), ("alibi", 5, 64)]
 
 
 def test_plot_is_called_with_its_arguments(monkeypatch):
-    from lengthgen import plots
+    from lengthgen.reporting import publish
 
     given = []
-    monkeypatch.setattr(plots, "main", lambda argv: given.append(argv) or 0)
-    assert cli.main(["plot", "--results", "there"]) == 0
+    monkeypatch.setattr(publish, "main", lambda argv: given.append(argv) or 0)
+    assert main.main(["plot", "--results", "there"]) == 0
     assert given == [["--results", "there"]]
 
 
 def test_list_schemes(capsys):
-    assert cli.main(["list", "schemes"]) == 0
+    assert main.main(["list", "schemes"]) == 0
     printed = capsys.readouterr().out
     names = {line.split()[0] for line in printed.splitlines() if line[:1].islower()}
     assert set(catalogue.options("scheme", catalogue.folders())) <= names
@@ -231,7 +232,7 @@ def test_list_schemes_says_what_a_variant_changes_and_what_is_compared(capsys, t
     folder.mkdir()
     (folder / "steep.yaml").write_text("name: alibi  # steeper\nmax_bias: 4.0\n")
     (folder / "wave.yaml").write_text("name: rope  # slower\nbase: 500.0\nlayout: interleaved\n")
-    assert cli.main(["list", "schemes", "--config-dir", str(tmp_path)]) == 0
+    assert main.main(["list", "schemes", "--config-dir", str(tmp_path)]) == 0
     lines = capsys.readouterr().out.splitlines()
     place = {line.split()[0]: number for number, line in enumerate(lines) if line.split() and line[0].isalpha()}
     assert place["alibi"] < place["steep"] < place["fire"] and place["rope"] < place["wave"] < place["t5_bias"]
@@ -241,7 +242,7 @@ def test_list_schemes_says_what_a_variant_changes_and_what_is_compared(capsys, t
 
 @pytest.mark.parametrize("topic", ["modifiers", "retrofits"])
 def test_list_modifiers_and_retrofits(capsys, topic):
-    assert cli.main(["list", topic]) == 0
+    assert main.main(["list", topic]) == 0
     printed = capsys.readouterr().out
     names = {line.split()[0] for line in printed.splitlines() if line[:1].islower()}
     assert set(catalogue.options(topic[:-1], catalogue.folders())) - {"none"} <= names
@@ -262,7 +263,7 @@ def test_list_of_own_and_broken_retrofits(capsys, tmp_path):
     (tmp_path / "retrofit" / "mine.py").write_text(code)
     (tmp_path / "retrofit" / "mine.yaml").write_text("name: mine  # a band of mine\nwindow: 9\n")
     (tmp_path / "retrofit" / "broken.yaml").write_text("name: broken  # has no code\n")
-    assert cli.main(["list", "retrofits", "--config-dir", str(tmp_path)]) == 0
+    assert main.main(["list", "retrofits", "--config-dir", str(tmp_path)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert any(line.startswith("mine ") and "a band of mine" in line for line in lines)
     assert any(line.startswith("broken ") and "cannot be loaded" in line for line in lines)
@@ -274,7 +275,7 @@ def test_list_schemes_with_own_and_broken_ones(capsys, tmp_path):
     (folder / "my_bias.py").write_text((ROOT / "lengthgen" / "schemes" / "alibi.py").read_text())
     (folder / "my_bias.yaml").write_text("name: my_bias  # mine\nmax_bias: 8.0\n")
     (folder / "broken.yaml").write_text("name: broken  # has no code\n")
-    assert cli.main(["list", "schemes", "--config-dir", str(tmp_path)]) == 0
+    assert main.main(["list", "schemes", "--config-dir", str(tmp_path)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert any(line.startswith("my_bias ") and "scores:" in line for line in lines)
     assert any(line.startswith("broken ") and "cannot be loaded" in line for line in lines)
@@ -282,33 +283,33 @@ def test_list_schemes_with_own_and_broken_ones(capsys, tmp_path):
 
 
 def test_list_datasets_and_models(capsys):
-    assert cli.main(["list", "datasets"]) == 0
+    assert main.main(["list", "datasets"]) == 0
     lines = capsys.readouterr().out.splitlines()
     for name in catalogue.options("dataset", catalogue.folders()):
         assert any(line.startswith(f"{name} ") and len(line.split()) > 3 for line in lines), name
-    assert cli.main(["list", "models"]) == 0
+    assert main.main(["list", "models"]) == 0
     counts = {line.split()[0]: line.split()[1] for line in capsys.readouterr().out.splitlines() if line[0] != " "}
     assert counts["tiny"] == "820,480"  # 257 x 128, 4 blocks of 4 x 128^2 + 8 x 128^2 and two norms, a norm
 
 
 def test_list_runs(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert cli.main(["list", "runs"]) == 0
+    assert main.main(["list", "runs"]) == 0
     assert capsys.readouterr().out.startswith("no runs in results/runs")
     folder = tmp_path / "there" / "runs" / "alibi-1"
     folder.mkdir(parents=True)
     (folder / "config.yaml").write_text("scheme: {name: alibi}\ndataset: {name: python}\nmodel: {name: tiny}\nseed: 3\nsteps: 7\n")
-    assert cli.main(["list", "runs", "--results", "there"]) == 0
+    assert main.main(["list", "runs", "--results", "there"]) == 0
     row = capsys.readouterr().out.splitlines()[-1].split()
     assert row == ["alibi-1", "alibi", "python", "tiny", "?", "7", "3", "unfinished", "0"]
     (folder / "config.yaml").write_text("scheme: {name: alibi}\nmodifiers: {window: {}, ssmax: {}}\nseed: 3\n")
-    assert cli.main(["list", "runs", "--results", "there"]) == 0
+    assert main.main(["list", "runs", "--results", "there"]) == 0
     assert capsys.readouterr().out.splitlines()[-1].split()[1] == "alibi+window+ssmax"
 
 
 @pytest.mark.parametrize("argv", [[], ["--help"], ["-h"], ["help"]])
 def test_help(argv, capsys):
-    assert cli.main(argv) == 0
+    assert main.main(argv) == 0
     printed = capsys.readouterr().out
     for scheme in catalogue.options("scheme", [catalogue.folder()]):
         assert scheme in printed
@@ -317,7 +318,7 @@ def test_help(argv, capsys):
 
 @pytest.mark.parametrize("command", ["train", "evaluate"])
 def test_help_of_a_command(command, capsys):
-    assert cli.main([command, "--help"]) == 0
+    assert main.main([command, "--help"]) == 0
     printed = capsys.readouterr().out
     for group in catalogue.groups(command):
         assert f"  {group.name}={group.value} " in printed
@@ -329,18 +330,18 @@ def test_help_of_a_command(command, capsys):
 def test_help_of_train_names_own_schemes(capsys, tmp_path):
     (tmp_path / "scheme").mkdir()
     (tmp_path / "scheme" / "my_bias.yaml").write_text("name: my_bias\n")
-    assert cli.main(["train", "--config-dir", str(tmp_path), "--help"]) == 0
+    assert main.main(["train", "--config-dir", str(tmp_path), "--help"]) == 0
     assert "my_bias" in capsys.readouterr().out
 
 
 def test_version(capsys):
-    assert cli.main(["--version"]) == 0
+    assert main.main(["--version"]) == 0
     assert capsys.readouterr().out == f"lengthgen {lengthgen.__version__}\n"
 
 
 def test_help_and_configuration_import_no_torch(tmp_path):
     code = (
-        "import sys; from lengthgen.cli import main\n"
+        "import sys; from lengthgen.cli.main import main\n"
         "assert main(['--help']) == 0 and not {'torch', 'hydra', 'omegaconf', 'numpy'} & set(sys.modules)\n"
         "assert main(['train', '--help']) == 0 and main(['list', 'datasets']) == 0 and 'hydra' not in sys.modules\n"
         "assert main(['train', '--cfg', 'job']) == 0 and main(['train', 'trian_length=3']) == 2\n"
@@ -452,7 +453,7 @@ MALFORMED = [
 
 @pytest.mark.parametrize(("command", "line"), MALFORMED, ids=[command for command, _ in MALFORMED])
 def test_malformed(jobs, command, line, capsys, tmp_path):
-    assert cli.main(command.split()) == 2
+    assert main.main(command.split()) == 2
     told = capsys.readouterr().err
     assert told.startswith(f"lengthgen: {line}")
     assert told.count("\n") == 1
@@ -465,10 +466,10 @@ def test_malformed(jobs, command, line, capsys, tmp_path):
     "command", ["train seed=1.5", "train precision=fp61", "train model.n_heads=three", "train results=${nope}", "train steps=0"]
 )
 def test_malformed_values_are_told_by_the_configuration(jobs, monkeypatch, capsys, command):
-    from lengthgen import config
+    from lengthgen.runs import train_config as config
 
-    monkeypatch.setattr(lengthgen.run, "train", lambda given, folders: config.check(OmegaConf.to_container(given, resolve=True), folders))
-    assert cli.main(command.split()) == 2
+    monkeypatch.setattr(lengthgen.runs.run, "train", lambda given, folders: config.check(OmegaConf.to_container(given, resolve=True), folders))
+    assert main.main(command.split()) == 2
     told = capsys.readouterr().err
     assert told.startswith("lengthgen: ")
     assert told.count("\n") == 1
@@ -477,7 +478,7 @@ def test_malformed_values_are_told_by_the_configuration(jobs, monkeypatch, capsy
 def test_broken_own_yaml_is_one_line(jobs, tmp_path, capsys):
     (tmp_path / "mine" / "scheme").mkdir(parents=True)
     (tmp_path / "mine" / "scheme" / "my_bias.yaml").write_text("name: my_bias\n  slope: [1\n")
-    assert cli.main(["train", "--config-dir", "mine", "+scheme=my_bias"]) == 2
+    assert main.main(["train", "--config-dir", "mine", "+scheme=my_bias"]) == 2
     told = capsys.readouterr().err
     assert told.count("\n") == 1
     assert "my_bias.yaml" in told and "line 2" in told
@@ -487,24 +488,24 @@ def test_broken_own_yaml_is_one_line(jobs, tmp_path, capsys):
 
 
 def test_a_user_error_is_one_line_with_its_exit_code(jobs, capsys):
-    assert cli.main(["train", "seed=11"]) == 3
+    assert main.main(["train", "seed=11"]) == 3
     assert capsys.readouterr().err == "lengthgen: no text in x; give another folder\n"
 
 
 def test_a_fault_keeps_its_traceback(jobs):
     with pytest.raises(ZeroDivisionError):
-        cli.main(["train", "seed=13"])
+        main.main(["train", "seed=13"])
 
 
 @pytest.mark.parametrize(("seed", "code"), [(12, 130), (14, 130), (15, 141)])
 def test_interrupted(jobs, seed, code, monkeypatch):
     monkeypatch.setattr("os.dup2", lambda *descriptors: None)
     monkeypatch.setattr("sys.stdout.fileno", lambda: 1, raising=False)
-    assert cli.main(["train", f"seed={seed}"]) == code
+    assert main.main(["train", f"seed={seed}"]) == code
 
 
 def test_a_sweep_goes_on_after_failures_and_tells_each(jobs, capsys, tmp_path):
-    assert cli.main(["train", "-m", "seed=1,11,13,2"]) == 1
+    assert main.main(["train", "-m", "seed=1,11,13,2"]) == 1
     assert [job.config.seed for job in jobs] == [1, 11, 13, 2]
     told = capsys.readouterr()
     assert "lengthgen: job 2/4 (seed=11) failed: no text in x; give another folder\n" in told.err
@@ -524,7 +525,7 @@ def test_a_sweep_goes_on_after_failures_and_tells_each(jobs, capsys, tmp_path):
 @pytest.mark.parametrize(("seed", "code"), [(12, 130), (14, 130), (15, 141)])
 def test_a_signal_stops_the_whole_sweep(jobs, capsys, seed, code):
     with pytest.raises(SystemExit) as stop:
-        cli.main(["train", "-m", f"seed=1,{seed},2"])
+        main.main(["train", "-m", f"seed=1,{seed},2"])
     assert stop.value.code == code
     assert [job.config.seed for job in jobs] == [1, seed]
     assert capsys.readouterr().out.endswith("interrupted  " + f"seed={seed}\n1 of 3 jobs were not run\n")
@@ -532,7 +533,7 @@ def test_a_signal_stops_the_whole_sweep(jobs, capsys, seed, code):
 
 def test_a_sweep_that_cannot_write_is_one_line(jobs, capsys, tmp_path):
     (tmp_path / "taken").write_text("a file, not a folder")
-    assert cli.main(["train", "-m", "seed=1,2", "results=taken"]) == 7
+    assert main.main(["train", "-m", "seed=1,2", "results=taken"]) == 7
     assert "cannot write" in capsys.readouterr().err
 
 
@@ -549,7 +550,7 @@ def test_a_closed_pipe_is_no_fault(tmp_path):
     reading, writing = os.pipe()
     os.close(reading)
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "lengthgen.cli", "list", "datasets"]
+    command = [sys.executable, "-m", "lengthgen", "list", "datasets"]
     with os.fdopen(writing, "wb") as pipe:
         done = subprocess.run(command, stdout=pipe, stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=environment)
     assert (done.returncode, done.stderr) == (141, "")
@@ -572,7 +573,7 @@ def test_a_closed_pipe_is_no_fault(tmp_path):
     ],
 )
 def test_arrange(given, flags, overrides):
-    request = arguments.arrange(given, GROUPS)
+    request = command_line.arrange(given, GROUPS)
     assert (request.flags, request.overrides) == (flags, overrides)
     assert request.multirun == ("-m" in given)
 
@@ -581,29 +582,29 @@ def test_arrange_config_dir(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine").mkdir()
     for given in (["--config-dir", "mine"], ["--config-dir=mine"], ["-cd", "mine"]):
-        assert arguments.arrange(given, GROUPS).config_dir == tmp_path / "mine"
+        assert command_line.arrange(given, GROUPS).config_dir == tmp_path / "mine"
     with pytest.raises(ConfigError, match="no such folder"):
-        arguments.arrange(["--config-dir=yours"], GROUPS)
+        command_line.arrange(["--config-dir=yours"], GROUPS)
 
 
 def test_nearest():
-    assert arguments.nearest("t5", ["alibi", "t5_bias"]) == ["t5_bias"]
-    assert arguments.nearest("evaluation.lenghts", ["evaluation.lengths", "evaluation.documents"]) == ["evaluation.lengths"]
-    assert arguments.nearest("zzz", ["alibi"]) == []
+    assert command_line.nearest("t5", ["alibi", "t5_bias"]) == ["t5_bias"]
+    assert command_line.nearest("evaluation.lenghts", ["evaluation.lengths", "evaluation.documents"]) == ["evaluation.lengths"]
+    assert command_line.nearest("zzz", ["alibi"]) == []
 
 
 def test_in_one_line():
     try:
         raise ValueError("first\n  full_key: a\nsecond") from KeyError("cause")
     except ValueError as error:
-        assert mistakes.in_one_line(error) == "first; second; 'cause'"
+        assert messages.in_one_line(error) == "first; second; 'cause'"
 
 
 # Completion
 
 
 def candidates(line: str) -> list[str]:
-    return completion.candidates(line, [command.name for command in cli.COMMANDS])
+    return completion.candidates(line, [command.name for command in main.COMMANDS])
 
 
 @pytest.mark.parametrize(
@@ -651,7 +652,7 @@ def program(tmp_path):
     """A folder with an executable `lengthgen`, for a shell's PATH."""
     path = tmp_path / "bin" / "lengthgen"
     path.parent.mkdir()
-    path.write_text(f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} -m lengthgen.cli "$@"\n')
+    path.write_text(f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} -m lengthgen "$@"\n')
     path.chmod(0o755)
     return path.parent
 
@@ -679,7 +680,7 @@ def test_bash_really_completes(program, line, words, replies):
 
 
 def test_zsh_script(capsys):
-    assert cli.main(["completion", "zsh"]) == 0
+    assert main.main(["completion", "zsh"]) == 0
     script = capsys.readouterr().out
     assert script.startswith("#compdef lengthgen")
     assert script.rstrip().endswith("compdef _lengthgen lengthgen")
@@ -698,7 +699,7 @@ def test_joblib_launcher(tmp_path):
     command = "train -m hydra/launcher=joblib hydra.launcher.n_jobs=2 scheme=alibi,rope seed=0,-1 dataset=files dataset.path=text"
     tiny = "steps=2 train_length=16 batch_size=2 model.width=16 model.n_layers=1 evaluation=quick tracking=none"
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "LENGTHGEN_CACHE": str(tmp_path / "cache")}
-    argv = [sys.executable, "-m", "lengthgen.cli", *command.split(), *tiny.split()]
+    argv = [sys.executable, "-m", "lengthgen", *command.split(), *tiny.split()]
     done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, env=environment)
     assert done.returncode == 1, done.stderr
     rows = [line.split() for line in done.stdout.splitlines()[-4:]]

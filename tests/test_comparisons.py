@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from lengthgen.errors import DataError
-from lengthgen.evaluation import comparisons, statistics
-from lengthgen.evaluation.comparisons import Paired
+from lengthgen.statistics import bootstrap, comparisons
+from lengthgen.statistics.comparisons import Paired
 
 
 def arms(n_seeds=4, n_lengths=3, n_documents=20, seed=0):
@@ -130,7 +130,7 @@ def test_a_difference_of_differences():
 def test_resampled_intervals_are_the_multi_bootstraps():
     first, second, n_tokens = arms()
     drawn = comparisons.resampled(comparisons.difference(first, second, n_tokens, n_tokens), n_resamples=500, seed=3)
-    expected = statistics.bootstrap(first - second, n_tokens, n_resamples=500, seed=3)
+    expected = bootstrap.bootstrap(first - second, n_tokens, n_resamples=500, seed=3)
     assert np.array(drawn.percentile) == pytest.approx(np.array(expected.bounds()))
     assert np.array(drawn.bca) == pytest.approx(np.array(expected.bca()))
 

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from lengthgen import config, typed
+from lengthgen.config import dataclass_from
 from lengthgen.errors import ConfigError
+from lengthgen.runs import train_config
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 DATA = {"label": "python", "fingerprint": "f" * 16, "tokenizer": "bytes"}
@@ -35,15 +36,15 @@ def given(**changes):
 
 
 def identity(data=DATA, precision="fp32", **changes):
-    checked = config.check(given(**changes), [])
-    return config.run_id(checked, config.scientific(checked, data, precision))
+    checked = train_config.check(given(**changes), [])
+    return train_config.run_id(checked, train_config.scientific(checked, data, precision))
 
 
 def test_config_yaml_reads_back_to_the_same_run():
-    checked = config.check(given(scheme="fire", seed=3), [])
-    again = config.check(copy.deepcopy(checked.as_dict()), [])
+    checked = train_config.check(given(scheme="fire", seed=3), [])
+    again = train_config.check(copy.deepcopy(checked.as_dict()), [])
     assert again.as_dict() == checked.as_dict()
-    assert config.scientific(again, DATA, "fp32") == config.scientific(checked, DATA, "fp32")
+    assert train_config.scientific(again, DATA, "fp32") == train_config.scientific(checked, DATA, "fp32")
 
 
 @pytest.mark.parametrize(
@@ -80,22 +81,22 @@ def test_what_does_not_leaves_it(change):
 )
 def test_runs_that_were_trained_keep_their_identity(changes, run, setting):
     """Written down before there were modifiers: a change here would orphan every trained run."""
-    checked = config.check(given(**changes), [])
+    checked = train_config.check(given(**changes), [])
     assert identity(**changes) == run
-    assert config.setting_id(config.scientific(checked, DATA, "fp32")) == setting
+    assert train_config.setting_id(train_config.scientific(checked, DATA, "fp32")) == setting
 
 
 def test_a_run_without_the_newer_keys_is_read_as_before():
     """config.yaml of a run that was trained before `modifiers` and `kernel` existed."""
     old = given(scheme="rope")
     del old["modifiers"], old["kernel"]
-    checked = config.check(old, [])
-    assert config.run_id(checked, config.scientific(checked, DATA, "fp32")) == identity(scheme="rope")
+    checked = train_config.check(old, [])
+    assert train_config.run_id(checked, train_config.scientific(checked, DATA, "fp32")) == identity(scheme="rope")
 
 
 def test_setting_is_shared_by_schemes_and_seeds_only():
     def setting(**changes):
-        return config.setting_id(config.scientific(config.check(given(**changes), []), DATA, "fp32"))
+        return train_config.setting_id(train_config.scientific(train_config.check(given(**changes), []), DATA, "fp32"))
 
     assert setting() == setting(scheme="alibi", seed=5) == setting(scheme__num_buckets=8) == setting(modifiers={"ssmax": {}})
     assert len({setting(), setting(steps=3), setting(train_length=256), setting(model="small")}) == 4
@@ -103,7 +104,7 @@ def test_setting_is_shared_by_schemes_and_seeds_only():
 
 def test_evaluation_identity_sees_the_lengths_not_how_they_were_given():
     def evaluation(train_length=512, **changes):
-        return config.evaluation_id(config.check(given(**changes), []).evaluation, train_length)
+        return train_config.evaluation_id(train_config.check(given(**changes), []).evaluation, train_length)
 
     assert evaluation() == evaluation(evaluation__lengths=[256, 512, 640, 768, 1024, 1536, 2048])
     assert evaluation() == evaluation(evaluation__tokens_per_batch=99)
@@ -112,39 +113,39 @@ def test_evaluation_identity_sees_the_lengths_not_how_they_were_given():
 
 def test_evaluation_identity_sees_the_retrofit_with_its_options():
     def evaluation(**retrofit):
-        checked = config.check(given(**({"retrofit": retrofit} if retrofit else {})), [])
-        return config.evaluation_id(checked.evaluation, 512, checked.retrofit)
+        checked = train_config.check(given(**({"retrofit": retrofit} if retrofit else {})), [])
+        return train_config.evaluation_id(checked.evaluation, 512, checked.retrofit)
 
-    plain = config.evaluation_id(config.check(given(), []).evaluation, 512)
+    plain = train_config.evaluation_id(train_config.check(given(), []).evaluation, 512)
     assert evaluation() == plain
     assert evaluation(name="log_n") == evaluation(name="log_n", length=None)
     assert len({plain, evaluation(name="log_n"), evaluation(name="log_n", length=99), evaluation(name="hard_window")}) == 4
 
 
 def test_label_names_what_differs_from_the_defaults():
-    assert config.check(given(), []).scheme.label == "t5_bias"
-    assert config.check(given(scheme__num_buckets=64), []).scheme.label == "t5_bias(num_buckets=64)"
-    assert config.check(given(scheme="alibi", scheme__max_bias=4.0), []).label == "alibi(max_bias=4)"
+    assert train_config.check(given(), []).scheme.label == "t5_bias"
+    assert train_config.check(given(scheme__num_buckets=64), []).scheme.label == "t5_bias(num_buckets=64)"
+    assert train_config.check(given(scheme="alibi", scheme__max_bias=4.0), []).label == "alibi(max_bias=4)"
 
 
 def test_label_and_name_hold_modifiers_and_retrofit():
     """In the order of application, whatever the order that was asked for; the trained run is named without the retrofit."""
     around = {"ssmax": {"bias": True}, "window": {}}
-    checked = config.check(given(scheme="rope", modifiers=around, retrofit={"name": "hard_window", "window": 9}), [])
+    checked = train_config.check(given(scheme="rope", modifiers=around, retrofit={"name": "hard_window", "window": 9}), [])
     assert checked.label == "rope+window+ssmax(bias=True)+hard_window(window=9)"
     assert checked.name == "rope+window+ssmax"
     swapped = given(scheme="rope", modifiers=dict(reversed(around.items())))
     assert identity(scheme="rope", modifiers=around).startswith("rope+window+ssmax-python-")
-    assert identity(scheme="rope", modifiers=around) == config.run_id(
-        config.check(swapped, []), config.scientific(config.check(swapped, []), DATA, "fp32")
+    assert identity(scheme="rope", modifiers=around) == train_config.run_id(
+        train_config.check(swapped, []), train_config.scientific(train_config.check(swapped, []), DATA, "fp32")
     )
 
 
 def test_config_yaml_of_a_modified_run_reads_back_to_the_same():
-    checked = config.check(given(scheme="rope", modifiers={"window": {"window": 7}, "drope": {}}), [])
-    again = config.check(copy.deepcopy(checked.as_dict()), [])
+    checked = train_config.check(given(scheme="rope", modifiers={"window": {"window": 7}, "drope": {}}), [])
+    again = train_config.check(copy.deepcopy(checked.as_dict()), [])
     assert again.as_dict() == checked.as_dict() and again.label == "rope+drope+window(window=7)"
-    assert config.scientific(again, DATA, "fp32") == config.scientific(checked, DATA, "fp32")
+    assert train_config.scientific(again, DATA, "fp32") == train_config.scientific(checked, DATA, "fp32")
 
 
 @pytest.mark.parametrize(
@@ -177,7 +178,7 @@ def test_config_yaml_of_a_modified_run_reads_back_to_the_same():
 )
 def test_mistakes_are_one_line_that_names_the_key(change, words):
     with pytest.raises(ConfigError) as error:
-        config.check(given(**change), [])
+        train_config.check(given(**change), [])
     assert words in str(error.value) and "\n" not in str(error.value)
 
 
@@ -185,27 +186,27 @@ def test_unknown_keys_get_the_nearest_valid_name():
     wrong = given()
     wrong["model"]["n_layer"] = 3
     with pytest.raises(ConfigError, match=r"unknown key model.n_layer; expected one of: n_layers"):
-        config.check(wrong, [])
+        train_config.check(wrong, [])
 
 
 def test_a_scheme_without_a_name_and_one_without_code(tmp_path):
     with pytest.raises(ConfigError, match="scheme has no name"):
-        config.choose(config.schemes, "scheme", {}, [])
+        train_config.choose(train_config.schemes, "scheme", {}, [])
     with pytest.raises(ConfigError, match="scheme 'mine' has no code"):
-        config.choose(config.schemes, "scheme", {"name": "mine"}, [tmp_path])
+        train_config.choose(train_config.schemes, "scheme", {"name": "mine"}, [tmp_path])
 
 
 def test_the_code_of_an_own_scheme_is_part_of_its_identity(tmp_path):
     """So is that of an own modifier; that of an own retrofit is part of the evaluation's."""
     own = given()
-    for kind, name in ((config.schemes, "alibi"), (config.modifiers, "ssmax"), (config.retrofits, "log_n")):
+    for kind, name in ((train_config.schemes, "alibi"), (train_config.modifiers, "ssmax"), (train_config.retrofits, "log_n")):
         (tmp_path / kind.NOUN).mkdir()
         (tmp_path / kind.NOUN / "mine.py").write_text((kind.HERE / f"{name}.py").read_text())
     own |= {"scheme": {"name": "mine"}, "modifiers": {"mine": {}}, "retrofit": {"name": "mine"}}
-    checked = config.check(own, [tmp_path])
+    checked = train_config.check(own, [tmp_path])
 
     def ids():
-        return config.run_id(checked, config.scientific(checked, DATA, "fp32")), config.evaluation_id(
+        return train_config.run_id(checked, train_config.scientific(checked, DATA, "fp32")), train_config.evaluation_id(
             checked.evaluation, 512, checked.retrofit
         )
 
@@ -225,12 +226,12 @@ def test_yaml_of_model_optim_and_evaluation_equal_their_dataclasses():
 
     from lengthgen.evaluation.protocols import EvaluationConfig
     from lengthgen.model import ModelConfig
-    from lengthgen.optim import OptimConfig
+    from lengthgen.training.optim import OptimConfig
 
     for group, name, cls in (("model", "tiny", ModelConfig), ("optim", "adamw", OptimConfig), ("evaluation", "default", EvaluationConfig)):
         loaded = OmegaConf.to_container(OmegaConf.load(CONFIGS / group / f"{name}.yaml"))
         assert loaded.pop("name") == name
-        assert typed.build(cls, loaded, group) == cls() and set(loaded) == {f.name for f in dataclasses.fields(cls)}
+        assert dataclass_from.build(cls, loaded, group) == cls() and set(loaded) == {f.name for f in dataclasses.fields(cls)}
     primary = OmegaConf.to_container(OmegaConf.load(CONFIGS / "train.yaml"))
-    scalars = dataclasses.asdict(config.Scalars())
+    scalars = dataclasses.asdict(train_config.Scalars())
     assert {key: primary[key] for key in scalars} == scalars

@@ -7,12 +7,13 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from lengthgen import catalogue, config, typed
+from lengthgen.config import catalogue, dataclass_from
 from lengthgen.diagnostics.settings import DiagnosticsConfig
 from lengthgen.errors import ConfigError
 from lengthgen.evaluation.protocols import EvaluationConfig
 from lengthgen.model import ModelConfig
-from lengthgen.optim import OptimConfig
+from lengthgen.runs import train_config
+from lengthgen.training.optim import OptimConfig
 
 FOLDER = catalogue.folder()
 FILES = sorted(FOLDER.rglob("*.yaml"))
@@ -42,13 +43,13 @@ def test_option_composes_and_is_accepted(group, option):
         assert len(found["modifiers"]) == (option != "none")
     elif group != "experiment":
         assert next(iter(found[group])) == "name"
-    assert config.check(found, []).as_dict()["train_length"] == found["train_length"]
+    assert train_config.check(found, []).as_dict()["train_length"] == found["train_length"]
 
 
 def test_modifiers_compose_together():
     found = composed("train", "modifier=[window,ssmax]", "modifiers.window.window=7")
-    assert config.check(found, []).label == "t5_bias+window(window=7)+ssmax"
-    assert config.check(composed("train"), []).modifiers == config.check(composed("train", "modifier=none"), []).modifiers == []
+    assert train_config.check(found, []).label == "t5_bias+window(window=7)+ssmax"
+    assert train_config.check(composed("train"), []).modifiers == train_config.check(composed("train", "modifier=none"), []).modifiers == []
 
 
 @pytest.mark.parametrize("option", ["none", "log_n", "t5_clamp"])
@@ -58,21 +59,21 @@ def test_retrofit_composes_and_is_accepted(option):
         assert not found.get("retrofit")
         return
     assert next(iter(found["retrofit"])) == "name"
-    chosen = config.check({**composed("train"), "retrofit": found["retrofit"]}, []).retrofit
+    chosen = train_config.check({**composed("train"), "retrofit": found["retrofit"]}, []).retrofit
     assert chosen.as_dict() == found["retrofit"]
 
 
 def test_diagnostics_compose_and_equal_their_dataclass():
     found = composed("evaluate", "run=x", "diagnostics=all")["diagnostics"]
     assert found == {"name": "all"} | plain(DiagnosticsConfig)
-    checked = config.check({**composed("train"), "diagnostics": {**found, "factors": [0.5, 2]}}, [])
+    checked = train_config.check({**composed("train"), "diagnostics": {**found, "factors": [0.5, 2]}}, [])
     assert checked.diagnosed_lengths == [256, 512, 1024] and "diagnostics" not in checked.as_dict()
 
 
 def test_evaluate_composes():
     found = composed("evaluate", "run=x")
     assert {"run", "evaluation", "tracking", "device", "threads", "linear", "kernel", "results", "cache"} == set(found)
-    assert typed.build(EvaluationConfig, {k: v for k, v in found["evaluation"].items() if k != "name"}, "evaluation")
+    assert dataclass_from.build(EvaluationConfig, {k: v for k, v in found["evaluation"].items() if k != "name"}, "evaluation")
 
 
 @pytest.mark.parametrize("path", [path for path in FILES if path.parent.name != "study"], ids=name_of)  # studies: their claims say it
@@ -104,7 +105,7 @@ def test_every_option_lists_every_key(group, cls):
 
 def test_top_level_keys_equal_their_dataclass():
     found = composed("train")
-    assert {key: value for key, value in found.items() if key not in (*GROUPS, "modifiers")} == plain(config.Scalars)
+    assert {key: value for key, value in found.items() if key not in (*GROUPS, "modifiers")} == plain(train_config.Scalars)
 
 
 def test_catalogue_reads_what_hydra_reads():
@@ -118,7 +119,7 @@ def test_catalogue_reads_what_hydra_reads():
 
 
 def test_presets_have_the_sizes_they_say():
-    from lengthgen import listing
+    from lengthgen.cli import listing
 
     counts = {name: listing._model_parameters(path) for name, path in catalogue.files("model", [FOLDER]).items()}
     assert 0.7e6 < counts["tiny"] < 1.3e6
@@ -130,4 +131,4 @@ def test_presets_have_the_sizes_they_say():
 
 def test_an_unknown_key_is_refused():
     with pytest.raises(ConfigError, match="nonsense"):
-        config.check({**composed("train"), "nonsense": 1}, [])
+        train_config.check({**composed("train"), "nonsense": 1}, [])

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 
+from lengthgen.attention.bias_forms import Rows, Toeplitz
+from lengthgen.data.tokens import write_store
 from lengthgen.evaluation.planners import Request, Window
 from lengthgen.evaluation.scoring import score
 from lengthgen.schemes.base import Scheme
-from lengthgen.structures import Rows, Toeplitz
-from lengthgen.tokens import write_store
 
 from .model_cases import SHAPE, VOCAB, logits, losses, real
 from .test_schemes import SMALL, every_case, longest, make, random_tokens, train_on

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend
 
-from lengthgen import attention
+from lengthgen.attention import dispatch
+from lengthgen.attention.bias_forms import Span, Toeplitz
+from lengthgen.attention.kernels import bias_tap, flex, masks, offsets, reference, sdpa, windows_and_sinks
 from lengthgen.errors import ConfigError
-from lengthgen.kernels import bias_tap, flex, masks, offsets, reference, sdpa, visibility
-from lengthgen.structures import Span, Toeplitz
 
 from .attention_cases import KINDS, assert_close, bias_of, definition, inputs, interpreted, run
 
@@ -20,14 +20,14 @@ def written_out(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale: flo
     assert bias is None or not bias.requires_grad
     length = q.shape[2]
     dense = offsets.dense(q.new_zeros(q.shape[1:3])) if bias is None else offsets.dense(bias) if bias.ndim == 2 else bias
-    dense = dense.masked_fill(~visibility.seen(0, length, span, q.device), -math.inf)
+    dense = dense.masked_fill(~windows_and_sinks.seen(0, length, span, q.device), -math.inf)
     scores = scale * q @ k.transpose(-2, -1) + dense.to(q.dtype)
     return reference.attend(q, k, v, dense, scale), scores.logsumexp(-1)
 
 
 @pytest.fixture
 def flex_anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attention, "_flex_obstacle", lambda q, bias, dropout: None)
+    monkeypatch.setattr(dispatch, "_flex_obstacle", lambda q, bias, dropout: None)
     monkeypatch.setattr(flex, "forward", written_out)
 
 
@@ -51,7 +51,7 @@ def test_the_whole_with_windows_and_sinks(kind: str, span: Span, flex_anywhere: 
 @pytest.mark.parametrize("kind", ["learned", "rows"])
 @pytest.mark.parametrize("deterministic", [True, False])
 def test_the_whole_with_triton(kind: str, deterministic: bool, flex_anywhere: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    from lengthgen.kernels import triton_bias
+    from lengthgen.attention.kernels import triton_bias
 
     asked, original = [], triton_bias.vector_gradient
     monkeypatch.setattr(triton_bias, "vector_gradient", lambda *args, ordered: asked.append(ordered) or original(*args, ordered=ordered))
@@ -79,7 +79,7 @@ def test_only_the_bias_learns(flex_anywhere: None) -> None:
     tensors, grad, vector = inputs(2, 2, 40, 16)
     expected = run("learned", "reference", torch.float64, tensors, grad, vector, 0.25)
     vector.requires_grad_()
-    out = attention.attend(*tensors, Toeplitz(vector), 0.25, force="flex")
+    out = dispatch.attend(*tensors, Toeplitz(vector), 0.25, force="flex")
     assert_close([torch.autograd.grad(out, vector, grad)[0]], expected[-1:], 5e-6)
 
 
@@ -144,7 +144,7 @@ def test_a_compiled_model_takes_it_whole(kind: str, flex_anywhere: None) -> None
     leaves = [x.clone().requires_grad_() for x in (q, k, v, vector)]
 
     def attend(q: Tensor, k: Tensor, v: Tensor, vector: Tensor) -> Tensor:
-        return attention.attend(q, k, v, bias_of(kind, vector), 0.25, force="flex")
+        return dispatch.attend(q, k, v, bias_of(kind, vector), 0.25, force="flex")
 
     try:
         out = torch.compile(attend, backend="aot_eager", fullgraph=True)(*leaves)
@@ -156,7 +156,7 @@ def test_a_compiled_model_takes_it_whole(kind: str, flex_anywhere: None) -> None
 def test_what_flex_cannot_do_is_one_clear_line() -> None:
     q = torch.zeros(1, 2, 8, 16)
     with pytest.raises(ConfigError, match=r"'flex' cannot be used here \(device cpu, it needs cuda\): use 'auto'"):
-        attention.attend(q, q, q, None, 1.0, force="flex")
+        dispatch.attend(q, q, q, None, 1.0, force="flex")
 
 
 def test_rows_of_masks() -> None:
@@ -183,18 +183,18 @@ def test_aligned_masks_keep_their_values_and_gradients(length: int) -> None:
 
 @pytest.mark.parametrize("kind", ["fixed", "rows"])
 def test_a_long_window_is_evaluated_by_rows(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attention, "LONGEST_DENSE", 32)
+    monkeypatch.setattr(dispatch, "LONGEST_DENSE", 32)
     monkeypatch.setattr(sdpa, "MASK_AT_ONCE", 3 * 100 * 20)
     tensors, _, vector = inputs(2, 3, 100, 16)
     tensors = [x.double() for x in tensors]
     bias = bias_of(kind, vector.double().requires_grad_())
-    expected = attention.attend(*tensors, bias, 0.25, force="reference")
+    expected = dispatch.attend(*tensors, bias, 0.25, force="reference")
     seen, by_rows = [], sdpa.attend_by_rows
     monkeypatch.setattr(sdpa, "attend_by_rows", lambda *args: seen.append(args[5]) or by_rows(*args))
     with torch.no_grad():
-        assert_close([attention.attend(*tensors, bias, 0.25, force="sdpa")], [expected], 1e-12)
+        assert_close([dispatch.attend(*tensors, bias, 0.25, force="sdpa")], [expected], 1e-12)
     assert seen == [16]
-    attention.attend(*tensors, bias, 0.25, force="sdpa")  # with gradients: dense
+    dispatch.attend(*tensors, bias, 0.25, force="sdpa")  # with gradients: dense
     assert seen == [16]
 
 
@@ -216,6 +216,6 @@ def test_autocast_reaches_every_kernel_but_the_definition(flex_anywhere: None) -
     mixed = [tensors[0], tensors[1], tensors[2].bfloat16()]  # rotated queries and keys may have come out in float32
     with torch.autocast("cpu", dtype=torch.bfloat16):
         for force in ("sdpa", "flex"):
-            out = attention.attend(*mixed, Toeplitz(vector), 0.25, force=force)
+            out = dispatch.attend(*mixed, Toeplitz(vector), 0.25, force=force)
             assert out.dtype == torch.bfloat16
-            assert_close([out], [attention.attend(*tensors, Toeplitz(vector), 0.25, force="reference")], 3e-2)
+            assert_close([out], [dispatch.attend(*tensors, Toeplitz(vector), 0.25, force="reference")], 3e-2)

@@ -15,8 +15,8 @@ import pytest
 import yaml
 
 import lengthgen
-from lengthgen import datasets
-from lengthgen.datasets import base, huggingface
+from lengthgen.data import datasets
+from lengthgen.data.datasets import base, huggingface
 from lengthgen.errors import ConfigError, DataError, DiskError
 
 ROOT = Path(lengthgen.__file__).parents[1]
@@ -90,7 +90,7 @@ def test_only_huggingface_imports_the_library():
             modules = [node.module] if isinstance(node, ast.ImportFrom) else [each.name for each in getattr(node, "names", [])]
             if isinstance(node, (ast.Import, ast.ImportFrom)) and any((module or "").split(".")[0] == "datasets" for module in modules):
                 importers.add(path.relative_to(ROOT).as_posix())
-    assert importers == {"lengthgen/datasets/huggingface.py"}
+    assert importers == {"lengthgen/data/datasets/huggingface.py"}
 
 
 @pytest.mark.parametrize(
@@ -199,7 +199,7 @@ def test_environment_does_not_matter(tmp_path):
     """Hash seed, locale, working directory: byte-identical stores."""
     thirty(tmp_path / "text ü")
     script = (
-        "import sys, lengthgen.datasets as d; from pathlib import Path; "
+        "import sys, lengthgen.data.datasets as d; from pathlib import Path; "
         "print(d.prepare({'name': 'files', 'path': sys.argv[1]}, {'name': 'bytes'}, Path(sys.argv[2])).fingerprint)"
     )
     changes = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONHASHSEED": "1", "PYTHONPATH": str(ROOT)}
@@ -464,7 +464,7 @@ def test_the_librarys_faults_are_one_line(tmp_path, library, changes, says):
 def test_an_unreachable_hub_is_one_line_without_waiting(tmp_path, offline, says, refusing):
     script = (
         "import sys, time; waits = []; time.sleep = waits.append  # as the library does between its attempts\n"
-        "import lengthgen.datasets as d; from lengthgen import hub; from lengthgen.errors import DataError; hub.SECONDS = 60.0\n"
+        "import lengthgen.data.datasets as d; from lengthgen.data import hub; from lengthgen.errors import DataError; hub.SECONDS = 60.0\n"
         "try: d.prepare({'name': 'huggingface', 'path': 'Salesforce/wikitext'}, {'name': 'bytes'}, sys.argv[1])\n"
         "except DataError as error: print(len(waits), error)"
     )

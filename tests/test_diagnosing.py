@@ -5,9 +5,10 @@ import csv
 import pytest
 import torch
 
-from lengthgen import records, run
 from lengthgen.diagnostics import figures, writing
 from lengthgen.errors import ConfigError, DataError
+from lengthgen.evaluation import records
+from lengthgen.runs import run
 
 from .test_run import ask, text  # noqa: F401  fixtures
 

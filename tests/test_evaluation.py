@@ -7,16 +7,17 @@ import numpy as np
 import pytest
 import torch
 
-from lengthgen import config, modifiers, records, schemes
 from lengthgen import model as models
-from lengthgen.datasets import Splits
+from lengthgen import modifiers, schemes
+from lengthgen.data.datasets import Splits
+from lengthgen.data.tokens import write_store
 from lengthgen.errors import ConfigError, DataError
-from lengthgen.evaluation import band, printed, rows, scoring, unigram
+from lengthgen.evaluation import band, last_lines, records, scoring, unigram, writing
 from lengthgen.evaluation.protocols import EvaluationConfig, eval_lengths, plan
 from lengthgen.model import ModelConfig
 from lengthgen.modifiers.base import modified
 from lengthgen.retrofits import base, hard_window
-from lengthgen.tokens import write_store
+from lengthgen.runs import train_config
 
 TRAIN_LENGTH = 16
 LENGTHS = [8, 16, 20, 24, 32, 48, 64]
@@ -237,7 +238,7 @@ IDENTITY = dict.fromkeys(records.IDENTITY, "x") | {"seed": 0, "train_length": TR
 
 
 def write_rows(folder, scored, store):
-    return rows.write(
+    return writing.write(
         folder,
         scored,
         splits(store),
@@ -276,7 +277,7 @@ def test_rows_equal_plain_sums(store, tmp_path):
 def test_position_rows_cover_the_window_once(store, tmp_path):
     scored = score(make("rope"), store, requests(store))
     write_rows(tmp_path / "e", scored, store)
-    from lengthgen.tables import read_table
+    from lengthgen.reporting.tables import read_table
 
     table = read_table(tmp_path / "e" / "positions.csv", records.POSITIONS)
     assert list(table.position) == [0, *table.position_end[:-1]] and table.position_end.iloc[-1] == 64
@@ -297,7 +298,7 @@ def test_refused_rows_are_empty_and_say_why(store, tmp_path):
     written = write_rows(tmp_path / "e", scored, store)
     row = next(r for r in written if r["eval_length"] == 64 and r["metric"] == "loss")
     assert row["value"] is None and row["status"] == "refused" and "rows" in row["reason"]
-    assert any("refused" in line for line in printed.lines(written))
+    assert any("refused" in line for line in last_lines.lines(written))
 
 
 def test_lengths_from_factors_and_as_given():
@@ -310,11 +311,11 @@ def test_lengths_from_factors_and_as_given():
 
 
 def test_the_version_of_evaluations_names_them_anew_and_leaves_runs_alone(monkeypatch):
-    before = config.evaluation_id(EvaluationConfig(), 512)
-    monkeypatch.setattr(config, "RESULTS_VERSION", -1)
-    assert config.evaluation_id(EvaluationConfig(), 512) == before
-    monkeypatch.setattr(config, "EVALUATION_VERSION", -1)
-    assert config.evaluation_id(EvaluationConfig(), 512) != before
+    before = train_config.evaluation_id(EvaluationConfig(), 512)
+    monkeypatch.setattr(train_config, "RESULTS_VERSION", -1)
+    assert train_config.evaluation_id(EvaluationConfig(), 512) == before
+    monkeypatch.setattr(train_config, "EVALUATION_VERSION", -1)
+    assert train_config.evaluation_id(EvaluationConfig(), 512) != before
 
 
 def test_documents_that_are_too_short_are_one_line():

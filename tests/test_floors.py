@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from lengthgen import datasets, records, run, tables
-from lengthgen.datasets import Splits
+from lengthgen.data import datasets
+from lengthgen.data.datasets import Splits
 from lengthgen.errors import DataError
-from lengthgen.evaluation import floors, printed, rows, scoring
+from lengthgen.evaluation import floors, last_lines, records, scoring, writing
 from lengthgen.evaluation.protocols import EvaluationConfig, plan
-from lengthgen.tables import read_table
+from lengthgen.reporting import tables
+from lengthgen.reporting.tables import read_table
+from lengthgen.runs import run
 
 from .test_config import given
 from .test_evaluation import IDENTITY, make
@@ -30,7 +32,7 @@ def scored(source, loss):
 
 
 def write(folder, source, outcomes):
-    written = rows.write(
+    written = writing.write(
         folder, outcomes, source, IDENTITY, train_length=16, dtype="fp32", settings=EvaluationConfig(resamples=100), origin={}
     )
     return {(row["protocol"], row["eval_length"], row["metric"]): row for row in written}
@@ -82,7 +84,7 @@ def test_a_loss_below_the_floor_is_a_leak_and_one_by_chance_is_not(source, tmp_p
     assert leaking == {("matched", 32), ("nonoverlapping", 32)}
     row = found["matched", 32, "excess"]
     assert row["value"] == pytest.approx(-0.5, abs=0.02) and "cannot do so" in row["reason"]
-    assert any("leak" in line for line in printed.lines(list(found.values())))
+    assert any("leak" in line for line in last_lines.lines(list(found.values())))
     with pytest.raises(DataError, match=r"^leak \(matched at 32, nonoverlapping at 32, position at 32\): mean excess [^\n]*$"):
         floors.refuse_leaks(tmp_path / "seen")
 

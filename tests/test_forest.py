@@ -3,8 +3,8 @@
 import pandas as pd
 import pytest
 
-from lengthgen import drawing, forest
-from lengthgen.evaluation import context, significance
+from lengthgen.reporting.figures import drawing, verdict_figure
+from lengthgen.statistics import fails_or_uses, significance
 
 GROUP = {"dataset": "d", "model": "m", "train_length": 512, "steps": 1, "setting": "s", "evaluation": "e"}
 
@@ -27,7 +27,7 @@ ROWS = [
 
 def texts(rows: list[dict]) -> list[str]:
     with drawing.fixed_style():
-        figure = forest.draw(pd.DataFrame(rows), 1234)
+        figure = verdict_figure.draw(pd.DataFrame(rows), 1234)
         figure.canvas.draw()
     (axes,) = figure.axes
     shown = [*figure.texts, *axes.texts, *axes.get_yticklabels(), axes.xaxis.label]
@@ -53,4 +53,4 @@ def test_what_was_tried_is_said(change, said, unsaid):
 
 
 def test_its_thresholds_are_those_of_the_words():
-    assert (forest.EQUIVALENT, forest.SMALLEST_GAIN) == (significance.DELTA, context.SMALLEST_GAIN)
+    assert (verdict_figure.EQUIVALENT, verdict_figure.SMALLEST_GAIN) == (significance.DELTA, fails_or_uses.SMALLEST_GAIN)

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from lengthgen import attention
+from lengthgen.attention import dispatch
+from lengthgen.attention.bias_forms import Gates, Span
+from lengthgen.attention.kernels import gates, sdpa
 from lengthgen.errors import ConfigError
-from lengthgen.kernels import gates, sdpa
-from lengthgen.structures import Gates, Span
 
 from .attention_cases import assert_close, inputs
 
@@ -55,7 +55,7 @@ def run(
 ) -> list[Tensor]:  # fmt: skip
     gates_and_weights = [cumulative] if weights is None else [cumulative, weights]
     leaves = [*(x.detach().to(dtype).requires_grad_() for x in tensors), *(x.clone().requires_grad_() for x in gates_and_weights)]
-    out = attention.attend(*leaves[:3], Gates(*leaves[3:]), scale, force=force, span=span)
+    out = dispatch.attend(*leaves[:3], Gates(*leaves[3:]), scale, force=force, span=span)
     return [out.detach(), *torch.autograd.grad(out, leaves, grad.to(dtype))]
 
 
@@ -72,7 +72,7 @@ def test_kernels_equal_the_definition(length: int, fall: str) -> None:
     for force in ("cpu", "sdpa"):
         assert_close(run(force, torch.float32, tensors, grad, cumulative, scale), expected, 5e-6)
     with torch.no_grad():
-        assert_close([attention.attend(*tensors, Gates(cumulative), scale)], expected[:1], 2e-6)
+        assert_close([dispatch.attend(*tensors, Gates(cumulative), scale)], expected[:1], 2e-6)
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -131,13 +131,13 @@ def test_chunks_keep_masks_small() -> None:
 def test_the_dense_form_has_the_gradient_of_finite_differences() -> None:
     tensors, _, _ = inputs(1, 2, 6, 3)
     leaves = [x.double().requires_grad_() for x in (*tensors, sums(1, 2, 6, -0.5))]
-    assert torch.autograd.gradcheck(lambda q, k, v, c: attention.attend(q, k, v, Gates(c), 0.7, force="reference"), leaves)
+    assert torch.autograd.gradcheck(lambda q, k, v, c: dispatch.attend(q, k, v, Gates(c), 0.7, force="reference"), leaves)
 
 
 def test_only_the_gates_learn() -> None:
     tensors, grad, _ = inputs(2, 2, 90, 16)
     cumulative = sums(2, 2, 90, -0.1).requires_grad_()
-    out = attention.attend(*tensors, Gates(cumulative), 0.25)
+    out = dispatch.attend(*tensors, Gates(cumulative), 0.25)
     expected = definition(tensors, grad, cumulative, 0.25)
     assert_close([torch.autograd.grad(out, cumulative, grad)[0]], expected[-1:], 5e-6)
 
@@ -145,7 +145,7 @@ def test_only_the_gates_learn() -> None:
 def test_only_the_weights_learn() -> None:
     tensors, grad, _ = inputs(2, 2, 90, 16)
     cumulative, weights = sums(2, 2, 90, -0.1), torch.rand(2, 2, 90, requires_grad=True)
-    out = attention.attend(*tensors, Gates(cumulative, weights), 0.25)
+    out = dispatch.attend(*tensors, Gates(cumulative, weights), 0.25)
     expected = definition(tensors, grad, cumulative, 0.25, weights=weights)
     assert_close([torch.autograd.grad(out, weights, grad)[0]], expected[-1:], 5e-6)
 
@@ -153,18 +153,18 @@ def test_only_the_weights_learn() -> None:
 def test_frozen_gates_train_the_rest() -> None:
     tensors, grad, _ = inputs(2, 2, 90, 16)
     cumulative, leaves = sums(2, 2, 90, -0.1), [x.requires_grad_() for x in tensors]
-    out = attention.attend(*leaves, Gates(cumulative), 0.25)
+    out = dispatch.attend(*leaves, Gates(cumulative), 0.25)
     assert_close([out.detach(), *torch.autograd.grad(out, leaves, grad)], definition(tensors, grad, cumulative, 0.25)[:4], 5e-6)
 
 
 def test_sums_of_nothing_change_nothing() -> None:
     tensors, _, _ = inputs(2, 2, 90, 16)
-    plain = attention.attend(*tensors, None, 0.25, force="reference")
-    assert_close([attention.attend(*tensors, Gates(torch.full((2, 2, 90), -7.0)), 0.25)], [plain], 1e-6)
+    plain = dispatch.attend(*tensors, None, 0.25, force="reference")
+    assert_close([dispatch.attend(*tensors, Gates(torch.full((2, 2, 90), -7.0)), 0.25)], [plain], 1e-6)
 
 
 def test_a_long_window_is_evaluated_by_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attention, "LONGEST_DENSE", 32)
+    monkeypatch.setattr(dispatch, "LONGEST_DENSE", 32)
     monkeypatch.setattr(sdpa, "MASK_AT_ONCE", 6 * 100 * 20)
     tensors, _, _ = inputs(2, 3, 100, 16)
     tensors, cumulative = [x.double() for x in tensors], sums(2, 3, 100, -0.2)
@@ -172,8 +172,8 @@ def test_a_long_window_is_evaluated_by_rows(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(sdpa, "attend_by_rows", lambda *args: seen.append(args[5]) or by_rows(*args))
     for span in (None, Span(30, 2)):
         with torch.no_grad():
-            given = attention.attend(*tensors, Gates(cumulative), 0.25, span=span)
-        assert_close([given], [attention.attend(*tensors, Gates(cumulative), 0.25, force="reference", span=span)], 1e-12)
+            given = dispatch.attend(*tensors, Gates(cumulative), 0.25, span=span)
+        assert_close([given], [dispatch.attend(*tensors, Gates(cumulative), 0.25, force="reference", span=span)], 1e-12)
     assert seen == [16, 16]
 
 
@@ -181,18 +181,18 @@ def test_half_precision_takes_differences_first() -> None:
     tensors, _, _ = inputs(1, 2, 65, 16)
     cumulative = sums(1, 2, 65, -0.1) - 10_000  # bfloat16 would know it to 64
     halves = [x.bfloat16() for x in tensors]
-    out = attention.attend(*halves, Gates(cumulative), 0.25)
+    out = dispatch.attend(*halves, Gates(cumulative), 0.25)
     assert out.dtype == torch.bfloat16
-    assert_close([out], [attention.attend(*tensors, Gates(cumulative), 0.25, force="reference")], 3e-2)
+    assert_close([out], [dispatch.attend(*tensors, Gates(cumulative), 0.25, force="reference")], 3e-2)
 
 
 def test_what_cannot_be_is_one_clear_line() -> None:
     q = torch.zeros(1, 2, 8, 16)
     with pytest.raises(ValueError, match=r"Gates.weights of shape \(1, 2\): expected"):
-        attention.attend(q, q, q, Gates(torch.zeros(1, 2, 8), torch.zeros(1, 2)), 1.0)
+        dispatch.attend(q, q, q, Gates(torch.zeros(1, 2, 8), torch.zeros(1, 2)), 1.0)
     with pytest.raises(ConfigError, match=r"'flex' cannot be used here \(it has no form for gates\): use 'auto'"):
-        attention.attend(q, q, q, Gates(torch.zeros(1, 2, 8)), 1.0, force="flex")
+        dispatch.attend(q, q, q, Gates(torch.zeros(1, 2, 8)), 1.0, force="flex")
     for wrong in (torch.zeros(1, 2, 9), torch.zeros(2, 8)):
         for force in ("auto", "sdpa"):
             with pytest.raises(ValueError, match=r"expected \(1, 2, 8\), one number a query"):
-                attention.attend(q, q, q, Gates(wrong), 1.0, force=force)
+                dispatch.attend(q, q, q, Gates(wrong), 1.0, force=force)

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from lengthgen import attention
-from lengthgen.kernels import sdpa
-from lengthgen.structures import Rows, Span
+from lengthgen.attention import dispatch
+from lengthgen.attention.bias_forms import Rows, Span
+from lengthgen.attention.kernels import sdpa
 
 from .attention_cases import HAS_GPU, KINDS, bias_of, definition, inputs, run
 
@@ -71,7 +71,7 @@ def test_flex_for_short_and_ragged_windows(kind: str, length: int) -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("tile", [(32, 32), (64, 64), (128, 64), (128, 128)])
 def test_the_bias_gradient(dtype: torch.dtype, tile: tuple[int, int]) -> None:
-    from lengthgen.kernels import triton_bias
+    from lengthgen.attention.kernels import triton_bias
 
     if dtype == torch.float32 and tile[0] > 32:
         pytest.skip("exact float32 products of large tiles live in spilled registers")
@@ -104,7 +104,7 @@ def test_evaluation_of_a_long_window_costs_memory_linear_in_it(kind: str, force:
     torch.cuda.reset_peak_memory_stats()
     before = torch.cuda.memory_allocated()
     with torch.no_grad():
-        out = attention.attend(*tensors, bias_of(kind, vector), 0.125, force=force)
+        out = dispatch.attend(*tensors, bias_of(kind, vector), 0.125, force=force)
         rows = [0, 1, 4097, length - 1]
         for i in rows:
             q, k, v = tensors[0][:, :, i : i + 1].double(), *(x[:, :, : i + 1].double() for x in tensors[1:])
@@ -132,7 +132,7 @@ def test_inside_a_compiled_model(kind: str) -> None:
 
     @torch.compile
     def attend(q: Tensor, k: Tensor, v: Tensor, parameter: Tensor) -> Tensor:
-        return attention.attend(q, k, v, bias_of(kind, parameter), scale, force="flex")
+        return dispatch.attend(q, k, v, bias_of(kind, parameter), scale, force="flex")
 
     out = attend(*leaves, parameter)
     given = [out.detach(), *torch.autograd.grad(out, [*leaves, parameter], grad.bfloat16())]

@@ -7,7 +7,7 @@ import threading
 import pytest
 from huggingface_hub import constants
 
-from lengthgen import hub
+from lengthgen.data import hub
 from lengthgen.errors import DataError
 
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from lengthgen import datasets
-from lengthgen.datasets import unicode_records
-from lengthgen.evaluation import information
+from lengthgen.data import datasets
+from lengthgen.data.datasets import unicode_records
+from lengthgen.statistics import information
 
 
 def test_independent_tokens_have_none_and_the_bias_is_taken_off():

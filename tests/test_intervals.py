@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lengthgen.evaluation import intervals, statistics
+from lengthgen.statistics import bootstrap, intervals
 
 
 def sums(n_seeds: int, n_documents: int = 12, seed: int = 0):
@@ -17,7 +17,7 @@ def sums(n_seeds: int, n_documents: int = 12, seed: int = 0):
 
 def test_one_seed_is_the_bootstrap_of_its_documents():
     loss, tokens = sums(1)
-    drawn = statistics.bootstrap(loss, tokens, n_resamples=300)
+    drawn = bootstrap.bootstrap(loss, tokens, n_resamples=300)
     found = intervals.Summed(loss, tokens, 300)
     assert found.losses().low == pytest.approx(drawn.bounds()[0]) and found.changes(1).high == pytest.approx(drawn.change(1).bounds()[1])
 

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lengthgen import records
 from lengthgen.errors import DataError
-from lengthgen.evaluation import key_tokens, stored
+from lengthgen.evaluation import key_tokens, records, stored
 
 from .test_evaluation import make, requests, score, store, write_rows  # noqa: F401
 

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from lengthgen import attention
-from lengthgen.kernels import cpu, offsets, recompute, rows
-from lengthgen.kernels import gates as gate_kernel
+from lengthgen.attention import dispatch
+from lengthgen.attention.bias_forms import Bias, Gates, Rows, Span, Toeplitz
+from lengthgen.attention.kernels import cpu, offsets, recompute, rows
+from lengthgen.attention.kernels import gates as gate_kernel
 from lengthgen.schemes.base import Scheme
-from lengthgen.structures import Bias, Gates, Rows, Span, Toeplitz
 
 from .attention_cases import bias_of
 from .scheme_cases import make
@@ -92,7 +92,7 @@ def test_every_learned_bias_has_the_gradient_of_finite_differences(name: str, le
     tensors, grad, x = [randn(seed, 1, 2, length, 16) for seed in range(3)], randn(3, 1, 2, length, 16), randn(4, 1, length, 32)
 
     def value(force: str, dtype: torch.dtype) -> Tensor:
-        out = attention.attend(*(t.to(dtype) for t in tensors), bias_of_scheme(scheme, length, x), 0.25, force=force)
+        out = dispatch.attend(*(t.to(dtype) for t in tensors), bias_of_scheme(scheme, length, x), 0.25, force=force)
         return (out.double() * grad).sum()
 
     def gradient(force: str, dtype: torch.dtype) -> Tensor:

@@ -5,10 +5,11 @@ import io
 import pytest
 import torch
 
-from lengthgen import linear, schemes
 from lengthgen import model as models
+from lengthgen import schemes
+from lengthgen.attention import linear
+from lengthgen.attention.kernels import onednn
 from lengthgen.errors import ConfigError
-from lengthgen.kernels import onednn
 from lengthgen.model import ModelConfig
 
 KERNELS = ("torch", pytest.param("onednn", marks=pytest.mark.skipif(not onednn.available(), reason="this torch has no oneDNN product")))

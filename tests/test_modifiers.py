@@ -15,12 +15,14 @@ import torch
 from omegaconf import OmegaConf
 from torch.nn import functional
 
-from lengthgen import config, modifiers, typed
+from lengthgen import modifiers
+from lengthgen.attention.bias_forms import Span
+from lengthgen.config import dataclass_from
 from lengthgen.errors import ConfigError
 from lengthgen.modifiers.base import modified
 from lengthgen.modifiers.spans import both, n_visible
+from lengthgen.runs import train_config
 from lengthgen.schemes.base import STRUCTURES, Dimensions
-from lengthgen.structures import Span
 
 from .oracle import compare
 from .test_oracles import compared
@@ -185,7 +187,7 @@ def test_yaml_equals_the_dataclass(name):
     text = (CONFIGS / f"{name}.yaml").read_text()
     given = OmegaConf.to_container(OmegaConf.create(text))
     assert text.startswith(f"# @package modifiers.{name}\n")
-    assert given == dataclasses.asdict(cls.Config()) == dataclasses.asdict(typed.build(cls.Config, given, "modifiers"))
+    assert given == dataclasses.asdict(cls.Config()) == dataclasses.asdict(dataclass_from.build(cls.Config, given, "modifiers"))
     assert all("  # " in line for line in text.splitlines()[2:])
 
 
@@ -209,7 +211,7 @@ def test_file_documents_itself_and_declares_what_is_compared(name):
 
 
 def test_order_of_application_is_fixed_and_as_documented():
-    found = config.choose_modifiers({name: {"every": 2} if name == "layer_mix" else {} for name in reversed(modifiers.names())}, [])
+    found = train_config.choose_modifiers({name: {"every": 2} if name == "layer_mix" else {} for name in reversed(modifiers.names())}, [])
     assert [choice.name for choice in found] == ["drope", "layer_mix", "window", "log_n", "ssmax"]
     documented = re.findall(r"^\| (\d) \| ([\w, ]+) \|", modifiers.__doc__, re.MULTILINE)
     assert [(int(stage), name) for stage, names in documented for name in names.split(", ")] == [

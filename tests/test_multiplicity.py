@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lengthgen.evaluation.multiplicity import benjamini_hochberg, holm
+from lengthgen.statistics.multiplicity import benjamini_hochberg, holm
 
 
 def test_holm_by_hand():

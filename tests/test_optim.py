@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 
-from lengthgen import optim
 from lengthgen.errors import ConfigError
-from lengthgen.optim import OptimConfig
+from lengthgen.training import optim
+from lengthgen.training.optim import OptimConfig
 
 
 def rates(config, steps):

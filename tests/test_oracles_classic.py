@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from lengthgen import skew
+from lengthgen.schemes import relative_shift
 
 from .oracle import compare
 from .scheme_cases import bias_of, make
@@ -76,7 +76,7 @@ def test_rows_at_a_time_are_the_rows_of_the_whole(name):
 @pytest.mark.parametrize(("rows", "keys", "offsets"), [(1, 1, 1), (5, 5, 5), (5, 9, 9), (1, 9, 4), (7, 7, 1), (3, 8, 2)])
 def test_skewed_entries_are_where_their_offset_says(rows, keys, offsets):
     values = torch.randn(2, rows, offsets)
-    skewed = skew.by_key(values, keys)
+    skewed = relative_shift.by_key(values, keys)
     assert skewed.shape == (2, rows, keys)
     for r in range(rows):
         for j in range(keys - rows + r + 1):

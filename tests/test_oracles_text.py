@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional
 
 from lengthgen import schemes
-from lengthgen.kernels import general
+from lengthgen.attention.kernels import general
 from lengthgen.schemes.base import Scheme
 from lengthgen.schemes.path import path_scores
 from lengthgen.schemes.stick_breaking import broken

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
-from lengthgen import catalogue, config, typed
+from lengthgen.config import catalogue, dataclass_from
 from lengthgen.errors import ConfigError
-from lengthgen.evaluation import planners, printed, rows, seen
+from lengthgen.evaluation import context_of_targets, last_lines, planners, writing
 from lengthgen.evaluation.planners import Request, Window
 from lengthgen.evaluation.protocols import EvaluationConfig, amounts_of, plan
+from lengthgen.runs import train_config
 
 from .test_evaluation import LENGTHS, TRAIN_LENGTH, make, plain_losses, requests, score, store, write_rows  # noqa: F401
 
@@ -78,7 +79,7 @@ def test_blocks_that_would_overlap_are_refused():
 
 
 def test_an_evaluation_with_the_default_distance_is_called_as_before_there_was_one():
-    of = {apart: config.evaluation_id(EvaluationConfig(apart=apart), 512) for apart in (None, 256, 512)}
+    of = {apart: train_config.evaluation_id(EvaluationConfig(apart=apart), 512) for apart in (None, 256, 512)}
     assert of[None] == "e605cd0c" and len(set(of.values())) == 3
 
 
@@ -106,12 +107,12 @@ def test_what_holds_of_any_documents(seed):
             assert w.start >= 0 and w.start + w.length < sizes[w.document]  # inside one document, the last target too
             assert w.length == request.eval_length and 0 <= w.first < w.stop <= w.length
         assert len({w.stop - w.first for w in request.windows}) == 1
-        assert seen.contexts(request.windows, sizes).ravel().tolist() == [tokens for _, _, tokens in scored(request.windows)]
+        assert context_of_targets.contexts(request.windows, sizes).ravel().tolist() == [tokens for _, _, tokens in scored(request.windows)]
     matched = targets(by["matched", lengths[0]])
     budget = {(w.document, w.start + p + 1) for w in by["nonoverlapping", longest].windows for p in range(longest)}
     for length in lengths:
         assert targets(by["matched", length]) == matched and len(set(matched)) == len(matched)
-        assert seen.shares(by["matched", length], sizes, amounts.block)["full_context"] == 1
+        assert context_of_targets.shares(by["matched", length], sizes, amounts.block)["full_context"] == 1
         slid = scored(by["sliding", length].windows)
         assert sorted((document, place) for document, place, _ in slid) == sorted(budget)  # each once, and all of the text
         begin = {document: min(place for own, place, _ in slid if own == document) for document, _, _ in slid}
@@ -160,22 +161,22 @@ def test_rows_of_sliding_count_every_target_once(store, tmp_path):  # noqa: F811
 
 def named(evaluation):
     stored = OmegaConf.load(catalogue.folder() / "evaluation" / f"{evaluation}.yaml")
-    return typed.build(EvaluationConfig, {key: value for key, value in stored.items() if key != "name"}, "evaluation")
+    return dataclass_from.build(EvaluationConfig, {key: value for key, value in stored.items() if key != "name"}, "evaluation")
 
 
 def test_every_protocol_has_a_planner_and_the_default_plan_is_what_it_was():
     assert set(planners.PLANNERS) == set(ALL) and EvaluationConfig().protocols == ["matched", "nonoverlapping", "position"]
-    ids = {(name, length): config.evaluation_id(named(name), length) for name in ("default", "evidence", "quick") for length in (512, 1024)}
+    ids = {(name, length): train_config.evaluation_id(named(name), length) for name in ("default", "evidence", "quick") for length in (512, 1024)}
     assert ids == {
         ("default", 512): "e605cd0c", ("default", 1024): "9b3207d4", ("evidence", 512): "95b8764e", ("evidence", 1024): "a76fa16c",
         ("quick", 512): "79874e37", ("quick", 1024): "a54d04fd",
     }  # fmt: skip
-    assert config.evaluation_id(EvaluationConfig(), 512) == ids["default", 512]
+    assert train_config.evaluation_id(EvaluationConfig(), 512) == ids["default", 512]
 
 
 def test_a_setting_of_one_protocol_names_its_evaluations_alone():
     def name(*protocols, **options):
-        return config.evaluation_id(EvaluationConfig(protocols=list(protocols), **options), 512)
+        return train_config.evaluation_id(EvaluationConfig(protocols=list(protocols), **options), 512)
 
     assert name("matched", stride=7, last_k=7) == name("matched")
     assert len({name("sliding"), name("sliding", stride=7), name("sliding", stride=8), name("last_k"), name("last_k", last_k=7)}) == 5
@@ -195,16 +196,16 @@ def test_impossible_amounts(change):
 def test_contexts_and_shares_by_hand():
     sizes = np.array([13, 9])
     inside, before, beyond = Window(0, 4, 8, 6), Window(0, -3, 8, 6), Window(1, 2, 8, 6)
-    assert seen.contexts([inside], sizes).tolist() == [[7, 8]]
-    assert seen.contexts([before], sizes).tolist() == [[4, 5]]  # three of the tokens fed are of the document before
-    assert seen.contexts([beyond], sizes).tolist() == [[0, 0]]  # targets 9 and 10 of a document of 9
-    assert seen.contexts([Window(0, 0, 8, 2, 4)], sizes).tolist() == [[3, 4]]
+    assert context_of_targets.contexts([inside], sizes).tolist() == [[7, 8]]
+    assert context_of_targets.contexts([before], sizes).tolist() == [[4, 5]]  # three of the tokens fed are of the document before
+    assert context_of_targets.contexts([beyond], sizes).tolist() == [[0, 0]]  # targets 9 and 10 of a document of 9
+    assert context_of_targets.contexts([Window(0, 0, 8, 2, 4)], sizes).tolist() == [[3, 4]]
     request = Request("matched", 8, (inside, before, beyond))
-    assert seen.shares(request, sizes, 2) == {"full_context": 1 / 3, "mean_context": 4.0}
+    assert context_of_targets.shares(request, sizes, 2) == {"full_context": 1 / 3, "mean_context": 4.0}
     whole = Request("nonoverlapping", 8, (Window(0, 0, 8, 0),))
-    assert seen.shares(whole, sizes, 2) == {"full_context": 0.25, "mean_context": 4.5}
+    assert context_of_targets.shares(whole, sizes, 2) == {"full_context": 0.25, "mean_context": 4.5}
     answers = np.arange(8)[None] >= 5
-    assert seen.shares(whole, sizes, 2, answers) == {"full_context": pytest.approx(2 / 3), "mean_context": 7.0}
+    assert context_of_targets.shares(whole, sizes, 2, answers) == {"full_context": pytest.approx(2 / 3), "mean_context": 7.0}
 
 
 def test_a_matched_row_without_full_context_says_so_and_no_other(store, tmp_path):  # noqa: F811
@@ -217,20 +218,20 @@ def test_a_matched_row_without_full_context_says_so_and_no_other(store, tmp_path
         for s in outcomes
     ]
     clean, written = (write_rows(tmp_path / name, some, store) for name, some in (("clean", outcomes), ("crossing", crossing)))
-    assert {row["reason"] for row in clean} == {""} and "only" not in " ".join(printed.lines(clean))
+    assert {row["reason"] for row in clean} == {""} and "only" not in " ".join(last_lines.lines(clean))
     said = {(row["protocol"], row["eval_length"]) for row in written if row["reason"]}
     assert said == {("matched", 32)}
-    line = next(line for line in printed.lines(written) if "only" in line)
+    line = next(line for line in last_lines.lines(written) if "only" in line)
     assert "91.7% of the scored tokens have their full context of 32 tokens of their own document" in line
-    about = {(o["protocol"], o["eval_length"]): o for o in rows.records.read_json(tmp_path / "clean" / "settings.json")["outcomes"]}
+    about = {(o["protocol"], o["eval_length"]): o for o in writing.records.read_json(tmp_path / "clean" / "settings.json")["outcomes"]}
     assert about["matched", 32]["full_context"] == 1 and about["matched", 32]["mean_context"] == 30.5  # 29 .. 32
     assert about["nonoverlapping", 32]["full_context"] == 4 / 32 and about["nonoverlapping", 32]["mean_context"] == 16.5
     assert TRAIN_LENGTH == 16
 
 
 def test_histogram_of_document_lengths(store, tmp_path):  # noqa: F811
-    assert seen.histogram(np.array([1, 2, 3, 4, 511, 512, 1023, 1024])) == {"1": 1, "2": 2, "4": 1, "256": 1, "512": 2, "1024": 1}
-    assert seen.histogram(np.array([], int)) == {}
+    assert context_of_targets.histogram(np.array([1, 2, 3, 4, 511, 512, 1023, 1024])) == {"1": 1, "2": 2, "4": 1, "256": 1, "512": 2, "1024": 1}
+    assert context_of_targets.histogram(np.array([], int)) == {}
     write_rows(tmp_path / "e", score(make("none"), store, requests(store, protocols=["matched"])), store)
-    stored = rows.records.read_json(tmp_path / "e" / "settings.json")["validation_documents"]
+    stored = writing.records.read_json(tmp_path / "e" / "settings.json")["validation_documents"]
     assert stored == {"64": 4, "128": 2}  # 70, 64, 65, 90; 200, 131

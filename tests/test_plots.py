@@ -13,8 +13,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import is_color_like, to_rgb
 from matplotlib.figure import Figure
 
-from lengthgen import curves, drawing, layout, palette, plots, tables
-from lengthgen.evaluation import statistics
+from lengthgen.reporting import publish, tables
+from lengthgen.reporting.figures import curves, drawing, layout, palette
+from lengthgen.statistics import bootstrap as statistics
 
 from .fake_runs import write_run, write_runs
 
@@ -87,7 +88,7 @@ def test_unknown_names_get_a_style_from_their_name_alone():
     label = "t5_bias(num_buckets=64)"
     assert palette.style(label) == palette.style(label) and is_color_like(palette.style(label).colour)
     assert palette.style(label).marker not in {style.marker for style in palette.KNOWN.values()}
-    code = f"from lengthgen import palette; print(palette.style({label!r}))"
+    code = f"from lengthgen.reporting.figures import palette; print(palette.style({label!r}))"
     environment = {**os.environ, "PYTHONHASHSEED": "7"}
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment).stdout
     assert printed.strip() == str(palette.style(label))
@@ -188,7 +189,7 @@ def test_loss_by_position_shows_the_longest_window_of_each(found, summary):
 
 def test_one_run_draws_its_own_figures(tmp_path):
     folder = write_run(tmp_path, "alibi", 0, n_documents=5)
-    written = plots.write_run_figures(folder)
+    written = publish.write_run_figures(folder)
     assert [path.name for path in written] == [f"00123456-{name}.{kind}" for name in NAMES for kind in ("png", "svg")]
     assert {path.parent for path in written} == {folder / "figures"} and all(path.stat().st_size > 5000 for path in written)
 
@@ -204,10 +205,10 @@ def test_a_single_document_has_no_interval_and_says_so(tmp_path):
 
 def test_figures_are_byte_stable_over_processes_and_settings(tmp_path):
     write_runs(tmp_path / "results", seeds=(0,), n_documents=6)
-    assert plots.main(["--results", str(tmp_path / "results"), "--publish", "main"]) == 0
+    assert publish.main(["--results", str(tmp_path / "results"), "--publish", "main"]) == 0
     published = {path: path.read_bytes() for path in (tmp_path / "results" / "main").iterdir()}
     (tmp_path / "matplotlibrc").write_text("font.size: 20\nlines.linewidth: 9\nsvg.fonttype: none\n")  # a user's own taste
-    code = "import sys; from lengthgen import plots; code = plots.main([]); sys.exit(code or 'torch' in sys.modules)"
+    code = "import sys; from lengthgen.reporting import publish; code = publish.main([]); sys.exit(code or 'torch' in sys.modules)"
     environment = {**os.environ, "PYTHONHASHSEED": "1", "PYTHONPATH": str(Path(__file__).parents[1])}
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
@@ -219,7 +220,7 @@ def test_figures_are_byte_stable_over_processes_and_settings(tmp_path):
 
 
 def test_importing_needs_no_torch_and_no_pyplot():
-    code = "import sys, lengthgen.plots; sys.exit(bool({'torch', 'matplotlib.pyplot', 'hydra', 'wandb', 'scipy'} & set(sys.modules)))"
+    code = "import sys, lengthgen.reporting.publish; sys.exit(bool({'torch', 'matplotlib.pyplot', 'hydra', 'wandb', 'scipy'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
@@ -237,10 +238,10 @@ def test_each_file_is_drawn_once_and_nothing_resampled_but_single_runs(results, 
     alone = write_run(tmp_path, "alibi", 0, n_documents=5)
     monkeypatch.setattr(Figure, "draw", lambda *given: drawn.append(given) or draw(*given))
     monkeypatch.setattr(statistics, "bootstrap", lambda *given, **more: resampled.append(given) or bootstrap(*given, **more))
-    written = plots.write_figures(results)
+    written = publish.write_figures(results)
     assert (len(written), len(drawn), len(resampled)) == (6, 6, 0)
     shutil.rmtree(results / "figures")
-    plots.write_run_figures(alone)
+    publish.write_run_figures(alone)
     assert (len(drawn), len(resampled)) == (6 + 6, 2)
 
 
@@ -251,7 +252,7 @@ def test_more_schemes_than_can_be_told_apart_are_not_drawn_as_lines(tmp_path, mo
     write_runs(tmp_path / "results", ("t5_bias", "alibi", "rope"))
     for most, drawn in ((3, True), (2, False)):
         monkeypatch.setattr(palette, "DISTINCT", most)
-        written = {path.name for path in plots.publish(tmp_path / "results", "main", {})}
+        written = {path.name for path in publish.publish(tmp_path / "results", "main", {})}
         assert ("loss_by_length.svg" in written) == ("loss_by_position.svg" in written) == drawn and "fails_or_uses.svg" in written
         assert ("3 schemes: too many to tell apart" in (tmp_path / "results" / "main" / "summary.md").read_text()) != drawn
         assert (tmp_path / "results" / "main" / "loss_by_length.svg").exists() == drawn
@@ -262,18 +263,18 @@ def test_publish_chooses_runs_and_replaces_an_earlier_publication(tmp_path, monk
     write_runs(copy, ("alibi", "learned(tail=clamp)", "rope"), seeds=(0, 1, 2), n_documents=4, n_resamples=10)
     write_runs(copy, ("alibi",), seeds=(0,), train_length=1024, n_documents=4)
     monkeypatch.chdir(tmp_path)
-    assert plots.main(["--publish", "main", "--where", "scheme=alibi,learned(tail=clamp)", "seed=0,1"]) == 0
+    assert publish.main(["--publish", "main", "--where", "scheme=alibi,learned(tail=clamp)", "seed=0,1"]) == 0
     both = capsys.readouterr().out.split()
     assert {*tables.read_table(copy / "main/summary.csv", tables.SUMMARY)["scheme"]} == {"alibi", "learned(tail=clamp)"}
     assert "results/main/python-tiny-1024-3000steps-loss_by_length.png" in both and "results/main/summary.md" in both
-    assert plots.main(["--publish", "main", "--where", "scheme=alibi", "--where", "train_length=512", "--note", "Only ALiBi."]) == 0
+    assert publish.main(["--publish", "main", "--where", "scheme=alibi", "--where", "train_length=512", "--note", "Only ALiBi."]) == 0
     files = capsys.readouterr().out.split()
     assert sorted(files) == sorted(f"results/main/{path.name}" for path in (tmp_path / "results" / "main").iterdir())
     assert "results/main/loss_by_length.svg" in files and len(files) == 5 + 2 + 8 + 1
     assert (tmp_path / "results/main/summary.md").read_text().startswith("# Summary\n\nOnly ALiBi.\n")
     shutil.rmtree(copy / "runs")  # a fresh clone has no run folders
     before = {path.name: path.read_bytes() for path in (copy / "main").iterdir()}
-    assert plots.main([]) == 0
+    assert publish.main([]) == 0
     assert {path.name: path.read_bytes() for path in (copy / "main").iterdir()} == before
 
 
@@ -293,6 +294,6 @@ def test_publish_chooses_runs_and_replaces_an_earlier_publication(tmp_path, monk
 )
 def test_faults_are_one_line_and_exit_code_2(tmp_path, monkeypatch, capsys, argv, says):
     monkeypatch.chdir(tmp_path)
-    assert plots.main(argv) == 2
+    assert publish.main(argv) == 2
     printed = capsys.readouterr()
     assert says in printed.err and printed.err.count("\n") == 1 and printed.out == ""

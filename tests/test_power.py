@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lengthgen.evaluation import comparisons, power
-from lengthgen.evaluation.comparisons import Paired
-from lengthgen.evaluation.variance import Components
+from lengthgen.statistics import comparisons, power
+from lengthgen.statistics.comparisons import Paired
+from lengthgen.statistics.variance import Components
 
 
 def components(seed, document, interaction):

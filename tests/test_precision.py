@@ -11,8 +11,8 @@ import copy
 import pytest
 import torch
 
+from lengthgen.attention.bias_forms import Rows, Toeplitz
 from lengthgen.model import ModelConfig
-from lengthgen.structures import Rows, Toeplitz
 
 from .model_cases import exact_losses, float64, losses, real
 from .test_schemes import SMALL, Probe, every_case, every_scheme, longest, make, random_tokens

@@ -6,11 +6,11 @@ import sys
 
 import pytest
 
-from lengthgen import process
+from lengthgen.runs import process
 
 REUSED = """
 import resource, sys
-from lengthgen import process
+from lengthgen.runs import process
 if sys.argv[1] == "kept":
     assert process.keep_memory()
 import torch

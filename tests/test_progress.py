@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from lengthgen import progress as module
-from lengthgen.progress import Progress, clock
+from lengthgen.runs import progress as module
+from lengthgen.runs.progress import Progress, clock
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from lengthgen import provenance
+from lengthgen.runs import provenance
 
 PACKAGE = Path(provenance.__file__).parent
 
@@ -21,9 +21,9 @@ def test_commit_of_a_clean_and_of_a_changed_checkout(tmp_path, monkeypatch):
     for name in [name for name in os.environ if name.startswith("GIT_")]:  # of a hook: they would lead to its repository
         monkeypatch.delenv(name)
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)  # a user's own may ask for signatures
-    (tmp_path / "lengthgen").mkdir()
-    shutil.copy(PACKAGE / "provenance.py", tmp_path / "lengthgen")
-    monkeypatch.setattr(provenance, "__file__", str(tmp_path / "lengthgen" / "provenance.py"))
+    (tmp_path / "lengthgen" / "runs").mkdir(parents=True)
+    shutil.copy(PACKAGE / "provenance.py", tmp_path / "lengthgen" / "runs")
+    monkeypatch.setattr(provenance, "__file__", str(tmp_path / "lengthgen" / "runs" / "provenance.py"))
     assert provenance.commit() == "unknown"
     git(tmp_path, "init", "-q")
     git(tmp_path, "add", ".")

@@ -8,7 +8,8 @@ from unittest.mock import create_autospec
 import pytest
 from omegaconf import OmegaConf
 
-from lengthgen import cli, config, hydra_app, run
+from lengthgen.cli import jobs, main
+from lengthgen.runs import run, train_config
 from lengthgen.studies import report
 
 ROOT = Path(__file__).parent.parent
@@ -46,7 +47,7 @@ def test_there_are_commands_to_test():
 @pytest.mark.parametrize("command", [c for c in COMMANDS if "-m" not in c], ids=" ".join)
 def test_every_training_command_composes(mine, command, capfd):
     without = [word for word in command if word not in ("--cfg", "job", "--resolve")]
-    assert cli.main([*without, "--cfg", "job"]) == 0
+    assert main.main([*without, "--cfg", "job"]) == 0
     assert "train_length:" in capfd.readouterr().out
 
 
@@ -62,20 +63,20 @@ def test_the_own_scheme_trains_and_is_listed(mine, tmp_path, capsys):
         "threads=1",
     ]
     data = ["dataset.include=[json,email]", f"cache={tmp_path / 'cache'}", "dataset.validation_fraction=0.5"]
-    assert cli.main(["train", "--config-dir", "mine", "+scheme=log_penalty", *small, *data]) == 0
+    assert main.main(["train", "--config-dir", "mine", "+scheme=log_penalty", *small, *data]) == 0
     assert list((tmp_path / "results" / "runs").glob("log_penalty-python-tiny-L16-s0-*/done.json"))
-    assert cli.main(["list", "schemes", "--config-dir", "mine"]) == 0
+    assert main.main(["list", "schemes", "--config-dir", "mine"]) == 0
     assert "log_penalty" in capsys.readouterr().out
 
 
 def test_the_call_from_python_is_one_that_run_takes(monkeypatch):
     """With the composed configuration in the place of a stored one, and a `train` that only looks at how it is called."""
     [code] = [block for block in blocks("python") if "run.train" in block]
-    composed, called = hydra_app.composed("train", ["scheme=t5_bias"]), create_autospec(run.train)
+    composed, called = jobs.composed("train", ["scheme=t5_bias"]), create_autospec(run.train)
     monkeypatch.setattr(run, "train", called)
     monkeypatch.setattr(OmegaConf, "load", lambda _: composed)
     exec(code, {})
-    assert config.check(called.call_args.args[0], called.call_args.kwargs["own"]).scheme.name == "t5_bias"
+    assert train_config.check(called.call_args.args[0], called.call_args.kwargs["own"]).scheme.name == "t5_bias"
 
 
 def test_the_verdicts_are_those_of_the_results():

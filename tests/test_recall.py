@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lengthgen import datasets
-from lengthgen.evaluation import recall, scoring
+from lengthgen.data import datasets
+from lengthgen.data.sources.recall import KeyedRecall
+from lengthgen.evaluation import recall, scoring, writing
 from lengthgen.evaluation.protocols import EvaluationConfig, plan
 from lengthgen.evaluation.stored import Stored, read
-from lengthgen.sources.recall import KeyedRecall
 
-from .test_floors import IDENTITY, rows
+from .test_floors import IDENTITY
 
 DISTANCES, KEYS, VALUES = (2, 8, 20), 60, 8
 
@@ -105,7 +105,7 @@ def test_files_of_evaluations_are_read(data, tmp_path):
     wanted = plan(store.lengths, store.names, [24, 48], 24, EvaluationConfig())
     outcomes = [scoring.Scored(r, "ok", "", np.ones((len(r.windows), r.windows[0].stop - r.windows[0].first), np.float32)) for r in wanted]
     settings = EvaluationConfig(lengths=[48], resamples=20)
-    rows.write(tmp_path / "e", outcomes, data, IDENTITY, train_length=24, dtype="fp32", settings=settings, origin={})
+    writing.write(tmp_path / "e", outcomes, data, IDENTITY, train_length=24, dtype="fp32", settings=settings, origin={})
     found = recall.by_distance([read(tmp_path / "e", "position", 48)], distances(data))
     request = next(r for r in wanted if r.protocol == "position")
     counted = sum(len([1 for document, token, _ in by_hand(data, w.start, w.length) if document == w.document]) for w in request.windows)

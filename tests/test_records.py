@@ -12,9 +12,11 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from lengthgen import markdown, origins, records, tables
 from lengthgen.errors import DataError, DiskError
-from lengthgen.evaluation import statistics
+from lengthgen.evaluation import records
+from lengthgen.reporting import publication, tables
+from lengthgen.reporting import summary as markdown
+from lengthgen.statistics import bootstrap
 
 from .fake_runs import write_run, write_runs
 
@@ -84,7 +86,7 @@ def test_npz_has_equal_bytes_and_comes_back(tmp_path):
 def test_several_processes_append_without_tearing(tmp_path):
     path = tmp_path / "metrics.jsonl"
     code = (
-        "import sys; from lengthgen import records\n"
+        "import sys; from lengthgen.evaluation import records\n"
         "for step in range(50): records.append_jsonl(sys.argv[1], {'writer': sys.argv[2], 'step': step, 'text': 'x' * 20000})"
     )
     writers = [subprocess.Popen([sys.executable, "-c", code, path, str(number)]) for number in range(3)]
@@ -185,7 +187,7 @@ def test_several_seeds_have_the_interval_of_the_verdicts(collected):
 
 
 def test_one_seed_has_the_interval_that_its_run_was_given(tmp_path):
-    write_run(tmp_path, "t5_bias", 0, n_resamples=statistics.N_RESAMPLES)
+    write_run(tmp_path, "t5_bias", 0, n_resamples=bootstrap.N_RESAMPLES)
     found = tables.collect(tmp_path)
     summary = tables.summarise(found.documents, found.lengths)
     for metric, name in (("loss", "loss"), ("loss_change", "loss_change")):
@@ -257,7 +259,7 @@ def test_publishing_gives_equal_bytes_whatever_the_order(collected, tmp_path):
 
 
 def test_provenance_gathers_each_distinct_thing_once(results):
-    made = origins.provenance(records.runs(results))
+    made = publication.provenance(records.runs(results))
     assert len(made["runs"]) == 9 and made["seeds"] == [0, 1, 2] and made["commits"] == ["c0ffee"] and made["threads"] == [2]
     assert "lengthgen train scheme=alibi seed=2" in made["commands"] and len(made["commands"]) == 9
     json.dumps(made)
@@ -266,7 +268,7 @@ def test_provenance_gathers_each_distinct_thing_once(results):
 def test_provenance_names_no_folder_of_the_machine(tmp_path):
     folder = write_run(tmp_path, "alibi", 0, n_documents=2)
     records.write_json(folder / "provenance.json", {"command": ["/somewhere/bin/lengthgen", "train", "scheme=t5_bias(a=1)"]})
-    assert origins.provenance(records.runs(tmp_path))["commands"] == ["lengthgen train 'scheme=t5_bias(a=1)'"]
+    assert publication.provenance(records.runs(tmp_path))["commands"] == ["lengthgen train 'scheme=t5_bias(a=1)'"]
 
 
 def test_markdown_shows_losses_changes_and_refusals(collected):

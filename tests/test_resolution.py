@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lengthgen import grids, markdown, resolution, tables
-from lengthgen.evaluation import comparisons, power
+from lengthgen.reporting import detectable, tables
+from lengthgen.reporting import summary as markdown
+from lengthgen.statistics import comparisons, losses, power
 
 from .fake_runs import write_runs
 
@@ -14,7 +15,7 @@ def made(folder, **more) -> tuple[tables.Tables, pd.DataFrame, pd.DataFrame]:
     write_runs(folder, ("t5_bias", "alibi", "learned"), n_documents=12, n_resamples=10, **more)
     found = tables.collect(folder)
     summary = tables.summarise(found.documents, found.lengths, n_resamples=10)
-    return found, summary, resolution.table(found.documents, summary)
+    return found, summary, detectable.table(found.documents, summary)
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +39,8 @@ def test_the_numbers_are_those_of_a_pilot_of_the_same_size(several, kind, scheme
     found, _, rows = several
     own = found.documents[found.documents["train_length"] == 512]
     other, length = ends
-    one, other = (grids.of_scheme(own[own["scheme"] == name])["matched", at] for name, at in ((scheme, 1024), (other, length)))
-    sums, tokens = grids.stacked([one, other], [0, 1, 2])
+    one, other = (losses.of_scheme(own[own["scheme"] == name])["matched", at] for name, at in ((scheme, 1024), (other, length)))
+    sums, tokens = losses.stacked([one, other], [0, 1, 2])
     paired = comparisons.difference(sums[:, :1], sums[:, 1:], tokens[:, :1], tokens[:, 1:])
     (expected,) = power.table(paired, 0, [3], [12])
     row = rows[(rows["kind"] == kind) & (rows["scheme"] == scheme) & (rows["eval_length"] == 1024)].iloc[0]
@@ -78,6 +79,6 @@ def test_one_seed_says_that_seeds_are_unknown(tmp_path):
 
 def test_the_file_goes_with_its_rows(several, tmp_path):
     rows = several[2]
-    (path,) = resolution.write(rows, tmp_path)
-    assert path.read_text().splitlines()[0] == ",".join(resolution.POWER)
-    assert resolution.write(rows.iloc[:0], tmp_path) == [] and not path.exists()
+    (path,) = detectable.write(rows, tmp_path)
+    assert path.read_text().splitlines()[0] == ",".join(detectable.POWER)
+    assert detectable.write(rows.iloc[:0], tmp_path) == [] and not path.exists()

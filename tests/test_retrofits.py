@@ -15,7 +15,8 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from lengthgen import modifiers, retrofits, schemes, typed
+from lengthgen import modifiers, retrofits, schemes
+from lengthgen.config import dataclass_from
 from lengthgen.errors import ConfigError
 from lengthgen.modifiers.base import modified
 from lengthgen.retrofits.base import Retrofit, apply, refusal
@@ -179,7 +180,7 @@ def test_yaml_equals_the_dataclass(name):
     path, cls = CONFIGS / f"{name}.yaml", retrofits.load(name)
     given = OmegaConf.to_container(OmegaConf.load(path))
     assert given.pop("name") == name
-    assert given == dataclasses.asdict(cls.Config()) == dataclasses.asdict(typed.build(cls.Config, given, "retrofit"))
+    assert given == dataclasses.asdict(cls.Config()) == dataclasses.asdict(dataclass_from.build(cls.Config, given, "retrofit"))
     assert all("  # " in line for line in path.read_text().splitlines())
 
 

@@ -14,7 +14,8 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from lengthgen import catalogue, modifiers, retrofits, typed
+from lengthgen import modifiers, retrofits
+from lengthgen.config import catalogue, dataclass_from
 from lengthgen.errors import ConfigError
 from lengthgen.modifiers.base import modified
 from lengthgen.retrofits import base
@@ -157,7 +158,7 @@ def test_yaml_files_list_every_option_with_a_comment():
             continue
         kind = retrofits.load(given.pop("name"))
         assert list(given) == [field.name for field in dataclasses.fields(kind.Config)], stem
-        assert (typed.build(kind.Config, given, "retrofit") == kind.Config()) == (stem in OWN), stem
+        assert (dataclass_from.build(kind.Config, given, "retrofit") == kind.Config()) == (stem in OWN), stem
         assert all("  # " in line for line in path.read_text().splitlines()), stem
 
 

@@ -9,8 +9,9 @@ import math
 import pytest
 import torch
 
-from lengthgen import attention, rotary
+from lengthgen.attention import dispatch
 from lengthgen.errors import ConfigError
+from lengthgen.schemes import rotary
 
 from .scheme_cases import make
 
@@ -207,7 +208,7 @@ def test_attention_takes_wide_queries_and_keys(kernel):
     v = torch.randn(2, 2, 70, 16, generator=generator).requires_grad_()
     future = torch.ones(70, 70, dtype=torch.bool).triu(1)
     exact = (q @ k.transpose(-1, -2) / math.sqrt(16)).masked_fill(future, float("-inf")).softmax(-1) @ v
-    mine = attention.attend(q, k, v, None, 1 / math.sqrt(16), force=kernel)
+    mine = dispatch.attend(q, k, v, None, 1 / math.sqrt(16), force=kernel)
     assert mine.shape == v.shape and torch.allclose(mine, exact, atol=1e-5)
     weight = torch.randn(v.shape, generator=generator)
     for a, b in zip(*(torch.autograd.grad((x * weight).sum(), (q, k, v), retain_graph=True) for x in (mine, exact)), strict=True):

@@ -5,10 +5,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-from lengthgen import config
+from lengthgen.data.tokens import write_store
 from lengthgen.evaluation import scoring, unigram
 from lengthgen.evaluation.protocols import EvaluationConfig
-from lengthgen.tokens import write_store
+from lengthgen.runs import train_config
 
 from .test_evaluation import LENGTHS, SIZES, VOCAB, make, requests, score, splits, store, targets, write_rows  # noqa: F401
 
@@ -80,7 +80,7 @@ CHANGED = {
 def test_every_setting_that_decides_a_number_names_the_evaluation(name):
     own = EvaluationConfig(protocols=["matched", "sliding", "last_k"])
     other = dataclasses.replace(own, **{name: CHANGED[name]})
-    same = config.evaluation_id(own, 512) == config.evaluation_id(other, 512)
+    same = train_config.evaluation_id(own, 512) == train_config.evaluation_id(other, 512)
     assert same == (name == "tokens_per_batch")
 
 

@@ -16,10 +16,14 @@ import numpy as np
 import pytest
 import torch
 
-from lengthgen import checkpoint, fit, plots, records, retrofitting, run, runfolder
-from lengthgen import train as training
+from lengthgen.attention.kernels import onednn
 from lengthgen.errors import CheckpointError, ConfigError, DataError, Interrupted, LockedError
-from lengthgen.kernels import onednn
+from lengthgen.evaluation import records
+from lengthgen.reporting import publish
+from lengthgen.runs import fit, retrofitting, run
+from lengthgen.runs import folder as runfolder
+from lengthgen.training import checkpoint
+from lengthgen.training import loop as training
 
 from .test_config import given
 
@@ -40,9 +44,9 @@ def text(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def draw():
     """What draws the figures, for the test that looks at them: they take longer than all the rest of so small a run."""
-    real = plots.write_run_figures
+    real = publish.write_run_figures
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plots, "write_run_figures", lambda *given: [])
+        patch.setattr(publish, "write_run_figures", lambda *given: [])
         yield real
 
 
@@ -67,7 +71,7 @@ def weights(outcome):
 
 
 def test_a_run_leaves_everything_that_it_promises(ask, draw, monkeypatch):
-    monkeypatch.setattr(plots, "write_run_figures", draw)
+    monkeypatch.setattr(publish, "write_run_figures", draw)
     outcome = run.train(ask(), [])
     assert outcome.status == "trained" and outcome.folder.name == outcome.run_id
     assert outcome.run_id.startswith("t5_bias-") and "-L16-s0-" in outcome.run_id
@@ -107,7 +111,7 @@ def test_what_is_scored_is_the_validation_split(ask, monkeypatch):
     scored, plain = [], run.score
     monkeypatch.setattr(run, "score", lambda model, store, *given, **how: scored.append(store) or plain(model, store, *given, **how))
     run.train(ask(), [])
-    splits = run.prepare(run.config.check(ask(), [])).splits
+    splits = run.prepare(run.train_config.check(ask(), [])).splits
     assert [store.fingerprint for store in scored] == [splits.validation.fingerprint] != [splits.train.fingerprint]
 
 
@@ -194,7 +198,7 @@ def test_weights_lost_after_the_end_are_reported_not_silently_retrained(ask):
 
 
 def test_two_processes_on_one_run(ask):
-    prepared = run.prepare(run.config.check(ask(), []))
+    prepared = run.prepare(run.train_config.check(ask(), []))
     with prepared.folder.locked(), pytest.raises(LockedError, match="another process"):
         run.train(ask(), [])
 
@@ -316,9 +320,9 @@ def test_a_retrofit_stands_beside_the_run_as_it_was_trained(ask):
 
 
 def test_a_retrofit_is_a_line_of_its_own_in_tables_and_figures(ask, tmp_path, draw, monkeypatch):
-    from lengthgen import tables
+    from lengthgen.reporting import tables
 
-    monkeypatch.setattr(plots, "write_run_figures", draw)
+    monkeypatch.setattr(publish, "write_run_figures", draw)
 
     wanted = ask(scheme="alibi", evaluation__protocols=["matched"])
     trained = run.train(wanted, [])
@@ -331,7 +335,7 @@ def test_a_retrofit_is_a_line_of_its_own_in_tables_and_figures(ask, tmp_path, dr
     plain, changed = lines["alibi"], lines["alibi+alibi_interpolation"]  # which does nothing up to the training length
     assert plain[:2] == pytest.approx(changed[:2], rel=1e-6) and plain[-1] != pytest.approx(changed[-1], rel=1e-6)
     assert summary[list(tables.GROUP)].drop_duplicates().shape[0] == 1
-    assert len([path for path in plots.write_figures(tmp_path / "results") if "loss_by_length." in path.name]) == 2  # one, PNG and SVG
+    assert len([path for path in publish.write_figures(tmp_path / "results") if "loss_by_length." in path.name]) == 2  # one, PNG and SVG
     drawn = [path.name for path in (trained.folder / "figures").glob("*loss_by_length.svg")]
     assert drawn == [f"{summary['evaluation'].iloc[0]}-loss_by_length.svg"]
     assert "alibi_interpolation(factor=4)" in (trained.folder / "figures" / drawn[0]).read_text()
@@ -353,7 +357,7 @@ def test_a_retrofit_that_does_not_fit_is_one_line_and_leaves_nothing(ask):
 SEARCHING = '''
 """A retrofit that searches."""
 from dataclasses import dataclass
-from lengthgen.plugins import About
+from lengthgen.config.plugins import About
 from lengthgen.retrofits.base import Retrofit
 
 @dataclass
@@ -440,7 +444,7 @@ def test_cuda_without_a_gpu_is_one_line(ask):
 
 KILLED = """
 import json, os, signal, sys, torch
-from lengthgen import run
+from lengthgen.runs import run
 save, saved = torch.save, []
 
 def save_or_die(state, path):

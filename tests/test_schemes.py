@@ -18,10 +18,11 @@ from omegaconf import OmegaConf
 from torch import nn
 from torch.nn import functional
 
-from lengthgen import schemes, typed
+from lengthgen import schemes
+from lengthgen.attention.bias_forms import Gates, Rows, Toeplitz
+from lengthgen.config import dataclass_from
 from lengthgen.errors import ConfigError
 from lengthgen.schemes.base import STRUCTURES, Dimensions, Scheme
-from lengthgen.structures import Gates, Rows, Toeplitz
 
 CONFIGS = Path(__file__).parent.parent / "configs" / "scheme"
 SMALL = Dimensions(n_layers=2, n_heads=4, head_dim=8, width=32, train_length=32)
@@ -359,7 +360,7 @@ def test_yaml_equals_the_dataclass_with_a_comment_on_every_line(name):
     assert list(given) == ["name", *(field.name for field in dataclasses.fields(kind.Config))]
     assert given.pop("name") == name
     assert given == dataclasses.asdict(kind.Config())
-    assert typed.build(kind.Config, given, "scheme") == kind.Config()
+    assert dataclass_from.build(kind.Config, given, "scheme") == kind.Config()
     for line in path.read_text().splitlines():
         assert "  # " in line, line
 

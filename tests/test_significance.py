@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lengthgen.evaluation import comparisons, significance
-from lengthgen.evaluation.comparisons import Paired
+from lengthgen.statistics import comparisons, significance
+from lengthgen.statistics.comparisons import Paired
 
 
 def column(*values):

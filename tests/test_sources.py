@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 import torch
 
+from lengthgen.data.sources import partitions, weights
+from lengthgen.data.sources.copying import follow
+from lengthgen.data.sources.dirichlet import Dirichlet, digamma
+from lengthgen.data.sources.draws import Draws
+from lengthgen.data.sources.fractional import FractionalLag
+from lengthgen.data.sources.lags import Lags, lag_copy
+from lengthgen.data.sources.recall import KeyedRecall
 from lengthgen.schemes.t5_bias import bucket
-from lengthgen.sources import partitions, weights
-from lengthgen.sources.copying import follow
-from lengthgen.sources.dirichlet import Dirichlet, digamma
-from lengthgen.sources.draws import Draws
-from lengthgen.sources.fractional import FractionalLag
-from lengthgen.sources.lags import Lags, lag_copy
-from lengthgen.sources.recall import KeyedRecall
 
 from .scheme_cases import bias_of, make
 

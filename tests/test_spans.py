@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from lengthgen import attention
-from lengthgen.kernels import cpu, flex, masks, offsets, sdpa, visibility
-from lengthgen.structures import Rows, Span, Toeplitz
+from lengthgen.attention import dispatch
+from lengthgen.attention.bias_forms import Rows, Span, Toeplitz
+from lengthgen.attention.kernels import cpu, flex, masks, offsets, sdpa, windows_and_sinks
 
 from .attention_cases import KINDS, assert_close, bias_of, inputs, run
 
@@ -59,7 +59,7 @@ def test_kernels_equal_the_definition(kind: str, length: int) -> None:
             for force in ("cpu", "sdpa"):  # a window of 1 leaves weights of 1: the bias's gradient is rounding alone
                 assert_close(run(kind, force, torch.float32, tensors, grad, vector, 0.25, span=span), expected, 2e-5)
             with torch.no_grad():
-                out = attention.attend(*tensors, bias_of(kind, vector.clone().requires_grad_()), 0.25, force="cpu", span=span)
+                out = dispatch.attend(*tensors, bias_of(kind, vector.clone().requires_grad_()), 0.25, force="cpu", span=span)
             assert_close([out], expected[:1], 1e-6)
 
 
@@ -75,7 +75,7 @@ def test_longer_chunks_and_threads(kind: str, span: Span) -> None:
 @pytest.mark.parametrize("kind", ["none", "fixed", "rows"])
 @pytest.mark.parametrize("span", [Span(1), Span(30), Span(30, 4), Span(90, 20)])
 def test_a_long_window_evaluated_by_rows(kind: str, span: Span, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attention, "LONGEST_DENSE", 32)
+    monkeypatch.setattr(dispatch, "LONGEST_DENSE", 32)
     monkeypatch.setattr(sdpa, "MASK_AT_ONCE", 3 * 150 * 20)
     widths, sdpa_ = [], torch.nn.functional.scaled_dot_product_attention
     monkeypatch.setattr(
@@ -85,8 +85,8 @@ def test_a_long_window_evaluated_by_rows(kind: str, span: Span, monkeypatch: pyt
     tensors = [x.double() for x in tensors]
     bias = bias_of(kind, vector.double())
     with torch.no_grad():
-        given = attention.attend(*tensors, bias, 0.25, force="sdpa", span=span)
-    assert_close([given], [attention.attend(*tensors, bias, 0.25, force="reference", span=span)], 1e-12)
+        given = dispatch.attend(*tensors, bias, 0.25, force="sdpa", span=span)
+    assert_close([given], [dispatch.attend(*tensors, bias, 0.25, force="reference", span=span)], 1e-12)
     assert len(widths) == 10
     assert max(widths) <= span.window + 15 + span.sinks
 
@@ -119,23 +119,23 @@ def test_where_the_keys_of_a_chunk_stand() -> None:
     for span in (None, Span(), Span(None, 3), Span(1), Span(5, 2), Span(20, 9), Span(3, 30)):
         for first, last in ((0, 1), (0, 7), (7, 14), (14, 20), (19, 20)):
             wanted = {j for i in range(first, last) for j in range(last) if sees(i, j, span or Span())}
-            oldest_first = [j for s in visibility.slices(first, last, span, 20, False) for j in range(s.start, s.stop)]
-            newest_first = [19 - place for s in visibility.slices(first, last, span, 20, True) for place in range(s.start, s.stop)]
+            oldest_first = [j for s in windows_and_sinks.slices(first, last, span, 20, False) for j in range(s.start, s.stop)]
+            newest_first = [19 - place for s in windows_and_sinks.slices(first, last, span, 20, True) for place in range(s.start, s.stop)]
             assert oldest_first == sorted(wanted)
             assert newest_first == sorted(wanted, reverse=True)
-            assert len(wanted) <= visibility.most(span, last - first, 20)
-            seen = visibility.seen(first, last, span, torch.device("cpu"))
+            assert len(wanted) <= windows_and_sinks.most(span, last - first, 20)
+            seen = windows_and_sinks.seen(first, last, span, torch.device("cpu"))
             assert seen.tolist() == [[sees(i, j, span or Span()) for j in range(last)] for i in range(first, last)]
 
 
 def test_choice() -> None:
-    short, long = (torch.zeros(1, 2, length, 4) for length in (8, attention.LONGEST_UNBIASED + 9))
-    assert attention.chosen(short, None, span=Span(3)) == attention.chosen(long, None, span=Span(3)) == "cpu"
+    short, long = (torch.zeros(1, 2, length, 4) for length in (8, dispatch.LONGEST_UNBIASED + 9))
+    assert dispatch.chosen(short, None, span=Span(3)) == dispatch.chosen(long, None, span=Span(3)) == "cpu"
     length = long.shape[2]
     for same in (Span(), Span(None, 4), Span(length), Span(length + 5, 2), Span(length - 3, 3)):  # they hide nothing
-        assert visibility.narrowed(same, length) is None
-        assert attention.chosen(long, None, span=same) == "sdpa"
-    assert visibility.narrowed(Span(length - 3, 2), length) == Span(length - 3, 2)
+        assert windows_and_sinks.narrowed(same, length) is None
+        assert dispatch.chosen(long, None, span=same) == "sdpa"
+    assert windows_and_sinks.narrowed(Span(length - 3, 2), length) == Span(length - 3, 2)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -157,7 +157,7 @@ def test_hidden_keys_have_no_influence(kind: str, force: str) -> None:
     changed = [tensors[0], *(x.clone() for x in tensors[1:])]
     for x in changed[1:]:
         x[:, :, 3:100] = 1e4
-    a, b = (attention.attend(*x, bias_of(kind, vector), 0.25, force=force, span=span)[:, :, 119:] for x in (tensors, changed))
+    a, b = (dispatch.attend(*x, bias_of(kind, vector), 0.25, force=force, span=span)[:, :, 119:] for x in (tensors, changed))
     assert torch.equal(a, b)
 
 
@@ -171,7 +171,7 @@ def test_offsets_keep_only_what_a_window_reads() -> None:
     vector = torch.zeros(2, 10_000)
     bias = offsets.Offsets(vector, 64, Span(100, 4))
     assert bias.near.numel() < 2 * 300
-    assert cpu.chunk_of(visibility.most(Span(100, 4), 1, 10_000)) == 64
+    assert cpu.chunk_of(windows_and_sinks.most(Span(100, 4), 1, 10_000)) == 64
     assert masks.VectorRows(vector[:1], 4).mask(3, 5).shape == (1, 2, 5)
 
 
@@ -201,4 +201,4 @@ def test_flex_computes_the_definition(span: Span) -> None:
         for form, bias in ((flex.unbiased, None), (flex.by_offset, vector), (flex.by_position, offsets.dense(vector))):
             given, _ = form(*tensors, bias, mask, 0.25)
             structure = None if bias is None else Toeplitz(vector)
-            assert_close([given], [attention.attend(*tensors, structure, 0.25, force="reference", span=span)], 5e-6)
+            assert_close([given], [dispatch.attend(*tensors, structure, 0.25, force="reference", span=span)], 5e-6)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lengthgen.evaluation import statistics
+from lengthgen.statistics import bootstrap
 
 
 def losses(generator, n_seeds=3, n_lengths=4, n_documents=12):
@@ -18,15 +18,15 @@ def losses(generator, n_seeds=3, n_lengths=4, n_documents=12):
 
 
 def test_value_is_the_ratio_of_sums_not_a_mean_of_means():
-    assert statistics.token_mean(np.array([10.0, 2.0]), np.array([10, 1])) == pytest.approx(12 / 11)
-    assert statistics.bootstrap(np.array([10.0, 2.0]), np.array([10, 1]), n_resamples=10).value == pytest.approx([12 / 11])
-    assert np.isnan(statistics.token_mean(np.zeros(3), np.zeros(3)))
+    assert bootstrap.token_mean(np.array([10.0, 2.0]), np.array([10, 1])) == pytest.approx(12 / 11)
+    assert bootstrap.bootstrap(np.array([10.0, 2.0]), np.array([10, 1]), n_resamples=10).value == pytest.approx([12 / 11])
+    assert np.isnan(bootstrap.token_mean(np.zeros(3), np.zeros(3)))
 
 
 def test_document_sums_against_a_loop():
     generator = np.random.default_rng(0)
     loss, document = generator.random(200).astype(np.float32), generator.integers(0, 7, 200)
-    loss_sum, n_tokens = statistics.document_sums(loss, document, 9)
+    loss_sum, n_tokens = bootstrap.document_sums(loss, document, 9)
     for d in range(9):
         assert loss_sum[d] == pytest.approx(float(loss[document == d].astype(np.float64).sum()))
         assert n_tokens[d] == (document == d).sum()
@@ -35,7 +35,7 @@ def test_document_sums_against_a_loop():
 def test_every_resample_is_that_draw_of_seeds_and_documents():
     total, weight = losses(np.random.default_rng(1))
     n_seeds, n_lengths, n_documents = total.shape
-    drawn = statistics.bootstrap(total, weight, n_resamples=50, seed=7)
+    drawn = bootstrap.bootstrap(total, weight, n_resamples=50, seed=7)
     generator = np.random.default_rng(7)  # the same draws, as lists of units
     documents, seeds = generator.integers(n_documents, size=(50, n_documents)), generator.integers(n_seeds, size=(50, n_seeds))
     for r in range(50):
@@ -50,15 +50,15 @@ def test_every_resample_is_that_draw_of_seeds_and_documents():
 
 def test_one_seed_resamples_documents_only_and_ranks_may_be_left_out():
     total, weight = losses(np.random.default_rng(2), n_seeds=1, n_lengths=1)
-    three, one = statistics.bootstrap(total, weight, n_resamples=20), statistics.bootstrap(total[0, 0], weight[0, 0], n_resamples=20)
+    three, one = bootstrap.bootstrap(total, weight, n_resamples=20), bootstrap.bootstrap(total[0, 0], weight[0, 0], n_resamples=20)
     assert np.array_equal(three.samples, one.samples)
-    same_seed_twice = statistics.bootstrap(np.repeat(total, 2, 0), np.repeat(weight, 2, 0), n_resamples=20)
+    same_seed_twice = bootstrap.bootstrap(np.repeat(total, 2, 0), np.repeat(weight, 2, 0), n_resamples=20)
     assert same_seed_twice.samples == pytest.approx(one.samples)  # seeds that agree add no spread
 
 
 def test_seeds_that_differ_widen_the_interval():
     total, weight = losses(np.random.default_rng(3))
-    widths = [np.subtract(*statistics.bootstrap(t, weight, n_resamples=2000).bounds()[::-1]) for t in (total, total[[0, 0, 0]])]
+    widths = [np.subtract(*bootstrap.bootstrap(t, weight, n_resamples=2000).bounds()[::-1]) for t in (total, total[[0, 0, 0]])]
     assert (widths[0] > widths[1]).all()
 
 
@@ -66,7 +66,7 @@ def test_paired_change_is_narrower_than_two_separate_intervals():
     generator = np.random.default_rng(4)
     total, weight = losses(generator, n_documents=60)
     total = total + generator.normal(0, 0.01, total.shape) * weight
-    drawn = statistics.bootstrap(total, weight, n_resamples=4000)
+    drawn = bootstrap.bootstrap(total, weight, n_resamples=4000)
     change = drawn.change(0)
     low, high = change.bounds()
     assert change.value == pytest.approx([0, 0.05, 0.1, 0.15], abs=0.01)
@@ -82,7 +82,7 @@ def test_coverage_with_documents_and_undercoverage_with_tokens():
     between, within = np.sqrt(0.05), np.sqrt(0.95)
     document = 2 + generator.normal(0, between, (n_sets, n_documents))
     sums = n_tokens * document + within * np.sqrt(n_tokens) * generator.normal(0, 1, (n_sets, n_documents))
-    low, high = statistics.bootstrap(sums, np.full(sums.shape, n_tokens), n_resamples=1000, seed=1).bounds()
+    low, high = bootstrap.bootstrap(sums, np.full(sums.shape, n_tokens), n_resamples=1000, seed=1).bounds()
     assert 0.90 <= np.mean((low <= 2) & (high >= 2)) <= 0.98
     error = 1.96 / np.sqrt(n_documents * n_tokens)  # tokens taken as independent (their variance is 1)
     value = sums.sum(axis=1) / (n_documents * n_tokens)
@@ -94,17 +94,17 @@ def test_coverage_over_seeds_and_documents():
     generator, n_sets = np.random.default_rng(6), 300
     document, seed = generator.normal(0, 0.2, (1, n_sets, 60)), generator.normal(0, 0.05, (10, n_sets, 1))
     mean = 2 + document + seed + generator.normal(0, 0.05, (10, n_sets, 60))
-    low, high = statistics.bootstrap(100 * mean, np.full(mean.shape, 100), n_resamples=1000).bounds()
+    low, high = bootstrap.bootstrap(100 * mean, np.full(mean.shape, 100), n_resamples=1000).bounds()
     assert 0.90 <= np.mean((low <= 2) & (high >= 2)) <= 0.98
 
 
 def test_deterministic_and_independent_of_chunks(monkeypatch):
     total, weight = losses(np.random.default_rng(8), n_seeds=1)
-    first = statistics.bootstrap(total, weight, n_resamples=100, seed=3)
-    assert np.array_equal(first.samples, statistics.bootstrap(total, weight, n_resamples=100, seed=3).samples)
-    assert not np.array_equal(first.samples, statistics.bootstrap(total, weight, n_resamples=100, seed=4).samples)
-    monkeypatch.setattr(statistics, "CHUNK", 7 * total.shape[-1])
-    assert statistics.bootstrap(total, weight, n_resamples=100, seed=3).samples == pytest.approx(first.samples)
+    first = bootstrap.bootstrap(total, weight, n_resamples=100, seed=3)
+    assert np.array_equal(first.samples, bootstrap.bootstrap(total, weight, n_resamples=100, seed=3).samples)
+    assert not np.array_equal(first.samples, bootstrap.bootstrap(total, weight, n_resamples=100, seed=4).samples)
+    monkeypatch.setattr(bootstrap, "CHUNK", 7 * total.shape[-1])
+    assert bootstrap.bootstrap(total, weight, n_resamples=100, seed=3).samples == pytest.approx(first.samples)
 
 
 def test_what_cannot_be_known_is_nan():
@@ -112,7 +112,7 @@ def test_what_cannot_be_known_is_nan():
     weight[0, 1, 1:] = 0  # one document at the second length
     total = 2.0 * weight
     total[0, 2, 4] = np.nan  # a non-finite loss at the third
-    drawn = statistics.bootstrap(total, weight, n_resamples=50)
+    drawn = bootstrap.bootstrap(total, weight, n_resamples=50)
     low, high = drawn.bounds()
     assert drawn.value[:2] == pytest.approx([2, 2]) and np.isnan(drawn.value[2])
     assert np.isfinite(low[0]) and np.isnan(low[1:]).all() and np.isnan(high[1:]).all()
@@ -120,9 +120,9 @@ def test_what_cannot_be_known_is_nan():
 
 def test_shapes_must_agree():
     with pytest.raises(ValueError, match="expected the same"):
-        statistics.bootstrap(np.zeros(3), np.zeros(4))
+        bootstrap.bootstrap(np.zeros(3), np.zeros(4))
     with pytest.raises(ValueError, match="4 axes"):
-        statistics.bootstrap(np.zeros((1, 1, 1, 1)), np.zeros((1, 1, 1, 1)))
+        bootstrap.bootstrap(np.zeros((1, 1, 1, 1)), np.zeros((1, 1, 1, 1)))
 
 
 def index_bootstrap(table, rng):
@@ -140,7 +140,7 @@ def test_bca_against_scipy(seed):
     generator = np.random.default_rng(seed)
     table = generator.exponential(size=(1, 30)) + 0.3 * generator.exponential(size=(6, 1)) + 0.1 * generator.normal(size=(6, 30))
     expected = index_bootstrap(table, generator)
-    found = statistics.bootstrap(table[:, None], np.ones((6, 1, 30)), n_resamples=10)
+    found = bootstrap.bootstrap(table[:, None], np.ones((6, 1, 30)), n_resamples=10)
     assert found.value == pytest.approx([table.mean()])
     same_draws = replace(found, samples=expected.bootstrap_distribution[:, None])
     assert np.ravel(same_draws.bca()) == pytest.approx(list(expected.confidence_interval), rel=1e-9)
@@ -149,25 +149,25 @@ def test_bca_against_scipy(seed):
 
 def test_left_out_is_the_mean_without_each_unit():
     total, weight = losses(np.random.default_rng(10))
-    seeds, documents = statistics.bootstrap(total, weight, n_resamples=10).left_out
+    seeds, documents = bootstrap.bootstrap(total, weight, n_resamples=10).left_out
     assert seeds[1, 2] == pytest.approx(total[[0, 2], 2].sum() / weight[[0, 2], 2].sum())
     assert documents[4, 3] == pytest.approx(np.delete(total[:, 3], 4, axis=1).sum() / np.delete(weight[:, 3], 4, axis=1).sum())
-    assert len(statistics.bootstrap(total[:1], weight[:1], n_resamples=10).left_out) == 1  # one seed: documents only
+    assert len(bootstrap.bootstrap(total[:1], weight[:1], n_resamples=10).left_out) == 1  # one seed: documents only
 
 
 def test_bca_of_a_change_is_that_of_the_differences():
     total, weight = losses(np.random.default_rng(11), n_documents=30)
     weight = np.broadcast_to(weight[:, :1], weight.shape)
-    found = statistics.bootstrap(total, weight, n_resamples=400).change(1).bca()
-    direct = statistics.bootstrap(total - total[:, 1:2], weight, n_resamples=400).bca()
+    found = bootstrap.bootstrap(total, weight, n_resamples=400).change(1).bca()
+    direct = bootstrap.bootstrap(total - total[:, 1:2], weight, n_resamples=400).bca()
     keep = [0, 2, 3]
     assert np.array(found)[:, keep] == pytest.approx(np.array(direct)[:, keep])
 
 
 def test_bca_is_the_percentile_interval_where_it_degenerates():
-    same = statistics.bootstrap(np.full(6, 20.0), np.full(6, 10), n_resamples=50)  # nothing changes anything
+    same = bootstrap.bootstrap(np.full(6, 20.0), np.full(6, 10), n_resamples=50)  # nothing changes anything
     assert np.ravel(same.bca()) == pytest.approx([2, 2])
-    drawn = statistics.bootstrap(np.arange(6.0), np.ones(6), n_resamples=50)
+    drawn = bootstrap.bootstrap(np.arange(6.0), np.ones(6), n_resamples=50)
     outside = replace(drawn, value=drawn.samples.max(axis=0) + 1)
     assert np.array_equal(outside.bca(), outside.bounds()) and not np.array_equal(drawn.bca(), drawn.bounds())
 
@@ -175,11 +175,11 @@ def test_bca_is_the_percentile_interval_where_it_degenerates():
 def test_intervals_differ_by_more_than_a_tenth_of_the_width():
     percentile = np.zeros(4), np.ones(4)
     other = np.array([0, 0.09, 0.11, 0]), np.array([1, 0.91, 1, 0.89])
-    assert statistics.differ(percentile, other).tolist() == [False, False, True, True]
-    skewed = statistics.bootstrap(np.arange(9.0) ** 8, np.ones(9), n_resamples=4000)
-    assert statistics.differ(skewed.bounds(), skewed.bca()).tolist() == [True]
+    assert bootstrap.differ(percentile, other).tolist() == [False, False, True, True]
+    skewed = bootstrap.bootstrap(np.arange(9.0) ** 8, np.ones(9), n_resamples=4000)
+    assert bootstrap.differ(skewed.bounds(), skewed.bca()).tolist() == [True]
 
 
 def test_knows_no_torch_and_no_pandas():
-    code = "import sys, lengthgen.evaluation.statistics; sys.exit('torch' in sys.modules or 'pandas' in sys.modules)"
+    code = "import sys, lengthgen.statistics.bootstrap; sys.exit('torch' in sys.modules or 'pandas' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

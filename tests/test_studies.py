@@ -9,12 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lengthgen import catalogue, cli, records
+from lengthgen.cli import main
+from lengthgen.config import catalogue
 from lengthgen.errors import ConfigError, DataError
-from lengthgen.evaluation.comparisons import Paired
-from lengthgen.studies import declaration, extras, files, judgement, measures, report, running, tables
+from lengthgen.evaluation import records
+from lengthgen.statistics.comparisons import Paired
+from lengthgen.studies import declaration, files, judgement, measures, report, running, sections, tables
 from lengthgen.studies.claims import Claim
-from lengthgen.studies.material import Evaluation, Material, Subject
+from lengthgen.studies.losses import Evaluation, Material, Subject
 from lengthgen.studies.measured import Exact, Mean, Share
 
 NAMES = declaration.names([catalogue.folder()])
@@ -74,30 +76,31 @@ def claim(**given) -> Claim:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_declaration_holds_together_and_its_overrides_compose(name):
-    from lengthgen import hydra_app
+    from lengthgen.cli import jobs
 
     study = declaration.load(name, [catalogue.folder()])
     assert study.meaning and len(study.claim) > 100
     for scale in study.scales.values():
         assert scale.seeds >= 3
         for job in running.jobs(study, scale, Path("x"), [])[: len(study.arms)]:
-            config = hydra_app.composed("train", [*job.training, *job.how], results=job.results)
+            config = jobs.composed("train", [*job.training, *job.how], results=job.results)
             assert config.tracking.name == "none" and config.results == "x" and config.seed == 0
             lengths = config.evaluation.lengths or [factor * config.train_length for factor in config.evaluation.factors]
             asked = [c.at for c in study.claims.values() if c.at and job.arm in subjects_of(c)]
             assert {round(at * config.train_length) for at in asked} <= {round(length) for length in lengths}
             for overrides in dict(job.conditions).values():
-                assert hydra_app.composed("evaluate", ["run=r", *overrides]).retrofit.name
+                assert jobs.composed("evaluate", ["run=r", *overrides]).retrofit.name
 
 
 def test_runs_that_studies_share_are_the_same_runs():
     studies = {name: declaration.load(name, [catalogue.folder()]) for name in ("fails_or_uses", "protocol_artefacts", "retrofit_decision")}
-    from lengthgen import config, hydra_app
-    from lengthgen.run import _plain
+    from lengthgen.cli import jobs
+    from lengthgen.runs import train_config as config
+    from lengthgen.runs.run import _plain
 
     def identity(name: str) -> dict:
         study = studies[name]
-        composed = hydra_app.composed("train", study.training("text_alibi", study.scale(None)[1]))
+        composed = jobs.composed("train", study.training("text_alibi", study.scale(None)[1]))
         return config.scientific(config.check(_plain(composed), []), {"label": "x"}, "fp32")
 
     assert identity("fails_or_uses") == identity("protocol_artefacts") == identity("retrofit_decision")
@@ -186,7 +189,7 @@ def test_key_tokens_of_a_study_name_every_seed_or_say_why_not(tmp_path):
     assert [(row["subject"], row["seed"], row["eval_length"]) for row in rows] == [("b", s, n) for s in (0, 1) for n in (16, 64)]
     assert {row["status"] for row in rows} == {"refused"} and rows[0]["n_key_tokens"] == DOCUMENTS * BLOCK
     assert "48 key tokens of 48; expected at least 500" in "\n".join(
-        extras.key_tokens([{k: str(v) for k, v in row.items()} for row in rows])
+        sections.key_tokens([{k: str(v) for k, v in row.items()} for row in rows])
     )
 
 
@@ -306,7 +309,7 @@ def made(tmp_path_factory) -> Path:
     (root / "mine" / "study").mkdir(parents=True)
     (root / "mine" / "study" / "mine.yaml").write_text(MINE)
     arguments = ["study", "mine", "--config-dir", str(root / "mine"), "--results", str(root / "mine" / "results"), "--workers", "1"]
-    assert cli.main([*arguments, f"cache={root / 'cache'}"]) == 0
+    assert main.main([*arguments, f"cache={root / 'cache'}"]) == 0
     return root
 
 
@@ -324,13 +327,13 @@ def test_a_study_from_its_command_to_its_files(made, capsys):
     assert len(list((made / "mine" / "results" / "runs").iterdir())) == 4
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     arguments = ["study", "mine", "--config-dir", str(made / "mine"), "--results", str(made / "mine" / "results"), "--workers", "1"]
-    assert cli.main([*arguments, f"cache={made / 'cache'}"]) == 0
+    assert main.main([*arguments, f"cache={made / 'cache'}"]) == 0
     assert capsys.readouterr().out.count("nothing to do") == 4
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
 def test_lists_and_figures_come_from_the_files(made, capsys):
-    assert cli.main(["list", "studies", "--config-dir", str(made / "mine"), "--results", str(made / "mine" / "results")]) == 0
+    assert main.main(["list", "studies", "--config-dir", str(made / "mine"), "--results", str(made / "mine" / "results")]) == 0
     listed = capsys.readouterr().out
     assert all(name in listed for name in (*NAMES, "mine")) and "supported" in listed and "not run" in listed
     assert [path.name for path in report.write_all(made / "mine" / "results")][-2:] == ["verdicts.csv", "README.md"]
@@ -341,7 +344,7 @@ def test_a_failing_run_is_named_and_the_others_are_kept(made, capsys):
     text = MINE.replace("learned: [scheme=learned]", "learned: [scheme=learned, steps=-1]")
     (made / "mine" / "study" / "wrong.yaml").write_text(text)
     arguments = ["study", "wrong", "--config-dir", str(made / "mine"), "--results", str(made / "mine" / "results"), "--workers", "1"]
-    assert cli.main([*arguments, f"cache={made / 'cache'}"]) == 2
+    assert main.main([*arguments, f"cache={made / 'cache'}"]) == 2
     out, err = capsys.readouterr()
     assert "arm learned, seed 0: steps=-1" in err and "2 of 4 jobs failed" in err
     assert out.count("t5_bias seed") == 2
@@ -356,7 +359,7 @@ def test_the_workers_of_a_killed_study_save_what_they_train_and_end(made, tmp_pa
     command = [
         sys.executable,
         "-m",
-        "lengthgen.cli",
+        "lengthgen",
         "study",
         "endless",
         "--config-dir",
@@ -392,10 +395,10 @@ def _runs(process: str) -> bool:
 
 
 def test_wrong_requests(capsys):
-    assert cli.main(["study", "nothing"]) == 2 and "study=nothing" in capsys.readouterr().err
-    assert cli.main(["study"]) == 2 and NAMES[0] in capsys.readouterr().err
-    assert cli.main(["study", NAMES[0], "--scale", "huge"]) == 2 and "small, full" in capsys.readouterr().err
-    assert cli.main(["study", NAMES[0], "results=x"]) == 2 and "--results" in capsys.readouterr().err
+    assert main.main(["study", "nothing"]) == 2 and "study=nothing" in capsys.readouterr().err
+    assert main.main(["study"]) == 2 and NAMES[0] in capsys.readouterr().err
+    assert main.main(["study", NAMES[0], "--scale", "huge"]) == 2 and "small, full" in capsys.readouterr().err
+    assert main.main(["study", NAMES[0], "results=x"]) == 2 and "--results" in capsys.readouterr().err
 
 
 def test_who_is_beaten_in_the_table_to_decide_by():
@@ -414,7 +417,7 @@ def test_who_is_beaten_in_the_table_to_decide_by():
         about = {"measure": "loss", "protocol": "matched", "status": "ok", "train_length": "16", "eval_length": "64"}
         return about | {"subject": subject, "value": str(loss)}
 
-    lines = extras.costs([row("a", 1, 1), row("b", 2, 2), row("c", 3, 1)], [value("a", 2.0), value("b", 1.0), value("c", 2.5)])
+    lines = sections.costs([row("a", 1, 1), row("b", 2, 2), row("c", 3, 1)], [value("a", 2.0), value("b", 1.0), value("c", 2.5)])
     assert "**2.000**" in next(line for line in lines if line.startswith("| a |"))
     assert "**1.000**" in next(line for line in lines if line.startswith("| b |"))
     assert "| 2.500 |" in next(line for line in lines if line.startswith("| c |"))
@@ -426,7 +429,7 @@ def test_published_orders_beside_ours():
         return about | {"subject": subject, "value": str(loss), "protocol": protocol}
 
     values = [value("a", 2.0, "matched"), value("b", 1.0, "matched"), value("a", 1.0, "sliding"), value("b", 2.0, "sliding")]
-    lines = extras.orders([{"source": "a paper", "at": 2.0, "worst_first": ["a", "b"]}], values)
+    lines = sections.orders([{"source": "a paper", "at": 2.0, "worst_first": ["a", "b"]}], values)
     assert "| here, matched, at 2 L: the same | a > b |" in lines and "| here, sliding, at 2 L: **another** | b > a |" in lines
 
 

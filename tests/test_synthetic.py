@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 
-from lengthgen import datasets, run, tokenizers
-from lengthgen.datasets.synthetic import Synthetic
+from lengthgen.data import datasets, tokenizers
+from lengthgen.data.datasets.synthetic import Synthetic
+from lengthgen.data.sources.lags import lag_copy
 from lengthgen.errors import ConfigError, DataError
-from lengthgen.evaluation import whole
-from lengthgen.sources.lags import lag_copy
+from lengthgen.evaluation import whole_documents
+from lengthgen.runs import run
 
 from .test_config import given
 
@@ -195,7 +196,7 @@ def test_a_chosen_tokenizer_is_refused(tmp_path):
 def test_whole_documents_are_planned_by_their_length(tmp_path):
     splits = made("fractional_lag", tmp_path)
     assert splits.whole_documents and splits.validation.lengths.tolist() == [41] * 4 + [61] * 4
-    short, long = whole.plan(splits.validation.lengths, [40, 60], documents=3)
+    short, long = whole_documents.plan(splits.validation.lengths, [40, 60], documents=3)
     assert (short.protocol, short.eval_length, long.eval_length) == ("whole", 40, 60)
     assert [w.document for w in short.windows] == [0, 1, 2] and [w.document for w in long.windows] == [4, 5, 6]
     for request in (short, long):
@@ -205,7 +206,7 @@ def test_whole_documents_are_planned_by_their_length(tmp_path):
             expected = lag_copy(32, 0.9, request.eval_length // 4).losses(document)
             assert np.array_equal(splits.floors(window.document)[1:], expected)
     with pytest.raises(DataError, match="evaluation length 50 needs validation documents of exactly 51 tokens; there are some for 40, 60"):
-        whole.plan(splits.validation.lengths, [40, 50], documents=3)
+        whole_documents.plan(splits.validation.lengths, [40, 50], documents=3)
 
 
 @pytest.mark.parametrize(("train_length", "cross_documents"), [(60, True), (59, False), (30, False)])

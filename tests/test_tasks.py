@@ -15,16 +15,20 @@ import pytest
 import torch
 from scipy import stats
 
-from lengthgen import batches, curves, datasets, drawing, markdown, records, run, tables
 from lengthgen import model as models
-from lengthgen import train as training
-from lengthgen.datasets.tasks import TaskDataset
+from lengthgen.data import batches, datasets
+from lengthgen.data.datasets.tasks import TaskDataset
+from lengthgen.data.sources.draws import Draws
 from lengthgen.errors import ConfigError, DataError
-from lengthgen.evaluation import exact_match, printed, rows, whole
+from lengthgen.evaluation import exact_match, last_lines, records, whole_documents, writing
 from lengthgen.evaluation.protocols import EvaluationConfig
 from lengthgen.evaluation.scoring import score
 from lengthgen.model import ModelConfig
-from lengthgen.sources.draws import Draws
+from lengthgen.reporting import summary as markdown
+from lengthgen.reporting import tables
+from lengthgen.reporting.figures import curves, drawing
+from lengthgen.runs import run
+from lengthgen.training import loop as training
 
 from .test_config import given
 from .test_evaluation import IDENTITY
@@ -408,7 +412,7 @@ class Solver(torch.nn.Module):
 
 
 def read(model, splits, lengths, hits=True):
-    requests = whole.plan(splits.validation.lengths, lengths, 96)
+    requests = whole_documents.plan(splits.validation.lengths, lengths, 96)
     return score(model, splits.validation, requests, tokens_per_batch=200, device=torch.device("cpu"), hits=hits)
 
 
@@ -416,7 +420,7 @@ def evaluated(model, splits, folder, lengths=(17, 41, 60), **identity):
     settings = EvaluationConfig(resamples=100, lengths=list(lengths))
     identity = IDENTITY | {"train_length": L} | identity
     scored = read(model, splits, lengths)
-    written = rows.write(folder, scored, splits, identity, train_length=L, dtype="fp32", settings=settings, origin={})
+    written = writing.write(folder, scored, splits, identity, train_length=L, dtype="fp32", settings=settings, origin={})
     return written, {(row["metric"], row["eval_length"]): row for row in written}
 
 
@@ -430,7 +434,7 @@ def test_a_model_that_is_right_matches_everywhere(tmp_path):
         answer = (length - 2) // 2 + 1
         assert row["n_documents"] == 5 and row["n_tokens"] == 5 * answer
         assert found["loss", length]["value"] == pytest.approx(math.log1p((splits.vocab_size - 1) * math.exp(-20)), abs=1e-6)
-    lines = printed.lines(written)
+    lines = last_lines.lines(written)
     assert any("exact match" in line for line in lines) and any(line.split()[:2] == ["60", "1.000"] for line in lines)
     table = tables.read_table(tmp_path / "e" / "documents.csv", records.DOCUMENTS)
     assert set(table["n_tokens"]) == {8, 20, 30} and set(table["n_bytes"]) == {8, 20, 30} and table["loss_sum"].max() < 1e-4
@@ -566,7 +570,7 @@ def test_chance_is_the_commonest_answer_after_the_token_before(name, tmp_path):
         for place in asked(name, dataset.config, dataset, document):
             after.setdefault(document[place - 1], Counter())[document[place]] += 1
     guess = {before: min(counts, key=lambda symbol: (-counts[symbol], symbol)) for before, counts in after.items()}
-    requests = whole.plan(splits.validation.lengths, [17, 41, 60], 96)
+    requests = whole_documents.plan(splits.validation.lengths, [17, 41, 60], 96)
     for said, request in zip(exact_match.chance(splits, requests), requests, strict=True):
         hits = []
         for window in request.windows:
@@ -582,7 +586,7 @@ def test_chance_is_what_a_task_lets_one_guess(tmp_path):
     found = {}
     for name in ("parity", "copy", "sorting"):
         splits = made(name, tmp_path, validation_documents=200, **({"n_symbols": 4} if name == "sorting" else {}))
-        (found[name],) = exact_match.chance(splits, whole.plan(splits.validation.lengths, [41], 200))
+        (found[name],) = exact_match.chance(splits, whole_documents.plan(splits.validation.lengths, [41], 200))
     assert 0.4 < found["parity"]["exact_match"] < 0.6 and found["parity"]["token_accuracy"] == (1 + found["parity"]["exact_match"]) / 2
     assert found["copy"]["exact_match"] == 0.0 and found["copy"]["token_accuracy"] < 0.1
     assert found["sorting"]["token_accuracy"] > 0.6

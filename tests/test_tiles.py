@@ -6,9 +6,9 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from lengthgen import attention
-from lengthgen.kernels import cpu, offsets, onednn, rows, tiles
-from lengthgen.structures import Span, Toeplitz
+from lengthgen.attention import dispatch
+from lengthgen.attention.bias_forms import Span, Toeplitz
+from lengthgen.attention.kernels import cpu, offsets, onednn, rows, tiles
 
 from .attention_cases import assert_close, inputs
 from .test_attention import Largest
@@ -50,7 +50,7 @@ def test_tiles_equal_the_definition(length: int, span: Span, biased: bool, n_thr
     asked, inner = [], tiles.forward_part
     monkeypatch.setattr(tiles, "forward_part", lambda *given: asked.append(given) or inner(*given))
     with torch.no_grad():
-        out = attention.attend(*tensors, Toeplitz(vector) if biased else None, 0.25, span=span)
+        out = dispatch.attend(*tensors, Toeplitz(vector) if biased else None, 0.25, span=span)
     expected, logsumexp = definition(tensors, vector if biased else None, span)
     assert_close([out], [expected], 5e-6)
     assert asked
@@ -65,7 +65,7 @@ def test_very_negative_biases_and_whole_tiles_that_count_for_nothing(slope: floa
     tensors, _, _ = inputs(1, 2, 300, 16)
     for vector in (-slope * torch.arange(300.0).expand(2, -1), torch.where(torch.arange(300) < 40, 0.0, -math.inf).expand(2, -1)):
         with torch.no_grad():
-            out = attention.attend(*tensors, Toeplitz(vector), 0.25)
+            out = dispatch.attend(*tensors, Toeplitz(vector), 0.25)
         assert_close([out], definition(tensors, vector, Span(None))[:1], 5e-6)
 
 
@@ -73,19 +73,19 @@ def test_very_negative_biases_and_whole_tiles_that_count_for_nothing(slope: floa
 def test_nothing_is_larger_than_q_or_a_tile(length: int) -> None:
     tensors, _, vector = inputs(1, 2, length, 8)
     with torch.no_grad(), Largest() as largest:
-        attention.attend(*tensors, Toeplitz(vector), 0.25)
+        dispatch.attend(*tensors, Toeplitz(vector), 0.25)
     assert largest.elements <= max(2 * length * 8, tiles.QUERIES * tiles.KEYS)
 
 
 def test_they_serve_evaluation_of_long_windows_where_onednn_is_faster(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tiles, "FEWEST_KEYS", 1024)
     long = torch.zeros(1, 2, 2048, 4)
-    assert attention.chosen(long, None) == "sdpa" and not tiles.serve(2048, None)  # gradients are enabled
+    assert dispatch.chosen(long, None) == "sdpa" and not tiles.serve(2048, None)  # gradients are enabled
     with torch.no_grad():
-        assert attention.chosen(long, None) == "cpu" and tiles.serve(1024, None)
+        assert dispatch.chosen(long, None) == "cpu" and tiles.serve(1024, None)
         assert not tiles.serve(1023, None) and not tiles.serve(2048, Span(1023))
         monkeypatch.setattr(onednn, "faster", lambda: False)
-        assert attention.chosen(long, None) == "sdpa" and not tiles.serve(2048, None)
+        assert dispatch.chosen(long, None) == "sdpa" and not tiles.serve(2048, None)
 
 
 def test_their_chunks_are_told_from_the_flash_kernels(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 import lengthgen
-from lengthgen import tokenizers
+from lengthgen.data import tokenizers
 from lengthgen.errors import ConfigError, DataError, DiskError
 
 ROOT = Path(lengthgen.__file__).parents[1]
@@ -100,7 +100,7 @@ def test_bpe_is_cached_by_its_training_text(tmp_path, monkeypatch):
 def test_bpe_training_is_deterministic(tmp_path):
     """Another process, cache and hash seed learn the same merges."""
     script = (
-        "import json, sys; from pathlib import Path; from lengthgen import tokenizers as t; "
+        "import json, sys; from pathlib import Path; from lengthgen.data import tokenizers as t; "
         "texts = [x.encode() for x in json.load(sys.stdin)]; "
         "print(t.configured({'name': 'bpe', 'vocab_size': 300}).build(lambda: texts, Path(sys.argv[1])).key)"
     )
@@ -184,7 +184,7 @@ def test_unwritable_cache_is_a_disk_error(tmp_path):
 def test_gpt2_without_the_hub_is_one_line_without_waiting(offline, tmp_path, refusing):
     script = (
         "import time; waits = []; time.sleep = waits.append  # as the library does between its attempts\n"
-        "from lengthgen import hub, tokenizers as t; from lengthgen.errors import DataError; hub.SECONDS = 60.0\n"
+        "from lengthgen.data import hub, tokenizers as t; from lengthgen.errors import DataError; hub.SECONDS = 60.0\n"
         "try: t.configured({'name': 'gpt2'}).build(list, None)\n"
         "except DataError as error: print(len(waits), error)"
     )

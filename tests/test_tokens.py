@@ -11,8 +11,8 @@ import pytest
 import torch
 
 import lengthgen
+from lengthgen.data.tokens import open_store, write_store
 from lengthgen.errors import DataError, DiskError
-from lengthgen.tokens import open_store, write_store
 
 ROOT = Path(lengthgen.__file__).parents[1]
 DOCUMENTS = [("a", [256, 1, 2, 3]), ("b/ü", [256]), ("c", [256, 255, 0])]
@@ -192,7 +192,7 @@ def test_what_a_killed_writer_left_is_swept_after_a_day(tmp_path):
 WRITER = """
 import sys, time, numpy as np
 from pathlib import Path
-from lengthgen.tokens import write_store
+from lengthgen.data.tokens import write_store
 folder = Path(sys.argv[1])
 (folder.parent / f"ready{sys.argv[2]}").touch()
 while len(list(folder.parent.glob("ready*"))) < 3:

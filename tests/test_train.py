@@ -7,11 +7,12 @@ import pytest
 import torch
 
 from lengthgen import model as models
-from lengthgen import optim, schemes, train
-from lengthgen.checkpoint import weights_sha256
+from lengthgen import schemes
 from lengthgen.errors import NonFiniteError
 from lengthgen.model import ModelConfig
-from lengthgen.optim import OptimConfig
+from lengthgen.training import loop, optim
+from lengthgen.training.checkpoint import weights_sha256
+from lengthgen.training.optim import OptimConfig
 
 STEPS = 6
 
@@ -21,7 +22,7 @@ def fresh(scheme="t5_bias", dropout=0.0):
     config = ModelConfig(n_layers=1, n_heads=2, width=8, dropout=dropout)
     model = models.build(config, cls, cls.Config(), train_length=12, vocab_size=7, seed=3)
     optimizer = optim.make_optimizer(model, OptimConfig(lr=0.01))
-    return train.TrainState(model, optimizer, optim.make_scheduler(optimizer, OptimConfig(lr=0.01), STEPS))
+    return loop.TrainState(model, optimizer, optim.make_scheduler(optimizer, OptimConfig(lr=0.01), STEPS))
 
 
 def batch_at(step):
@@ -31,7 +32,7 @@ def batch_at(step):
 
 def go(state, steps=STEPS, **options):
     reports = []
-    train.train(state, batch_at, steps=steps, seed=0, after_step=reports.append, **options)
+    loop.train(state, batch_at, steps=steps, seed=0, after_step=reports.append, **options)
     return reports
 
 
@@ -67,8 +68,8 @@ def test_reports_say_what_was_done():
 def test_accumulated_gradients_equal_those_of_the_whole_batch():
     inputs, targets = batch_at(0)
     whole, parts = fresh(), fresh()
-    a = train.forward_backward(whole.model.losses, inputs, targets, 1, contextlib.nullcontext)
-    b = train.forward_backward(parts.model.losses, inputs, targets, 4, contextlib.nullcontext)
+    a = loop.forward_backward(whole.model.losses, inputs, targets, 1, contextlib.nullcontext)
+    b = loop.forward_backward(parts.model.losses, inputs, targets, 4, contextlib.nullcontext)
     assert a == pytest.approx(b, rel=1e-6)
     for p, q in zip(whole.model.parameters(), parts.model.parameters(), strict=True):
         torch.testing.assert_close(p.grad, q.grad)
@@ -93,8 +94,8 @@ def test_a_loss_that_is_not_finite_stops_before_the_weights_are_touched():
 def test_it_learns_a_constant_sequence():
     state = fresh("none")
     optimizer = optim.make_optimizer(state.model, OptimConfig(lr=0.05))
-    state = train.TrainState(state.model, optimizer, optim.make_scheduler(optimizer, OptimConfig(lr=0.05), 40))
+    state = loop.TrainState(state.model, optimizer, optim.make_scheduler(optimizer, OptimConfig(lr=0.05), 40))
     same = torch.full((2, 12), 3)
     losses = []
-    train.train(state, lambda step: (same, same), steps=40, seed=0, after_step=lambda r: losses.append(r.loss))
+    loop.train(state, lambda step: (same, same), steps=40, seed=0, after_step=lambda r: losses.append(r.loss))
     assert losses[0] > 1.5 and losses[-1] < 0.05

@@ -7,9 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lengthgen import answers, curves, drawing, grids, origins, plots, records, references, tables
 from lengthgen.errors import DataError
-from lengthgen.evaluation import comparisons, context
+from lengthgen.evaluation import records
+from lengthgen.reporting import publication, references, tables, verdicts
+from lengthgen.reporting import publish as plots
+from lengthgen.reporting.figures import curves, drawing
+from lengthgen.statistics import comparisons, fails_or_uses, losses
 
 LENGTHS = (16, 32, 64)
 TOKENS = 8
@@ -123,11 +126,11 @@ def test_fiellers_interval_is_that_of_the_two_gains(results):
 
     def gain(train_length):
         own = found[(found["scheme"] == "rope") & (found["train_length"] == train_length)]
-        at = grids.of_scheme(own)
-        sums, tokens = grids.stacked([at["matched", 16], at["matched", 64]], [0, 1, 2])
+        at = losses.of_scheme(own)
+        sums, tokens = losses.stacked([at["matched", 16], at["matched", 64]], [0, 1, 2])
         return comparisons.difference(sums[:, :1], sums[:, 1:], tokens[:, :1], tokens[:, 1:])
 
-    expected = [float(end[0]) for end in context.utilisation(gain(16), gain(64))]
+    expected = [float(end[0]) for end in fails_or_uses.utilisation(gain(16), gain(64))]
     assert row[["utilisation", "utilisation_low", "utilisation_high"]].tolist() == pytest.approx(expected)
     assert expected[1] < 0.25 < expected[2]
 
@@ -154,7 +157,7 @@ def test_where_nothing_is_to_be_gained_use_is_not_said(tmp_path, drawn):
 
 def test_without_references_the_gate_was_not_tried(results):
     found = publish(results)
-    assert not set(answers.GATED) & set(found.columns) and found.loc[("rope", 64), "word"] == "uses"
+    assert not set(verdicts.GATED) & set(found.columns) and found.loc[("rope", 64), "word"] == "uses"
     assert "The corpus gate was not tried" in (results / "main" / "summary.md").read_text()
     assert not (results / "main" / "references.csv").exists()
 
@@ -201,7 +204,7 @@ def test_the_nearest_length_that_was_trained_at(tmp_path):
 
 
 def test_a_retrofit_is_compared_with_its_scheme():
-    grid = grids.Grid((0,), ("a",), np.ones((1, 1)), np.ones((1, 1)), np.ones((1, 1)))
+    grid = losses.Grid((0,), ("a",), np.ones((1, 1)), np.ones((1, 1)), np.ones((1, 1)))
     ranked = [references.Reference(name, name, grid, grid) for name in ("alibi", "rope", "rope+log_n")]
     chosen = {scheme: references.own_or_best(scheme, ranked).name for scheme in ("rope", "rope+yarn", "rope+log_n", "none")}
     assert chosen == {"rope": "rope", "rope+yarn": "rope", "rope+log_n": "rope+log_n", "none": "alibi"}
@@ -257,16 +260,16 @@ def test_tables_without_floors_have_no_column_for_them(results):
 def test_the_hash_tells_which_tokens_were_scored(tmp_path):
     def hashed(*given, **more):
         run = records.run(write_run(tmp_path, *given, **more))
-        return origins.targets(run, run.folder / "evaluation" / "e")
+        return publication.targets(run, run.folder / "evaluation" / "e")
 
     one = hashed("rope", 0, 16, (0, 0))
     assert one == hashed("alibi", 1, 64, (1, 1)) and len(one) == 16  # another model, training length and setting
     assert one != hashed("rope", 0, 16, (0, 0), shift=1)
     folder = write_run(tmp_path, "rope", 0, 16, (0, 0))
     records.write_json(folder / "provenance.json", {"data": {"fingerprint": "other", "tokenizer": "bytes"}})
-    assert origins.targets(records.run(folder), folder / "evaluation" / "e") not in (one, None)
+    assert publication.targets(records.run(folder), folder / "evaluation" / "e") not in (one, None)
     records.write_json(folder / "provenance.json", {})
-    assert origins.targets(records.run(folder), folder / "evaluation" / "e") is None
+    assert publication.targets(records.run(folder), folder / "evaluation" / "e") is None
 
 
 def test_a_publication_says_what_made_it_and_what_it_lacks(results):
@@ -284,10 +287,10 @@ def test_each_thing_that_is_missing_is_named(results):
     publish(results)
     note = records.read_json(results / "main" / "provenance.json")
     rows = tables.read_table(results / "main" / "summary.csv", tables.SUMMARY)
-    assert origins.missing(note, rows) == []
+    assert publication.missing(note, rows) == []
     without = {key: note[key] for key in note if key not in ("seeds", "evaluations")} | {"commits": ["abc-dirty"]}
     without["runs"] = [{"run": "a"}]
-    found = origins.missing(without, rows[(rows["scheme"] != "alibi") | (rows["eval_length"] != 16)].assign(dtype=""))
+    found = publication.missing(without, rows[(rows["scheme"] != "alibi") | (rows["eval_length"] != 16)].assign(dtype=""))
     assert found == [
         "seeds", "the loss at the training length (of alibi)", "the hash of the matched targets", "the precision",
         "the commit of the training", "the commit of the evaluation", "parameter counts", "the learning rate",
@@ -297,4 +300,4 @@ def test_each_thing_that_is_missing_is_named(results):
 def test_one_seed_twice_is_one_line(results):
     rows = tables.collect(results).documents.query("scheme == 'rope' and train_length == 16")
     with pytest.raises(DataError, match=r"^seed 0 of rope is there twice: rope-L16-s0 and again; [^\n]*$"):
-        grids.of_scheme(pd.concat([rows, rows[rows["seed"] == 0].assign(run="again")]))
+        losses.of_scheme(pd.concat([rows, rows[rows["seed"] == 0].assign(run="again")]))

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lengthgen.evaluation import variance
-from lengthgen.evaluation.variance import Components, MeanSquares, Spread
+from lengthgen.statistics import variance
+from lengthgen.statistics.variance import Components, MeanSquares, Spread
 
 BY_HAND = np.array([[[1.0, 2.0, 6.0]], [[3.0, 4.0, 2.0]]])  # 2 seeds, 1 column, 3 documents
 

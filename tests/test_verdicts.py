@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from lengthgen.errors import ConfigError
-from lengthgen.evaluation import comparisons, significance, verdicts
-from lengthgen.evaluation.comparisons import Paired
+from lengthgen.evaluation import verdicts
 from lengthgen.evaluation.verdicts import Claim
+from lengthgen.statistics import comparisons, significance
+from lengthgen.statistics.comparisons import Paired
 
 
 def estimate(*means, spread=0.01, n_seeds=6):

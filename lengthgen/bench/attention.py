@@ -19,12 +19,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lengthgen import attention, batches
+from lengthgen.attention import dispatch
+from lengthgen.attention.bias_forms import Toeplitz
+from lengthgen.attention.kernels import offsets
 from lengthgen.bench.measuring import Candidate, Measured, quartiles
 from lengthgen.bench.workload import Place
-from lengthgen.kernels import offsets
-from lengthgen.structures import Toeplitz
-from lengthgen.tokens import open_store, write_store
+from lengthgen.data import batches
+from lengthgen.data.tokens import open_store, write_store
 
 TRAINING = ((8, 8, 512, 32), (4, 8, 1024, 32))  # B, H, L, D
 EVALUATION = ((1, 8, 2048, 64), (1, 8, 4096, 64))
@@ -60,7 +61,7 @@ def training_group(shape: tuple[int, int, int, int], where: Place, scale: int = 
         return lambda: torch.autograd.grad(output(), wanted, upstream)
 
     def ours(bias: Tensor | None) -> Tensor:
-        return attention.attend(q, k, v, None if bias is None else Toeplitz(bias), D**-0.5)
+        return dispatch.attend(q, k, v, None if bias is None else Toeplitz(bias), D**-0.5)
 
     def masked(mask: Tensor) -> Tensor:
         return functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
@@ -89,7 +90,7 @@ def evaluation_group(shape: tuple[int, int, int, int], where: Place, scale: int 
 
     calls = {
         "is_causal": without_grad(lambda: functional.scaled_dot_product_attention(q, k, v, is_causal=True)),
-        "fixed bias": without_grad(lambda: attention.attend(q, k, v, Toeplitz(vector), D**-0.5)),
+        "fixed bias": without_grad(lambda: dispatch.attend(q, k, v, Toeplitz(vector), D**-0.5)),
         "fixed bias, dense strided": without_grad(lambda: masked(strided(vector, q))),
         "fixed bias, dense gather": without_grad(lambda: masked(gathered(vector, q))),
     }

@@ -18,11 +18,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lengthgen import attention
+from lengthgen.attention import dispatch
+from lengthgen.attention.bias_forms import Toeplitz
+from lengthgen.attention.kernels import bias_tap, flex, sdpa
 from lengthgen.bench import environment, measuring, report, workload
 from lengthgen.bench.measuring import Candidate
-from lengthgen.kernels import bias_tap, flex, sdpa
-from lengthgen.structures import Toeplitz
 
 SHAPES = ((32, 12, 1024, 64), (64, 8, 512, 64), (64, 8, 512, 32))  # B, H, T, D
 TILES = ((32, 32), (64, 64), (128, 64), (128, 128))
@@ -39,7 +39,7 @@ def calls(q: Tensor, k: Tensor, v: Tensor, vector: Tensor) -> dict[str, Callable
         return lambda: torch.autograd.grad(output(), (*inputs, *more), grad)
 
     def ours(bias: Tensor | None, force: str) -> Tensor:
-        return attention.attend(q, k, v, None if bias is None else Toeplitz(bias), scale, force=force)
+        return dispatch.attend(q, k, v, None if bias is None else Toeplitz(bias), scale, force=force)
 
     found = {"no bias, sdpa": both(lambda: ours(None, "sdpa")), "learned, sdpa dense": both(lambda: ours(learned, "sdpa"), learned)}
     if q.is_cuda:

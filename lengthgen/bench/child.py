@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from lengthgen import process
+from lengthgen.runs import process
 
 SHORT = 64  # tokens of the window that loads what is loaded at the first call
 

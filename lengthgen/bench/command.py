@@ -22,7 +22,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lengthgen import arguments, process, schemes
+from lengthgen import schemes
+from lengthgen.config import command_line
+from lengthgen.runs import process
 
 MEMORY_LIMIT = 1.5  # times what `none` needs (issue 3)
 
@@ -35,7 +37,7 @@ def _positive(text: str) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    found = arguments.Parser(
+    found = command_line.Parser(
         prog="lengthgen bench", description=__doc__.partition("\n\n")[2],
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip

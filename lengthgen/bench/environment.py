@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from lengthgen import provenance
 from lengthgen.bench.workload import Place
+from lengthgen.runs import provenance
 
 PEER_PACKAGES = ("x-transformers", "transformers", "triton")
 VARIABLES = ("OMP_", "GOMP_", "KMP_", "MKL_", "MALLOC_", "CUBLAS_", "CUDA_", "PYTORCH_", "TORCH_", "TORCHINDUCTOR_", "LD_PRELOAD")

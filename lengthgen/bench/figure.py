@@ -8,7 +8,7 @@ from typing import Any
 import matplotlib
 from matplotlib.figure import Figure
 
-from lengthgen import drawing, layout, palette
+from lengthgen.reporting.figures import drawing, layout, palette
 
 HEIGHT = 0.24  # of one candidate
 WIDTH, LEFT, RIGHT = 8.2, 2.6, 1.3  # inches

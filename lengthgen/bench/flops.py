@@ -11,8 +11,8 @@ from collections.abc import Callable
 
 import torch
 
+from lengthgen.attention.linear import linear
 from lengthgen.bench.workload import Place, Shape
-from lengthgen.linear import linear
 
 CAUSAL = 0.5  # the share of the (query, key) pairs that are not masked, as T grows
 CEILING_SIZE = {"cpu": 2048, "cuda": 8192}  # square matrices, well past the caches

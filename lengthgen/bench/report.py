@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lengthgen import records
 from lengthgen.bench import environment
 from lengthgen.bench.measuring import Measured
+from lengthgen.evaluation import records
 
 SAMPLES = ("bench", "candidate", "round", "place", "wall_seconds", "cpu_seconds", "peak_bytes")
 

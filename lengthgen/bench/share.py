@@ -11,9 +11,9 @@ from typing import Any
 from lengthgen.bench import marks, throughput
 from lengthgen.bench.measuring import Candidate, Measured, quartiles
 from lengthgen.bench.workload import TRAIN_TOKENS, Place, Shape, batch, build, random_store
-from lengthgen.config import Scalars
 from lengthgen.evaluation.protocols import EvaluationConfig
 from lengthgen.model import ModelConfig
+from lengthgen.runs.train_config import Scalars
 
 DOCUMENTS = 4  # evaluated in one measurement
 

@@ -15,14 +15,14 @@ import numpy as np
 import torch
 
 from lengthgen import model as models
-from lengthgen import optim
-from lengthgen import train as training
 from lengthgen.bench import flops, peers
 from lengthgen.bench.measuring import Candidate, Measured, quartiles
 from lengthgen.bench.workload import TRAIN_TOKENS, Place, Shape, batch, build, random_store
+from lengthgen.data.tokens import TokenStore
 from lengthgen.evaluation.protocols import EvaluationConfig, Request, eval_lengths, plan
 from lengthgen.evaluation.scoring import Scored, score
-from lengthgen.tokens import TokenStore
+from lengthgen.training import loop as training
+from lengthgen.training import optim
 
 BASELINE = "none"
 FAR = 10**6  # steps of the schedule: the rate stays in its warm-up, and weights near their start

@@ -12,11 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lengthgen import attention, batches, schemes, typed
-from lengthgen import linear as products
 from lengthgen import model as models
+from lengthgen import schemes
+from lengthgen.attention import dispatch
+from lengthgen.attention import linear as products
+from lengthgen.config import dataclass_from
+from lengthgen.data import batches
+from lengthgen.data.tokens import TokenStore
 from lengthgen.errors import ConfigError
-from lengthgen.tokens import TokenStore
 
 TRAIN_TOKENS = 2**20  # tokens that training windows are drawn from
 
@@ -34,8 +37,8 @@ class Shape:
 
     def __post_init__(self):
         for name, value in vars(self).items():
-            typed.check(value > 0, f"--{name} {value}: expected a positive integer")
-        typed.check(
+            dataclass_from.check(value > 0, f"--{name} {value}: expected a positive integer")
+        dataclass_from.check(
             self.width % self.heads == 0 and (self.width // self.heads) % 2 == 0,
             f"--width {self.width}, --heads {self.heads}: expected width / heads to be an even whole number",
         )
@@ -68,8 +71,8 @@ class Place:
 
 def place(device: str, precision: str, kernel: str = "auto", linear: str = "auto") -> Place:
     """`auto` is CUDA where there is one, and the precision that a run would use there. ConfigError if CUDA is asked for and missing."""
-    typed.choice("--kernel", kernel, attention.KERNELS)
-    typed.choice("--linear", linear, products.KERNELS)
+    dataclass_from.choice("--kernel", kernel, dispatch.KERNELS)
+    dataclass_from.choice("--linear", linear, products.KERNELS)
     if device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("--device cuda: this machine has no usable NVIDIA GPU; give --device cpu or --device auto")
     found = torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")

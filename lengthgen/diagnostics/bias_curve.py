@@ -14,10 +14,10 @@ Shape letters: H heads, n window, L training length.
 import numpy as np
 import torch
 
+from lengthgen.attention.bias_forms import Rows, Toeplitz
 from lengthgen.diagnostics import reads
 from lengthgen.diagnostics.findings import Finding, Table, span_of
 from lengthgen.diagnostics.subject import Subject
-from lengthgen.structures import Rows, Toeplitz
 
 POINTS = 96  # offsets of the written curve, log-spaced, at most
 HELD = 0.99  # of the mass, by a receptive field

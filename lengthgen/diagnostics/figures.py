@@ -13,8 +13,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lengthgen import drawing, layout
 from lengthgen.diagnostics.findings import Table
+from lengthgen.reporting.figures import drawing, layout
 
 HEADS = 8  # lines in a panel
 COLUMNS = 3  # panels in a row

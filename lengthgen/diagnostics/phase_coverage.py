@@ -18,8 +18,8 @@ from lengthgen.diagnostics import reads
 from lengthgen.diagnostics.findings import Finding, Table
 from lengthgen.diagnostics.subject import Subject
 from lengthgen.retrofits.rotary import Respaced
-from lengthgen.rotary import Rotary
 from lengthgen.schemes.base import Scheme
+from lengthgen.schemes.rotary import Rotary
 from lengthgen.schemes.wrapper import Wrapper
 
 COLUMNS = {

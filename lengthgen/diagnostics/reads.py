@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from lengthgen.kernels import visibility
+from lengthgen.attention.kernels import windows_and_sinks
 from lengthgen.schemes.base import Scheme
 
 SEED = 0  # of the draws that training would make
@@ -72,11 +72,11 @@ def pairs_by_offset(scheme: Scheme, length: int) -> Tensor:
     """(length,) float64: query-key pairs of each offset in one causal window, under the scheme's spans; mean over layers."""
     total = torch.zeros(length, dtype=torch.float64)
     full = length - torch.arange(length, dtype=torch.float64)
-    spans = [visibility.narrowed(scheme.span(layer), length) for layer in range(scheme.dimensions.n_layers)]
+    spans = [windows_and_sinks.narrowed(scheme.span(layer), length) for layer in range(scheme.dimensions.n_layers)]
     for span in spans:
         if span is None:
             total += full
             continue
-        i, j = visibility.seen(0, length, span, torch.device("cpu")).nonzero(as_tuple=True)
+        i, j = windows_and_sinks.seen(0, length, span, torch.device("cpu")).nonzero(as_tuple=True)
         total += torch.bincount(i - j, minlength=length)
     return total / len(spans)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from lengthgen import typed
+from lengthgen.config import dataclass_from
 
 DIAGNOSTICS_VERSION = 1  # raised when other numbers come out: older folders are then not taken for these
 NAMES = ("exposure", "bias_curve", "attention_spread", "receptive_field", "phase_coverage", "probes")
@@ -16,12 +16,12 @@ class DiagnosticsConfig:
     factors: list[float] | None = None  # lengths as multiples of train_length; null: those of the evaluation
 
     def __post_init__(self):
-        typed.check(bool(self.which), f"diagnostics.which=[]: expected at least one of {', '.join(NAMES)}")
+        dataclass_from.check(bool(self.which), f"diagnostics.which=[]: expected at least one of {', '.join(NAMES)}")
         for name in self.which:
-            typed.choice("diagnostics.which", name, NAMES)
-        typed.check(self.windows > 0, f"diagnostics.windows={self.windows}: expected a positive integer")
-        typed.check(self.documents > 1, f"diagnostics.documents={self.documents}: expected at least 2, to fit on one and test on another")
-        typed.check(
+            dataclass_from.choice("diagnostics.which", name, NAMES)
+        dataclass_from.check(self.windows > 0, f"diagnostics.windows={self.windows}: expected a positive integer")
+        dataclass_from.check(self.documents > 1, f"diagnostics.documents={self.documents}: expected at least 2, to fit on one and test on another")
+        dataclass_from.check(
             self.factors is None or (bool(self.factors) and min(self.factors) > 0),
             f"diagnostics.factors={self.factors}: expected positive numbers or null",
         )

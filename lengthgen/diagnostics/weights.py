@@ -12,10 +12,10 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from lengthgen.kernels import gates, visibility
+from lengthgen.attention.bias_forms import Bias, Gates, Toeplitz
+from lengthgen.attention.kernels import gates, windows_and_sinks
 from lengthgen.model import Attention, Transformer
 from lengthgen.schemes.base import Scheme
-from lengthgen.structures import Bias, Gates, Toeplitz
 
 SCORES_AT_ONCE = 2**21  # elements of one chunk's scores: 8 MiB
 
@@ -59,7 +59,7 @@ def chunks(attention: Attention, x: Tensor, positions: Tensor, bias: Bias | None
         else:
             scores = some @ keys.mT * scheme.score_scale
             scores = scores if bias is None else scores + bias_rows(bias, first, last).to(scores.dtype)
-        scores = scores.masked_fill(~visibility.seen(first, last, scheme.span(layer), x.device), float("-inf"))
+        scores = scores.masked_fill(~windows_and_sinks.seen(first, last, scheme.span(layer), x.device), float("-inf"))
         yield first, scores.softmax(-1) if softmax else _by_columns(scheme, scores, v[:, :, :last], layer, first)
 
 
@@ -78,7 +78,7 @@ def _is_softmax(scheme: Scheme, v: Tensor, layer: int) -> bool:
     some = v[:1, :, :8]
     R = some.shape[2]
     scores = torch.linspace(-2, 2, R * R, device=v.device).view(R, R).expand(1, v.shape[1], R, R)
-    scores = scores.masked_fill(~visibility.seen(0, R, None, v.device), float("-inf"))
+    scores = scores.masked_fill(~windows_and_sinks.seen(0, R, None, v.device), float("-inf"))
     moved = scheme.mix(scores, some, layer, 0) - scheme.mix(scores, torch.zeros_like(some), layer, 0)
     return torch.allclose(moved, scores.softmax(-1) @ some, rtol=1e-3, atol=1e-5 * float(some.abs().max()))
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 
-from lengthgen import records
 from lengthgen.diagnostics import attention_spread, bias_curve, exposure, figures, phase_coverage, probes, receptive_field
 from lengthgen.diagnostics.findings import Finding
 from lengthgen.diagnostics.subject import Subject
+from lengthgen.evaluation import records
 
 log = logging.getLogger(__name__)
 

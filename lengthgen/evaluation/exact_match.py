@@ -17,9 +17,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lengthgen.datasets import Splits
-from lengthgen.evaluation import statistics
+from lengthgen.data.datasets import Splits
 from lengthgen.evaluation.planners import Request
+from lengthgen.statistics import bootstrap
 
 
 def answers_of(request: Request, splits: Splits) -> np.ndarray | None:
@@ -36,7 +36,7 @@ def matches(hits: np.ndarray, answers: np.ndarray) -> np.ndarray:
 
 def wilson(n_right: float, n: int) -> tuple[float, float]:
     """The 95 % interval of a share of n_right in n. A mean over draws may be no whole number: the interval is then too wide."""
-    z = statistics.NORMAL.inv_cdf((1 + statistics.LEVEL) / 2)
+    z = bootstrap.NORMAL.inv_cdf((1 + bootstrap.LEVEL) / 2)
     middle, half = n_right + z * z / 2, z * np.sqrt(n_right * (n - n_right) / n + z * z / 4)
     return max(0.0, float((middle - half) / (n + z * z))), min(1.0, float((middle + half) / (n + z * z)))
 

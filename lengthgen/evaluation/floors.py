@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 from scipy.special import ndtr
 
-from lengthgen import records
 from lengthgen.errors import DataError
-from lengthgen.evaluation import comparisons
+from lengthgen.evaluation import records
 from lengthgen.evaluation.planners import Request
+from lengthgen.statistics import comparisons
 
 TAIL = float(ndtr(-3))  # of three standard errors
 ROUNDING = 1e-4  # nats: losses are summed in float32 over the vocabulary

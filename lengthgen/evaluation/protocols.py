@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from lengthgen import typed
+from lengthgen.config import dataclass_from
 from lengthgen.errors import ConfigError, DataError
 from lengthgen.evaluation.planners import PLANNERS, Amounts, Request, Span
 
@@ -46,14 +46,14 @@ class EvaluationConfig:
     def __post_init__(self):
         known = tuple(PLANNERS)
         for name in self.protocols:
-            typed.choice("evaluation.protocols", name, known)
-        typed.check(bool(self.protocols), f"evaluation.protocols=[]: expected at least one of {', '.join(known)}")
+            dataclass_from.choice("evaluation.protocols", name, known)
+        dataclass_from.check(bool(self.protocols), f"evaluation.protocols=[]: expected at least one of {', '.join(known)}")
         for name in ("documents", "blocks", "tokens_per_batch", "resamples"):
-            typed.check(getattr(self, name) > 0, f"evaluation.{name}={getattr(self, name)}: expected a positive integer")
+            dataclass_from.check(getattr(self, name) > 0, f"evaluation.{name}={getattr(self, name)}: expected a positive integer")
         for name in ("apart", "block", "stride", "last_k"):
             value = getattr(self, name)
-            typed.check(value is None or value > 0, f"evaluation.{name}={value}: expected a positive integer or null")
-        typed.check(all(f > 0 for f in self.factors), f"evaluation.factors={self.factors}: expected positive numbers")
+            dataclass_from.check(value is None or value > 0, f"evaluation.{name}={value}: expected a positive integer or null")
+        dataclass_from.check(all(f > 0 for f in self.factors), f"evaluation.factors={self.factors}: expected positive numbers")
 
 
 def deciding(config: EvaluationConfig) -> dict[str, Any]:

@@ -22,8 +22,9 @@ from pathlib import Path
 import numpy as np
 from scipy.special import betaincinv
 
-from lengthgen.evaluation import statistics, stored
+from lengthgen.evaluation import stored
 from lengthgen.evaluation.stored import Stored
+from lengthgen.statistics import bootstrap
 
 FOUND = 0.95  # the share of values that has to be found, surely
 # A row of `by_distance`: symbols, values, documents; nats, and shares, with their 95 % intervals (NaN with one document).
@@ -78,7 +79,7 @@ def _row(losses: Sequence[Stored], chosen: np.ndarray, distance: int) -> dict:
 
 
 def _clopper_pearson(successes: int, trials: int) -> tuple[float, float]:
-    tail = (1 - statistics.LEVEL) / 2
+    tail = (1 - bootstrap.LEVEL) / 2
     low = betaincinv(successes, trials - successes + 1, tail) if successes else 0.0
     high = betaincinv(successes + 1, trials - successes, 1 - tail) if successes < trials else 1.0
     return float(low), float(high)

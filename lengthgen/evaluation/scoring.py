@@ -16,11 +16,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from lengthgen.data.tokens import TokenStore
 from lengthgen.errors import ConfigError
 from lengthgen.evaluation import band
 from lengthgen.evaluation.planners import Request, Window
 from lengthgen.model import Transformer
-from lengthgen.tokens import TokenStore
 
 log = logging.getLogger(__name__)
 

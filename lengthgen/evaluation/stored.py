@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from lengthgen.errors import DataError
-from lengthgen.evaluation import comparisons
-from lengthgen.evaluation.comparisons import Estimate, Paired
+from lengthgen.statistics import comparisons
+from lengthgen.statistics.comparisons import Estimate, Paired
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,11 @@ Shape letters: D documents, W windows, P scored positions.
 
 import numpy as np
 
-from lengthgen.datasets import Splits
-from lengthgen.evaluation import exact_match, floors, seen
+from lengthgen.data.datasets import Splits
+from lengthgen.data.tokens import TokenStore
+from lengthgen.evaluation import context_of_targets, exact_match, floors
 from lengthgen.evaluation.planners import Window
 from lengthgen.evaluation.scoring import Scored
-from lengthgen.tokens import TokenStore
 
 
 class Summed:
@@ -34,8 +34,8 @@ class Summed:
             self.n_tokens = self._by_document(self.answers).astype(np.int64)
         self.loss_sum = self._by_document(scored.losses if self.answers is None else scored.losses * self.answers) if self.usable else None
         self.floors = floors.of_request(scored.request, splits.floors, known) if self.usable and splits.floors else None
-        self.shares = seen.shares(scored.request, store.lengths, block, self.answers)
-        self.status, self.reason = scored.status, scored.reason or seen.fault(scored.request, self.shares["full_context"])
+        self.shares = context_of_targets.shares(scored.request, store.lengths, block, self.answers)
+        self.status, self.reason = scored.status, scored.reason or context_of_targets.fault(scored.request, self.shares["full_context"])
         if self.floors is not None:
             self.excess = scored.losses.astype(np.float64) - self.floors
             self.excess_sum = self._by_document(self.excess)

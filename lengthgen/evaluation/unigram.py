@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from lengthgen.datasets import Splits
+from lengthgen.data.datasets import Splits
+from lengthgen.data.tokens import TokenStore
 from lengthgen.evaluation.scoring import Scored
-from lengthgen.tokens import TokenStore
 
 
 def loss(splits: Splits, scored: list[Scored]) -> float | None:

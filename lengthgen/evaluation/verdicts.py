@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from lengthgen.errors import ConfigError
-from lengthgen.evaluation import multiplicity, significance
-from lengthgen.evaluation.comparisons import Estimate
+from lengthgen.statistics import multiplicity, significance
+from lengthgen.statistics.comparisons import Estimate
 
 ALPHA = 0.05
 MOST_PRIMARY = 6

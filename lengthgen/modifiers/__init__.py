@@ -15,7 +15,7 @@ One of the user's own is a file `NAME.py` beside its `NAME.yaml`, in the folder 
 
 from pathlib import Path
 
-from lengthgen.plugins import Kind
+from lengthgen.config.plugins import Kind
 
 NOUN, HERE = "modifier", Path(__file__).parent
 SHARED = ("scaling", "spans")  # files of this folder that are no modifier themselves

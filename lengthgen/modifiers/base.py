@@ -8,8 +8,8 @@ parameters are trained and saved with the scheme's. Every weight that is not its
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
+from lengthgen.config.plugins import About
 from lengthgen.errors import ConfigError
-from lengthgen.plugins import About
 from lengthgen.schemes.base import Scheme
 from lengthgen.schemes.wrapper import Wrapper
 

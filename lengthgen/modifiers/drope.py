@@ -14,11 +14,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lengthgen import typed
+from lengthgen.attention.bias_forms import Bias
+from lengthgen.config import dataclass_from
+from lengthgen.config.plugins import About
 from lengthgen.modifiers.base import Modifier
-from lengthgen.plugins import About
 from lengthgen.schemes.base import Declaration
-from lengthgen.structures import Bias
 
 
 @dataclass
@@ -26,7 +26,7 @@ class Config:
     fraction: float = 0.875  # share of the steps that positions last; 1 = dropped for the evaluation alone
 
     def __post_init__(self):
-        typed.check(0 < self.fraction <= 1, f"modifiers.drope.fraction={self.fraction}: expected a share of the steps, 0 < fraction <= 1")
+        dataclass_from.check(0 < self.fraction <= 1, f"modifiers.drope.fraction={self.fraction}: expected a share of the steps, 0 < fraction <= 1")
 
 
 class DroPE(Modifier):

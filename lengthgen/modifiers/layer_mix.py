@@ -15,12 +15,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lengthgen import typed
+from lengthgen.attention.bias_forms import Bias, Span
+from lengthgen.config import dataclass_from
+from lengthgen.config.plugins import About
 from lengthgen.modifiers.base import Modifier
 from lengthgen.modifiers.spans import both
-from lengthgen.plugins import About
 from lengthgen.schemes.base import Declaration, Scheme
-from lengthgen.structures import Bias, Span
 
 
 @dataclass
@@ -31,11 +31,11 @@ class Config:
     sinks: int = 0  # first tokens that every query of the other layers sees besides
 
     def __post_init__(self):
-        typed.check(self.every > 0, f"modifiers.layer_mix.every={self.every}: expected a positive integer")
-        typed.check(
+        dataclass_from.check(self.every > 0, f"modifiers.layer_mix.every={self.every}: expected a positive integer")
+        dataclass_from.check(
             self.window is None or self.window > 0, f"modifiers.layer_mix.window={self.window}: expected a positive integer or null"
         )
-        typed.check(self.sinks >= 0, f"modifiers.layer_mix.sinks={self.sinks}: expected 0 or a positive integer")
+        dataclass_from.check(self.sinks >= 0, f"modifiers.layer_mix.sinks={self.sinks}: expected 0 or a positive integer")
 
 
 class LayerMix(Modifier):
@@ -49,7 +49,7 @@ class LayerMix(Modifier):
 
     def __init__(self, config, inner):
         super().__init__(config, inner)
-        typed.check(
+        dataclass_from.check(
             config.every <= self.dimensions.n_layers,
             f"modifiers.layer_mix.every={config.every}: the model has {self.dimensions.n_layers} layers, so none would be different; "
             f"expected at most {self.dimensions.n_layers}",

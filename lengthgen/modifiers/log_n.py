@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from lengthgen import typed
+from lengthgen.config import dataclass_from
+from lengthgen.config.plugins import About
 from lengthgen.modifiers.base import Modifier
 from lengthgen.modifiers.scaling import Scaled
-from lengthgen.plugins import About
 from lengthgen.schemes.base import Declaration
 
 
@@ -27,7 +27,7 @@ class Config:
     scale_bias: bool = False  # multiply the positional bias of the scheme too
 
     def __post_init__(self):
-        typed.check(self.length is None or self.length > 1, f"modifiers.log_n.length={self.length}: expected a length > 1 or null")
+        dataclass_from.check(self.length is None or self.length > 1, f"modifiers.log_n.length={self.length}: expected a length > 1 or null")
 
 
 class LogN(Scaled, Modifier):

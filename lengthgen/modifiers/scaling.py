@@ -15,10 +15,10 @@ import dataclasses
 import torch
 from torch import Tensor
 
+from lengthgen.attention.bias_forms import Bias, Gates, Rows, Toeplitz
 from lengthgen.modifiers.spans import n_visible
 from lengthgen.schemes.base import Declaration
 from lengthgen.schemes.wrapper import Wrapper
-from lengthgen.structures import Bias, Gates, Rows, Toeplitz
 
 
 class Scaled(Wrapper):

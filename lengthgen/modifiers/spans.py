@@ -6,8 +6,8 @@ Shape letters: R rows of queries.
 import torch
 from torch import Tensor
 
+from lengthgen.attention.bias_forms import Span
 from lengthgen.errors import ConfigError
-from lengthgen.structures import Span
 
 
 def both(one: Span | None, other: Span | None) -> Span | None:

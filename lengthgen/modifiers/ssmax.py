@@ -14,10 +14,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from lengthgen import typed
+from lengthgen.config import dataclass_from
+from lengthgen.config.plugins import About
 from lengthgen.modifiers.base import Modifier
 from lengthgen.modifiers.scaling import Scaled
-from lengthgen.plugins import About
 from lengthgen.schemes.base import Declaration, GeneratorFor
 
 
@@ -29,7 +29,7 @@ class Config:
     scale_bias: bool = False  # multiply the positional bias of the scheme too
 
     def __post_init__(self):
-        typed.check(
+        dataclass_from.check(
             self.bias or self.bias_init == 0,
             f"modifiers.ssmax.bias_init={self.bias_init} has no effect without b: expected modifiers.ssmax.bias=true with it",
         )

@@ -12,12 +12,12 @@ nothing does).
 import dataclasses
 from dataclasses import dataclass
 
-from lengthgen import typed
+from lengthgen.attention.bias_forms import Span
+from lengthgen.config import dataclass_from
+from lengthgen.config.plugins import About
 from lengthgen.modifiers.base import Modifier
 from lengthgen.modifiers.spans import both
-from lengthgen.plugins import About
 from lengthgen.schemes.base import Declaration
-from lengthgen.structures import Span
 
 
 @dataclass
@@ -27,8 +27,8 @@ class Config:
     layers: list[int] | None = None  # layers with the window, from 0; null = all
 
     def __post_init__(self):
-        typed.check(self.window is None or self.window > 0, f"modifiers.window.window={self.window}: expected a positive integer or null")
-        typed.check(self.sinks >= 0, f"modifiers.window.sinks={self.sinks}: expected 0 or a positive integer")
+        dataclass_from.check(self.window is None or self.window > 0, f"modifiers.window.window={self.window}: expected a positive integer or null")
+        dataclass_from.check(self.sinks >= 0, f"modifiers.window.sinks={self.sinks}: expected 0 or a positive integer")
 
 
 class Window(Modifier):
@@ -42,7 +42,7 @@ class Window(Modifier):
         super().__init__(config, inner)
         n_layers = self.dimensions.n_layers
         self.layers = list(range(n_layers)) if config.layers is None else sorted(set(config.layers))
-        typed.check(
+        dataclass_from.check(
             bool(self.layers) and self.layers[0] >= 0 and self.layers[-1] < n_layers,
             f"modifiers.window.layers={config.layers}: expected some of the layers 0 to {n_layers - 1}",
         )

@@ -5,7 +5,7 @@ One of the user's own is a file `NAME.py` beside its `NAME.yaml`, in the folder 
 
 from pathlib import Path
 
-from lengthgen.plugins import Kind
+from lengthgen.config.plugins import Kind
 
 NOUN, HERE = "retrofit", Path(__file__).parent
 SHARED = ("rotary", "sinks")  # files of this folder that are no retrofit themselves

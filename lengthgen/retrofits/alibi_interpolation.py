@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from lengthgen import typed
-from lengthgen.plugins import About
+from lengthgen.attention.bias_forms import Bias
+from lengthgen.config import dataclass_from
+from lengthgen.config.plugins import About
 from lengthgen.retrofits.base import Retrofit
 from lengthgen.schemes.alibi import ALiBi
 from lengthgen.schemes.base import Declaration, Scheme
-from lengthgen.structures import Bias
 
 
 @dataclass
@@ -24,7 +24,7 @@ class Config:
     factor: float | None = None  # slopes are divided by it; null = window / train_length, at least 1
 
     def __post_init__(self):
-        typed.check(self.factor is None or self.factor > 0, f"retrofit.factor={self.factor}: expected a positive number or null")
+        dataclass_from.check(self.factor is None or self.factor > 0, f"retrofit.factor={self.factor}: expected a positive number or null")
 
 
 class ALiBiInterpolation(Retrofit):

@@ -16,9 +16,9 @@ Shape letters: B batch, T positions in the window, H heads, D head size.
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+from lengthgen.config.plugins import About
 from lengthgen.errors import ConfigError
 from lengthgen.modifiers.base import Modifier
-from lengthgen.plugins import About
 from lengthgen.schemes.base import Scheme
 from lengthgen.schemes.wrapper import Wrapper
 

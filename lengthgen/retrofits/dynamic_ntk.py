@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lengthgen import typed
-from lengthgen.plugins import About
+from lengthgen.config import dataclass_from
+from lengthgen.config.plugins import About
 from lengthgen.retrofits.rotary import Respaced
 
 
@@ -24,7 +24,7 @@ class Config:
     alpha: float = 1.0  # how fast the base grows with the length ("factor" in transformers)
 
     def __post_init__(self):
-        typed.check(self.alpha >= 1, f"retrofit.alpha={self.alpha}: expected a number >= 1")
+        dataclass_from.check(self.alpha >= 1, f"retrofit.alpha={self.alpha}: expected a number >= 1")
 
 
 class DynamicNTK(Respaced):

@@ -10,13 +10,13 @@ not hurt it either, it is a window of W. Through n layers a band still reaches n
 import dataclasses
 from dataclasses import dataclass
 
-from lengthgen import typed
+from lengthgen.attention.bias_forms import Span
+from lengthgen.config import dataclass_from
+from lengthgen.config.plugins import About
 from lengthgen.modifiers.base import Modifier
 from lengthgen.modifiers.spans import both
-from lengthgen.plugins import About
 from lengthgen.retrofits.base import Retrofit
 from lengthgen.schemes.base import Declaration, Scheme
-from lengthgen.structures import Span
 
 
 @dataclass
@@ -24,7 +24,7 @@ class Config:
     window: int | None = None  # W: tokens that a query sees, itself included; null = train_length
 
     def __post_init__(self):
-        typed.check(self.window is None or self.window > 0, f"retrofit.window={self.window}: expected a positive integer or null")
+        dataclass_from.check(self.window is None or self.window > 0, f"retrofit.window={self.window}: expected a positive integer or null")
 
 
 class HardWindow(Retrofit):

@@ -11,8 +11,8 @@ import copy
 import dataclasses
 from dataclasses import dataclass
 
-from lengthgen import typed
-from lengthgen.plugins import About
+from lengthgen.config import dataclass_from
+from lengthgen.config.plugins import About
 from lengthgen.retrofits.base import Retrofit
 from lengthgen.schemes.base import Scheme
 from lengthgen.schemes.learned import Learned
@@ -23,7 +23,7 @@ class Config:
     tail: str = "resample"  # past the last trained row: resample | clamp | wrap
 
     def __post_init__(self):
-        typed.choice("retrofit.tail", self.tail, ("resample", "clamp", "wrap"))
+        dataclass_from.choice("retrofit.tail", self.tail, ("resample", "clamp", "wrap"))
 
 
 class LearnedRows(Retrofit):

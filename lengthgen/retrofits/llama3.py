@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lengthgen import typed
-from lengthgen.plugins import About
+from lengthgen.config import dataclass_from
+from lengthgen.config.plugins import About
 from lengthgen.retrofits.rotary import Respaced, check_factor
 
 
@@ -29,7 +29,7 @@ class Config:
 
     def __post_init__(self):
         check_factor(self.factor)
-        typed.check(0 < self.low < self.high, f"retrofit.low={self.low}, retrofit.high={self.high}: expected 0 < low < high")
+        dataclass_from.check(0 < self.low < self.high, f"retrofit.low={self.low}, retrofit.high={self.high}: expected 0 < low < high")
 
 
 class Llama3(Respaced):

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lengthgen import typed
-from lengthgen.plugins import About
+from lengthgen.attention.bias_forms import Bias, Rows, Span, Toeplitz
+from lengthgen.config import dataclass_from
+from lengthgen.config.plugins import About
 from lengthgen.retrofits.sinks import FarSinks
 from lengthgen.schemes.base import Declaration
-from lengthgen.structures import Bias, Rows, Span, Toeplitz
 
 
 @dataclass
@@ -28,8 +28,8 @@ class Config:
     sinks: int = 10  # first keys that every query sees besides
 
     def __post_init__(self):
-        typed.check(self.window is None or self.window > 0, f"retrofit.window={self.window}: expected a positive integer or null")
-        typed.check(self.sinks >= 0, f"retrofit.sinks={self.sinks}: expected 0 or a positive integer")
+        dataclass_from.check(self.window is None or self.window > 0, f"retrofit.window={self.window}: expected a positive integer or null")
+        dataclass_from.check(self.sinks >= 0, f"retrofit.sinks={self.sinks}: expected 0 or a positive integer")
 
 
 class LMInfinite(FarSinks):

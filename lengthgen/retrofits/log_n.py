@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from lengthgen import typed
+from lengthgen.config import dataclass_from
+from lengthgen.config.plugins import About
 from lengthgen.modifiers.scaling import Scaled
-from lengthgen.plugins import About
 from lengthgen.retrofits.base import Retrofit
 from lengthgen.schemes.base import Declaration
 
@@ -25,7 +25,7 @@ class Config:
     scale_bias: bool = False  # multiply the positional bias of the scheme too
 
     def __post_init__(self):
-        typed.check(self.length is None or self.length > 1, f"retrofit.length={self.length}: expected a length > 1 or null")
+        dataclass_from.check(self.length is None or self.length > 1, f"retrofit.length={self.length}: expected a length > 1 or null")
 
 
 class LogN(Scaled, Retrofit):

@@ -22,11 +22,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lengthgen import rotary, typed
-from lengthgen.plugins import About
+from lengthgen.config import dataclass_from
+from lengthgen.config.plugins import About
 from lengthgen.retrofits import yarn
 from lengthgen.retrofits.base import LossOf
 from lengthgen.retrofits.rotary import Respaced, check_factor
+from lengthgen.schemes import rotary
 from lengthgen.schemes.base import Declaration
 
 FIRST_STEP, LAST_STEP = 0.5, 0.02  # of the logarithm of a factor
@@ -43,9 +44,9 @@ class Config:
 
     def __post_init__(self):
         check_factor(self.factor)
-        typed.check(self.looks >= 3, f"retrofit.looks={self.looks}: expected at least 3, one for each start")
-        typed.check(self.start_tokens >= 0, f"retrofit.start_tokens={self.start_tokens}: expected an integer >= 0")
-        typed.check(self.factors is None or min(self.factors) > 0, f"retrofit.factors={self.factors}: expected positive numbers or null")
+        dataclass_from.check(self.looks >= 3, f"retrofit.looks={self.looks}: expected at least 3, one for each start")
+        dataclass_from.check(self.start_tokens >= 0, f"retrofit.start_tokens={self.start_tokens}: expected an integer >= 0")
+        dataclass_from.check(self.factors is None or min(self.factors) > 0, f"retrofit.factors={self.factors}: expected positive numbers or null")
 
 
 class LongRoPE(Respaced):
@@ -58,7 +59,7 @@ class LongRoPE(Respaced):
     def __init__(self, config, inner):
         super().__init__(config, inner)
         pairs = inner.spectrum.channels // 2
-        typed.check(
+        dataclass_from.check(
             config.factors is None or len(config.factors) == pairs,
             f"retrofit.factors has {len(config.factors or [])} numbers: expected one for each of {pairs} pairs",
         )

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lengthgen import typed
-from lengthgen.plugins import About
+from lengthgen.config import dataclass_from
+from lengthgen.config.plugins import About
 from lengthgen.retrofits.rotary import Respaced
 
 
@@ -26,9 +26,9 @@ class Config:
     base: float | None = None  # the new base itself, in place of alpha
 
     def __post_init__(self):
-        typed.check(self.alpha is None or self.alpha >= 1, f"retrofit.alpha={self.alpha}: expected a number >= 1 or null")
-        typed.check(self.base is None or self.base > 1, f"retrofit.base={self.base}: expected a number > 1 or null")
-        typed.check(
+        dataclass_from.check(self.alpha is None or self.alpha >= 1, f"retrofit.alpha={self.alpha}: expected a number >= 1 or null")
+        dataclass_from.check(self.base is None or self.base > 1, f"retrofit.base={self.base}: expected a number > 1 or null")
+        dataclass_from.check(
             self.alpha is None or self.base is None, f"retrofit.alpha={self.alpha}, retrofit.base={self.base}: expected one of them"
         )
 

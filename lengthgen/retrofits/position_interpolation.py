@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lengthgen.plugins import About
+from lengthgen.config.plugins import About
 from lengthgen.retrofits.rotary import Respaced, check_factor
 
 

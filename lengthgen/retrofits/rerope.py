@@ -17,8 +17,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lengthgen import typed
-from lengthgen.plugins import About
+from lengthgen.config import dataclass_from
+from lengthgen.config.plugins import About
 from lengthgen.retrofits.rotary import Regrouped
 from lengthgen.schemes.base import Declaration
 
@@ -30,8 +30,8 @@ class Config:
     log_n: bool = True  # multiply scores by max(1, ln(i + 1) / ln train_length), as the released code does
 
     def __post_init__(self):
-        typed.check(self.window is None or self.window > 0, f"retrofit.window={self.window}: expected a positive integer or null")
-        typed.check(0 <= self.interval <= 1, f"retrofit.interval={self.interval}: expected 0 <= interval <= 1")
+        dataclass_from.check(self.window is None or self.window > 0, f"retrofit.window={self.window}: expected a positive integer or null")
+        dataclass_from.check(0 <= self.interval <= 1, f"retrofit.interval={self.interval}: expected 0 <= interval <= 1")
 
 
 class ReRoPE(Regrouped):

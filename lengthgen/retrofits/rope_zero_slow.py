@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lengthgen import typed
-from lengthgen.plugins import About
+from lengthgen.config import dataclass_from
+from lengthgen.config.plugins import About
 from lengthgen.retrofits.rotary import Respaced
 
 
@@ -23,7 +23,7 @@ class Config:
     period: float | None = None  # tokens in which a pair must complete a turn to be kept; null: train_length
 
     def __post_init__(self):
-        typed.check(self.period is None or self.period > 0, f"retrofit.period={self.period}: expected a positive number or null")
+        dataclass_from.check(self.period is None or self.period > 0, f"retrofit.period={self.period}: expected a positive number or null")
 
 
 class RoPEZeroSlow(Respaced):

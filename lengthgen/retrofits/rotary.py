@@ -15,15 +15,16 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from lengthgen import rotary, typed
+from lengthgen.config import dataclass_from
 from lengthgen.retrofits.base import Retrofit
-from lengthgen.rotary import Rotary
+from lengthgen.schemes import rotary
 from lengthgen.schemes.base import Declaration, Scheme
+from lengthgen.schemes.rotary import Rotary
 
 
 def check_factor(factor: float | None) -> None:
     """ConfigError unless the option `factor` is null or a number that lengthens."""
-    typed.check(factor is None or factor >= 1, f"retrofit.factor={factor}: expected a number >= 1 or null")
+    dataclass_from.check(factor is None or factor >= 1, f"retrofit.factor={factor}: expected a number >= 1 or null")
 
 
 class Respaced(Retrofit):

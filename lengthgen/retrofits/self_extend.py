@@ -18,8 +18,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from lengthgen import typed
-from lengthgen.plugins import About
+from lengthgen.config import dataclass_from
+from lengthgen.config.plugins import About
 from lengthgen.retrofits.rotary import Regrouped
 from lengthgen.schemes.base import Declaration
 
@@ -30,8 +30,8 @@ class Config:
     window: int | None = None  # W: offsets below it are kept; null: train_length / 4
 
     def __post_init__(self):
-        typed.check(self.group > 0, f"retrofit.group={self.group}: expected a positive integer")
-        typed.check(self.window is None or self.window > 0, f"retrofit.window={self.window}: expected a positive integer or null")
+        dataclass_from.check(self.group > 0, f"retrofit.group={self.group}: expected a positive integer")
+        dataclass_from.check(self.window is None or self.window > 0, f"retrofit.window={self.window}: expected a positive integer or null")
 
 
 class SelfExtend(Regrouped):

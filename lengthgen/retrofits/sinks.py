@@ -14,11 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lengthgen.attention.bias_forms import Span
 from lengthgen.modifiers.spans import both
 from lengthgen.retrofits.base import Retrofit
 from lengthgen.schemes.base import Declaration, Scheme
 from lengthgen.schemes.wrapper import Wrapper
-from lengthgen.structures import Span
 
 
 class FarSinks(Retrofit):

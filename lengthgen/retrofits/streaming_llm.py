@@ -19,13 +19,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lengthgen import typed
+from lengthgen.attention.bias_forms import Bias, Rows, Span, Toeplitz
+from lengthgen.config import dataclass_from
+from lengthgen.config.plugins import About
 from lengthgen.errors import ConfigError
 from lengthgen.modifiers.scaling import toeplitz_rows
-from lengthgen.plugins import About
 from lengthgen.retrofits.sinks import FarSinks
 from lengthgen.schemes.base import Declaration
-from lengthgen.structures import Bias, Rows, Span, Toeplitz
 
 
 @dataclass
@@ -34,8 +34,8 @@ class Config:
     window: int | None = None  # W: last keys in the cache, the query's own included; null = train_length - sinks
 
     def __post_init__(self):
-        typed.check(self.sinks >= 0, f"retrofit.sinks={self.sinks}: expected 0 or a positive integer")
-        typed.check(self.window is None or self.window > 0, f"retrofit.window={self.window}: expected a positive integer or null")
+        dataclass_from.check(self.sinks >= 0, f"retrofit.sinks={self.sinks}: expected 0 or a positive integer")
+        dataclass_from.check(self.window is None or self.window > 0, f"retrofit.window={self.window}: expected a positive integer or null")
 
 
 class StreamingLLM(FarSinks):

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lengthgen import typed
+from lengthgen.attention.bias_forms import Bias
+from lengthgen.config import dataclass_from
+from lengthgen.config.plugins import About
 from lengthgen.errors import ConfigError
-from lengthgen.plugins import About
 from lengthgen.retrofits.base import Retrofit
 from lengthgen.schemes.base import Declaration, Scheme
 from lengthgen.schemes.wrapper import Wrapper
-from lengthgen.structures import Bias
 
 
 @dataclass
@@ -27,8 +27,8 @@ class Config:
     average: int = 16  # A: so many values before E are averaged
 
     def __post_init__(self):
-        typed.check(self.exposed is None or self.exposed > 0, f"retrofit.exposed={self.exposed}: expected a positive integer or null")
-        typed.check(self.average > 0, f"retrofit.average={self.average}: expected a positive integer")
+        dataclass_from.check(self.exposed is None or self.exposed > 0, f"retrofit.exposed={self.exposed}: expected a positive integer or null")
+        dataclass_from.check(self.average > 0, f"retrofit.average={self.average}: expected a positive integer")
 
 
 class TailMean(Retrofit):

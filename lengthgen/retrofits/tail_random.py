@@ -13,13 +13,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lengthgen import typed
-from lengthgen.plugins import About
+from lengthgen.attention.bias_forms import Bias
+from lengthgen.config import dataclass_from
+from lengthgen.config.plugins import About
 from lengthgen.retrofits.base import Retrofit
 from lengthgen.schemes.base import Declaration, Scheme
 from lengthgen.schemes.per_offset import PerOffset
 from lengthgen.schemes.t5_bias import T5Bias
-from lengthgen.structures import Bias
 
 
 @dataclass
@@ -28,7 +28,7 @@ class Config:
     seed: int = 0  # of the new values
 
     def __post_init__(self):
-        typed.check(self.start is None or self.start > 1, f"retrofit.start={self.start}: expected an offset > 1 or null")
+        dataclass_from.check(self.start is None or self.start > 1, f"retrofit.start={self.start}: expected an offset > 1 or null")
 
 
 class TailRandom(Retrofit):

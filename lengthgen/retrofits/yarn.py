@@ -20,10 +20,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lengthgen import typed
-from lengthgen.plugins import About
+from lengthgen.config import dataclass_from
+from lengthgen.config.plugins import About
 from lengthgen.retrofits.rotary import Respaced, check_factor
-from lengthgen.rotary import Spectrum
+from lengthgen.schemes.rotary import Spectrum
 
 
 @dataclass
@@ -36,8 +36,8 @@ class Config:
 
     def __post_init__(self):
         check_factor(self.factor)
-        typed.choice("retrofit.ramp", self.ramp, ("index", "rotations"))
-        typed.check(0 < self.slow < self.fast, f"retrofit.slow={self.slow}, retrofit.fast={self.fast}: expected 0 < slow < fast")
+        dataclass_from.choice("retrofit.ramp", self.ramp, ("index", "rotations"))
+        dataclass_from.check(0 < self.slow < self.fast, f"retrofit.slow={self.slow}, retrofit.fast={self.fast}: expected 0 < slow < fast")
 
 
 class YaRN(Respaced):

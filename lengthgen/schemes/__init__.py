@@ -5,10 +5,10 @@ A scheme outside the package is a file `NAME.py` beside its `NAME.yaml`, in the 
 
 from pathlib import Path
 
-from lengthgen.plugins import Kind
+from lengthgen.config.plugins import Kind
 
 NOUN, HERE = "scheme", Path(__file__).parent
-SHARED = ("wrapper",)  # files of this folder that are no scheme themselves
+SHARED = ("relative_shift", "rotary", "wrapper")  # files of this folder that are no scheme themselves
 KIND = Kind(NOUN, __name__, HERE, "Scheme", SHARED)
 
 names, source, load = KIND.names, KIND.source, KIND.load

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from lengthgen import schemes, typed
+from lengthgen import schemes
+from lengthgen.config import dataclass_from
 from lengthgen.schemes.base import Declaration, GeneratorFor, Scheme
 
 
@@ -27,7 +28,7 @@ class Config:
     per_layer: bool = False  # slopes for each layer too, instead of one a head for all layers
 
     def __post_init__(self):
-        typed.check(self.max_bias > 0, f"scheme.max_bias={self.max_bias}: expected a positive number")
+        dataclass_from.check(self.max_bias > 0, f"scheme.max_bias={self.max_bias}: expected a positive number")
 
 
 class ALiBiLearned(Scheme):

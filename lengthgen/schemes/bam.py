@@ -19,7 +19,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from lengthgen import schemes, typed
+from lengthgen import schemes
+from lengthgen.config import dataclass_from
 from lengthgen.schemes.base import Declaration, GeneratorFor, Scheme
 
 
@@ -30,7 +31,7 @@ class Config:
     eps: float = 1e-5  # added to the distance, so that its power has a slope at 0
 
     def __post_init__(self):
-        typed.check(self.eps > 0, f"scheme.eps={self.eps}: expected a positive number")
+        dataclass_from.check(self.eps > 0, f"scheme.eps={self.eps}: expected a positive number")
 
 
 class BAM(Scheme):

@@ -26,7 +26,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from lengthgen.structures import Bias, Rows, Span, Toeplitz
+from lengthgen.attention.bias_forms import Bias, Rows, Span, Toeplitz
 
 STRUCTURES = ("none", "toeplitz", "rows", "gates", "general")
 

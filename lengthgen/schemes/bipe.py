@@ -23,9 +23,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lengthgen import rotary, schemes, typed
+from lengthgen import schemes
+from lengthgen.attention.bias_forms import Bias, Gates
+from lengthgen.config import dataclass_from
+from lengthgen.schemes import rotary
 from lengthgen.schemes.base import Declaration, GeneratorFor, Scheme
-from lengthgen.structures import Bias, Gates
 
 
 @dataclass
@@ -39,13 +41,13 @@ class Config:
     init_std: float = 0.02  # standard deviation of the table at the start
 
     def __post_init__(self):
-        typed.choice("scheme.inter", self.inter, ("rope", "alibi"))
-        typed.choice("scheme.intra", self.intra, ("learned", "sinusoidal"))
-        typed.check(len(self.separators) > 0, "scheme.separators=[]: expected the ids of the tokens that end a segment")
-        typed.check(self.rows is None or self.rows > 0, f"scheme.rows={self.rows}: expected a positive integer or null")
-        typed.check(self.base > 1, f"scheme.base={self.base}: expected a number > 1")
-        typed.check(self.slope_factor > 0, f"scheme.slope_factor={self.slope_factor}: expected a positive number")
-        typed.check(self.init_std >= 0, f"scheme.init_std={self.init_std}: expected a number >= 0")
+        dataclass_from.choice("scheme.inter", self.inter, ("rope", "alibi"))
+        dataclass_from.choice("scheme.intra", self.intra, ("learned", "sinusoidal"))
+        dataclass_from.check(len(self.separators) > 0, "scheme.separators=[]: expected the ids of the tokens that end a segment")
+        dataclass_from.check(self.rows is None or self.rows > 0, f"scheme.rows={self.rows}: expected a positive integer or null")
+        dataclass_from.check(self.base > 1, f"scheme.base={self.base}: expected a number > 1")
+        dataclass_from.check(self.slope_factor > 0, f"scheme.slope_factor={self.slope_factor}: expected a positive number")
+        dataclass_from.check(self.init_std >= 0, f"scheme.init_std={self.init_std}: expected a number >= 0")
 
 
 class BiPE(Scheme):
@@ -55,7 +57,7 @@ class BiPE(Scheme):
 
     def __init__(self, config, dimensions):
         super().__init__(config, dimensions)
-        typed.check(
+        dataclass_from.check(
             dimensions.head_dim % 2 == 0 and dimensions.width % 2 == 0, f"model.width={dimensions.width}: scheme bipe expects even heads"
         )
         if config.intra == "learned":

@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lengthgen import typed
+from lengthgen.config import dataclass_from
 from lengthgen.schemes.base import Declaration, GeneratorFor, Scheme
 
 ACTIVATIONS = {"relu": F.relu, "softplus": F.softplus}
@@ -33,8 +33,8 @@ class Config:
     init_std: float = 0.02  # standard deviation of the weights at the start
 
     def __post_init__(self):
-        typed.choice("scheme.activation", self.activation, tuple(ACTIVATIONS))
-        typed.check(self.init_std >= 0, f"scheme.init_std={self.init_std}: expected a number >= 0")
+        dataclass_from.choice("scheme.activation", self.activation, tuple(ACTIVATIONS))
+        dataclass_from.check(self.init_std >= 0, f"scheme.init_std={self.init_std}: expected a number >= 0")
 
 
 class CABLE(Scheme):

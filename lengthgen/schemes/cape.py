@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lengthgen import typed
+from lengthgen.config import dataclass_from
 from lengthgen.schemes.base import Declaration, Scheme
 
 
@@ -34,10 +34,10 @@ class Config:
 
     def __post_init__(self):
         given = self.global_shift
-        typed.check(given is None or given >= 0, f"scheme.global_shift={given}: expected a number >= 0 or null")
-        typed.check(self.local_shift >= 0, f"scheme.local_shift={self.local_shift}: expected a number >= 0")
-        typed.check(self.max_scale >= 1, f"scheme.max_scale={self.max_scale}: expected a number >= 1")
-        typed.check(self.base > 1, f"scheme.base={self.base}: expected a number > 1")
+        dataclass_from.check(given is None or given >= 0, f"scheme.global_shift={given}: expected a number >= 0 or null")
+        dataclass_from.check(self.local_shift >= 0, f"scheme.local_shift={self.local_shift}: expected a number >= 0")
+        dataclass_from.check(self.max_scale >= 1, f"scheme.max_scale={self.max_scale}: expected a number >= 1")
+        dataclass_from.check(self.base > 1, f"scheme.base={self.base}: expected a number > 1")
 
 
 class CAPE(Scheme):
@@ -47,7 +47,7 @@ class CAPE(Scheme):
 
     def __init__(self, config, dimensions):
         super().__init__(config, dimensions)
-        typed.check(dimensions.width % 2 == 0, f"model.width={dimensions.width}: scheme cape expects an even number")
+        dataclass_from.check(dimensions.width % 2 == 0, f"model.width={dimensions.width}: scheme cape expects an even number")
 
     @property
     def declaration(self) -> Declaration:

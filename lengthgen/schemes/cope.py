@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from lengthgen import typed
+from lengthgen.config import dataclass_from
 from lengthgen.schemes.base import Declaration, GeneratorFor, Scheme
 
 
@@ -29,7 +29,7 @@ class Config:
     max_position: int = 64  # whole positions that have a vector; a query that counts further reads the last one
 
     def __post_init__(self):
-        typed.check(self.max_position > 1, f"scheme.max_position={self.max_position}: expected a whole number > 1")
+        dataclass_from.check(self.max_position > 1, f"scheme.max_position={self.max_position}: expected a whole number > 1")
 
 
 class CoPE(Scheme):

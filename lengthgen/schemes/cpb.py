@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lengthgen import typed
+from lengthgen.config import dataclass_from
 from lengthgen.schemes.base import Declaration, GeneratorFor, Scheme
 
 
@@ -33,8 +33,8 @@ class Config:
     per_layer: bool = False  # a network for each layer instead of one for all
 
     def __post_init__(self):
-        typed.check(self.depth > 0, f"scheme.depth={self.depth}: expected a positive integer")
-        typed.check(self.hidden is None or self.hidden > 0, f"scheme.hidden={self.hidden}: expected a positive integer or null")
+        dataclass_from.check(self.depth > 0, f"scheme.depth={self.depth}: expected a positive integer")
+        dataclass_from.check(self.hidden is None or self.hidden > 0, f"scheme.hidden={self.hidden}: expected a positive integer or null")
 
 
 class CPB(Scheme):

@@ -28,10 +28,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lengthgen import schemes, typed
+from lengthgen import schemes
+from lengthgen.attention.bias_forms import Bias
+from lengthgen.config import dataclass_from
 from lengthgen.schemes.base import Declaration, GeneratorFor, Scheme
 from lengthgen.schemes.wrapper import Wrapper
-from lengthgen.structures import Bias
 
 ROWS = 64  # rows of scores that pass the network at a time: 3 times faster than all 512 at once on CPU (one layer, both ways)
 
@@ -44,8 +45,8 @@ class Config:
     hidden: int = 32  # hidden units of the network
 
     def __post_init__(self):
-        typed.check(self.kernel > 0 and self.kernel % 2 == 1, f"scheme.kernel={self.kernel}: expected an odd number >= 1")
-        typed.check(self.hidden > 0, f"scheme.hidden={self.hidden}: expected a positive integer")
+        dataclass_from.check(self.kernel > 0 and self.kernel % 2 == 1, f"scheme.kernel={self.kernel}: expected an odd number >= 1")
+        dataclass_from.check(self.hidden > 0, f"scheme.hidden={self.hidden}: expected a positive integer")
 
 
 class DAPE(Wrapper):
@@ -55,9 +56,9 @@ class DAPE(Wrapper):
 
     def __init__(self, config, dimensions):
         kind = schemes.load(config.inner)
-        inner = kind(typed.build(kind.Config, config.inner_options, "scheme.inner_options"), dimensions)
+        inner = kind(dataclass_from.build(kind.Config, config.inner_options, "scheme.inner_options"), dimensions)
         structure = inner.declaration.structure
-        typed.check(structure in ("toeplitz", "rows"), f"scheme.inner={config.inner}: expected a scheme with an additive bias of positions")
+        dataclass_from.check(structure in ("toeplitz", "rows"), f"scheme.inner={config.inner}: expected a scheme with an additive bias of positions")
         super().__init__(config, inner)
         N, H = dimensions.n_layers, dimensions.n_heads
         self.hidden_weight = nn.Parameter(torch.zeros(N, config.hidden, 2 * H, config.kernel))

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from lengthgen import typed
+from lengthgen.config import dataclass_from
 from lengthgen.schemes.base import Declaration, GeneratorFor, Scheme
 
 HIDDEN_AT_ONCE = {"cpu": 2**20, "cuda": 2**26}  # hidden units x pairs of positions held without gradients: 4 MiB, 256 MiB
@@ -34,10 +34,10 @@ class Config:
     per_layer: bool = True  # a network for each layer; false = one for all (FIRE-S)
 
     def __post_init__(self):
-        typed.check(self.hidden > 0, f"scheme.hidden={self.hidden}: expected a positive integer")
-        typed.check(self.c != 0, f"scheme.c={self.c}: expected a number other than 0")
-        typed.check(self.threshold_ratio > 0, f"scheme.threshold_ratio={self.threshold_ratio}: expected a positive number")
-        typed.check(self.eps > 0, f"scheme.eps={self.eps}: expected a positive number")
+        dataclass_from.check(self.hidden > 0, f"scheme.hidden={self.hidden}: expected a positive integer")
+        dataclass_from.check(self.c != 0, f"scheme.c={self.c}: expected a number other than 0")
+        dataclass_from.check(self.threshold_ratio > 0, f"scheme.threshold_ratio={self.threshold_ratio}: expected a positive number")
+        dataclass_from.check(self.eps > 0, f"scheme.eps={self.eps}: expected a positive number")
 
 
 class FIRE(Scheme):

@@ -22,7 +22,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lengthgen import rotary, typed
+from lengthgen.config import dataclass_from
+from lengthgen.schemes import rotary
 from lengthgen.schemes.base import Declaration, GeneratorFor, Scheme
 
 
@@ -35,10 +36,10 @@ class Config:
     layout: str = "interleaved"  # which channels make a pair: interleaved | half_split
 
     def __post_init__(self):
-        typed.check(self.base > 1, f"scheme.base={self.base}: expected a number > 1")
-        typed.check(self.gain >= 0, f"scheme.gain={self.gain}: expected a number >= 0")
-        typed.choice("scheme.form", self.form, ("paper", "released"))
-        typed.choice("scheme.layout", self.layout, rotary.LAYOUTS)
+        dataclass_from.check(self.base > 1, f"scheme.base={self.base}: expected a number > 1")
+        dataclass_from.check(self.gain >= 0, f"scheme.gain={self.gain}: expected a number >= 0")
+        dataclass_from.choice("scheme.form", self.form, ("paper", "released"))
+        dataclass_from.choice("scheme.layout", self.layout, rotary.LAYOUTS)
 
 
 class FoPE(Scheme):
@@ -49,10 +50,10 @@ class FoPE(Scheme):
     def __init__(self, config, dimensions):
         super().__init__(config, dimensions)
         N, H, D = dimensions.n_layers, dimensions.n_heads, dimensions.head_dim
-        typed.check(D % 2 == 0, f"model.width / n_heads = {D}: scheme fope expects an even number")
+        dataclass_from.check(D % 2 == 0, f"model.width / n_heads = {D}: scheme fope expects an even number")
         F = self.spectrum.kept
         M = min(F, D // 4) if config.form == "released" else F
-        typed.check(M > 0, f"train_length={dimensions.train_length}, {D} channels a head: fope expects a pair that completes a turn")
+        dataclass_from.check(M > 0, f"train_length={dimensions.train_length}, {D} channels a head: fope expects a pair that completes a turn")
         self.cosine, self.sine = (nn.Parameter(torch.zeros(N, H, F, M), requires_grad=config.learnable) for _ in range(2))
 
     @property

@@ -26,7 +26,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lengthgen import schemes, typed
+from lengthgen import schemes
+from lengthgen.config import dataclass_from
 from lengthgen.schemes.base import Declaration, GeneratorFor, Scheme
 
 SHARING = {
@@ -47,10 +48,10 @@ class Config:
     rope_base: float = 10000.0  # of that rotation; the official code has 500,000
 
     def __post_init__(self):
-        typed.choice("scheme.gate", self.gate, tuple(SHARING))
-        typed.check(self.init_std >= 0, f"scheme.init_std={self.init_std}: expected a number >= 0")
-        typed.check(self.shortest is None or self.shortest > 0, f"scheme.shortest={self.shortest}: expected a positive number or null")
-        typed.check(self.longest > 0, f"scheme.longest={self.longest}: expected a positive number")
+        dataclass_from.choice("scheme.gate", self.gate, tuple(SHARING))
+        dataclass_from.check(self.init_std >= 0, f"scheme.init_std={self.init_std}: expected a number >= 0")
+        dataclass_from.check(self.shortest is None or self.shortest > 0, f"scheme.shortest={self.shortest}: expected a positive number or null")
+        dataclass_from.check(self.longest > 0, f"scheme.longest={self.longest}: expected a positive number")
 
 
 class FoX(Scheme):

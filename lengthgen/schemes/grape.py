@@ -25,7 +25,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lengthgen import schemes, typed
+from lengthgen import schemes
+from lengthgen.config import dataclass_from
 from lengthgen.schemes.base import Declaration, GeneratorFor, Scheme
 
 FORMS = ("path", "key", "query", "both")
@@ -40,9 +41,9 @@ class Config:
     init_factor: float = 0.5  # standard deviation of W at the start, times sqrt(model.width) (path)
 
     def __post_init__(self):
-        typed.choice("scheme.form", self.form, FORMS)
-        typed.check(self.path_size > 0 and self.path_size % 2 == 0, f"scheme.path_size={self.path_size}: expected an even positive integer")
-        typed.check(self.init_factor > 0, f"scheme.init_factor={self.init_factor}: expected a positive number")
+        dataclass_from.choice("scheme.form", self.form, FORMS)
+        dataclass_from.check(self.path_size > 0 and self.path_size % 2 == 0, f"scheme.path_size={self.path_size}: expected an even positive integer")
+        dataclass_from.check(self.init_factor > 0, f"scheme.init_factor={self.init_factor}: expected a positive number")
 
 
 class GRAPE(Scheme):

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lengthgen import typed
+from lengthgen.config import dataclass_from
 from lengthgen.errors import ConfigError
 from lengthgen.schemes.base import Declaration, GeneratorFor, Scheme
 
@@ -38,8 +38,8 @@ class Config:
     init_std: float = 0.02  # standard deviation of the table at the start (GPT-2)
 
     def __post_init__(self):
-        typed.choice("scheme.tail", self.tail, tuple(TAILS))
-        typed.check(self.init_std >= 0, f"scheme.init_std={self.init_std}: expected a number >= 0")
+        dataclass_from.choice("scheme.tail", self.tail, tuple(TAILS))
+        dataclass_from.check(self.init_std >= 0, f"scheme.init_std={self.init_std}: expected a number >= 0")
 
 
 class Learned(Scheme):

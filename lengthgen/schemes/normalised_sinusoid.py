@@ -24,7 +24,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from lengthgen import typed
+from lengthgen.config import dataclass_from
 from lengthgen.schemes.base import Declaration, GeneratorFor, Scheme
 
 
@@ -35,8 +35,8 @@ class Config:
     init_std: float = 0.02  # direction: standard deviation at the start, that of token embeddings
 
     def __post_init__(self):
-        typed.choice("scheme.form", self.form, ("scalar", "direction", "harmonics"))
-        typed.check(self.init_std >= 0, f"scheme.init_std={self.init_std}: expected a number >= 0")
+        dataclass_from.choice("scheme.form", self.form, ("scalar", "direction", "harmonics"))
+        dataclass_from.check(self.init_std >= 0, f"scheme.init_std={self.init_std}: expected a number >= 0")
 
 
 class NormalisedSinusoid(Scheme):

@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lengthgen import typed
+from lengthgen.config import dataclass_from
 from lengthgen.schemes.base import Declaration, GeneratorFor, Scheme
 
 BLOCK = 64  # tokens whose reflections are multiplied by one triangular solve
@@ -37,9 +37,9 @@ class Config:
     init_std: float = 0.02  # standard deviation of the matrices at the start
 
     def __post_init__(self):
-        typed.check(self.rank > 0, f"scheme.rank={self.rank}: expected a positive integer")
-        typed.check(self.kernel > 0, f"scheme.kernel={self.kernel}: expected a positive integer")
-        typed.check(self.init_std > 0, f"scheme.init_std={self.init_std}: expected a positive number")
+        dataclass_from.check(self.rank > 0, f"scheme.rank={self.rank}: expected a positive integer")
+        dataclass_from.check(self.kernel > 0, f"scheme.kernel={self.kernel}: expected a positive integer")
+        dataclass_from.check(self.init_std > 0, f"scheme.init_std={self.init_std}: expected a positive number")
 
 
 class PaTH(Scheme):

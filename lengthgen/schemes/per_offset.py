@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from lengthgen import typed
+from lengthgen.config import dataclass_from
 from lengthgen.errors import ConfigError
 from lengthgen.schemes.base import Declaration, GeneratorFor, Scheme
 
@@ -40,9 +40,9 @@ class Config:
     per_layer: bool = False  # a table for each layer instead of one for all
 
     def __post_init__(self):
-        typed.choice("scheme.tail", self.tail, tuple(TAILS))
-        typed.check(self.reach is None or self.reach > 0, f"scheme.reach={self.reach}: expected a positive integer or null")
-        typed.check(
+        dataclass_from.choice("scheme.tail", self.tail, tuple(TAILS))
+        dataclass_from.check(self.reach is None or self.reach > 0, f"scheme.reach={self.reach}: expected a positive integer or null")
+        dataclass_from.check(
             self.reach is None or self.tail == "clamp",
             f"scheme.reach={self.reach} leaves no offset past the table, so scheme.tail={self.tail} has no effect: expected tail=clamp",
         )
@@ -57,7 +57,7 @@ class PerOffset(Scheme):
         super().__init__(config, dimensions)
         length = dimensions.train_length
         self.size = config.reach or length
-        typed.check(self.size <= length, f"scheme.reach={self.size}: expected at most train_length = {length}")
+        dataclass_from.check(self.size <= length, f"scheme.reach={self.size}: expected at most train_length = {length}")
         self.table = nn.Parameter(torch.zeros(dimensions.n_layers if config.per_layer else 1, dimensions.n_heads, self.size))
 
     @property

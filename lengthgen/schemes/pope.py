@@ -20,7 +20,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lengthgen import rotary, typed
+from lengthgen.config import dataclass_from
+from lengthgen.schemes import rotary
 from lengthgen.schemes.base import Declaration, GeneratorFor, Scheme
 
 
@@ -32,8 +33,8 @@ class Config:
     per_layer: bool = True  # shifts for each layer; false: one table for all
 
     def __post_init__(self):
-        typed.check(self.base > 1, f"scheme.base={self.base}: expected a number > 1")
-        typed.choice("scheme.init", self.init, ("zero", "uniform"))
+        dataclass_from.check(self.base > 1, f"scheme.base={self.base}: expected a number > 1")
+        dataclass_from.choice("scheme.init", self.init, ("zero", "uniform"))
 
 
 class PoPE(Scheme):

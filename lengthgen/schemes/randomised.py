@@ -23,11 +23,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lengthgen import schemes, typed
+from lengthgen import schemes
+from lengthgen.attention.bias_forms import Bias, Rows
+from lengthgen.config import dataclass_from
 from lengthgen.errors import ConfigError
 from lengthgen.schemes.base import Declaration, Dimensions
 from lengthgen.schemes.wrapper import Wrapper
-from lengthgen.structures import Bias, Rows
 
 
 @dataclass
@@ -39,7 +40,7 @@ class Config:
     evaluation_draws: int = 4  # evaluations of a window that are averaged
 
     def __post_init__(self):
-        typed.check(self.evaluation_draws > 0, f"scheme.evaluation_draws={self.evaluation_draws}: expected a positive integer")
+        dataclass_from.check(self.evaluation_draws > 0, f"scheme.evaluation_draws={self.evaluation_draws}: expected a positive integer")
 
 
 class Randomised(Wrapper):
@@ -49,13 +50,13 @@ class Randomised(Wrapper):
 
     def __init__(self, config, dimensions):
         M = 8 * dimensions.train_length if config.max_position is None else config.max_position
-        typed.check(dimensions.train_length <= M, f"scheme.max_position={M}: expected at least train_length = {dimensions.train_length}")
+        dataclass_from.check(dimensions.train_length <= M, f"scheme.max_position={M}: expected at least train_length = {dimensions.train_length}")
         kind = schemes.load(config.inner)
-        options = typed.build(kind.Config, config.inner_options, "scheme.inner_options")
+        options = dataclass_from.build(kind.Config, config.inner_options, "scheme.inner_options")
         reached = Dimensions(dimensions.n_layers, dimensions.n_heads, dimensions.head_dim, dimensions.width, train_length=M)
         inner = kind(options, reached)
         structure = inner.declaration.structure
-        typed.check(
+        dataclass_from.check(
             structure in ("none", "toeplitz", "rows") and inner.declaration.acts_on != "nothing",
             f"scheme.inner={config.inner}: expected a scheme of positions alone, whose scores the text does not change",
         )

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lengthgen import rotary, typed
+from lengthgen.config import dataclass_from
+from lengthgen.schemes import rotary
 from lengthgen.schemes.base import Declaration, Scheme
 
 
@@ -26,9 +27,9 @@ class Config:
     layout: str = "interleaved"  # which of the rotated channels make a pair: interleaved | half_split
 
     def __post_init__(self):
-        typed.check(0 < self.fraction <= 1, f"scheme.fraction={self.fraction}: expected 0 < fraction <= 1")
-        typed.check(self.base > 1, f"scheme.base={self.base}: expected a number > 1")
-        typed.choice("scheme.layout", self.layout, rotary.LAYOUTS)
+        dataclass_from.check(0 < self.fraction <= 1, f"scheme.fraction={self.fraction}: expected 0 < fraction <= 1")
+        dataclass_from.check(self.base > 1, f"scheme.base={self.base}: expected a number > 1")
+        dataclass_from.choice("scheme.layout", self.layout, rotary.LAYOUTS)
 
 
 class RoPEPartial(Scheme):
@@ -38,7 +39,7 @@ class RoPEPartial(Scheme):
 
     def __init__(self, config, dimensions):
         super().__init__(config, dimensions)
-        typed.check(
+        dataclass_from.check(
             self.spectrum.channels > 0,
             f"scheme.fraction={config.fraction} of {dimensions.head_dim} channels a head: expected room for a pair",
         )

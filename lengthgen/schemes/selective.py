@@ -19,7 +19,8 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor
 
-from lengthgen import schemes, typed
+from lengthgen import schemes
+from lengthgen.config import dataclass_from
 from lengthgen.schemes.base import Declaration
 from lengthgen.schemes.wrapper import Wrapper
 
@@ -37,9 +38,9 @@ class Selective(Wrapper):
 
     def __init__(self, config, dimensions):
         kind = schemes.load(config.inner)
-        inner = kind(typed.build(kind.Config, config.inner_options, "scheme.inner_options"), dimensions)
+        inner = kind(dataclass_from.build(kind.Config, config.inner_options, "scheme.inner_options"), dimensions)
         structure = inner.declaration.structure
-        typed.check(structure == "none", f"scheme.inner={config.inner}: expected a scheme that leaves scores as they are")
+        dataclass_from.check(structure == "none", f"scheme.inner={config.inner}: expected a scheme that leaves scores as they are")
         super().__init__(config, inner)
 
     @property

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from lengthgen import skew, typed
+from lengthgen.config import dataclass_from
+from lengthgen.schemes import relative_shift
 from lengthgen.schemes.base import Declaration, GeneratorFor, Scheme
 
 
@@ -28,7 +29,7 @@ class Config:
     values: bool = True  # also add vectors to the values, as the paper does
 
     def __post_init__(self):
-        typed.check(self.clip > 0, f"scheme.clip={self.clip}: expected a positive integer")
+        dataclass_from.check(self.clip > 0, f"scheme.clip={self.clip}: expected a positive integer")
 
 
 class Shaw(Scheme):
@@ -70,7 +71,7 @@ class Shaw(Scheme):
     def logits(self, q: Tensor, k: Tensor, x: Tensor, positions: Tensor, layer: int, first: int) -> Tensor:
         table = self.key_table[layer, : k.shape[2]].to(q.dtype)
         by_content = super().logits(q, k, x, positions, layer, first)
-        return by_content + skew.by_key(q @ table.T, k.shape[2]) * self.score_scale
+        return by_content + relative_shift.by_key(q @ table.T, k.shape[2]) * self.score_scale
 
     def mix(self, logits: Tensor, v: Tensor, layer: int, first: int) -> Tensor:
         weights = logits.softmax(-1)

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lengthgen import typed
+from lengthgen.config import dataclass_from
 from lengthgen.schemes.base import Declaration, Scheme
 
 
@@ -31,8 +31,8 @@ class Config:
     scale_embedding: bool = True  # multiply token embeddings by sqrt(width) first, as Vaswani et al. do
 
     def __post_init__(self):
-        typed.choice("scheme.form", self.form, ("vaswani", "tensor2tensor"))
-        typed.check(self.base > 1, f"scheme.base={self.base}: expected a number > 1")
+        dataclass_from.choice("scheme.form", self.form, ("vaswani", "tensor2tensor"))
+        dataclass_from.check(self.base > 1, f"scheme.base={self.base}: expected a number > 1")
 
 
 class Sinusoidal(Scheme):
@@ -42,7 +42,7 @@ class Sinusoidal(Scheme):
 
     def __init__(self, config, dimensions):
         super().__init__(config, dimensions)
-        typed.check(dimensions.width % 2 == 0, f"model.width={dimensions.width}: scheme sinusoidal expects an even number")
+        dataclass_from.check(dimensions.width % 2 == 0, f"model.width={dimensions.width}: scheme sinusoidal expects an even number")
 
     @property
     def declaration(self) -> Declaration:

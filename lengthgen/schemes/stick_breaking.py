@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lengthgen import typed
+from lengthgen.config import dataclass_from
 from lengthgen.schemes.base import Declaration, Scheme
 
 
@@ -29,7 +29,7 @@ class Config:
     remainder: str = "value"  # what is left of the stick: value (added to the token's own value) | drop
 
     def __post_init__(self):
-        typed.choice("scheme.remainder", self.remainder, ("value", "drop"))
+        dataclass_from.choice("scheme.remainder", self.remainder, ("value", "drop"))
 
 
 class StickBreaking(Scheme):

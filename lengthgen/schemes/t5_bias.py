@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from lengthgen import typed
+from lengthgen.config import dataclass_from
 from lengthgen.schemes.base import Declaration, GeneratorFor, Scheme
 
 
@@ -35,15 +35,15 @@ class Config:
     init_std: float = 0.02  # standard deviation of the table at the start
 
     def __post_init__(self):
-        typed.check(
+        dataclass_from.check(
             self.num_buckets >= 2 and self.num_buckets % 2 == 0,
             f"scheme.num_buckets={self.num_buckets}: expected an even number >= 2",
         )
-        typed.check(
+        dataclass_from.check(
             self.max_distance > self.num_buckets // 2,
             f"scheme.max_distance={self.max_distance}: expected more than num_buckets / 2 = {self.num_buckets // 2}",
         )
-        typed.check(self.init_std >= 0, f"scheme.init_std={self.init_std}: expected a number >= 0")
+        dataclass_from.check(self.init_std >= 0, f"scheme.init_std={self.init_std}: expected a number >= 0")
 
 
 class T5Bias(Scheme):

@@ -19,7 +19,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from lengthgen import skew, typed
+from lengthgen.config import dataclass_from
+from lengthgen.schemes import relative_shift
 from lengthgen.schemes.base import Declaration, GeneratorFor, Scheme
 
 
@@ -31,9 +32,9 @@ class Config:
     init_std: float = 0.02  # standard deviation of W, u and v at the start
 
     def __post_init__(self):
-        typed.check(self.clamp is None or self.clamp > 0, f"scheme.clamp={self.clamp}: expected a positive integer or null")
-        typed.check(self.base > 1, f"scheme.base={self.base}: expected a number > 1")
-        typed.check(self.init_std >= 0, f"scheme.init_std={self.init_std}: expected a number >= 0")
+        dataclass_from.check(self.clamp is None or self.clamp > 0, f"scheme.clamp={self.clamp}: expected a positive integer or null")
+        dataclass_from.check(self.base > 1, f"scheme.base={self.base}: expected a number > 1")
+        dataclass_from.check(self.init_std >= 0, f"scheme.init_std={self.init_std}: expected a number >= 0")
 
 
 class TransformerXL(Scheme):
@@ -43,7 +44,7 @@ class TransformerXL(Scheme):
 
     def __init__(self, config, dimensions):
         super().__init__(config, dimensions)
-        typed.check(dimensions.width % 2 == 0, f"model.width={dimensions.width}: scheme transformer_xl expects an even number")
+        dataclass_from.check(dimensions.width % 2 == 0, f"model.width={dimensions.width}: scheme transformer_xl expects an even number")
         pairs = (dimensions.n_layers if config.untie else 1, dimensions.n_heads, dimensions.head_dim)
         self.projection = nn.Parameter(torch.zeros(dimensions.n_layers, dimensions.n_heads * dimensions.head_dim, dimensions.width))
         self.u, self.v = nn.Parameter(torch.zeros(pairs)), nn.Parameter(torch.zeros(pairs))
@@ -77,7 +78,7 @@ class TransformerXL(Scheme):
         u, v = (pair[n][:, None].to(q.dtype) for pair in (self.u, self.v))
         offsets = torch.arange(keys if self.config.clamp is None else min(keys, self.config.clamp + 1), device=q.device)
         by_offset = (q + v) @ self.relative_keys(offsets, layer, q.dtype).mT
-        return ((q + u) @ k.mT + skew.by_key(by_offset, keys)) * self.score_scale
+        return ((q + u) @ k.mT + relative_shift.by_key(by_offset, keys)) * self.score_scale
 
     def relative_keys(self, offsets: Tensor, layer: int, dtype: torch.dtype) -> Tensor:
         """W r_n (H, O, D) of offsets (O,)."""

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lengthgen.attention.bias_forms import Bias, Span
 from lengthgen.schemes.base import Declaration, GeneratorFor, Scheme
-from lengthgen.structures import Bias, Span
 
 
 class Wrapper(Scheme):

@@ -22,8 +22,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lengthgen import rotary, typed
+from lengthgen.config import dataclass_from
 from lengthgen.errors import ConfigError
+from lengthgen.schemes import rotary
 from lengthgen.schemes.base import Declaration, Scheme
 
 SMOOTHING = 0.4  # gamma of the paper
@@ -37,9 +38,9 @@ class Config:
     layout: str = "interleaved"  # which channels make a pair: interleaved | half_split
 
     def __post_init__(self):
-        typed.check(self.scale_base > 0, f"scheme.scale_base={self.scale_base}: expected a positive number")
-        typed.check(self.base > 1, f"scheme.base={self.base}: expected a number > 1")
-        typed.choice("scheme.layout", self.layout, rotary.LAYOUTS)
+        dataclass_from.check(self.scale_base > 0, f"scheme.scale_base={self.scale_base}: expected a positive number")
+        dataclass_from.check(self.base > 1, f"scheme.base={self.base}: expected a number > 1")
+        dataclass_from.choice("scheme.layout", self.layout, rotary.LAYOUTS)
 
 
 class XPos(Scheme):
@@ -49,8 +50,8 @@ class XPos(Scheme):
 
     def __init__(self, config, dimensions):
         super().__init__(config, dimensions)
-        typed.check(dimensions.head_dim % 2 == 0, f"model.width / n_heads = {dimensions.head_dim}: scheme xpos expects an even number")
-        typed.check(
+        dataclass_from.check(dimensions.head_dim % 2 == 0, f"model.width / n_heads = {dimensions.head_dim}: scheme xpos expects an even number")
+        dataclass_from.check(
             dimensions.train_length <= self.longest,
             f"scheme.scale_base={config.scale_base}: windows of train_length={dimensions.train_length} tokens would leave the range of "
             "float32; give a larger one",

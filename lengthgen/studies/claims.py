@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from lengthgen import typed
+from lengthgen.config import dataclass_from
 
 PREDICTION = re.compile(r"(?P<kind>above|below|within) (?P<threshold>-?\d+(\.\d+)?)")
 
@@ -31,7 +31,7 @@ class Claim:
     primary: bool = False  # one of those that decide the study
 
     def __post_init__(self):
-        typed.check(bool(PREDICTION.fullmatch(self.predict)), f"predict={self.predict}: expected `above X`, `below X` or `within X`")
+        dataclass_from.check(bool(PREDICTION.fullmatch(self.predict)), f"predict={self.predict}: expected `above X`, `below X` or `within X`")
 
     @property
     def kind(self) -> str:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from lengthgen.bench import child
-from lengthgen.studies.material import Evaluation, Material
+from lengthgen.studies.losses import Evaluation, Material
 
 ROUNDS = 7
 
@@ -39,7 +39,7 @@ def forward(evaluation: Evaluation, length: int) -> Callable[[], Any]:
     """A forward pass over one window of `length` tokens: losses of the last token alone, as a reader of the whole window would have."""
     import torch
 
-    from lengthgen import run
+    from lengthgen.runs import run
 
     model, splits = run.trained(evaluation.folder)
     tokens = splits.validation.tokens(0, length + 1)[None].to(model.embedding.weight.device)
@@ -86,7 +86,7 @@ def _row(name: str, length: int, rounds: list[Mapping[str, float]], memory: Mapp
 
 def main(folder: str, length: int) -> None:
     """One memory case; prints a line of JSON."""
-    from lengthgen import process
+    from lengthgen.runs import process
 
     process.prepare_environment()
     process.prepare_torch(1)

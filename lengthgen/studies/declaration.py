@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lengthgen import catalogue, typed
+from lengthgen.config import catalogue, dataclass_from
 from lengthgen.errors import ConfigError
 from lengthgen.evaluation.verdicts import MOST_PRIMARY
 from lengthgen.studies import measures
@@ -38,7 +38,7 @@ class Scale:
 
     def __post_init__(self):
         for seeds in (self.seeds, *self.arm_seeds.values()):
-            typed.check(seeds > 0, f"seeds={seeds}: expected a positive integer")
+            dataclass_from.check(seeds > 0, f"seeds={seeds}: expected a positive integer")
 
     def seeds_of(self, arm: str) -> int:
         return self.arm_seeds.get(arm, self.seeds)
@@ -109,7 +109,7 @@ def load(name: str, where: Sequence[Path]) -> Study:
     """The study of that name in the folders of configurations. ConfigError, in one line, for what is wrong with it."""
     found = catalogue.files("study", where)
     if name not in found:
-        typed.choice("study", name, tuple(sorted(found)))
+        dataclass_from.choice("study", name, tuple(sorted(found)))
     return read(found[name])
 
 
@@ -146,17 +146,17 @@ def _checked(name: str, meaning: str, given: Mapping[str, Any]) -> Study:
     for unknown in given.keys() - set(KEYS):
         raise ConfigError(f"{key}: unknown key {unknown}; expected one of: {', '.join(KEYS)}")
     for needed in ("claim", "scales", "arms", "claims"):
-        typed.check(bool(given.get(needed)), f"{key}: {needed} is missing")
+        dataclass_from.check(bool(given.get(needed)), f"{key}: {needed} is missing")
     study = Study(
         name, meaning, " ".join(given["claim"].split()), tuple(_spread(given.get("base") or ())),
-        {n: typed.build(Scale, one or {}, f"{key}: scales.{n}") for n, one in given["scales"].items()},
+        {n: dataclass_from.build(Scale, one or {}, f"{key}: scales.{n}") for n, one in given["scales"].items()},
         {n: tuple(_spread(overrides or ())) for n, overrides in given["arms"].items()},
-        {n: typed.build(Condition, one, f"{key}: conditions.{n}") for n, one in (given.get("conditions") or {}).items()},
-        {n: typed.build(Claim, one, f"{key}: claims.{n}") for n, one in given["claims"].items()},
+        {n: dataclass_from.build(Condition, one, f"{key}: conditions.{n}") for n, one in (given.get("conditions") or {}).items()},
+        {n: dataclass_from.build(Claim, one, f"{key}: claims.{n}") for n, one in given["claims"].items()},
         given.get("shown", "loss"), given.get("axis", "length"),
-        tuple(typed.build(Published, one, f"{key}: published") for one in given.get("published") or ()), given.get("costs"),
+        tuple(dataclass_from.build(Published, one, f"{key}: published") for one in given.get("published") or ()), given.get("costs"),
         given.get("information"),
-        typed.build(KeyTokens, given["key_tokens"], f"{key}: key_tokens") if given.get("key_tokens") else None,
+        dataclass_from.build(KeyTokens, given["key_tokens"], f"{key}: key_tokens") if given.get("key_tokens") else None,
     )  # fmt: skip
     _refuse_strangers(key, study)
     return study
@@ -172,27 +172,27 @@ def _refuse_strangers(key: str, study: Study) -> None:
     known = study.subjects()
     for n, condition in study.conditions.items():
         for arm in condition.arms:
-            typed.choice(f"{key}: conditions.{n}.arms", arm, tuple(study.arms))
+            dataclass_from.choice(f"{key}: conditions.{n}.arms", arm, tuple(study.arms))
     for n, scale in study.scales.items():
         for arm in (*scale.arms, *scale.arm_seeds):
-            typed.choice(f"{key}: scales.{n}.arms", arm, tuple(study.arms))
+            dataclass_from.choice(f"{key}: scales.{n}.arms", arm, tuple(study.arms))
     for n, claim in study.claims.items():
-        typed.choice(f"{key}: claims.{n}.measure", claim.measure, tuple(measures.MEASURES))
+        dataclass_from.choice(f"{key}: claims.{n}.measure", claim.measure, tuple(measures.MEASURES))
         for subject in filter(None, (claim.of, claim.minus)):
-            typed.choice(f"{key}: claims.{n}", subject, tuple(known))
+            dataclass_from.choice(f"{key}: claims.{n}", subject, tuple(known))
         for name, scale in study.scales.items():
             of, minus = (scale.seeds_of((subject or claim.of).partition("+")[0]) for subject in (claim.of, claim.minus))
-            typed.check(
+            dataclass_from.check(
                 of == minus, f"{key}: claims.{n}: {of} seeds of {claim.of} and {minus} of {claim.minus} in scale {name}: expected as many"
             )
     for subject in (study.key_tokens.reference, *study.key_tokens.of) if study.key_tokens else ():
-        typed.choice(f"{key}: key_tokens", subject, tuple(known))
+        dataclass_from.choice(f"{key}: key_tokens", subject, tuple(known))
     for published in study.published:
         for subject in published.worst_first:
-            typed.choice(f"{key}: published", subject, tuple(known))
-    typed.choice(f"{key}: shown", study.shown, tuple(measures.BY_LENGTH))
-    typed.choice(f"{key}: axis", study.axis, ("length", "tokens"))
+            dataclass_from.choice(f"{key}: published", subject, tuple(known))
+    dataclass_from.choice(f"{key}: shown", study.shown, tuple(measures.BY_LENGTH))
+    dataclass_from.choice(f"{key}: axis", study.axis, ("length", "tokens"))
     primary = [n for n, claim in study.claims.items() if claim.primary]
-    typed.check(
+    dataclass_from.check(
         1 <= len(primary) <= MOST_PRIMARY, f"{key}: {len(primary)} primary claims; expected 1 to {MOST_PRIMARY}, the others exploratory"
     )

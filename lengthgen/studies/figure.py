@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, NullLocator
 
-from lengthgen import layout, palette
+from lengthgen.reporting.figures import layout, palette
 
 MOST_LINES = 12
 LINEAR = 0.02  # nats: the axis is logarithmic beyond

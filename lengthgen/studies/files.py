@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lengthgen import records
+from lengthgen.evaluation import records
 
 COSTS = ("subject", "eval_length", "milliseconds", "of_trained", "low", "high", "mib", "mib_of_trained", "rounds")
 VALUES = (

@@ -6,10 +6,11 @@ what it leaves at exactly 0 in the second half of a table, training leaves as it
 
 import torch
 
-from lengthgen import batches, config, prepare
 from lengthgen import model as models
+from lengthgen.data import batches
 from lengthgen.errors import ConfigError
-from lengthgen.studies.material import Subject
+from lengthgen.runs import prepare, train_config
+from lengthgen.studies.losses import Subject
 
 
 def beyond_training(subject: Subject) -> list[float]:
@@ -21,7 +22,7 @@ def beyond_training(subject: Subject) -> list[float]:
 
 
 def _share(stored: dict) -> float:
-    run = prepare.prepare(config.check(dict(stored), []))
+    run = prepare.prepare(train_config.check(dict(stored), []))
     scalars = run.config.scalars
     length = scalars.train_length
     model = models.build(

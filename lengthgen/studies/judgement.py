@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lengthgen.evaluation import multiplicity
+from lengthgen.statistics import multiplicity
 from lengthgen.studies import claims
 from lengthgen.studies.claims import REFUTED, SUPPORTED, UNDECIDED, Claim
 from lengthgen.studies.measured import Measured

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-from lengthgen import columns
+from lengthgen.reporting import text_tables
 
 Row = Mapping[str, str]
 
@@ -11,7 +11,7 @@ def grid(rows: Sequence[Row], name: Callable[[Row], str], column: str) -> list[s
     """A line for each name, a column for each evaluation length."""
     lengths = sorted({int(row["eval_length"]) for row in rows})
     cells = {(name(row), int(row["eval_length"])): interval(row, column) for row in rows}
-    return columns.grid(cells, dict.fromkeys(name(row) for row in rows), lengths)
+    return text_tables.grid(cells, dict.fromkeys(name(row) for row in rows), lengths)
 
 
 def interval(row: Row, column: str = "value") -> str:

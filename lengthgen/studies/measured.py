@@ -6,8 +6,8 @@ Exact: a number without sampling error. Shape letters: S seeds, D documents. Nat
 
 from dataclasses import dataclass
 
-from lengthgen.evaluation import comparisons, context, power, significance, variance
-from lengthgen.evaluation.comparisons import Paired
+from lengthgen.statistics import comparisons, fails_or_uses, power, significance, variance
+from lengthgen.statistics.comparisons import Paired
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Share:
 
     @property
     def bounds(self) -> tuple[float, float, float]:
-        return tuple(float(part[0]) for part in context.utilisation(self.gain, self.reference))
+        return tuple(float(part[0]) for part in fails_or_uses.utilisation(self.gain, self.reference))
 
     @property
     def _known(self) -> bool:

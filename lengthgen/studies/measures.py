@@ -27,19 +27,19 @@ from functools import partial
 
 import numpy as np
 
-from lengthgen import typed
+from lengthgen.config import dataclass_from
 from lengthgen.errors import ConfigError
-from lengthgen.evaluation import context
-from lengthgen.evaluation.comparisons import Paired
+from lengthgen.statistics import fails_or_uses
+from lengthgen.statistics.comparisons import Paired
 from lengthgen.studies.claims import Claim
-from lengthgen.studies.material import Block, Material, Subject
+from lengthgen.studies.losses import Block, Material, Subject
 from lengthgen.studies.measured import Exact, Mean, Measured, Share
 
 
 def measure(material: Material, claim: Claim) -> Measured:
     """The measure of the claim's subject, minus that of the other one if it names one."""
     if claim.measure in OF_MATERIAL:
-        typed.check(claim.minus is None or claim.measure == "utilisation", f"measure {claim.measure} of {claim.of}: expected no `minus`")
+        dataclass_from.check(claim.minus is None or claim.measure == "utilisation", f"measure {claim.measure} of {claim.of}: expected no `minus`")
         return OF_MATERIAL[claim.measure](material, claim)
     make = OF_SUBJECT[claim.measure]
     paired = make(material[claim.of], claim)
@@ -105,7 +105,7 @@ def _gradient(material: Material, claim: Claim) -> Exact:
 
 
 def _step(subject: Subject, claim: Claim) -> Paired:
-    return _around(0, subject, claim).minus(_around(-context.STEP, subject, claim))
+    return _around(0, subject, claim).minus(_around(-fails_or_uses.STEP, subject, claim))
 
 
 def _around(first: int, subject: Subject, claim: Claim) -> Paired:
@@ -113,7 +113,7 @@ def _around(first: int, subject: Subject, claim: Claim) -> Paired:
     begin = subject.train_length + first
 
     def there(block: Block) -> np.ndarray:
-        return (block.losses if block.floors is None else block.excess)[:, begin : begin + context.STEP]
+        return (block.losses if block.floors is None else block.excess)[:, begin : begin + fails_or_uses.STEP]
 
     return subject.total("position", _longest(subject), there)
 
@@ -133,7 +133,7 @@ def _beyond_window(subject: Subject, claim: Claim) -> Paired:
 
 def _window_floors(subject: Subject, window: int) -> Callable[[Block], np.ndarray]:
     """(W, P): the floor of each target, were the last `window` symbols before it all that is seen."""
-    from lengthgen import datasets
+    from lengthgen.data import datasets
 
     config = subject.evaluations[0].config
     exact = datasets.prepare(config["dataset"], config["tokenizer"], config["cache"]).floors
@@ -194,7 +194,7 @@ OF_SUBJECT: dict[str, Callable[[Subject, Claim], Paired]] = {
     "band_change": _band_change,
     "use_band": _use_band,
     "step": _step,
-    "last_8": partial(_around, -context.STEP),
+    "last_8": partial(_around, -fails_or_uses.STEP),
     "next_8": partial(_around, 0),
     "early_excess": _early_excess,
     "beyond_window": _beyond_window,

@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lengthgen import columns, drawing, records
-from lengthgen.studies import extras, figure, files, markdown
+from lengthgen.evaluation import records
+from lengthgen.reporting import text_tables
+from lengthgen.reporting.figures import drawing
+from lengthgen.studies import figure, files, markdown, sections
 from lengthgen.studies.claims import of_study
 
 Row = Mapping[str, str]
@@ -53,7 +55,7 @@ def claim_lines(claims: Sequence[Row]) -> list[str]:
         verdict = f"**{row['verdict']}**" if row["primary"] == "True" else row["verdict"]
         p, detectable = markdown.p_value(row["p"]), markdown.number(row["detectable"])
         lines.append([says, f"{row['measure']} of {of}", row["predict"], markdown.interval(row), verdict, p, detectable])
-    return columns.markdown(["claim", "measure", "predicted", "found [95 % interval]", "verdict", "p", "detectable"], lines, "l")
+    return text_tables.markdown(["claim", "measure", "predicted", "found [95 % interval]", "verdict", "p", "detectable"], lines, "l")
 
 
 def _title(about: Mapping[str, Any]) -> str:
@@ -100,9 +102,9 @@ def _summary(about: Mapping[str, Any], found: Mapping[str, Sequence[Row]]) -> li
             }
         )
     ]
-    parts += extras.repairs(found["repairs"]) + extras.costs(found["costs"], values)
-    parts += extras.context(found["context"]) + extras.orders(about.get("published", []), values)
-    parts += extras.information(found["information"]) + extras.key_tokens(found["key_tokens"])
+    parts += sections.repairs(found["repairs"]) + sections.costs(found["costs"], values)
+    parts += sections.context(found["context"]) + sections.orders(about.get("published", []), values)
+    parts += sections.information(found["information"]) + sections.key_tokens(found["key_tokens"])
     for protocol, measure in dict.fromkeys((row["protocol"], row["measure"]) for row in values):
         own = [row for row in values if (row["protocol"], row["measure"]) == (protocol, measure)]
         parts += [f"## {measure.capitalize()} by evaluation length, {protocol}", "", f"nats/token; {_details(own)}", ""]
@@ -129,7 +131,7 @@ def verdict_lines(folders: Sequence[Path], where: str = "") -> list[str]:
         words = [row["verdict"] for row in claims if row["primary"] == "True"]
         counts = ", ".join(str(words.count(w)) for w in ("supported", "refuted", "undecided"))
         lines.append([f"[{folder.name}]({where}{folder.name}/summary.md)", about["meaning"], f"**{word(claims)}**", counts])
-    return columns.markdown(["study", "what it asks", "verdict", "primary claims: supported, refuted, undecided"], lines, "l")
+    return text_tables.markdown(["study", "what it asks", "verdict", "primary claims: supported, refuted, undecided"], lines, "l")
 
 
 def _all(folders: Sequence[Path]) -> str:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from lengthgen.errors import UserError
 from lengthgen.studies.declaration import Scale, Study
-from lengthgen.studies.material import Evaluation, Material, Subject
+from lengthgen.studies.losses import Evaluation, Material, Subject
 
 ALWAYS = ("tracking=none",)
 WORKING = threading.Event()  # of a worker: a job is under way
@@ -108,7 +108,7 @@ def _results(found: Sequence[Job], workers: int, config_dir: Path | None) -> Ite
 
 def _begin(parent: int) -> None:
     """A new process: before it imports torch."""
-    from lengthgen.process import prepare_environment
+    from lengthgen.runs.process import prepare_environment
 
     os.environ["TQDM_DISABLE"] = "1"  # several bars at once would overwrite each other
     prepare_environment()
@@ -138,7 +138,8 @@ def _work(job: Job, config_dir: Path | None) -> Made:
 
 
 def _train_and_evaluate(job: Job, config_dir: Path | None) -> tuple[str, list[tuple[str, Path]], str]:
-    from lengthgen import hydra_app, run
+    from lengthgen.cli import jobs as hydra_app
+    from lengthgen.runs import run
 
     own = [config_dir] if config_dir else []
     trained = run.train(hydra_app.composed("train", [*job.training, *job.how], config_dir, job.results), own, figures=False)

@@ -6,16 +6,16 @@ Nats a token; 95 % intervals over seeds and documents.
 from collections.abc import Iterator
 from typing import Any
 
+from lengthgen.data.sources import dirichlet
 from lengthgen.errors import DataError
-from lengthgen.evaluation import information
-from lengthgen.evaluation.significance import DELTA
-from lengthgen.sources import dirichlet
+from lengthgen.statistics import information
+from lengthgen.statistics.significance import DELTA
 from lengthgen.studies import measures
 from lengthgen.studies.claims import Claim
 from lengthgen.studies.declaration import Study
 from lengthgen.studies.files import KEY_TOKENS
 from lengthgen.studies.judgement import Verdict
-from lengthgen.studies.material import Material, Subject
+from lengthgen.studies.losses import Material, Subject
 
 TOKENS = 2**21  # of a text whose mutual information is measured
 
@@ -76,7 +76,7 @@ def effective_context(material: Material) -> list[dict[str, Any]]:
 
 def mutual_information(material: Material, longest: int) -> list[dict[str, Any]]:
     """INFORMATION of every real text of the study: its training split, at most TOKENS of it."""
-    from lengthgen import datasets
+    from lengthgen.data import datasets
 
     rows, known = [], set()
     for subject in material.subjects.values():

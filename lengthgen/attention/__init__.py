@@ -1,0 +1,1 @@
+"""Attention: what a bias looks like, and the fastest exact way to compute it."""

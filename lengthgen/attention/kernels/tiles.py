@@ -1,0 +1,66 @@
+"""Forward of attention on CPU by large products: tiles of queries by keys through oneDNN, the softmax taken over tiles as they come.
+
+Torch's flash kernel multiplies by MKL. Where oneDNN does that twice as fast (onednn.py), a few passes over a tile of scores cost less than
+is saved, once the tile is large: in evaluation, from 1024 tokens on, where `serve` says so. Measured (float32, D 32, one and two threads):
+0.86 and 0.95 of the flash kernel's time at 1024 tokens, 0.68 and 0.74 at 2048, 0.66 and 0.72 at 4096; D 64 at 2048: 0.58 and 0.60.
+The running maximum and sum are those of Milakov and Gimelshein (2018, arXiv:1805.02867, algorithm 3). Memory: a few tiles a thread.
+
+Shape letters: B batch, H heads, T queries = keys, R queries of a chunk, S keys, D head size.
+"""
+
+import itertools
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lengthgen.attention.bias_forms import Span
+from lengthgen.attention.kernels import onednn, windows_and_sinks
+from lengthgen.attention.kernels.rows import spans
+from lengthgen.attention.kernels.threads import Part
+
+QUERIES = 512  # of a tile
+KEYS = 2048  # of a tile; a multiple of QUERIES, so that products have few shapes (each is compiled once, in a millisecond)
+FEWEST_KEYS = 1024
+LOG2E = math.log2(math.e)
+
+
+def serve(length: int, span: Span | None) -> bool:
+    """Whether a window of `length` tokens should go by tiles now."""
+    enough = windows_and_sinks.most(span, 1, length) >= FEWEST_KEYS
+    return enough and not torch.is_grad_enabled() and onednn.available() and onednn.faster()
+
+
+def forward_part(q: Tensor, k: Tensor, v: Tensor, out: Tensor, logsumexp: Tensor, scale: float, bias: Any, part: Part) -> None:
+    """Writes `out` (B, H, T, D) and `logsumexp` (B, H, T) of some sequences and heads; k and v in the bias's order of keys."""
+    batch, n_heads, length, _ = q.shape
+    q, k, v = (q * scale).contiguous(), k.contiguous(), v.contiguous()
+    for first, last in spans(length, bias.chunk):
+        rows, keys = slice(first, last), windows_and_sinks.slices(first, last, bias.span, length, bias.reversed_keys)
+        some_k, some_v = (windows_and_sinks.take(x, keys, dim=2) for x in (k, v))
+        mask = bias.mask(*part, first, last).expand(batch, n_heads, -1, -1)
+        for one in itertools.product(range(batch), range(n_heads)):
+            out[one][rows], logsumexp[one][rows] = _attended(q[one][rows], some_k[one], some_v[one], mask[one])
+
+
+def _attended(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """One head's queries (R, D), scaled, against keys and values (S, D), with a mask (R, S) -> output (R, D), log-sum-exp (R).
+
+    Every query sees a key of the first tile, which is wider than the chunk is high: no maximum is -inf.
+    """
+    largest = total = mixture = None
+    for some_k, some_v, some_mask in zip(k.split(KEYS), v.split(KEYS), mask.split(KEYS, dim=1), strict=True):
+        scores = onednn.product(q, some_k).add_(some_mask)
+        top = scores.amax(-1, keepdim=True)
+        if largest is not None:
+            top = torch.maximum(top, largest)
+        weights = scores.sub_(top).mul_(LOG2E).exp2_()
+        product, weight = onednn.product(weights, some_v.t()), weights.sum(-1, keepdim=True)
+        if largest is None:
+            total, mixture = weight, product
+        else:
+            shrunk = (largest - top).exp_()
+            total, mixture = total.mul_(shrunk).add_(weight), mixture.mul_(shrunk).add_(product)
+        largest = top
+    return mixture.div_(total), (largest + total.log()).squeeze(-1)

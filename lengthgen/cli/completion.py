@@ -1,0 +1,101 @@
+"""Tab completion: the scripts for bash and zsh, and the query that they ask at each press of the key.
+
+The scripts are a few lines that pass the line typed so far to `lengthgen completion query`; groups, options and keys then come
+from Hydra's own completion, after the sub-command word, which Hydra does not know, is taken away.
+"""
+
+import os
+from collections.abc import Iterable, Sequence
+
+from lengthgen.config import catalogue, command_line
+from lengthgen.errors import ConfigError, UserError
+
+SHELLS = ("bash", "zsh")
+
+BASH = r"""# lengthgen: tab completion for bash. In ~/.bashrc: eval "$(lengthgen completion bash)"
+_lengthgen() {
+    local IFS=$'\n' typed="${COMP_LINE:0:COMP_POINT}" word answer
+    word="${typed##* }"
+    COMPREPLY=()
+    for answer in $(COMP_LINE="$COMP_LINE" COMP_POINT="$COMP_POINT" "$1" completion query 2>/dev/null); do
+        # bash starts a new word at '=' unless told otherwise: give back only what follows it
+        if [[ "$COMP_WORDBREAKS" == *=* ]]; then answer="${answer#"${word%"${word##*=}"}"}"; fi
+        COMPREPLY+=("$answer")
+    done
+}
+complete -o nospace -o default -F _lengthgen lengthgen
+"""
+
+ZSH = r"""#compdef lengthgen
+# lengthgen: tab completion for zsh. In ~/.zshrc, after compinit: eval "$(lengthgen completion zsh)"
+_lengthgen() {
+    local line="${(j: :)words[1,CURRENT]}"
+    local -a answers
+    answers=("${(@f)$(COMP_LINE="$line" COMP_POINT="${#line}" "$words[1]" completion query 2>/dev/null)}")
+    answers=("${(@)answers:#}")
+    if (( $#answers )); then compadd -Q -S '' -a answers; else _files; fi
+}
+(( $+functions[compdef] )) || { autoload -Uz compinit && compinit; }
+compdef _lengthgen lengthgen
+"""
+
+
+def main(argv: Sequence[str], commands: Sequence[str]) -> int:
+    """`lengthgen completion bash|zsh` prints a script; `query` (which the scripts call) prints the answers, one a line.
+
+    commands: the names of all commands.
+    """
+    shell = argv[0] if argv else ""
+    if shell == "query":
+        line = os.environ.get("COMP_LINE", "")
+        print("\n".join(candidates(line[: int(os.environ.get("COMP_POINT", len(line)))], commands)))
+        return 0
+    if shell not in SHELLS:
+        given = f"no completion for {shell!r}" if shell else "completion for which shell?"
+        raise ConfigError(f'{given}; expected one of: {", ".join(SHELLS)}, as in: eval "$(lengthgen completion bash)"')
+    print({"bash": BASH, "zsh": ZSH}[shell], end="")
+    return 0
+
+
+def candidates(typed: str, commands: Sequence[str]) -> list[str]:
+    """The completions of the last word of `typed` (the line up to the cursor). A finished word ends in a space."""
+    words = typed.split()
+    word = "" if not words or typed.endswith(" ") else words.pop()
+    words = words[1:]  # without the program's name
+    if not words:
+        return _starting(commands, word)
+    command, *words = words
+    if command == "list" and not words:
+        from lengthgen.cli.listing import TOPICS
+
+        return _starting(TOPICS, word)
+    if command == "completion" and not words:
+        return _starting(SHELLS, word)
+    if command == "study" and not word.startswith("-"):
+        return _starting(["all", *catalogue.options("study", catalogue.folders())], word)
+    if command not in ("train", "evaluate"):
+        return []
+    if word.startswith("-"):
+        return _starting([flag.name for flag in command_line.FLAGS], word)
+    flag = next((flag for flag in command_line.FLAGS if words and words[-1] in (flag.name, flag.short)), None)
+    if flag and flag.values is not None and (flag.values == () or flag.default is None):
+        return _starting(flag.values, word)  # none for a folder: the shell then offers files
+    from lengthgen.cli import jobs
+
+    try:
+        return jobs.complete(command, words, word)
+    except UserError:  # a mistake earlier in the line: groups and options can still be offered
+        return _groups(command, word)
+
+
+def _groups(command: str, word: str) -> list[str]:
+    name = word.lstrip("+")
+    plus = word[: len(word) - len(name)]
+    group, equals, _ = name.partition("=")
+    options = catalogue.options(group, catalogue.folders()) if equals else []
+    names = [f"{group}={option}" for option in options] if equals else [f"{key.name}=" for key in catalogue.groups(command)]
+    return _starting([plus + name for name in names], word, end="")
+
+
+def _starting(words: Iterable[str], start: str, end: str = " ") -> list[str]:
+    return [word + end for word in words if word.startswith(start)]

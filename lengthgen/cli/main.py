@@ -1,0 +1,150 @@
+"""The command line: `lengthgen <command> ...`. Imports neither torch nor Hydra before a command needs them.
+
+A command is a function from its arguments to an exit code. What a user can mend is one line on stderr and the exit code of
+errors.py; anything else is a fault of lengthgen and keeps its traceback.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from lengthgen import __version__
+from lengthgen.config import catalogue, command_line
+from lengthgen.errors import ConfigError, UserError
+
+EXAMPLES = """\
+  lengthgen train +scheme=t5_bias                              train at length 512, evaluate to 4 times that, draw the curves
+  lengthgen train scheme=alibi train_length=1024 steps=1000    any key of the configuration
+  lengthgen train -m +scheme=learned,t5_bias,alibi seed=0,1,2  a sweep; asked again, it goes on where it stopped
+  lengthgen train scheme=rope --cfg job --resolve              print the configuration and stop
+  lengthgen evaluate run=<id> evaluation.lengths=[512,4096]    the same weights at other lengths
+  lengthgen evaluate run=<id> +retrofit=yarn                   the same weights with a change for longer inputs
+  lengthgen study learned_absolute_fails                       the runs of a declared claim, and its verdict
+  lengthgen plot                                               every figure again, from the tables in results/
+  lengthgen list schemes                                       what each scheme declares
+  eval "$(lengthgen completion bash)"                          tab completion in this shell"""
+
+
+@dataclass(frozen=True)
+class Command:
+    name: str
+    meaning: str
+    call: Callable[[list[str]], int]
+
+
+def _train(argv: list[str]) -> int:
+    return _compose_and_run("train", argv)
+
+
+def _evaluate(argv: list[str]) -> int:
+    return _compose_and_run("evaluate", argv)
+
+
+def _compose_and_run(command: str, argv: list[str]) -> int:
+    request = command_line.arrange(argv, ())
+    if "--help" in request.given:
+        from lengthgen.cli import listing
+
+        print(listing.command_help(command, request.config_dir))
+        return 0
+    from lengthgen.cli import jobs
+
+    return jobs.main(command, argv)
+
+
+def _plot(argv: list[str]) -> int:
+    from lengthgen.reporting import publish
+
+    return publish.main(argv) or 0
+
+
+def _bench(argv: list[str]) -> int:
+    from lengthgen.bench import command
+
+    return command.main(argv)
+
+
+def _study(argv: list[str]) -> int:
+    from lengthgen.studies import conduct as command
+
+    return command.main(argv)
+
+
+def _list(argv: list[str]) -> int:
+    from lengthgen.cli import listing
+
+    return listing.main(argv)
+
+
+def _completion(argv: list[str]) -> int:
+    from lengthgen.cli import completion
+
+    return completion.main(argv, [command.name for command in COMMANDS])
+
+
+COMMANDS = (
+    Command("train", "train a model, evaluate it past its training length, write tables and figures", _train),
+    Command("evaluate", "evaluate a trained run again: other lengths, other protocols", _evaluate),
+    Command("study", "make the runs that a declared claim needs, and judge it", _study),
+    Command("plot", "draw every figure again from the tables in results/", _plot),
+    Command("bench", "train | evaluate | attention | memory | marks: speed and memory against other schemes and libraries", _bench),
+    Command("list", "schemes | modifiers | retrofits | datasets | models | studies | runs", _list),
+    Command("completion", "bash | zsh: print a script for tab completion", _completion),
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code. `argv` without the program's name; None takes it from the process."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    try:
+        code = _dispatch(argv)
+        sys.stdout.flush()  # here, where a closed pipe can still be caught
+        return code
+    except UserError as error:
+        print(f"lengthgen: {' '.join(str(error).split())}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("lengthgen: interrupted; the same command goes on where it stopped", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # `lengthgen list schemes | head`: nobody reads on, which is no fault
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+def _dispatch(argv: list[str]) -> int:
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        print(help_text())
+        return 0
+    if argv[0] in ("-V", "--version"):
+        print(f"lengthgen {__version__}")
+        return 0
+    for command in COMMANDS:
+        if command.name == argv[0]:
+            return command.call(argv[1:])
+    names = [command.name for command in COMMANDS]
+    near = command_line.nearest(argv[0], names)
+    expected = f"nearest: {', '.join(near)}" if near else f"expected one of: {', '.join(names)}"
+    raise ConfigError(f"no command {argv[0]!r}; {expected}; `lengthgen --help` shows all")
+
+
+def help_text() -> str:
+    """What `lengthgen --help` prints: commands, examples, and the schemes (their YAML files' names, so that nothing is imported)."""
+    commands = "\n".join(f"  {command.name:<11} {command.meaning}" for command in COMMANDS)
+    return (
+        "lengthgen: which positional scheme holds up on sequences longer than it was trained on?\n\n"
+        f"Usage: lengthgen <command> ...\n\nCommands\n{commands}\n\n"
+        f"Examples\n{EXAMPLES}\n\n"
+        f"Schemes\n{_wrapped(catalogue.options('scheme', catalogue.folders()))}\n\n"
+        "`lengthgen train --help` lists every option."
+    )
+
+
+def _wrapped(names: list[str]) -> str:
+    import textwrap
+
+    return textwrap.fill(", ".join(names), width=118, initial_indent="  ", subsequent_indent="  ")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,76 @@
+"""What configs/ offers: groups, options, and the comments beside the keys. Reads files; knows no Hydra and imports no torch.
+
+A user's own folder (`--config-dir`) has the same shape: `mine/scheme/my_bias.yaml` is one more option of the group `scheme`.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+PACKAGE = Path(__file__).parent.parent  # lengthgen/
+_DEFAULT = re.compile(r"^ +- (?P<group>[\w/]+): *(?P<option>[\w./-]+)(?: +# *(?P<comment>.*))?$")
+_KEY = re.compile(r"^(?P<key>\w+): *(?P<value>.*?)(?: +# *(?P<comment>.*))?$")
+
+
+@dataclass(frozen=True)
+class Key:
+    """One line of a primary configuration: a group of its defaults list, or a top-level key."""
+
+    name: str
+    value: str  # the default, as written; for a group its default option
+    comment: str
+
+
+def folder() -> Path:
+    """configs/: inside an installed package, beside it in a checkout."""
+    installed = PACKAGE / "configs"
+    return installed if installed.is_dir() else PACKAGE.parent / "configs"
+
+
+def folders(config_dir: Path | None = None) -> list[Path]:
+    """Every folder of configurations: the package's own, then the user's."""
+    return [folder()] + ([config_dir] if config_dir else [])
+
+
+def groups(command: str) -> list[Key]:
+    """The groups in the defaults list of `command`'s primary configuration, in order."""
+    lines = (folder() / f"{command}.yaml").read_text(encoding="utf-8").splitlines()
+    found = (_DEFAULT.match(line) for line in lines)
+    return [Key(m["group"], m["option"], m["comment"] or "") for m in found if m]
+
+
+def keys(command: str) -> list[Key]:
+    """The top-level keys of `command`'s primary configuration, in order, Hydra's own left out."""
+    lines = (folder() / f"{command}.yaml").read_text(encoding="utf-8").splitlines()
+    found = (_KEY.match(line) for line in lines)
+    return [Key(m["key"], m["value"], m["comment"] or "") for m in found if m and m["key"] not in ("defaults", "hydra")]
+
+
+def options(group: str, where: Sequence[Path]) -> list[str]:
+    """The options of `group`: names of the YAML files in the folders of that name."""
+    return sorted({path.stem for root in where for path in (root / group).glob("*.yaml")})
+
+
+def all_groups(where: Sequence[Path]) -> list[str]:
+    """Every group that has an option, Hydra's own left out."""
+    names = {path.parent.name for root in where for path in root.glob("*/*.yaml")}
+    return sorted(names)
+
+
+def files(group: str, where: Sequence[Path]) -> dict[str, Path]:
+    """Option -> its YAML file. As in Hydra's search, the package's own file comes first."""
+    found: dict[str, Path] = {}
+    for root in where:
+        for path in sorted((root / group).glob("*.yaml")):
+            found.setdefault(path.stem, path)
+    return found
+
+
+def meaning(path: Path) -> str:
+    """What an option is, in one line: the first comment of its YAML file, alone on a line or beside `name:`."""
+    for line in path.read_text(encoding="utf-8").splitlines():
+        comment = re.match(r"(?:name: *\S+ +)?#(?! @) *(?P<text>.*)", line)
+        if comment:
+            return comment["text"].rstrip()
+    return ""

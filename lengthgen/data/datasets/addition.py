@@ -1,0 +1,25 @@
+"""Addition: two numbers of as many digits each, then their sum. A digit needs those of its place in both numbers, and the carry."""
+
+from dataclasses import dataclass
+
+from lengthgen.config.dataclass_from import check
+from lengthgen.data.datasets.tasks import Settings, TaskDataset
+from lengthgen.data.sources.arithmetic import Addition as Source
+
+
+@dataclass
+class Config(Settings):
+    label: str = "addition"  # name in tables and figures
+    base: int = 10  # of the digits
+    least_first: bool = False  # true: all numbers with the least significant digit first, which is far easier to learn
+
+    def __post_init__(self):
+        super().__post_init__()
+        check(self.base >= 2, f"dataset.base={self.base}: expected at least 2")
+
+
+class Addition(TaskDataset):
+    Config = Config
+
+    def make_task(self) -> Source:
+        return Source(self.config.base, self.config.least_first)

@@ -1,0 +1,19 @@
+"""Parity: a string of zeros and ones, then whether the ones are odd in number. Every symbol counts, and none more than another."""
+
+from dataclasses import dataclass
+
+from lengthgen.data.datasets.tasks import Settings, TaskDataset
+from lengthgen.data.sources.groups import WordProblem, cyclic
+
+
+@dataclass
+class Config(Settings):
+    label: str = "parity"  # name in tables and figures
+    every_state: bool = False  # true: answer with the parity after each symbol (a scratchpad), else with the last one alone
+
+
+class Parity(TaskDataset):
+    Config = Config
+
+    def make_task(self) -> WordProblem:
+        return WordProblem(cyclic(2), self.config.every_state)

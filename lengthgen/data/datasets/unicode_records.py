@@ -1,0 +1,53 @@
+"""Real records of a fixed width: the Unicode character database that Python carries, one character a line of 16 bytes.
+
+Line: code point (5 hexadecimal digits), general category, bidirectional class (3), combining class (3), newline; e.g. `00041 Lu L     0`.
+Characters whose names count up (ideographs, Hangul syllables, Tangut) are left out. A document is a run of consecutive characters. What a
+field says is mostly what it said a line before, 16 bytes back: a periodic pattern of distances. Another version of Python may carry another
+version of Unicode; the fingerprint tells them apart.
+"""
+
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from lengthgen.config.dataclass_from import check
+from lengthgen.data.datasets.base import Dataset, Document, options_key, split_of
+
+COUNTED = ("CJK ", "HANGUL SYLLABLE", "TANGUT ", "NUSHU CHARACTER", "KHITAN SMALL SCRIPT")  # how the names of such characters begin
+
+
+@dataclass
+class Config:
+    label: str = "unicode_records"  # name in tables and figures
+    lines: int = 512  # characters in a document, 16 bytes each
+    validation_fraction: float = 0.2  # share of the documents, chosen by a hash of their first character
+
+    def __post_init__(self):
+        check(self.lines > 0, f"dataset.lines={self.lines}: expected a positive integer")
+        check(0 < self.validation_fraction < 1, f"dataset.validation_fraction={self.validation_fraction}: expected between 0 and 1")
+
+
+class UnicodeRecords(Dataset):
+    Config = Config
+
+    def documents(self, split: str) -> Iterator[Document]:
+        characters = [c for c in map(chr, range(0x110000)) if _listed(c)]
+        for first in range(0, len(characters), self.config.lines):
+            some = characters[first : first + self.config.lines]
+            name = f"U+{ord(some[0]):05X}"
+            if split_of(name, self.config.validation_fraction) == split:
+                yield Document(name, "".join(map(record, some)).encode())
+
+    def key(self) -> str:
+        return options_key(self.config) + unicodedata.unidata_version
+
+
+def record(character: str) -> str:
+    """The line of one character, 16 bytes."""
+    bidirectional, combining = unicodedata.bidirectional(character), unicodedata.combining(character)
+    return f"{ord(character):05X} {unicodedata.category(character)} {bidirectional:<3.3}{combining:>3}\n"
+
+
+def _listed(character: str) -> bool:
+    name = unicodedata.name(character, "")
+    return bool(name) and not name.startswith(COUNTED)

@@ -1,0 +1,48 @@
+"""Addition of two numbers of n digits each: `4 0 7 + 6 1 5 = 1 0 2 2 .`
+
+Numbers have leading zeros where they are needed: the terms n digits, the sum n + 1, so that its length says nothing. Most significant digit
+first, as numbers are written, or least significant first, so that each digit needs only what was said before it and one carry: with that
+Transformers learn it far better (Lee et al. 2023, arXiv 2307.03381; Zhou et al. 2024, arXiv 2402.09371, who also show how much the outcome
+beyond the training length depends on the seed).
+
+Symbols: digits 0 .. base - 1, then the plus sign. Shape letter: n digits of a term, which is the size.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from lengthgen.data.sources.draws import Draws
+from lengthgen.data.sources.tasks import WholeAnswers
+
+
+@dataclass(frozen=True)
+class Addition(WholeAnswers):
+    base: int = 10
+    least_first: bool = False  # of both terms and the sum
+
+    @property
+    def n_content(self) -> int:
+        return self.base + 1
+
+    @property
+    def plus(self) -> int:
+        return self.base
+
+    def length(self, size: int) -> int:
+        return 3 * size + 4
+
+    def example(self, draws: Draws, size: int) -> tuple[np.ndarray, np.ndarray]:
+        terms = draws.integers(self.base, 2 * size).reshape(2, size)  # least significant digit first
+        total = added(*terms, self.base)
+        step = 1 if self.least_first else -1
+        return np.concatenate((terms[0][::step], [self.plus], terms[1][::step])), total[::step].copy()
+
+
+def added(first: np.ndarray, second: np.ndarray, base: int) -> np.ndarray:
+    """Two numbers of n digits each, least significant first -> the n + 1 digits of their sum."""
+    digits, carry = [], 0
+    for pair in (first + second).tolist():
+        carry, digit = divmod(pair + carry, base)
+        digits.append(digit)
+    return np.array([*digits, carry], dtype=np.int64)

@@ -1,0 +1,24 @@
+"""What every synthetic source offers. Shape letter: T symbols of one document."""
+
+from typing import Protocol
+
+import numpy as np
+
+from lengthgen.data.sources.draws import Draws
+
+
+class Source(Protocol):
+    """Documents are independent of each other. Symbols are 0 .. n_symbols - 1."""
+
+    @property
+    def n_symbols(self) -> int: ...
+
+    def sample(self, draws: Draws, length: int) -> np.ndarray:
+        """One document, (length,) int64."""
+
+    def losses(self, symbols: np.ndarray, window: int | np.ndarray | None = None) -> np.ndarray:
+        """-ln P(symbol | what is seen), (T,) float64 nats: the floor of each symbol of a document, given from its beginning.
+
+        Seen are all the symbols before it; with `window` (one number, or one for each symbol: (T,)) only so many just before it.
+        The place in the document is known in any case. NaN where a source has no exact rule for what such a window hides.
+        """

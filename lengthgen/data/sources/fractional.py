@@ -1,0 +1,38 @@
+"""Copying from a lag that is a fixed share of the document: tau = round(share * T), so that it grows with the document.
+
+The lag copy of lags.py with another lag for every length: what a position relative to the length could find and a distance in
+tokens cannot. A document is a whole: a part of it says nothing of how long it is, and a model may look only at whole documents.
+
+Shape letter: T symbols of a document.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from lengthgen.data.sources.draws import Draws
+from lengthgen.data.sources.lags import Lags, lag_copy
+
+
+@dataclass(frozen=True)
+class FractionalLag:
+    """share: of the document's length, between 0 and 1."""
+
+    n_symbols: int
+    p: float
+    share: float
+
+    def of_length(self, length: int) -> Lags:
+        """The lag copy that documents of `length` symbols are drawn from. ValueError where its lag is not 1 .. length - 1."""
+        lag = round(self.share * length)
+        if not 0 < lag < length:
+            raise ValueError(f"share={self.share} of {length} symbols is the lag {lag}: expected 1 to {length - 1}")
+        return lag_copy(self.n_symbols, self.p, lag)
+
+    def sample(self, draws: Draws, length: int) -> np.ndarray:
+        """One document, (length,) int64."""
+        return self.of_length(length).sample(draws, length)
+
+    def losses(self, symbols: np.ndarray, window: int | np.ndarray | None = None) -> np.ndarray:
+        """(T,) nats, for a whole document: its length gives the lag."""
+        return self.of_length(len(symbols)).losses(symbols, window)

@@ -1,0 +1,92 @@
+"""Copying from lags: with probability p a symbol is that of k places before, k drawn from a law of lags; else it is a new one.
+
+P(x_t = v | past) = (1 - p) / V + p sum_k w_k [x_(t-k) = v], over the lags k that the document already has, their weights made to
+sum to 1; where it has none, the symbol is new (uniform over all V). This is the mixture transition distribution (Raftery,
+"A model for high-order Markov chains", JRSS B 1985). A single lag tau is the lag copy: x_t = x_(t-tau) with probability p.
+
+Because the weights are made to sum to 1 over what is there, the law is that of one causal attention head with the
+bias ln w_k at the offset k - 1 (weights.py says which scheme can have it), at every position and every length.
+
+Shape letters: V symbols, T symbols of a document, K lags.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from lengthgen.data.sources import partitions
+from lengthgen.data.sources.copying import follow
+from lengthgen.data.sources.draws import Draws
+
+
+@dataclass(frozen=True, eq=False)
+class Lags:
+    """lags: (K,) integers >= 1, rising. weights: (K,) positive, of any sum; None: one alike for all."""
+
+    n_symbols: int
+    p: float
+    lags: np.ndarray
+    weights: np.ndarray | None = None
+
+    def __post_init__(self):
+        lags = np.asarray(self.lags, dtype=np.int64)
+        weights = np.ones(len(lags)) if self.weights is None else np.asarray(self.weights, dtype=np.float64)
+        if lags.ndim != 1 or len(lags) == 0 or lags[0] < 1 or (np.diff(lags) < 1).any():
+            raise ValueError(f"lags={lags}: expected rising integers >= 1")
+        if weights.shape != lags.shape or not (np.isfinite(weights) & (weights > 0)).all():
+            raise ValueError(f"weights={weights}: expected one positive number for each of {len(lags)} lags")
+        if self.n_symbols < 2 or not 0 <= self.p < 1:
+            raise ValueError(f"n_symbols={self.n_symbols}, p={self.p}: expected at least 2 symbols and 0 <= p < 1")
+        object.__setattr__(self, "lags", lags)
+        object.__setattr__(self, "weights", weights / weights.sum())
+
+    def sample(self, draws: Draws, length: int) -> np.ndarray:
+        """One document, (length,) int64."""
+        places = np.arange(length)
+        present = self._present(length)
+        mass = np.concatenate(([0.0], np.cumsum(self.weights)))
+        # u * mass < mass, but rounding may reach it: never beyond the last lag that is there
+        chosen = np.searchsorted(mass[1:], draws.uniform(length) * mass[present], side="right")
+        lag = self.lags[np.minimum(chosen, np.maximum(present - 1, 0))]
+        copies = (draws.uniform(length) < self.p) & (present > 0)
+        return follow(np.where(copies, places - lag, places), draws.integers(self.n_symbols, length))
+
+    def losses(self, symbols: np.ndarray, window: int | np.ndarray | None = None) -> np.ndarray:
+        """(T,) nats. NaN where a window shows some of the lags that the document has there and hides others.
+
+        A window with all of them: the rest of the document says nothing more. A window shorter than the greatest common divisor g
+        of the lags: symbols whose places differ by no multiple of g are independent, and every symbol is as likely as any other
+        (the law knows no names), so the loss is ln V. In between, what is hidden depends on what is seen: to mix it in as
+        uniform would be a bound and not the floor. With a single lag there is no such case.
+        """
+        symbols = np.asarray(symbols)
+        mass, match = np.zeros(len(symbols)), np.zeros(len(symbols))
+        for lag, weight in zip(self.lags[self.lags < len(symbols)], self.weights, strict=False):
+            mass[lag:] += weight
+            match[lag:] += weight * (symbols[lag:] == symbols[:-lag])
+        copied = np.divide(match, mass, out=np.full(len(symbols), 1 / self.n_symbols), where=mass > 0)
+        losses = -np.log((1 - self.p) / self.n_symbols + self.p * copied)
+        if window is None:
+            return losses
+        farthest = np.concatenate(([0], self.lags))[self._present(len(symbols))]
+        losses = np.where(window >= farthest, losses, np.nan)
+        return np.where(window < np.gcd.reduce(self.lags), np.log(self.n_symbols), losses)
+
+    def entropy_rate(self) -> float:
+        """The mean loss a symbol where all lags are there, in nats: exact, for lags P, 2P, ..., KP. ValueError for others.
+
+        It is reached at once with a single lag (after tau symbols); with several it is the limit of long documents.
+        """
+        step = int(self.lags[0])
+        if not np.array_equal(self.lags, step * np.arange(1, len(self.lags) + 1)):
+            raise ValueError(f"lags {self.lags}: the closed form needs P, 2P, ..., KP")
+        return partitions.entropy_rate(self.n_symbols, self.p, self.weights)
+
+    def _present(self, length: int) -> np.ndarray:
+        """(T,) how many of the lags a document has at each place."""
+        return np.searchsorted(self.lags, np.arange(length), side="right")
+
+
+def lag_copy(n_symbols: int, p: float, lag: int) -> Lags:
+    """x_t = x_(t-lag) with probability p, else new."""
+    return Lags(n_symbols, p, np.array([lag]))

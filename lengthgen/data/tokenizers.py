@@ -1,0 +1,233 @@
+"""Tokenisers: bytes (the default), byte-level BPE trained locally on the train split, and GPT-2's.
+
+All three are byte-level, so every text has ids and every id has its bytes: losses in bits per byte compare across them.
+BPE: Sennrich et al., ACL 2016; on bytes: Radford et al. 2019. The id that begins every document is always the last one.
+"""
+
+import hashlib
+import json
+import os
+import re
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lengthgen.config.dataclass_from import build, check, choice
+from lengthgen.data import hub
+from lengthgen.errors import ConfigError, DataError, DiskError
+
+Texts = Callable[[], Iterable[bytes]]  # the training text, from its beginning at every call
+
+
+@dataclass(frozen=True, eq=False)
+class Tokenizer:
+    """Text to ids and back."""
+
+    key: str  # same key, same ids
+    pieces: list[bytes]  # (vocab_size) the text of each id; b"" for the begin-of-document token
+    ids_of: Callable[[bytes], np.ndarray]
+
+    @property
+    def vocab_size(self) -> int:
+        return len(self.pieces)
+
+    @property
+    def begin(self) -> int:
+        """The id that stands before every document, so that its first real token has a context."""
+        return self.vocab_size - 1
+
+    @cached_property
+    def token_bytes(self) -> np.ndarray:
+        """(vocab_size,) int64: how many bytes of text each id stands for."""
+        return np.array([len(piece) for piece in self.pieces], dtype=np.int64)
+
+    def encode(self, text: bytes | str) -> np.ndarray:
+        """The ids of a text, (n,) integers, without the begin-of-document token."""
+        return self.ids_of(text.encode() if isinstance(text, str) else text)
+
+    def decode(self, ids: Iterable[int]) -> bytes:
+        return b"".join(self.pieces[i] for i in ids)
+
+
+@dataclass
+class Bytes:
+    """One id a byte; 256 begins a document."""
+
+    def request(self) -> str:
+        return "bytes"
+
+    def build(self, texts: Texts, cache: Path) -> Tokenizer:
+        pieces = [bytes([value]) for value in range(256)] + [b""]
+        return Tokenizer("bytes", pieces, lambda text: np.frombuffer(text, dtype=np.uint8).astype(np.uint16))
+
+
+@dataclass
+class Bpe:
+    """Byte-level BPE, trained with the library `tokenizers` and cached by the fingerprint of its training text."""
+
+    vocab_size: int = 4096  # ids, the 256 bytes and the begin-of-document token among them; fewer if the text yields fewer merges
+    training_bytes: int = 50_000_000  # learnt from so many first bytes of the train split
+
+    def __post_init__(self):
+        check(257 <= self.vocab_size <= 2**24, f"tokenizer.vocab_size={self.vocab_size}: expected 257 (bytes alone) to {2**24}")
+        check(self.training_bytes > 0, f"tokenizer.training_bytes={self.training_bytes}: expected a positive number of bytes")
+
+    def request(self) -> str:
+        import tokenizers
+
+        return f"bpe {self.vocab_size} {self.training_bytes} {tokenizers.__version__}"
+
+    def build(self, texts: Texts, cache: Path) -> Tokenizer:
+        fingerprint = hashlib.sha256(self.request().encode())
+        for text in self._taken(texts):
+            fingerprint.update(len(text).to_bytes(8, "little") + text)
+        path = cache / "tokenizers" / f"bpe-{fingerprint.hexdigest()[:16]}.json"
+        if path.is_file():
+            try:
+                return _byte_level(path.read_text("utf-8"), "bpe", str(path))
+            except DataError:
+                path.unlink(missing_ok=True)  # damaged: learn it again
+        trained = self._train(texts)
+        _write(path, trained)
+        return _byte_level(trained, "bpe", str(path))
+
+    def _taken(self, texts: Texts) -> Iterator[bytes]:
+        left = self.training_bytes
+        for text in texts():
+            yield text[:left]
+            left -= len(text)
+            if left <= 0:
+                return
+
+    def _train(self, texts: Texts) -> str:
+        import tokenizers
+
+        model = tokenizers.Tokenizer(tokenizers.models.BPE())
+        model.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+        trainer = tokenizers.trainers.BpeTrainer(
+            vocab_size=self.vocab_size - 1,
+            initial_alphabet=sorted(_alphabet()),
+            show_progress=False,
+        )
+        pieces = (piece for text in self._taken(texts) for piece in _pieces(text.decode("utf-8", "ignore")))
+        model.train_from_iterator(pieces, trainer)
+        return model.to_str()
+
+
+@dataclass
+class Gpt2:
+    """GPT-2's 50,257 ids: from a file, from the Hugging Face cache, or from the hub."""
+
+    path: str | None = None  # a local tokenizer.json; null: the hub's
+    repository: str = "openai-community/gpt2"  # where the hub has it
+
+    BEGIN = "<|endoftext|>"
+
+    def request(self) -> str:
+        if self.path is None:
+            return f"gpt2 {self.repository}"
+        return f"gpt2 {hashlib.sha256(self._read(Path(self.path)).encode()).hexdigest()}"
+
+    def build(self, texts: Texts, cache: Path) -> Tokenizer:
+        if self.path is not None:
+            path = Path(self.path)
+        else:
+            path = hub.download(self.repository, "tokenizer.json", instead="tokenizer.path=FILE or tokenizer=bpe")
+        return _byte_level(self._read(path), "gpt2", str(path), begin=self.BEGIN)
+
+    def _read(self, path: Path) -> str:
+        try:
+            return path.read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(f"tokenizer.path={path}: {getattr(error, 'strerror', None) or error}; expected a tokenizer.json") from None
+
+
+@dataclass
+class Symbols:
+    """No text: the ready-made symbols 0 .. count - 1 of a synthetic dataset, which chooses this itself; `count` begins a document."""
+
+    count: int
+
+    def request(self) -> str:
+        return f"symbols {self.count}"
+
+    def build(self, texts: Texts, cache: Path) -> Tokenizer:
+        width = 1 if self.count <= 256 else 2  # bytes that a symbol would take in a file
+        pieces = [value.to_bytes(width, "little") for value in range(self.count)] + [b""]
+        return Tokenizer(f"symbols-{self.count}", pieces, np.asarray)
+
+
+KINDS: dict[str, type] = {"bytes": Bytes, "bpe": Bpe, "gpt2": Gpt2}
+
+
+def configured(options: Mapping[str, Any]) -> Any:
+    """The tokeniser's configuration: `.request()` names it cheaply, `.build(texts, cache)` makes the Tokenizer. Raises ConfigError."""
+    options = dict(options)
+    if "name" not in options:
+        raise ConfigError(f"tokenizer has no name; expected one of {', '.join(KINDS)}")
+    name = options.pop("name")
+    choice("tokenizer", name, tuple(KINDS))
+    return build(KINDS[name], options, "tokenizer")
+
+
+def _byte_level(definition: str, kind: str, place: str, begin: str | None = None) -> Tokenizer:
+    """A Tokenizer from the JSON of the library `tokenizers`. `begin`: its begin-of-document token; None: one more id."""
+    import tokenizers
+
+    try:
+        model = tokenizers.Tokenizer.from_str(definition)
+    except Exception as error:  # the library raises bare Exception
+        raise DataError(f"{place} is not a tokenizer.json: {hub.first_line(error)}") from None
+    vocabulary = model.get_vocab(with_added_tokens=True)
+    symbols = sorted((symbol for symbol in vocabulary if symbol != begin), key=vocabulary.__getitem__)
+    if sorted(vocabulary.values()) != list(range(len(vocabulary))) or (begin and vocabulary.get(begin) != len(symbols)):
+        raise DataError(f"{place}: expected ids 0, 1, ... with {begin or 'no special token'} as the last one")
+    alphabet = _alphabet()
+    try:
+        pieces = [bytes(alphabet[character] for character in symbol) for symbol in symbols] + [b""]
+    except KeyError as error:
+        raise DataError(f"{place} is not byte-level (it has the character {error}); expected a GPT-2-like tokenizer.json") from None
+    model.encode_special_tokens = True  # a text that spells a special token is still text
+    key = f"{kind}-{len(pieces)}-{hashlib.sha256(model.to_str().encode()).hexdigest()[:8]}"
+    return Tokenizer(key, pieces, lambda text: _encode(model, text))
+
+
+def _encode(model: Any, text: bytes) -> np.ndarray:
+    ids = [model.encode(piece, add_special_tokens=False).ids for piece in _pieces(text.decode("utf-8"))]
+    return np.concatenate([np.array(part, dtype=np.int32) for part in ids]) if ids else np.zeros(0, dtype=np.int32)
+
+
+# No token of GPT-2's pattern spans from a letter to the white space after it, so a cut there changes no id.
+_CUT = re.compile(r"(?<=[A-Za-z])(?=[ \n])")
+
+
+def _pieces(text: str, size: int = 1 << 18) -> Iterator[str]:
+    """A long text in parts that encode as the whole does: the library keeps about 100 bytes a character at work."""
+    first = 0
+    while first < len(text):
+        cut = _CUT.search(text, first + size)
+        last = cut.start() if cut else len(text)
+        yield text[first:last]
+        first = last
+
+
+def _alphabet() -> dict[str, int]:
+    """GPT-2's printable stand-in for each byte: visible Latin-1 stands for itself, the rest for 256, 257, ..."""
+    visible = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    hidden = [value for value in range(256) if value not in set(visible)]
+    return {chr(value): value for value in visible} | {chr(256 + index): value for index, value in enumerate(hidden)}
+
+
+def _write(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(json.dumps(json.loads(text)), "utf-8")
+        os.replace(temporary, path)
+    except OSError as error:
+        raise DiskError(f"cannot write {path}: {error.strerror}; free space or set cache=FOLDER") from None

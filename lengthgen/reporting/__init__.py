@@ -1,0 +1,1 @@
+"""From the tables of runs to a folder worth citing: verdicts, summaries, figures. Imports no torch."""

@@ -1,0 +1,40 @@
+"""Figures as files: under a fixed style whatever the user's settings, and byte-stable, so that regenerating them leaves an empty diff."""
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import matplotlib
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
+from lengthgen.evaluation import records
+from lengthgen.reporting.figures import layout
+
+DPI = 130
+
+
+@contextmanager
+def fixed_style() -> Iterator[None]:
+    """matplotlib's defaults and ours, whatever the user's settings; theirs come back afterwards."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(layout.STYLE)
+        yield
+
+
+def save(figure: Figure, stem: Path) -> list[Path]:
+    """Write `stem`.png and `stem`.svg, byte-stable: without a date or a version in them. Returns the files."""
+    png, svg = io.BytesIO(), io.BytesIO()
+    figure.set_dpi(DPI)
+    FigureCanvasAgg(figure).print_png(png, metadata={"Software": None})
+    figure.set_dpi(72)
+    FigureCanvasSVG(figure).print_svg(svg, metadata={"Date": None, "Creator": None})
+    written = []
+    for suffix, content in ((".png", png), (".svg", svg)):
+        path = stem.with_name(stem.name + suffix)
+        records.write_bytes(path, content.getvalue())
+        written.append(path)
+    return written

@@ -1,0 +1,109 @@
+"""How the figures are laid out: panels above each other, one line a scheme, and names beside the lines that never overlap.
+
+Figures are built without pyplot (no global state) under matplotlib's own defaults, so that they do not depend on the user's settings.
+Sizes in inches; y of names in fractions of a panel's height.
+"""
+
+import textwrap
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from lengthgen.reporting.figures import palette
+
+STYLE = {
+    "font.family": "DejaVu Sans",  # ships with matplotlib
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e4e4e4",
+    "grid.linewidth": 0.7,
+    "axes.axisbelow": True,
+    "lines.linewidth": 1.6,
+    "lines.markersize": 5.5,
+    "svg.hashsalt": "lengthgen",  # else every SVG has new ids
+}
+GREY = "#555555"
+LEFT, PLOT, RIGHT, BOTTOM = 0.95, 6.0, 0.55, 0.72  # margins and width of the plots
+ROW = 0.185  # height of one name
+
+
+def stack(heights: Sequence[float], title: tuple[str, str], names: Sequence[str], gap: float = 0.14) -> tuple[Figure, list[Axes]]:
+    """Panels above each other, `gap` inches apart, with room on the right for the longest name and above for the title."""
+    width = LEFT + PLOT + RIGHT + 0.07 * max(len(name) for name in names)
+    heading = textwrap.wrap(title[0], int(width / 0.092))
+    lines = textwrap.wrap(title[1], int(width / 0.066))
+    above = 0.42 + 0.2 * len(heading) + 0.165 * len(lines)
+    height = above + sum(heights) + gap * (len(heights) - 1) + BOTTOM
+    figure = Figure(figsize=(width, height), facecolor="white")
+    figure.text(0.14 / width, 1 - 0.1 / height, "\n".join(heading), weight="bold", size=11, va="top")
+    top = 1 - (0.16 + 0.2 * len(heading)) / height
+    figure.text(0.14 / width, top, "\n".join(lines), size=8.5, color=GREY, va="top", linespacing=1.35)
+    panels, y = [], height - above
+    for panel_height in heights:
+        y -= panel_height
+        panels.append(figure.add_axes((LEFT / width, y / height, PLOT / width, panel_height / height)))
+        y -= gap
+    return figure, panels
+
+
+def line(axes: Axes, scheme: str, x, y, low, high, markevery: int | tuple[int, int] = 1) -> None:
+    """One scheme's values with their band, in its style. markevery: every how many points, or (first, every how many)."""
+    style = palette.style(scheme)
+    x, y, low, high = (np.asarray(values, np.float64) for values in (x, y, low, high))
+    axes.fill_between(x, low, high, color=style.colour, alpha=0.13, linewidth=0)
+    (drawn,) = axes.plot(x, y, color=style.colour, linestyle=style.line, marker=style.marker, markevery=markevery)
+    drawn.set(markeredgecolor="white", markeredgewidth=0.5)
+
+
+def name_ends(axes: Axes, ends: dict[str, tuple[float, float | None, str]]) -> None:
+    """Names at the right, each beside the end of its line as far as the others leave room, and joined to it by a thin line.
+
+    ends: scheme -> (x and y of the line's last point in data units, text). A line that ended outside the panel is named at that
+    side without a joining line; one without y (it ended earlier) at the bottom.
+    """
+    to_axes = axes.transData + axes.transAxes.inverted()
+    height = axes.get_position().height * axes.figure.get_figheight()
+    points = {scheme: to_axes.transform((x, y)) if y is not None else (1.0, -np.inf) for scheme, (x, y, _) in ends.items()}
+    wanted = sorted((1 - y, palette.order(scheme), scheme) for scheme, (_, y) in points.items())
+    inset = ROW / 2 / height  # so that the names of two panels do not touch
+    places = spread([target for target, _, _ in wanted], ROW / height, inset)
+    for (_, _, scheme), place in zip(wanted, places, strict=True):
+        name(axes, scheme, ends[scheme][2], 1 - place)
+        x, y = points[scheme]
+        if 0 <= y <= 1:
+            leader = Line2D([x, 1.0, 1.022], [y, y, 1 - place], transform=axes.transAxes, color=palette.style(scheme).colour, linewidth=0.6)
+            leader.set(clip_on=False, alpha=0.6, zorder=1)
+            axes.add_artist(leader)
+
+
+def name(axes: Axes, scheme: str, text: str, y: float) -> None:
+    """A sample of the scheme's line and its name, right of the plot at height y (0..1)."""
+    style = palette.style(scheme)
+    sample = Line2D([1.025, 1.05, 1.075], [y] * 3, transform=axes.transAxes, color=style.colour, linestyle=style.line, marker=style.marker)
+    sample.set(clip_on=False, markevery=[1], markeredgecolor="white", markeredgewidth=0.5)
+    axes.add_artist(sample)
+    axes.text(1.085, y, text, transform=axes.transAxes, va="center", ha="left", size=9)
+
+
+def spread(wanted: Sequence[float], gap: float, inset: float = 0.0) -> list[float]:
+    """Places in [inset, 1 - inset], in the order of `wanted` (ascending), at least `gap` apart and as near to `wanted` as that allows.
+
+    Isotonic regression of wanted - i * gap by pooling adjacent violators: neighbours that collide share their mean.
+    Where there is no room for the gaps, they shrink alike.
+    """
+    gap = min(gap, (1 - 2 * inset) / max(1, len(wanted) - 1))
+    last = 1 - inset - gap * (len(wanted) - 1)
+    blocks: list[list[float]] = []  # [place, members]
+    for index, target in enumerate(wanted):
+        blocks.append([min(max(target - index * gap, inset), last), 1])
+        while len(blocks) > 1 and blocks[-2][0] > blocks[-1][0]:
+            place, size = blocks.pop()
+            before, members = blocks[-1]
+            blocks[-1] = [(before * members + place * size) / (members + size), members + size]
+    starts = [place for place, size in blocks for _ in range(int(size))]
+    return [start + index * gap for index, start in enumerate(starts)]

@@ -1,0 +1,143 @@
+"""Where a publication's numbers came from, and what of that is not known: commands, commits, devices, seeds, sizes, scored tokens.
+
+A figure that is to be believed says its seeds, documents, loss inside the training length, scored tokens, precision, commits, parameters
+and learning rate. What a publication cannot say is named on its page, in one line (`missing`).
+
+The hash of the matched targets: of (document, first target, past the last target) of every window, with the data's fingerprint and
+tokenizer. Two evaluations with the same hash scored the same tokens, whatever their training lengths were.
+"""
+
+import csv
+import hashlib
+import json
+import shlex
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lengthgen.evaluation import records
+
+SAME = ("setting", "evaluation")  # rows that agree in these scored the same tokens
+TARGETS = ("matched", "whole")  # protocols whose targets are hashed: the first that there is
+DISTINCT = {"commands": "command", "commits": "commit", "devices": "device", "threads": "threads", "versions": "versions"}
+
+
+def provenance(runs: Iterable[records.Run], lengths: pd.DataFrame | None = None) -> dict[str, Any]:
+    """What made the given runs: every distinct command, commit, device, thread count and version, and what is known of each run.
+
+    lengths: the rows of lengths.csv that are published: their evaluations are described as well (`evaluations`).
+    """
+    found: dict[str, Any] = {plural: [] for plural in DISTINCT}
+    listed, runs = [], sorted(runs, key=lambda run: run.name)
+    schemes = {} if lengths is None else lengths.groupby("run")["scheme"].agg(lambda labels: min(labels, key=len)).to_dict()
+    for run in runs:
+        made = run.provenance
+        made["command"] = _command(made.get("command"))
+        for plural, name in DISTINCT.items():
+            if made.get(name) not in (None, "", *found[plural]):
+                found[plural].append(made[name])
+        about = {"scheme": schemes.get(run.name), "parameters": made.get("parameters"), "learning_rate": _learning_rate(run)}
+        about = {name: value for name, value in about.items() if value is not None}
+        listed.append({"run": run.name, "seed": run.config.get("seed"), "command": made["command"]} | about)
+    found = {plural: sorted(values, key=str) for plural, values in found.items()}
+    found |= {"seeds": sorted({run["seed"] for run in listed if run["seed"] is not None}, key=str), "runs": listed}
+    return found if lengths is None else found | {"evaluations": _evaluations(runs, lengths)}
+
+
+def evaluations(run: records.Run) -> Iterator[tuple[dict[str, str], Path]]:
+    """(identity, folder) of each finished evaluation of a run. identity: the first row of its lengths.csv."""
+    for folder in run.evaluations:
+        with open(folder / "lengths.csv", newline="", encoding="utf-8") as file:
+            first = next(csv.DictReader(file), None)
+        if first:
+            yield first, folder
+
+
+def targets(run: records.Run, folder: Path) -> str | None:
+    """The hash of an evaluation's matched targets, or of its whole documents. None without them, or where the data have no fingerprint."""
+    data = run.provenance.get("data") or {}
+    path = folder / "losses.npz"
+    if "fingerprint" not in data or not path.is_file():
+        return None
+    with np.load(path) as arrays:  # reads only what is asked for
+        there = {name.rpartition("/")[0] for name in arrays.files}
+        protocol = next((name for name in TARGETS if any(key.startswith(f"{name}/") for key in there)), None)
+        keys = sorted((key for key in there if key.partition("/")[0] == protocol), key=lambda key: int(key.partition("/")[2]))
+        scored = []
+        for key in keys if protocol == "whole" else keys[-1:]:  # matched: the same targets at every length
+            document, start, first = (arrays[f"{key}/{name}"].astype(np.int64) for name in ("document", "start", "first"))
+            last = start + int(key.partition("/")[2])
+            scored += sorted(zip(document.tolist(), (start + first + 1).tolist(), (last + 1).tolist(), strict=True))
+    if not scored:
+        return None
+    text = json.dumps([data["fingerprint"], str(data.get("tokenizer")), scored])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def targets_of(note: Mapping[str, Any], setting: str, evaluation: str) -> str | None:
+    """The hash of the rows with this setting and evaluation, from a publication's provenance; None if it has none, or more than one."""
+    for about in note.get("evaluations", []):
+        if (about["setting"], about["evaluation"]) == (setting, evaluation):
+            return about["targets"][0] if len(about["targets"]) == 1 else None
+    return None
+
+
+def missing(note: Mapping[str, Any], rows: pd.DataFrame) -> list[str]:
+    """What a publication does not say of one group (rows of its summary), though a figure to be believed needs it. In words."""
+    first = rows.iloc[0]
+    scored = rows[rows["status"] == "ok"]
+    inside = scored[(scored["eval_length"] == scored["train_length"]) & scored["loss"].notna()]
+    without = sorted(set(rows["scheme"]) - set(inside["scheme"]))
+    listed = note.get("runs", [])
+    about = [one for one in note.get("evaluations", []) if all(one[name] == first[name] for name in SAME)]
+    known = {
+        "seeds": bool(note.get("seeds")) and (scored["n_seeds"] > 0).all(),
+        "document counts": (scored["n_documents"] > 0).all(),
+        f"the loss at the training length (of {', '.join(without)})": not without,
+        "the hash of the matched targets": targets_of(note, *(first[name] for name in SAME)) is not None,
+        "the precision": bool(rows["dtype"].str.len().all()),
+        "the commit of the training": _clean(note.get("commits", [])),
+        "the commit of the evaluation": bool(about) and _clean(about[0]["commits"]),
+        "parameter counts": bool(listed) and all("parameters" in run for run in listed),
+        "the learning rate": bool(listed) and all("learning_rate" in run for run in listed),
+    }
+    return [name for name, there in known.items() if not there]
+
+
+def _clean(commits: list[str]) -> bool:
+    """A commit that names the code: known, and no file differed from it."""
+    return bool(commits) and not any(commit == "unknown" or commit.endswith("-dirty") for commit in commits)
+
+
+def _evaluations(runs: Iterable[records.Run], lengths: pd.DataFrame) -> list[dict[str, Any]]:
+    """For each setting and evaluation that is published: commits and commands of the evaluations, and the hashes of their targets."""
+    published = set(lengths[["run", "scheme", *SAME]].itertuples(index=False, name=None))
+    found: dict[tuple[str, ...], dict[str, set]] = {}
+    for run in runs:
+        for identity, folder in evaluations(run):
+            if tuple(identity[name] for name in ("run", "scheme", *SAME)) not in published:
+                continue
+            origin = records.read_json(folder / "settings.json", {}).get("origin", {})
+            about = found.setdefault(tuple(identity[name] for name in SAME), {"commits": set(), "commands": set(), "targets": set()})
+            for name, value in (
+                ("commits", origin.get("commit")), ("commands", _command(origin.get("command"))), ("targets", targets(run, folder))
+            ):  # fmt: skip
+                about[name] |= {value} - {None, ""}
+    return [
+        dict(zip(SAME, key, strict=True)) | {name: sorted(values) for name, values in about.items()} for key, about in sorted(found.items())
+    ]
+
+
+def _learning_rate(run: records.Run) -> float | None:
+    options = run.config.get("optim")
+    return options.get("lr") if isinstance(options, Mapping) else None
+
+
+def _command(command: Any) -> str:
+    """One line, without the folder of the program: a published file names no path of the machine that made it."""
+    words = [str(word) for word in command] if isinstance(command, list | tuple) else str(command or "").split(" ")
+    words[:1] = [Path(word).name for word in words[:1]]
+    return shlex.join(words) if isinstance(command, list | tuple) else " ".join(words)

@@ -1,0 +1,245 @@
+"""One run, from configuration to records: identity, data, model, training, evaluation, tables, figures.
+
+`train` does what is missing and no more: a finished run is left alone, a broken one goes on from its newest checkpoint, and
+changed evaluation settings re-use the trained weights. Knows no Hydra (hydra_app.py hands the composed configuration in).
+"""
+
+import contextlib
+import dataclasses
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from lengthgen import model as models
+from lengthgen import tracking
+from lengthgen.data import datasets
+from lengthgen.errors import CheckpointError, ConfigError, DataError
+from lengthgen.evaluation import floors, last_lines, records, whole_documents
+from lengthgen.evaluation import writing as evaluation_rows
+from lengthgen.evaluation.protocols import Request, eval_lengths, plan
+from lengthgen.evaluation.scoring import score
+from lengthgen.runs import diagnosing, provenance, retrofitting, train_config
+from lengthgen.runs.fit import fit
+from lengthgen.runs.folder import RunFolder, find
+from lengthgen.runs.kernel_choice import kernels_of, linear_of
+from lengthgen.runs.prepare import Run, prepare
+from lengthgen.runs.progress import Progress
+from lengthgen.training import checkpoint
+
+log = logging.getLogger(__name__)
+EVALUATED_HOW = ("tracking", "device", "threads", "linear", "kernel", "cache", "results")  # may differ from the training
+
+
+@dataclass(frozen=True)
+class Outcome:
+    run_id: str
+    folder: Path
+    status: str  # "trained" | "evaluated" | "nothing to do"
+    evaluation: Path  # the folder of the tables that were asked for
+
+
+def train(given: DictConfig | Mapping[str, Any], own: list[Path], *, figures: bool = True) -> Outcome:
+    """Train and evaluate one run, or what of it is missing. Raises UserError subclasses, each one line.
+
+    own: folders with the user's own scheme/, modifier/ and retrofit/ (a --config-dir). figures: draw the run's own curves.
+    """
+    checked = train_config.check(_plain(given), own)
+    return _complete(prepare(checked), figures)
+
+
+def evaluate(given: DictConfig | Mapping[str, Any], own: list[Path], *, figures: bool = True) -> Outcome:
+    """Evaluate a trained run under other settings, or with a retrofit. Its own configuration decides everything else."""
+    given = _plain(given)
+    results = Path(given["results"])
+    folder = find(results, str(given["run"]))
+    if not folder.done.exists():
+        raise CheckpointError(f"run {folder.path.name} is not finished; give its training command again first")
+    stored = OmegaConf.to_container(OmegaConf.load(folder.config))
+    changed = {key: given[key] for key in ("evaluation", "retrofit", "diagnostics", *EVALUATED_HOW) if key in given}
+    checked = train_config.check({**stored, **changed}, [folder.path, *own])  # the run folder holds the code that it was trained with
+    run = prepare(checked)
+    if run.id != folder.path.name:
+        raise DataError(
+            f"run {folder.path.name} cannot be evaluated as it was trained: this machine's data, precision or code give {run.id}; "
+            "use the same data (and device type)"
+        )
+    return _complete(dataclasses.replace(run, folder=folder), figures)
+
+
+def _complete(run: Run, figures: bool) -> Outcome:
+    evaluation = run.folder.evaluation(run.evaluation_id)
+    if run.folder.finished(run.evaluation_id) and not diagnosing.missing(run):
+        floors.refuse_leaks(evaluation)
+        log.info("run %s: nothing to do, trained and evaluated already (%s)", run.id, run.folder.path)
+        return Outcome(run.id, run.folder.path, "nothing to do", evaluation)
+    with run.folder.locked(), run.folder.logged():
+        requests = _plan(run)
+        windows = diagnosing.plan(run) if diagnosing.missing(run) else {}
+        model = _untrained(run)
+        retrofitting.check(run, model)
+        _describe(run, model)
+        with _tracked(run) as tracker:
+            trained = fit(run, model, tracker)
+            weights = checkpoint.weights_sha256(model)
+            as_trained = diagnosing.kept(model) if diagnosing.missing(run) else None
+            changed = retrofitting.apply(run, model)
+            _evaluate(run, model, requests, changed, tracker)
+            floors.refuse_leaks(evaluation)
+            if as_trained is not None:
+                diagnosing.write(run, model, as_trained, _untrained(run).scheme, windows)
+        run.folder.finish(weights)
+        drawn = _figures(run) if figures else []
+        log.info("tables and %d figures in %s", len(drawn), run.folder.path)
+    return Outcome(run.id, run.folder.path, "trained" if trained else "evaluated", evaluation)
+
+
+def _figures(run: Run) -> list[Path]:
+    from lengthgen.reporting import publish
+
+    return publish.write_run_figures(run.folder.path, run.identity()["evaluation"])
+
+
+def _untrained(run: Run) -> models.Transformer:
+    """The run's model with the weights of its seed, on its device."""
+    model = models.build(
+        run.config.model,
+        run.config.make_scheme,
+        run.config.scheme.options,
+        train_length=run.config.scalars.train_length,
+        vocab_size=run.splits.vocab_size,
+        seed=run.config.scalars.seed,
+    ).to(run.device)
+    model.use_kernel(run.config.scalars.kernel)
+    model.use_linear(run.config.scalars.linear)
+    return model
+
+
+def trained(evaluation: Path) -> tuple[models.Transformer, datasets.Splits]:
+    """The model that a finished evaluation scored, with its weights and its retrofit, and the data. CheckpointError without weights."""
+    folder = RunFolder(evaluation.parent.parent)
+    origin = records.read_json(evaluation / "settings.json", {}).get("origin", {})
+    said = origin.get("retrofit") or {}
+    retrofit = {key: value for key, value in said.items() if key not in retrofitting.ADDED}
+    own = [folder.path, *([folder.retrofit(said["code"])] if "code" in said else [])]
+    stored = OmegaConf.to_container(OmegaConf.load(folder.config))
+    run = prepare(train_config.check({**stored, "retrofit": retrofit or None}, own))
+    saved = checkpoint.load_newest(folder.checkpoints, run.device)
+    if saved is None:
+        raise CheckpointError(f"run {folder.path.name} has no valid weights; delete {folder.path} and train again")
+    model = _untrained(run)
+    model.load_state_dict(saved["model"])
+    model.scheme.begin_step(run.config.scalars.steps, run.config.scalars.steps)
+    model.eval()
+    retrofitting.apply(run, model)
+    return model, run.splits
+
+
+def _plan(run: Run) -> list[Request]:
+    """The evaluation's windows, planned before training so that data that are too short are refused at once."""
+    store, scalars = run.splits.validation, run.config.scalars
+    lengths = eval_lengths(run.config.evaluation, scalars.train_length)
+    datasets.check_lengths(run.splits, train_length=scalars.train_length, eval_length=max(lengths), cross_documents=scalars.cross_documents)
+    if run.splits.whole_documents:
+        return whole_documents.plan(store.lengths, lengths, run.config.evaluation.documents)
+    return plan(store.lengths, store.names, lengths, scalars.train_length, run.config.evaluation)
+
+
+def _describe(run: Run, model: models.Transformer) -> None:
+    """Write config.yaml and provenance.json (once), and say what is about to be done."""
+    folder, counts = run.folder, models.parameter_counts(model)
+    scalars = run.config.scalars
+    with run.autocast():
+        kernels = kernels_of(model, scalars.batch_size // scalars.accumulate, scalars.train_length, scalars.compile)
+        products = linear_of(model, scalars.compile)
+    log.info(
+        "run %s: %s parameters (%s positional), %s training tokens, %s, %s",
+        run.id, f"{counts['total']:,}", f"{counts['positional']:,}", f"{run.splits.train.n_tokens:,}", run.device, run.precision,
+    )  # fmt: skip
+    if folder.config.exists():
+        return
+    for note in run.splits.notes:
+        log.info("dataset %s: %s", run.splits.label, note)
+    for choice in (run.config.scheme, *run.config.modifiers):
+        if choice.own:
+            folder.keep(choice.file)
+    facts = _origin(run) | {
+        "precision": run.precision,
+        "kernels": kernels,
+        "linear": products,
+        "parameters": counts,
+        "data": run.science["data"]
+        | {
+            "train_tokens": run.splits.train.n_tokens,
+            "validation_tokens": run.splits.validation.n_tokens,
+            "left_out": run.splits.notes,
+        },
+        "scheme": dataclasses.asdict(model.scheme.declaration),
+    }
+    records.write_json(folder.provenance, facts)
+    records.write_text(folder.config, OmegaConf.to_yaml(OmegaConf.create(run.config.as_dict())))
+
+
+def _origin(run: Run) -> dict:
+    """Command, commit, versions, device; without secrets that a command line may hold."""
+    facts = provenance.describe(run.device)
+    return facts | {"command": tracking.redact_text(facts["command"])}
+
+
+@contextlib.contextmanager
+def _tracked(run: Run) -> Iterator[tracking.Tracker]:
+    scalars, retrofit = run.config.scalars, run.config.retrofit
+    names = [choice.name for choice in (run.config.scheme, *run.config.modifiers, retrofit) if choice]
+    description = tracking.RunDescription(
+        id=f"{run.id}-{retrofit.name}-{run.evaluation_id}" if retrofit else run.id,
+        name=f"{run.config.label}-{run.splits.label}-s{scalars.seed}",
+        group=f"{run.splits.label}-{run.config.model_name}-L{scalars.train_length}",
+        job_type="evaluate" if run.folder.done.exists() else "train",
+        tags=(*names, run.splits.label, run.config.model_name),
+        config=run.config.as_dict() | ({"retrofit": retrofit.as_dict()} if retrofit else {}),
+        folder=run.folder.path,
+    )
+    tracker = tracking.start(run.config.tracking, description)
+    try:
+        yield tracker
+    except BaseException:
+        tracker.finish(exit_code=1)
+        raise
+    tracker.finish()
+
+
+def _evaluate(run: Run, model: models.Transformer, requests: list[Request], changed: dict, tracker: tracking.Tracker) -> None:
+    """changed: what the settings.json says of the retrofit that `model` has, if it has one."""
+    if run.folder.evaluation(run.evaluation_id).is_dir():
+        return
+    progress = Progress("evaluation", 1, every_seconds=5.0)
+    scored = score(
+        model,
+        run.splits.validation,
+        requests,
+        tokens_per_batch=run.config.evaluation.tokens_per_batch,
+        device=run.device,
+        autocast=run.autocast,
+        progress=lambda done, total: progress.advance(done, total=total),
+        hits=run.splits.answers is not None,
+    )
+    progress.close()
+    rows = evaluation_rows.write(
+        run.folder.evaluation(run.evaluation_id), scored, run.splits, run.identity(),
+        train_length=run.config.scalars.train_length, dtype=run.precision, settings=run.config.evaluation, origin=_origin(run) | changed,
+    )  # fmt: skip
+    tracker.curves(rows)
+    for line in last_lines.lines(rows):
+        log.info("%s", line)
+
+
+def _plain(given: DictConfig | Mapping[str, Any]) -> dict:
+    """A resolved plain dict without Hydra's own node."""
+    try:
+        plain = OmegaConf.to_container(given, resolve=True, throw_on_missing=True) if isinstance(given, DictConfig) else dict(given)
+    except Exception as error:
+        raise ConfigError(str(error).splitlines()[0]) from None
+    return {key: value for key, value in plain.items() if key != "hydra"}
