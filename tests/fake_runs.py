@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lengthgen import files
 from lengthgen.evaluation import records
 from lengthgen.statistics import bootstrap as statistics
 
@@ -63,16 +64,16 @@ def write_run(
                 row = dict(**identity, eval_length=length, protocol=protocol, metric=metric, value=value, low=low, high=high)
                 lengths.append(row | dict(n_tokens=int(tokens.sum()), n_documents=n_documents, dtype="fp32", status="ok", reason=""))
     here = folder / "evaluation" / evaluation
-    records.write_table(here / "lengths.csv", lengths, records.LENGTHS)
-    records.write_table(here / "documents.csv", documents, records.DOCUMENTS)
-    records.write_table(here / "positions.csv", _positions(identity, base, bend, n_documents), records.POSITIONS)
-    records.write_json(here / "settings.json", {"lengths": list(RATIOS)})
+    files.write_table(here / "lengths.csv", lengths, records.LENGTHS)
+    files.write_table(here / "documents.csv", documents, records.DOCUMENTS)
+    files.write_table(here / "positions.csv", _positions(identity, base, bend, n_documents), records.POSITIONS)
+    files.write_json(here / "settings.json", {"lengths": list(RATIOS)})
     config = f"seed: {seed}\ntrain_length: {train_length}\nscheme:\n  name: {scheme.partition('(')[0]}\n"
-    records.write_text(folder / "config.yaml", config)
+    files.write_text(folder / "config.yaml", config)
     command = f"lengthgen train scheme={scheme} seed={seed}"
     provenance = {"command": command, "commit": "c0ffee", "versions": {"torch": "2.13.0"}, "device": "cpu", "threads": 2}
-    records.write_json(folder / "provenance.json", provenance)
-    records.write_json(folder / "done.json", {"status": "done"})
+    files.write_json(folder / "provenance.json", provenance)
+    files.write_json(folder / "done.json", {"status": "done"})
     return folder
 
 

@@ -7,6 +7,7 @@ to be replaced is not there once, or if tests fail without a bug, or break so th
 """
 
 import argparse
+import ast
 import contextlib
 import os
 import shutil
@@ -79,6 +80,15 @@ def chosen(bugs: Sequence[Bug]) -> dict[str, str]:
     return {file: "" if "" in some else " or ".join(f"({one})" for one in dict.fromkeys(some)) for file, some in words.items()}
 
 
+def check(bugs: Sequence[Bug], tree: Path) -> None:
+    """Broken unless every bug can be planted: its text is there once, gives Python, and its tests exist."""
+    for bug in bugs:
+        with planted(tree, bug):
+            ast.parse((tree / bug.file).read_text())
+        if not (tree / bug.tests).is_file():
+            raise Broken(f"{bug.kind}: no file {bug.tests}")
+
+
 def run(bugs: Sequence[Bug], source: Path, say) -> list[Outcome]:
     """Every bug in turn. `say` gets each line of the log as it is known."""
     outcomes = []
@@ -87,6 +97,7 @@ def run(bugs: Sequence[Bug], source: Path, say) -> list[Outcome]:
         for name in COPIED:
             copy = shutil.copytree if (source / name).is_dir() else shutil.copy2
             copy(source / name, tree / name)
+        check(bugs, tree)
         for tests, words in chosen(bugs).items():
             if failed := first_failure(tree, tests, words):
                 raise Broken(f"{failed} fails without any bug")

@@ -37,7 +37,7 @@ KNOWN_BY = {
     "datasets": {"data"},
     "tokenizers": {"data"},
     "matplotlib": {"reporting", "diagnostics", "bench", "studies"},
-    "filelock": {"files"},
+    "filelock": {"runs"},
 }
 
 

@@ -14,7 +14,21 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from lengthgen import schemes
-from lengthgen.bench import attention, child, command, figure, flops, marks, measuring, memory, peers, report, share, throughput, workload
+from lengthgen.bench import (
+    attention,
+    child,
+    command,
+    figure,
+    flops,
+    marks,
+    measuring,
+    memory,
+    peers,
+    report,
+    share,
+    throughput,
+    workload,
+)
 from lengthgen.cli import main
 from lengthgen.errors import ConfigError
 

@@ -69,9 +69,9 @@ def test_all_damaged_is_none_and_nothing_is_deleted(tmp_path):
 
 def test_leftovers_of_a_killed_process_are_not_read_and_are_swept(tmp_path):
     save(tmp_path, 1)
-    (tmp_path / "step-000002.tmp-1").mkdir()
+    (tmp_path / ".step-000002.1.ab.tmp").mkdir()
     assert checkpoint.load_newest(tmp_path)["step"] == 1
-    assert not (tmp_path / "step-000002.tmp-1").exists()
+    assert not (tmp_path / ".step-000002.1.ab.tmp").exists()
 
 
 def test_a_full_disk_keeps_the_old_checkpoint_and_is_one_line(tmp_path, monkeypatch):

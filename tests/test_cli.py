@@ -207,10 +207,10 @@ def test_experiment_with_and_without_plus(jobs, tmp_path):
 
 
 def test_plot_is_called_with_its_arguments(monkeypatch):
-    from lengthgen.reporting import publish
+    from lengthgen.cli import plot
 
     given = []
-    monkeypatch.setattr(publish, "main", lambda argv: given.append(argv) or 0)
+    monkeypatch.setattr(plot, "main", lambda argv: given.append(argv) or 0)
     assert main.main(["plot", "--results", "there"]) == 0
     assert given == [["--results", "there"]]
 

@@ -136,6 +136,6 @@ def test_resampled_intervals_are_the_multi_bootstraps():
 
 
 def test_needs_no_torch():
-    modules = ", ".join(f"lengthgen.evaluation.{name}" for name in ("calibration", "context", "power", "verdicts"))
+    modules = ", ".join(f"lengthgen.statistics.{name}" for name in ("calibration", "fails_or_uses", "power"))
     code = f"import sys, {modules}; sys.exit('torch' in sys.modules or 'pandas' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

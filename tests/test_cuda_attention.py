@@ -9,7 +9,15 @@ from torch.nn.attention import SDPBackend
 
 from lengthgen.attention import dispatch
 from lengthgen.attention.bias_forms import Span, Toeplitz
-from lengthgen.attention.kernels import bias_tap, flex, masks, offsets, reference, sdpa, windows_and_sinks
+from lengthgen.attention.kernels import (
+    bias_tap,
+    flex,
+    masks,
+    offsets,
+    reference,
+    sdpa,
+    windows_and_sinks,
+)
 from lengthgen.errors import ConfigError
 
 from .attention_cases import KINDS, assert_close, bias_of, definition, inputs, interpreted, run

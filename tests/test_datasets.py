@@ -17,6 +17,7 @@ import yaml
 import lengthgen
 from lengthgen.data import datasets
 from lengthgen.data.datasets import base, huggingface
+from lengthgen.data.splits import check_lengths, make_dataset, prepare_splits
 from lengthgen.errors import ConfigError, DataError, DiskError
 
 ROOT = Path(lengthgen.__file__).parents[1]
@@ -49,7 +50,7 @@ def thirty(folder):
 
 
 def prepare(options, tmp_path, tokenizer=BYTES):
-    return datasets.prepare(options, tokenizer, tmp_path / "cache")
+    return prepare_splits(options, tokenizer, tmp_path / "cache")
 
 
 def refuse(options, tmp_path, error=DataError, tokenizer=BYTES):
@@ -76,7 +77,7 @@ def test_yaml_and_dataclass_agree(path):
     config = datasets.load(options.pop("name")).Config
     assert list(options) == list(config.__dataclass_fields__)
     given = options | {"path": "somewhere"} if options.get("path") == "???" else options
-    built = datasets.source({"name": yaml.safe_load(path.read_text())["name"], **given})
+    built = make_dataset({"name": yaml.safe_load(path.read_text())["name"], **given})
     if path.stem in datasets.names():
         assert built.config == config(**({"path": "somewhere"} if "path" in given else {}))
     else:
@@ -140,7 +141,7 @@ def test_the_default_dataset_is_the_standard_library(tmp_path):
 
 
 def test_all_of_the_standard_library_is_listed_without_tests_and_tables():
-    names = [name for name, _ in datasets.source({"name": "python"})._files()]
+    names = [name for name, _ in make_dataset({"name": "python"})._files()]
     assert len(names) > 300 and len(set(names)) == len(names) and "argparse.py" in names
     parts = {part for name in names for part in name.split("/")}
     assert not parts & {"test", "tests", "site-packages", "encodings", "pydoc_data", "__pycache__"}
@@ -167,7 +168,7 @@ def test_a_library_without_sources(tmp_path, monkeypatch):
 
 def test_the_second_call_reads_no_text(tmp_path, monkeypatch):
     first = prepare(SMALL, tmp_path)
-    monkeypatch.setattr(datasets, "write_store", None)
+    monkeypatch.setattr("lengthgen.data.splits.write_store", None)
     monkeypatch.setattr(datasets.load("python"), "documents", None)
     again = prepare(SMALL | {"label": "other"}, tmp_path)
     assert again.fingerprint == first.fingerprint and again.label == "other" and again.notes == first.notes
@@ -190,7 +191,7 @@ def test_the_fingerprint_depends_on_content_not_place(tmp_path):
     prints = set()
     for place in ("here", "a path/with späces"):
         folder = thirty(tmp_path / place)
-        splits = datasets.prepare({"name": "files", "path": str(folder)}, BYTES, tmp_path / place / "cache")
+        splits = prepare_splits({"name": "files", "path": str(folder)}, BYTES, tmp_path / place / "cache")
         prints.add((splits.fingerprint, tuple(splits.train.names)))
     assert len(prints) == 1
 
@@ -199,8 +200,8 @@ def test_environment_does_not_matter(tmp_path):
     """Hash seed, locale, working directory: byte-identical stores."""
     thirty(tmp_path / "text ü")
     script = (
-        "import sys, lengthgen.data.datasets as d; from pathlib import Path; "
-        "print(d.prepare({'name': 'files', 'path': sys.argv[1]}, {'name': 'bytes'}, Path(sys.argv[2])).fingerprint)"
+        "import sys, lengthgen.data.splits as d; from pathlib import Path; "
+        "print(d.prepare_splits({'name': 'files', 'path': sys.argv[1]}, {'name': 'bytes'}, Path(sys.argv[2])).fingerprint)"
     )
     changes = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONHASHSEED": "1", "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", script, str(tmp_path / "text ü"), str(tmp_path / "other")]
@@ -229,7 +230,7 @@ def test_a_damaged_cache_is_built_anew(tmp_path, caplog, damaged):
 
 def test_the_default_cache_follows_the_environment(tmp_path, monkeypatch):
     monkeypatch.setenv("LENGTHGEN_CACHE", str(tmp_path / "mine"))
-    datasets.prepare(SMALL, BYTES)
+    prepare_splits(SMALL, BYTES)
     assert (tmp_path / "mine" / "stores").is_dir()
 
 
@@ -268,12 +269,12 @@ def test_lengths_are_checked_against_the_documents(tmp_path, lengths, says):
     longest = {"train": int(splits.train.lengths.max()), "validation": int(splits.validation.lengths.max())}
     lengths["eval_length"] = longest["validation"] - 1 if says is None else lengths["eval_length"]
     if says is None:
-        return datasets.check_lengths(splits, **lengths)
+        return check_lengths(splits, **lengths)
     with pytest.raises(DataError) as caught:
-        datasets.check_lengths(splits, **lengths)
+        check_lengths(splits, **lengths)
     assert says in str(caught.value) and "\n" not in str(caught.value) and "dataset text" in str(caught.value)
     with pytest.raises(DataError):
-        datasets.check_lengths(splits, train_length=10, eval_length=longest["validation"], cross_documents=True)
+        check_lengths(splits, train_length=10, eval_length=longest["validation"], cross_documents=True)
 
 
 # the user's files
@@ -464,8 +465,8 @@ def test_the_librarys_faults_are_one_line(tmp_path, library, changes, says):
 def test_an_unreachable_hub_is_one_line_without_waiting(tmp_path, offline, says, refusing):
     script = (
         "import sys, time; waits = []; time.sleep = waits.append  # as the library does between its attempts\n"
-        "import lengthgen.data.datasets as d; from lengthgen.data import hub; from lengthgen.errors import DataError; hub.SECONDS = 60.0\n"
-        "try: d.prepare({'name': 'huggingface', 'path': 'Salesforce/wikitext'}, {'name': 'bytes'}, sys.argv[1])\n"
+        "import lengthgen.data.splits as d; from lengthgen.data import hub; from lengthgen.errors import DataError; hub.SECONDS = 60.0\n"
+        "try: d.prepare_splits({'name': 'huggingface', 'path': 'Salesforce/wikitext'}, {'name': 'bytes'}, sys.argv[1])\n"
         "except DataError as error: print(len(waits), error)"
     )
     hub = {"HF_HOME": str(tmp_path), "HF_ENDPOINT": refusing, "HF_HUB_OFFLINE": "0", "no_proxy": "*"} | offline
@@ -513,7 +514,7 @@ def test_wikitext_through_the_library(tmp_path, library):
         "streaming": True,
         "max_documents": 4,
     }
-    source = datasets.source(options)
+    source = make_dataset(options)
     assert [d.name for d in source.documents("validation")] == [f"validation-{i:07d}" for i in range(4)]
     assert [d.text.split(b" = \n")[0][-7:] for d in source.documents("train")] == [b"Title 0", b"Title 1", b"Title 2", b"Title 3"]
     message = refuse(options, tmp_path)  # the same articles in both: none is left to train on

@@ -5,9 +5,9 @@ import csv
 import pytest
 import torch
 
+from lengthgen import files
 from lengthgen.diagnostics import figures, writing
 from lengthgen.errors import ConfigError, DataError
-from lengthgen.evaluation import records
 from lengthgen.runs import run
 
 from .test_run import ask, text  # noqa: F401  fixtures
@@ -78,7 +78,7 @@ def test_with_a_retrofit_and_other_lengths(ask):  # noqa: F811
     assert plain.status == "evaluated" and within[0]["scheme"].startswith("rope+position_interpolation")
     assert sum(int(row["unseen"]) for row in without) > 0 == sum(int(row["unseen"]) for row in within)
     assert [float(row["frequency_evaluated"]) for row in within] == pytest.approx([float(row["frequency"]) / 2 for row in within])
-    assert records.read_json(first / "settings.json")["lengths"] == [16, 32]
+    assert files.read_json(first / "settings.json")["lengths"] == [16, 32]
     # the evaluation with the retrofit was done on the way, and only once
     assert len(list((outcome.folder / "evaluation").iterdir())) == 2
 
@@ -96,7 +96,7 @@ def test_retrofitted_attention_is_what_is_measured(ask):  # noqa: F811
 def test_lengths_that_are_refused_are_left_out(ask):  # noqa: F811
     outcome, evaluate = asked(ask, scheme="learned", scheme__tail="refuse")
     evaluate()
-    about = records.read_json(diagnostics(outcome)[0] / "settings.json")
+    about = files.read_json(diagnostics(outcome)[0] / "settings.json")
     assert about["lengths"] == [8, 16] and about["refused"] == [20, 24, 32, 48, 64]
 
 

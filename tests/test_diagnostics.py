@@ -7,7 +7,15 @@ import pytest
 import torch
 
 from lengthgen import modifiers, schemes
-from lengthgen.diagnostics import attention_spread, figures, phase_coverage, probes, receptive_field, weights, writing
+from lengthgen.diagnostics import (
+    attention_spread,
+    figures,
+    phase_coverage,
+    probes,
+    receptive_field,
+    weights,
+    writing,
+)
 from lengthgen.diagnostics.settings import NAMES
 from lengthgen.modifiers.base import modified
 

@@ -9,7 +9,7 @@ import torch
 
 from lengthgen import model as models
 from lengthgen import modifiers, schemes
-from lengthgen.data.datasets import Splits
+from lengthgen.data.splits import Splits
 from lengthgen.data.tokens import write_store
 from lengthgen.errors import ConfigError, DataError
 from lengthgen.evaluation import band, last_lines, records, scoring, unigram, writing

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from lengthgen.data import datasets
-from lengthgen.data.datasets import Splits
+from lengthgen.data.splits import Floors, Splits, prepare_splits
 from lengthgen.errors import DataError
 from lengthgen.evaluation import floors, last_lines, records, scoring, writing
 from lengthgen.evaluation.protocols import EvaluationConfig, plan
@@ -22,7 +21,7 @@ LENGTHS = [8, 16, 32]
 @pytest.fixture(scope="module")
 def source(tmp_path_factory) -> Splits:
     dataset = {"name": "lag_copy", "n_symbols": 12, "lag": 10, "train_documents": 4, "validation_documents": 6, "document_length": 90}
-    return datasets.prepare(dataset, {"name": "bytes"}, tmp_path_factory.mktemp("cache"))
+    return prepare_splits(dataset, {"name": "bytes"}, tmp_path_factory.mktemp("cache"))
 
 
 def scored(source, loss):
@@ -90,7 +89,7 @@ def test_a_loss_below_the_floor_is_a_leak_and_one_by_chance_is_not(source, tmp_p
 
 
 def test_without_an_exact_rule_there_is_no_row(source, tmp_path):
-    class Unknown(datasets.Floors):
+    class Unknown(Floors):
         def __call__(self, document, start=None):
             return np.where((start or 0) > 0, np.nan, source.floors(document, start))
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from lengthgen.data import datasets
 from lengthgen.data.datasets import unicode_records
+from lengthgen.data.splits import make_dataset
 from lengthgen.statistics import information
 
 
@@ -29,7 +29,7 @@ def test_a_copy_channel_has_its_closed_form_at_its_lag_alone():
 
 def test_records_are_periodic_and_prose_is_not():
     def curve(name: str) -> np.ndarray:
-        text = b"".join(document.text for document in datasets.source({"name": name}).documents("validation"))
+        text = b"".join(document.text for document in make_dataset({"name": name}).documents("validation"))
         return information.by_lag(np.frombuffer(text, np.uint8)[:60_000], range(1, 33))
 
     records, prose = curve("unicode_records"), curve("python_manual")

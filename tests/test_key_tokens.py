@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from lengthgen import files
 from lengthgen.errors import DataError
-from lengthgen.evaluation import key_tokens, records, stored
+from lengthgen.evaluation import key_tokens, stored
 
 from .test_evaluation import make, requests, score, store, write_rows  # noqa: F401
 
@@ -23,7 +24,7 @@ def written(results, run, losses, protocol="matched", document=DOCUMENTS):
         start = 100 * (np.arange(len(values)) + 1) - length
         about = {"losses": values.astype(np.float32), "document": document, "start": start, "first": np.full(len(values), length - BLOCK)}
         arrays |= {f"{protocol}/{length}/{name}": array for name, array in about.items()}
-    records.write_npz(folder / "losses.npz", arrays)
+    files.write_npz(folder / "losses.npz", arrays)
     return folder
 
 

@@ -116,7 +116,10 @@ def test_rope_against_a_loop(layout):
 
 def test_rope_partial():
     from transformers import GPTNeoXConfig
-    from transformers.models.gpt_neox.modeling_gpt_neox import GPTNeoXRotaryEmbedding, apply_rotary_pos_emb
+    from transformers.models.gpt_neox.modeling_gpt_neox import (
+        GPTNeoXRotaryEmbedding,
+        apply_rotary_pos_emb,
+    )
     from transformers.models.gptj.modeling_gptj import apply_rotary_pos_emb as gptj
     from transformers.models.gptj.modeling_gptj import create_sinusoidal_positions
     from x_transformers.x_transformers import RotaryEmbedding

@@ -422,7 +422,9 @@ def test_path_equals_the_naive_product_of_matrices(length, block):
 
 def test_path_equals_the_delta_rule_of_transformers():
     """A key put into an empty state and carried on by the delta rule, with nothing written, is the key that PaTH meets."""
-    from transformers.models.qwen3_next.modeling_qwen3_next import torch_recurrent_gated_delta_rule as carry
+    from transformers.models.qwen3_next.modeling_qwen3_next import (
+        torch_recurrent_gated_delta_rule as carry,
+    )
 
     length = 80
     q, k, w, beta = (part.float() for part in reflected(length))

@@ -13,7 +13,16 @@ from lengthgen.evaluation.planners import Request, Window
 from lengthgen.evaluation.protocols import EvaluationConfig, amounts_of, plan
 from lengthgen.runs import train_config
 
-from .test_evaluation import LENGTHS, TRAIN_LENGTH, make, plain_losses, requests, score, store, write_rows  # noqa: F401
+from .test_evaluation import (  # noqa: F401
+    LENGTHS,
+    TRAIN_LENGTH,
+    make,
+    plain_losses,
+    requests,
+    score,
+    store,
+    write_rows,
+)
 
 ALL = ("matched", "nonoverlapping", "sliding", "last_k", "position", "band")
 
@@ -223,7 +232,7 @@ def test_a_matched_row_without_full_context_says_so_and_no_other(store, tmp_path
     assert said == {("matched", 32)}
     line = next(line for line in last_lines.lines(written) if "only" in line)
     assert "91.7% of the scored tokens have their full context of 32 tokens of their own document" in line
-    about = {(o["protocol"], o["eval_length"]): o for o in writing.records.read_json(tmp_path / "clean" / "settings.json")["outcomes"]}
+    about = {(o["protocol"], o["eval_length"]): o for o in writing.files.read_json(tmp_path / "clean" / "settings.json")["outcomes"]}
     assert about["matched", 32]["full_context"] == 1 and about["matched", 32]["mean_context"] == 30.5  # 29 .. 32
     assert about["nonoverlapping", 32]["full_context"] == 4 / 32 and about["nonoverlapping", 32]["mean_context"] == 16.5
     assert TRAIN_LENGTH == 16
@@ -233,5 +242,5 @@ def test_histogram_of_document_lengths(store, tmp_path):  # noqa: F811
     assert context_of_targets.histogram(np.array([1, 2, 3, 4, 511, 512, 1023, 1024])) == {"1": 1, "2": 2, "4": 1, "256": 1, "512": 2, "1024": 1}
     assert context_of_targets.histogram(np.array([], int)) == {}
     write_rows(tmp_path / "e", score(make("none"), store, requests(store, protocols=["matched"])), store)
-    stored = writing.records.read_json(tmp_path / "e" / "settings.json")["validation_documents"]
+    stored = writing.files.read_json(tmp_path / "e" / "settings.json")["validation_documents"]
     assert stored == {"64": 4, "128": 2}  # 70, 64, 65, 90; 200, 131

@@ -3,26 +3,15 @@
 That the tests find them takes minutes: `scripts/plant_bugs`.
 """
 
-import ast
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from . import plant_bugs
-from .plant_bugs import ROOT, Broken, Outcome, planted
+from .plant_bugs import Broken, Outcome, planted
 from .planted import LISTS, Bug
 
-BUGS = [pytest.param(bug, id=f"{bug.kind}: {Path(bug.file).stem}") for bugs in LISTS.values() for bug in bugs]
 TOY = Bug("sign", "lengthgen/toy.py", "return a - b", "return b - a", "tests/test_toy.py")
-
-
-@pytest.mark.parametrize("bug", BUGS)
-def test_the_text_is_there_once_and_the_bug_is_python(bug):
-    text = (ROOT / bug.file).read_text()
-    assert text.count(bug.text) == 1, bug.text
-    ast.parse(text.replace(bug.text, bug.bug))
-    assert bug.bug != bug.text and (ROOT / bug.tests).is_file()
 
 
 def test_the_twenty_kinds_of_mistakes_with_positions_are_all_there():
@@ -66,7 +55,7 @@ def test_a_comparison_that_cannot_be_made_is_no_success(toy):
         pass
     with pytest.raises(Broken, match="no test was chosen"):
         plant_bugs.first_failure(toy, TOY.tests, "nothing")
-    (toy / TOY.file).write_text("def gap(a, b):\n    return b - a\n")
+    (toy / TOY.file).write_text("def gap(a, b):\n    return a - b + 1\n")
     with pytest.raises(Broken, match="test_gap fails without any bug"):
         plant_bugs.run([TOY], toy, lambda line: None)
 

@@ -13,6 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import is_color_like, to_rgb
 from matplotlib.figure import Figure
 
+from lengthgen.cli import plot
 from lengthgen.reporting import publish, tables
 from lengthgen.reporting.figures import curves, drawing, layout, palette
 from lengthgen.statistics import bootstrap as statistics
@@ -205,10 +206,10 @@ def test_a_single_document_has_no_interval_and_says_so(tmp_path):
 
 def test_figures_are_byte_stable_over_processes_and_settings(tmp_path):
     write_runs(tmp_path / "results", seeds=(0,), n_documents=6)
-    assert publish.main(["--results", str(tmp_path / "results"), "--publish", "main"]) == 0
+    assert plot.main(["--results", str(tmp_path / "results"), "--publish", "main"]) == 0
     published = {path: path.read_bytes() for path in (tmp_path / "results" / "main").iterdir()}
     (tmp_path / "matplotlibrc").write_text("font.size: 20\nlines.linewidth: 9\nsvg.fonttype: none\n")  # a user's own taste
-    code = "import sys; from lengthgen.reporting import publish; code = publish.main([]); sys.exit(code or 'torch' in sys.modules)"
+    code = "import sys; from lengthgen.cli import plot; code = plot.main([]); sys.exit(code or 'torch' in sys.modules)"
     environment = {**os.environ, "PYTHONHASHSEED": "1", "PYTHONPATH": str(Path(__file__).parents[1])}
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
@@ -263,18 +264,18 @@ def test_publish_chooses_runs_and_replaces_an_earlier_publication(tmp_path, monk
     write_runs(copy, ("alibi", "learned(tail=clamp)", "rope"), seeds=(0, 1, 2), n_documents=4, n_resamples=10)
     write_runs(copy, ("alibi",), seeds=(0,), train_length=1024, n_documents=4)
     monkeypatch.chdir(tmp_path)
-    assert publish.main(["--publish", "main", "--where", "scheme=alibi,learned(tail=clamp)", "seed=0,1"]) == 0
+    assert plot.main(["--publish", "main", "--where", "scheme=alibi,learned(tail=clamp)", "seed=0,1"]) == 0
     both = capsys.readouterr().out.split()
     assert {*tables.read_table(copy / "main/summary.csv", tables.SUMMARY)["scheme"]} == {"alibi", "learned(tail=clamp)"}
     assert "results/main/python-tiny-1024-3000steps-loss_by_length.png" in both and "results/main/summary.md" in both
-    assert publish.main(["--publish", "main", "--where", "scheme=alibi", "--where", "train_length=512", "--note", "Only ALiBi."]) == 0
+    assert plot.main(["--publish", "main", "--where", "scheme=alibi", "--where", "train_length=512", "--note", "Only ALiBi."]) == 0
     files = capsys.readouterr().out.split()
     assert sorted(files) == sorted(f"results/main/{path.name}" for path in (tmp_path / "results" / "main").iterdir())
     assert "results/main/loss_by_length.svg" in files and len(files) == 5 + 2 + 8 + 1
     assert (tmp_path / "results/main/summary.md").read_text().startswith("# Summary\n\nOnly ALiBi.\n")
     shutil.rmtree(copy / "runs")  # a fresh clone has no run folders
     before = {path.name: path.read_bytes() for path in (copy / "main").iterdir()}
-    assert publish.main([]) == 0
+    assert plot.main([]) == 0
     assert {path.name: path.read_bytes() for path in (copy / "main").iterdir()} == before
 
 
@@ -294,6 +295,6 @@ def test_publish_chooses_runs_and_replaces_an_earlier_publication(tmp_path, monk
 )
 def test_faults_are_one_line_and_exit_code_2(tmp_path, monkeypatch, capsys, argv, says):
     monkeypatch.chdir(tmp_path)
-    assert publish.main(argv) == 2
+    assert plot.main(argv) == 2
     printed = capsys.readouterr()
     assert says in printed.err and printed.err.count("\n") == 1 and printed.out == ""

@@ -8,7 +8,8 @@ from unittest.mock import create_autospec
 import pytest
 from omegaconf import OmegaConf
 
-from lengthgen.cli import jobs, main
+from lengthgen.cli import main
+from lengthgen.config import compose
 from lengthgen.runs import run, train_config
 from lengthgen.studies import report
 
@@ -72,7 +73,7 @@ def test_the_own_scheme_trains_and_is_listed(mine, tmp_path, capsys):
 def test_the_call_from_python_is_one_that_run_takes(monkeypatch):
     """With the composed configuration in the place of a stored one, and a `train` that only looks at how it is called."""
     [code] = [block for block in blocks("python") if "run.train" in block]
-    composed, called = jobs.composed("train", ["scheme=t5_bias"]), create_autospec(run.train)
+    composed, called = compose.composed("train", ["scheme=t5_bias"]), create_autospec(run.train)
     monkeypatch.setattr(run, "train", called)
     monkeypatch.setattr(OmegaConf, "load", lambda _: composed)
     exec(code, {})

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lengthgen.data import datasets
 from lengthgen.data.sources.recall import KeyedRecall
+from lengthgen.data.splits import prepare_splits
 from lengthgen.evaluation import recall, scoring, writing
 from lengthgen.evaluation.protocols import EvaluationConfig, plan
 from lengthgen.evaluation.stored import Stored, read
@@ -23,7 +23,7 @@ def data(tmp_path_factory):
         "name": "keyed_recall", "n_keys": KEYS, "n_values": VALUES, "distances": list(DISTANCES), "document_length": 100,
         "train_documents": 2, "validation_documents": 20,
     }  # fmt: skip
-    return datasets.prepare(dataset, {"name": "bytes"}, tmp_path_factory.mktemp("cache"))
+    return prepare_splits(dataset, {"name": "bytes"}, tmp_path_factory.mktemp("cache"))
 
 
 def distances(data):

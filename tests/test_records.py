@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from lengthgen import files
 from lengthgen.errors import DataError, DiskError
 from lengthgen.evaluation import records
 from lengthgen.reporting import publication, tables
@@ -45,11 +46,11 @@ def only(table: pd.DataFrame, **values) -> pd.Series:
 
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
     path = tmp_path / "a" / "settings.json"
-    records.write_json(path, {"lengths": np.arange(3), "mean": np.float32(0.5), "folder": Path("x")})
-    with pytest.raises(RuntimeError), records.replacing(path) as file:
+    files.write_json(path, {"lengths": np.arange(3), "mean": np.float32(0.5), "folder": Path("x")})
+    with pytest.raises(RuntimeError), files.replacing(path) as file:
         file.write(b"half")
         raise RuntimeError
-    assert records.read_json(path) == {"lengths": [0, 1, 2], "mean": 0.5, "folder": "x"}
+    assert files.read_json(path) == {"lengths": [0, 1, 2], "mean": 0.5, "folder": "x"}
     assert os.listdir(path.parent) == ["settings.json"]
 
 
@@ -59,17 +60,17 @@ def test_disk_faults_are_one_line(tmp_path, monkeypatch, number):
         raise OSError(number, os.strerror(number))
 
     path = tmp_path / "table.csv"
-    records.write_text(path, "old")
+    files.write_text(path, "old")
     monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(DiskError) as caught:
-        records.write_text(path, "new")
+        files.write_text(path, "new")
     assert os.strerror(number) in str(caught.value) and "\n" not in str(caught.value) and caught.value.exit_code == 7
     assert path.read_text() == "old" and os.listdir(tmp_path) == ["table.csv"]
 
 
 def test_a_folder_that_cannot_be_made_is_a_disk_error(tmp_path):
     (tmp_path / "runs").write_text("a file")
-    for write in (lambda path: records.write_text(path, ""), lambda path: records.append_jsonl(path, {})):
+    for write in (lambda path: files.write_text(path, ""), lambda path: files.append_jsonl(path, {})):
         with pytest.raises(DiskError, match="cannot write"):
             write(tmp_path / "runs" / "x" / "metrics.jsonl")
 
@@ -77,7 +78,7 @@ def test_a_folder_that_cannot_be_made_is_a_disk_error(tmp_path):
 def test_npz_has_equal_bytes_and_comes_back(tmp_path):
     arrays = {"loss": np.random.default_rng(0).random((3, 5)).astype(np.float32), "position": np.arange(5)}
     for name in ("a.npz", "b.npz"):
-        records.write_npz(tmp_path / name, arrays)
+        files.write_npz(tmp_path / name, arrays)
     assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
     with np.load(tmp_path / "a.npz") as read:
         assert all(np.array_equal(read[name], array) and read[name].dtype == array.dtype for name, array in arrays.items())
@@ -86,12 +87,12 @@ def test_npz_has_equal_bytes_and_comes_back(tmp_path):
 def test_several_processes_append_without_tearing(tmp_path):
     path = tmp_path / "metrics.jsonl"
     code = (
-        "import sys; from lengthgen.evaluation import records\n"
-        "for step in range(50): records.append_jsonl(sys.argv[1], {'writer': sys.argv[2], 'step': step, 'text': 'x' * 20000})"
+        "import sys; from lengthgen import files\n"
+        "for step in range(50): files.append_jsonl(sys.argv[1], {'writer': sys.argv[2], 'step': step, 'text': 'x' * 20000})"
     )
     writers = [subprocess.Popen([sys.executable, "-c", code, path, str(number)]) for number in range(3)]
     assert [writer.wait() for writer in writers] == [0, 0, 0]
-    found = records.read_jsonl(path)
+    found = files.read_jsonl(path)
     # No line is torn. A blank one may stand where a writer saw another in the middle of its line.
     assert len(found) == 150 == len([line for line in path.read_bytes().splitlines() if line])
     assert [record["step"] for record in found if record["writer"] == "1"] == list(range(50))
@@ -99,18 +100,18 @@ def test_several_processes_append_without_tearing(tmp_path):
 
 def test_a_line_torn_by_a_crash_costs_itself_only(tmp_path):
     path = tmp_path / "metrics.jsonl"
-    assert records.read_jsonl(path) == []
-    records.append_jsonl(path, {"step": 1, "loss": float("inf")})
+    assert files.read_jsonl(path) == []
+    files.append_jsonl(path, {"step": 1, "loss": float("inf")})
     with open(path, "ab") as file:
         file.write(b'{"step": 2, "lo')
-    records.append_jsonl(path, {"step": 3})
-    assert records.read_jsonl(path) == [{"step": 1, "loss": float("inf")}, {"step": 3}]
+    files.append_jsonl(path, {"step": 3})
+    assert files.read_jsonl(path) == [{"step": 1, "loss": float("inf")}, {"step": 3}]
 
 
 def test_tables_have_exactly_their_columns(tmp_path):
     with pytest.raises(ValueError, match=r"lacks \['b'\].*unknown \['c'\]"):
-        records.write_table(tmp_path / "t.csv", [{"a": 1, "c": 2}], ("a", "b"))
-    records.write_table(tmp_path / "t.csv", [{"a": np.int64(3), "b": None}, {"a": 1 / 3, "b": 'say "x, y"'}], ("a", "b"))
+        files.write_table(tmp_path / "t.csv", [{"a": 1, "c": 2}], ("a", "b"))
+    files.write_table(tmp_path / "t.csv", [{"a": np.int64(3), "b": None}, {"a": 1 / 3, "b": 'say "x, y"'}], ("a", "b"))
     assert (tmp_path / "t.csv").read_text() == 'a,b\n3,\n0.3333333333,"say ""x, y"""\n'
 
 
@@ -267,7 +268,7 @@ def test_provenance_gathers_each_distinct_thing_once(results):
 
 def test_provenance_names_no_folder_of_the_machine(tmp_path):
     folder = write_run(tmp_path, "alibi", 0, n_documents=2)
-    records.write_json(folder / "provenance.json", {"command": ["/somewhere/bin/lengthgen", "train", "scheme=t5_bias(a=1)"]})
+    files.write_json(folder / "provenance.json", {"command": ["/somewhere/bin/lengthgen", "train", "scheme=t5_bias(a=1)"]})
     assert publication.provenance(records.runs(tmp_path))["commands"] == ["lengthgen train 'scheme=t5_bias(a=1)'"]
 
 

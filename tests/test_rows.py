@@ -10,7 +10,18 @@ from lengthgen.evaluation import scoring, unigram
 from lengthgen.evaluation.protocols import EvaluationConfig
 from lengthgen.runs import train_config
 
-from .test_evaluation import LENGTHS, SIZES, VOCAB, make, requests, score, splits, store, targets, write_rows  # noqa: F401
+from .test_evaluation import (  # noqa: F401
+    LENGTHS,
+    SIZES,
+    VOCAB,
+    make,
+    requests,
+    score,
+    splits,
+    store,
+    targets,
+    write_rows,
+)
 
 
 @pytest.fixture(scope="module")

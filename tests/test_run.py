@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 import torch
 
+from lengthgen import files
 from lengthgen.attention.kernels import onednn
 from lengthgen.errors import CheckpointError, ConfigError, DataError, Interrupted, LockedError
-from lengthgen.evaluation import records
 from lengthgen.reporting import publish
 from lengthgen.runs import fit, retrofitting, run
 from lengthgen.runs import folder as runfolder
@@ -67,7 +67,7 @@ def ask(text, tmp_path):
 
 
 def weights(outcome):
-    return records.read_json(outcome.folder / "done.json")["weights_sha256"]
+    return files.read_json(outcome.folder / "done.json")["weights_sha256"]
 
 
 def test_a_run_leaves_everything_that_it_promises(ask, draw, monkeypatch):
@@ -77,11 +77,11 @@ def test_a_run_leaves_everything_that_it_promises(ask, draw, monkeypatch):
     assert outcome.run_id.startswith("t5_bias-") and "-L16-s0-" in outcome.run_id
     found = {path.name for path in outcome.folder.iterdir()}
     assert {"config.yaml", "provenance.json", "metrics.jsonl", "checkpoints", "evaluation", "figures", "log.txt", "done.json"} <= found
-    rows = records.read_jsonl(outcome.folder / "metrics.jsonl")
+    rows = files.read_jsonl(outcome.folder / "metrics.jsonl")
     assert [row["step"] for row in rows] == [2, 3, 4, 6]
     assert rows[-1]["train/loss"] < 6 and rows[1]["validation/loss"] > 0 and rows[0]["train/tokens_per_second"] > 0
     assert {path.suffix for path in (outcome.folder / "figures").iterdir()} == {".png", ".svg"}
-    facts = records.read_json(outcome.folder / "provenance.json")
+    facts = files.read_json(outcome.folder / "provenance.json")
     assert facts["parameters"]["positional"] == 64 and facts["scheme"]["year"] == 2020 and facts["data"]["fingerprint"]
     [lengths] = outcome.folder.glob("evaluation/*/lengths.csv")
     text = lengths.read_text()
@@ -163,7 +163,7 @@ def test_interrupted_and_asked_again_gives_the_same_weights_and_metrics(ask, tmp
     assert resumed.run_id == whole.run_id and weights(resumed) == weights(whole)
     [a], [b] = (list(o.folder.glob("evaluation/*/losses.npz")) for o in (whole, resumed))
     assert a.read_bytes() == b.read_bytes()
-    steps = [row["step"] for row in records.read_jsonl(resumed.folder / "metrics.jsonl")]
+    steps = [row["step"] for row in files.read_jsonl(resumed.folder / "metrics.jsonl")]
     assert steps == sorted(set(steps)) == [2, 3, 4, 6]
 
 
@@ -255,17 +255,17 @@ def test_modifiers_are_trained_with_and_stand_in_the_rows(ask):
     outcome = run.train(ask(scheme="rope", modifiers={"ssmax": {"bias": True}, "window": {"window": 6}}), [])
     assert outcome.run_id.startswith("rope+window+ssmax-")
     assert set(schemes_of(outcome)) == {"rope+window(window=6)+ssmax(bias=True)"}
-    facts = records.read_json(outcome.folder / "provenance.json")
+    facts = files.read_json(outcome.folder / "provenance.json")
     assert facts["parameters"]["positional"] == 2 * 2 and facts["kernels"] == ["cpu"]
     plain = run.train(ask(scheme="rope"), [])
     assert plain.run_id.startswith("rope-") and weights(plain) != weights(outcome)
-    assert records.read_json(plain.folder / "provenance.json")["kernels"] == ["cpu"]
+    assert files.read_json(plain.folder / "provenance.json")["kernels"] == ["cpu"]
 
 
 def test_the_kernel_is_chosen_by_its_key_and_is_no_part_of_the_identity(ask, tmp_path):
     fast, dense = (run.train(ask(kernel=kernel, results=str(tmp_path / kernel)), []) for kernel in ("auto", "reference"))
     assert fast.run_id == dense.run_id
-    assert records.read_json(dense.folder / "provenance.json")["kernels"] == ["reference"]
+    assert files.read_json(dense.folder / "provenance.json")["kernels"] == ["reference"]
     with pytest.raises(ConfigError, match="'flex' cannot be used here"):
         run.train(ask(kernel="flex", results=str(tmp_path / "flex")), [])
     assert not list((tmp_path / "flex").glob("runs/*/config.yaml"))
@@ -274,8 +274,8 @@ def test_the_kernel_is_chosen_by_its_key_and_is_no_part_of_the_identity(ask, tmp
 def test_what_multiplies_is_recorded_and_no_part_of_the_identity(ask, tmp_path):
     ours, torchs = (run.train(ask(linear=name, results=str(tmp_path / name)), []) for name in ("auto", "torch"))
     assert ours.run_id == torchs.run_id
-    assert records.read_json(ours.folder / "provenance.json")["linear"] == ("onednn" if onednn.faster() else "torch")
-    assert records.read_json(torchs.folder / "provenance.json")["linear"] == "torch"
+    assert files.read_json(ours.folder / "provenance.json")["linear"] == ("onednn" if onednn.faster() else "torch")
+    assert files.read_json(torchs.folder / "provenance.json")["linear"] == "torch"
 
 
 def test_an_interrupted_run_drops_its_positions_where_it_would_have(ask, tmp_path, monkeypatch):
@@ -314,7 +314,7 @@ def test_a_retrofit_stands_beside_the_run_as_it_was_trained(ask):
     assert run.evaluate(wanted, []).status == "nothing to do"
     assert run.evaluate({**wanted, "retrofit": {"name": "hard_window", "window": 9}}, []).status == "evaluated"
     assert run.evaluate({**wanted, "retrofit": {}}, []).status == "nothing to do"
-    said = [records.read_json(path)["origin"].get("retrofit") for path in trained.folder.glob("evaluation/*/settings.json")]
+    said = [files.read_json(path)["origin"].get("retrofit") for path in trained.folder.glob("evaluation/*/settings.json")]
     assert sorted((one["name"], one["window"]) for one in said if one) == [("hard_window", 8), ("hard_window", 9)]
     assert "\nretrofit" not in (trained.folder / "config.yaml").read_text()
 
@@ -395,7 +395,7 @@ def test_a_retrofit_may_search_on_training_text(ask, tmp_path):
     trained = run.train(ask(scheme="alibi"), [])
     run.evaluate({**ask(scheme="alibi"), "run": trained.run_id, "retrofit": {"name": "search"}}, [tmp_path / "mine"])
     [said] = [
-        one for path in trained.folder.glob("evaluation/*/settings.json") if (one := records.read_json(path)["origin"].get("retrofit"))
+        one for path in trained.folder.glob("evaluation/*/settings.json") if (one := files.read_json(path)["origin"].get("retrofit"))
     ]
     [first, again], [other] = (said["found"]["losses"][divisor] for divisor in ("1.0", "2.0"))
     assert first == again != other and 1 < first < 7
@@ -466,8 +466,9 @@ def test_kill_9_in_mid_run_and_the_same_command_again(ask, tmp_path):
     killed = subprocess.run([sys.executable, "-c", KILLED, json.dumps(wanted)], env=environment, stderr=subprocess.DEVNULL)
     assert killed.returncode == -signal.SIGKILL
     [folder] = (tmp_path / "results" / "runs").iterdir()
-    names = {path.name.split("-")[1] for path in (folder / "checkpoints").iterdir()}
-    assert {"000003", "000004.tmp"} <= names and "000004" not in names and not (folder / "done.json").exists()
+    names = {path.name for path in (folder / "checkpoints").iterdir()}
+    assert "step-000003" in names and any(name.startswith(".step-000004.") for name in names)
+    assert "step-000004" not in names and not (folder / "done.json").exists()
     resumed, whole = run.train(wanted, []), run.train(ask(results=str(tmp_path / "whole"), **short), [])
     assert resumed.folder == folder and weights(resumed) == weights(whole)
     models = [checkpoint.load_newest(outcome.folder / "checkpoints")["model"] for outcome in (resumed, whole)]

@@ -9,12 +9,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lengthgen import files
 from lengthgen.cli import main
 from lengthgen.config import catalogue
 from lengthgen.errors import ConfigError, DataError
-from lengthgen.evaluation import records
 from lengthgen.statistics.comparisons import Paired
-from lengthgen.studies import declaration, files, judgement, measures, report, running, sections, tables
+from lengthgen.studies import (
+    declaration,
+    judgement,
+    measures,
+    report,
+    running,
+    sections,
+    study_folder,
+    tables,
+)
 from lengthgen.studies.claims import Claim
 from lengthgen.studies.losses import Evaluation, Material, Subject
 from lengthgen.studies.measured import Exact, Mean, Share
@@ -26,7 +35,7 @@ L, DOCUMENTS, BLOCK = 16, 12, 4
 def evaluated(folder: Path, losses: dict[str, np.ndarray], floors: dict[str, np.ndarray] | None = None) -> Evaluation:
     """An evaluation folder as a run writes it; its seed is what its name ends in. losses: `protocol/length` -> (documents, positions)."""
     config = {"train_length": L, "seed": int(folder.parent.parent.name.rpartition("-")[2])}
-    records.write_text(folder.parent.parent / "config.yaml", json.dumps(config))
+    files.write_text(folder.parent.parent / "config.yaml", json.dumps(config))
     arrays, outcomes = {}, []
     for key, values in losses.items():
         protocol, length = key.split("/")
@@ -37,8 +46,8 @@ def evaluated(folder: Path, losses: dict[str, np.ndarray], floors: dict[str, np.
         if floors:
             found["floors"] = floors[key]
         arrays |= {f"{key}/{name}": array for name, array in found.items()}
-    records.write_npz(folder / "losses.npz", arrays)
-    records.write_json(folder / "settings.json", {"outcomes": outcomes})
+    files.write_npz(folder / "losses.npz", arrays)
+    files.write_json(folder / "settings.json", {"outcomes": outcomes})
     return Evaluation(folder)
 
 
@@ -76,31 +85,31 @@ def claim(**given) -> Claim:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_declaration_holds_together_and_its_overrides_compose(name):
-    from lengthgen.cli import jobs
+    from lengthgen.config import compose
 
     study = declaration.load(name, [catalogue.folder()])
     assert study.meaning and len(study.claim) > 100
     for scale in study.scales.values():
         assert scale.seeds >= 3
         for job in running.jobs(study, scale, Path("x"), [])[: len(study.arms)]:
-            config = jobs.composed("train", [*job.training, *job.how], results=job.results)
+            config = compose.composed("train", [*job.training, *job.how], results=job.results)
             assert config.tracking.name == "none" and config.results == "x" and config.seed == 0
             lengths = config.evaluation.lengths or [factor * config.train_length for factor in config.evaluation.factors]
             asked = [c.at for c in study.claims.values() if c.at and job.arm in subjects_of(c)]
             assert {round(at * config.train_length) for at in asked} <= {round(length) for length in lengths}
             for overrides in dict(job.conditions).values():
-                assert jobs.composed("evaluate", ["run=r", *overrides]).retrofit.name
+                assert compose.composed("evaluate", ["run=r", *overrides]).retrofit.name
 
 
 def test_runs_that_studies_share_are_the_same_runs():
     studies = {name: declaration.load(name, [catalogue.folder()]) for name in ("fails_or_uses", "protocol_artefacts", "retrofit_decision")}
-    from lengthgen.cli import jobs
+    from lengthgen.config import compose
     from lengthgen.runs import train_config as config
     from lengthgen.runs.run import _plain
 
     def identity(name: str) -> dict:
         study = studies[name]
-        composed = jobs.composed("train", study.training("text_alibi", study.scale(None)[1]))
+        composed = compose.composed("train", study.training("text_alibi", study.scale(None)[1]))
         return config.scientific(config.check(_plain(composed), []), {"label": "x"}, "fp32")
 
     assert identity("fails_or_uses") == identity("protocol_artefacts") == identity("retrofit_decision")
@@ -315,9 +324,9 @@ def made(tmp_path_factory) -> Path:
 
 def test_a_study_from_its_command_to_its_files(made, capsys):
     folder = made / "mine" / "results" / "studies" / "mine"
-    claims = {row["claim"]: row for row in files.read(folder / "claims.csv")}
+    claims = {row["claim"]: row for row in study_folder.read(folder / "claims.csv")}
     assert claims["gradient"]["verdict"] == "supported" and float(claims["gradient"]["value"]) == 0.0
-    values = files.read(folder / "values.csv")
+    values = study_folder.read(folder / "values.csv")
     assert {row["subject"] for row in values} == {"learned", "learned+wrap", "t5_bias"}
     assert {row["eval_length"] for row in values} == {"12", "16", "24", "32", "64"} and {row["n_seeds"] for row in values} == {"2"}
     summary = (folder / "summary.md").read_text()

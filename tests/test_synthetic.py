@@ -6,6 +6,7 @@ import pytest
 from lengthgen.data import datasets, tokenizers
 from lengthgen.data.datasets.synthetic import Synthetic
 from lengthgen.data.sources.lags import lag_copy
+from lengthgen.data.splits import check_lengths, make_dataset, prepare_splits
 from lengthgen.errors import ConfigError, DataError
 from lengthgen.evaluation import whole_documents
 from lengthgen.runs import run
@@ -24,7 +25,7 @@ def options(name, **changes):
 
 
 def made(name, tmp_path, **changes):
-    return datasets.prepare(options(name, **changes), BYTES, tmp_path / "cache")
+    return prepare_splits(options(name, **changes), BYTES, tmp_path / "cache")
 
 
 def documents(store):
@@ -38,7 +39,7 @@ def test_all_are_found():
 
 @every
 def test_documents_go_into_an_ordinary_store(name, tmp_path):
-    splits, source = made(name, tmp_path), datasets.source(options(name)).source
+    splits, source = made(name, tmp_path), make_dataset(options(name)).source
     assert splits.vocab_size == source.n_symbols + 1 and splits.tokenizer == f"symbols-{source.n_symbols}" and splits.label == name
     assert splits.train.n_documents == 6 and set(splits.train.lengths) == {61}
     for document in documents(splits.train) + documents(splits.validation):
@@ -50,7 +51,7 @@ def test_documents_go_into_an_ordinary_store(name, tmp_path):
 
 @every
 def test_floors_are_the_sources_losses_beside_each_token(name, tmp_path):
-    splits, source = made(name, tmp_path), datasets.source(options(name)).source
+    splits, source = made(name, tmp_path), make_dataset(options(name)).source
     for index, document in enumerate(documents(splits.validation)):
         floors = splits.floors(index)
         assert floors.shape == document.shape and floors.dtype == np.float64
@@ -72,7 +73,7 @@ def test_floors_stand_beside_the_right_tokens(tmp_path):
 @pytest.mark.parametrize("name", ["lag_copy", "dirichlet"])
 def test_floors_in_a_window(name, tmp_path):
     """A window from token `start` on is, for these sources, a document of its own, without a token that begins it."""
-    splits, source = made(name, tmp_path), datasets.source(options(name)).source
+    splits, source = made(name, tmp_path), make_dataset(options(name)).source
     for start in (1, 2, 33):
         tokens = splits.validation.document(1).numpy()[start:]
         inside = splits.floors(1, start=start)[start:]
@@ -92,7 +93,7 @@ def test_floors_in_a_window_are_missing_where_nobody_knows_them(tmp_path):
 @every
 def test_the_same_configuration_gives_the_same_tokens(name, tmp_path):
     first = made(name, tmp_path)
-    again = datasets.prepare(options(name, label="other"), BYTES, tmp_path / "elsewhere")
+    again = prepare_splits(options(name, label="other"), BYTES, tmp_path / "elsewhere")
     assert first.fingerprint == again.fingerprint and first.validation.names == again.validation.names and again.label == "other"
     assert made(name, tmp_path, seed=1).fingerprint != first.fingerprint
 
@@ -131,7 +132,7 @@ def test_equal_documents_are_all_kept(tmp_path):
 
 def test_default_sizes_are_for_a_laptop():
     for name in NAMES:
-        found = datasets.source({"name": name})
+        found = make_dataset({"name": name})
         n_tokens = sum(found.lengths("train"))
         assert 2e6 <= n_tokens <= 5e6
         assert max(found.lengths("validation")) >= 4 * 512  # the longest default evaluation length
@@ -140,13 +141,13 @@ def test_default_sizes_are_for_a_laptop():
 def test_mean_floors_are_the_closed_forms(tmp_path):
     for name, changes in (("lag_copy", {"lag": 23}), ("comb_lags", {"p": 0.8, "period": 13, "teeth": 4})):
         splits = made(name, tmp_path, document_length=4096, validation_documents=60, **changes)
-        rate = datasets.source(options(name, **changes)).source.entropy_rate()
+        rate = make_dataset(options(name, **changes)).source.entropy_rate()
         means = [splits.floors(i)[600:].mean() for i in range(60)]
         assert abs(np.mean(means) - rate) < 3.5 * np.std(means) / 60**0.5 < 0.02
 
 
 def test_text_has_no_floor(tmp_path):
-    splits = datasets.prepare({"name": "python", "include": ["json", "email", "wsgiref"]}, BYTES, tmp_path)
+    splits = prepare_splits({"name": "python", "include": ["json", "email", "wsgiref"]}, BYTES, tmp_path)
     assert splits.floors is None and splits.whole_documents is False
 
 
@@ -181,13 +182,13 @@ def test_symbols_are_passed_through():
 )
 def test_impossible_options(changes, says):
     with pytest.raises(ConfigError) as caught:
-        datasets.source(changes)
+        make_dataset(changes)
     assert says in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_a_chosen_tokenizer_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="tokenizer=bpe: dataset lag_copy is no text and has its own symbols"):
-        datasets.prepare(options("lag_copy"), {"name": "bpe"}, tmp_path)
+        prepare_splits(options("lag_copy"), {"name": "bpe"}, tmp_path)
 
 
 # whole documents
@@ -212,9 +213,9 @@ def test_whole_documents_are_planned_by_their_length(tmp_path):
 @pytest.mark.parametrize(("train_length", "cross_documents"), [(60, True), (59, False), (30, False)])
 def test_training_windows_must_be_whole_too(tmp_path, train_length, cross_documents):
     splits = made("fractional_lag", tmp_path)
-    datasets.check_lengths(splits, train_length=60, eval_length=60, cross_documents=False)
+    check_lengths(splits, train_length=60, eval_length=60, cross_documents=False)
     with pytest.raises(DataError, match=r"give train_length=60 \(or dataset.document_length\) and cross_documents=false"):
-        datasets.check_lengths(splits, train_length=train_length, eval_length=60, cross_documents=cross_documents)
+        check_lengths(splits, train_length=train_length, eval_length=60, cross_documents=cross_documents)
 
 
 # runs

@@ -15,10 +15,12 @@ import pytest
 import torch
 from scipy import stats
 
+from lengthgen import files
 from lengthgen import model as models
 from lengthgen.data import batches, datasets
 from lengthgen.data.datasets.tasks import TaskDataset
 from lengthgen.data.sources.draws import Draws
+from lengthgen.data.splits import make_dataset, prepare_splits
 from lengthgen.errors import ConfigError, DataError
 from lengthgen.evaluation import exact_match, last_lines, records, whole_documents, writing
 from lengthgen.evaluation.protocols import EvaluationConfig
@@ -50,11 +52,11 @@ every = pytest.mark.parametrize(("name", "changes"), CASES.values(), ids=CASES)
 
 
 def source(name, **changes):
-    return datasets.source({"name": name} | SIZES | changes)
+    return make_dataset({"name": name} | SIZES | changes)
 
 
 def made(name, folder, **changes):
-    return datasets.prepare({"name": name} | SIZES | changes, BYTES, folder / "cache")
+    return prepare_splits({"name": name} | SIZES | changes, BYTES, folder / "cache")
 
 
 def documents(dataset, split):
@@ -253,7 +255,7 @@ def test_default_sizes_are_for_a_laptop():
     for name in NAMES:
         config = datasets.load(name).Config()
         assert config.train_documents * config.document_length == 4096 * 512 and max(config.lengths) == 4 * 512
-        first = next(datasets.source({"name": name}).documents("train"))
+        first = next(make_dataset({"name": name}).documents("train"))
         assert len(first.text) == 512
 
 
@@ -273,7 +275,7 @@ def test_default_sizes_are_for_a_laptop():
 )
 def test_impossible_options(changes, says):
     with pytest.raises(ConfigError) as caught:
-        datasets.source(changes)
+        make_dataset(changes)
     assert says in str(caught.value) and "\n" not in str(caught.value)
 
 
@@ -285,7 +287,7 @@ def test_sizes_that_fit_nowhere_are_refused():
 
 
 def test_other_data_have_no_answers(tmp_path):
-    splits = datasets.prepare({"name": "lag_copy", "train_documents": 2, "validation_documents": 2, "document_length": 30}, BYTES, tmp_path)
+    splits = prepare_splits({"name": "lag_copy", "train_documents": 2, "validation_documents": 2, "document_length": 30}, BYTES, tmp_path)
     assert splits.answers is None and splits.floors is not None
     task = made("copy", tmp_path)
     assert task.floors is None and task.whole_documents and task.answers is not None
@@ -345,10 +347,10 @@ def test_a_run_reports_the_losses_of_answers_alone(tmp_path, caplog):
     splits = made("copy", tmp_path)
     model = build(splits)
     inputs, targets, _ = batch(splits, 4)
-    first = records.read_jsonl(outcome.folder / "metrics.jsonl")[0]
+    first = files.read_jsonl(outcome.folder / "metrics.jsonl")[0]
     answers = torch.from_numpy(splits.answers(targets.numpy()))
     assert first["train/loss"] == pytest.approx(model.losses(inputs, targets)[answers].mean().item(), rel=1e-5)
-    last = records.read_jsonl(outcome.folder / "metrics.jsonl")[-1]
+    last = files.read_jsonl(outcome.folder / "metrics.jsonl")[-1]
     (folder,) = (path for path in (outcome.folder / "evaluation").iterdir() if path.is_dir())
     at_train = {row["metric"]: row for row in lengths_csv(folder) if row["eval_length"] == str(L)}
     assert last["validation/loss"] == pytest.approx(float(at_train["loss"]["value"]), rel=1e-5)  # the same five documents

@@ -7,10 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from lengthgen import files
+from lengthgen.cli import plot
 from lengthgen.errors import DataError
 from lengthgen.evaluation import records
 from lengthgen.reporting import publication, references, tables, verdicts
-from lengthgen.reporting import publish as plots
 from lengthgen.reporting.figures import curves, drawing
 from lengthgen.statistics import comparisons, fails_or_uses, losses
 
@@ -55,23 +56,23 @@ def write_run(
         for key, value in (("document", np.arange(24)), ("start", np.full(24, starts)), ("first", np.full(24, length - TOKENS))):
             arrays[f"matched/{length}/{key}"] = value.astype(np.int32)
     here = folder / "evaluation" / "e"
-    records.write_table(here / "lengths.csv", lengths, records.LENGTHS)
-    records.write_table(here / "documents.csv", documents, records.DOCUMENTS)
-    records.write_table(here / "positions.csv", [], records.POSITIONS)
-    records.write_npz(here / "losses.npz", arrays)
-    records.write_json(here / "settings.json", {"origin": {"commit": "feed", "command": "lengthgen evaluate"}})
-    records.write_text(folder / "config.yaml", f"seed: {seed}\noptim:\n  lr: 0.002\n")
-    records.write_json(
+    files.write_table(here / "lengths.csv", lengths, records.LENGTHS)
+    files.write_table(here / "documents.csv", documents, records.DOCUMENTS)
+    files.write_table(here / "positions.csv", [], records.POSITIONS)
+    files.write_npz(here / "losses.npz", arrays)
+    files.write_json(here / "settings.json", {"origin": {"commit": "feed", "command": "lengthgen evaluate"}})
+    files.write_text(folder / "config.yaml", f"seed: {seed}\noptim:\n  lr: 0.002\n")
+    files.write_json(
         folder / "provenance.json",
         {"command": "lengthgen train", "commit": "c0ffee", "data": {"fingerprint": "f", "tokenizer": "bytes"},
          "parameters": {"total": 1000, "positional": 8}},
     )  # fmt: skip
-    records.write_json(folder / "done.json", {})
+    files.write_json(folder / "done.json", {})
     return folder
 
 
 def publish(results: Path, *more: str) -> pd.DataFrame:
-    assert plots.main(["--results", str(results), "--publish", "main", "--where", "train_length=16", *more]) == 0
+    assert plot.main(["--results", str(results), "--publish", "main", "--where", "train_length=16", *more]) == 0
     return pd.read_csv(results / "main" / "verdicts.csv").set_index(["scheme", "eval_length"])
 
 
@@ -168,7 +169,7 @@ def test_a_publication_draws_the_same_from_its_tables_alone(results, tmp_path):
     before = {path.name: path.read_bytes() for path in (tmp_path / "copy" / "main").iterdir()}
     assert {"references.csv", "power.csv", "verdicts.csv"} <= set(before)
     shutil.rmtree(tmp_path / "copy" / "runs")
-    assert plots.main(["--results", str(tmp_path / "copy")]) == 0
+    assert plot.main(["--results", str(tmp_path / "copy")]) == 0
     assert {path.name: path.read_bytes() for path in (tmp_path / "copy" / "main").iterdir()} == before
 
 
@@ -219,13 +220,13 @@ def test_references_that_cannot_serve_are_refused(tmp_path, capsys, longer, wher
     write_run(tmp_path, "rope", 0, 16, (0.05, 0.05))
     write_run(tmp_path, "alibi", 0, longer[0], (0.1, 0.1), shift=longer[1])
     argv = ["--results", str(tmp_path), "--publish", "main", "--where", "train_length=16", "--reference-where", where]
-    assert plots.main(argv) == 2
+    assert plot.main(argv) == 2
     printed = capsys.readouterr().err
     assert says in printed and printed.count("\n") == 1
 
 
 def test_reference_runs_need_a_publication(tmp_path, capsys):
-    assert plots.main(["--results", str(tmp_path), *REFERENCE]) == 2 and "give --publish NAME" in capsys.readouterr().err
+    assert plot.main(["--results", str(tmp_path), *REFERENCE]) == 2 and "give --publish NAME" in capsys.readouterr().err
 
 
 def test_an_exact_floor_is_the_reference(tmp_path):
@@ -266,15 +267,15 @@ def test_the_hash_tells_which_tokens_were_scored(tmp_path):
     assert one == hashed("alibi", 1, 64, (1, 1)) and len(one) == 16  # another model, training length and setting
     assert one != hashed("rope", 0, 16, (0, 0), shift=1)
     folder = write_run(tmp_path, "rope", 0, 16, (0, 0))
-    records.write_json(folder / "provenance.json", {"data": {"fingerprint": "other", "tokenizer": "bytes"}})
+    files.write_json(folder / "provenance.json", {"data": {"fingerprint": "other", "tokenizer": "bytes"}})
     assert publication.targets(records.run(folder), folder / "evaluation" / "e") not in (one, None)
-    records.write_json(folder / "provenance.json", {})
+    files.write_json(folder / "provenance.json", {})
     assert publication.targets(records.run(folder), folder / "evaluation" / "e") is None
 
 
 def test_a_publication_says_what_made_it_and_what_it_lacks(results):
     publish(results, *REFERENCE)
-    note, page = records.read_json(results / "main" / "provenance.json"), (results / "main" / "summary.md").read_text()
+    note, page = files.read_json(results / "main" / "provenance.json"), (results / "main" / "summary.md").read_text()
     (about,) = note["evaluations"]
     assert about["commits"] == ["feed"] and about["commands"] == ["lengthgen evaluate"] and len(about["targets"]) == 1
     assert note["references"]["where"] == {"train_length": ["64"]} and len(note["references"]["runs"]) == 6
@@ -285,7 +286,7 @@ def test_a_publication_says_what_made_it_and_what_it_lacks(results):
 
 def test_each_thing_that_is_missing_is_named(results):
     publish(results)
-    note = records.read_json(results / "main" / "provenance.json")
+    note = files.read_json(results / "main" / "provenance.json")
     rows = tables.read_table(results / "main" / "summary.csv", tables.SUMMARY)
     assert publication.missing(note, rows) == []
     without = {key: note[key] for key in note if key not in ("seeds", "evaluations")} | {"commits": ["abc-dirty"]}

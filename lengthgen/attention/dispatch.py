@@ -21,7 +21,17 @@ from torch import Tensor
 from torch.nn import functional
 
 from lengthgen.attention.bias_forms import Bias, Gates, Rows, Span, Toeplitz
-from lengthgen.attention.kernels import cpu, gates, masks, offsets, reference, rows, sdpa, tiles, windows_and_sinks
+from lengthgen.attention.kernels import (
+    cpu,
+    gates,
+    masks,
+    offsets,
+    reference,
+    rows,
+    sdpa,
+    tiles,
+    windows_and_sinks,
+)
 from lengthgen.attention.kernels.general import attend as attend_general
 from lengthgen.errors import ConfigError
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from lengthgen import files
 from lengthgen.errors import ConfigError, UserError
 from lengthgen.evaluation import records
 from lengthgen.reporting import tables, text_tables
@@ -75,7 +76,7 @@ def write(out: Path, given: argparse.Namespace) -> list[Path]:
         "power": (power.table(difference, 0, SEEDS, DOCUMENTS), POWER),
     }
     for name, (rows, of_table) in made.items():
-        records.write_table(out / f"{name}.csv", rows, of_table)
+        files.write_table(out / f"{name}.csv", rows, of_table)
     parts = [
         "# Calibration",
         "",
@@ -86,7 +87,7 @@ def write(out: Path, given: argparse.Namespace) -> list[Path]:
         *_anchor(given.sets),
         *_power(made["power"][0], difference, f"{schemes[0]} minus {schemes[1]} at four times the training length, `{found.name}`"),
     ]
-    records.write_text(out / "summary.md", "\n".join(parts))
+    files.write_text(out / "summary.md", "\n".join(parts))
     return [*(out / f"{name}.csv" for name in made), out / "summary.md"]
 
 

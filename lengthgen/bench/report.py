@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lengthgen import files
 from lengthgen.bench import environment
 from lengthgen.bench.measuring import Measured
-from lengthgen.evaluation import records
 
 SAMPLES = ("bench", "candidate", "round", "place", "wall_seconds", "cpu_seconds", "peak_bytes")
 
@@ -45,14 +45,14 @@ def save(
     samples: Mapping[str, Measured] | None = None,
 ) -> list[Path]:
     """Write STEM.csv, STEM.md, STEM.json and, if there are any, STEM-samples.csv. Returns the files."""
-    records.write_table(folder / f"{stem}.csv", rows, columns)
+    files.write_table(folder / f"{stem}.csv", rows, columns)
     page = [f"# lengthgen bench: {stem.replace('_', ' ')}", "", markdown(rows, shown), ""]
     page += [f"- {line}" for line in environment.lines(facts)]
-    records.write_text(folder / f"{stem}.md", "\n".join(page) + "\n")
-    records.write_json(folder / f"{stem}.json", facts)
+    files.write_text(folder / f"{stem}.md", "\n".join(page) + "\n")
+    files.write_json(folder / f"{stem}.json", facts)
     written = [folder / f"{stem}{ending}" for ending in (".csv", ".md", ".json")]
     if samples:
-        records.write_table(folder / f"{stem}-samples.csv", sample_rows(samples), SAMPLES)
+        files.write_table(folder / f"{stem}-samples.csv", sample_rows(samples), SAMPLES)
         written.append(folder / f"{stem}-samples.csv")
     return written
 

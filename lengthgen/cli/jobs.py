@@ -26,14 +26,12 @@ from hydra.core.override_parser.types import Override
 from hydra.core.utils import setup_globals
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig
 
 from lengthgen.cli import sweep
-from lengthgen.config import catalogue, command_line, messages, refusals
+from lengthgen.config import catalogue, command_line, compose, messages, refusals
 from lengthgen.config.command_line import Request
 from lengthgen.errors import DiskError, Interrupted, UserError
-
-VERSION_BASE = "1.3"
 
 
 @dataclass(frozen=True)
@@ -64,28 +62,6 @@ def main(command: str, argv: Sequence[str]) -> int:
     if ended:
         raise ended[0]
     return 0
-
-
-def composed(command: str, argv: Sequence[str], config_dir: Path | None = None, results: Path | None = None) -> DictConfig:
-    """The configuration of one run as `lengthgen <command> ARGV` would have it; nothing is run. UserError for what the user can mend.
-
-    results: the folder, set afterwards: as an override it would be refused where `config_dir` has a folder of that name.
-    """
-    setup_globals()
-    groups = [group.name for group in catalogue.groups(command)]
-    request = command_line.arrange(argv, groups)
-    request.config_dir = config_dir
-    refusals.checked(command, request, groups)
-    try:
-        config = refusals.loader(config_dir).load_configuration(command, request.overrides, RunMode.RUN)
-    except Exception as error:
-        raise refusals.explained(command, request, error) from error
-    with open_dict(config):
-        del config["hydra"]  # its own node, which a job never sees either
-    if results is not None:
-        config["results"] = str(results)
-    refusals.refuse_gaps(command, config)
-    return config
 
 
 def _single_job(asked: Asked, config: DictConfig, ended: list[Exception]) -> None:
@@ -122,10 +98,7 @@ def _sweep(asked: Asked, request: Request, overrides: list[Override]) -> int:
         folder = Path(loader.load_configuration(asked.command, first_job, RunMode.RUN).hydra.sweep.dir).absolute()
     except Exception as error:
         raise refusals.explained(asked.command, request, error) from error
-    try:
-        folder = sweep.claim(folder)
-    except OSError as error:
-        raise DiskError(f"cannot write {folder}: {error.strerror}; choose another folder with results=...") from error
+    folder = sweep.claim(folder)
     varied = frozenset(o.get_key_element() for o in overrides if o.is_sweep_override())
     asked = Asked(asked.command, asked.argv, asked.own, n_jobs, varied)
     request.overrides.append(f"hydra.sweep.dir={_quoted(str(folder))}")  # decided here once, so that the table finds it
@@ -168,7 +141,7 @@ def _sweep_job(asked: Asked, config: DictConfig) -> None:
 
 def _call_hydra(command: str, request: Request, job: Callable[[DictConfig], None]) -> None:
     """@hydra.main on `job`. Raises UserError for whatever Hydra refuses; `job` itself raises no Exception."""
-    application = hydra.main(version_base=VERSION_BASE, config_path=str(catalogue.folder()), config_name=command)(job)
+    application = hydra.main(version_base=compose.VERSION_BASE, config_path=str(catalogue.folder()), config_name=command)(job)
     try:
         with _program(f"lengthgen {command}", [*request.flags, *request.overrides]), _full_errors(), _logging():
             application()

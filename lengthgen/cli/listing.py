@@ -53,11 +53,11 @@ def dataset_table(where: Sequence[Path]) -> str:
 
 def study_table(where: Sequence[Path], results: Path) -> str:
     """Each study, what it asks, and the verdict that `results` holds, if it holds one."""
-    from lengthgen.studies import files, report
+    from lengthgen.studies import report, study_folder
 
     rows = []
     for name, path in sorted(catalogue.files("study", where).items()):
-        claims = files.read(results / report.STUDIES / name / "claims.csv")
+        claims = study_folder.read(results / report.STUDIES / name / "claims.csv")
         rows.append((name, report.word(claims) if claims else "not run", catalogue.meaning(path)))
     return aligned(("study", "verdict", "what it asks"), rows)
 

@@ -54,9 +54,9 @@ def _compose_and_run(command: str, argv: list[str]) -> int:
 
 
 def _plot(argv: list[str]) -> int:
-    from lengthgen.reporting import publish
+    from lengthgen.cli import plot
 
-    return publish.main(argv) or 0
+    return plot.main(argv)
 
 
 def _bench(argv: list[str]) -> int:
@@ -66,9 +66,9 @@ def _bench(argv: list[str]) -> int:
 
 
 def _study(argv: list[str]) -> int:
-    from lengthgen.studies import conduct as command
+    from lengthgen.cli import study
 
-    return command.main(argv)
+    return study.main(argv)
 
 
 def _list(argv: list[str]) -> int:

@@ -4,9 +4,10 @@ Files, because a job may run in another process or on another machine: nothing h
 """
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from lengthgen import files
 
 DONE = ("trained", "evaluated", "nothing to do")
 
@@ -25,21 +26,19 @@ class Status:
 def claim(folder: Path) -> Path:
     """Make `folder`, or where it exists (another sweep of the same second) the first free of folder-2, folder-3, ..."""
     free, number = folder, 1
-    while True:
-        try:
-            free.mkdir(parents=True)
-            return free
-        except FileExistsError:
-            number += 1
-            free = folder.with_name(f"{folder.name}-{number}")
+    with files.disk_errors(folder):
+        while True:
+            try:
+                free.mkdir(parents=True)
+                return free
+            except FileExistsError:
+                number += 1
+                free = folder.with_name(f"{folder.name}-{number}")
 
 
 def write(folder: Path, status: Status) -> None:
     """Put `status` into its file in `folder`, whole or not at all."""
-    path = folder / f"job-{status.job}.json"
-    draft = path.with_suffix(f".tmp-{os.getpid()}")
-    draft.write_text(json.dumps(asdict(status), indent=1) + "\n", encoding="utf-8")
-    os.replace(draft, path)
+    files.write_json(folder / f"job-{status.job}.json", asdict(status))
 
 
 def read(folder: Path) -> list[Status]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
+from lengthgen.config.command_line import nearest
 from lengthgen.errors import ConfigError
 
 
@@ -46,9 +47,12 @@ class Kind:
             if path.is_file() and (folder != self.here or name in self.names()):
                 return path
         looked = ", ".join(str(folder) for folder in folders)
+        near = nearest(name, self.names())
         raise ConfigError(
-            f"{self.noun} {name!r} has no code: expected one of {', '.join(self.names())}"
-            + (f", or {name}.py in {looked}" if looked else f"; put NAME.py beside NAME.yaml in the {self.noun}/ folder of a --config-dir")
+            f"{self.noun} {name!r} has no code; "
+            + (f"nearest: {', '.join(near)}; " if near else "")
+            + f"expected one of {', '.join(self.names())}, or {name}.py in "
+            + (looked or f"the {self.noun}/ folder of a --config-dir, beside {name}.yaml")
         )
 
     def load(self, name: str, folders: Sequence[Path] = ()) -> type:

@@ -6,9 +6,7 @@ BPE: Sennrich et al., ACL 2016; on bytes: Radford et al. 2019. The id that begin
 
 import hashlib
 import json
-import os
 import re
-import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,9 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from lengthgen import files
 from lengthgen.config.dataclass_from import build, check, choice
 from lengthgen.data import hub
-from lengthgen.errors import ConfigError, DataError, DiskError
+from lengthgen.errors import ConfigError, DataError
 
 Texts = Callable[[], Iterable[bytes]]  # the training text, from its beginning at every call
 
@@ -93,7 +92,7 @@ class Bpe:
             except DataError:
                 path.unlink(missing_ok=True)  # damaged: learn it again
         trained = self._train(texts)
-        _write(path, trained)
+        files.write_text(path, json.dumps(json.loads(trained)))
         return _byte_level(trained, "bpe", str(path))
 
     def _taken(self, texts: Texts) -> Iterator[bytes]:
@@ -221,13 +220,3 @@ def _alphabet() -> dict[str, int]:
     visible = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     hidden = [value for value in range(256) if value not in set(visible)]
     return {chr(value): value for value in visible} | {chr(256 + index): value for index, value in enumerate(hidden)}
-
-
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps(json.loads(text)), "utf-8")
-        os.replace(temporary, path)
-    except OSError as error:
-        raise DiskError(f"cannot write {path}: {error.strerror}; free space or set cache=FOLDER") from None

@@ -5,13 +5,9 @@ than 65,536), offsets.npy, token_bytes.npy, names.json and store.json (sizes and
 means that the store is whole). A leaf: knows neither text nor tokenisers.
 """
 
-import errno
 import hashlib
 import json
 import os
-import secrets
-import shutil
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -22,7 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lengthgen.errors import DataError, DiskError
+from lengthgen import files
+from lengthgen.errors import DataError
 
 FORMAT = 1
 LARGEST_UINT16_VOCABULARY = 65_536
@@ -84,16 +81,16 @@ def write_store(folder: Path, documents: Iterable[tuple[str, np.ndarray]], *, vo
     store. Raises DataError (no documents, a name twice, ids that are not integers in [0, vocab_size)) and DiskError.
     """
     folder = Path(folder)
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
-    try:
-        temporary.mkdir(parents=True)
-        _sweep(folder)
-        _write_files(temporary, documents, vocab_size, token_bytes)
-        _install(temporary, folder)
-    except OSError as error:
-        raise DiskError(f"cannot write the token store {folder}: {error.strerror or error}; free space or set cache=FOLDER") from None
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    files.remove_leftovers(folder, older_than=86_400)  # a younger one may be written by another machine
+
+    def same() -> bool:
+        try:
+            return open_store(folder).fingerprint == ours
+        except DataError:
+            return False
+
+    with files.replacing_folder(folder, keep=same) as temporary:
+        ours = _write_files(temporary, documents, vocab_size, token_bytes)
     return open_store(folder)
 
 
@@ -122,12 +119,12 @@ def open_store(folder: Path) -> TokenStore:
         raise DataError(f"the token store {folder} is damaged ({what}); delete that folder and run again") from None
 
 
-def _write_files(folder: Path, documents: Iterable[tuple[str, np.ndarray]], vocab_size: int, token_bytes: np.ndarray) -> None:
+def _write_files(folder: Path, documents: Iterable[tuple[str, np.ndarray]], vocab_size: int, token_bytes: np.ndarray) -> str:
+    """Returns the fingerprint."""
     if token_bytes.shape != (vocab_size,):
         raise DataError(f"token_bytes has shape {token_bytes.shape}; expected ({vocab_size},), one entry a token")
     with open(folder / "tokens.bin", "wb") as file:
         offsets, names, digest = _write_stream(file, documents, vocab_size)
-        _flush(file)
     described = {"tokens.bin": [(folder / "tokens.bin").stat().st_size, digest.hexdigest()]}
     digest.update(offsets.tobytes() + str(vocab_size).encode())
     for name, content in (("offsets.npy", offsets), ("token_bytes.npy", token_bytes.astype("<i8")), ("names.json", names)):
@@ -136,7 +133,6 @@ def _write_files(folder: Path, documents: Iterable[tuple[str, np.ndarray]], voca
                 file.write(json.dumps(content).encode())
             else:
                 np.save(file, content, allow_pickle=False)
-            _flush(file)
             file.seek(0)
             described[name] = [os.fstat(file.fileno()).st_size, hashlib.file_digest(file, "sha256").hexdigest()]
     summary = {
@@ -147,10 +143,8 @@ def _write_files(folder: Path, documents: Iterable[tuple[str, np.ndarray]], voca
         "fingerprint": digest.hexdigest()[:16],
         "files": described,
     }
-    with open(folder / "store.json", "wb") as file:
-        file.write(json.dumps(summary, indent=1).encode())
-        _flush(file)
-    _sync_folder(folder)
+    (folder / "store.json").write_text(json.dumps(summary, indent=1), "utf-8")
+    return summary["fingerprint"]
 
 
 def _write_stream(file: BinaryIO, documents: Iterable[tuple[str, np.ndarray]], vocab_size: int):
@@ -186,41 +180,6 @@ def _check_ids(name: str, ids: np.ndarray, vocab_size: int) -> None:
         )
 
 
-def _install(temporary: Path, folder: Path) -> None:
-    """Rename `temporary` to `folder`. A whole store that is there already stays if it is the same, else it is replaced."""
-    ours = json.loads((temporary / "store.json").read_text())["fingerprint"]
-    for _ in range(10):
-        try:
-            os.rename(temporary, folder)
-            return _sync_folder(folder.parent)
-        except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
-                raise
-        try:
-            if open_store(folder).fingerprint == ours:
-                return None
-        except DataError:
-            pass
-        aside = temporary.with_suffix(f".{secrets.token_hex(4)}.old")
-        try:
-            os.rename(folder, aside)
-        except FileNotFoundError:
-            continue
-        shutil.rmtree(aside, ignore_errors=True)
-        aside.unlink(missing_ok=True)
-    raise OSError(f"{folder} keeps being replaced by other processes")
-
-
-def _sweep(folder: Path) -> None:
-    """Remove what killed writers of this store left behind; after a day, because another machine's writer may be alive."""
-    for left in folder.parent.glob(f".{folder.name}.*"):
-        try:
-            if time.time() - left.stat().st_mtime > 86_400:
-                shutil.rmtree(left)
-        except OSError:
-            continue  # another process sweeps too
-
-
 def _check_file(path: Path, size: int, digest: str) -> None:
     found = path.stat().st_size
     if found != size:
@@ -236,16 +195,3 @@ def _map(path: Path, vocab_size: int, n_tokens: int) -> Tensor:
     if path.stat().st_size != n_tokens * dtype.itemsize or n_tokens == 0:
         raise ValueError(f"{path.name} does not hold {n_tokens} tokens")
     return torch.from_file(str(path), shared=False, size=n_tokens, dtype=dtype)
-
-
-def _flush(file: BinaryIO) -> None:
-    file.flush()
-    os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,18 +1,24 @@
 """The folder of a model's diagnostics: a CSV and a figure for each table, and summary.md. It appears whole or not at all."""
 
 import logging
-import os
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from lengthgen.diagnostics import attention_spread, bias_curve, exposure, figures, phase_coverage, probes, receptive_field
+from lengthgen import files
+from lengthgen.diagnostics import (
+    attention_spread,
+    bias_curve,
+    exposure,
+    figures,
+    phase_coverage,
+    probes,
+    receptive_field,
+)
 from lengthgen.diagnostics.findings import Finding
 from lengthgen.diagnostics.subject import Subject
-from lengthgen.evaluation import records
 
 log = logging.getLogger(__name__)
 
@@ -33,20 +39,18 @@ def write(
 
     identity: columns that every row begins with; about: settings and origin, for settings.json.
     """
-    aside = folder.with_name(f"{folder.name}.tmp-{os.getpid()}")
-    shutil.rmtree(aside, ignore_errors=True)
     found = {}
     for name in which:
         log.info("diagnostics: %s", name)
         found[name] = measured(MEASURES[name], subject)
-    for finding in found.values():
-        for table in finding.tables:
-            rows = [{**identity, **row} for row in table.rows]
-            records.write_table(aside / f"{table.name}.csv", rows, [*identity, *table.columns])
-            figures.write(table, identity, subject.train_length, aside)
-    records.write_text(aside / "summary.md", summary(found, identity))
-    records.write_json(aside / "settings.json", dict(about))
-    aside.rename(folder)
+    with files.replacing_folder(folder) as aside:
+        for finding in found.values():
+            for table in finding.tables:
+                rows = [{**identity, **row} for row in table.rows]
+                files.write_table(aside / f"{table.name}.csv", rows, [*identity, *table.columns])
+                figures.write(table, identity, subject.train_length, aside)
+        files.write_text(aside / "summary.md", summary(found, identity))
+        files.write_json(aside / "settings.json", dict(about))
     return found
 
 

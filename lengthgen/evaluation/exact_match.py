@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lengthgen.data.datasets import Splits
+from lengthgen.data.splits import Splits
 from lengthgen.evaluation.planners import Request
 from lengthgen.statistics import bootstrap
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from scipy.special import ndtr
 
+from lengthgen import files
 from lengthgen.errors import DataError
-from lengthgen.evaluation import records
 from lengthgen.evaluation.planners import Request
 from lengthgen.statistics import comparisons
 
@@ -51,7 +51,7 @@ def leak(excess_sum: np.ndarray, n_tokens: np.ndarray) -> str | None:
 
 def refuse_leaks(evaluation: Path) -> None:
     """Raise DataError if what is written of an evaluation says that something leaks."""
-    outcomes = records.read_json(evaluation / "settings.json", {}).get("outcomes", [])
+    outcomes = files.read_json(evaluation / "settings.json", {}).get("outcomes", [])
     leaks = [outcome for outcome in outcomes if outcome["status"] == LEAK]
     if leaks:
         where = ", ".join(f"{outcome['protocol']} at {outcome['eval_length']}" for outcome in leaks)

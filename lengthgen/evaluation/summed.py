@@ -5,7 +5,7 @@ Shape letters: D documents, W windows, P scored positions.
 
 import numpy as np
 
-from lengthgen.data.datasets import Splits
+from lengthgen.data.splits import Splits
 from lengthgen.data.tokens import TokenStore
 from lengthgen.evaluation import context_of_targets, exact_match, floors
 from lengthgen.evaluation.planners import Window

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lengthgen.data.datasets import Splits
+from lengthgen.data.splits import Splits
 from lengthgen.data.tokens import TokenStore
 from lengthgen.evaluation.scoring import Scored
 

@@ -10,14 +10,13 @@ settings.json holds what was asked for, what became of it, and how much context 
 Shape letters: A lengths, D documents, W windows, P scored positions.
 """
 
-import os
-import shutil
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
-from lengthgen.data.datasets import Splits
+from lengthgen import files
+from lengthgen.data.splits import Splits
 from lengthgen.evaluation import context_of_targets, exact_match, recall, records, unigram
 from lengthgen.evaluation.protocols import EvaluationConfig, amounts_of, eval_lengths
 from lengthgen.evaluation.scoring import Scored
@@ -44,8 +43,6 @@ def write(
     identity: the identity columns of every row; origin: command, commit and device of this evaluation, kept in settings.json.
     """
     resamples = settings.resamples
-    aside = folder.with_name(f"{folder.name}.tmp-{os.getpid()}")
-    shutil.rmtree(aside, ignore_errors=True)
     known: dict[tuple[int, int], np.ndarray] = {}
     block = amounts_of(settings, eval_lengths(settings, train_length), train_length).block
     summed = [Summed(one, splits, known, block) for one in scored]
@@ -57,26 +54,26 @@ def write(
     positions = [row for s in curves for row in _position_rows(s, s.scored.losses, identity, resamples)]
     excess = [row for s in curves if s.floors is not None for row in _position_rows(s, s.excess, identity, resamples)]
     documents = [row for s in summed if s.scored.request.protocol != "position" for row in _document_rows(s, identity)]
-    records.write_table(aside / "lengths.csv", lengths, records.LENGTHS)
-    records.write_table(aside / "documents.csv", documents, records.DOCUMENTS)
-    records.write_table(aside / "positions.csv", positions, records.POSITIONS)
-    if excess:
-        records.write_table(aside / "excess_by_position.csv", excess, records.POSITIONS)
-    records.write_npz(aside / "losses.npz", _arrays(summed))
-    if splits.floors and splits.floors.retrieves and (found := recall.of_evaluation(aside, splits.floors.distances)):
-        records.write_table(aside / "recall.csv", found, recall.COLUMNS)
-    about = {
-        "settings": asdict(settings),
-        "train_length": train_length,
-        "dtype": dtype,
-        "unigram_loss": unigram.loss(splits, scored),
-        "chance": exact_match.chance(splits, [one.request for one in scored]),
-        "validation_documents": context_of_targets.histogram(splits.validation.lengths),
-        "outcomes": [_outcome(s) for s in summed],
-        "origin": origin,
-    }
-    records.write_json(aside / "settings.json", about)
-    aside.rename(folder)
+    with files.replacing_folder(folder) as aside:
+        files.write_table(aside / "lengths.csv", lengths, records.LENGTHS)
+        files.write_table(aside / "documents.csv", documents, records.DOCUMENTS)
+        files.write_table(aside / "positions.csv", positions, records.POSITIONS)
+        if excess:
+            files.write_table(aside / "excess_by_position.csv", excess, records.POSITIONS)
+        files.write_npz(aside / "losses.npz", _arrays(summed))
+        if splits.floors and splits.floors.retrieves and (found := recall.of_evaluation(aside, splits.floors.distances)):
+            files.write_table(aside / "recall.csv", found, recall.COLUMNS)
+        about = {
+            "settings": asdict(settings),
+            "train_length": train_length,
+            "dtype": dtype,
+            "unigram_loss": unigram.loss(splits, scored),
+            "chance": exact_match.chance(splits, [one.request for one in scored]),
+            "validation_documents": context_of_targets.histogram(splits.validation.lengths),
+            "outcomes": [_outcome(s) for s in summed],
+            "origin": origin,
+        }
+        files.write_json(aside / "settings.json", about)
     return lengths
 
 

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from lengthgen import files
 from lengthgen.evaluation import records
 
 SAME = ("setting", "evaluation")  # rows that agree in these scored the same tokens
@@ -120,7 +121,7 @@ def _evaluations(runs: Iterable[records.Run], lengths: pd.DataFrame) -> list[dic
         for identity, folder in evaluations(run):
             if tuple(identity[name] for name in ("run", "scheme", *SAME)) not in published:
                 continue
-            origin = records.read_json(folder / "settings.json", {}).get("origin", {})
+            origin = files.read_json(folder / "settings.json", {}).get("origin", {})
             about = found.setdefault(tuple(identity[name] for name in SAME), {"commits": set(), "commands": set(), "targets": set()})
             for name, value in (
                 ("commits", origin.get("commit")), ("commands", _command(origin.get("command"))), ("targets", targets(run, folder))

@@ -1,28 +1,21 @@
-"""Tables -> figures, and the command `lengthgen plot`. Needs results/ alone: no torch, no data, no account.
-
-    lengthgen plot                                               every figure again
-    lengthgen plot --publish main --where train_length=512       the runs' tables into results/main/, for the README
-                   --reference-where train_length=2048           and what models trained at the longer length gain by it
+"""Tables -> figures and pages, of a run, of all runs and of a published folder. Needs results/ alone: no torch, no data, no account.
 
 Figures are byte-stable: the same tables give the same PNG and SVG, so "regenerate" leaves an empty diff.
 """
 
-import argparse
 import re
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from lengthgen.config import command_line as arguments
-from lengthgen.errors import ConfigError, UserError
+from lengthgen import files
+from lengthgen.errors import ConfigError
 from lengthgen.evaluation import records
 from lengthgen.reporting import detectable, publication, references, tables, verdicts
 from lengthgen.reporting import summary as markdown
 from lengthgen.reporting.figures import curves, drawing, palette, verdict_figure
-from lengthgen.studies import report as studies
 
 Where = Mapping[str, Sequence[str]]  # identity column -> the values that are chosen
 FIGURES = (
@@ -48,7 +41,7 @@ def write_run_figures(run_folder: Path | str, settings: str | None = None) -> li
 
 
 def write_figures(results: Path | str) -> list[Path]:
-    """Every figure again: over all runs into results/figures/, and those of each published folder and study in place. Returns the files."""
+    """Every figure again: over all runs into results/figures/, and those of each published folder in place. Returns the files."""
     results = Path(results)
     found = tables.collect(results)
     written = []
@@ -56,7 +49,7 @@ def write_figures(results: Path | str) -> list[Path]:
         written += _write_group(summary, positions, results / "figures", f"{stem}-")
     for folder in tables.published(results):
         written += write_published(folder)
-    return written + studies.write_all(results)
+    return written
 
 
 def write_published(folder: Path) -> list[Path]:
@@ -71,7 +64,7 @@ def write_published(folder: Path) -> list[Path]:
 def _write_published(folder: Path, found: tables.Tables, summary: pd.DataFrame) -> list[Path]:
     groups = list(_groups(summary, found.positions))
     short = [stem.rsplit("-", 2)[0] for stem, _, _ in groups]  # without the hashes, where that tells the groups apart
-    note = records.read_json(folder / "provenance.json", {})
+    note = files.read_json(folder / "provenance.json", {})
     said = verdicts.table(found.documents, summary, note, references.read(folder))
     seen = detectable.table(found.documents, summary)
     written = []
@@ -80,7 +73,7 @@ def _write_published(folder: Path, found: tables.Tables, summary: pd.DataFrame) 
         refused = verdicts.refused(verdicts.of_group(said, rows.iloc[0]))
         written += _write_group(rows, bins, folder, prefix, markdown.cannot_support(refused))
         written += _write_answers(verdicts.of_group(said, rows.iloc[0]), rows, folder / f"{prefix}fails_or_uses")
-    records.write_text(folder / "summary.md", markdown.summary([rows for _, rows, _ in groups], note, said, seen))
+    files.write_text(folder / "summary.md", markdown.summary([rows for _, rows, _ in groups], note, said, seen))
     return [folder / "summary.csv", *verdicts.write(said, folder), *detectable.write(seen, folder), *written, folder / "summary.md"]
 
 
@@ -134,61 +127,6 @@ def _chosen(collected: tables.Tables, runs: Sequence[records.Run], where: Where,
 
 def _sorted(where: Where) -> dict[str, list[str]]:
     return {key: list(values) for key, values in sorted(where.items())}
-
-
-def main(argv: Sequence[str]) -> int:
-    """`lengthgen plot`: prints the files written, one a line, and returns the exit code."""
-    try:
-        arguments = _parser().parse_args(list(argv))
-        results = Path(arguments.results)
-        if arguments.publish:
-            where = _where(arguments.where, "--where"), _where(arguments.reference_where, "--reference-where")
-            written = publish(results, arguments.publish, where[0], arguments.note, where[1])
-        elif arguments.where or arguments.reference_where or arguments.note:
-            raise ConfigError("--where, --reference-where and --note choose and describe what is published; give --publish NAME with them")
-        else:
-            written = write_figures(results)
-            if not written:
-                raise ConfigError(
-                    f"nothing to plot: no finished evaluation under {results / 'runs'} and no published folder under {results};"
-                    " run `lengthgen train` first, or name another folder with --results"
-                )
-    except UserError as error:
-        print(f"lengthgen plot: {error}", file=sys.stderr)
-        return error.exit_code
-    for path in written:
-        print(path)
-    return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = arguments.Parser(
-        prog="lengthgen plot",
-        description="Draw every figure again from the tables under results/, or publish chosen runs.",
-    )  # fmt: skip
-    parser.add_argument("--results", default="results", metavar="FOLDER", help="where runs, tables and figures are (default: results)")
-    parser.add_argument("--publish", metavar="NAME", help="write tables, figures and provenance of the chosen runs into results/NAME/")
-    parser.add_argument(
-        "--where", nargs="+", action="extend", default=[], metavar="KEY=VALUE",
-        help=f"runs to publish: KEY is one of {', '.join(records.IDENTITY)}; several values by comma",
-    )  # fmt: skip
-    parser.add_argument(
-        "--reference-where", nargs="+", action="extend", default=[], metavar="KEY=VALUE",
-        help="runs trained at longer lengths, evaluated on the same targets: how much is there to be gained by longer input at all?",
-    )  # fmt: skip
-    parser.add_argument("--note", default="", metavar="TEXT", help="a sentence for the published provenance.json and summary.md")
-    return parser
-
-
-def _where(conditions: Sequence[str], flag: str) -> dict[str, list[str]]:
-    where: dict[str, list[str]] = {}
-    for condition in conditions:
-        key, equals, values = condition.partition("=")
-        if not equals or not values or key not in records.IDENTITY:
-            raise ConfigError(f"{flag} {condition}: expected KEY=VALUE with KEY one of {', '.join(records.IDENTITY)}")
-        # A comma inside brackets belongs to a scheme's label: t5_bias(num_buckets=64,max_distance=256).
-        where.setdefault(key, []).extend(re.split(r",(?![^(]*\))", values))
-    return where
 
 
 def _groups(summary: pd.DataFrame, positions: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame, pd.DataFrame]]:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from lengthgen import files
 from lengthgen.errors import DataError
 from lengthgen.evaluation import records
 from lengthgen.reporting.figures import palette
@@ -145,7 +146,7 @@ def publish(tables: Tables, folder: Path | str, note: Mapping[str, Any]) -> pd.D
     folder = Path(folder)
     for name, columns in records.TABLES.items():
         write_table(folder / f"{name}.csv", getattr(tables, name), columns)
-    records.write_json(folder / "provenance.json", dict(note))
+    files.write_json(folder / "provenance.json", dict(note))
     return write_summary(tables, folder)
 
 
@@ -256,5 +257,5 @@ def _whole(table: pd.DataFrame) -> pd.DataFrame:
 def write_table(path: Path, table: pd.DataFrame, columns: Sequence[str]) -> None:
     """The columns of a table, in `sort`'s order, as CSV. Optional ones that are empty are left out."""
     kept = [column for column in columns if column not in OPTIONAL or table[column].notna().any()]
-    text = sort(table[kept]).to_csv(index=False, lineterminator="\n", float_format=records.FLOAT_FORMAT)
-    records.write_text(path, text)
+    text = sort(table[kept]).to_csv(index=False, lineterminator="\n", float_format=files.FLOAT_FORMAT)
+    files.write_text(path, text)

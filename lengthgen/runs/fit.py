@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
+from lengthgen import files
 from lengthgen.data import batches
 from lengthgen.data.tokens import TokenStore
 from lengthgen.errors import CheckpointError, Interrupted
-from lengthgen.evaluation import records
 from lengthgen.model import Transformer
 from lengthgen.runs.prepare import Run
 from lengthgen.runs.progress import Progress, clock
@@ -86,7 +86,7 @@ def _reporter(
         if scalars.validate_every and (report.step % scalars.validate_every == 0 or last):
             metrics["validation/loss"] = _validation_loss(run, state.model)
         if metrics:
-            records.append_jsonl(folder.metrics, {"step": report.step, **metrics})
+            files.append_jsonl(folder.metrics, {"step": report.step, **metrics})
             tracker.log(metrics, report.step)
         if "train/loss" in metrics:
             shown = f"loss {metrics['train/loss']:.4f}  {metrics['train/tokens_per_second'] / 1000:.1f}k tokens/s"

@@ -12,15 +12,14 @@ results/runs/<run id>/
 """
 
 import contextlib
-import fcntl
-import json
 import logging
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from lengthgen.errors import ConfigError, DiskError, LockedError
+from filelock import FileLock, Timeout
+
+from lengthgen import files
+from lengthgen.errors import ConfigError, LockedError
 from lengthgen.evaluation import records
 
 
@@ -37,10 +36,7 @@ class RunFolder:
     def keep(self, file: Path, code: str | None = None) -> None:
         """Copy the code of a scheme or modifier, or of a retrofit with the hash `code`, from outside the package: kind/NAME.py."""
         kept = (self.path if code is None else self.retrofit(code)) / file.parent.name
-        kept.mkdir(parents=True, exist_ok=True)
-        aside = kept / f"{file.name}.tmp-{os.getpid()}"
-        shutil.copyfile(file, aside)
-        os.replace(aside, kept / file.name)
+        files.write_bytes(kept / file.name, file.read_bytes())
 
     def retrofit(self, code: str) -> Path:
         """What `--config-dir` was for a retrofit from outside the package, by the hash of its code."""
@@ -54,34 +50,31 @@ class RunFolder:
         return self.done.exists() and self.evaluation(evaluation_id).is_dir()
 
     def finish(self, weights_sha256: str) -> None:
-        evaluations = sorted(path.name for path in (self.path / "evaluation").iterdir() if ".tmp-" not in path.name)
-        records.write_json(self.done, {"weights_sha256": weights_sha256, "evaluations": evaluations})
+        evaluations = [path.name for path in records.run(self.path).evaluations]
+        files.write_json(self.done, {"weights_sha256": weights_sha256, "evaluations": evaluations})
 
     def forget_metrics_after(self, step: int) -> None:
         """Drop metric lines of steps that a killed process did after its last checkpoint: they will be done again."""
         if not self.metrics.exists():
             return
-        kept = [row for row in records.read_jsonl(self.metrics) if row.get("step", 0) <= step]
-        aside = self.metrics.with_suffix(f".tmp-{os.getpid()}")
-        aside.write_text("".join(json.dumps(row) + "\n" for row in kept))
-        os.replace(aside, self.metrics)
+        files.write_jsonl(self.metrics, [row for row in files.read_jsonl(self.metrics) if row.get("step", 0) <= step])
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """One process at a time. LockedError if another holds the run; DiskError if the folder cannot be made."""
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            lock = (self.path / ".lock").open("a")
-        except OSError as error:
-            raise DiskError(f"cannot write in {self.path}: {error.strerror}; choose another folder with results=FOLDER") from None
-        with lock:
+        files.make_folder(self.path)
+        lock = FileLock(self.path / ".lock", timeout=0)
+        with files.disk_errors(self.path):
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
+                lock.acquire()
+            except Timeout:  # an OSError too
                 raise LockedError(
                     f"run {self.path.name} is being worked on by another process; wait for it, then give the command again"
                 ) from None
+        try:
             yield
+        finally:
+            lock.release()
 
     @contextlib.contextmanager
     def logged(self) -> Iterator[None]:

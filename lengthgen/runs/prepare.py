@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from lengthgen.data import datasets
+from lengthgen.data.splits import Splits, prepare_splits
 from lengthgen.errors import ConfigError
 from lengthgen.runs import process
 from lengthgen.runs import train_config as config
@@ -19,7 +19,7 @@ class Run:
     """A checked configuration with its data, device and identity."""
 
     config: TrainConfig
-    splits: datasets.Splits
+    splits: Splits
     device: torch.device
     precision: str  # "fp32" | "bf16"
     science: dict
@@ -68,7 +68,7 @@ def prepare(checked: TrainConfig) -> Run:
     process.keep_memory()
     device = _device(scalars.device)
     precision = scalars.precision if scalars.precision != "auto" else ("bf16" if device.type == "cuda" else "fp32")
-    splits = datasets.prepare(checked.dataset, checked.tokenizer, Path(scalars.cache) if scalars.cache else None)
+    splits = prepare_splits(checked.dataset, checked.tokenizer, Path(scalars.cache) if scalars.cache else None)
     data = {"label": splits.label, "fingerprint": splits.fingerprint, "tokenizer": splits.tokenizer}
     science = config.scientific(checked, data, precision)
     folder = RunFolder(Path(scalars.results) / "runs" / config.run_id(checked, science))

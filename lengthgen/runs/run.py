@@ -14,11 +14,11 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from lengthgen import files, tracking
 from lengthgen import model as models
-from lengthgen import tracking
-from lengthgen.data import datasets
+from lengthgen.data.splits import Splits, check_lengths
 from lengthgen.errors import CheckpointError, ConfigError, DataError
-from lengthgen.evaluation import floors, last_lines, records, whole_documents
+from lengthgen.evaluation import floors, last_lines, whole_documents
 from lengthgen.evaluation import writing as evaluation_rows
 from lengthgen.evaluation.protocols import Request, eval_lengths, plan
 from lengthgen.evaluation.scoring import score
@@ -118,10 +118,10 @@ def _untrained(run: Run) -> models.Transformer:
     return model
 
 
-def trained(evaluation: Path) -> tuple[models.Transformer, datasets.Splits]:
+def trained(evaluation: Path) -> tuple[models.Transformer, Splits]:
     """The model that a finished evaluation scored, with its weights and its retrofit, and the data. CheckpointError without weights."""
     folder = RunFolder(evaluation.parent.parent)
-    origin = records.read_json(evaluation / "settings.json", {}).get("origin", {})
+    origin = files.read_json(evaluation / "settings.json", {}).get("origin", {})
     said = origin.get("retrofit") or {}
     retrofit = {key: value for key, value in said.items() if key not in retrofitting.ADDED}
     own = [folder.path, *([folder.retrofit(said["code"])] if "code" in said else [])]
@@ -142,7 +142,7 @@ def _plan(run: Run) -> list[Request]:
     """The evaluation's windows, planned before training so that data that are too short are refused at once."""
     store, scalars = run.splits.validation, run.config.scalars
     lengths = eval_lengths(run.config.evaluation, scalars.train_length)
-    datasets.check_lengths(run.splits, train_length=scalars.train_length, eval_length=max(lengths), cross_documents=scalars.cross_documents)
+    check_lengths(run.splits, train_length=scalars.train_length, eval_length=max(lengths), cross_documents=scalars.cross_documents)
     if run.splits.whole_documents:
         return whole_documents.plan(store.lengths, lengths, run.config.evaluation.documents)
     return plan(store.lengths, store.names, lengths, scalars.train_length, run.config.evaluation)
@@ -179,8 +179,8 @@ def _describe(run: Run, model: models.Transformer) -> None:
         },
         "scheme": dataclasses.asdict(model.scheme.declaration),
     }
-    records.write_json(folder.provenance, facts)
-    records.write_text(folder.config, OmegaConf.to_yaml(OmegaConf.create(run.config.as_dict())))
+    files.write_json(folder.provenance, facts)
+    files.write_text(folder.config, OmegaConf.to_yaml(OmegaConf.create(run.config.as_dict())))
 
 
 def _origin(run: Run) -> dict:

@@ -18,7 +18,12 @@ from lengthgen.attention import dispatch, linear
 from lengthgen.config import dataclass_from
 from lengthgen.diagnostics.settings import DIAGNOSTICS_VERSION, DiagnosticsConfig
 from lengthgen.errors import ConfigError
-from lengthgen.evaluation.protocols import EVALUATION_VERSION, EvaluationConfig, deciding, eval_lengths
+from lengthgen.evaluation.protocols import (
+    EVALUATION_VERSION,
+    EvaluationConfig,
+    deciding,
+    eval_lengths,
+)
 from lengthgen.model import ModelConfig
 from lengthgen.modifiers.base import modified
 from lengthgen.schemes.base import Dimensions, Scheme

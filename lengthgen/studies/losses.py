@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from lengthgen import files
 from lengthgen.errors import DataError
 from lengthgen.evaluation import records
 from lengthgen.statistics.comparisons import Paired
@@ -60,7 +61,7 @@ class Evaluation:
     @cached_property
     def outcomes(self) -> list[dict[str, Any]]:
         """protocol, eval_length, status, reason of everything that was asked for."""
-        return records.read_json(self.folder / "settings.json", {}).get("outcomes", [])
+        return files.read_json(self.folder / "settings.json", {}).get("outcomes", [])
 
     @property
     def train_length(self) -> int:

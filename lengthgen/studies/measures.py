@@ -28,6 +28,7 @@ from functools import partial
 import numpy as np
 
 from lengthgen.config import dataclass_from
+from lengthgen.data.splits import prepare_splits
 from lengthgen.errors import ConfigError
 from lengthgen.statistics import fails_or_uses
 from lengthgen.statistics.comparisons import Paired
@@ -133,10 +134,9 @@ def _beyond_window(subject: Subject, claim: Claim) -> Paired:
 
 def _window_floors(subject: Subject, window: int) -> Callable[[Block], np.ndarray]:
     """(W, P): the floor of each target, were the last `window` symbols before it all that is seen."""
-    from lengthgen.data import datasets
 
     config = subject.evaluations[0].config
-    exact = datasets.prepare(config["dataset"], config["tokenizer"], config["cache"]).floors
+    exact = prepare_splits(config["dataset"], config["tokenizer"], config["cache"]).floors
     known: dict[int, np.ndarray] = {}
 
     def of(block: Block) -> np.ndarray:

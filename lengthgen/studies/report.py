@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lengthgen.evaluation import records
+from lengthgen import files
 from lengthgen.reporting import text_tables
 from lengthgen.reporting.figures import drawing
-from lengthgen.studies import figure, files, markdown, sections
+from lengthgen.studies import figure, markdown, sections, study_folder
 from lengthgen.studies.claims import of_study
 
 Row = Mapping[str, str]
@@ -19,12 +19,12 @@ STUDIES = "studies"  # folder of results/
 
 def write(folder: Path) -> list[Path]:
     """summary.md and the figure of one study from its tables. Returns the files."""
-    about = records.read_json(folder / "study.json", {})
-    found = {name: files.read(folder / f"{name}.csv") for name in files.TABLES}
+    about = files.read_json(folder / "study.json", {})
+    found = {name: study_folder.read(folder / f"{name}.csv") for name in study_folder.TABLES}
     values = found["values"]
     with drawing.fixed_style():
         drawn = drawing.save(figure.draw(_title(about), _details(values), values, about["shown"], about["axis"]), folder / "values")
-    records.write_text(folder / "summary.md", "\n".join(_summary(about, found)).rstrip() + "\n")
+    files.write_text(folder / "summary.md", "\n".join(_summary(about, found)).rstrip() + "\n")
     return [folder / "summary.md", *drawn]
 
 
@@ -35,9 +35,9 @@ def write_all(results: Path) -> list[Path]:
     if not folders:
         return []
     written = [path for folder in folders for path in write(folder)]
-    rows = [dict(row) for folder in folders for row in files.read(folder / "claims.csv")]
-    records.write_table(root / "verdicts.csv", rows, files.CLAIMS)
-    records.write_text(root / "README.md", _all(folders))
+    rows = [dict(row) for folder in folders for row in study_folder.read(folder / "claims.csv")]
+    files.write_table(root / "verdicts.csv", rows, study_folder.CLAIMS)
+    files.write_text(root / "README.md", _all(folders))
     return [*written, root / "verdicts.csv", root / "README.md"]
 
 
@@ -127,7 +127,7 @@ def verdict_lines(folders: Sequence[Path], where: str = "") -> list[str]:
     """A Markdown table of studies and their verdicts; where: what comes before a study's folder in a link."""
     lines = []
     for folder in folders:
-        about, claims = records.read_json(folder / "study.json", {}), files.read(folder / "claims.csv")
+        about, claims = files.read_json(folder / "study.json", {}), study_folder.read(folder / "claims.csv")
         words = [row["verdict"] for row in claims if row["primary"] == "True"]
         counts = ", ".join(str(words.count(w)) for w in ("supported", "refuted", "undecided"))
         lines.append([f"[{folder.name}]({where}{folder.name}/summary.md)", about["meaning"], f"**{word(claims)}**", counts])
@@ -137,7 +137,7 @@ def verdict_lines(folders: Sequence[Path], where: str = "") -> list[str]:
 def _all(folders: Sequence[Path]) -> str:
     parts = ["# Studies", "", "Made by `lengthgen study NAME`, declared before the runs in configs/study/.", "", *verdict_lines(folders)]
     for folder in folders:
-        about, claims = records.read_json(folder / "study.json", {}), files.read(folder / "claims.csv")
+        about, claims = files.read_json(folder / "study.json", {}), study_folder.read(folder / "claims.csv")
         parts += ["", f"## {folder.name}", "", about["claim"], "", *claim_lines(claims)]
     return "\n".join(parts) + "\n"
 

@@ -138,15 +138,15 @@ def _work(job: Job, config_dir: Path | None) -> Made:
 
 
 def _train_and_evaluate(job: Job, config_dir: Path | None) -> tuple[str, list[tuple[str, Path]], str]:
-    from lengthgen.cli import jobs as hydra_app
+    from lengthgen.config import compose
     from lengthgen.runs import run
 
     own = [config_dir] if config_dir else []
-    trained = run.train(hydra_app.composed("train", [*job.training, *job.how], config_dir, job.results), own, figures=False)
+    trained = run.train(compose.composed("train", [*job.training, *job.how], config_dir, job.results), own, figures=False)
     evaluations, statuses = [("", trained.evaluation)], [trained.status]
     for name, overrides in job.conditions:
         given = [f"run={trained.run_id}", *_evaluation(job.training), *overrides, *job.how]
-        outcome = run.evaluate(hydra_app.composed("evaluate", given, config_dir, job.results), own, figures=False)
+        outcome = run.evaluate(compose.composed("evaluate", given, config_dir, job.results), own, figures=False)
         evaluations.append((name, outcome.evaluation))
         statuses.append(outcome.status)
     return trained.run_id, evaluations, next((s for s in ("trained", "evaluated") if s in statuses), statuses[0])

@@ -1,4 +1,4 @@
-"""The rows of a study's tables (files.py): every subject at every length, what repairs give back, effective context, and the verdicts.
+"""The rows of a study's tables (study_folder.py): every subject at every length, what repairs give back, effective context, and the verdicts.
 
 Nats a token; 95 % intervals over seeds and documents.
 """
@@ -7,15 +7,16 @@ from collections.abc import Iterator
 from typing import Any
 
 from lengthgen.data.sources import dirichlet
+from lengthgen.data.splits import prepare_splits
 from lengthgen.errors import DataError
 from lengthgen.statistics import information
 from lengthgen.statistics.significance import DELTA
 from lengthgen.studies import measures
 from lengthgen.studies.claims import Claim
 from lengthgen.studies.declaration import Study
-from lengthgen.studies.files import KEY_TOKENS
 from lengthgen.studies.judgement import Verdict
 from lengthgen.studies.losses import Material, Subject
+from lengthgen.studies.study_folder import KEY_TOKENS
 
 TOKENS = 2**21  # of a text whose mutual information is measured
 
@@ -76,7 +77,6 @@ def effective_context(material: Material) -> list[dict[str, Any]]:
 
 def mutual_information(material: Material, longest: int) -> list[dict[str, Any]]:
     """INFORMATION of every real text of the study: its training split, at most TOKENS of it."""
-    from lengthgen.data import datasets
 
     rows, known = [], set()
     for subject in material.subjects.values():
@@ -85,7 +85,7 @@ def mutual_information(material: Material, longest: int) -> list[dict[str, Any]]
         if label in known:
             continue
         known.add(label)
-        splits = datasets.prepare(config["dataset"], config["tokenizer"], config["cache"])
+        splits = prepare_splits(config["dataset"], config["tokenizer"], config["cache"])
         if splits.floors is None and splits.answers is None:
             tokens = splits.train.tokens(0, min(splits.train.n_tokens, TOKENS)).numpy()
             found = information.by_lag(tokens, range(1, longest + 1))

@@ -7,13 +7,12 @@ hence the sums. Reading takes the newest that is whole; a damaged one is set asi
 import hashlib
 import json
 import logging
-import os
 import shutil
 from pathlib import Path
 
 import torch
 
-from lengthgen.errors import DiskError
+from lengthgen import files
 
 log = logging.getLogger(__name__)
 STATE, MANIFEST = "state.pt", "manifest.json"
@@ -21,27 +20,14 @@ STATE, MANIFEST = "state.pt", "manifest.json"
 
 def save(folder: Path, step: int, state: dict, keep: int) -> Path:
     """Write `state` as folder/step-NNNNNN, atomically, then delete all but the newest `keep`. DiskError if it cannot be written."""
-    folder.mkdir(parents=True, exist_ok=True)
     final = folder / f"step-{step:06d}"
-    aside = folder / f"{final.name}.tmp-{os.getpid()}"
-    try:
-        shutil.rmtree(aside, ignore_errors=True)
-        aside.mkdir()
-        torch.save(state, aside / STATE)
-        _sync(aside / STATE)
+    with files.replacing_folder(final) as aside:
+        try:
+            torch.save(state, aside / STATE)
+        except RuntimeError as error:  # how torch.save reports a full disk, without an errno
+            raise OSError(str(error)) from error
         manifest = {"step": step, "torch": torch.__version__, "sha256": {STATE: _sha256(aside / STATE)}}
         (aside / MANIFEST).write_text(json.dumps(manifest))
-        _sync(aside / MANIFEST)
-        _sync(aside)
-        if final.exists():
-            shutil.rmtree(final)
-        os.rename(aside, final)
-        _sync(folder)
-    except (OSError, RuntimeError) as error:  # torch.save reports a full disk as a RuntimeError without errno
-        shutil.rmtree(aside, ignore_errors=True)
-        free = shutil.disk_usage(folder).free // 2**20
-        reason = str(error).splitlines()[0]
-        raise DiskError(f"cannot write checkpoint {final}: {reason}; {free} MB free; make room and give the same command again") from None
     for old in _whole(folder)[:-keep]:
         shutil.rmtree(old, ignore_errors=True)
     return final
@@ -49,15 +35,13 @@ def save(folder: Path, step: int, state: dict, keep: int) -> Path:
 
 def load_newest(folder: Path, map_location: str | torch.device = "cpu") -> dict | None:
     """The state of the newest whole checkpoint, or None if there is none. Damaged ones are renamed, with a warning."""
-    for leftover in folder.glob("step-*.tmp-*"):
-        shutil.rmtree(leftover, ignore_errors=True)  # the run's lock is held: nobody is writing it
+    files.remove_leftovers(folder / "step-*")  # the run's lock is held: nobody is writing them
     for path in reversed(_whole(folder)):
         fault = _fault(path)
         if fault is None:
             return torch.load(path / STATE, map_location=map_location, weights_only=True)
         log.warning("checkpoint %s is damaged (%s); set aside, going back to the one before", path.name, fault)
-        shutil.rmtree(path.with_suffix(".corrupt"), ignore_errors=True)
-        path.rename(path.with_suffix(".corrupt"))
+        files.set_aside(path, f"{path.name}.corrupt")
     return None
 
 
@@ -89,11 +73,3 @@ def _fault(path: Path) -> str | None:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from lengthgen.evaluation import records
+from lengthgen import files
 from lengthgen.reporting.figures import layout
 
 DPI = 130
@@ -35,6 +35,6 @@ def save(figure: Figure, stem: Path) -> list[Path]:
     written = []
     for suffix, content in ((".png", png), (".svg", svg)):
         path = stem.with_name(stem.name + suffix)
-        records.write_bytes(path, content.getvalue())
+        files.write_bytes(path, content.getvalue())
         written.append(path)
     return written

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lengthgen.evaluation import records
+from lengthgen import files
 
 COSTS = ("subject", "eval_length", "milliseconds", "of_trained", "low", "high", "mib", "mib_of_trained", "rounds")
 VALUES = (
@@ -47,10 +47,10 @@ def write(folder: Path, parts: Mapping[str, list[dict[str, Any]]], about: Mappin
     """The tables that have rows, and study.json, into `folder`."""
     for name, columns in TABLES.items():
         if parts.get(name):
-            records.write_table(folder / f"{name}.csv", parts[name], columns)
+            files.write_table(folder / f"{name}.csv", parts[name], columns)
         else:
             (folder / f"{name}.csv").unlink(missing_ok=True)
-    records.write_json(folder / "study.json", about)
+    files.write_json(folder / "study.json", about)
 
 
 def read(path: Path) -> list[dict[str, str]]:
