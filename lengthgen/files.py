@@ -130,12 +130,16 @@ def read_json(path: Path | str, default: Any = None) -> Any:
 
 def write_npz(path: Path | str, arrays: Mapping[str, np.ndarray]) -> None:
     """Replace `path` by named arrays, uncompressed. The same arrays give the same bytes."""
-    content = io.BytesIO()  # a zip seeks back and forth: in memory, so that the file is written once
+    content = (
+        io.BytesIO()
+    )  # a zip seeks back and forth: in memory, so that the file is written once
     np.savez(content, **arrays)  # type: ignore[arg-type]
     write_bytes(path, content.getvalue())
 
 
-def write_table(path: Path | str, rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
+def write_table(
+    path: Path | str, rows: Iterable[Mapping[str, Any]], columns: Sequence[str]
+) -> None:
     """Replace `path` by a CSV of `rows`. Each row has exactly `columns`; None and NaN become empty cells.
 
     ValueError names the columns that are missing or unknown.

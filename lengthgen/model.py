@@ -28,7 +28,9 @@ class ModelConfig:
     n_layers: int = 4  # Transformer blocks
     n_heads: int = 4  # attention heads
     width: int = 128  # size of the residual stream; a multiple of n_heads
-    mlp_ratio: float = 4.0  # hidden size of the MLP / width (SwiGLU takes 2/3 of it, so that parameters match)
+    mlp_ratio: float = (
+        4.0  # hidden size of the MLP / width (SwiGLU takes 2/3 of it, so that parameters match)
+    )
     norm: str = "layernorm"  # layernorm | rmsnorm
     activation: str = "gelu"  # gelu | swiglu
     tie_head: bool = True  # output head = token embedding
@@ -37,13 +39,20 @@ class ModelConfig:
 
     def __post_init__(self):
         for name in ("n_layers", "n_heads", "width"):
-            dataclass_from.check(getattr(self, name) > 0, f"model.{name}={getattr(self, name)}: expected a positive integer")
+            dataclass_from.check(
+                getattr(self, name) > 0,
+                f"model.{name}={getattr(self, name)}: expected a positive integer",
+            )
         dataclass_from.check(
             self.width % self.n_heads == 0 and (self.width // self.n_heads) % 2 == 0,
             f"model.width={self.width}, model.n_heads={self.n_heads}: expected width / n_heads to be an even whole number",
         )
-        dataclass_from.check(self.mlp_ratio > 0, f"model.mlp_ratio={self.mlp_ratio}: expected a positive number")
-        dataclass_from.check(0 <= self.dropout < 1, f"model.dropout={self.dropout}: expected 0 <= dropout < 1")
+        dataclass_from.check(
+            self.mlp_ratio > 0, f"model.mlp_ratio={self.mlp_ratio}: expected a positive number"
+        )
+        dataclass_from.check(
+            0 <= self.dropout < 1, f"model.dropout={self.dropout}: expected 0 <= dropout < 1"
+        )
         dataclass_from.choice("model.norm", self.norm, ("layernorm", "rmsnorm"))
         dataclass_from.choice("model.activation", self.activation, ("gelu", "swiglu"))
 
@@ -62,28 +71,44 @@ class Attention(nn.Module):
         self.qkv = linear.Linear(config.width, 3 * config.width)
         self.out = linear.Linear(config.width, config.width)
         self.q_norm, self.k_norm = (
-            make_norm(config.norm, config.width // config.n_heads) if config.qk_norm else nn.Identity() for _ in range(2)
+            make_norm(config.norm, config.width // config.n_heads)
+            if config.qk_norm
+            else nn.Identity()
+            for _ in range(2)
         )
 
     def forward(self, x: Tensor, positions: Tensor, bias: Bias | None, scheme: Scheme) -> Tensor:
         B, T, E = x.shape
-        q, k, v = (part.view(B, T, self.n_heads, -1).transpose(1, 2) for part in self.qkv(x).chunk(3, dim=-1))
+        q, k, v = (
+            part.view(B, T, self.n_heads, -1).transpose(1, 2)
+            for part in self.qkv(x).chunk(3, dim=-1)
+        )
         q, k = self.q_norm(q), self.k_norm(k)
         with torch.autocast(x.device.type, enabled=False):
             q, k = scheme.rotate(q, k, positions, self.layer)
             q, k = scheme.steer(q, k, x, self.layer)
-        y = self._general(q, k, v, x, positions, scheme) if scheme.general(self.layer) else self._structured(q, k, v, x, bias, scheme)
+        y = (
+            self._general(q, k, v, x, positions, scheme)
+            if scheme.general(self.layer)
+            else self._structured(q, k, v, x, bias, scheme)
+        )
         return self.out(y.transpose(1, 2).reshape(B, T, E))
 
-    def _structured(self, q: Tensor, k: Tensor, v: Tensor, x: Tensor, bias: Bias | None, scheme: Scheme) -> Tensor:
+    def _structured(
+        self, q: Tensor, k: Tensor, v: Tensor, x: Tensor, bias: Bias | None, scheme: Scheme
+    ) -> Tensor:
         with torch.autocast(x.device.type, enabled=False):
             gates = scheme.gates(x, self.layer)
             if gates is not None:
                 bias = Gates(gates.double().cumsum(-1), scheme.gate_weights(x, self.layer))
         dropout = self.dropout if self.training else 0.0
-        return dispatch.attend(q, k, v, bias, scheme.score_scale, dropout, self.kernel, scheme.span(self.layer))
+        return dispatch.attend(
+            q, k, v, bias, scheme.score_scale, dropout, self.kernel, scheme.span(self.layer)
+        )
 
-    def _general(self, q: Tensor, k: Tensor, v: Tensor, x: Tensor, positions: Tensor, scheme: Scheme) -> Tensor:
+    def _general(
+        self, q: Tensor, k: Tensor, v: Tensor, x: Tensor, positions: Tensor, scheme: Scheme
+    ) -> Tensor:
         """Scores and mixture are the scheme's own; single weights are then not dropped out, whole outputs are (in Block)."""
         layer = self.layer
         return dispatch.attend_general(
@@ -164,7 +189,9 @@ class Transformer(nn.Module):
 
     def logits(self, hidden: Tensor) -> Tensor:
         """(..., E) -> (..., V)."""
-        return linear.linear(hidden, self.embedding.weight if self.head is None else self.head.weight, self.linear)
+        return linear.linear(
+            hidden, self.embedding.weight if self.head is None else self.head.weight, self.linear
+        )
 
     def losses(self, tokens: Tensor, targets: Tensor, first: int = 0) -> Tensor:
         """-ln p(target) in nats, float32 (B, T - first), at positions first..T-1; 0 where the target is batches.UNSCORED.
@@ -173,7 +200,11 @@ class Transformer(nn.Module):
         """
         hidden = self(tokens)[:, first:].flatten(0, 1)
         wanted = targets[:, first:].flatten()
-        rows = len(hidden) if torch.is_grad_enabled() else max(1, SCORED_AT_ONCE // self.embedding.num_embeddings)
+        rows = (
+            len(hidden)
+            if torch.is_grad_enabled()
+            else max(1, SCORED_AT_ONCE // self.embedding.num_embeddings)
+        )
         parts = [
             F.cross_entropy(self.logits(h).float(), t, reduction="none")
             for h, t in zip(hidden.split(rows), wanted.split(rows), strict=True)
@@ -181,7 +212,9 @@ class Transformer(nn.Module):
         return torch.cat(parts).view(len(tokens), -1)
 
     @torch.no_grad()
-    def losses_and_hits(self, tokens: Tensor, targets: Tensor, first: int = 0) -> tuple[Tensor, Tensor]:
+    def losses_and_hits(
+        self, tokens: Tensor, targets: Tensor, first: int = 0
+    ) -> tuple[Tensor, Tensor]:
         """`losses`, and with them bool (B, T - first): is the target the token that the model thinks most likely?"""
         hidden = self(tokens)[:, first:].flatten(0, 1)
         wanted = targets[:, first:].flatten()
@@ -203,7 +236,9 @@ def build(
     seed: int,
 ) -> Transformer:
     """A Transformer with every weight a function of (seed, its name, its shape). make_scheme: a scheme's class, or it in its modifiers."""
-    dimensions = Dimensions(config.n_layers, config.n_heads, config.width // config.n_heads, config.width, train_length)
+    dimensions = Dimensions(
+        config.n_layers, config.n_heads, config.width // config.n_heads, config.width, train_length
+    )
     model = Transformer(config, make_scheme(scheme_config, dimensions), vocab_size)
     initialise(model, seed)
     return model
@@ -219,7 +254,9 @@ def initialise(model: Transformer, seed: int) -> None:
             if parameter.ndim == 1:
                 parameter.fill_(1.0)
             else:
-                scale = residual if name.endswith(("attention.out.weight", "mlp.down.weight")) else 1.0
+                scale = (
+                    residual if name.endswith(("attention.out.weight", "mlp.down.weight")) else 1.0
+                )
                 parameter.normal_(0.0, 0.02 * scale, generator=keyed_generator(seed, name))
         model.scheme.initialise(lambda name: keyed_generator(seed, f"scheme.{name}"))
 

@@ -34,13 +34,20 @@ def why_not_interpreted() -> str | None:
     return None if told else "triton was imported before it was told to interpret"
 
 
-interpreted = pytest.mark.skipif(why_not_interpreted() is not None, reason=str(why_not_interpreted()))
+interpreted = pytest.mark.skipif(
+    why_not_interpreted() is not None, reason=str(why_not_interpreted())
+)
 
 
-def inputs(batch: int, n_heads: int, length: int, size: int, device: str = "cpu") -> tuple[list[Tensor], Tensor, Tensor]:
+def inputs(
+    batch: int, n_heads: int, length: int, size: int, device: str = "cpu"
+) -> tuple[list[Tensor], Tensor, Tensor]:
     """[q, k, v] laid out as a projection leaves them, the gradient of the output, and a bias vector (H, T)."""
     generator = torch.Generator().manual_seed(length)
-    tensors = [torch.randn(batch, length, n_heads, size, generator=generator).transpose(1, 2).to(device) for _ in range(4)]
+    tensors = [
+        torch.randn(batch, length, n_heads, size, generator=generator).transpose(1, 2).to(device)
+        for _ in range(4)
+    ]
     return tensors[:3], tensors[3], torch.randn(n_heads, length, generator=generator).to(device)
 
 
@@ -56,7 +63,9 @@ def bias_of(kind: str, parameter: Tensor, batch: int = 1) -> Bias | None:
     def block(first: int, last: int) -> Tensor:
         i = torch.arange(first, last, device=parameter.device)[:, None]
         j = torch.arange(last, device=parameter.device)[None, :]
-        return parameter[:, (i - j).abs()] * (1 + i).to(parameter.dtype) ** -0.3  # .abs(): rubbish above the diagonal must not matter
+        return (
+            parameter[:, (i - j).abs()] * (1 + i).to(parameter.dtype) ** -0.3
+        )  # .abs(): rubbish above the diagonal must not matter
 
     return Rows(block)
 
@@ -67,7 +76,11 @@ def run(
 ) -> list[Tensor]:  # fmt: skip
     """The output and the gradients of q, k, v and, if it learns, of the bias's parameter, which stays float32 below float64."""
     leaves = [x.detach().to(dtype).requires_grad_() for x in tensors]
-    parameter = vector.detach().to(torch.promote_types(dtype, torch.float32)).requires_grad_(kind in ("learned", "rows", "gates"))
+    parameter = (
+        vector.detach()
+        .to(torch.promote_types(dtype, torch.float32))
+        .requires_grad_(kind in ("learned", "rows", "gates"))
+    )
     bias, out = bias_of(kind, parameter, len(leaves[0])), leaves[0]
     for _ in range(layers):
         out = dispatch.attend(out, leaves[1], leaves[2], bias, scale, force=force, span=span)
@@ -85,7 +98,15 @@ def assert_close(given: list[Tensor], expected: list[Tensor], tolerance: float) 
         assert error < tolerance, f"{name}: {error:.2e}"
 
 
-def definition(dtype: torch.dtype, batch: int, n_heads: int, length: int, size: int, scale: float, window: int | None = None):
+def definition(
+    dtype: torch.dtype,
+    batch: int,
+    n_heads: int,
+    length: int,
+    size: int,
+    scale: float,
+    window: int | None = None,
+):
     """What the two gradient functions take, of `dtype`, with the vector and with the matrix; and both gradients, by autograd in float64."""
     tensors, grad, vector = inputs(batch, n_heads, length, size)
     if window is not None:
@@ -97,6 +118,10 @@ def definition(dtype: torch.dtype, batch: int, n_heads: int, length: int, size: 
     q, k, v = (x.double() for x in tensors)
     out = reference.attend(q, k, v, matrix, scale)
     out.backward(grad.double())
-    lse = (scale * q @ k.transpose(-2, -1) + matrix.detach()).logsumexp(-1).to(torch.promote_types(dtype, torch.float32))
+    lse = (
+        (scale * q @ k.transpose(-2, -1) + matrix.detach())
+        .logsumexp(-1)
+        .to(torch.promote_types(dtype, torch.float32))
+    )
     common = (*tensors, out.detach().to(dtype), lse, grad)
     return common, vector, matrix.detach().to(lse.dtype), wide.grad, matrix.grad.tril()

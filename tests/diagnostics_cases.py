@@ -16,11 +16,25 @@ L = 16  # training length
 LONGEST = 40
 
 
-def model_of(name: str, options: dict | None = None, train_length: int = L, stir: float = 0.3, loud: float = 8.0, **shape) -> Transformer:
+def model_of(
+    name: str,
+    options: dict | None = None,
+    train_length: int = L,
+    stir: float = 0.3,
+    loud: float = 8.0,
+    **shape,
+) -> Transformer:
     """The package's model around a scheme whose weights moved away from their first values, and whose attention is far from uniform."""
     kind = schemes.load(name)
     config = ModelConfig(**{"n_layers": 2, "n_heads": 2, "width": 32, **shape})
-    model = models.build(config, kind, kind.Config(**(options or {})), train_length=train_length, vocab_size=VOCAB, seed=0).eval()
+    model = models.build(
+        config,
+        kind,
+        kind.Config(**(options or {})),
+        train_length=train_length,
+        vocab_size=VOCAB,
+        seed=0,
+    ).eval()
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for label, parameter in model.named_parameters():
@@ -32,7 +46,14 @@ def model_of(name: str, options: dict | None = None, train_length: int = L, stir
     return model
 
 
-def subject_of(model: Transformer, longest: int = LONGEST, documents: int = 4, n_read: int = 2, retrofit: str | None = None, **options):
+def subject_of(
+    model: Transformer,
+    longest: int = LONGEST,
+    documents: int = 4,
+    n_read: int = 2,
+    retrofit: str | None = None,
+    **options,
+):
     """`model` with random windows, and with a retrofit of these options put around its scheme."""
     length = model.scheme.dimensions.train_length
     generator = torch.Generator().manual_seed(2)
@@ -42,7 +63,11 @@ def subject_of(model: Transformer, longest: int = LONGEST, documents: int = 4, n
         kind = retrofits.load(retrofit)
         model.scheme, _ = retrofit_base.apply(kind, kind.Config(**options), model.scheme)
         model.scheme.eval()
-    lengths = [n for n in sorted({length // 2, length, length + 4, longest}) if model.scheme.refusal(n) is None]
+    lengths = [
+        n
+        for n in sorted({length // 2, length, length + 4, longest})
+        if model.scheme.refusal(n) is None
+    ]
     return Subject(
         model=model,
         trained=trained,

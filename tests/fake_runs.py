@@ -35,20 +35,44 @@ def write_run(
     )  # fmt: skip
     generator = np.random.default_rng([seed, zlib.crc32(scheme.encode())])
     shared = np.random.default_rng(train_length)  # documents are the same text for every run
-    hardness, tokens = shared.normal(0, 0.22, n_documents), 128 * shared.integers(2, 60, n_documents)
+    hardness, tokens = (
+        shared.normal(0, 0.22, n_documents),
+        128 * shared.integers(2, 60, n_documents),
+    )
     base = 1.45 + 0.03 * (zlib.crc32(scheme.encode()) % 5) + generator.normal(0, 0.012)
     bend = generator.normal(1, 0.15)
     lengths, documents = [], []
     for protocol in ("matched", "nonoverlapping"):
         totals = {}
         for length in (round(ratio * train_length) for ratio in RATIOS):
-            row = dict(**identity, eval_length=length, protocol=protocol, dtype="fp32", n_tokens=0, n_documents=0)
+            row = dict(
+                **identity,
+                eval_length=length,
+                protocol=protocol,
+                dtype="fp32",
+                n_tokens=0,
+                n_documents=0,
+            )
             beyond = BEYOND.get(scheme, BEYOND["t5_bias"])
             if length > train_length and beyond is None:
                 reason = f"learned positions exist for 0..{train_length - 1} and tail=refuse; choose scheme.tail=clamp, wrap or resample"
-                lengths.append(row | dict(metric="loss", value=None, low=None, high=None, status="refused", reason=reason))
+                lengths.append(
+                    row
+                    | dict(
+                        metric="loss",
+                        value=None,
+                        low=None,
+                        high=None,
+                        status="refused",
+                        reason=reason,
+                    )
+                )
                 continue
-            change = beyond(length / train_length) * bend if length > train_length else 0.05 * np.log2(train_length / length)
+            change = (
+                beyond(length / train_length) * bend
+                if length > train_length
+                else 0.05 * np.log2(train_length / length)
+            )
             early = 0.4 * (64 / length) if protocol == "nonoverlapping" else 0.0
             loss = base + change + early + hardness + generator.normal(0, 0.004, n_documents)
             totals[length] = (loss * tokens, tokens)
@@ -57,27 +81,61 @@ def write_run(
                      n_tokens=int(tokens[d]), n_bytes=int(tokens[d]), floor_sum=None)
                 for d in range(n_documents)
             ]  # fmt: skip
-        drawn = statistics.bootstrap(*(np.stack([t[part] for t in totals.values()]) for part in (0, 1)), n_resamples=n_resamples)
+        drawn = statistics.bootstrap(
+            *(np.stack([t[part] for t in totals.values()]) for part in (0, 1)),
+            n_resamples=n_resamples,
+        )
         found = {"loss": drawn, "loss_change": drawn.change(list(totals).index(train_length))}
         for metric, bootstrap in found.items():
-            for length, value, low, high in zip(totals, bootstrap.value, *bootstrap.bounds(), strict=True):
-                row = dict(**identity, eval_length=length, protocol=protocol, metric=metric, value=value, low=low, high=high)
-                lengths.append(row | dict(n_tokens=int(tokens.sum()), n_documents=n_documents, dtype="fp32", status="ok", reason=""))
+            for length, value, low, high in zip(
+                totals, bootstrap.value, *bootstrap.bounds(), strict=True
+            ):
+                row = dict(
+                    **identity,
+                    eval_length=length,
+                    protocol=protocol,
+                    metric=metric,
+                    value=value,
+                    low=low,
+                    high=high,
+                )
+                lengths.append(
+                    row
+                    | dict(
+                        n_tokens=int(tokens.sum()),
+                        n_documents=n_documents,
+                        dtype="fp32",
+                        status="ok",
+                        reason="",
+                    )
+                )
     here = folder / "evaluation" / evaluation
     files.write_table(here / "lengths.csv", lengths, records.LENGTHS)
     files.write_table(here / "documents.csv", documents, records.DOCUMENTS)
-    files.write_table(here / "positions.csv", _positions(identity, base, bend, n_documents), records.POSITIONS)
+    files.write_table(
+        here / "positions.csv", _positions(identity, base, bend, n_documents), records.POSITIONS
+    )
     files.write_json(here / "settings.json", {"lengths": list(RATIOS)})
-    config = f"seed: {seed}\ntrain_length: {train_length}\nscheme:\n  name: {scheme.partition('(')[0]}\n"
+    config = (
+        f"seed: {seed}\ntrain_length: {train_length}\nscheme:\n  name: {scheme.partition('(')[0]}\n"
+    )
     files.write_text(folder / "config.yaml", config)
     command = f"lengthgen train scheme={scheme} seed={seed}"
-    provenance = {"command": command, "commit": "c0ffee", "versions": {"torch": "2.13.0"}, "device": "cpu", "threads": 2}
+    provenance = {
+        "command": command,
+        "commit": "c0ffee",
+        "versions": {"torch": "2.13.0"},
+        "device": "cpu",
+        "threads": 2,
+    }
     files.write_json(folder / "provenance.json", provenance)
     files.write_json(folder / "done.json", {"status": "done"})
     return folder
 
 
-def write_runs(results: Path, schemes=("t5_bias", "alibi", "learned"), seeds=(0, 1, 2), **options) -> None:
+def write_runs(
+    results: Path, schemes=("t5_bias", "alibi", "learned"), seeds=(0, 1, 2), **options
+) -> None:
     """Every scheme with every seed."""
     for scheme in schemes:
         for seed in seeds:
@@ -85,13 +143,20 @@ def write_runs(results: Path, schemes=("t5_bias", "alibi", "learned"), seeds=(0,
 
 
 def _positions(identity: dict, base: float, bend: float, n_documents: int) -> list[dict]:
-    train_length, beyond = identity["train_length"], BEYOND.get(identity["scheme"], BEYOND["t5_bias"])
+    train_length, beyond = (
+        identity["train_length"],
+        BEYOND.get(identity["scheme"], BEYOND["t5_bias"]),
+    )
     window = train_length if beyond is None else 4 * train_length
     rows = []
     for position in range(0, window, train_length // 16):
         end = position + train_length // 16
         middle = (position + end) / 2
-        value = base + 1.1 / (1 + middle / 8) + (bend * beyond(middle / train_length) if middle > train_length else 0.0)
+        value = (
+            base
+            + 1.1 / (1 + middle / 8)
+            + (bend * beyond(middle / train_length) if middle > train_length else 0.0)
+        )
         rows.append(
             dict(**identity, eval_length=window, position=position, position_end=end, value=value, low=value - 0.07, high=value + 0.07,
                  n_tokens=3000, n_documents=n_documents)

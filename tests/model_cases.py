@@ -24,10 +24,14 @@ SHAPE = ModelConfig(n_layers=SMALL.n_layers, n_heads=SMALL.n_heads, width=SMALL.
 LOUDER = 8  # times GPT-2's weights: the standard deviation is then about 1 / sqrt(width)
 
 
-def real(name: str, options: dict, shape: ModelConfig = SHAPE, train_length: int = SMALL.train_length) -> Transformer:
+def real(
+    name: str, options: dict, shape: ModelConfig = SHAPE, train_length: int = SMALL.train_length
+) -> Transformer:
     """The package's own model around a stirred scheme, ready to evaluate."""
     kind = schemes.load(name)
-    model = models.build(shape, kind, kind.Config(**options), train_length=train_length, vocab_size=VOCAB, seed=0).eval()
+    model = models.build(
+        shape, kind, kind.Config(**options), train_length=train_length, vocab_size=VOCAB, seed=0
+    ).eval()
     with torch.no_grad():
         for label, parameter in model.named_parameters():
             if label.startswith("scheme."):
@@ -66,8 +70,16 @@ def exact_losses(model: Transformer, tokens: Tensor, first: int = 0) -> Tensor:
     exact = copy.deepcopy(model).double()
     assert first == 0 or (len(exact.blocks) == 1 and exact.scheme.by_rows)
     with float64(), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(dispatch, "attend", lambda q, k, v, bias, scale, *rest: _structured(q, k, v, bias, scale, rest[-1], first))
-        patch.setattr(general, "attend", lambda q, k, v, logits, mix, span, _: _general(q, k, v, logits, mix, span, first))
+        patch.setattr(
+            dispatch,
+            "attend",
+            lambda q, k, v, bias, scale, *rest: _structured(q, k, v, bias, scale, rest[-1], first),
+        )
+        patch.setattr(
+            general,
+            "attend",
+            lambda q, k, v, logits, mix, span, _: _general(q, k, v, logits, mix, span, first),
+        )
         return losses(exact, tokens, first)
 
 
@@ -82,12 +94,18 @@ def _structured(q, k, v, bias, scale, span, first: int) -> Tensor:
         scores += bias.block(first, T)
     elif isinstance(bias, Gates):
         differences = bias.cumulative[..., first:, None] - bias.cumulative[..., None, :]
-        scores += differences if bias.weights is None else bias.weights[..., first:, None] * differences
+        scores += (
+            differences if bias.weights is None else bias.weights[..., first:, None] * differences
+        )
     mixed = scores.masked_fill(~seen(span, T)[first:], float("-inf")).softmax(-1) @ v
     return torch.cat((v.new_zeros(*v.shape[:2], first, v.shape[3]), mixed), dim=2)
 
 
 def _general(q, k, v, logits, mix, span, first: int) -> Tensor:
     T = q.shape[2]
-    mixed = mix(logits(q[:, :, first:], k, first).masked_fill(~seen(span, T)[first:], float("-inf")), v, first)
+    mixed = mix(
+        logits(q[:, :, first:], k, first).masked_fill(~seen(span, T)[first:], float("-inf")),
+        v,
+        first,
+    )
     return torch.cat((v.new_zeros(*v.shape[:2], first, v.shape[3]), mixed), dim=2)

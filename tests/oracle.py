@@ -35,7 +35,9 @@ def compare(scheme: str, oracle: str, what: str, ours, theirs, atol: float) -> N
     difference = float((ours - theirs).abs().max())
     assert not math.isnan(difference), (scheme, oracle, what)
     MADE.append(Comparison(scheme, oracle, what, difference, atol))
-    assert difference <= atol, f"{scheme} against {oracle}, {what}: off by {difference:.3g}, expected at most {atol:g}"
+    assert difference <= atol, (
+        f"{scheme} against {oracle}, {what}: off by {difference:.3g}, expected at most {atol:g}"
+    )
 
 
 def compared() -> set[tuple[str, str]]:
@@ -43,8 +45,16 @@ def compared() -> set[tuple[str, str]]:
     found = set()
     for path in Path(__file__).parent.glob("test_*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and getattr(node.func, "id", None) == "compare" and len(node.args) >= 2:
-                names = [argument.value for argument in node.args[:2] if isinstance(argument, ast.Constant)]
+            if (
+                isinstance(node, ast.Call)
+                and getattr(node.func, "id", None) == "compare"
+                and len(node.args) >= 2
+            ):
+                names = [
+                    argument.value
+                    for argument in node.args[:2]
+                    if isinstance(argument, ast.Constant)
+                ]
                 if len(names) == 2:
                     found.add(tuple(names))
     return found
@@ -57,11 +67,20 @@ def table() -> str:
         key = (made.scheme, made.oracle, made.what)
         if key not in worst or made.difference > worst[key].difference:
             worst[key] = made
-    lines = ["| scheme | oracle | compared | largest absolute difference | bound |", "|---|---|---|---|---|"]
+    lines = [
+        "| scheme | oracle | compared | largest absolute difference | bound |",
+        "|---|---|---|---|---|",
+    ]
     for key in sorted(worst):
         made = worst[key]
-        lines.append(f"| {made.scheme} | {made.oracle} | {made.what} | {made.difference:.2g} | {made.bound:g} |")
+        lines.append(
+            f"| {made.scheme} | {made.oracle} | {made.what} | {made.difference:.2g} | {made.bound:g} |"
+        )
     missing = sorted(compared() - {(made.scheme, made.oracle) for made in MADE} - {("x", "y")})
     if missing:
-        lines += ["", "Not compared in this session: " + ", ".join(f"{scheme} ({oracle})" for scheme, oracle in missing)]
+        lines += [
+            "",
+            "Not compared in this session: "
+            + ", ".join(f"{scheme} ({oracle})" for scheme, oracle in missing),
+        ]
     return "\n".join(lines) + "\n"

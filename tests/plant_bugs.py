@@ -10,6 +10,7 @@ import argparse
 import ast
 import contextlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -35,13 +36,30 @@ class Outcome:
 
     def line(self) -> str:
         """One line of the log."""
-        columns = zip((self.bug.kind, self.bug.file, "caught" if self.test else "SURVIVED"), WIDTHS, strict=True)
+        columns = zip(
+            (self.bug.kind, self.bug.file, "caught" if self.test else "SURVIVED"),
+            WIDTHS,
+            strict=True,
+        )
         found = self.test or f"by {self.bug.tests} -k {self.bug.words!r}"
-        return " ".join(text.ljust(width) for text, width in columns) + f" {self.seconds:5.1f} s  {found}"
+        return (
+            " ".join(text.ljust(width) for text, width in columns)
+            + f" {self.seconds:5.1f} s  {found}"
+        )
 
 
 class Broken(Exception):
     """The comparison itself cannot be made, in one line."""
+
+
+def anyhow_laid_out(text: str) -> re.Pattern:
+    """Matches `text` whatever its line breaks and blanks, and with or without a comma before a closing bracket."""
+    parts = [re.escape(part) for part in re.findall(r"\w+|[^\w\s]", text)]
+    inside = r"\s*".join(
+        rf",?\s*{part}" if part in (r"\)", r"\]", r"\}") else part for part in parts
+    )
+    start, end = text[: len(text) - len(text.lstrip())], text[len(text.rstrip()) :]
+    return re.compile(re.escape(start) + inside + re.escape(end))
 
 
 @contextlib.contextmanager
@@ -49,9 +67,12 @@ def planted(tree: Path, bug: Bug) -> Iterator[None]:
     """The tree with this bug in it, and afterwards as it was. Broken unless the text occurs exactly once."""
     path = tree / bug.file
     before = path.read_text()
-    if (count := before.count(bug.text)) != 1:
-        raise Broken(f"{bug.kind}: the text to replace occurs {count} times in {bug.file}, expected once: {bug.text.strip()}")
-    path.write_text(before.replace(bug.text, bug.bug))
+    changed, count = anyhow_laid_out(bug.text).subn(lambda _: bug.bug, before)
+    if count != 1:
+        raise Broken(
+            f"{bug.kind}: the text to replace occurs {count} times in {bug.file}, expected once: {bug.text.strip()}"
+        )
+    path.write_text(changed)
     try:
         yield
     finally:
@@ -60,15 +81,40 @@ def planted(tree: Path, bug: Bug) -> Iterator[None]:
 
 def first_failure(tree: Path, tests: str, words: str) -> str | None:
     """The first test of a file that fails in this tree, of those that -k chooses; None if all pass. Broken if they cannot run."""
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "--tb=no", "-rf", "-p", "no:cacheprovider", tests, "-k", words]
-    environment = os.environ | {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-    done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, check=False)
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-x",
+        "-q",
+        "--tb=no",
+        "-rf",
+        "-p",
+        "no:cacheprovider",
+        tests,
+        "-k",
+        words,
+    ]
+    environment = os.environ | {
+        "PYTHONPATH": str(tree),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+    }
+    done = subprocess.run(
+        command, cwd=tree, env=environment, capture_output=True, text=True, check=False
+    )
     if done.returncode == 0:
         return None
     names = [line.split()[1] for line in done.stdout.splitlines() if line.startswith("FAILED ")]
     if done.returncode != FAILED or not names:
-        why = "no test was chosen" if done.returncode == NONE_CHOSEN else f"pytest ended with code {done.returncode}"
-        raise Broken(f"{why}: pytest {tests} -k {words!r}\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+        why = (
+            "no test was chosen"
+            if done.returncode == NONE_CHOSEN
+            else f"pytest ended with code {done.returncode}"
+        )
+        raise Broken(
+            f"{why}: pytest {tests} -k {words!r}\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
+        )
     return names[0]
 
 
@@ -77,7 +123,10 @@ def chosen(bugs: Sequence[Bug]) -> dict[str, str]:
     words: dict[str, list[str]] = {}
     for bug in bugs:
         words.setdefault(bug.tests, []).append(bug.words)
-    return {file: "" if "" in some else " or ".join(f"({one})" for one in dict.fromkeys(some)) for file, some in words.items()}
+    return {
+        file: "" if "" in some else " or ".join(f"({one})" for one in dict.fromkeys(some))
+        for file, some in words.items()
+    }
 
 
 def check(bugs: Sequence[Bug], tree: Path) -> None:
@@ -114,11 +163,26 @@ def run(bugs: Sequence[Bug], source: Path, say) -> list[Outcome]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit code: 0 all caught, 1 some survived, 2 the comparison cannot be made."""
     parser = argparse.ArgumentParser(prog="scripts/plant_bugs", description=__doc__.splitlines()[0])
-    parser.add_argument("--list", choices=LISTS, action="append", help="which list of bugs; may be given again (default: all)")
-    parser.add_argument("--only", default="", metavar="WORDS", help="only bugs whose kind or file contains these words")
+    parser.add_argument(
+        "--list",
+        choices=LISTS,
+        action="append",
+        help="which list of bugs; may be given again (default: all)",
+    )
+    parser.add_argument(
+        "--only",
+        default="",
+        metavar="WORDS",
+        help="only bugs whose kind or file contains these words",
+    )
     parser.add_argument("--log", type=Path, metavar="FILE", help="write the log to FILE too")
     given = parser.parse_args(arguments)
-    bugs = [bug for name in given.list or LISTS for bug in LISTS[name] if given.only in bug.kind or given.only in bug.file]
+    bugs = [
+        bug
+        for name in given.list or LISTS
+        for bug in LISTS[name]
+        if given.only in bug.kind or given.only in bug.file
+    ]
     lines: list[str] = []
 
     def say(line: str) -> None:

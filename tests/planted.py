@@ -11,7 +11,11 @@ from .planted_tasks import TASKS
 
 SCHEMES = "lengthgen/schemes"
 FORMULAS, REFERENCES = "tests/test_formulas.py", "tests/test_references.py"
-MODEL, PRECISION, CONTRACT = "tests/test_contract_model.py", "tests/test_precision.py", "tests/test_schemes.py"
+MODEL, PRECISION, CONTRACT = (
+    "tests/test_contract_model.py",
+    "tests/test_precision.py",
+    "tests/test_schemes.py",
+)
 
 POSITIONS = [
     Bug(

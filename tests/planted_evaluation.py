@@ -7,9 +7,17 @@ from .planted_bug import Bug
 
 EVALUATION = "lengthgen/evaluation"
 PLANNERS, ROWS, BASE = "tests/test_planners.py", "tests/test_rows.py", "tests/test_evaluation.py"
-COMPARISONS, STATISTICS, SIGNIFICANCE = "tests/test_comparisons.py", "tests/test_statistics.py", "tests/test_significance.py"
+COMPARISONS, STATISTICS, SIGNIFICANCE = (
+    "tests/test_comparisons.py",
+    "tests/test_statistics.py",
+    "tests/test_significance.py",
+)
 CONTEXT, FLOORS, RECORDS = "tests/test_context.py", "tests/test_floors.py", "tests/test_records.py"
-KEYS, RECALL, VARIANCE = "tests/test_key_tokens.py", "tests/test_recall.py", "tests/test_variance.py"
+KEYS, RECALL, VARIANCE = (
+    "tests/test_key_tokens.py",
+    "tests/test_recall.py",
+    "tests/test_variance.py",
+)
 
 TOKENS = [  # which tokens are fed and scored
     Bug(

@@ -21,7 +21,14 @@ TASKS = [
         TESTS,
         "one_wrong",
     ),
-    Bug("prompts count", f"{EVALUATION}/exact_match.py", "(hits | ~answers).all(axis=-1)", "hits.all(axis=-1)", TESTS, "right_matches"),
+    Bug(
+        "prompts count",
+        f"{EVALUATION}/exact_match.py",
+        "(hits | ~answers).all(axis=-1)",
+        "hits.all(axis=-1)",
+        TESTS,
+        "right_matches",
+    ),
     Bug(
         "the end does not count",
         f"{SOURCES}/tasks.py",
@@ -30,7 +37,14 @@ TASKS = [
         TESTS,
         "which_symbols",
     ),
-    Bug("keys are asked for", f"{SOURCES}/mqar.py", "(symbols >= self.n_keys)", "(symbols >= 0)", TESTS, "which_symbols and mqar"),
+    Bug(
+        "keys are asked for",
+        f"{SOURCES}/mqar.py",
+        "(symbols >= self.n_keys)",
+        "(symbols >= 0)",
+        TESTS,
+        "which_symbols and mqar",
+    ),
     Bug(
         "trained on prompts",
         "lengthgen/runs/fit.py",
@@ -72,9 +86,21 @@ TASKS = [
         "answers_are_right and copy",
     ),
     Bug(
-        "largest size off by one", f"{SOURCES}/tasks.py", "1 + (room - least) //", "(room - least) //", TESTS, "answers_are_right and copy"
+        "largest size off by one",
+        f"{SOURCES}/tasks.py",
+        "1 + (room - least) //",
+        "(room - least) //",
+        TESTS,
+        "answers_are_right and copy",
     ),
-    Bug("a bound of Wilson's", f"{EVALUATION}/exact_match.py", "n_right + z * z / 2", "n_right + z / 2", TESTS, "wilson"),
+    Bug(
+        "a bound of Wilson's",
+        f"{EVALUATION}/exact_match.py",
+        "n_right + z * z / 2",
+        "n_right + z / 2",
+        TESTS,
+        "wilson",
+    ),
     Bug(
         "least likely token taken",
         "lengthgen/model.py",

@@ -21,7 +21,14 @@ from .scheme_cases import make
 LENGTHS = (1, 2, 3, 63, 64, 65, 100, 127, 128, 129, 257, 513)
 # Head size, batch, heads, scale, threads go round at different periods, so that the lengths together cover them.
 CASES = [
-    (length, (32, 64, 16, 80, 33)[i % 5], (2, 1, 5)[i % 3], (3, 4, 1, 2)[i % 4], (i + i // 3) % 2 == 0, 1 + (i + i // 2) % 2)
+    (
+        length,
+        (32, 64, 16, 80, 33)[i % 5],
+        (2, 1, 5)[i % 3],
+        (3, 4, 1, 2)[i % 4],
+        (i + i // 3) % 2 == 0,
+        1 + (i + i // 2) % 2,
+    )
     for i, length in enumerate(LENGTHS)
 ]
 
@@ -34,14 +41,25 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def inputs(batch: int, n_heads: int, length: int, size: int, seed: int = 0) -> tuple[list[Tensor], Tensor, Tensor]:
+def inputs(
+    batch: int, n_heads: int, length: int, size: int, seed: int = 0
+) -> tuple[list[Tensor], Tensor, Tensor]:
     """[q, k, v], the gradient of the output, and a bias vector (H, T)."""
     generator = torch.Generator().manual_seed(seed)
     tensors = [torch.randn(batch, n_heads, length, size, generator=generator) for _ in range(4)]
     return tensors[:3], tensors[3], torch.randn(n_heads, length, generator=generator)
 
 
-def run(kind: str, force: str, dtype: torch.dtype, tensors: list[Tensor], grad: Tensor, parameter: Tensor, scale: float, layers: int = 1):
+def run(
+    kind: str,
+    force: str,
+    dtype: torch.dtype,
+    tensors: list[Tensor],
+    grad: Tensor,
+    parameter: Tensor,
+    scale: float,
+    layers: int = 1,
+):
     """The output and the gradients of q, k, v and, if it learns, of the bias's parameter."""
     leaves = [x.detach().to(dtype).requires_grad_() for x in tensors]
     parameter = parameter.detach().to(dtype).requires_grad_(kind in ("learned", "rows"))
@@ -73,7 +91,9 @@ def test_kernels_equal_the_definition(kind: str, case: tuple) -> None:
     torch.set_num_threads(n_threads)
     assert_close(run(kind, "cpu", torch.float32, tensors, grad, parameter, scale), expected)
     with torch.no_grad():
-        out = dispatch.attend(*tensors, bias_of(kind, parameter.requires_grad_()), scale, force="cpu")
+        out = dispatch.attend(
+            *tensors, bias_of(kind, parameter.requires_grad_()), scale, force="cpu"
+        )
     assert_close([out], expected[:1])
 
 
@@ -92,7 +112,10 @@ def test_longest_chunks_and_very_negative_biases() -> None:
         expected = reference.attend(*(x.double() for x in tensors), offsets.dense(alibi), 0.25)
         assert_close([dispatch.attend(*tensors, Toeplitz(alibi), 0.25, force="cpu")], [expected])
     for kind in ("fixed", "learned"):
-        assert all(torch.isfinite(x).all() for x in run(kind, "cpu", torch.float32, tensors, grad, alibi, 0.25))
+        assert all(
+            torch.isfinite(x).all()
+            for x in run(kind, "cpu", torch.float32, tensors, grad, alibi, 0.25)
+        )
 
 
 @pytest.mark.parametrize("kind", ["fixed", "learned"])
@@ -101,7 +124,9 @@ def test_steep_and_shifted_biases(kind: str, offset: float) -> None:
     tensors, grad, _ = inputs(2, 2, 300, 16)
     steep = offset - 16.0 * torch.arange(300).expand(2, 300)
     expected = run(kind, "reference", torch.float64, tensors, grad, steep, 0.25)
-    assert_close(run(kind, "cpu", torch.float32, tensors, grad, steep, 0.25), expected, tolerance=5e-5)
+    assert_close(
+        run(kind, "cpu", torch.float32, tensors, grad, steep, 0.25), expected, tolerance=5e-5
+    )
 
 
 @pytest.mark.parametrize("kind", ["fixed", "learned"])
@@ -118,7 +143,9 @@ def test_a_bias_shared_by_layers_collects_the_gradient_of_each(kind: str, n_thre
     tensors, grad, parameter = inputs(3, 2, 130, 16)
     expected = run(kind, "reference", torch.float64, tensors, grad, parameter, 0.25, layers=3)
     torch.set_num_threads(n_threads)
-    assert_close(run(kind, "cpu", torch.float32, tensors, grad, parameter, 0.25, layers=3), expected)
+    assert_close(
+        run(kind, "cpu", torch.float32, tensors, grad, parameter, 0.25, layers=3), expected
+    )
 
 
 def test_rows_are_evaluated_once_for_all_layers_and_again_in_the_next_step() -> None:
@@ -152,7 +179,9 @@ def test_dense_offsets(length: int) -> None:
     dense = offsets.dense(vector)
     for i in range(length):
         for j in range(length):
-            assert dense[:, i, j].tolist() == (vector[:, i - j].tolist() if j <= i else [-math.inf] * 2)
+            assert dense[:, i, j].tolist() == (
+                vector[:, i - j].tolist() if j <= i else [-math.inf] * 2
+            )
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -160,7 +189,9 @@ def test_dense_offsets(length: int) -> None:
 def test_the_same_call_gives_the_same_bits(kind: str, n_threads: int) -> None:
     torch.set_num_threads(n_threads)
     tensors, grad, parameter = inputs(4, 4, 200, 16)
-    first, second = (run(kind, "cpu", torch.float32, tensors, grad, parameter, 0.25) for _ in range(2))
+    first, second = (
+        run(kind, "cpu", torch.float32, tensors, grad, parameter, 0.25) for _ in range(2)
+    )
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
     assert torch.get_num_threads() == n_threads
 
@@ -171,7 +202,9 @@ def test_the_future_has_no_influence(kind: str) -> None:
     changed = [x.clone() for x in tensors]
     for x in changed:
         x[:, :, 70:] = 1e4
-    a, b = (dispatch.attend(*x, bias_of(kind, parameter), 0.25)[:, :, :70] for x in (tensors, changed))
+    a, b = (
+        dispatch.attend(*x, bias_of(kind, parameter), 0.25)[:, :, :70] for x in (tensors, changed)
+    )
     assert torch.equal(a, b)
 
 
@@ -180,7 +213,9 @@ class Largest(TorchDispatchMode):
 
     elements = 0
 
-    def __torch_dispatch__(self, function: Callable, types: tuple, args: tuple = (), kwargs: dict | None = None):
+    def __torch_dispatch__(
+        self, function: Callable, types: tuple, args: tuple = (), kwargs: dict | None = None
+    ):
         result = function(*args, **(kwargs or {}))
         for x in result if isinstance(result, tuple | list) else [result]:
             if isinstance(x, Tensor):
@@ -208,7 +243,9 @@ def test_rows_make_nothing_of_length_by_length_by_batch() -> None:
     assert largest.elements < n_heads * length * length / 2
 
 
-def test_evaluation_of_a_long_window_costs_memory_linear_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_evaluation_of_a_long_window_costs_memory_linear_in_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(onednn, "faster", lambda: False)  # with tiles: test_tiles.py
     tensors, _, _ = inputs(1, 2, 5000, 8)
     with torch.no_grad(), Largest() as largest:
@@ -225,7 +262,9 @@ def test_rows_are_evaluated_in_small_blocks(monkeypatch: pytest.MonkeyPatch) -> 
     tensors, _, _ = inputs(1, 2, length, 16)
     place = torch.arange(length)
     bias = Rows(lambda first, last: scheme.rows(place[first:last], place[:last], 0))
-    expected = dispatch.attend(*tensors, bias, 0.25, force="reference").detach()  # with gradients: whole
+    expected = dispatch.attend(
+        *tensors, bias, 0.25, force="reference"
+    ).detach()  # with gradients: whole
     with torch.no_grad(), Largest() as largest:
         out = dispatch.attend(*tensors, bias, 0.25)
     assert_close([out], [expected.double()])
@@ -236,11 +275,20 @@ def test_rows_are_evaluated_in_small_blocks(monkeypatch: pytest.MonkeyPatch) -> 
 def test_views_and_expanded_gradients(kind: str) -> None:
     _, _, parameter = inputs(1, 2, 90, 16)
     packed = torch.randn(2, 90, 3, 2, 16, requires_grad=True)
-    columns = torch.randn(2, 2, 16, 90, requires_grad=True)  # its transpose has no contiguous last axis
+    columns = torch.randn(
+        2, 2, 16, 90, requires_grad=True
+    )  # its transpose has no contiguous last axis
     results = []
     for force, dtype in (("cpu", torch.float32), ("reference", torch.float64)):
         q, k, _ = (x.transpose(1, 2) for x in packed.to(dtype).unbind(2))
-        out = dispatch.attend(q, k, columns.to(dtype).transpose(2, 3), bias_of(kind, parameter.to(dtype)), 0.25, force=force)
+        out = dispatch.attend(
+            q,
+            k,
+            columns.to(dtype).transpose(2, 3),
+            bias_of(kind, parameter.to(dtype)),
+            0.25,
+            force=force,
+        )
         results.append([out.detach(), *torch.autograd.grad(out.sum(), (packed, columns))])
     assert_close(results[0], [x.double() for x in results[1]])
 
@@ -256,7 +304,10 @@ def test_only_the_bias_learns() -> None:
 def test_a_vector_longer_than_the_window_is_cut_and_a_shorter_one_refused() -> None:
     tensors, _, vector = inputs(1, 2, 90, 16)
     longer = torch.cat([vector, vector], dim=1)
-    assert torch.equal(dispatch.attend(*tensors, Toeplitz(longer), 0.25), dispatch.attend(*tensors, Toeplitz(vector), 0.25))
+    assert torch.equal(
+        dispatch.attend(*tensors, Toeplitz(longer), 0.25),
+        dispatch.attend(*tensors, Toeplitz(vector), 0.25),
+    )
     for wrong in (vector[:, :89], vector[:1]):
         with pytest.raises(ValueError, match=r"expected \(2, at least 90\)"):
             dispatch.attend(*tensors, Toeplitz(wrong), 0.25)
@@ -294,23 +345,34 @@ def test_choice(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_choice_that_cannot_be_is_one_clear_line() -> None:
     q = torch.zeros(1, 2, 8, 4)
-    with pytest.raises(ConfigError, match="'flash' is unknown: expected one of auto, cpu, sdpa, flex, reference"):
+    with pytest.raises(
+        ConfigError, match="'flash' is unknown: expected one of auto, cpu, sdpa, flex, reference"
+    ):
         dispatch.attend(q, q, q, None, 1.0, force="flash")
-    with pytest.raises(ConfigError, match=r"'cpu' cannot be used here \(dtype torch.float64, it needs float32\): use 'auto'"):
+    with pytest.raises(
+        ConfigError,
+        match=r"'cpu' cannot be used here \(dtype torch.float64, it needs float32\): use 'auto'",
+    ):
         dispatch.attend(q.double(), q.double(), q.double(), None, 1.0, force="cpu")
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_other_dtypes_and_dropout_take_the_dense_path(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_dtypes_and_dropout_take_the_dense_path(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tensors, grad, parameter = inputs(2, 2, 65, 16)
     expected = run(kind, "reference", torch.float64, tensors, grad, parameter, 0.25)
-    assert_close(run(kind, "auto", torch.float64, tensors, grad, parameter, 0.25), expected, tolerance=1e-12)
+    assert_close(
+        run(kind, "auto", torch.float64, tensors, grad, parameter, 0.25), expected, tolerance=1e-12
+    )
 
     masks, sdpa = [], torch.nn.functional.scaled_dot_product_attention
     monkeypatch.setattr(
         torch.nn.functional,
         "scaled_dot_product_attention",
-        lambda *args, attn_mask=None, **more: masks.append(attn_mask) or sdpa(*args, attn_mask=attn_mask, **more),
+        lambda *args, attn_mask=None, **more: (
+            masks.append(attn_mask) or sdpa(*args, attn_mask=attn_mask, **more)
+        ),
     )
     halves = [x.bfloat16() for x in tensors]
     out = dispatch.attend(*halves, bias_of(kind, parameter), 0.25)  # the bias stays float32
@@ -335,7 +397,9 @@ def test_parts_cover_everything_once(n_threads: int, batch: int, n_heads: int) -
     assert torch.get_num_threads() == n_threads
 
 
-def test_a_helper_that_never_begins_costs_nothing_but_speed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_helper_that_never_begins_costs_nothing_but_speed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     class Never:
         submit = staticmethod(lambda work: Future())
 
@@ -366,5 +430,7 @@ def test_an_error_in_a_thread_is_raised_and_the_thread_count_restored() -> None:
     torch.set_num_threads(2)
     tensors, _, _ = inputs(1, 2, 9, 4)
     with pytest.raises(RuntimeError):
-        dispatch.attend(tensors[0], tensors[1][..., :3], tensors[2], Toeplitz(torch.zeros(2, 9)), 1.0)
+        dispatch.attend(
+            tensors[0], tensors[1][..., :3], tensors[2], Toeplitz(torch.zeros(2, 9)), 1.0
+        )
     assert torch.get_num_threads() == 2

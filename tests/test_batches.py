@@ -20,7 +20,12 @@ def store(tmp_path_factory):
     """Seven documents; no id stands twice in the stream, so that a window tells its place."""
     stream = np.arange(sum(LENGTHS)) * 7919 % 50_000
     documents = [(str(i), part) for i, part in enumerate(np.split(stream, np.cumsum(LENGTHS)[:-1]))]
-    return write_store(tmp_path_factory.mktemp("store") / "s", documents, vocab_size=50_000, token_bytes=np.ones(50_000))
+    return write_store(
+        tmp_path_factory.mktemp("store") / "s",
+        documents,
+        vocab_size=50_000,
+        token_bytes=np.ones(50_000),
+    )
 
 
 def draw(store, **changes):
@@ -44,7 +49,9 @@ def test_windows_are_of_the_stream_and_targets_follow_inputs(store, cross_docume
     assert inputs.is_contiguous() and targets.is_contiguous()
     assert torch.equal(inputs[:, 1:], targets[:, :-1])
     for start in places(store, inputs, targets):
-        inside = np.searchsorted(store.offsets, start, "right") == np.searchsorted(store.offsets, start + 8, "right")
+        inside = np.searchsorted(store.offsets, start, "right") == np.searchsorted(
+            store.offsets, start + 8, "right"
+        )
         assert cross_documents or inside
     assert int(inputs.max()) >= 32_768  # ids above the sign bit of the storage
 
@@ -56,9 +63,15 @@ def test_every_start_is_drawn_and_none_more_often(store, cross_documents, length
     if cross_documents:
         valid = list(range(store.n_tokens - length))
     else:
-        valid = [int(o) + s for o, n in zip(store.offsets, LENGTHS, strict=False) for s in range(n - length)]
+        valid = [
+            int(o) + s
+            for o, n in zip(store.offsets, LENGTHS, strict=False)
+            for s in range(n - length)
+        ]
     assert count_starts(store, length, cross_documents) == len(valid)
-    inputs, targets = draw(store, batch_size=100 * len(valid), length=length, cross_documents=cross_documents)
+    inputs, targets = draw(
+        store, batch_size=100 * len(valid), length=length, cross_documents=cross_documents
+    )
     found, counts = np.unique(places(store, inputs, targets), return_counts=True)
     assert found.tolist() == valid
     chi_squared = ((counts - 100) ** 2 / 100).sum()
@@ -70,7 +83,11 @@ def test_same_arguments_same_batch_other_arguments_other_batch(store):
     draw(store, seed=9, step=9)  # no state is carried over
     again = draw(store, seed=3, step=5)
     assert torch.equal(first[0], again[0]) and torch.equal(first[1], again[1])
-    seen = {draw(store, seed=seed, step=step)[0].numpy().tobytes() for seed in range(10) for step in range(10)}
+    seen = {
+        draw(store, seed=seed, step=step)[0].numpy().tobytes()
+        for seed in range(10)
+        for step in range(10)
+    }
     assert len(seen) == 100
 
 
@@ -87,7 +104,11 @@ def test_global_generators_are_neither_read_nor_moved(store):
 
 def test_batches_stay_the_same_over_versions(store):
     """A change of this value breaks the resumption of every run in the world."""
-    drawn = [draw(store, seed=2**63, step=step, cross_documents=cross)[1] for step in (0, 1, 10**6) for cross in (True, False)]
+    drawn = [
+        draw(store, seed=2**63, step=step, cross_documents=cross)[1]
+        for step in (0, 1, 10**6)
+        for cross in (True, False)
+    ]
     joined = b"".join(targets.numpy().tobytes() for targets in drawn)
     assert hashlib.sha256(joined).hexdigest()[:16] == "7e13917d11edf4dc"
 
@@ -96,7 +117,10 @@ def test_batches_stay_the_same_over_versions(store):
 @pytest.mark.parametrize("world_size", [1, 2, 4, 8])
 def test_ranks_partition_the_batch(store, world_size, cross_documents):
     whole = draw(store, step=7, cross_documents=cross_documents)
-    parts = [draw(store, step=7, cross_documents=cross_documents, rank=rank, world_size=world_size) for rank in range(world_size)]
+    parts = [
+        draw(store, step=7, cross_documents=cross_documents, rank=rank, world_size=world_size)
+        for rank in range(world_size)
+    ]
     for side in (0, 1):
         assert torch.equal(torch.cat([part[side] for part in parts]), whole[side])
 
@@ -116,7 +140,11 @@ def test_the_longest_length_that_fits(store):
 @pytest.mark.parametrize(
     "length, cross_documents, says",
     [
-        (300, False, "train_length=300 within documents needs one of 301 tokens; the longest of 7 has 300: choose"),
+        (
+            300,
+            False,
+            "train_length=300 within documents needs one of 301 tokens; the longest of 7 has 300: choose",
+        ),
         (455, True, "train_length=455 needs 456 tokens; the split has 455 in 7 documents: choose"),
         (10**9, True, "needs 1000000001 tokens"),
     ],
@@ -131,4 +159,10 @@ def test_many_documents_cost_no_loop(store, tmp_path):
     documents = ((str(i), np.zeros(20, dtype=np.uint16)) for i in range(20_000))
     many = write_store(tmp_path / "s", documents, vocab_size=257, token_bytes=np.ones(257))
     draw(store, cross_documents=False)  # what is imported at the first call is not the batch's work
-    assert max(lines_run(lambda step=step: draw(many, step=step, cross_documents=False)) for step in range(3)) < 1000
+    assert (
+        max(
+            lines_run(lambda step=step: draw(many, step=step, cross_documents=False))
+            for step in range(3)
+        )
+        < 1000
+    )

@@ -27,14 +27,24 @@ def test_triton_gives_the_bias_gradient_at_ragged_lengths(length: int) -> None:
     for tile in ((16, 16), (32, 16)):
         common, vector, matrix, dvector, dmatrix = definition(torch.float32, 2, 2, length, 16, 0.25)
         for ordered in (True, False):
-            assert_close([triton_bias.vector_gradient(*common, vector, 0.25, ordered=ordered, tile=tile)], [dvector], 5e-6)
-        assert_close([triton_bias.matrix_gradient(*common, matrix, 0.25, tile=tile)], [dmatrix], 5e-6)
+            assert_close(
+                [triton_bias.vector_gradient(*common, vector, 0.25, ordered=ordered, tile=tile)],
+                [dvector],
+                5e-6,
+            )
+        assert_close(
+            [triton_bias.matrix_gradient(*common, matrix, 0.25, tile=tile)], [dmatrix], 5e-6
+        )
 
 
 @interpreted
 @pytest.mark.parametrize("size", [16, 20, 33, 64, 80, 128])
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 5e-6), (torch.float16, 5e-3)])  # its bfloat16 products are wrong
-def test_triton_gives_the_bias_gradient_for_head_sizes_and_dtypes(size: int, dtype: torch.dtype, tolerance: float) -> None:
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [(torch.float32, 5e-6), (torch.float16, 5e-3)]
+)  # its bfloat16 products are wrong
+def test_triton_gives_the_bias_gradient_for_head_sizes_and_dtypes(
+    size: int, dtype: torch.dtype, tolerance: float
+) -> None:
     from lengthgen.attention.kernels import triton_bias
 
     scale = 1.0 if size == 16 else size**-0.5  # T5's 1
@@ -50,7 +60,9 @@ def test_the_work_may_be_cut_anywhere(programs: int) -> None:
 
     common, vector, _, dvector, _ = definition(torch.float32, 3, 2, 34, 16, 0.25)
     for ordered in (True, False):
-        given = triton_bias.vector_gradient(*common, vector, 0.25, ordered=ordered, tile=(16, 16), programs=programs)
+        given = triton_bias.vector_gradient(
+            *common, vector, 0.25, ordered=ordered, tile=(16, 16), programs=programs
+        )
         assert_close([given], [dvector], 5e-6)
 
 
@@ -61,10 +73,15 @@ def test_a_schedule_names_every_tile_of_every_sequence_once(rows: int, columns: 
 
     for length in (1, 16, 17, 100):
         for n_programs in (0, 3, 1000):
-            schedule, starts = triton_bias._schedule(length, 4, n_programs, rows, columns, torch.device("cpu"))
+            schedule, starts = triton_bias._schedule(
+                length, 4, n_programs, rows, columns, torch.device("cpu")
+            )
             seen = []
             for m, n, count, first, last in schedule.tolist():
-                seen += [(item // count, m + item % count, n + item % count * (rows // columns)) for item in range(first, last)]
+                seen += [
+                    (item // count, m + item % count, n + item % count * (rows // columns))
+                    for item in range(first, last)
+                ]
             visible = [
                 (b, m, n)
                 for b in range(4)
@@ -82,8 +99,13 @@ def test_triton_knows_windows_and_strides_and_repeats_itself() -> None:
     from lengthgen.attention.kernels import triton_bias
 
     common, vector, _, dvector, _ = definition(torch.float32, 2, 2, 50, 16, 0.25, window=20)
-    common = [*common[:5], common[5].transpose(2, 3).contiguous().transpose(2, 3)]  # its last axis is not contiguous
-    first, second = (triton_bias.vector_gradient(*common, vector, 0.25, tile=(16, 16)) for _ in range(2))
+    common = [
+        *common[:5],
+        common[5].transpose(2, 3).contiguous().transpose(2, 3),
+    ]  # its last axis is not contiguous
+    first, second = (
+        triton_bias.vector_gradient(*common, vector, 0.25, tile=(16, 16)) for _ in range(2)
+    )
     assert_close([first], [dvector], 5e-6)
     assert torch.equal(first, second)
     assert (first[:, 20:] == 0).all()

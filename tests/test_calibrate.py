@@ -28,18 +28,31 @@ def test_every_table_and_the_page(pilot, tmp_path, capsys):
     for name in ("a", "b"):
         assert intervals.main(["--out", str(tmp_path / name), *argv]) == 0
     assert capsys.readouterr().out.split()[:4] == [
-        str(tmp_path / "a" / name) for name in ("coverage.csv", "same_scheme.csv", "power.csv", "summary.md")
+        str(tmp_path / "a" / name)
+        for name in ("coverage.csv", "same_scheme.csv", "power.csv", "summary.md")
     ]
     for path in (tmp_path / "a").iterdir():
         assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
-    coverage, same, found = (pd.read_csv(tmp_path / "a" / f"{name}.csv") for name in ("coverage", "same_scheme", "power"))
+    coverage, same, found = (
+        pd.read_csv(tmp_path / "a" / f"{name}.csv") for name in ("coverage", "same_scheme", "power")
+    )
     assert list(coverage) == list(intervals.COVERAGE) and len(coverage) == 5 * 3 * 2 * 6
-    assert list(same) == list(intervals.SAME_SCHEME) and set(same["n_comparisons"]) == {10, 20} and len(same) == 2 * 3 * 2 * 8
+    assert (
+        list(same) == list(intervals.SAME_SCHEME)
+        and set(same["n_comparisons"]) == {10, 20}
+        and len(same) == 2 * 3 * 2 * 8
+    )
     row = same[same["rejected"] > 0].iloc[0]
-    assert row["error"] == pytest.approx((row["rejected"] * (1 - row["rejected"]) / row["n_comparisons"]) ** 0.5)
+    assert row["error"] == pytest.approx(
+        (row["rejected"] * (1 - row["rejected"]) / row["n_comparisons"]) ** 0.5
+    )
     assert list(found) == list(intervals.POWER) and len(found) == 9
     page = (tmp_path / "a" / "summary.md").read_text()
-    assert page.count("| two-way Student |") == 2 and "by theory" in page and "It is **not** reached" in page
+    assert (
+        page.count("| two-way Student |") == 2
+        and "by theory" in page
+        and "It is **not** reached" in page
+    )
 
 
 def test_the_pilot_is_the_difference_four_times_past_the_training_length(pilot):
@@ -55,22 +68,43 @@ def test_to_the_goal_is_the_fewest_seeds(pilot):
     found = intervals.pilot(pilot, ["t5_bias", "alibi"])
     small = type(found)(found.sums / 20, found.n_tokens)
     for n_seeds, n_documents in intervals.to_the_goal(small):
-        there, before = (power.table(small, 0, [seeds], [n_documents])[0] for seeds in (n_seeds, n_seeds - 1))
+        there, before = (
+            power.table(small, 0, [seeds], [n_documents])[0] for seeds in (n_seeds, n_seeds - 1)
+        )
         assert there["reaches_goal"] and not before["reaches_goal"]
-    assert intervals.to_the_goal(small) and intervals.to_the_goal(type(found)(found.sums * 20, found.n_tokens)) == []
+    assert (
+        intervals.to_the_goal(small)
+        and intervals.to_the_goal(type(found)(found.sums * 20, found.n_tokens)) == []
+    )
 
 
 def test_a_pilot_that_is_not_there_is_one_line(pilot, tmp_path, capsys):
-    assert intervals.main(["--out", str(tmp_path / "a"), "--pilot", str(pilot), "--schemes", "t5_bias,rope"]) == 2
+    assert (
+        intervals.main(
+            ["--out", str(tmp_path / "a"), "--pilot", str(pilot), "--schemes", "t5_bias,rope"]
+        )
+        == 2
+    )
     printed = capsys.readouterr().err
-    assert "expected one setting with both schemes at 4 times its length" in printed and printed.count("\n") == 1
+    assert (
+        "expected one setting with both schemes at 4 times its length" in printed
+        and printed.count("\n") == 1
+    )
 
 
 def test_what_is_committed_keeps_the_aims():
     """95 % intervals cover 93 to 97 % (with three seeds they are known to be wide: up to 97.3), A/A comparisons reject 2 to 8 %."""
-    coverage, same = (pd.read_csv(COMMITTED / f"{name}.csv") for name in ("coverage", "same_scheme"))
+    coverage, same = (
+        pd.read_csv(COMMITTED / f"{name}.csv") for name in ("coverage", "same_scheme")
+    )
     ours = coverage[coverage["method"] == "two-way Student"]
-    assert len(ours) == 30 and set(ours["n_sets"]) == {1000} and ours["covered"].between(0.93, 0.973).all()
+    assert (
+        len(ours) == 30
+        and set(ours["n_sets"]) == {1000}
+        and ours["covered"].between(0.93, 0.973).all()
+    )
     assert ours[ours["n_seeds"] > 3]["covered"].between(0.93, 0.97).all()
     tests = same[same["test"].isin(["two-way Student", "paired t"])]
-    assert set(tests["n_comparisons"]) == {200, 2000} and tests["rejected"].between(0.02, 0.08).all()
+    assert (
+        set(tests["n_comparisons"]) == {200, 2000} and tests["rejected"].between(0.02, 0.08).all()
+    )

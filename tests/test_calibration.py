@@ -10,7 +10,9 @@ OURS = "two-way Student"
 
 
 def covered(setting, n_seeds, n_documents, n_sets=400, n_resamples=400):
-    rows = calibration.coverage(SETTINGS[setting], n_seeds, n_documents, n_sets, n_resamples, np.random.default_rng(0))
+    rows = calibration.coverage(
+        SETTINGS[setting], n_seeds, n_documents, n_sets, n_resamples, np.random.default_rng(0)
+    )
     assert {row["n_sets"] for row in rows} == {n_sets}
     return {row["method"]: row["covered"] for row in rows}
 
@@ -19,7 +21,9 @@ def test_ten_seeds_are_enough_for_every_interval():
     found = covered("balanced", 10, 48)
     for method in (OURS, "Satterthwaite", "percentile", "BCa"):
         assert 0.92 <= found[method] <= 0.98, method
-    assert found["seeds alone"] < 0.85 and found["documents alone"] < 0.95  # each leaves the other's share out
+    assert (
+        found["seeds alone"] < 0.85 and found["documents alone"] < 0.95
+    )  # each leaves the other's share out
 
 
 def test_three_seeds_are_enough_for_one():
@@ -38,7 +42,9 @@ def test_a_scheme_against_itself():
     for test in (OURS, "paired t", "sign flip"):
         assert 0.02 <= found[test] <= 0.08, test
     assert found["documents alone"] > 0.2  # documents are not what differs between seeds
-    assert calibration.same_scheme(n_seeds=5, n_resamples=100)["sign flip"] == 0  # five seeds cannot reach 0.05
+    assert (
+        calibration.same_scheme(n_seeds=5, n_resamples=100)["sign flip"] == 0
+    )  # five seeds cannot reach 0.05
 
 
 def test_tokens_are_not_independent():
@@ -50,7 +56,11 @@ def test_tokens_are_not_independent():
 def test_table_has_a_row_for_every_cell_and_is_deterministic():
     small = dict(n_sets=20, n_resamples=50, seeds=(3, 4), documents=(10,))
     rows = calibration.table(**small)
-    assert len({(row["setting"], row["n_seeds"], row["n_documents"], row["method"]) for row in rows}) == len(rows) == len(SETTINGS) * 2 * 6
+    assert (
+        len({(row["setting"], row["n_seeds"], row["n_documents"], row["method"]) for row in rows})
+        == len(rows)
+        == len(SETTINGS) * 2 * 6
+    )
     assert all(0 <= row["covered"] <= 1 and row["width"] > 0 for row in rows)
     assert rows == calibration.table(**small) and rows != calibration.table(**small, seed=1)
 
@@ -68,7 +78,9 @@ def test_coverage_of_the_bootstrap_with_ten_seeds():
     """Its known faults: too narrow where the seeds decide (down to 92 %), too wide where only the interaction is left."""
     for row in calibration.table(seeds=(10,)):
         if row["method"] in ("percentile", "BCa"):
-            assert (0.90 if row["setting"] == "seeds differ" else 0.925) <= row["covered"] <= 0.985, row
+            assert (
+                (0.90 if row["setting"] == "seeds differ" else 0.925) <= row["covered"] <= 0.985
+            ), row
 
 
 @pytest.mark.slow

@@ -36,7 +36,9 @@ def test_any_flipped_bit_is_noticed_and_the_one_before_is_used(tmp_path, name, c
         save(tmp_path, 1, 2)
         path = tmp_path / "step-000002" / name
         content = bytearray(path.read_bytes())
-        in_sum = content.index(b"state.pt") + 14 if name == "manifest.json" else 0  # elsewhere a flip may change no meaning
+        in_sum = (
+            content.index(b"state.pt") + 14 if name == "manifest.json" else 0
+        )  # elsewhere a flip may change no meaning
         place = in_sum + chance.randrange(50 if in_sum else len(content))
         content[place] ^= 1 << chance.randrange(7)
         path.write_bytes(content)
@@ -78,7 +80,9 @@ def test_a_full_disk_keeps_the_old_checkpoint_and_is_one_line(tmp_path, monkeypa
     save(tmp_path, 1)
 
     def full(*_):
-        raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 576 vs 534\nmore")
+        raise RuntimeError(
+            "[enforce fail at inline_container.cc:672] . unexpected pos 576 vs 534\nmore"
+        )
 
     monkeypatch.setattr(torch, "save", full)
     with pytest.raises(DiskError, match=r"^[^\n]*MB free[^\n]*$"):

@@ -30,7 +30,9 @@ def jobs(monkeypatch, tmp_path):
         failure = FAILURES.get(config.get("seed"))
         if failure is not None:
             raise failure
-        return SimpleNamespace(run_id=f"run-{len(called)}", folder=Path("results/runs"), status="trained")
+        return SimpleNamespace(
+            run_id=f"run-{len(called)}", folder=Path("results/runs"), status="trained"
+        )
 
     stub = ModuleType("lengthgen.runs.run")
     stub.train = stub.evaluate = work
@@ -58,7 +60,9 @@ def files(folder: Path) -> list[str]:
 # The literal commands
 
 
-@pytest.mark.parametrize("argv", [["+scheme=alibi"], ["scheme=alibi"], ["++scheme=alibi"], ["seed=0", "+scheme=alibi"]])
+@pytest.mark.parametrize(
+    "argv", [["+scheme=alibi"], ["scheme=alibi"], ["++scheme=alibi"], ["seed=0", "+scheme=alibi"]]
+)
 def test_train_with_and_without_plus(jobs, tmp_path, argv, capsys):
     assert main.main(["train", *argv]) == 0
     assert jobs[0].config.scheme.name == "alibi"
@@ -70,7 +74,11 @@ def test_train_with_and_without_plus(jobs, tmp_path, argv, capsys):
 
 def test_train_by_default(jobs):
     assert main.main(["train"]) == 0
-    assert [jobs[0].config[group].name for group in ("scheme", "model", "dataset")] == ["t5_bias", "tiny", "python"]
+    assert [jobs[0].config[group].name for group in ("scheme", "model", "dataset")] == [
+        "t5_bias",
+        "tiny",
+        "python",
+    ]
 
 
 def test_provenance_can_see_the_command_as_given(jobs):
@@ -93,16 +101,32 @@ def test_sweep(jobs, tmp_path, capsys):
     assert [path.name for path in (tmp_path / "results").iterdir()] == ["sweeps"]
 
 
-@pytest.mark.parametrize("argv", [["+scheme=rope,alibi", "-m", "seed=1"], ["scheme=choice(rope,alibi)", "seed=range(1,2)", "--multirun"]])
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["+scheme=rope,alibi", "-m", "seed=1"],
+        ["scheme=choice(rope,alibi)", "seed=range(1,2)", "--multirun"],
+    ],
+)
 def test_sweep_with_the_flag_anywhere(jobs, argv):
     assert main.main(["train", *argv]) == 0
-    assert [(job.config.scheme.name, job.config.seed) for job in jobs] == [("rope", 1), ("alibi", 1)]
+    assert [(job.config.scheme.name, job.config.seed) for job in jobs] == [
+        ("rope", 1),
+        ("alibi", 1),
+    ]
 
 
 def test_sweep_over_all_schemes(jobs):
     assert main.main(["train", "-m", "+scheme=glob(kerple*)"]) == 0
-    swept = [option for option in catalogue.options("scheme", catalogue.folders()) if option.startswith("kerple")]
-    assert len(jobs) == len(swept) >= 2 and {job.config.scheme.name for job in jobs} == {"kerple_log", "kerple_power"}
+    swept = [
+        option
+        for option in catalogue.options("scheme", catalogue.folders())
+        if option.startswith("kerple")
+    ]
+    assert len(jobs) == len(swept) >= 2 and {job.config.scheme.name for job in jobs} == {
+        "kerple_log",
+        "kerple_power",
+    }
 
 
 def test_sweep_goes_where_results_go(jobs, tmp_path):
@@ -116,7 +140,10 @@ def test_evaluate(jobs):
     assert list(jobs[0].config.evaluation.lengths) == [512, 1024]
 
 
-@pytest.mark.parametrize("argv", [["+modifier=[window,ssmax]"], ["modifier=[window,ssmax]"], ["++modifier=[window,ssmax]"]])
+@pytest.mark.parametrize(
+    "argv",
+    [["+modifier=[window,ssmax]"], ["modifier=[window,ssmax]"], ["++modifier=[window,ssmax]"]],
+)
 def test_modifiers_with_and_without_plus(jobs, argv):
     assert main.main(["train", *argv, "modifiers.window.window=7"]) == 0
     assert jobs[0].config.modifiers.window.window == 7
@@ -126,7 +153,12 @@ def test_modifiers_with_and_without_plus(jobs, argv):
 def test_sweep_of_modifiers(jobs, capsys):
     assert main.main(["train", "-m", "+modifier=none,ssmax,[window,ssmax]", "seed=1"]) == 0
     assert [sorted(job.config.modifiers) for job in jobs] == [[], ["ssmax"], ["ssmax", "window"]]
-    assert capsys.readouterr().out.splitlines()[-1].split() == ["3/3", "run-3", "trained", "modifier=[window,ssmax]"]
+    assert capsys.readouterr().out.splitlines()[-1].split() == [
+        "3/3",
+        "run-3",
+        "trained",
+        "modifier=[window,ssmax]",
+    ]
 
 
 @pytest.mark.parametrize("argv", [["+retrofit=log_n"], ["retrofit=log_n"]])
@@ -138,24 +170,45 @@ def test_retrofit_with_and_without_plus(jobs, argv):
 
 def test_sweep_of_retrofits(jobs):
     assert main.main(["evaluate", "-m", "run=x", "+retrofit=none,log_n,hard_window"]) == 0
-    assert [(job.config.get("retrofit") or {}).get("name") for job in jobs] == [None, "log_n", "hard_window"]
+    assert [(job.config.get("retrofit") or {}).get("name") for job in jobs] == [
+        None,
+        "log_n",
+        "hard_window",
+    ]
 
 
 @pytest.mark.parametrize("argv", [["+diagnostics=all"], ["diagnostics=all"]])
 def test_diagnostics_with_and_without_plus(jobs, argv):
-    assert main.main(["evaluate", "run=x", *argv, "diagnostics.which=[probes]", "+retrofit=log_n"]) == 0
-    assert jobs[0].config.diagnostics == {"name": "all", "which": ["probes"], "windows": 4, "documents": 16, "factors": None}
+    assert (
+        main.main(["evaluate", "run=x", *argv, "diagnostics.which=[probes]", "+retrofit=log_n"])
+        == 0
+    )
+    assert jobs[0].config.diagnostics == {
+        "name": "all",
+        "which": ["probes"],
+        "windows": 4,
+        "documents": 16,
+        "factors": None,
+    }
     assert jobs[0].config.retrofit.name == "log_n"
 
 
 def test_own_modifiers_and_retrofits(jobs, tmp_path):
     for kind in ("modifier", "retrofit"):
         (tmp_path / "mine" / kind).mkdir(parents=True)
-    (tmp_path / "mine" / "modifier" / "mine.yaml").write_text("# @package modifiers.mine\nstrength: 1.0\n")
+    (tmp_path / "mine" / "modifier" / "mine.yaml").write_text(
+        "# @package modifiers.mine\nstrength: 1.0\n"
+    )
     (tmp_path / "mine" / "retrofit" / "mine.yaml").write_text("name: mine\nstrength: 1.0\n")
-    assert main.main(["train", "--config-dir", "mine", "+modifier=mine", "modifiers.mine.strength=2"]) == 0
+    assert (
+        main.main(["train", "--config-dir", "mine", "+modifier=mine", "modifiers.mine.strength=2"])
+        == 0
+    )
     assert main.main(["evaluate", "--config-dir", "mine", "run=x", "+retrofit=mine"]) == 0
-    assert jobs[0].config.modifiers == {"mine": {"strength": 2}} and jobs[1].config.retrofit.name == "mine"
+    assert (
+        jobs[0].config.modifiers == {"mine": {"strength": 2}}
+        and jobs[1].config.retrofit.name == "mine"
+    )
     assert jobs[0].folders == jobs[1].folders == [tmp_path / "mine"]
 
 
@@ -189,7 +242,10 @@ def test_a_folder_that_hides_a_key_is_named(jobs, tmp_path, capsys):
     (tmp_path / "scheme").mkdir()
     (tmp_path / "scheme" / "my_bias.yaml").write_text("name: my_bias\n")
     (tmp_path / "results" / "runs").mkdir(parents=True)
-    assert main.main(["train", "--config-dir", ".", "+scheme=my_bias", "seed=1"]) == 0 and len(jobs) == 1
+    assert (
+        main.main(["train", "--config-dir", ".", "+scheme=my_bias", "seed=1"]) == 0
+        and len(jobs) == 1
+    )
     for command in (["train"], ["train", "-m", "seed=1,2"]):
         assert main.main([*command, "--config-dir", ".", "results=there"]) == 2
         assert "results=there: the folder results/ of --config-dir" in capsys.readouterr().err
@@ -198,9 +254,15 @@ def test_a_folder_that_hides_a_key_is_named(jobs, tmp_path, capsys):
 
 def test_experiment_with_and_without_plus(jobs, tmp_path):
     (tmp_path / "mine" / "experiment").mkdir(parents=True)
-    text = "# @package _global_\ndefaults:\n  - override /scheme: rope\nseed: 5\nmodel:\n  width: 64\n"
+    text = (
+        "# @package _global_\ndefaults:\n  - override /scheme: rope\nseed: 5\nmodel:\n  width: 64\n"
+    )
     (tmp_path / "mine" / "experiment" / "published.yaml").write_text(text)
-    for extra in (["+experiment=published"], ["experiment=published"], ["+experiment=published", "+scheme=alibi"]):
+    for extra in (
+        ["+experiment=published"],
+        ["experiment=published"],
+        ["+experiment=published", "+scheme=alibi"],
+    ):
         assert main.main(["train", "--config-dir", "mine", *extra]) == 0
     found = [(job.config.scheme.name, job.config.seed, job.config.model.width) for job in jobs]
     assert found == [("rope", 5, 64), ("rope", 5, 64), ("alibi", 5, 64)]
@@ -234,9 +296,21 @@ def test_list_schemes_says_what_a_variant_changes_and_what_is_compared(capsys, t
     (folder / "wave.yaml").write_text("name: rope  # slower\nbase: 500.0\nlayout: interleaved\n")
     assert main.main(["list", "schemes", "--config-dir", str(tmp_path)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    place = {line.split()[0]: number for number, line in enumerate(lines) if line.split() and line[0].isalpha()}
-    assert place["alibi"] < place["steep"] < place["fire"] and place["rope"] < place["wave"] < place["t5_bias"]
-    assert " ".join(lines[place["steep"] : place["steep"] + 2]).split()[:4] == ["steep", "alibi", "with", "max_bias=4.0"]
+    place = {
+        line.split()[0]: number
+        for number, line in enumerate(lines)
+        if line.split() and line[0].isalpha()
+    }
+    assert (
+        place["alibi"] < place["steep"] < place["fire"]
+        and place["rope"] < place["wave"] < place["t5_bias"]
+    )
+    assert " ".join(lines[place["steep"] : place["steep"] + 2]).split()[:4] == [
+        "steep",
+        "alibi",
+        "with",
+        "max_bias=4.0",
+    ]
     assert "transformers" in " ".join(lines[place["rope"] : place["rope"] + 4])
 
 
@@ -250,7 +324,9 @@ def test_list_modifiers_and_retrofits(capsys, topic):
     assert "cannot be loaded" not in printed
     rows = {line.split()[0]: line for line in printed.splitlines() if line[:1].islower()}
     if topic == "modifiers":
-        assert rows["ssmax"].split()[1] == "2025" and " 16 " in rows["ssmax"]  # a number for each of 4 layers and 4 heads
+        assert (
+            rows["ssmax"].split()[1] == "2025" and " 16 " in rows["ssmax"]
+        )  # a number for each of 4 layers and 4 heads
         assert "layer_mix with window=128" in rows["rnope_swa"] and "model.qk_norm" in printed
     else:
         assert " no " in rows["alibi_interpolation"] and " yes " in rows["hard_window"]
@@ -288,8 +364,14 @@ def test_list_datasets_and_models(capsys):
     for name in catalogue.options("dataset", catalogue.folders()):
         assert any(line.startswith(f"{name} ") and len(line.split()) > 3 for line in lines), name
     assert main.main(["list", "models"]) == 0
-    counts = {line.split()[0]: line.split()[1] for line in capsys.readouterr().out.splitlines() if line[0] != " "}
-    assert counts["tiny"] == "820,480"  # 257 x 128, 4 blocks of 4 x 128^2 + 8 x 128^2 and two norms, a norm
+    counts = {
+        line.split()[0]: line.split()[1]
+        for line in capsys.readouterr().out.splitlines()
+        if line[0] != " "
+    }
+    assert (
+        counts["tiny"] == "820,480"
+    )  # 257 x 128, 4 blocks of 4 x 128^2 + 8 x 128^2 and two norms, a norm
 
 
 def test_list_runs(capsys, tmp_path, monkeypatch):
@@ -298,11 +380,15 @@ def test_list_runs(capsys, tmp_path, monkeypatch):
     assert capsys.readouterr().out.startswith("no runs in results/runs")
     folder = tmp_path / "there" / "runs" / "alibi-1"
     folder.mkdir(parents=True)
-    (folder / "config.yaml").write_text("scheme: {name: alibi}\ndataset: {name: python}\nmodel: {name: tiny}\nseed: 3\nsteps: 7\n")
+    (folder / "config.yaml").write_text(
+        "scheme: {name: alibi}\ndataset: {name: python}\nmodel: {name: tiny}\nseed: 3\nsteps: 7\n"
+    )
     assert main.main(["list", "runs", "--results", "there"]) == 0
     row = capsys.readouterr().out.splitlines()[-1].split()
     assert row == ["alibi-1", "alibi", "python", "tiny", "?", "7", "3", "unfinished", "0"]
-    (folder / "config.yaml").write_text("scheme: {name: alibi}\nmodifiers: {window: {}, ssmax: {}}\nseed: 3\n")
+    (folder / "config.yaml").write_text(
+        "scheme: {name: alibi}\nmodifiers: {window: {}, ssmax: {}}\nseed: 3\n"
+    )
     assert main.main(["list", "runs", "--results", "there"]) == 0
     assert capsys.readouterr().out.splitlines()[-1].split()[1] == "alibi+window+ssmax"
 
@@ -349,7 +435,11 @@ def test_help_and_configuration_import_no_torch(tmp_path):
         "assert 'torch' not in sys.modules and 'wandb' not in sys.modules\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
     assert done.returncode == 0, done.stderr
     assert files(tmp_path) == []
@@ -359,26 +449,59 @@ def test_help_and_configuration_import_no_torch(tmp_path):
 
 
 MALFORMED = [
-    ("train scheme=t5bias", "no scheme 't5bias'; nearest: t5_bias; `lengthgen list schemes` shows all"),
-    ("train +scheme=sand", "no scheme 'sand'; nearest: sandwich; `lengthgen list schemes` shows all"),
+    (
+        "train scheme=t5bias",
+        "no scheme 't5bias'; nearest: t5_bias; `lengthgen list schemes` shows all",
+    ),
+    (
+        "train +scheme=sand",
+        "no scheme 'sand'; nearest: sandwich; `lengthgen list schemes` shows all",
+    ),
     ("train scheme=zzz", "no scheme 'zzz'; `lengthgen list schemes` shows all"),
     ("train scheme=../model/tiny", "no scheme '../model/tiny'; `lengthgen list schemes` shows all"),
     ("train scheme=", "no scheme ''; `lengthgen list schemes` shows all"),
-    ("train scheme=null", "scheme has no value: give scheme=...; `lengthgen list schemes` shows which there are"),
-    ("train ~scheme", "scheme has no value: give scheme=...; `lengthgen list schemes` shows which there are"),
+    (
+        "train scheme=null",
+        "scheme has no value: give scheme=...; `lengthgen list schemes` shows which there are",
+    ),
+    (
+        "train ~scheme",
+        "scheme has no value: give scheme=...; `lengthgen list schemes` shows which there are",
+    ),
     ("train model=tinny", "no model 'tinny'; nearest: tiny; `lengthgen list models` shows all"),
     ("train optim=sgd", "no optim 'sgd'; expected one of: adamw"),
-    ("train -m scheme=alibi,ropee", "no scheme 'ropee'; nearest: rope; `lengthgen list schemes` shows all"),
-    ("train trian_length=3", "no key 'trian_length'; nearest: train_length; `lengthgen train --cfg job` shows all"),
-    ("train scheme.bukets=3", "no key 'scheme.bukets'; nearest: scheme.num_buckets; `lengthgen train --cfg job` shows all"),
+    (
+        "train -m scheme=alibi,ropee",
+        "no scheme 'ropee'; nearest: rope; `lengthgen list schemes` shows all",
+    ),
+    (
+        "train trian_length=3",
+        "no key 'trian_length'; nearest: train_length; `lengthgen train --cfg job` shows all",
+    ),
+    (
+        "train scheme.bukets=3",
+        "no key 'scheme.bukets'; nearest: scheme.num_buckets; `lengthgen train --cfg job` shows all",
+    ),
     (
         "train +scheme=alibi scheme.num_buckets=3",
         "no key 'scheme.num_buckets'; scheme has: scheme.name, scheme.max_bias; `lengthgen train --cfg job` shows all",
     ),
-    ("train width=3", "no key 'width'; nearest: model.width; `lengthgen train --cfg job` shows all"),
-    ("train -m width=3,4", "no key 'width'; nearest: model.width; `lengthgen train --cfg job` shows all"),
-    ("train --cfg job trian_length=3", "no key 'trian_length'; nearest: train_length; `lengthgen train --cfg job` shows all"),
-    ("train +train_lenght=3", "no key 'train_lenght'; nearest: train_length; `lengthgen train --cfg job` shows all"),
+    (
+        "train width=3",
+        "no key 'width'; nearest: model.width; `lengthgen train --cfg job` shows all",
+    ),
+    (
+        "train -m width=3,4",
+        "no key 'width'; nearest: model.width; `lengthgen train --cfg job` shows all",
+    ),
+    (
+        "train --cfg job trian_length=3",
+        "no key 'trian_length'; nearest: train_length; `lengthgen train --cfg job` shows all",
+    ),
+    (
+        "train +train_lenght=3",
+        "no key 'train_lenght'; nearest: train_length; `lengthgen train --cfg job` shows all",
+    ),
     ("train +seed=1", "+seed=1: the key exists already; write seed=1"),
     ("train alibi", "cannot read 'alibi': expected key=value; did you mean scheme=alibi?"),
     ("train seed", "cannot read 'seed': expected key=value; did you mean seed=...?"),
@@ -392,33 +515,72 @@ MALFORMED = [
         "train seed=0,1",
         "seed=0,1 gives several values: add -m for one job each (lengthgen train -m seed=0,1), or write seed=[0,1] for a list",
     ),
-    ("train scheme=rope,alibi", "scheme=rope,alibi gives several values: add -m for one job each (lengthgen train -m scheme=rope,alibi)"),
-    ("train seed=range(3)", "seed=range(3) gives several values: add -m for one job each (lengthgen train -m seed=range(3))"),
-    ("train dataset=files", "dataset.path has no value: give dataset.path=...; `lengthgen train --help` shows how"),
+    (
+        "train scheme=rope,alibi",
+        "scheme=rope,alibi gives several values: add -m for one job each (lengthgen train -m scheme=rope,alibi)",
+    ),
+    (
+        "train seed=range(3)",
+        "seed=range(3) gives several values: add -m for one job each (lengthgen train -m seed=range(3))",
+    ),
+    (
+        "train dataset=files",
+        "dataset.path has no value: give dataset.path=...; `lengthgen train --help` shows how",
+    ),
     ("train --mutlirun seed=1", "unknown flag --mutlirun; expected one of: --multirun"),
     ("train --cfg jobs", "--cfg needs a value: expected one of job, hydra, all, got 'jobs'"),
     ("train --config-dir", "--config-dir needs a value: expected a folder"),
-    ("train --config-dir nowhere", "--config-dir nowhere: no such folder; expected a folder that holds scheme/NAME.yaml and the like"),
+    (
+        "train --config-dir nowhere",
+        "--config-dir nowhere: no such folder; expected a folder that holds scheme/NAME.yaml and the like",
+    ),
     ("train --resolve=1 --cfg job", "--resolve takes no value, but got '1'"),
     ("train hydra/launcher=slurm", "no hydra/launcher 'slurm'; "),
-    ("train -m --cfg job", "Only one of --run, --multirun, --cfg, --info and --shell_completion can be specified"),
+    (
+        "train -m --cfg job",
+        "Only one of --run, --multirun, --cfg, --info and --shell_completion can be specified",
+    ),
     ("evaluate", "run has no value: give run=...; `lengthgen list runs` shows which there are"),
     (
         "evaluate run=x +scheme=alibi",
         "no key 'scheme' in evaluate: it is one of `lengthgen train`; `lengthgen evaluate --help` shows its own",
     ),
-    ("train +retrofit=log_n", "no key 'retrofit' in train: it is one of `lengthgen evaluate`; `lengthgen train --help` shows its own"),
-    ("train +modifier=ssmx", "no modifier 'ssmx'; nearest: ssmax; `lengthgen list modifiers` shows all"),
-    ("train -m +modifier=none,[window,ssmx]", "no modifier 'ssmx'; nearest: ssmax; `lengthgen list modifiers` shows all"),
-    ("train modifier=null", "modifier=null: leave modifier out to choose none, or give modifier=none (in a sweep: modifier=none,...)"),
-    ("train modifiers.ssmax.init=1", "no key 'modifiers.ssmax.init': that modifier is not chosen; give modifier=ssmax with it"),
+    (
+        "train +retrofit=log_n",
+        "no key 'retrofit' in train: it is one of `lengthgen evaluate`; `lengthgen train --help` shows its own",
+    ),
+    (
+        "train +modifier=ssmx",
+        "no modifier 'ssmx'; nearest: ssmax; `lengthgen list modifiers` shows all",
+    ),
+    (
+        "train -m +modifier=none,[window,ssmx]",
+        "no modifier 'ssmx'; nearest: ssmax; `lengthgen list modifiers` shows all",
+    ),
+    (
+        "train modifier=null",
+        "modifier=null: leave modifier out to choose none, or give modifier=none (in a sweep: modifier=none,...)",
+    ),
+    (
+        "train modifiers.ssmax.init=1",
+        "no key 'modifiers.ssmax.init': that modifier is not chosen; give modifier=ssmax with it",
+    ),
     (
         "train +modifier=window modifiers.window.windw=3",
         "no key 'modifiers.window.windw'; nearest: modifiers.window.window; `lengthgen train --cfg job` shows all",
     ),
-    ("evaluate run=x +retrofit=lgo_n", "no retrofit 'lgo_n'; nearest: log_n; `lengthgen list retrofits` shows all"),
-    ("evaluate run=x retrofit.factor=2", "no key 'retrofit.factor': that retrofit is not chosen; give retrofit=NAME with it"),
-    ("evaluate run=x diagnostics.windows=2", "no key 'diagnostics.windows': that diagnostics is not chosen; give diagnostics=NAME with it"),
+    (
+        "evaluate run=x +retrofit=lgo_n",
+        "no retrofit 'lgo_n'; nearest: log_n; `lengthgen list retrofits` shows all",
+    ),
+    (
+        "evaluate run=x retrofit.factor=2",
+        "no key 'retrofit.factor': that retrofit is not chosen; give retrofit=NAME with it",
+    ),
+    (
+        "evaluate run=x diagnostics.windows=2",
+        "no key 'diagnostics.windows': that diagnostics is not chosen; give diagnostics=NAME with it",
+    ),
     ("evaluate run=x +diagnostics=everything", "no diagnostics 'everything'; expected one of: all"),
     (
         "evaluate run=x +retrofit=log_n retrofit.lenght=2",
@@ -442,12 +604,24 @@ MALFORMED = [
         "no key 'evaluation.lenghts'; nearest: evaluation.lengths; `lengthgen evaluate --cfg job` shows all",
     ),
     ("trian +scheme=alibi", "no command 'trian'; nearest: train; `lengthgen --help` shows all"),
-    ("zzz", "no command 'zzz'; expected one of: train, evaluate, study, plot, bench, list, completion; `lengthgen --help` shows all"),
-    ("list", "list what?; expected one of: schemes, modifiers, retrofits, datasets, models, studies, runs"),
+    (
+        "zzz",
+        "no command 'zzz'; expected one of: train, evaluate, study, plot, bench, list, completion; `lengthgen --help` shows all",
+    ),
+    (
+        "list",
+        "list what?; expected one of: schemes, modifiers, retrofits, datasets, models, studies, runs",
+    ),
     ("list scheme", "no list of 'scheme'; nearest: schemes"),
     ("list schemes --shape", "unrecognized arguments: --shape; see `lengthgen list --help`"),
-    ("completion", 'completion for which shell?; expected one of: bash, zsh, as in: eval "$(lengthgen completion bash)"'),
-    ("completion fish", "no completion for 'fish'; expected one of: bash, zsh, as in: eval \"$(lengthgen completion bash)\""),
+    (
+        "completion",
+        'completion for which shell?; expected one of: bash, zsh, as in: eval "$(lengthgen completion bash)"',
+    ),
+    (
+        "completion fish",
+        "no completion for 'fish'; expected one of: bash, zsh, as in: eval \"$(lengthgen completion bash)\"",
+    ),
 ]
 
 
@@ -463,12 +637,23 @@ def test_malformed(jobs, command, line, capsys, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "command", ["train seed=1.5", "train precision=fp61", "train model.n_heads=three", "train results=${nope}", "train steps=0"]
+    "command",
+    [
+        "train seed=1.5",
+        "train precision=fp61",
+        "train model.n_heads=three",
+        "train results=${nope}",
+        "train steps=0",
+    ],
 )
 def test_malformed_values_are_told_by_the_configuration(jobs, monkeypatch, capsys, command):
     from lengthgen.runs import train_config as config
 
-    monkeypatch.setattr(lengthgen.runs.run, "train", lambda given, folders: config.check(OmegaConf.to_container(given, resolve=True), folders))
+    monkeypatch.setattr(
+        lengthgen.runs.run,
+        "train",
+        lambda given, folders: config.check(OmegaConf.to_container(given, resolve=True), folders),
+    )
     assert main.main(command.split()) == 2
     told = capsys.readouterr().err
     assert told.startswith("lengthgen: ")
@@ -510,7 +695,9 @@ def test_a_sweep_goes_on_after_failures_and_tells_each(jobs, capsys, tmp_path):
     told = capsys.readouterr()
     assert "lengthgen: job 2/4 (seed=11) failed: no text in x; give another folder\n" in told.err
     assert "Traceback" in told.err  # of the fault only
-    assert "lengthgen: job 3/4 (seed=13) failed: ZeroDivisionError: a fault of lengthgen\n" in told.err
+    assert (
+        "lengthgen: job 3/4 (seed=13) failed: ZeroDivisionError: a fault of lengthgen\n" in told.err
+    )
     rows = [line.split()[:4] for line in told.out.splitlines()[-4:]]
     assert rows == [
         ["1/4", "run-1", "trained", "seed=1"],
@@ -528,7 +715,9 @@ def test_a_signal_stops_the_whole_sweep(jobs, capsys, seed, code):
         main.main(["train", "-m", f"seed=1,{seed},2"])
     assert stop.value.code == code
     assert [job.config.seed for job in jobs] == [1, seed]
-    assert capsys.readouterr().out.endswith("interrupted  " + f"seed={seed}\n1 of 3 jobs were not run\n")
+    assert capsys.readouterr().out.endswith(
+        "interrupted  " + f"seed={seed}\n1 of 3 jobs were not run\n"
+    )
 
 
 def test_a_sweep_that_cannot_write_is_one_line(jobs, capsys, tmp_path):
@@ -552,7 +741,9 @@ def test_a_closed_pipe_is_no_fault(tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "lengthgen", "list", "datasets"]
     with os.fdopen(writing, "wb") as pipe:
-        done = subprocess.run(command, stdout=pipe, stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=environment)
+        done = subprocess.run(
+            command, stdout=pipe, stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=environment
+        )
     assert (done.returncode, done.stderr) == (141, "")
 
 
@@ -564,11 +755,19 @@ def test_a_closed_pipe_is_no_fault(tmp_path):
     [
         ([], [], []),
         (["+scheme=a", "-m", "seed=1,2"], ["--multirun"], ["scheme=a", "seed=1,2"]),
-        (["seed=1", "--cfg", "job", "+scheme=a", "--resolve"], ["--cfg=job", "--resolve"], ["seed=1", "scheme=a"]),
+        (
+            ["seed=1", "--cfg", "job", "+scheme=a", "--resolve"],
+            ["--cfg=job", "--resolve"],
+            ["seed=1", "scheme=a"],
+        ),
         (["-c", "job", "x=1"], ["--cfg=job"], ["x=1"]),
         (["--info", "seed=1"], ["--info=all"], ["seed=1"]),
         (["--info", "plugins"], ["--info=plugins"], []),
-        (["++scheme=a", "+foo=a", "++seed=1", "~model", "+scheme.x=1"], [], ["scheme=a", "+foo=a", "++seed=1", "~model", "+scheme.x=1"]),
+        (
+            ["++scheme=a", "+foo=a", "++seed=1", "~model", "+scheme.x=1"],
+            [],
+            ["scheme=a", "+foo=a", "++seed=1", "~model", "+scheme.x=1"],
+        ),
         (["+scheme@other=a"], [], ["scheme@other=a"]),
     ],
 )
@@ -589,7 +788,9 @@ def test_arrange_config_dir(tmp_path, monkeypatch):
 
 def test_nearest():
     assert command_line.nearest("t5", ["alibi", "t5_bias"]) == ["t5_bias"]
-    assert command_line.nearest("evaluation.lenghts", ["evaluation.lengths", "evaluation.documents"]) == ["evaluation.lengths"]
+    assert command_line.nearest(
+        "evaluation.lenghts", ["evaluation.lengths", "evaluation.documents"]
+    ) == ["evaluation.lengths"]
     assert command_line.nearest("zzz", ["alibi"]) == []
 
 
@@ -644,7 +845,9 @@ def test_completion_sees_own_schemes(tmp_path):
     (tmp_path / "scheme").mkdir()
     (tmp_path / "scheme" / "my_bias.yaml").write_text("name: my_bias\nslope: 1.0\n")
     assert candidates(f"lengthgen train --config-dir {tmp_path} +scheme=my") == ["+scheme=my_bias"]
-    assert candidates(f"lengthgen train --config-dir {tmp_path} +scheme=my_bias scheme.s") == ["scheme.slope="]
+    assert candidates(f"lengthgen train --config-dir {tmp_path} +scheme=my_bias scheme.s") == [
+        "scheme.slope="
+    ]
 
 
 @pytest.fixture
@@ -662,8 +865,16 @@ def program(tmp_path):
     [
         ("lengthgen tr", "lengthgen tr", ["train "]),
         ("lengthgen train +sch", "lengthgen train +sch", ["+scheme="]),
-        ("lengthgen train +scheme=sand", "lengthgen train +scheme = sand", ["sandwich"]),  # bash has split the word at '='
-        ("lengthgen train scheme=", "lengthgen train scheme =", sorted(catalogue.options("scheme", catalogue.folders()))),
+        (
+            "lengthgen train +scheme=sand",
+            "lengthgen train +scheme = sand",
+            ["sandwich"],
+        ),  # bash has split the word at '='
+        (
+            "lengthgen train scheme=",
+            "lengthgen train scheme =",
+            sorted(catalogue.options("scheme", catalogue.folders())),
+        ),
     ],
 )
 def test_bash_really_completes(program, line, words, replies):
@@ -695,18 +906,31 @@ def test_joblib_launcher(tmp_path):
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
     (tmp_path / "text").mkdir()
     for n in range(20):
-        (tmp_path / "text" / f"{n}.txt").write_text(f"the quick brown fox number {n} jumps over it. " * 40)
+        (tmp_path / "text" / f"{n}.txt").write_text(
+            f"the quick brown fox number {n} jumps over it. " * 40
+        )
     command = "train -m hydra/launcher=joblib hydra.launcher.n_jobs=2 scheme=alibi,rope seed=0,-1 dataset=files dataset.path=text"
     tiny = "steps=2 train_length=16 batch_size=2 model.width=16 model.n_layers=1 evaluation=quick tracking=none"
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "LENGTHGEN_CACHE": str(tmp_path / "cache")}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "LENGTHGEN_CACHE": str(tmp_path / "cache"),
+    }
     argv = [sys.executable, "-m", "lengthgen", *command.split(), *tiny.split()]
     done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, env=environment)
     assert done.returncode == 1, done.stderr
     rows = [line.split() for line in done.stdout.splitlines()[-4:]]
-    assert [(row[0], row[2]) for row in rows] == [("1/4", "trained"), ("2/4", "failed"), ("3/4", "trained"), ("4/4", "failed")]
+    assert [(row[0], row[2]) for row in rows] == [
+        ("1/4", "trained"),
+        ("2/4", "failed"),
+        ("3/4", "trained"),
+        ("4/4", "failed"),
+    ]
     assert done.stderr.count("expected 0 <= seed") == 2
 
 
 def test_two_sweeps_of_the_same_second_do_not_share_a_folder(tmp_path):
     claimed = [sweep.claim(tmp_path / "sweeps" / "now") for _ in range(3)]
-    assert [path.name for path in claimed] == ["now", "now-2", "now-3"] and all(path.is_dir() for path in claimed)
+    assert [path.name for path in claimed] == ["now", "now-2", "now-3"] and all(
+        path.is_dir() for path in claimed
+    )

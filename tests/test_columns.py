@@ -24,6 +24,16 @@ def test_the_last_side_goes_on():
 
 
 def test_aligned_columns_start_below_one_another_and_the_last_is_wrapped():
-    lines = text_tables.aligned(("name", "meaning"), [("a", "word " * 40), ("longer", "end")]).splitlines()
-    assert lines[0].startswith("name    meaning") and lines[1].startswith("------  -----") and lines[-1] == "longer  end"
-    assert len(lines) == 5 and all(len(line) <= text_tables.WIDTH for line in lines) and lines[3].startswith("        word")
+    lines = text_tables.aligned(
+        ("name", "meaning"), [("a", "word " * 40), ("longer", "end")]
+    ).splitlines()
+    assert (
+        lines[0].startswith("name    meaning")
+        and lines[1].startswith("------  -----")
+        and lines[-1] == "longer  end"
+    )
+    assert (
+        len(lines) == 5
+        and all(len(line) <= text_tables.WIDTH for line in lines)
+        and lines[3].startswith("        word")
+    )

@@ -14,21 +14,37 @@ from lengthgen.statistics.comparisons import Paired
 def arms(n_seeds=4, n_lengths=3, n_documents=20, seed=0):
     """Two arms whose losses share their documents; the second is 0.1 nats better."""
     generator = np.random.default_rng(seed)
-    n_tokens = np.broadcast_to(generator.integers(1, 4, n_documents) * 64.0, (n_seeds, n_lengths, n_documents))
+    n_tokens = np.broadcast_to(
+        generator.integers(1, 4, n_documents) * 64.0, (n_seeds, n_lengths, n_documents)
+    )
     hard = generator.normal(2, 0.5, n_documents)
-    first = hard + generator.normal(0, 0.02, (n_seeds, 1, 1)) + generator.normal(0, 0.03, n_tokens.shape)
-    second = hard - 0.1 + generator.normal(0, 0.02, (n_seeds, 1, 1)) + generator.normal(0, 0.03, n_tokens.shape)
+    first = (
+        hard
+        + generator.normal(0, 0.02, (n_seeds, 1, 1))
+        + generator.normal(0, 0.03, n_tokens.shape)
+    )
+    second = (
+        hard
+        - 0.1
+        + generator.normal(0, 0.02, (n_seeds, 1, 1))
+        + generator.normal(0, 0.03, n_tokens.shape)
+    )
     return first * n_tokens, second * n_tokens, n_tokens
 
 
 def test_the_estimand_is_the_difference_of_the_ratio_means():
     first, second, n_tokens = arms()
     paired = comparisons.difference(first, second, n_tokens, n_tokens)
-    by_hand = [sum(first[s, 1]) / sum(n_tokens[s, 1]) - sum(second[s, 1]) / sum(n_tokens[s, 1]) for s in range(4)]
+    by_hand = [
+        sum(first[s, 1]) / sum(n_tokens[s, 1]) - sum(second[s, 1]) / sum(n_tokens[s, 1])
+        for s in range(4)
+    ]
     assert paired.seed_values[:, 1] == pytest.approx(by_hand)
     assert paired.value[1] == pytest.approx(np.mean(by_hand))
     assert paired.table().mean(axis=(0, 2)) == pytest.approx(paired.value)
-    assert paired.table().mean(axis=2) == pytest.approx(paired.seed_values)  # its means by seed are the seeds' ratios
+    assert paired.table().mean(axis=2) == pytest.approx(
+        paired.seed_values
+    )  # its means by seed are the seeds' ratios
 
 
 def test_the_table_of_equal_documents_is_the_plain_difference():
@@ -76,19 +92,34 @@ def test_scope_and_what_is_not_known():
     found = comparisons.estimate(paired)
     assert found.scope == "new seeds and new documents" and found.n_seeds == 4
     assert np.isfinite([found.value[0], found.low[0], found.p[0]]).all()
-    assert np.isfinite(found.value[1]) and np.isnan([found.low[1], found.p[1], found.value[2], found.low[2], found.p[2]]).all()
+    assert (
+        np.isfinite(found.value[1])
+        and np.isnan([found.low[1], found.p[1], found.value[2], found.low[2], found.p[2]]).all()
+    )
     assert found.n_documents.tolist() == [5, 1, 5]
     drawn = comparisons.resampled(paired, n_resamples=50)
-    assert np.isfinite(drawn.percentile[0][0]) and np.isnan(drawn.percentile[0][1:]).all() and np.isnan(drawn.bca[1][1:]).all()
+    assert (
+        np.isfinite(drawn.percentile[0][0])
+        and np.isnan(drawn.percentile[0][1:]).all()
+        and np.isnan(drawn.bca[1][1:]).all()
+    )
     assert not drawn.differ[1:].any()
-    one = comparisons.estimate(comparisons.difference(first[:1], second[:1], n_tokens[:1], n_tokens[:1]))
+    one = comparisons.estimate(
+        comparisons.difference(first[:1], second[:1], n_tokens[:1], n_tokens[:1])
+    )
     assert one.scope == "new documents, this seed" and np.isfinite(one.low[0])
 
 
 def test_documents_without_tokens_are_left_out():
     first, second, n_tokens = arms()
-    wider = [np.concatenate([values, np.zeros((4, 3, 2))], axis=2) for values in (first, second, n_tokens)]
-    with_empty, without = comparisons.difference(*wider, wider[2]), comparisons.difference(first, second, n_tokens, n_tokens)
+    wider = [
+        np.concatenate([values, np.zeros((4, 3, 2))], axis=2)
+        for values in (first, second, n_tokens)
+    ]
+    with_empty, without = (
+        comparisons.difference(*wider, wider[2]),
+        comparisons.difference(first, second, n_tokens, n_tokens),
+    )
     assert comparisons.estimate(with_empty).low == pytest.approx(comparisons.estimate(without).low)
 
 
@@ -98,7 +129,9 @@ def test_both_sides_must_have_the_same_targets_and_seeds():
         other = n_tokens.copy()
         other[:, 0, 0] += 1
         comparisons.difference(first, second, n_tokens, other)
-    with pytest.raises(DataError, match="2 of 60 token counts differ"):  # as many in all, of other documents
+    with pytest.raises(
+        DataError, match="2 of 60 token counts differ"
+    ):  # as many in all, of other documents
         other = n_tokens.copy()
         other[:, 0, :2] += [1, -1]
         comparisons.difference(first, second, n_tokens, other)
@@ -122,20 +155,27 @@ def test_an_exact_floor_has_one_row_for_all_seeds():
 
 def test_a_difference_of_differences():
     first, second, n_tokens = arms()
-    one, other = comparisons.difference(first, second, n_tokens, n_tokens), comparisons.difference(first, 0 * first, n_tokens, n_tokens)
+    one, other = (
+        comparisons.difference(first, second, n_tokens, n_tokens),
+        comparisons.difference(first, 0 * first, n_tokens, n_tokens),
+    )
     found = one.minus(other, np.array([0.0, 1.0, 2.0]))
     assert found.value == pytest.approx(one.value - np.array([0, 1, 2]) * other.value)
 
 
 def test_resampled_intervals_are_the_multi_bootstraps():
     first, second, n_tokens = arms()
-    drawn = comparisons.resampled(comparisons.difference(first, second, n_tokens, n_tokens), n_resamples=500, seed=3)
+    drawn = comparisons.resampled(
+        comparisons.difference(first, second, n_tokens, n_tokens), n_resamples=500, seed=3
+    )
     expected = bootstrap.bootstrap(first - second, n_tokens, n_resamples=500, seed=3)
     assert np.array(drawn.percentile) == pytest.approx(np.array(expected.bounds()))
     assert np.array(drawn.bca) == pytest.approx(np.array(expected.bca()))
 
 
 def test_needs_no_torch():
-    modules = ", ".join(f"lengthgen.statistics.{name}" for name in ("calibration", "fails_or_uses", "power"))
+    modules = ", ".join(
+        f"lengthgen.statistics.{name}" for name in ("calibration", "fails_or_uses", "power")
+    )
     code = f"import sys, {modules}; sys.exit('torch' in sys.modules or 'pandas' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -27,7 +27,9 @@ def given(**changes):
         "tracking": "none",
     }
     groups |= {key: changes.pop(key) for key in list(changes) if key in groups}
-    loaded = OmegaConf.create({key: value for key, value in primary.items() if key not in ("defaults", "hydra")})
+    loaded = OmegaConf.create(
+        {key: value for key, value in primary.items() if key not in ("defaults", "hydra")}
+    )
     for group, name in groups.items():
         loaded[group] = OmegaConf.load(CONFIGS / group / f"{name}.yaml")
     for key, value in changes.items():
@@ -44,7 +46,9 @@ def test_config_yaml_reads_back_to_the_same_run():
     checked = train_config.check(given(scheme="fire", seed=3), [])
     again = train_config.check(copy.deepcopy(checked.as_dict()), [])
     assert again.as_dict() == checked.as_dict()
-    assert train_config.scientific(again, DATA, "fp32") == train_config.scientific(checked, DATA, "fp32")
+    assert train_config.scientific(again, DATA, "fp32") == train_config.scientific(
+        checked, DATA, "fp32"
+    )
 
 
 @pytest.mark.parametrize(
@@ -75,7 +79,11 @@ def test_what_does_not_leaves_it(change):
     [
         ({}, "t5_bias-python-tiny-L512-s0-b99715eb", "6490fd32"),
         ({"scheme": "rope"}, "rope-python-tiny-L512-s0-d7cb878b", "6490fd32"),
-        ({"scheme": "rope", "seed": 3, "train_length": 1024}, "rope-python-tiny-L1024-s3-744fa97b", "8381bcbe"),
+        (
+            {"scheme": "rope", "seed": 3, "train_length": 1024},
+            "rope-python-tiny-L1024-s3-744fa97b",
+            "8381bcbe",
+        ),
     ],
     ids=str,
 )
@@ -91,24 +99,47 @@ def test_a_run_without_the_newer_keys_is_read_as_before():
     old = given(scheme="rope")
     del old["modifiers"], old["kernel"]
     checked = train_config.check(old, [])
-    assert train_config.run_id(checked, train_config.scientific(checked, DATA, "fp32")) == identity(scheme="rope")
+    assert train_config.run_id(checked, train_config.scientific(checked, DATA, "fp32")) == identity(
+        scheme="rope"
+    )
 
 
 def test_setting_is_shared_by_schemes_and_seeds_only():
     def setting(**changes):
-        return train_config.setting_id(train_config.scientific(train_config.check(given(**changes), []), DATA, "fp32"))
+        return train_config.setting_id(
+            train_config.scientific(train_config.check(given(**changes), []), DATA, "fp32")
+        )
 
-    assert setting() == setting(scheme="alibi", seed=5) == setting(scheme__num_buckets=8) == setting(modifiers={"ssmax": {}})
-    assert len({setting(), setting(steps=3), setting(train_length=256), setting(model="small")}) == 4
+    assert (
+        setting()
+        == setting(scheme="alibi", seed=5)
+        == setting(scheme__num_buckets=8)
+        == setting(modifiers={"ssmax": {}})
+    )
+    assert (
+        len({setting(), setting(steps=3), setting(train_length=256), setting(model="small")}) == 4
+    )
 
 
 def test_evaluation_identity_sees_the_lengths_not_how_they_were_given():
     def evaluation(train_length=512, **changes):
-        return train_config.evaluation_id(train_config.check(given(**changes), []).evaluation, train_length)
+        return train_config.evaluation_id(
+            train_config.check(given(**changes), []).evaluation, train_length
+        )
 
     assert evaluation() == evaluation(evaluation__lengths=[256, 512, 640, 768, 1024, 1536, 2048])
     assert evaluation() == evaluation(evaluation__tokens_per_batch=99)
-    assert len({evaluation(), evaluation(evaluation__lengths=[600]), evaluation(evaluation__documents=3), evaluation(1024)}) == 4
+    assert (
+        len(
+            {
+                evaluation(),
+                evaluation(evaluation__lengths=[600]),
+                evaluation(evaluation__documents=3),
+                evaluation(1024),
+            }
+        )
+        == 4
+    )
 
 
 def test_evaluation_identity_sees_the_retrofit_with_its_options():
@@ -119,33 +150,56 @@ def test_evaluation_identity_sees_the_retrofit_with_its_options():
     plain = train_config.evaluation_id(train_config.check(given(), []).evaluation, 512)
     assert evaluation() == plain
     assert evaluation(name="log_n") == evaluation(name="log_n", length=None)
-    assert len({plain, evaluation(name="log_n"), evaluation(name="log_n", length=99), evaluation(name="hard_window")}) == 4
+    assert (
+        len(
+            {
+                plain,
+                evaluation(name="log_n"),
+                evaluation(name="log_n", length=99),
+                evaluation(name="hard_window"),
+            }
+        )
+        == 4
+    )
 
 
 def test_label_names_what_differs_from_the_defaults():
     assert train_config.check(given(), []).scheme.label == "t5_bias"
-    assert train_config.check(given(scheme__num_buckets=64), []).scheme.label == "t5_bias(num_buckets=64)"
-    assert train_config.check(given(scheme="alibi", scheme__max_bias=4.0), []).label == "alibi(max_bias=4)"
+    assert (
+        train_config.check(given(scheme__num_buckets=64), []).scheme.label
+        == "t5_bias(num_buckets=64)"
+    )
+    assert (
+        train_config.check(given(scheme="alibi", scheme__max_bias=4.0), []).label
+        == "alibi(max_bias=4)"
+    )
 
 
 def test_label_and_name_hold_modifiers_and_retrofit():
     """In the order of application, whatever the order that was asked for; the trained run is named without the retrofit."""
     around = {"ssmax": {"bias": True}, "window": {}}
-    checked = train_config.check(given(scheme="rope", modifiers=around, retrofit={"name": "hard_window", "window": 9}), [])
+    checked = train_config.check(
+        given(scheme="rope", modifiers=around, retrofit={"name": "hard_window", "window": 9}), []
+    )
     assert checked.label == "rope+window+ssmax(bias=True)+hard_window(window=9)"
     assert checked.name == "rope+window+ssmax"
     swapped = given(scheme="rope", modifiers=dict(reversed(around.items())))
     assert identity(scheme="rope", modifiers=around).startswith("rope+window+ssmax-python-")
     assert identity(scheme="rope", modifiers=around) == train_config.run_id(
-        train_config.check(swapped, []), train_config.scientific(train_config.check(swapped, []), DATA, "fp32")
+        train_config.check(swapped, []),
+        train_config.scientific(train_config.check(swapped, []), DATA, "fp32"),
     )
 
 
 def test_config_yaml_of_a_modified_run_reads_back_to_the_same():
-    checked = train_config.check(given(scheme="rope", modifiers={"window": {"window": 7}, "drope": {}}), [])
+    checked = train_config.check(
+        given(scheme="rope", modifiers={"window": {"window": 7}, "drope": {}}), []
+    )
     again = train_config.check(copy.deepcopy(checked.as_dict()), [])
     assert again.as_dict() == checked.as_dict() and again.label == "rope+drope+window(window=7)"
-    assert train_config.scientific(again, DATA, "fp32") == train_config.scientific(checked, DATA, "fp32")
+    assert train_config.scientific(again, DATA, "fp32") == train_config.scientific(
+        checked, DATA, "fp32"
+    )
 
 
 @pytest.mark.parametrize(
@@ -167,12 +221,27 @@ def test_config_yaml_of_a_modified_run_reads_back_to_the_same():
         ({"steps": True}, "expected a number, not a truth value"),
         ({"kernel": "fsat"}, "kernel=fsat: expected one of auto, cpu, sdpa, flex, reference"),
         ({"modifiers": 3}, "modifiers=3: expected names with their options; give modifier=NAME"),
-        ({"modifiers": {"smax": {}}}, "modifier 'smax' has no code; nearest: ssmax; expected one of drope, layer_mix, log_n, ssmax, window"),
-        ({"modifiers": {"ssmax": {"int": 1}}}, "unknown key modifiers.ssmax.int; expected one of: init"),
-        ({"modifiers": {"window": {"window": "x"}}}, "modifiers.window.window=x: expected a whole number"),
+        (
+            {"modifiers": {"smax": {}}},
+            "modifier 'smax' has no code; nearest: ssmax; expected one of drope, layer_mix, log_n, ssmax, window",
+        ),
+        (
+            {"modifiers": {"ssmax": {"int": 1}}},
+            "unknown key modifiers.ssmax.int; expected one of: init",
+        ),
+        (
+            {"modifiers": {"window": {"window": "x"}}},
+            "modifiers.window.window=x: expected a whole number",
+        ),
         ({"retrofit": {"factor": 2}}, "retrofit has no name"),
-        ({"retrofit": {"name": "yran"}}, "retrofit 'yran' has no code; nearest: yarn; expected one of alibi_interpolation, "),
-        ({"retrofit": {"name": "log_n", "lenght": 2}}, "unknown key retrofit.lenght; expected one of: length"),
+        (
+            {"retrofit": {"name": "yran"}},
+            "retrofit 'yran' has no code; nearest: yarn; expected one of alibi_interpolation, ",
+        ),
+        (
+            {"retrofit": {"name": "log_n", "lenght": 2}},
+            "unknown key retrofit.lenght; expected one of: length",
+        ),
     ],
     ids=str,
 )
@@ -199,16 +268,20 @@ def test_a_scheme_without_a_name_and_one_without_code(tmp_path):
 def test_the_code_of_an_own_scheme_is_part_of_its_identity(tmp_path):
     """So is that of an own modifier; that of an own retrofit is part of the evaluation's."""
     own = given()
-    for kind, name in ((train_config.schemes, "alibi"), (train_config.modifiers, "ssmax"), (train_config.retrofits, "log_n")):
+    for kind, name in (
+        (train_config.schemes, "alibi"),
+        (train_config.modifiers, "ssmax"),
+        (train_config.retrofits, "log_n"),
+    ):
         (tmp_path / kind.NOUN).mkdir()
         (tmp_path / kind.NOUN / "mine.py").write_text((kind.HERE / f"{name}.py").read_text())
     own |= {"scheme": {"name": "mine"}, "modifiers": {"mine": {}}, "retrofit": {"name": "mine"}}
     checked = train_config.check(own, [tmp_path])
 
     def ids():
-        return train_config.run_id(checked, train_config.scientific(checked, DATA, "fp32")), train_config.evaluation_id(
-            checked.evaluation, 512, checked.retrofit
-        )
+        return train_config.run_id(
+            checked, train_config.scientific(checked, DATA, "fp32")
+        ), train_config.evaluation_id(checked.evaluation, 512, checked.retrofit)
 
     assert checked.label == "mine+mine+mine"
     seen = [ids()]
@@ -228,10 +301,16 @@ def test_yaml_of_model_optim_and_evaluation_equal_their_dataclasses():
     from lengthgen.model import ModelConfig
     from lengthgen.training.optim import OptimConfig
 
-    for group, name, cls in (("model", "tiny", ModelConfig), ("optim", "adamw", OptimConfig), ("evaluation", "default", EvaluationConfig)):
+    for group, name, cls in (
+        ("model", "tiny", ModelConfig),
+        ("optim", "adamw", OptimConfig),
+        ("evaluation", "default", EvaluationConfig),
+    ):
         loaded = OmegaConf.to_container(OmegaConf.load(CONFIGS / group / f"{name}.yaml"))
         assert loaded.pop("name") == name
-        assert dataclass_from.build(cls, loaded, group) == cls() and set(loaded) == {f.name for f in dataclasses.fields(cls)}
+        assert dataclass_from.build(cls, loaded, group) == cls() and set(loaded) == {
+            f.name for f in dataclasses.fields(cls)
+        }
     primary = OmegaConf.to_container(OmegaConf.load(CONFIGS / "train.yaml"))
     scalars = dataclasses.asdict(train_config.Scalars())
     assert {key: primary[key] for key in scalars} == scalars

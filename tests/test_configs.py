@@ -19,7 +19,10 @@ FOLDER = catalogue.folder()
 FILES = sorted(FOLDER.rglob("*.yaml"))
 GROUPS = [key.name for key in catalogue.groups("train")]
 OPTIONS = [(group, option) for group in GROUPS for option in catalogue.options(group, [FOLDER])]
-GIVEN = {("dataset", "files"): ["dataset.path=text"], ("dataset", "huggingface"): ["dataset.path=owner/name"]}  # what a user must give
+GIVEN = {
+    ("dataset", "files"): ["dataset.path=text"],
+    ("dataset", "huggingface"): ["dataset.path=owner/name"],
+}  # what a user must give
 
 
 def composed(command, *overrides):
@@ -32,7 +35,10 @@ def name_of(path):
 
 
 def test_every_group_is_in_a_defaults_list():
-    assert set(catalogue.all_groups([FOLDER])) - {"hydra", "study"} <= {*GROUPS, *(key.name for key in catalogue.groups("evaluate"))}
+    assert set(catalogue.all_groups([FOLDER])) - {"hydra", "study"} <= {
+        *GROUPS,
+        *(key.name for key in catalogue.groups("evaluate")),
+    }
     assert len(OPTIONS) > 25
 
 
@@ -49,7 +55,11 @@ def test_option_composes_and_is_accepted(group, option):
 def test_modifiers_compose_together():
     found = composed("train", "modifier=[window,ssmax]", "modifiers.window.window=7")
     assert train_config.check(found, []).label == "t5_bias+window(window=7)+ssmax"
-    assert train_config.check(composed("train"), []).modifiers == train_config.check(composed("train", "modifier=none"), []).modifiers == []
+    assert (
+        train_config.check(composed("train"), []).modifiers
+        == train_config.check(composed("train", "modifier=none"), []).modifiers
+        == []
+    )
 
 
 @pytest.mark.parametrize("option", ["none", "log_n", "t5_clamp"])
@@ -66,29 +76,51 @@ def test_retrofit_composes_and_is_accepted(option):
 def test_diagnostics_compose_and_equal_their_dataclass():
     found = composed("evaluate", "run=x", "diagnostics=all")["diagnostics"]
     assert found == {"name": "all"} | plain(DiagnosticsConfig)
-    checked = train_config.check({**composed("train"), "diagnostics": {**found, "factors": [0.5, 2]}}, [])
+    checked = train_config.check(
+        {**composed("train"), "diagnostics": {**found, "factors": [0.5, 2]}}, []
+    )
     assert checked.diagnosed_lengths == [256, 512, 1024] and "diagnostics" not in checked.as_dict()
 
 
 def test_evaluate_composes():
     found = composed("evaluate", "run=x")
-    assert {"run", "evaluation", "tracking", "device", "threads", "linear", "kernel", "results", "cache"} == set(found)
-    assert dataclass_from.build(EvaluationConfig, {k: v for k, v in found["evaluation"].items() if k != "name"}, "evaluation")
+    assert {
+        "run",
+        "evaluation",
+        "tracking",
+        "device",
+        "threads",
+        "linear",
+        "kernel",
+        "results",
+        "cache",
+    } == set(found)
+    assert dataclass_from.build(
+        EvaluationConfig,
+        {k: v for k, v in found["evaluation"].items() if k != "name"},
+        "evaluation",
+    )
 
 
-@pytest.mark.parametrize("path", [path for path in FILES if path.parent.name != "study"], ids=name_of)  # studies: their claims say it
+@pytest.mark.parametrize(
+    "path", [path for path in FILES if path.parent.name != "study"], ids=name_of
+)  # studies: their claims say it
 def test_every_key_carries_a_comment(path):
     """A line `key: value` has its comment beside it; `name:` may have it on the line above, and groups of keys none."""
     lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     bare = [line for line in lines if re.match(r" *(- )?[\w/]+: *\S", line) and "#" not in line]
     own_words = ("name:", "- override ", "- _self_")
-    assert [line for line in bare if not line.strip().startswith(own_words)] == [] or path.parent.name == "job_logging"
+    assert [
+        line for line in bare if not line.strip().startswith(own_words)
+    ] == [] or path.parent.name == "job_logging"
     assert catalogue.meaning(path), "the file says nowhere what it is"
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_names_no_path_of_a_machine(path):
-    assert not re.search(r"(^|[\s:'\"])/(home|root|work|tmp|usr)/", path.read_text(encoding="utf-8"))
+    assert not re.search(
+        r"(^|[\s:'\"])/(home|root|work|tmp|usr)/", path.read_text(encoding="utf-8")
+    )
 
 
 def plain(options):
@@ -96,7 +128,10 @@ def plain(options):
     return OmegaConf.to_container(OmegaConf.structured(options))
 
 
-@pytest.mark.parametrize(("group", "cls"), [("model", ModelConfig), ("optim", OptimConfig), ("evaluation", EvaluationConfig)])
+@pytest.mark.parametrize(
+    ("group", "cls"),
+    [("model", ModelConfig), ("optim", OptimConfig), ("evaluation", EvaluationConfig)],
+)
 def test_every_option_lists_every_key(group, cls):
     keys = {"name", *(field.name for field in dataclasses.fields(cls))}
     for path in catalogue.files(group, [FOLDER]).values():
@@ -105,7 +140,9 @@ def test_every_option_lists_every_key(group, cls):
 
 def test_top_level_keys_equal_their_dataclass():
     found = composed("train")
-    assert {key: value for key, value in found.items() if key not in (*GROUPS, "modifiers")} == plain(train_config.Scalars)
+    assert {
+        key: value for key, value in found.items() if key not in (*GROUPS, "modifiers")
+    } == plain(train_config.Scalars)
 
 
 def test_catalogue_reads_what_hydra_reads():
@@ -121,7 +158,10 @@ def test_catalogue_reads_what_hydra_reads():
 def test_presets_have_the_sizes_they_say():
     from lengthgen.cli import listing
 
-    counts = {name: listing._model_parameters(path) for name, path in catalogue.files("model", [FOLDER]).items()}
+    counts = {
+        name: listing._model_parameters(path)
+        for name, path in catalogue.files("model", [FOLDER]).items()
+    }
     assert 0.7e6 < counts["tiny"] < 1.3e6
     assert 8e6 < counts["small"] < 12e6
     assert 35e6 < counts["base"] < 45e6

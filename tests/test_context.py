@@ -25,11 +25,15 @@ def estimate(*means, **settings):
 
 
 def test_failure_and_use_by_hand():
-    loss_sum = np.array([[[10.0, 20.0], [14.0, 20.0], [8.0, 18.0]]])  # one seed, lengths L/2, L, 2L, two documents
+    loss_sum = np.array(
+        [[[10.0, 20.0], [14.0, 20.0], [8.0, 18.0]]]
+    )  # one seed, lengths L/2, L, 2L, two documents
     n_tokens = np.array([[2.0, 4.0]] * 3)
     failure = fails_or_uses.failure(loss_sum, n_tokens, at_train=1)
     assert failure.value == pytest.approx([-4 / 6, 0, -8 / 6])
-    use = fails_or_uses.use(loss_sum[:, [1]], loss_sum, n_tokens[[1]], n_tokens)  # fresh windows of L
+    use = fails_or_uses.use(
+        loss_sum[:, [1]], loss_sum, n_tokens[[1]], n_tokens
+    )  # fresh windows of L
     assert use.value == pytest.approx([4 / 6, 0, 8 / 6])
     band = fails_or_uses.use(loss_sum + 1.0, loss_sum, n_tokens, n_tokens)
     assert band.value == pytest.approx([2 / 6] * 3)
@@ -41,7 +45,16 @@ def test_words():
     band = estimate(0.1, 0.0, 0.0, 0.0, 0.2, 0.0, 0.005, 0.2, noise=0.001, seed=2)
     words = fails_or_uses.classify(failures, [fresh, band])[1:]
     # -0.2 with a band that does as well is a window; with a band at the smallest gain it cannot be told.
-    assert words == ["fails", "tolerates", "tolerates", "fails", "uses", "tolerates", "uses", "uses"]
+    assert words == [
+        "fails",
+        "tolerates",
+        "tolerates",
+        "fails",
+        "uses",
+        "tolerates",
+        "uses",
+        "uses",
+    ]
     assert fails_or_uses.classify(failures, [fresh])[6:8] == ["uses", "uses"]
 
 
@@ -51,7 +64,12 @@ def test_words():
      (0.0, 0.0, 0.001, "tolerates"), (0.0, 0.0, 0.2, "undecided")],
 )  # fmt: skip
 def test_intervals_that_do_not_decide_are_undecided(failure, gain, noise, word):
-    assert fails_or_uses.classify(estimate(failure, noise=noise), [estimate(gain, noise=noise, seed=1)])[1] == word
+    assert (
+        fails_or_uses.classify(
+            estimate(failure, noise=noise), [estimate(gain, noise=noise, seed=1)]
+        )[1]
+        == word
+    )
 
 
 @pytest.mark.parametrize(
@@ -62,7 +80,9 @@ def test_intervals_that_do_not_decide_are_undecided(failure, gain, noise, word):
 )  # fmt: skip
 def test_the_rules_at_their_bounds(failure, gain, word):
     some = estimate(0.0)
-    failures, uses = (replace(some, low=np.array([low]), high=np.array([high])) for low, high in (failure, gain))
+    failures, uses = (
+        replace(some, low=np.array([low]), high=np.array([high])) for low, high in (failure, gain)
+    )
     assert fails_or_uses.classify(failures, [uses]) == [word]
 
 
@@ -80,24 +100,40 @@ def test_gate_refuses_a_corpus_without_long_context():
     assert found.passed.tolist() == [False, True, False]
     assert found.reasons[1] == "" and "needs 0.005" in found.reasons[2]
     assert not fails_or_uses.gate(estimate(0.05, noise=3.0)).passed[1]  # 0.05, but not surely
-    assert fails_or_uses.gate(estimate(0.003, noise=0.001), name="rope").reasons[1].startswith("rope gains 0.003")
+    assert (
+        fails_or_uses.gate(estimate(0.003, noise=0.001), name="rope")
+        .reasons[1]
+        .startswith("rope gains 0.003")
+    )
 
 
 def test_utilisation_by_hand():
-    gain, reference = (fails_or_uses.failure(*sums(0.0, *means), at_train=0) for means in ((0.1, 0.0, -0.2), (0.2, 0.2, 0.2)))
+    gain, reference = (
+        fails_or_uses.failure(*sums(0.0, *means), at_train=0)
+        for means in ((0.1, 0.0, -0.2), (0.2, 0.2, 0.2))
+    )
     value, low, high = fails_or_uses.utilisation(gain, reference)
-    assert value[1:] == pytest.approx([0.5, 0, -1]) and np.isnan(value[0])  # no gain at L itself: no ratio
-    assert low[1:] == pytest.approx(value[1:], abs=1e-3) and high[1:] == pytest.approx(value[1:], abs=1e-3)
+    assert value[1:] == pytest.approx([0.5, 0, -1]) and np.isnan(
+        value[0]
+    )  # no gain at L itself: no ratio
+    assert low[1:] == pytest.approx(value[1:], abs=1e-3) and high[1:] == pytest.approx(
+        value[1:], abs=1e-3
+    )
 
 
 def test_utilisation_bounds_are_where_the_test_of_the_ratio_turns():
     generator = np.random.default_rng(5)
     tokens = np.full((3, 30), N_TOKENS)
-    gain, reference = (Paired(N_TOKENS * (mean + 0.05 * generator.normal(size=(6, 3, 30))), tokens) for mean in (0.06, 0.1))
+    gain, reference = (
+        Paired(N_TOKENS * (mean + 0.05 * generator.normal(size=(6, 3, 30))), tokens)
+        for mean in (0.06, 0.1)
+    )
     value, low, high = fails_or_uses.utilisation(gain, reference)
     assert (low < value).all() and (value < high).all()
     for ratio in (low, high):
-        assert comparisons.estimate(gain.minus(reference, ratio)).p == pytest.approx([0.05] * 3, rel=1e-3)
+        assert comparisons.estimate(gain.minus(reference, ratio)).p == pytest.approx(
+            [0.05] * 3, rel=1e-3
+        )
 
 
 def test_utilisation_of_one_part_is_fiellers_interval():
@@ -105,10 +141,15 @@ def test_utilisation_of_one_part_is_fiellers_interval():
     generator = np.random.default_rng(6)
     x = generator.normal(0.1, 0.05, 25)
     y = 0.5 * x + generator.normal(0, 0.02, 25)
-    found = fails_or_uses.utilisation(Paired(y[None, None], np.ones((1, 25))), Paired(x[None, None], np.ones((1, 25))))
+    found = fails_or_uses.utilisation(
+        Paired(y[None, None], np.ones((1, 25))), Paired(x[None, None], np.ones((1, 25)))
+    )
     squared_t = 2.0638985616280205**2  # 24 degrees of freedom
     variances = np.cov(y, x) / 25
-    a, b = x.mean() ** 2 - squared_t * variances[1, 1], x.mean() * y.mean() - squared_t * variances[0, 1]
+    a, b = (
+        x.mean() ** 2 - squared_t * variances[1, 1],
+        x.mean() * y.mean() - squared_t * variances[0, 1],
+    )
     root = np.sqrt(b**2 - a * (y.mean() ** 2 - squared_t * variances[0, 0]))
     assert np.ravel(found) == pytest.approx([y.mean() / x.mean(), (b - root) / a, (b + root) / a])
 
@@ -119,7 +160,9 @@ def test_utilisation_is_unknown_without_a_reference_gain():
     gain, noise = (generator.normal(5, 1, (4, 1, 20)) for _ in range(2))
     gain, noise = Paired(gain, tokens), Paired(noise - noise.mean() + 0.1, tokens)
     assert noise.value > 0 and np.isnan(fails_or_uses.utilisation(gain, noise)).all()
-    floor = Paired(np.full((1, 1, 20), 10.0) + generator.normal(0, 0.1, (1, 1, 20)), tokens)  # an exact floor: one row
+    floor = Paired(
+        np.full((1, 1, 20), 10.0) + generator.normal(0, 0.1, (1, 1, 20)), tokens
+    )  # an exact floor: one row
     value, low, high = fails_or_uses.utilisation(gain, floor)
     assert value == pytest.approx([0.5], abs=0.1) and low < value < high
 
@@ -128,7 +171,9 @@ def test_slopes_and_effective_context():
     contexts, curve = [16, 32, 64, 128], [0.5, 0.2, 0.008, 0.0]
     assert fails_or_uses.slopes(contexts, np.array(curve)) == pytest.approx([-0.3, -0.192, -0.008])
     sure = comparisons.estimate(fails_or_uses.failure(*sums(*curve, noise=1e-4), at_train=-1))
-    assert fails_or_uses.effective_context(contexts, sure) == fails_or_uses.EffectiveContext(64, 64, 64)
+    assert fails_or_uses.effective_context(contexts, sure) == fails_or_uses.EffectiveContext(
+        64, 64, 64
+    )
     unsure = comparisons.estimate(fails_or_uses.failure(*sums(*curve, noise=0.05), at_train=-1))
     found = fails_or_uses.effective_context(contexts, unsure)
     assert found.low <= found.value <= found.high == 128
@@ -139,8 +184,12 @@ def test_discontinuity_by_hand():
     # One seed, two documents of 1 and 2 windows, training length 3, one position on each side of the step is 3 | 4, two 2, 3 | 4, 5.
     position_sums = np.array([[[9.0, 1.0, 2.0, 5.0, 7.0, 9.0], [9.0, 2.0, 4.0, 6.0, 8.0, 9.0]]])
     windows = np.array([1, 2])
-    assert fails_or_uses.discontinuity(position_sums, windows, 3, step=1).value == pytest.approx([(5 + 6 - 2 - 4) / 3])
-    assert fails_or_uses.discontinuity(position_sums, windows, 3, step=2).value == pytest.approx([(12 + 14 - 3 - 6) / 6])
+    assert fails_or_uses.discontinuity(position_sums, windows, 3, step=1).value == pytest.approx(
+        [(5 + 6 - 2 - 4) / 3]
+    )
+    assert fails_or_uses.discontinuity(position_sums, windows, 3, step=2).value == pytest.approx(
+        [(12 + 14 - 3 - 6) / 6]
+    )
     with pytest.raises(ValueError, match="expected 3 with 4 on each side"):
         fails_or_uses.discontinuity(position_sums, windows, 3, step=4)
     with pytest.raises(ValueError, match="expected 5 with 2 on each side"):
@@ -151,6 +200,11 @@ def test_discontinuity_finds_a_step_and_no_slope():
     """A step of 1 nat after position 64 (the 65th is the first that training never reached); a slope alone gives 8 of its units."""
     generator = np.random.default_rng(8)
     positions = np.arange(1, 129)
-    loss = 2 - 0.001 * positions + np.where(positions > 64, 1.0, 0.0) + 0.1 * generator.normal(size=(4, 30, 128))
+    loss = (
+        2
+        - 0.001 * positions
+        + np.where(positions > 64, 1.0, 0.0)
+        + 0.1 * generator.normal(size=(4, 30, 128))
+    )
     found = comparisons.estimate(fails_or_uses.discontinuity(loss * 2, np.full(30, 2), 64))
     assert found.low[0] < 1 - 0.008 < found.high[0] and found.high[0] - found.low[0] < 0.1

@@ -73,11 +73,15 @@ def test_biases_are_what_the_hooks_say_for_each_head_and_offset(name, options):
         if isinstance(bias, Toeplitz):
             assert bias.vector.shape == (SMALL.n_heads, len(positions))
             for n in (0, 1, 2, 7, 31, len(positions) - 1):
-                torch.testing.assert_close(bias.vector[:, n], scheme.toeplitz(torch.tensor([n]), layer)[:, 0])
+                torch.testing.assert_close(
+                    bias.vector[:, n], scheme.toeplitz(torch.tensor([n]), layer)[:, 0]
+                )
         elif isinstance(bias, Rows):
             for i, j in ((0, 0), (9, 3), (40, 39), (47, 0)):
                 pair = scheme.rows(positions[i : i + 1], positions[j : j + 1], layer)[:, 0, 0]
-                torch.testing.assert_close(bias.block(i, i + 1)[:, 0, j], pair, atol=1e-6, rtol=1e-5)
+                torch.testing.assert_close(
+                    bias.block(i, i + 1)[:, 0, j], pair, atol=1e-6, rtol=1e-5
+                )
 
 
 def test_vectors_that_a_window_cannot_reach_get_exactly_no_gradient():
@@ -92,9 +96,13 @@ def test_vectors_that_a_window_cannot_reach_get_exactly_no_gradient():
 def test_scoring_turns_dropout_off(tmp_path):
     """Also of a model that comes from training."""
     document = np.random.default_rng(0).integers(0, VOCAB, 90)
-    store = write_store(tmp_path / "s", [("doc", document)], vocab_size=VOCAB, token_bytes=np.ones(VOCAB))
+    store = write_store(
+        tmp_path / "s", [("doc", document)], vocab_size=VOCAB, token_bytes=np.ones(VOCAB)
+    )
     window = Window(0, 10, 48, 0)
     model = real("alibi", {}, replace(SHAPE, dropout=0.5)).train()
-    (scored,) = score(model, store, [Request("position", 48, (window,))], tokens_per_batch=64, device=CPU)
+    (scored,) = score(
+        model, store, [Request("position", 48, (window,))], tokens_per_batch=64, device=CPU
+    )
     plain = losses(real("alibi", {}), store.tokens(10, 59)[None])
     assert (torch.from_numpy(scored.losses) - plain).abs().max() < 1e-5

@@ -24,8 +24,22 @@ def asked(ask, **changes):  # noqa: F811
     outcome = run.train(ask(**changes), [], figures=False)
 
     def evaluate(which=writing.MEASURES, windows=2, documents=4, factors=None, **more):
-        given = {"which": list(which), "windows": windows, "documents": documents, "factors": factors}
-        return run.evaluate({**ask(**changes), "run": outcome.run_id, "diagnostics": {"name": "all", **given}, **more}, [], figures=False)
+        given = {
+            "which": list(which),
+            "windows": windows,
+            "documents": documents,
+            "factors": factors,
+        }
+        return run.evaluate(
+            {
+                **ask(**changes),
+                "run": outcome.run_id,
+                "diagnostics": {"name": "all", **given},
+                **more,
+            },
+            [],
+            figures=False,
+        )
 
     return outcome, evaluate
 
@@ -48,15 +62,27 @@ def test_an_evaluation_with_diagnostics(ask, caplog):  # noqa: F811
     before = everything(outcome.folder / "evaluation")
     with caplog.at_level("INFO"):
         assert evaluate().status == "evaluated"
-    assert everything(outcome.folder / "evaluation") == before  # a finished evaluation is not done again
+    assert (
+        everything(outcome.folder / "evaluation") == before
+    )  # a finished evaluation is not done again
     [folder] = diagnostics(outcome)
     expected = {"exposure.csv", "untrained_share.csv", "attention_spread.csv", "attention_growth.csv", "receptive_field.csv",
                 "receptive_field_size.csv", "probes.csv", "summary.md", "settings.json"}  # fmt: skip
     assert {path.name for path in folder.iterdir()} == expected
-    assert rows(folder, "probes")[0]["run"] == outcome.run_id and rows(folder, "probes")[0]["scheme"] == "learned"
+    assert (
+        rows(folder, "probes")[0]["run"] == outcome.run_id
+        and rows(folder, "probes")[0]["scheme"] == "learned"
+    )
     table = rows(folder, "exposure")
-    assert [row["index"] for row in table[:-1]] == [str(r) for r in range(16)] and all(float(row["moved"]) > 0 for row in table[:-1])
-    assert (table[-1]["first"], table[-1]["last"], table[-1]["moved"], table[-1]["reached"]) == ("16", "63", "0", "0")
+    assert [row["index"] for row in table[:-1]] == [str(r) for r in range(16)] and all(
+        float(row["moved"]) > 0 for row in table[:-1]
+    )
+    assert (table[-1]["first"], table[-1]["last"], table[-1]["moved"], table[-1]["reached"]) == (
+        "16",
+        "63",
+        "0",
+        "0",
+    )
     assert "Positions 16 to 63 read no trained parameter" in (folder / "summary.md").read_text()
     assert "phase_coverage: skipped, the scheme tells of no rotary frequencies" in caplog.text
     # again: nothing; other settings: another folder beside it
@@ -75,9 +101,15 @@ def test_with_a_retrofit_and_other_lengths(ask):  # noqa: F811
     evaluate(which=["phase_coverage"], factors=[2], retrofit=retrofit)
     [second] = set(diagnostics(outcome)) - {first}
     without, within = rows(first, "phase_coverage"), rows(second, "phase_coverage")
-    assert plain.status == "evaluated" and within[0]["scheme"].startswith("rope+position_interpolation")
-    assert sum(int(row["unseen"]) for row in without) > 0 == sum(int(row["unseen"]) for row in within)
-    assert [float(row["frequency_evaluated"]) for row in within] == pytest.approx([float(row["frequency"]) / 2 for row in within])
+    assert plain.status == "evaluated" and within[0]["scheme"].startswith(
+        "rope+position_interpolation"
+    )
+    assert (
+        sum(int(row["unseen"]) for row in without) > 0 == sum(int(row["unseen"]) for row in within)
+    )
+    assert [float(row["frequency_evaluated"]) for row in within] == pytest.approx(
+        [float(row["frequency"]) / 2 for row in within]
+    )
     assert files.read_json(first / "settings.json")["lengths"] == [16, 32]
     # the evaluation with the retrofit was done on the way, and only once
     assert len(list((outcome.folder / "evaluation").iterdir())) == 2
@@ -89,7 +121,10 @@ def test_retrofitted_attention_is_what_is_measured(ask):  # noqa: F811
     [first] = diagnostics(outcome)
     evaluate(which=["attention_spread"], retrofit={"name": "hard_window", "window": 4})
     [second] = set(diagnostics(outcome)) - {first}
-    keys = [max(float(row["effective_keys"]) for row in rows(folder, "attention_spread")) for folder in (first, second)]
+    keys = [
+        max(float(row["effective_keys"]) for row in rows(folder, "attention_spread"))
+        for folder in (first, second)
+    ]
     assert keys[1] <= 4 + 1e-6 < keys[0]
 
 
@@ -131,17 +166,35 @@ def test_windows_that_must_be_whole_documents(ask):  # noqa: F811
     small = {"dataset": "fractional_lag", "dataset__document_length": 16, "dataset__lengths": [16, 32], "dataset__train_documents": 40,
              "dataset__validation_documents": 6, "cross_documents": False, "evaluation__lengths": [16, 32]}  # fmt: skip
     given = {key: value for key, value in ask(**small).items() if key != "dataset"}
-    given["dataset"] = {key: value for key, value in ask(**small)["dataset"].items() if key not in ("path", "validation_fraction")}
+    given["dataset"] = {
+        key: value
+        for key, value in ask(**small)["dataset"].items()
+        if key not in ("path", "validation_fraction")
+    }
     outcome = run.train(given, [], figures=False)
-    diagnosed = {"name": "all", "which": ["receptive_field", "probes"], "windows": 3, "documents": 4, "factors": None}
+    diagnosed = {
+        "name": "all",
+        "which": ["receptive_field", "probes"],
+        "windows": 3,
+        "documents": 4,
+        "factors": None,
+    }
     run.evaluate({**given, "run": outcome.run_id, "diagnostics": diagnosed}, [], figures=False)
     [folder] = diagnostics(outcome)
-    assert {(row["eval_length"], row["n_windows"]) for row in rows(folder, "receptive_field")} == {("16", "3"), ("32", "3")}
+    assert {(row["eval_length"], row["n_windows"]) for row in rows(folder, "receptive_field")} == {
+        ("16", "3"),
+        ("32", "3"),
+    }
     assert {row["n_documents"] for row in rows(folder, "probes")} == {"2"}
 
 
 @pytest.mark.parametrize("scheme", ["randomised", "bipe", "fope"])
 def test_schemes_with_positions_of_their_own(ask, scheme):  # noqa: F811
-    outcome, evaluate = asked(ask, scheme=scheme, model__n_layers=2, modifiers={"ssmax": {"bias": True}} if scheme == "fope" else {})
+    outcome, evaluate = asked(
+        ask,
+        scheme=scheme,
+        model__n_layers=2,
+        modifiers={"ssmax": {"bias": True}} if scheme == "fope" else {},
+    )
     assert evaluate().status == "evaluated"
     assert rows(diagnostics(outcome)[0], "attention_spread")

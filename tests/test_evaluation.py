@@ -29,17 +29,32 @@ VOCAB = 13
 def store(tmp_path_factory):
     chance = np.random.default_rng(0)
     documents = [(f"doc{i}", chance.integers(0, VOCAB, size)) for i, size in enumerate(SIZES)]
-    return write_store(tmp_path_factory.mktemp("store") / "s", documents, vocab_size=VOCAB, token_bytes=np.full(VOCAB, 2))
+    return write_store(
+        tmp_path_factory.mktemp("store") / "s",
+        documents,
+        vocab_size=VOCAB,
+        token_bytes=np.full(VOCAB, 2),
+    )
 
 
 def make(scheme, train_length=TRAIN_LENGTH, **options):
     cls = schemes.load(scheme)
     model = models.build(
-        ModelConfig(n_layers=2, n_heads=2, width=16), cls, cls.Config(**options), train_length=train_length, vocab_size=VOCAB, seed=0
+        ModelConfig(n_layers=2, n_heads=2, width=16),
+        cls,
+        cls.Config(**options),
+        train_length=train_length,
+        vocab_size=VOCAB,
+        seed=0,
     )
     with torch.no_grad():  # away from the initial state, where positions hardly matter
         for parameter in model.parameters():
-            parameter.add_(0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(parameter.numel())))
+            parameter.add_(
+                0.1
+                * torch.randn(
+                    parameter.shape, generator=torch.Generator().manual_seed(parameter.numel())
+                )
+            )
     return model
 
 
@@ -48,12 +63,16 @@ def requests(store, lengths=LENGTHS, train_length=TRAIN_LENGTH, **options):
 
 
 def score(model, store, wanted, tokens_per_batch=256):
-    return scoring.score(model, store, wanted, tokens_per_batch=tokens_per_batch, device=torch.device("cpu"))
+    return scoring.score(
+        model, store, wanted, tokens_per_batch=tokens_per_batch, device=torch.device("cpu")
+    )
 
 
 def targets(request):
     """(document, place) of every scored target."""
-    return [(w.document, w.start + p + 1) for w in request.windows for p in range(w.first, w.length)]
+    return [
+        (w.document, w.start + p + 1) for w in request.windows for p in range(w.first, w.length)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -64,18 +83,32 @@ def targets(request):
         (512, [7, 512, 1500], [1501, 2013, 2100, 3000]),
     ],
 )
-def test_matched_targets_are_the_same_tokens_at_every_length_and_see_their_own_document(train_length, lengths, sizes):
+def test_matched_targets_are_the_same_tokens_at_every_length_and_see_their_own_document(
+    train_length, lengths, sizes
+):
     names = [f"doc{i}" for i in range(len(sizes))]
-    wanted = plan(np.array(sizes), names, lengths, train_length, EvaluationConfig(blocks=3, protocols=["matched"]))
+    wanted = plan(
+        np.array(sizes),
+        names,
+        lengths,
+        train_length,
+        EvaluationConfig(blocks=3, protocols=["matched"]),
+    )
     assert [r.eval_length for r in wanted] == lengths
     first = targets(wanted[0])
     assert len(first) == len(set(first))
     for request in wanted:
         assert targets(request) == first
-        assert {w.document for w in request.windows} == {i for i, size in enumerate(sizes) if size > max(lengths)}
+        assert {w.document for w in request.windows} == {
+            i for i, size in enumerate(sizes) if size > max(lengths)
+        }
         for w in request.windows:
-            assert w.start >= 0 and w.start + w.length < sizes[w.document]  # inside one document, the last target too
-            assert w.length == request.eval_length and w.length - w.first == min(train_length // 4, min(lengths))
+            assert (
+                w.start >= 0 and w.start + w.length < sizes[w.document]
+            )  # inside one document, the last target too
+            assert w.length == request.eval_length and w.length - w.first == min(
+                train_length // 4, min(lengths)
+            )
 
 
 def ends_of(wanted, protocol, length):
@@ -89,7 +122,9 @@ def ends_of(wanted, protocol, length):
 def test_blocks_lie_a_training_length_apart_and_a_short_document_has_fewer():
     sizes = [64 + 1, 64 + 16, 64 + 17, 64 + 32, 64 + 33, 500]
     names = [f"doc{i}" for i in range(len(sizes))]
-    ends = ends_of(plan(np.array(sizes), names, LENGTHS, 16, EvaluationConfig(blocks=3)), "matched", 64)
+    ends = ends_of(
+        plan(np.array(sizes), names, LENGTHS, 16, EvaluationConfig(blocks=3)), "matched", 64
+    )
     assert [len(ends[i]) for i in range(len(sizes))] == [1, 1, 2, 2, 3, 3]
     assert all(set(np.diff(found)) <= {16} and found[0] >= 64 for found in ends.values())
     assert ends[0] == [64] and ends[2] == [64, 80]
@@ -97,13 +132,21 @@ def test_blocks_lie_a_training_length_apart_and_a_short_document_has_fewer():
 
 def test_where_a_document_is_read_depends_on_its_name_alone_and_spreads_over_it():
     def first_ends(names):
-        ends = ends_of(plan(np.full(len(names), 1000), names, LENGTHS, 16, EvaluationConfig(documents=100)), "matched", 64)
+        ends = ends_of(
+            plan(np.full(len(names), 1000), names, LENGTHS, 16, EvaluationConfig(documents=100)),
+            "matched",
+            64,
+        )
         return {names[i]: found[0] for i, found in ends.items()}
 
     names = [f"doc{i}" for i in range(100)]
     alone = first_ends(names)
-    assert {name: first_ends([name, "another"])[name] for name in names[:5]} == {name: alone[name] for name in names[:5]}
-    assert len(set(alone.values())) > 80 and min(alone.values()) < 150 and max(alone.values()) > 900  # of 64 .. 983
+    assert {name: first_ends([name, "another"])[name] for name in names[:5]} == {
+        name: alone[name] for name in names[:5]
+    }
+    assert (
+        len(set(alone.values())) > 80 and min(alone.values()) < 150 and max(alone.values()) > 900
+    )  # of 64 .. 983
 
 
 def test_windows_of_the_other_protocols(store):
@@ -117,7 +160,11 @@ def test_windows_of_the_other_protocols(store):
         (24, 2),
         (64, 1),
     ):  # whole windows in the 64 tokens before a document's first end, the last ends there
-        expected = {(d, end - k * length, length, 0, 0) for d, end in ends.items() for k in range(1, count + 1)}
+        expected = {
+            (d, end - k * length, length, 0, 0)
+            for d, end in ends.items()
+            for k in range(1, count + 1)
+        }
         assert {dataclasses.astuple(w) for w in found["nonoverlapping", length].windows} == expected
         assert len(found["nonoverlapping", length].windows) == len(expected)
     assert ends_of(wanted, "position", 64) == ends_of(wanted, "matched", 64)
@@ -129,7 +176,10 @@ def test_documents_are_chosen_by_name_not_by_order(store):
     order = list(reversed(range(len(SIZES))))
     sizes, shuffled = np.array(SIZES)[order], [store.names[i] for i in order]
     again = plan(sizes, shuffled, LENGTHS, TRAIN_LENGTH, EvaluationConfig(documents=2))
-    assert set(names) == {shuffled[w.document] for r in again for w in r.windows} and len(set(names)) == 2
+    assert (
+        set(names) == {shuffled[w.document] for r in again for w in r.windows}
+        and len(set(names)) == 2
+    )
 
 
 @pytest.mark.parametrize("scheme", schemes.names())
@@ -141,8 +191,12 @@ def test_one_pass_for_all_lengths_equals_a_plain_pass_for_each_window(store, sch
             continue
         assert one.status == "ok"
         for window, got in zip(one.request.windows, one.losses, strict=True):
-            plain = torch.stack([plain_losses(model, store, window, draw) for draw in range(model.scheme.draws)])
-            np.testing.assert_allclose(got, plain.mean(0)[window.first :].numpy(), rtol=0, atol=1e-5)
+            plain = torch.stack(
+                [plain_losses(model, store, window, draw) for draw in range(model.scheme.draws)]
+            )
+            np.testing.assert_allclose(
+                got, plain.mean(0)[window.first :].numpy(), rtol=0, atol=1e-5
+            )
 
 
 def plain_losses(model, store, window, draw: int):
@@ -168,11 +222,18 @@ def test_random_positions_are_averaged_over_their_draws_and_the_spread_is_kept(s
 def longer_store(tmp_path_factory):
     """For windows of several chunks of attention, the last of them ragged."""
     document = np.random.default_rng(1).integers(0, VOCAB, 330)
-    return write_store(tmp_path_factory.mktemp("store") / "s", [("doc", document)], vocab_size=VOCAB, token_bytes=np.full(VOCAB, 2))
+    return write_store(
+        tmp_path_factory.mktemp("store") / "s",
+        [("doc", document)],
+        vocab_size=VOCAB,
+        token_bytes=np.full(VOCAB, 2),
+    )
 
 
 @pytest.mark.parametrize("scheme", schemes.names())
-def test_merged_windows_equal_separate_ones_where_a_scheme_declares_prefix_consistency(longer_store, scheme):
+def test_merged_windows_equal_separate_ones_where_a_scheme_declares_prefix_consistency(
+    longer_store, scheme
+):
     model = make(scheme, train_length=64)
     wanted = requests(longer_store, [32, 64, 80, 96, 128, 192, 256], 64)
     separate = {(w.document, w.start, w.length) for r in wanted for w in r.windows}
@@ -197,9 +258,14 @@ def test_order_and_batch_size_change_no_number(store, scheme):
 
 
 def test_a_refused_length_is_an_outcome_and_the_others_go_on(store):
-    outcomes = {(s.request.protocol, s.request.eval_length): s for s in score(make("learned", tail="refuse"), store, requests(store))}
+    outcomes = {
+        (s.request.protocol, s.request.eval_length): s
+        for s in score(make("learned", tail="refuse"), store, requests(store))
+    }
     assert outcomes["matched", 16].status == "ok"
-    assert outcomes["matched", 20].status == "refused" and "16 rows" in outcomes["matched", 20].reason
+    assert (
+        outcomes["matched", 20].status == "refused" and "16 rows" in outcomes["matched", 20].reason
+    )
 
 
 def test_out_of_memory_halves_the_batch_then_gives_up_the_length(store, monkeypatch):
@@ -213,28 +279,53 @@ def test_out_of_memory_halves_the_batch_then_gives_up_the_length(store, monkeypa
         return plain(tokens, wanted, first)
 
     monkeypatch.setattr(model, "losses", losses)
-    outcomes = {(s.request.protocol, s.request.eval_length): s for s in score(model, store, requests(store))}
+    outcomes = {
+        (s.request.protocol, s.request.eval_length): s for s in score(model, store, requests(store))
+    }
     assert outcomes["matched", 64].status == outcomes["matched", 48].status == "oom"
     assert outcomes["matched", 32].status == "ok"
     assert (1, 64) in sizes
     monkeypatch.undo()
-    straight = {(s.request.protocol, s.request.eval_length): s for s in score(model, store, requests(store))}
-    np.testing.assert_allclose(outcomes["matched", 32].losses, straight["matched", 32].losses, atol=1e-5)
+    straight = {
+        (s.request.protocol, s.request.eval_length): s for s in score(model, store, requests(store))
+    }
+    np.testing.assert_allclose(
+        outcomes["matched", 32].losses, straight["matched", 32].losses, atol=1e-5
+    )
 
 
 def test_losses_that_are_not_finite_are_recorded_as_such(store, monkeypatch):
     model = make("none")
     plain = model.losses
-    monkeypatch.setattr(model, "losses", lambda t, y, first=0: plain(t, y, first) + (math.inf if t.shape[1] == 64 else 0.0))
-    by_length = {s.request.eval_length: s.status for s in score(model, store, requests(store, protocols=["matched"]))}
+    monkeypatch.setattr(
+        model,
+        "losses",
+        lambda t, y, first=0: plain(t, y, first) + (math.inf if t.shape[1] == 64 else 0.0),
+    )
+    by_length = {
+        s.request.eval_length: s.status
+        for s in score(model, store, requests(store, protocols=["matched"]))
+    }
     assert by_length[64] == "nonfinite"
 
 
 def splits(store):
-    return Splits(label="toy", train=store, validation=store, tokenizer="bytes", vocab_size=VOCAB, fingerprint="0" * 16, notes=())
+    return Splits(
+        label="toy",
+        train=store,
+        validation=store,
+        tokenizer="bytes",
+        vocab_size=VOCAB,
+        fingerprint="0" * 16,
+        notes=(),
+    )
 
 
-IDENTITY = dict.fromkeys(records.IDENTITY, "x") | {"seed": 0, "train_length": TRAIN_LENGTH, "steps": 1}
+IDENTITY = dict.fromkeys(records.IDENTITY, "x") | {
+    "seed": 0,
+    "train_length": TRAIN_LENGTH,
+    "steps": 1,
+}
 
 
 def write_rows(folder, scored, store):
@@ -259,12 +350,21 @@ def test_rows_equal_plain_sums(store, tmp_path):
         for length in LENGTHS:
             losses = by[protocol, length].losses
             row = value[protocol, length, "loss"]
-            assert row["value"] == pytest.approx(losses.mean(), rel=1e-6) and row["low"] < row["value"] < row["high"]
+            assert (
+                row["value"] == pytest.approx(losses.mean(), rel=1e-6)
+                and row["low"] < row["value"] < row["high"]
+            )
             assert row["n_tokens"] == losses.size and row["n_documents"] == 5
-            assert value[protocol, length, "perplexity"]["value"] == pytest.approx(math.exp(losses.mean()), rel=1e-5)
-            assert value[protocol, length, "bits_per_byte"]["value"] == pytest.approx(losses.mean() / math.log(2) / 2, rel=1e-5)
+            assert value[protocol, length, "perplexity"]["value"] == pytest.approx(
+                math.exp(losses.mean()), rel=1e-5
+            )
+            assert value[protocol, length, "bits_per_byte"]["value"] == pytest.approx(
+                losses.mean() / math.log(2) / 2, rel=1e-5
+            )
     change = value["matched", 64, "loss_change"]
-    assert change["value"] == pytest.approx(by["matched", 64].losses.mean() - by["matched", 16].losses.mean(), abs=1e-6)
+    assert change["value"] == pytest.approx(
+        by["matched", 64].losses.mean() - by["matched", 16].losses.mean(), abs=1e-6
+    )
     assert value["matched", 16, "loss_change"]["high"] == 0.0
     assert ("nonoverlapping", 64, "loss_change") not in value
     with np.load(tmp_path / "e" / "losses.npz") as arrays:
@@ -280,7 +380,9 @@ def test_position_rows_cover_the_window_once(store, tmp_path):
     from lengthgen.reporting.tables import read_table
 
     table = read_table(tmp_path / "e" / "positions.csv", records.POSITIONS)
-    assert list(table.position) == [0, *table.position_end[:-1]] and table.position_end.iloc[-1] == 64
+    assert (
+        list(table.position) == [0, *table.position_end[:-1]] and table.position_end.iloc[-1] == 64
+    )
     losses = next(s.losses for s in scored if s.request.protocol == "position")
     assert np.average(table.value, weights=table.n_tokens) == pytest.approx(losses.mean(), rel=1e-5)
 
@@ -290,7 +392,9 @@ def test_unigram_loss_is_the_cross_entropy_of_the_training_frequencies(store):
     counts = np.bincount(store.tokens(0, store.n_tokens).numpy(), minlength=VOCAB) + 1.0
     places = targets(scored[0].request)
     wanted = [int(store.document(d)[p]) for d, p in places]
-    assert unigram.loss(splits(store), scored) == pytest.approx(-np.log(counts / counts.sum())[wanted].mean())
+    assert unigram.loss(splits(store), scored) == pytest.approx(
+        -np.log(counts / counts.sum())[wanted].mean()
+    )
 
 
 def test_refused_rows_are_empty_and_say_why(store, tmp_path):
@@ -319,7 +423,10 @@ def test_the_version_of_evaluations_names_them_anew_and_leaves_runs_alone(monkey
 
 
 def test_documents_that_are_too_short_are_one_line():
-    with pytest.raises(DataError, match=r"^evaluation length 64 needs a validation document of 65 tokens; the longest of 2 has 30[^\n]*$"):
+    with pytest.raises(
+        DataError,
+        match=r"^evaluation length 64 needs a validation document of 65 tokens; the longest of 2 has 30[^\n]*$",
+    ):
         plan(np.array([30, 20]), ["a", "b"], [16, 64], 16, EvaluationConfig())
 
 
@@ -348,7 +455,13 @@ def test_the_band_reads_the_matched_windows_through_a_hard_window(store, scheme)
     wanted = requests(store, protocols=["band", "matched"])
     found = {(s.request.protocol, s.request.eval_length): s for s in score(model, store, wanted)}
     assert list(found) == [(r.protocol, r.eval_length) for r in wanted]
-    assert [length for protocol, length in found if protocol == "band"] == [20, 24, 32, 48, 64]  # beyond 16 alone
+    assert [length for protocol, length in found if protocol == "band"] == [
+        20,
+        24,
+        32,
+        48,
+        64,
+    ]  # beyond 16 alone
     assert model.scheme is trained and before.keys() == weights(model).keys()
     for length in (20, 64):
         within, matched = found["band", length], found["matched", length]
@@ -364,17 +477,31 @@ def test_the_band_reads_the_matched_windows_through_a_hard_window(store, scheme)
 def test_in_one_layer_the_band_hides_exactly_what_is_farther_than_the_training_length(store):
     """Without positions and with one layer, a target under the band is a target whose window is cut at 16 tokens."""
     cls = schemes.load("none")
-    model = models.build(ModelConfig(n_layers=1, n_heads=2, width=16), cls, cls.Config(), train_length=16, vocab_size=VOCAB, seed=0)
+    model = models.build(
+        ModelConfig(n_layers=1, n_heads=2, width=16),
+        cls,
+        cls.Config(),
+        train_length=16,
+        vocab_size=VOCAB,
+        seed=0,
+    )
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter.add_(0.3 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(parameter.numel())))
+            parameter.add_(
+                0.3
+                * torch.randn(
+                    parameter.shape, generator=torch.Generator().manual_seed(parameter.numel())
+                )
+            )
     (one,) = score(model, store, requests(store, [16, 64], protocols=["band"]))
     for window, got in zip(one.request.windows, one.losses, strict=True):
         for position, loss in zip(range(window.first, window.length), got, strict=True):
             last = int(store.offsets[window.document]) + window.start + position
             tokens = store.tokens(last - 15, last + 2)[None]
             with torch.no_grad():
-                assert loss == pytest.approx(model.losses(tokens[:, :-1], tokens[:, 1:], 15).item(), abs=1e-5)
+                assert loss == pytest.approx(
+                    model.losses(tokens[:, :-1], tokens[:, 1:], 15).item(), abs=1e-5
+                )
 
 
 def test_a_scheme_that_refuses_a_length_refuses_it_under_the_band_too(store):
@@ -388,5 +515,9 @@ def test_inside_modifiers_the_band_is_put_in_and_taken_out(store):
     model.scheme = around = modified(model.scheme, [(cls, cls.Config())])
     inner = around.inner
     with band.confined(model):
-        assert model.scheme is around and around.inner.inner is inner and around.span(0).window == TRAIN_LENGTH
+        assert (
+            model.scheme is around
+            and around.inner.inner is inner
+            and around.span(0).window == TRAIN_LENGTH
+        )
     assert model.scheme is around and around.inner is inner and around.span(0) is None

@@ -6,13 +6,35 @@ import pytest
 from lengthgen.reporting.figures import drawing, verdict_figure
 from lengthgen.statistics import fails_or_uses, significance
 
-GROUP = {"dataset": "d", "model": "m", "train_length": 512, "steps": 1, "setting": "s", "evaluation": "e"}
+GROUP = {
+    "dataset": "d",
+    "model": "m",
+    "train_length": 512,
+    "steps": 1,
+    "setting": "s",
+    "evaluation": "e",
+}
 
 
 def answer(scheme: str, eval_length: int, word: str, value: float, **more) -> dict:
-    numbers = {"failure": value, "failure_low": value - 0.01, "failure_high": value + 0.01, "use_band": float("nan")}
+    numbers = {
+        "failure": value,
+        "failure_low": value - 0.01,
+        "failure_high": value + 0.01,
+        "use_band": float("nan"),
+    }
     return (
-        GROUP | {"scheme": scheme, "eval_length": eval_length, "word": word, "n_seeds": 3, "n_documents": 48, "gate": ""} | numbers | more
+        GROUP
+        | {
+            "scheme": scheme,
+            "eval_length": eval_length,
+            "word": word,
+            "n_seeds": 3,
+            "n_documents": 48,
+            "gate": "",
+        }
+        | numbers
+        | more
     )
 
 
@@ -36,21 +58,42 @@ def texts(rows: list[dict]) -> list[str]:
 
 def test_every_word_and_number_is_there():
     shown = texts(ROWS)
-    assert {"t5_bias", "alibi", "learned", "refused", "fails +0.100 [+0.090, +0.110]", "uses -0.050 [-0.060, -0.040]"} <= set(shown)
-    assert {"1,024 (2×)", "2,048 (4×)"} <= set(shown) and any("nats/token" in text for text in shown)
+    assert {
+        "t5_bias",
+        "alibi",
+        "learned",
+        "refused",
+        "fails +0.100 [+0.090, +0.110]",
+        "uses -0.050 [-0.060, -0.040]",
+    } <= set(shown)
+    assert {"1,024 (2×)", "2,048 (4×)"} <= set(shown) and any(
+        "nats/token" in text for text in shown
+    )
     details = next(text for text in shown if text.startswith("F with"))
-    assert "3 seeds and 48 documents" in details and "1,234 target tokens" in details and "loss at 512 tokens" in details
+    assert (
+        "3 seeds and 48 documents" in details
+        and "1,234 target tokens" in details
+        and "loss at 512 tokens" in details
+    )
     assert "was not asked" in details and "hard window" not in details
 
 
 @pytest.mark.parametrize(
     ("change", "said", "unsaid"),
-    [({"gate": "refused"}, "corpus gate refused", "was not asked"), ({"use_band": 0.1}, "a hard window in every layer", "gate refused")],
+    [
+        ({"gate": "refused"}, "corpus gate refused", "was not asked"),
+        ({"use_band": 0.1}, "a hard window in every layer", "gate refused"),
+    ],
 )
 def test_what_was_tried_is_said(change, said, unsaid):
-    details = next(text for text in texts([row | change for row in ROWS]) if text.startswith("F with"))
+    details = next(
+        text for text in texts([row | change for row in ROWS]) if text.startswith("F with")
+    )
     assert said in details and unsaid not in details
 
 
 def test_its_thresholds_are_those_of_the_words():
-    assert (verdict_figure.EQUIVALENT, verdict_figure.SMALLEST_GAIN) == (significance.DELTA, fails_or_uses.SMALLEST_GAIN)
+    assert (verdict_figure.EQUIVALENT, verdict_figure.SMALLEST_GAIN) == (
+        significance.DELTA,
+        fails_or_uses.SMALLEST_GAIN,
+    )

@@ -16,7 +16,10 @@ from .attention_cases import assert_close, inputs
 
 SIZES = (16, 32, 33, 64, 80, 128)
 LENGTHS = (1, 2, 63, 64, 65, 129, 257)
-FALLS = {"gentle": -0.1, "strong": -40.0}  # of the sum, each token, on average; strong: -10,000 at 257 tokens
+FALLS = {
+    "gentle": -0.1,
+    "strong": -40.0,
+}  # of the sum, each token, on average; strong: -10,000 at 257 tokens
 
 
 @pytest.fixture(autouse=True)
@@ -31,13 +34,23 @@ def sums(batch: int, n_heads: int, length: int, fall: float) -> Tensor:
     """Running sums (B, H, T), float64, that mostly fall."""
     generator = torch.Generator().manual_seed(length)
     steps = fall * torch.rand(batch, n_heads, length, generator=generator, dtype=torch.float64) * 2
-    return (steps + 0.3 * torch.randn(batch, n_heads, length, generator=generator, dtype=torch.float64)).cumsum(-1)
+    return (
+        steps + 0.3 * torch.randn(batch, n_heads, length, generator=generator, dtype=torch.float64)
+    ).cumsum(-1)
 
 
 def definition(
-    tensors: list[Tensor], grad: Tensor, cumulative: Tensor, scale: float, span: Span | None = None, weights: Tensor | None = None
+    tensors: list[Tensor],
+    grad: Tensor,
+    cumulative: Tensor,
+    scale: float,
+    span: Span | None = None,
+    weights: Tensor | None = None,
 ) -> list[Tensor]:
-    leaves = [x.detach().double().requires_grad_() for x in (*tensors, cumulative, *([] if weights is None else [weights]))]
+    leaves = [
+        x.detach().double().requires_grad_()
+        for x in (*tensors, cumulative, *([] if weights is None else [weights]))
+    ]
     q, k, v, c, *w = leaves
     i, j = torch.arange(q.shape[2])[:, None], torch.arange(q.shape[2])
     hidden = j > i
@@ -54,7 +67,10 @@ def run(
     weights: Tensor | None = None,
 ) -> list[Tensor]:  # fmt: skip
     gates_and_weights = [cumulative] if weights is None else [cumulative, weights]
-    leaves = [*(x.detach().to(dtype).requires_grad_() for x in tensors), *(x.clone().requires_grad_() for x in gates_and_weights)]
+    leaves = [
+        *(x.detach().to(dtype).requires_grad_() for x in tensors),
+        *(x.clone().requires_grad_() for x in gates_and_weights),
+    ]
     out = dispatch.attend(*leaves[:3], Gates(*leaves[3:]), scale, force=force, span=span)
     return [out.detach(), *torch.autograd.grad(out, leaves, grad.to(dtype))]
 
@@ -63,7 +79,12 @@ def run(
 @pytest.mark.parametrize("length", LENGTHS)
 def test_kernels_equal_the_definition(length: int, fall: str) -> None:
     turn = LENGTHS.index(length)
-    size, batch, n_heads, scale = SIZES[turn % len(SIZES)], (1, 2, 5)[turn % 3], (3, 1, 2)[turn % 3], (1.0, 0.2)[turn % 2]
+    size, batch, n_heads, scale = (
+        SIZES[turn % len(SIZES)],
+        (1, 2, 5)[turn % 3],
+        (3, 1, 2)[turn % 3],
+        (1.0, 0.2)[turn % 2],
+    )
     tensors, grad, _ = inputs(batch, n_heads, length, size)
     cumulative = sums(batch, n_heads, length, FALLS[fall])
     expected = definition(tensors, grad, cumulative, scale)
@@ -82,7 +103,9 @@ def test_windows_sinks_and_head_sizes(size: int, span: Span) -> None:
     cumulative = sums(1, 2, 201, -1.0)
     expected = definition(tensors, grad, cumulative, size**-0.5, span)
     for force in ("cpu", "sdpa"):
-        assert_close(run(force, torch.float32, tensors, grad, cumulative, size**-0.5, span), expected, 2e-5)  # weights of 1: rounding alone
+        assert_close(
+            run(force, torch.float32, tensors, grad, cumulative, size**-0.5, span), expected, 2e-5
+        )  # weights of 1: rounding alone
 
 
 @pytest.mark.parametrize("fall", FALLS)
@@ -93,7 +116,11 @@ def test_queries_with_weights(length: int, span: Span | None, fall: str) -> None
     cumulative = sums(2, 2, length, FALLS[fall])
     weights = torch.rand(2, 2, length, generator=torch.Generator().manual_seed(0)) - 0.05
     expected = definition(tensors, grad, cumulative, 0.2, span, weights)
-    assert_close(run("reference", torch.float64, tensors, grad, cumulative, 0.2, span, weights), expected, 1e-5)
+    assert_close(
+        run("reference", torch.float64, tensors, grad, cumulative, 0.2, span, weights),
+        expected,
+        1e-5,
+    )
     for force in ("cpu", "sdpa"):
         given = run(force, torch.float32, tensors, grad, cumulative, 0.2, span, weights)
         assert given[-1].dtype == torch.float32
@@ -104,12 +131,19 @@ def test_queries_with_weights(length: int, span: Span | None, fall: str) -> None
 def test_sums_of_any_shape(shape: str) -> None:
     place = torch.arange(300, dtype=torch.float64)
     cliff = torch.where(place < 101, 0.0, -1e4) - 0.01 * place
-    line = {"rising": 30 * place, "a valley": 20 * (place - 150).abs(), "far from zero": -1e6 - 0.1 * place, "one cliff": cliff}[shape]
+    line = {
+        "rising": 30 * place,
+        "a valley": 20 * (place - 150).abs(),
+        "far from zero": -1e6 - 0.1 * place,
+        "one cliff": cliff,
+    }[shape]
     cumulative = line.expand(2, 2, -1) + sums(2, 2, 300, -0.1)
     tensors, grad, _ = inputs(2, 2, 300, 16)
     expected = definition(tensors, grad, cumulative, 0.25)
     given = run("cpu", torch.float32, tensors, grad, cumulative, 0.25)
-    assert_close(given, expected, 2e-5)  # where one key has all the weight, the rounding of 300 rows is all that is left of gradients
+    assert_close(
+        given, expected, 2e-5
+    )  # where one key has all the weight, the rounding of 300 rows is all that is left of gradients
 
 
 def test_longer_chunks_and_single_precision_sums() -> None:
@@ -131,7 +165,9 @@ def test_chunks_keep_masks_small() -> None:
 def test_the_dense_form_has_the_gradient_of_finite_differences() -> None:
     tensors, _, _ = inputs(1, 2, 6, 3)
     leaves = [x.double().requires_grad_() for x in (*tensors, sums(1, 2, 6, -0.5))]
-    assert torch.autograd.gradcheck(lambda q, k, v, c: dispatch.attend(q, k, v, Gates(c), 0.7, force="reference"), leaves)
+    assert torch.autograd.gradcheck(
+        lambda q, k, v, c: dispatch.attend(q, k, v, Gates(c), 0.7, force="reference"), leaves
+    )
 
 
 def test_only_the_gates_learn() -> None:
@@ -154,13 +190,19 @@ def test_frozen_gates_train_the_rest() -> None:
     tensors, grad, _ = inputs(2, 2, 90, 16)
     cumulative, leaves = sums(2, 2, 90, -0.1), [x.requires_grad_() for x in tensors]
     out = dispatch.attend(*leaves, Gates(cumulative), 0.25)
-    assert_close([out.detach(), *torch.autograd.grad(out, leaves, grad)], definition(tensors, grad, cumulative, 0.25)[:4], 5e-6)
+    assert_close(
+        [out.detach(), *torch.autograd.grad(out, leaves, grad)],
+        definition(tensors, grad, cumulative, 0.25)[:4],
+        5e-6,
+    )
 
 
 def test_sums_of_nothing_change_nothing() -> None:
     tensors, _, _ = inputs(2, 2, 90, 16)
     plain = dispatch.attend(*tensors, None, 0.25, force="reference")
-    assert_close([dispatch.attend(*tensors, Gates(torch.full((2, 2, 90), -7.0)), 0.25)], [plain], 1e-6)
+    assert_close(
+        [dispatch.attend(*tensors, Gates(torch.full((2, 2, 90), -7.0)), 0.25)], [plain], 1e-6
+    )
 
 
 def test_a_long_window_is_evaluated_by_rows(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,11 +211,17 @@ def test_a_long_window_is_evaluated_by_rows(monkeypatch: pytest.MonkeyPatch) -> 
     tensors, _, _ = inputs(2, 3, 100, 16)
     tensors, cumulative = [x.double() for x in tensors], sums(2, 3, 100, -0.2)
     seen, by_rows = [], sdpa.attend_by_rows
-    monkeypatch.setattr(sdpa, "attend_by_rows", lambda *args: seen.append(args[5]) or by_rows(*args))
+    monkeypatch.setattr(
+        sdpa, "attend_by_rows", lambda *args: seen.append(args[5]) or by_rows(*args)
+    )
     for span in (None, Span(30, 2)):
         with torch.no_grad():
             given = dispatch.attend(*tensors, Gates(cumulative), 0.25, span=span)
-        assert_close([given], [dispatch.attend(*tensors, Gates(cumulative), 0.25, force="reference", span=span)], 1e-12)
+        assert_close(
+            [given],
+            [dispatch.attend(*tensors, Gates(cumulative), 0.25, force="reference", span=span)],
+            1e-12,
+        )
     assert seen == [16, 16]
 
 
@@ -183,14 +231,18 @@ def test_half_precision_takes_differences_first() -> None:
     halves = [x.bfloat16() for x in tensors]
     out = dispatch.attend(*halves, Gates(cumulative), 0.25)
     assert out.dtype == torch.bfloat16
-    assert_close([out], [dispatch.attend(*tensors, Gates(cumulative), 0.25, force="reference")], 3e-2)
+    assert_close(
+        [out], [dispatch.attend(*tensors, Gates(cumulative), 0.25, force="reference")], 3e-2
+    )
 
 
 def test_what_cannot_be_is_one_clear_line() -> None:
     q = torch.zeros(1, 2, 8, 16)
     with pytest.raises(ValueError, match=r"Gates.weights of shape \(1, 2\): expected"):
         dispatch.attend(q, q, q, Gates(torch.zeros(1, 2, 8), torch.zeros(1, 2)), 1.0)
-    with pytest.raises(ConfigError, match=r"'flex' cannot be used here \(it has no form for gates\): use 'auto'"):
+    with pytest.raises(
+        ConfigError, match=r"'flex' cannot be used here \(it has no form for gates\): use 'auto'"
+    ):
         dispatch.attend(q, q, q, Gates(torch.zeros(1, 2, 8)), 1.0, force="flex")
     for wrong in (torch.zeros(1, 2, 9), torch.zeros(2, 8)):
         for force in ("auto", "sdpa"):

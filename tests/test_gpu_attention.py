@@ -19,7 +19,15 @@ def tolerance_of(dtype: torch.dtype) -> float:
     return {torch.float32: 2e-5, torch.float16: 3e-3, torch.bfloat16: 2e-2}[dtype]
 
 
-def gpu_case(kind: str, force: str, dtype: torch.dtype, length: int, size: int, batch: int = 3, span: Span | None = None) -> None:
+def gpu_case(
+    kind: str,
+    force: str,
+    dtype: torch.dtype,
+    length: int,
+    size: int,
+    batch: int = 3,
+    span: Span | None = None,
+) -> None:
     tensors, grad, vector = inputs(batch, 2, length, size, "cuda")
     tensors, grad = [x.to(dtype) for x in tensors], grad.to(dtype)
     expected = run(kind, "reference", torch.float64, tensors, grad, vector, size**-0.5, span=span)
@@ -32,7 +40,9 @@ def gpu_case(kind: str, force: str, dtype: torch.dtype, length: int, size: int, 
 def bias_block(kind: str, vector: Tensor, row: int) -> Tensor:
     """The bias of one query against its keys, (H, 1, row + 1)."""
     bias = bias_of(kind, vector)
-    block: Callable[[int, int], Tensor] = bias.block if isinstance(bias, Rows) else lambda i, last: vector[:, :last].flip(1)[:, None]
+    block: Callable[[int, int], Tensor] = (
+        bias.block if isinstance(bias, Rows) else lambda i, last: vector[:, :last].flip(1)[:, None]
+    )
     return block(row, row + 1)
 
 
@@ -79,10 +89,15 @@ def test_the_bias_gradient(dtype: torch.dtype, tile: tuple[int, int]) -> None:
     common = [x.cuda() for x in common]
 
     def check(given: Tensor, expected: Tensor) -> None:
-        assert ((given.cpu().double() - expected).norm() / expected.norm()).item() < tolerance_of(dtype)
+        assert ((given.cpu().double() - expected).norm() / expected.norm()).item() < tolerance_of(
+            dtype
+        )
 
     for ordered in (True, False):
-        check(triton_bias.vector_gradient(*common, vector.cuda(), 0.125, ordered=ordered, tile=tile), dvector)
+        check(
+            triton_bias.vector_gradient(*common, vector.cuda(), 0.125, ordered=ordered, tile=tile),
+            dvector,
+        )
     check(triton_bias.matrix_gradient(*common, matrix.cuda(), 0.125, tile=tile), dmatrix)
 
 
@@ -90,13 +105,17 @@ def test_deterministic_means_the_same_bits() -> None:
     tensors, grad, vector = inputs(8, 4, 500, 64, "cuda")
     torch.use_deterministic_algorithms(True)
     try:
-        first, second = (run("learned", "flex", torch.bfloat16, tensors, grad, vector, 0.125) for _ in range(2))
+        first, second = (
+            run("learned", "flex", torch.bfloat16, tensors, grad, vector, 0.125) for _ in range(2)
+        )
     finally:
         torch.use_deterministic_algorithms(False)
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
 
 
-@pytest.mark.parametrize(("kind", "force"), [("fixed", "sdpa"), ("fixed", "flex"), ("rows", "sdpa"), ("rows", "flex")])
+@pytest.mark.parametrize(
+    ("kind", "force"), [("fixed", "sdpa"), ("fixed", "flex"), ("rows", "sdpa"), ("rows", "flex")]
+)
 def test_evaluation_of_a_long_window_costs_memory_linear_in_it(kind: str, force: str) -> None:
     length = 32768
     tensors, _, vector = inputs(1, 4, length, 64, "cuda")
@@ -107,11 +126,18 @@ def test_evaluation_of_a_long_window_costs_memory_linear_in_it(kind: str, force:
         out = dispatch.attend(*tensors, bias_of(kind, vector), 0.125, force=force)
         rows = [0, 1, 4097, length - 1]
         for i in rows:
-            q, k, v = tensors[0][:, :, i : i + 1].double(), *(x[:, :, : i + 1].double() for x in tensors[1:])
+            q, k, v = (
+                tensors[0][:, :, i : i + 1].double(),
+                *(x[:, :, : i + 1].double() for x in tensors[1:]),
+            )
             scores = 0.125 * q @ k.transpose(-2, -1) + bias_block(kind, vector, i).double()
             expected = scores.softmax(-1) @ v
-            assert ((out[:, :, i : i + 1].double() - expected).norm() / expected.norm()).item() < 2e-2
-    assert torch.cuda.max_memory_allocated() - before < 4e9  # a bfloat16 matrix of all scores alone would be 8.6e9
+            assert (
+                (out[:, :, i : i + 1].double() - expected).norm() / expected.norm()
+            ).item() < 2e-2
+    assert (
+        torch.cuda.max_memory_allocated() - before < 4e9
+    )  # a bfloat16 matrix of all scores alone would be 8.6e9
 
 
 @pytest.mark.parametrize("length", [128, 1000, 1024])
@@ -127,7 +153,9 @@ def test_backends_are_what_the_order_says(length: int) -> None:
 def test_inside_a_compiled_model(kind: str) -> None:
     tensors, grad, vector = inputs(3, 2, 256, 64, "cuda")
     scale, leaves = 0.125, [x.bfloat16().requires_grad_() for x in tensors]
-    expected = run(kind, "reference", torch.float64, [x.detach() for x in leaves], grad, vector, scale)
+    expected = run(
+        kind, "reference", torch.float64, [x.detach() for x in leaves], grad, vector, scale
+    )
     parameter = vector.clone().requires_grad_()
 
     @torch.compile

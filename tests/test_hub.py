@@ -20,7 +20,9 @@ def endpoint(monkeypatch):
 
 def test_any_answer_means_that_it_is_there(endpoint, monkeypatch):
     monkeypatch.setattr(hub, "SECONDS", 60.0)
-    server = http.server.HTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler)  # answers 501 to everything
+    server = http.server.HTTPServer(
+        ("127.0.0.1", 0), http.server.BaseHTTPRequestHandler
+    )  # answers 501 to everything
     threading.Thread(target=server.serve_forever, daemon=True).start()
     endpoint(f"http://127.0.0.1:{server.server_port}")
     assert hub.why_unreachable() is None
@@ -34,8 +36,12 @@ def test_a_refused_connection(endpoint, refusing, monkeypatch):
     endpoint(refusing)
     with pytest.raises(DataError) as caught:
         hub.require("dataset x", "dataset=python")
-    assert str(caught.value).startswith(f"dataset x cannot be fetched from the Hugging Face hub: {refusing}: ")
-    assert str(caught.value).endswith("; connect, or use dataset=python") and "\n" not in str(caught.value)
+    assert str(caught.value).startswith(
+        f"dataset x cannot be fetched from the Hugging Face hub: {refusing}: "
+    )
+    assert str(caught.value).endswith("; connect, or use dataset=python") and "\n" not in str(
+        caught.value
+    )
 
 
 def test_a_host_that_never_answers(endpoint, monkeypatch):
@@ -72,14 +78,21 @@ def test_a_file_comes_from_the_local_cache_or_is_one_line(endpoint, monkeypatch,
     def fetch(repository, file, local_files_only=False):
         if "there" in repository:
             return str(tmp_path / file)
-        raise huggingface_hub.errors.LocalEntryNotFoundError("no") if local_files_only else OSError("first\nsecond")
+        raise (
+            huggingface_hub.errors.LocalEntryNotFoundError("no")
+            if local_files_only
+            else OSError("first\nsecond")
+        )
 
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", fetch)
     assert hub.download("there/x", "f.json", "y") == tmp_path / "f.json"
     monkeypatch.setattr(hub, "why_unreachable", lambda: None)
     with pytest.raises(DataError) as caught:
         hub.download("a/x", "f.json", "tokenizer=bpe")
-    assert str(caught.value) == "f.json of a/x cannot be fetched from the Hugging Face hub: OSError: first; or use tokenizer=bpe"
+    assert (
+        str(caught.value)
+        == "f.json of a/x cannot be fetched from the Hugging Face hub: OSError: first; or use tokenizer=bpe"
+    )
 
 
 def test_first_line():

@@ -29,15 +29,25 @@ def test_a_copy_channel_has_its_closed_form_at_its_lag_alone():
 
 def test_records_are_periodic_and_prose_is_not():
     def curve(name: str) -> np.ndarray:
-        text = b"".join(document.text for document in make_dataset({"name": name}).documents("validation"))
+        text = b"".join(
+            document.text for document in make_dataset({"name": name}).documents("validation")
+        )
         return information.by_lag(np.frombuffer(text, np.uint8)[:60_000], range(1, 33))
 
     records, prose = curve("unicode_records"), curve("python_manual")
-    assert set(np.argsort(records)[-2:] + 1) == {16, 32} and records[15] > 2 * np.delete(records, [15, 31]).max()
+    assert (
+        set(np.argsort(records)[-2:] + 1) == {16, 32}
+        and records[15] > 2 * np.delete(records, [15, 31]).max()
+    )
     assert prose[0] == prose.max() and (np.diff(prose[:4]) < 0).all()
     assert prose[15] < 0.5 * prose[1]
 
 
 def test_a_record_is_16_bytes():
-    lines = {unicode_records.record(character) for character in ("A", "é", "\u0301", "א", "😀", "\U0001e900")}
-    assert {len(line.encode()) for line in lines} == {16} and unicode_records.record("A") == "00041 Lu L    0\n"
+    lines = {
+        unicode_records.record(character)
+        for character in ("A", "é", "\u0301", "א", "😀", "\U0001e900")
+    }
+    assert {len(line.encode()) for line in lines} == {16} and unicode_records.record(
+        "A"
+    ) == "00041 Lu L    0\n"

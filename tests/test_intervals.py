@@ -10,8 +10,15 @@ from lengthgen.statistics import bootstrap, intervals
 def sums(n_seeds: int, n_documents: int = 12, seed: int = 0):
     """(S, 3, D) losses and tokens; every length has the same targets, the documents not as many each."""
     chance = np.random.default_rng(seed)
-    tokens = np.broadcast_to(10.0 * chance.integers(1, 5, n_documents), (n_seeds, 3, n_documents)).copy()
-    loss = 2 + chance.normal(0, 0.3, n_documents) + chance.normal(0, 0.1, (n_seeds, 1, 1)) + chance.normal(0, 0.05, tokens.shape)
+    tokens = np.broadcast_to(
+        10.0 * chance.integers(1, 5, n_documents), (n_seeds, 3, n_documents)
+    ).copy()
+    loss = (
+        2
+        + chance.normal(0, 0.3, n_documents)
+        + chance.normal(0, 0.1, (n_seeds, 1, 1))
+        + chance.normal(0, 0.05, tokens.shape)
+    )
     return loss * tokens, tokens
 
 
@@ -19,19 +26,28 @@ def test_one_seed_is_the_bootstrap_of_its_documents():
     loss, tokens = sums(1)
     drawn = bootstrap.bootstrap(loss, tokens, n_resamples=300)
     found = intervals.Summed(loss, tokens, 300)
-    assert found.losses().low == pytest.approx(drawn.bounds()[0]) and found.changes(1).high == pytest.approx(drawn.change(1).bounds()[1])
+    assert found.losses().low == pytest.approx(drawn.bounds()[0]) and found.changes(
+        1
+    ).high == pytest.approx(drawn.change(1).bounds()[1])
 
 
 def test_a_seed_without_a_length_takes_no_part_there_nor_in_its_change():
     loss, tokens = sums(3)
     loss[2, 2], tokens[2, 2] = 0, 0
     found, pair = intervals.Summed(loss, tokens), intervals.Summed(loss[:2], tokens[:2])
-    assert found.losses().low[2] == pytest.approx(pair.losses().low[2]) and found.losses().low[0] != pair.losses().low[0]
-    assert found.changes(0).value[2] == pytest.approx(pair.changes(0).value[2])  # of the same two seeds at both lengths
+    assert (
+        found.losses().low[2] == pytest.approx(pair.losses().low[2])
+        and found.losses().low[0] != pair.losses().low[0]
+    )
+    assert found.changes(0).value[2] == pytest.approx(
+        pair.changes(0).value[2]
+    )  # of the same two seeds at both lengths
     assert found.changes(0).high[1] != pytest.approx(pair.changes(0).high[1])
     loss[1:, 2], tokens[1:, 2] = 0, 0
     alone = intervals.Summed(loss, tokens, 300)
-    assert alone.losses().low[2] == pytest.approx(intervals.Summed(loss[:1], tokens[:1], 300).losses().low[2])
+    assert alone.losses().low[2] == pytest.approx(
+        intervals.Summed(loss[:1], tokens[:1], 300).losses().low[2]
+    )
 
 
 def test_a_change_needs_the_same_targets():
@@ -44,7 +60,9 @@ def test_a_change_needs_the_same_targets():
 
 def test_bins_take_the_documents_part_from_the_seeds_own_intervals():
     width = 2 * 1.959964 * 0.1
-    low, high = intervals.of_bins(*np.array([[2.0, 2.0, 2.0], [0.0, 0.03, 0.03], [width, 0.0, width], [3, 3, 3], [20, 20, 1]]))
+    low, high = intervals.of_bins(
+        *np.array([[2.0, 2.0, 2.0], [0.0, 0.03, 0.03], [width, 0.0, width], [3, 3, 3], [20, 20, 1]])
+    )
     assert high[0] - 2 == pytest.approx(0.1 * stats.t.ppf(0.975, 19), rel=1e-5)  # the seeds agree
     assert 2 - low[1] == pytest.approx(0.1 * stats.t.ppf(0.975, 2), rel=1e-5)  # the documents do
     assert np.isnan(low[2])  # one document

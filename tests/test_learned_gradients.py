@@ -34,17 +34,29 @@ def chunked(kind: str, parameter: Tensor, length: int, span: Span | None) -> cpu
     if kind == "gates":
         return gate_kernel.GateRows(Gates(parameter), CHUNK, span, torch.float64)
     if kind == "weighted gates":
-        return gate_kernel.GateRows(Gates(parameter, parameter.cos() + 0.5), CHUNK, span, torch.float64)
+        return gate_kernel.GateRows(
+            Gates(parameter, parameter.cos() + 0.5), CHUNK, span, torch.float64
+        )
     bias = bias_of(kind, parameter)
     if isinstance(bias, Rows):
         blocks = rows.evaluated(bias.block, length, CHUNK)
-        return rows.LazyBlocks(bias.block, CHUNK, span) if blocks is None else rows.Blocks(blocks, CHUNK, span)
-    return offsets.Offsets(torch.zeros_like(parameter) if bias is None else bias.vector, CHUNK, span)
+        return (
+            rows.LazyBlocks(bias.block, CHUNK, span)
+            if blocks is None
+            else rows.Blocks(blocks, CHUNK, span)
+        )
+    return offsets.Offsets(
+        torch.zeros_like(parameter) if bias is None else bias.vector, CHUNK, span
+    )
 
 
-@pytest.mark.parametrize("kind", ["none", "fixed", "learned", "rows", "frozen rows", "gates", "weighted gates"])
+@pytest.mark.parametrize(
+    "kind", ["none", "fixed", "learned", "rows", "frozen rows", "gates", "weighted gates"]
+)
 @pytest.mark.parametrize("span", [None, Span(1), Span(5), Span(5, 2), Span(3, 9)])
-def test_the_cpu_kernel_has_the_gradient_of_finite_differences(kind: str, span: Span | None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cpu_kernel_has_the_gradient_of_finite_differences(
+    kind: str, span: Span | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(recompute, "CHUNK", 4)
     length = 11  # chunks of 8 and 3 forward, of 4, 4 and 3 backward
     leaves = [randn(seed, 2, 2, length, 1).requires_grad_() for seed in range(3)]
@@ -54,7 +66,9 @@ def test_the_cpu_kernel_has_the_gradient_of_finite_differences(kind: str, span: 
     def attend(q: Tensor, k: Tensor, v: Tensor, parameter: Tensor = parameter) -> Tensor:
         return cpu.attend(q, k, v, chunked(kind, parameter, length, span), 0.7)
 
-    assert torch.autograd.gradcheck(attend, [*leaves, *([parameter.requires_grad_()] if learns else [])])
+    assert torch.autograd.gradcheck(
+        attend, [*leaves, *([parameter.requires_grad_()] if learns else [])]
+    )
 
 
 def bias_of_scheme(scheme: Scheme, length: int, x: Tensor) -> Bias:
@@ -67,7 +81,9 @@ def bias_of_scheme(scheme: Scheme, length: int, x: Tensor) -> Bias:
     return Rows(lambda first, last: scheme.rows(positions[first:last], positions[:last], 0))
 
 
-def differences(value: Callable[[], Tensor], parameters: list[Tensor], step: float = 1e-5) -> Tensor:
+def differences(
+    value: Callable[[], Tensor], parameters: list[Tensor], step: float = 1e-5
+) -> Tensor:
     """The gradient of `value` by central differences, one entry of the parameters after the other."""
     found = []
     with torch.no_grad():
@@ -83,16 +99,26 @@ def differences(value: Callable[[], Tensor], parameters: list[Tensor], step: flo
 
 
 @pytest.mark.parametrize("length", [3, 67, 91])  # all but the first past the trained length
-@pytest.mark.parametrize("name", ["t5_bias", "per_offset", "kerple_log", "kerple_power", "fire", "fox"])
+@pytest.mark.parametrize(
+    "name", ["t5_bias", "per_offset", "kerple_log", "kerple_power", "fire", "fox"]
+)
 def test_every_learned_bias_has_the_gradient_of_finite_differences(name: str, length: int) -> None:
     scheme = make(name, **({"hidden": 4} if name == "fire" else {}))
     with torch.no_grad():
-        for number, parameter in enumerate(scheme.parameters()):  # off the corners of ReLU and of maxima
+        for number, parameter in enumerate(
+            scheme.parameters()
+        ):  # off the corners of ReLU and of maxima
             parameter += 0.02 * randn(number, *parameter.shape).float()
-    tensors, grad, x = [randn(seed, 1, 2, length, 16) for seed in range(3)], randn(3, 1, 2, length, 16), randn(4, 1, length, 32)
+    tensors, grad, x = (
+        [randn(seed, 1, 2, length, 16) for seed in range(3)],
+        randn(3, 1, 2, length, 16),
+        randn(4, 1, length, 32),
+    )
 
     def value(force: str, dtype: torch.dtype) -> Tensor:
-        out = dispatch.attend(*(t.to(dtype) for t in tensors), bias_of_scheme(scheme, length, x), 0.25, force=force)
+        out = dispatch.attend(
+            *(t.to(dtype) for t in tensors), bias_of_scheme(scheme, length, x), 0.25, force=force
+        )
         return (out.double() * grad).sum()
 
     def gradient(force: str, dtype: torch.dtype) -> Tensor:

@@ -16,7 +16,9 @@ TINY = ModelConfig(n_layers=2, n_heads=2, width=16)
 
 def make(scheme="none", config=TINY, seed=0, train_length=16, vocab_size=11):
     cls = schemes.load(scheme)
-    return models.build(config, cls, cls.Config(), train_length=train_length, vocab_size=vocab_size, seed=seed).eval()
+    return models.build(
+        config, cls, cls.Config(), train_length=train_length, vocab_size=vocab_size, seed=seed
+    ).eval()
 
 
 @pytest.mark.parametrize("scheme", schemes.names())
@@ -45,7 +47,14 @@ def test_initial_scales_are_gpt2s():
 
 @pytest.mark.parametrize(
     "change",
-    [{}, {"norm": "rmsnorm"}, {"activation": "swiglu"}, {"tie_head": False}, {"qk_norm": True}, {"dropout": 0.5}],
+    [
+        {},
+        {"norm": "rmsnorm"},
+        {"activation": "swiglu"},
+        {"tie_head": False},
+        {"qk_norm": True},
+        {"dropout": 0.5},
+    ],
     ids=lambda change: next(iter(change), "default"),
 )
 def test_causal_and_losses_equal_plain_cross_entropy(change):
@@ -66,7 +75,12 @@ def test_causal_and_losses_equal_plain_cross_entropy(change):
 def test_every_option_changes_the_function():
     tokens = torch.arange(8)[None] % 11
     plain = make().logits(make()(tokens))
-    for change in ({"norm": "rmsnorm"}, {"activation": "swiglu"}, {"tie_head": False}, {"qk_norm": True}):
+    for change in (
+        {"norm": "rmsnorm"},
+        {"activation": "swiglu"},
+        {"tie_head": False},
+        {"qk_norm": True},
+    ):
         model = make(config=dataclasses.replace(TINY, **change))
         assert not torch.allclose(model.logits(model(tokens)), plain), change
 

@@ -34,7 +34,11 @@ known_comparisons = functools.cache(compared)  # reads every test file
 L = SMALL.train_length
 VARIANTS = {
     "drope": [{}, {"fraction": 0.5}],
-    "layer_mix": [{"every": 2}, {"every": 2, "window": 8, "sinks": 2}, {"every": 2, "positions": True, "window": 8}],
+    "layer_mix": [
+        {"every": 2},
+        {"every": 2, "window": 8, "sinks": 2},
+        {"every": 2, "positions": True, "window": 8},
+    ],
     "log_n": [{}, {"clip": True}, {"scale_bias": True}],
     "ssmax": [{}, {"bias": True, "bias_init": 0.2}, {"scale_bias": True}],
     "window": [{}, {"window": 8, "sinks": 2}, {"layers": [1]}],
@@ -62,7 +66,9 @@ def around(name: str, options: dict, scheme):
         for label, parameter in wrapped.inner.named_parameters():
             parameter.copy_(kept[label])  # the stirred ones again
         for parameter in own.values():
-            parameter += 0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(3))
+            parameter += 0.1 * torch.randn(
+                parameter.shape, generator=torch.Generator().manual_seed(3)
+            )
     return wrapped
 
 
@@ -74,7 +80,9 @@ def cases() -> list:
             for scheme in ("rope", "alibi", "fire", "fox", "cope") if number else SCHEMES:
                 if around(name, options, bare(scheme)) is not None:
                     label = ",".join(f"{key}={value}" for key, value in options.items())
-                    found.append(pytest.param(name, options, scheme, id=f"{scheme}+{name}({label})"))
+                    found.append(
+                        pytest.param(name, options, scheme, id=f"{scheme}+{name}({label})")
+                    )
     return found
 
 
@@ -84,7 +92,11 @@ every_modifier = pytest.mark.parametrize("name", modifiers.names())
 
 @every_modifier
 def test_combines_with_schemes_of_every_structure(name):
-    refused = [scheme for scheme in SCHEMES if not any(around(name, options, bare(scheme)) for options in VARIANTS.get(name, [{}]))]
+    refused = [
+        scheme
+        for scheme in SCHEMES
+        if not any(around(name, options, bare(scheme)) for options in VARIANTS.get(name, [{}]))
+    ]
     assert refused == (["learned"] if name == "layer_mix" else [])
 
 
@@ -145,7 +157,10 @@ def test_hooks_keep_shapes_and_dtypes(name, options, scheme):
     positions = wrapped.positions(T, torch.device("cpu"))
     for dtype in (torch.bfloat16, torch.float32, torch.float64):
         x, (q, k) = torch.randn(2, T, E).to(dtype), torch.randn(2, 2, H, T, D).to(dtype)
-        for before, after in ((x, wrapped.embed(x, positions)), *zip((q, k), wrapped.rotate(q, k, positions, 1), strict=True)):
+        for before, after in (
+            (x, wrapped.embed(x, positions)),
+            *zip((q, k), wrapped.rotate(q, k, positions, 1), strict=True),
+        ):
             assert after.shape == before.shape and after.dtype == dtype
 
 
@@ -176,7 +191,10 @@ def test_weights_that_are_not_its_own_start_as_without_it(name, scheme):
             parameter.fill_(float("nan"))
     wrapped.initialise(lambda label: asked.append(label) or keyed(0)(label))
     plain = make(scheme, {})
-    assert all(torch.equal(a, b) for a, b in zip(wrapped.inner.parameters(), plain.parameters(), strict=True))
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(wrapped.inner.parameters(), plain.parameters(), strict=True)
+    )
     assert all(parameter.isfinite().all() for parameter in wrapped.parameters())
     assert set(asked) <= {label for label, _ in plain.named_parameters()}
 
@@ -187,7 +205,11 @@ def test_yaml_equals_the_dataclass(name):
     text = (CONFIGS / f"{name}.yaml").read_text()
     given = OmegaConf.to_container(OmegaConf.create(text))
     assert text.startswith(f"# @package modifiers.{name}\n")
-    assert given == dataclasses.asdict(cls.Config()) == dataclasses.asdict(dataclass_from.build(cls.Config, given, "modifiers"))
+    assert (
+        given
+        == dataclasses.asdict(cls.Config())
+        == dataclasses.asdict(dataclass_from.build(cls.Config, given, "modifiers"))
+    )
     assert all("  # " in line for line in text.splitlines()[2:])
 
 
@@ -205,13 +227,21 @@ def test_every_other_yaml_is_none_or_a_variant():
 def test_file_documents_itself_and_declares_what_is_compared(name):
     cls, tree = modifiers.load(name), ast.parse(modifiers.source(name).read_text())
     assert "Source:" in ast.get_docstring(tree) and "Formula:" in ast.get_docstring(tree)
-    assert [node.name for node in tree.body if isinstance(node, ast.ClassDef)] == ["Config", cls.__name__]
-    assert set(cls.about.oracles) == {oracle for scheme, oracle in known_comparisons() if scheme == name}
+    assert [node.name for node in tree.body if isinstance(node, ast.ClassDef)] == [
+        "Config",
+        cls.__name__,
+    ]
+    assert set(cls.about.oracles) == {
+        oracle for scheme, oracle in known_comparisons() if scheme == name
+    }
     assert 2015 < cls.about.year < 2030 and cls.about.paper and cls.about.applies_to
 
 
 def test_order_of_application_is_fixed_and_as_documented():
-    found = train_config.choose_modifiers({name: {"every": 2} if name == "layer_mix" else {} for name in reversed(modifiers.names())}, [])
+    found = train_config.choose_modifiers(
+        {name: {"every": 2} if name == "layer_mix" else {} for name in reversed(modifiers.names())},
+        [],
+    )
     assert [choice.name for choice in found] == ["drope", "layer_mix", "window", "log_n", "ssmax"]
     documented = re.findall(r"^\| (\d) \| ([\w, ]+) \|", modifiers.__doc__, re.MULTILINE)
     assert [(int(stage), name) for stage, names in documented for name in names.split(", ")] == [
@@ -236,8 +266,12 @@ def test_ssmax_is_the_papers():
         for i in range(40):
             scores = k[0, head, : i + 1] @ q[0, head, i] / SMALL.head_dim**0.5
             theirs[head, i] = softmax(scores).detach() @ v[0, head, : i + 1]
-    compare("ssmax", "scalable-softmax", "attention output, s and b, to 40 keys", ours, theirs, 1e-6)
-    loop = by_loop(40, lambda q, k, head, i, j: (float(s[head]) * math.log(i + 1) + float(b[head])) * dot(q, k))
+    compare(
+        "ssmax", "scalable-softmax", "attention output, s and b, to 40 keys", ours, theirs, 1e-6
+    )
+    loop = by_loop(
+        40, lambda q, k, head, i, j: (float(s[head]) * math.log(i + 1) + float(b[head])) * dot(q, k)
+    )
     compare("ssmax", "float64 loop", "attention output, s and b, to 40 keys", ours, loop, 1e-6)
 
 
@@ -261,18 +295,34 @@ def test_log_n_scales_scores_and_on_demand_the_bias(kind, scale_bias):
         return factor * dot(q, k) + bias * (factor if scale_bias else 1)
 
     ours = through_hooks(around("log_n", {"scale_bias": scale_bias}, scheme), 70).detach()
-    compare("log_n", "float64 loop", f"attention output of {kind}, bias scaled: {scale_bias}", ours, by_loop(70, score), 1e-5)
+    compare(
+        "log_n",
+        "float64 loop",
+        f"attention output of {kind}, bias scaled: {scale_bias}",
+        ours,
+        by_loop(70, score),
+        1e-5,
+    )
 
 
 def test_scaling_counts_the_keys_that_a_window_shows():
     cls = {name: modifiers.load(name) for name in ("window", "log_n")}
-    options = [(cls["window"], cls["window"].Config(window=8, sinks=3)), (cls["log_n"], cls["log_n"].Config())]
+    options = [
+        (cls["window"], cls["window"].Config(window=8, sinks=3)),
+        (cls["log_n"], cls["log_n"].Config()),
+    ]
     ours = through_hooks(modified(bare("none"), options), 30)
 
     def sees(i, j):
         return i - j < 8 or j < 3
 
-    loop = by_loop(30, lambda q, k, head, i, j: math.log(sum(sees(i, t) for t in range(i + 1))) / math.log(L) * dot(q, k), sees)
+    loop = by_loop(
+        30,
+        lambda q, k, head, i, j: (
+            math.log(sum(sees(i, t) for t in range(i + 1))) / math.log(L) * dot(q, k)
+        ),
+        sees,
+    )
     assert (ours - loop).abs().max() < 1e-6
 
 
@@ -282,7 +332,12 @@ def test_n_visible_counts_the_mask(span):
 
 
 def test_spans_put_together():
-    pairs = [(Span(8, 2), Span(5, 1)), (None, Span(5)), (Span(7), Span(7, 3)), (Span(None), Span(4, 2))]
+    pairs = [
+        (Span(8, 2), Span(5, 1)),
+        (None, Span(5)),
+        (Span(7), Span(7, 3)),
+        (Span(None), Span(4, 2)),
+    ]
     for one, other in pairs:
         for span in (both(one, other), both(other, one)):
             assert torch.equal(seen(span, 30), seen(one, 30) & seen(other, 30))
@@ -296,10 +351,28 @@ def test_window_is_the_libraries():
     wrapped = around("window", {"window": 7}, bare("rope"))
     theirs = sliding_window_causal_mask_function(7)
     places = torch.arange(40)
-    compare("window", "transformers", "mask, 40 x 40", seen(wrapped.span(0), 40), theirs(0, 0, places[:, None], places), 0)
+    compare(
+        "window",
+        "transformers",
+        "mask, 40 x 40",
+        seen(wrapped.span(0), 40),
+        theirs(0, 0, places[:, None], places),
+        0,
+    )
     wrapped = around("window", {"window": 7, "sinks": 2}, bare("rope"))
-    loop = by_loop(40, lambda q, k, head, i, j: dot(turned(q, i), turned(k, j)), lambda i, j: i - j < 7 or j < 2)
-    compare("window", "float64 loop", "attention output, rope with 2 sinks", through_hooks(wrapped, 40), loop, 1e-9)
+    loop = by_loop(
+        40,
+        lambda q, k, head, i, j: dot(turned(q, i), turned(k, j)),
+        lambda i, j: i - j < 7 or j < 2,
+    )
+    compare(
+        "window",
+        "float64 loop",
+        "attention output, rope with 2 sinks",
+        through_hooks(wrapped, 40),
+        loop,
+        1e-9,
+    )
 
 
 def test_window_hides_what_is_before_its_reach():
@@ -309,50 +382,86 @@ def test_window_hides_what_is_before_its_reach():
     changed[:, 10] = (changed[:, 10] + 1) % 11
     for scheme in SCHEMES:
         for layers, reaches in ((None, False), ([1], True)):
-            model = Probe(around("window", {"window": 8, "layers": layers}, bare(scheme)), n_layers=2)
+            model = Probe(
+                around("window", {"window": 8, "layers": layers}, bare(scheme)), n_layers=2
+            )
             difference = (model(tokens) - model(changed)).abs().amax((0, 2))
-            assert difference[24].max() > 1e-7 and (difference[25:].max() > 1e-9) == reaches, (scheme, layers)
+            assert difference[24].max() > 1e-7 and (difference[25:].max() > 1e-9) == reaches, (
+                scheme,
+                layers,
+            )
 
 
 def test_layer_mix_leaves_positions_out_of_every_nth_layer():
     wrapped = around("layer_mix", {"every": 2, "window": 6, "sinks": 1}, bare("rope"))
     first, second = (through_hooks(wrapped, 40, layer) for layer in (0, 1))
-    loop = by_loop(40, lambda q, k, head, i, j: dot(turned(q, i), turned(k, j)), lambda i, j: i - j < 6 or j < 1)
+    loop = by_loop(
+        40,
+        lambda q, k, head, i, j: dot(turned(q, i), turned(k, j)),
+        lambda i, j: i - j < 6 or j < 1,
+    )
     compare("layer_mix", "float64 loop", "a layer with positions and a window", first, loop, 1e-9)
     loop = by_loop(40, lambda q, k, head, i, j: dot(q, k))
     compare("layer_mix", "float64 loop", "a layer without positions", second, loop, 1e-9)
     for scheme in ("alibi", "fire", "fox", "cope"):
-        assert (through_hooks(around("layer_mix", {"every": 2}, bare(scheme)), 40, 1) - loop).abs().max() < 1e-9, scheme
+        assert (
+            through_hooks(around("layer_mix", {"every": 2}, bare(scheme)), 40, 1) - loop
+        ).abs().max() < 1e-9, scheme
 
 
 @pytest.mark.parametrize("scheme", ["rope", "learned", "fire", "fox", "cope"])
 def test_drope_drops_at_its_step_and_stays_off(scheme):
     wrapped, tokens = around("drope", {"fraction": 0.5}, bare(scheme)), random_tokens(20)
     kept, without = (Probe(s, n_layers=2)(tokens) for s in (bare(scheme), bare("none")))
-    for step, dropped in ((0, False), (4, False), (5, True), (9, True), (10, True), (3, False)):  # a function of the two numbers alone
+    for step, dropped in (
+        (0, False),
+        (4, False),
+        (5, True),
+        (9, True),
+        (10, True),
+        (3, False),
+    ):  # a function of the two numbers alone
         wrapped.begin_step(step, 10)
         assert torch.equal(Probe(wrapped, n_layers=2)(tokens), without if dropped else kept), step
-        assert (wrapped.declaration.structure, wrapped.declaration.acts_on) == ("none", "nothing") or not dropped
+        assert (wrapped.declaration.structure, wrapped.declaration.acts_on) == (
+            "none",
+            "nothing",
+        ) or not dropped
     wrapped.begin_step(10, 10)
     loop = by_loop(20, lambda q, k, head, i, j: dot(q, k))
-    compare("drope", "float64 loop", "attention output without positions", through_hooks(wrapped, 20), loop, 1e-9)
+    compare(
+        "drope",
+        "float64 loop",
+        "attention output without positions",
+        through_hooks(wrapped, 20),
+        loop,
+        1e-9,
+    )
 
 
 def test_drope_lifts_what_only_positions_refuse():
     wrapped = around("drope", {}, bare("learned", tail="refuse"))
     assert wrapped.refusal(2 * L)
     wrapped.begin_step(10, 10)
-    assert wrapped.refusal(2 * L) is None and len(wrapped.positions(2 * L, torch.device("cpu"))) == 2 * L
+    assert (
+        wrapped.refusal(2 * L) is None
+        and len(wrapped.positions(2 * L, torch.device("cpu"))) == 2 * L
+    )
 
 
 def test_a_dropped_scheme_trains_on_without_its_parameters():
     wrapped = around("drope", {"fraction": 0.5}, bare("t5_bias"))
-    model, optimiser = Probe(wrapped, n_layers=2), torch.optim.AdamW(wrapped.parameters(), lr=0.1, weight_decay=0.0)
+    model, optimiser = (
+        Probe(wrapped, n_layers=2),
+        torch.optim.AdamW(wrapped.parameters(), lr=0.1, weight_decay=0.0),
+    )
     wrapped.begin_step(5, 10)
     model.embedding.requires_grad_()
     before = wrapped.inner.table.detach().clone()
     tokens = random_tokens(L)
-    functional.cross_entropy(model(tokens[:, :-1]).flatten(0, 1), tokens[:, 1:].flatten()).backward()
+    functional.cross_entropy(
+        model(tokens[:, :-1]).flatten(0, 1), tokens[:, 1:].flatten()
+    ).backward()
     optimiser.step()
     assert wrapped.inner.table.grad is None and torch.equal(wrapped.inner.table, before)
 
@@ -370,7 +479,11 @@ def test_a_dropped_scheme_trains_on_without_its_parameters():
         ("ssmax", {"bias_init": 1.0}, "modifiers.ssmax.bias_init=1.0 has no effect without b"),
         ("window", {"window": 0}, "modifiers.window.window=0"),
         ("window", {"sinks": -1}, "modifiers.window.sinks=-1"),
-        ("window", {"layers": [2]}, "modifiers.window.layers=[2]: expected some of the layers 0 to 1"),
+        (
+            "window",
+            {"layers": [2]},
+            "modifiers.window.layers=[2]: expected some of the layers 0 to 1",
+        ),
         ("window", {"layers": []}, "modifiers.window.layers=[]"),
     ],
 )
@@ -387,7 +500,10 @@ def test_what_cannot_be_combined_gets_one_line():
         modified(bare("learned"), [(mix, mix.Config(every=2))])
     window = modifiers.load("window")
     with pytest.raises(ConfigError, match="expected at most 0 sinks in the narrower one"):
-        modified(bare("rope"), [(mix, mix.Config(every=2, window=9)), (window, window.Config(window=5, sinks=1))])
+        modified(
+            bare("rope"),
+            [(mix, mix.Config(every=2, window=9)), (window, window.Config(window=5, sinks=1))],
+        )
 
 
 @pytest.mark.parametrize("scheme", ["alibi", "fire", "fox"])
@@ -401,7 +517,10 @@ def test_modifiers_of_a_model_train_and_are_saved(scheme):
 
     def build(kernel):
         def made(options, dimensions: Dimensions):
-            return modified(inner(options, dimensions), [(kind, kind.Config(window=9, sinks=2)), (cls, cls.Config(scale_bias=True))])
+            return modified(
+                inner(options, dimensions),
+                [(kind, kind.Config(window=9, sinks=2)), (cls, cls.Config(scale_bias=True))],
+            )
 
         model = models.build(shape, made, inner.Config(), train_length=16, vocab_size=11, seed=0)
         model.use_kernel(kernel)
@@ -413,4 +532,6 @@ def test_modifiers_of_a_model_train_and_are_saved(scheme):
     assert torch.allclose(a, b, atol=1e-5)
     a.mean().backward()
     assert fast.scheme.scale.grad.abs().amin() > 0
-    assert {name for name in fast.state_dict() if name.startswith("scheme.") and ".inner." not in name} == {"scheme.scale"}
+    assert {
+        name for name in fast.state_dict() if name.startswith("scheme.") and ".inner." not in name
+    } == {"scheme.scale"}

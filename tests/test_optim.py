@@ -28,7 +28,10 @@ def test_linear_warm_up_then_cosine(steps):
     config = OptimConfig(lr=1.0, warmup=0.1, final_lr=0.1)
     warm = max(1, round(0.1 * steps))
     expected = [
-        (k + 1) / warm if k < warm else 0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * (k - warm) / max(1, steps - warm))) for k in range(steps)
+        (k + 1) / warm
+        if k < warm
+        else 0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * (k - warm) / max(1, steps - warm)))
+        for k in range(steps)
     ]
     assert rates(config, steps) == pytest.approx(expected, abs=1e-9)
 
@@ -53,7 +56,15 @@ def test_groups_norms_and_positions_do_not_decay():
 
 
 @pytest.mark.parametrize(
-    "change", [{"lr": 0.0}, {"betas": [0.9]}, {"betas": [0.9, 1.0]}, {"warmup": 1.0}, {"final_lr": 2.0}, {"clip": -1.0}]
+    "change",
+    [
+        {"lr": 0.0},
+        {"betas": [0.9]},
+        {"betas": [0.9, 1.0]},
+        {"warmup": 1.0},
+        {"final_lr": 2.0},
+        {"clip": -1.0},
+    ],
 )
 def test_impossible_values_name_their_key(change):
     with pytest.raises(ConfigError, match=f"optim.{next(iter(change))}"):

@@ -15,7 +15,9 @@ known = functools.cache(compared)  # it reads every test file
 @pytest.mark.parametrize("name", schemes.names())
 def test_declared_oracles_are_those_that_are_compared(name):
     declared = make(name).declaration.oracles
-    assert len(declared) >= (1 if name == "none" else 2), "two independent ones, or one and a float64 loop"
+    assert len(declared) >= (1 if name == "none" else 2), (
+        "two independent ones, or one and a float64 loop"
+    )
     assert set(declared) == {oracle for scheme, oracle in known() if scheme == name}
 
 
@@ -23,11 +25,17 @@ def test_declared_oracles_are_those_that_are_compared(name):
 def test_declared_oracles_of_what_goes_around_a_scheme_are_those_that_are_compared(kind):
     for name in kind.names():
         declared = kind.load(name).about.oracles
-        assert declared and set(declared) == {oracle for scheme, oracle in known() if scheme == name}, name
+        assert declared and set(declared) == {
+            oracle for scheme, oracle in known() if scheme == name
+        }, name
 
 
 def test_nothing_else_is_compared():
-    assert {scheme for scheme, _ in known()} - {"x"} <= {*schemes.names(), *modifiers.names(), *retrofits.names()}
+    assert {scheme for scheme, _ in known()} - {"x"} <= {
+        *schemes.names(),
+        *modifiers.names(),
+        *retrofits.names(),
+    }
 
 
 def test_compare_refuses_what_differs_and_notes_it():

@@ -21,7 +21,14 @@ CPU = torch.device("cpu")
 SIZES = [(32, 512), (64, 512), (64, 1024), (64, 4096)]
 
 
-def around(retrofit: str, D: int = 64, train_length: int = 512, scheme: str = "rope", layout: str = "half_split", **options):
+def around(
+    retrofit: str,
+    D: int = 64,
+    train_length: int = 512,
+    scheme: str = "rope",
+    layout: str = "half_split",
+    **options,
+):
     """A retrofit with these options around an initialised two-head scheme."""
     kind = retrofits.load(retrofit)
     inner = make(scheme, head_dim=D, train_length=train_length, layout=layout)
@@ -34,10 +41,21 @@ def hugging_face(kind: str, D: int, train_length: int, seq_len: int | None = Non
     from transformers import LlamaConfig
     from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
-    given = {"rope_type": kind, "rope_theta": 10000.0, "original_max_position_embeddings": train_length, **options}
+    given = {
+        "rope_type": kind,
+        "rope_theta": 10000.0,
+        "original_max_position_embeddings": train_length,
+        **options,
+    }
     if kind in ("linear", "dynamic"):
         del given["original_max_position_embeddings"]
-    config = LlamaConfig(hidden_size=2 * D, num_attention_heads=2, head_dim=D, max_position_embeddings=train_length, rope_parameters=given)
+    config = LlamaConfig(
+        hidden_size=2 * D,
+        num_attention_heads=2,
+        head_dim=D,
+        max_position_embeddings=train_length,
+        rope_parameters=given,
+    )
     frequencies, factor = ROPE_INIT_FUNCTIONS[kind](config, CPU, seq_len)
     return frequencies, factor**2
 
@@ -58,12 +76,30 @@ def test_frequencies_equal_those_of_transformers(D, train_length):
         for given in ({"factor": s}, {"factor": None}):
             theirs, _ = hugging_face("linear", D, train_length, factor=s)
             mine = ratio(around("position_interpolation", **size, **given), theirs, length)
-            compare("position_interpolation", "transformers", "frequencies, ratio", mine, ones, 1e-6)
-            theirs, _ = hugging_face("llama3", D, train_length, factor=s, low_freq_factor=1.0, high_freq_factor=4.0)
-            compare("llama3", "transformers", "frequencies, ratio", ratio(around("llama3", **size, **given), theirs, length), ones, 1e-6)
+            compare(
+                "position_interpolation", "transformers", "frequencies, ratio", mine, ones, 1e-6
+            )
+            theirs, _ = hugging_face(
+                "llama3", D, train_length, factor=s, low_freq_factor=1.0, high_freq_factor=4.0
+            )
+            compare(
+                "llama3",
+                "transformers",
+                "frequencies, ratio",
+                ratio(around("llama3", **size, **given), theirs, length),
+                ones,
+                1e-6,
+            )
             theirs, hotter = hugging_face("yarn", D, train_length, factor=s)
             mine = around("yarn", **size, **given)
-            compare("yarn", "transformers", "frequencies, ratio", ratio(mine, theirs, length), ones, 1e-6)
+            compare(
+                "yarn",
+                "transformers",
+                "frequencies, ratio",
+                ratio(mine, theirs, length),
+                ones,
+                1e-6,
+            )
             compare("yarn", "transformers", "temperature", mine.temperature(length), hotter, 1e-12)
         for alpha in (1.0, 2.0, 8.0):
             theirs, _ = hugging_face("dynamic", D, train_length, seq_len=length, factor=alpha)
@@ -82,16 +118,48 @@ def test_scores_equal_those_of_transformers():
     positions, q, k = queries_and_keys()
     theirs, hotter = hugging_face("yarn", 64, 512, factor=4.0)
     mine = scores_of(around("yarn", factor=4.0), q, k, positions)
-    compare("yarn", "transformers", "scores to 8191", mine, by_llama(q, k, positions, theirs) * hotter, 1e-3)
+    compare(
+        "yarn",
+        "transformers",
+        "scores to 8191",
+        mine,
+        by_llama(q, k, positions, theirs) * hotter,
+        1e-3,
+    )
     factors = torch.linspace(1, 5, 32).tolist()
-    theirs, hotter = hugging_face("longrope", 64, 512, seq_len=513, factor=4.0, short_factor=[1.0] * 32, long_factor=factors)
+    theirs, hotter = hugging_face(
+        "longrope", 64, 512, seq_len=513, factor=4.0, short_factor=[1.0] * 32, long_factor=factors
+    )
     retrofit = around("longrope", factor=4.0, factors=factors)
-    compare("longrope", "transformers", "frequencies, ratio", ratio(retrofit, theirs, 2048), torch.ones(32), 1e-6)
+    compare(
+        "longrope",
+        "transformers",
+        "frequencies, ratio",
+        ratio(retrofit, theirs, 2048),
+        torch.ones(32),
+        1e-6,
+    )
     mine = scores_of(retrofit, q, k, positions)
-    compare("longrope", "transformers", "scores to 8191", mine, by_llama(q, k, positions, theirs) * hotter, 1e-3)
-    theirs, _ = hugging_face("proportional", 64, 512, partial_rotary_factor=0.5)  # 16 of 32 pairs complete a turn in 512 tokens
+    compare(
+        "longrope",
+        "transformers",
+        "scores to 8191",
+        mine,
+        by_llama(q, k, positions, theirs) * hotter,
+        1e-3,
+    )
+    theirs, _ = hugging_face(
+        "proportional", 64, 512, partial_rotary_factor=0.5
+    )  # 16 of 32 pairs complete a turn in 512 tokens
     mine = scores_of(around("rope_zero_slow"), q, k, positions)
-    compare("rope_zero_slow", "transformers", "scores to 8191", mine, by_llama(q, k, positions, theirs), 1e-3)
+    compare(
+        "rope_zero_slow",
+        "transformers",
+        "scores to 8191",
+        mine,
+        by_llama(q, k, positions, theirs),
+        1e-3,
+    )
 
 
 def test_scores_equal_those_of_x_transformers():
@@ -104,8 +172,17 @@ def test_scores_equal_those_of_x_transformers():
         frequencies, _ = RotaryEmbedding(64, **options)(positions)
         return scores(*(x_rotate(x, frequencies) for x in (q, k)))
 
-    mine = scores_of(around("position_interpolation", layout="interleaved", factor=4.0), q, k, positions)
-    compare("position_interpolation", "x-transformers", "scores to 8191", mine, theirs(interpolation_factor=4.0), 1e-3)
+    mine = scores_of(
+        around("position_interpolation", layout="interleaved", factor=4.0), q, k, positions
+    )
+    compare(
+        "position_interpolation",
+        "x-transformers",
+        "scores to 8191",
+        mine,
+        theirs(interpolation_factor=4.0),
+        1e-3,
+    )
     mine = scores_of(around("ntk", layout="interleaved", alpha=4.0), q, k, positions)
     compare("ntk", "x-transformers", "scores to 8191", mine, theirs(base_rescale_factor=4.0), 1e-3)
     mine = scores_of(around("ntk", layout="interleaved", base=80000.0), q, k, positions)
@@ -146,7 +223,10 @@ def test_scores_equal_loops(D, L):
     size = {"D": D, "train_length": L, "layout": "interleaved"}
 
     def exact(frequency, temperature=1.0):
-        return loop(q, k, positions.tolist(), rotation([frequency(p) for p in range(D // 2)])) * temperature
+        return (
+            loop(q, k, positions.tolist(), rotation([frequency(p) for p in range(D // 2)]))
+            * temperature
+        )
 
     def mine(name, **options):
         return scores_of(around(name, **size, **options), q, k, positions)
@@ -154,25 +234,64 @@ def test_scores_equal_loops(D, L):
     what, s = "scores to 8191", 4.0
     hot = (0.1 * math.log(s) + 1) ** 2
     found = mine("position_interpolation", factor=s)
-    compare("position_interpolation", "float64 loop", what, found, exact(lambda k: 10000 ** (-2 * k / D) / s), 1e-5)
+    compare(
+        "position_interpolation",
+        "float64 loop",
+        what,
+        found,
+        exact(lambda k: 10000 ** (-2 * k / D) / s),
+        1e-5,
+    )
     found = mine("ntk", alpha=s)
-    compare("ntk", "float64 loop", what, found, exact(lambda k: (10000 * s ** (D / (D - 2))) ** (-2 * k / D)), 1e-5)
-    found = mine("dynamic_ntk", alpha=2.0)  # of a window of as many tokens as there are positions: no change
-    compare("dynamic_ntk", "float64 loop", what, found, exact(lambda k: 10000 ** (-2 * k / D)), 1e-5)
+    compare(
+        "ntk",
+        "float64 loop",
+        what,
+        found,
+        exact(lambda k: (10000 * s ** (D / (D - 2))) ** (-2 * k / D)),
+        1e-5,
+    )
+    found = mine(
+        "dynamic_ntk", alpha=2.0
+    )  # of a window of as many tokens as there are positions: no change
+    compare(
+        "dynamic_ntk", "float64 loop", what, found, exact(lambda k: 10000 ** (-2 * k / D)), 1e-5
+    )
     found = mine("yarn", factor=s)
-    compare("yarn", "float64 loop", what, found, exact(lambda k: ramp_by_index(k, s, D, L), hot), 1e-5)
+    compare(
+        "yarn", "float64 loop", what, found, exact(lambda k: ramp_by_index(k, s, D, L), hot), 1e-5
+    )
     found = mine("yarn", factor=s, ramp="rotations", temperature=False)
-    compare("yarn", "float64 loop", what + ", ramp in rotations", found, exact(lambda k: ramp_by_rotations(k, s, D, L)), 1e-5)
+    compare(
+        "yarn",
+        "float64 loop",
+        what + ", ramp in rotations",
+        found,
+        exact(lambda k: ramp_by_rotations(k, s, D, L)),
+        1e-5,
+    )
     found = mine("llama3", factor=s)
     compare("llama3", "float64 loop", what, found, exact(lambda k: smooth(k, s, D, L)), 1e-5)
     factors = [1 + 0.2 * p for p in range(D // 2)]
     found = mine("longrope", factor=s, factors=factors)
     compare(
-        "longrope", "float64 loop", what, found, exact(lambda k: 10000 ** (-2 * k / D) / factors[k], 1 + math.log(s) / math.log(L)), 1e-5
+        "longrope",
+        "float64 loop",
+        what,
+        found,
+        exact(lambda k: 10000 ** (-2 * k / D) / factors[k], 1 + math.log(s) / math.log(L)),
+        1e-5,
     )
     slow = {k for k in range(D // 2) if 2 * math.pi * 10000 ** (2 * k / D) > L}
     found = mine("rope_zero_slow")
-    compare("rope_zero_slow", "float64 loop", what, found, exact(lambda k: 0.0 if k in slow else 10000 ** (-2 * k / D)), 1e-5)
+    compare(
+        "rope_zero_slow",
+        "float64 loop",
+        what,
+        found,
+        exact(lambda k: 0.0 if k in slow else 10000 ** (-2 * k / D)),
+        1e-5,
+    )
 
 
 def test_dynamic_ntk_of_a_whole_window_equals_a_loop():
@@ -180,7 +299,9 @@ def test_dynamic_ntk_of_a_whole_window_equals_a_loop():
     q, k = torch.randn(2, 1, 2, T, D, generator=torch.Generator().manual_seed(1))
     base = 10000 * (alpha * T / L - (alpha - 1)) ** (D / (D - 2))
     exact = loop(q, k, range(T), rotation([base ** (-2 * p / D) for p in range(D // 2)]))
-    found = scores_of(around("dynamic_ntk", D, L, layout="interleaved", alpha=alpha), q, k, torch.arange(T))
+    found = scores_of(
+        around("dynamic_ntk", D, L, layout="interleaved", alpha=alpha), q, k, torch.arange(T)
+    )
     compare("dynamic_ntk", "float64 loop", "scores of a window of 4 L", found, exact, 1e-5)
 
 
@@ -197,7 +318,11 @@ def grouped(i, j, G, W):
 
 CASES = [
     ("rerope", {"window": 10}, lambda i, j: rectified(i - j, 10, 0.0)),
-    ("rerope", {"window": 10, "interval": 0.0625, "log_n": False}, lambda i, j: rectified(i - j, 10, 1 / 16)),
+    (
+        "rerope",
+        {"window": 10, "interval": 0.0625, "log_n": False},
+        lambda i, j: rectified(i - j, 10, 1 / 16),
+    ),
     ("self_extend", {"window": 8, "group": 4}, lambda i, j: grouped(i, j, 4, 8)),
     ("self_extend", {"window": 10, "group": 4}, lambda i, j: grouped(i, j, 4, 10)),
 ]
@@ -211,13 +336,26 @@ def test_regrouped_scores(name, options, offset):
 
     T, D, L = 48, 16, 24
     q, k = torch.randn(2, 1, 2, T, D, generator=torch.Generator().manual_seed(1))
-    config = LlamaConfig(hidden_size=32, num_attention_heads=2, head_dim=D, rope_parameters={"rope_type": "default", "rope_theta": 1e4})
+    config = LlamaConfig(
+        hidden_size=32,
+        num_attention_heads=2,
+        head_dim=D,
+        rope_parameters={"rope_type": "default", "rope_theta": 1e4},
+    )
     llama, mine = LlamaRotaryEmbedding(config), {}
     for layout in ("half_split", "interleaved"):
         retrofit = around(name, D, L, layout=layout, **options)
-        assert all(torch.equal(*pair) for pair in zip((q, k), retrofit.rotate(q, k, torch.arange(T), 0), strict=True))
+        assert all(
+            torch.equal(*pair)
+            for pair in zip((q, k), retrofit.rotate(q, k, torch.arange(T), 0), strict=True)
+        )
         mine[layout] = retrofit.logits(q, k, None, torch.arange(T), 0, 0).tril()
-    hot = [max(1, math.log(i + 1) / math.log(L)) if name == "rerope" and options.get("log_n", True) else 1.0 for i in range(T)]
+    hot = [
+        max(1, math.log(i + 1) / math.log(L))
+        if name == "rerope" and options.get("log_n", True)
+        else 1.0
+        for i in range(T)
+    ]
     theirs = torch.zeros(1, 2, T, T)
     for i in range(T):
         cos, sin = llama(q, torch.tensor([[offset(i, j) for j in range(i + 1)]]))
@@ -227,12 +365,33 @@ def test_regrouped_scores(name, options, offset):
     def score_of(h, x, y, i, j):
         n = offset(i, j) if j <= i else 0
         angles = (n * 10000 ** (-2 * p / D) for p in range(D // 2))
-        return hot[i] * sum((a * b.conjugate() * complex(math.cos(t), math.sin(t))).real for a, b, t in zip(x, y, angles, strict=True))
+        return hot[i] * sum(
+            (a * b.conjugate() * complex(math.cos(t), math.sin(t))).real
+            for a, b, t in zip(x, y, angles, strict=True)
+        )
 
     exact = loop(q, k, range(T), score_of).tril()
     if name == "rerope":
-        compare("rerope", "transformers", "scores of a window of 2 L", mine["half_split"], theirs, 1e-5)
-        compare("rerope", "float64 loop", "scores of a window of 2 L", mine["interleaved"], exact, 1e-5)
+        compare(
+            "rerope", "transformers", "scores of a window of 2 L", mine["half_split"], theirs, 1e-5
+        )
+        compare(
+            "rerope", "float64 loop", "scores of a window of 2 L", mine["interleaved"], exact, 1e-5
+        )
     else:
-        compare("self_extend", "transformers", "scores of a window of 2 L", mine["half_split"], theirs, 1e-5)
-        compare("self_extend", "float64 loop", "scores of a window of 2 L", mine["interleaved"], exact, 1e-5)
+        compare(
+            "self_extend",
+            "transformers",
+            "scores of a window of 2 L",
+            mine["half_split"],
+            theirs,
+            1e-5,
+        )
+        compare(
+            "self_extend",
+            "float64 loop",
+            "scores of a window of 2 L",
+            mine["interleaved"],
+            exact,
+            1e-5,
+        )

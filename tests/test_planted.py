@@ -31,7 +31,9 @@ def toy(tmp_path):
     for name in ("lengthgen", "tests"):
         (tmp_path / name / "__init__.py").write_text("")
     (tmp_path / TOY.file).write_text("def gap(a, b):\n    return a - b\n")
-    (tmp_path / TOY.tests).write_text("from lengthgen.toy import gap\n\n\ndef test_gap():\n    assert gap(3, 1) == 2\n")
+    (tmp_path / TOY.tests).write_text(
+        "from lengthgen.toy import gap\n\n\ndef test_gap():\n    assert gap(3, 1) == 2\n"
+    )
     return tmp_path
 
 
@@ -45,13 +47,19 @@ def test_found_and_survived(toy, monkeypatch):
     monkeypatch.setattr(plant_bugs, "first_failure", here)
     lines = []
     weak = replace(TOY, bug="return abs(a - b)")
-    assert [one.test for one in plant_bugs.run([TOY, weak], toy, lines.append)] == ["tests/test_toy.py::test_gap", None]
+    assert [one.test for one in plant_bugs.run([TOY, weak], toy, lines.append)] == [
+        "tests/test_toy.py::test_gap",
+        None,
+    ]
     assert "caught" in lines[1] and "SURVIVED" in lines[2]
     assert "return a - b" in (toy / TOY.file).read_text()
 
 
 def test_a_comparison_that_cannot_be_made_is_no_success(toy):
-    with pytest.raises(Broken, match="occurs 0 times"), planted(toy, replace(TOY, text="return a + b")):
+    with (
+        pytest.raises(Broken, match="occurs 0 times"),
+        planted(toy, replace(TOY, text="return a + b")),
+    ):
         pass
     with pytest.raises(Broken, match="no test was chosen"):
         plant_bugs.first_failure(toy, TOY.tests, "nothing")
@@ -61,13 +69,20 @@ def test_a_comparison_that_cannot_be_made_is_no_success(toy):
 
 
 def test_choices_of_one_file_are_joined():
-    bugs = [replace(TOY, words="a and b"), replace(TOY, words="c"), replace(TOY, words="c"), replace(TOY, tests="other", words="d")]
+    bugs = [
+        replace(TOY, words="a and b"),
+        replace(TOY, words="c"),
+        replace(TOY, words="c"),
+        replace(TOY, tests="other", words="d"),
+    ]
     assert plant_bugs.chosen(bugs) == {TOY.tests: "(a and b) or (c)", "other": "(d)"}
     assert plant_bugs.chosen([*bugs, TOY])[TOY.tests] == ""
 
 
 @pytest.mark.parametrize(("test", "code"), [("tests/test_x.py::test_y", 0), (None, 1)])
 def test_exit_codes_and_log(test, code, monkeypatch, tmp_path):
-    monkeypatch.setattr(plant_bugs, "run", lambda bugs, source, say: [Outcome(bug, test, 1.0) for bug in bugs])
+    monkeypatch.setattr(
+        plant_bugs, "run", lambda bugs, source, say: [Outcome(bug, test, 1.0) for bug in bugs]
+    )
     assert plant_bugs.main(["--only", "wrap modulo", "--log", str(tmp_path / "log")]) == code
     assert (tmp_path / "log").read_text() == f"{1 - code} of 1 bugs caught, of 1 kinds\n"

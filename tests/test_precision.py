@@ -57,7 +57,10 @@ def test_positions_and_biases_at_8192(name, options):
         ours += [entries(bias, T) for bias in scheme.biases(positions)]
         with float64():
             positions = exact.positions(T, CPU)
-            theirs = [exact.embed(x.double(), positions), *exact.rotate(q.double(), q.double(), positions, 1)]
+            theirs = [
+                exact.embed(x.double(), positions),
+                *exact.rotate(q.double(), q.double(), positions, 1),
+            ]
             theirs += [entries(bias, T) for bias in exact.biases(positions)]
     for mine, wanted in zip(ours, theirs, strict=True):
         if wanted is not None:
@@ -85,7 +88,9 @@ def test_right_at_eight_times_the_trained_length(name, options):
 
 
 @every_case
-def test_a_float32_model_is_within_1e_4_nats_of_float64_at_four_times_the_trained_length(name, options):
+def test_a_float32_model_is_within_1e_4_nats_of_float64_at_four_times_the_trained_length(
+    name, options
+):
     model = real(name, options)
     tokens = random_tokens(longest(model.scheme, 4 * SMALL.train_length) + 1)
     assert (losses(model, tokens) - exact_losses(model, tokens)).abs().max() < 1e-4
@@ -115,7 +120,9 @@ def test_autocast_to_bfloat16_moves_losses_by_little(name):
 
 
 @every_case
-def test_autocast_to_bfloat16_changes_no_bit_of_positions_rotations_and_biases(name, options, monkeypatch):
+def test_autocast_to_bfloat16_changes_no_bit_of_positions_rotations_and_biases(
+    name, options, monkeypatch
+):
     """Past 256 positions are not whole numbers in bfloat16. A model of random weights hardly shows it in its losses: hooks do."""
     model = real(name, options)
     scheme, seen = model.scheme, []
@@ -134,11 +141,18 @@ def test_autocast_to_bfloat16_changes_no_bit_of_positions_rotations_and_biases(n
     assert all(one.dtype == positions.dtype and torch.equal(one, positions) for one in seen)
     q = torch.randn(1, SMALL.n_heads, T, SMALL.head_dim, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        plain = [*scheme.rotate(q, q, positions, 1), *(entries(bias, T) for bias in scheme.biases(positions))]
-        with torch.autocast("cpu", torch.bfloat16):  # `rotate` and the blocks of rows are called inside it
+        plain = [
+            *scheme.rotate(q, q, positions, 1),
+            *(entries(bias, T) for bias in scheme.biases(positions)),
+        ]
+        with torch.autocast(
+            "cpu", torch.bfloat16
+        ):  # `rotate` and the blocks of rows are called inside it
             inside = list(scheme.rotate(q, q, positions, 1))
             with torch.autocast("cpu", enabled=False):
                 biases = scheme.biases(positions)
             inside += [entries(bias, T) for bias in biases]
     for before, after in zip(plain, inside, strict=True):
-        assert before is after is None or (before.dtype == after.dtype and torch.equal(before, after))
+        assert before is after is None or (
+            before.dtype == after.dtype and torch.equal(before, after)
+        )

@@ -25,12 +25,18 @@ def test_plain_lines_have_percent_text_and_time_left(caplog, monkeypatch):
 
 def test_plain_lines_are_not_too_many_and_the_last_is_there(caplog, monkeypatch):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: False)
-    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=itertools.count(0.0, 20.0).__next__))  # 20 s at each look
+    monkeypatch.setattr(
+        module, "time", SimpleNamespace(monotonic=itertools.count(0.0, 20.0).__next__)
+    )  # 20 s at each look
     progress = Progress("evaluation", 1, every_seconds=60.0)
     for done in range(1, 9):
         progress.advance(done, total=8)
     told = [record.getMessage() for record in caplog.records]
-    assert told == ["evaluation 3/8 (37 %)  1m40s left", "evaluation 6/8 (75 %)  40s left", "evaluation 8/8 (100 %)  0s left"]
+    assert told == [
+        "evaluation 3/8 (37 %)  1m40s left",
+        "evaluation 6/8 (75 %)  40s left",
+        "evaluation 8/8 (100 %)  0s left",
+    ]
 
 
 def test_the_bar_follows_a_total_that_is_known_only_on_the_way(monkeypatch, caplog):

@@ -14,16 +14,22 @@ PACKAGE = Path(provenance.__file__).parent
 
 def git(folder, *arguments):
     identity = ["-c", "user.name=a", "-c", "user.email=a@b.invalid"]
-    return subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
+    return subprocess.run(
+        ["git", *identity, *arguments], cwd=folder, check=True, capture_output=True, text=True
+    ).stdout.strip()
 
 
 def test_commit_of_a_clean_and_of_a_changed_checkout(tmp_path, monkeypatch):
-    for name in [name for name in os.environ if name.startswith("GIT_")]:  # of a hook: they would lead to its repository
+    for name in [
+        name for name in os.environ if name.startswith("GIT_")
+    ]:  # of a hook: they would lead to its repository
         monkeypatch.delenv(name)
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)  # a user's own may ask for signatures
     (tmp_path / "lengthgen" / "runs").mkdir(parents=True)
     shutil.copy(PACKAGE / "provenance.py", tmp_path / "lengthgen" / "runs")
-    monkeypatch.setattr(provenance, "__file__", str(tmp_path / "lengthgen" / "runs" / "provenance.py"))
+    monkeypatch.setattr(
+        provenance, "__file__", str(tmp_path / "lengthgen" / "runs" / "provenance.py")
+    )
     assert provenance.commit() == "unknown"
     git(tmp_path, "init", "-q")
     git(tmp_path, "add", ".")
@@ -39,5 +45,8 @@ def test_description_names_no_path_of_the_machine(monkeypatch):
     monkeypatch.setattr("sys.argv", ["/somewhere/bin/lengthgen", "train", "+scheme=alibi"])
     facts = provenance.describe(torch.device("cpu"))
     assert facts["command"] == "lengthgen train +scheme=alibi"
-    assert facts["versions"]["torch"] == torch.__version__ and facts["threads"] == torch.get_num_threads()
+    assert (
+        facts["versions"]["torch"] == torch.__version__
+        and facts["threads"] == torch.get_num_threads()
+    )
     assert str(Path.home()) not in str(facts) and str(PACKAGE) not in str(facts)

@@ -63,7 +63,11 @@ def test_the_own_scheme_trains_and_is_listed(mine, tmp_path, capsys):
         "tracking=none",
         "threads=1",
     ]
-    data = ["dataset.include=[json,email]", f"cache={tmp_path / 'cache'}", "dataset.validation_fraction=0.5"]
+    data = [
+        "dataset.include=[json,email]",
+        f"cache={tmp_path / 'cache'}",
+        "dataset.validation_fraction=0.5",
+    ]
     assert main.main(["train", "--config-dir", "mine", "+scheme=log_penalty", *small, *data]) == 0
     assert list((tmp_path / "results" / "runs").glob("log_penalty-python-tiny-L16-s0-*/done.json"))
     assert main.main(["list", "schemes", "--config-dir", "mine"]) == 0
@@ -77,7 +81,10 @@ def test_the_call_from_python_is_one_that_run_takes(monkeypatch):
     monkeypatch.setattr(run, "train", called)
     monkeypatch.setattr(OmegaConf, "load", lambda _: composed)
     exec(code, {})
-    assert train_config.check(called.call_args.args[0], called.call_args.kwargs["own"]).scheme.name == "t5_bias"
+    assert (
+        train_config.check(called.call_args.args[0], called.call_args.kwargs["own"]).scheme.name
+        == "t5_bias"
+    )
 
 
 def test_the_verdicts_are_those_of_the_results():

@@ -35,7 +35,9 @@ def whole_windows(data, loss, start=0, length=100):
     """All tokens of every document from `start` on, as one window each; loss(document, token) nats."""
     n = data.validation.n_documents
     place = np.tile(np.arange(start + 1, start + length + 1), (n, 1))
-    losses = np.array([[loss(document, token) for token in row] for document, row in enumerate(place.tolist())])
+    losses = np.array(
+        [[loss(document, token) for token in row] for document, row in enumerate(place.tolist())]
+    )
     return Stored(losses, np.arange(n), np.full(n, start), place)
 
 
@@ -43,9 +45,13 @@ def by_hand(data, start=0, length=100):
     """(document, token, distance) of every value that a window tells: its key came before, at a token of the window."""
     found = []
     for document in range(data.validation.n_documents):
-        tokens = data.validation.document(document).tolist()  # token 0 begins the document; then key value key value ...
+        tokens = data.validation.document(
+            document
+        ).tolist()  # token 0 begins the document; then key value key value ...
         for token in range(2, len(tokens), 2):
-            earlier = [place for place in range(1, token - 1, 2) if tokens[place] == tokens[token - 1]]
+            earlier = [
+                place for place in range(1, token - 1, 2) if tokens[place] == tokens[token - 1]
+            ]
             if earlier and earlier[0] >= start and start < token <= start + length:
                 assert tokens[earlier[0] + 1] == tokens[token]
                 found.append((document, token, token - 1 - earlier[0]))
@@ -56,11 +62,17 @@ def by_hand(data, start=0, length=100):
 def test_counted_are_the_values_whose_earlier_pair_is_in_the_window(data, start, length):
     expected = by_hand(data, start, length)
     losses = {(document, token): 0.001 * token + document for document, token, _ in expected}
-    stored = whole_windows(data, lambda document, token: losses.get((document, token), 1e6), start, length)
+    stored = whole_windows(
+        data, lambda document, token: losses.get((document, token), 1e6), start, length
+    )
     found = recall.by_distance([stored], distances(data))
     assert [row["distance"] for row in found] == list(DISTANCES)
     for row in found:
-        own = [losses[document, token] for document, token, distance in expected if distance == row["distance"]]
+        own = [
+            losses[document, token]
+            for document, token, distance in expected
+            if distance == row["distance"]
+        ]
         assert row["n_values"] == len(own) > 5 and row["loss"] == pytest.approx(np.mean(own))
         assert row.keys() == set(recall.COLUMNS)
 
@@ -68,14 +80,18 @@ def test_counted_are_the_values_whose_earlier_pair_is_in_the_window(data, start,
 def test_found_and_how_far(data):
     """A model that finds what stood up to 8 symbols ago, and guesses beyond."""
     back = distances(data)
-    stored = whole_windows(data, lambda document, token: 0.01 if 0 < back(document)[token - 1] <= 8 else np.log(VALUES))
+    stored = whole_windows(
+        data, lambda document, token: 0.01 if 0 < back(document)[token - 1] <= 8 else np.log(VALUES)
+    )
     found = {row["distance"]: row for row in recall.by_distance([stored, stored, stored], back)}
     assert [found[d]["found"] for d in DISTANCES] == [1, 1, 0]
     assert found[20]["loss"] == pytest.approx(np.log(VALUES)) and found[20]["found_high"] < 0.1
     assert all(0.95 <= found[d]["found_low"] < 1 == found[d]["found_high"] for d in (2, 8))
     assert recall.effective_length(list(found.values())) == 8
     assert recall.effective_length([row | {"found_low": 0.9499} for row in found.values()]) == 0
-    almost = [row | {"found_low": low} for row, low in zip(found.values(), (0.95, 0.5, 0.96), strict=True)]
+    almost = [
+        row | {"found_low": low} for row, low in zip(found.values(), (0.95, 0.5, 0.96), strict=True)
+    ]
     assert recall.effective_length(almost) == 20
 
 
@@ -103,12 +119,36 @@ def test_the_spread_over_documents_counts(data):
 def test_files_of_evaluations_are_read(data, tmp_path):
     store = data.validation
     wanted = plan(store.lengths, store.names, [24, 48], 24, EvaluationConfig())
-    outcomes = [scoring.Scored(r, "ok", "", np.ones((len(r.windows), r.windows[0].stop - r.windows[0].first), np.float32)) for r in wanted]
+    outcomes = [
+        scoring.Scored(
+            r,
+            "ok",
+            "",
+            np.ones((len(r.windows), r.windows[0].stop - r.windows[0].first), np.float32),
+        )
+        for r in wanted
+    ]
     settings = EvaluationConfig(lengths=[48], resamples=20)
-    writing.write(tmp_path / "e", outcomes, data, IDENTITY, train_length=24, dtype="fp32", settings=settings, origin={})
+    writing.write(
+        tmp_path / "e",
+        outcomes,
+        data,
+        IDENTITY,
+        train_length=24,
+        dtype="fp32",
+        settings=settings,
+        origin={},
+    )
     found = recall.by_distance([read(tmp_path / "e", "position", 48)], distances(data))
     request = next(r for r in wanted if r.protocol == "position")
-    counted = sum(len([1 for document, token, _ in by_hand(data, w.start, w.length) if document == w.document]) for w in request.windows)
+    counted = sum(
+        len(
+            [1 for document, token, _ in by_hand(data, w.start, w.length) if document == w.document]
+        )
+        for w in request.windows
+    )
     assert sum(row["n_values"] for row in found) == counted > 100
     with (tmp_path / "e" / "recall.csv").open() as file:
-        assert [int(row["n_values"]) for row in csv.DictReader(file)] == [row["n_values"] for row in found]
+        assert [int(row["n_values"]) for row in csv.DictReader(file)] == [
+            row["n_values"] for row in found
+        ]

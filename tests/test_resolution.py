@@ -25,25 +25,37 @@ def several(tmp_path_factory):
 
 def test_a_row_for_each_scheme_and_each_pair_at_every_length_beyond(several):
     rows = several[2]
-    assert set(rows["eval_length"]) == {640, 768, 1024, 1536, 2048} and len(rows) == 5 * 3  # learned has no value there
+    assert (
+        set(rows["eval_length"]) == {640, 768, 1024, 1536, 2048} and len(rows) == 5 * 3
+    )  # learned has no value there
     at = rows[rows["eval_length"] == 1024]
     assert at[["kind", "scheme", "baseline"]].to_numpy().tolist() == [
         ["change", "t5_bias", ""], ["change", "alibi", ""], ["difference", "t5_bias", "alibi"],
     ]  # fmt: skip
-    assert (rows["standard_error"] < rows["detectable"]).all() and (rows["detectable"] < rows["cautious"]).all()
+    assert (rows["standard_error"] < rows["detectable"]).all() and (
+        rows["detectable"] < rows["cautious"]
+    ).all()
     assert set(rows["n_seeds"]) == {3} and set(rows["n_documents"]) == {12}
 
 
-@pytest.mark.parametrize(("kind", "scheme", "ends"), [("difference", "t5_bias", ("alibi", 1024)), ("change", "alibi", ("alibi", 512))])
+@pytest.mark.parametrize(
+    ("kind", "scheme", "ends"),
+    [("difference", "t5_bias", ("alibi", 1024)), ("change", "alibi", ("alibi", 512))],
+)
 def test_the_numbers_are_those_of_a_pilot_of_the_same_size(several, kind, scheme, ends):
     found, _, rows = several
     own = found.documents[found.documents["train_length"] == 512]
     other, length = ends
-    one, other = (losses.of_scheme(own[own["scheme"] == name])["matched", at] for name, at in ((scheme, 1024), (other, length)))
+    one, other = (
+        losses.of_scheme(own[own["scheme"] == name])["matched", at]
+        for name, at in ((scheme, 1024), (other, length))
+    )
     sums, tokens = losses.stacked([one, other], [0, 1, 2])
     paired = comparisons.difference(sums[:, :1], sums[:, 1:], tokens[:, :1], tokens[:, 1:])
     (expected,) = power.table(paired, 0, [3], [12])
-    row = rows[(rows["kind"] == kind) & (rows["scheme"] == scheme) & (rows["eval_length"] == 1024)].iloc[0]
+    row = rows[
+        (rows["kind"] == kind) & (rows["scheme"] == scheme) & (rows["eval_length"] == 1024)
+    ].iloc[0]
     for name in ("standard_error", "detectable", "cautious"):
         assert row[name] == pytest.approx(expected[name])
     assert row["sd_seed"] == pytest.approx(np.sqrt(power.of(paired).parts.seed[0]))
@@ -52,11 +64,18 @@ def test_the_numbers_are_those_of_a_pilot_of_the_same_size(several, kind, scheme
 def test_the_page_shows_each_change_and_the_median_and_worst_pair(several):
     _, summary, rows = several
     page = markdown.summary([summary], {}, seen=rows)
-    assert "3 seeds and 12 documents find four times in five" in page and "unknown" not in page.partition("What these runs")[2][:600]
-    change = rows[(rows["kind"] == "change") & (rows["scheme"] == "alibi")].sort_values("eval_length")
+    assert (
+        "3 seeds and 12 documents find four times in five" in page
+        and "unknown" not in page.partition("What these runs")[2][:600]
+    )
+    change = rows[(rows["kind"] == "change") & (rows["scheme"] == "alibi")].sort_values(
+        "eval_length"
+    )
     cells = " | ".join(f"{row.detectable:.4f} [{row.cautious:.4f}]" for row in change.itertuples())
     assert f"| change of alibi | {cells} |" in page
-    between = rows[rows["kind"] == "difference"].sort_values("eval_length")  # of two schemes: one pair, its own median and worst
+    between = rows[rows["kind"] == "difference"].sort_values(
+        "eval_length"
+    )  # of two schemes: one pair, its own median and worst
     for title in ("median", "worst"):
         assert f"| between two schemes, {title} | {between['detectable'].iloc[0]:.4f} [" in page
 
@@ -72,9 +91,16 @@ def test_median_and_worst_of_many_pairs():
 
 def test_one_seed_says_that_seeds_are_unknown(tmp_path):
     _, summary, rows = made(tmp_path, seeds=(0,))
-    assert rows["cautious"].isna().all() and rows["sd_seed"].isna().all() and (rows["detectable"] > rows["standard_error"]).all()
+    assert (
+        rows["cautious"].isna().all()
+        and rows["sd_seed"].isna().all()
+        and (rows["detectable"] > rows["standard_error"]).all()
+    )
     page = markdown.summary([summary], {}, seen=rows)
-    assert "One seed: how much other seeds would differ is unknown." in page and "1 seed and 12 documents" in page
+    assert (
+        "One seed: how much other seeds would differ is unknown." in page
+        and "1 seed and 12 documents" in page
+    )
 
 
 def test_the_file_goes_with_its_rows(several, tmp_path):

@@ -85,12 +85,22 @@ def cases() -> list:
     """The options of each YAML around every scheme that takes them, others around one scheme of each structure."""
     found = []
     asked = [(name, options, SCHEMES) for name, options in yaml_options()]
-    asked += [(name, options, SCHEMES if name in ONLY else FEW) for name, several in VARIANTS.items() for options in several]
+    asked += [
+        (name, options, SCHEMES if name in ONLY else FEW)
+        for name, several in VARIANTS.items()
+        for options in several
+    ]
     for name, options, some in asked:
-        changed = {key: value for key, value in options.items() if value != dataclasses.asdict(retrofits.load(name).Config())[key]}
+        changed = {
+            key: value
+            for key, value in options.items()
+            if value != dataclasses.asdict(retrofits.load(name).Config())[key]
+        }
         label = ",".join(f"{key}={value}" for key, value in changed.items())
         taking = [scheme for scheme in accepting(name) if scheme in some]
-        found += [pytest.param(name, options, scheme, id=f"{scheme}+{name}({label})") for scheme in taking]
+        found += [
+            pytest.param(name, options, scheme, id=f"{scheme}+{name}({label})") for scheme in taking
+        ]
     return found
 
 
@@ -126,7 +136,9 @@ def test_prefix_consistency_is_as_declared(name, options, scheme):
     changed, _ = around(name, options, bare(scheme))
     tokens, model = random_tokens(longest(changed, 3 * L)), Probe(changed, n_layers=2)
     whole = model(tokens)
-    difference = max((model(tokens[:, :n]) - whole[:, :n]).abs().max() for n in (9, L, L + 1, 2 * L))
+    difference = max(
+        (model(tokens[:, :n]) - whole[:, :n]).abs().max() for n in (9, L, L + 1, 2 * L)
+    )
     assert difference < 1e-5 if changed.declaration.prefix_consistent else difference > 1e-3
 
 
@@ -150,7 +162,9 @@ def test_finite_at_eight_times_the_trained_length(name, options, scheme):
 @every_case
 def test_changes_something_past_the_trained_length(name, options, scheme):
     tokens = random_tokens(longest(bare(scheme), 4 * L))  # T5's last bucket begins at offset 113
-    difference = Probe(around(name, options, bare(scheme))[0], n_layers=2)(tokens) - Probe(bare(scheme), n_layers=2)(tokens)
+    difference = Probe(around(name, options, bare(scheme))[0], n_layers=2)(tokens) - Probe(
+        bare(scheme), n_layers=2
+    )(tokens)
     assert difference.abs().max() > 1e-4
 
 
@@ -159,20 +173,30 @@ def test_declaration_is_well_formed_and_true_to_the_structure(name, options, sch
     changed, retrofit = around(name, options, bare(scheme))
     assert retrofit is changed and isinstance(retrofit, Retrofit)
     declared = changed.declaration
-    assert declared.structure in STRUCTURES and "\n" not in declared.tail and declared.tail != bare(scheme).declaration.tail
+    assert (
+        declared.structure in STRUCTURES
+        and "\n" not in declared.tail
+        and declared.tail != bare(scheme).declaration.tail
+    )
     kinds = {"toeplitz": "Toeplitz", "rows": "Rows"}
     assert changed.general(0) == (declared.structure == "general")
     for bias in changed.biases(changed.positions(3 * L, CPU)):
         assert bias is None or type(bias).__name__ == kinds[declared.structure]
 
 
-@pytest.mark.parametrize(("name", "options", "length"), [(name, *case) for name, some in NEUTRAL.items() for case in some], ids=str)
+@pytest.mark.parametrize(
+    ("name", "options", "length"),
+    [(name, *case) for name, some in NEUTRAL.items() for case in some],
+    ids=str,
+)
 def test_neutral_options_change_nothing(name, options, length):
     for scheme in accepting(name):
         trained = bare(scheme)
         tokens = random_tokens(longest(trained, length))
         before = Probe(trained, n_layers=2)(tokens)
-        assert (Probe(around(name, options, trained)[0], n_layers=2)(tokens) - before).abs().max() < 1e-4, scheme
+        assert (
+            Probe(around(name, options, trained)[0], n_layers=2)(tokens) - before
+        ).abs().max() < 1e-4, scheme
 
 
 @every_retrofit
@@ -180,7 +204,11 @@ def test_yaml_equals_the_dataclass(name):
     path, cls = CONFIGS / f"{name}.yaml", retrofits.load(name)
     given = OmegaConf.to_container(OmegaConf.load(path))
     assert given.pop("name") == name
-    assert given == dataclasses.asdict(cls.Config()) == dataclasses.asdict(dataclass_from.build(cls.Config, given, "retrofit"))
+    assert (
+        given
+        == dataclasses.asdict(cls.Config())
+        == dataclasses.asdict(dataclass_from.build(cls.Config, given, "retrofit"))
+    )
     assert all("  # " in line for line in path.read_text().splitlines())
 
 
@@ -198,18 +226,30 @@ def test_every_other_yaml_is_none_or_a_variant():
 def test_file_documents_itself_and_declares_what_is_compared(name):
     cls, tree = retrofits.load(name), ast.parse(retrofits.source(name).read_text())
     assert "Source:" in ast.get_docstring(tree) and "Formula:" in ast.get_docstring(tree)
-    assert [node.name for node in tree.body if isinstance(node, ast.ClassDef)] == ["Config", cls.__name__]
-    assert cls.about.oracles and set(cls.about.oracles) == {oracle for scheme, oracle in known_comparisons() if scheme == name}
+    assert [node.name for node in tree.body if isinstance(node, ast.ClassDef)] == [
+        "Config",
+        cls.__name__,
+    ]
+    assert cls.about.oracles and set(cls.about.oracles) == {
+        oracle for scheme, oracle in known_comparisons() if scheme == name
+    }
     assert 2015 < cls.about.year < 2030 and cls.about.paper and cls.about.applies_to
 
 
 def test_goes_inside_the_modifiers_where_it_refuses_them():
     kinds = {name: modifiers.load(name) for name in ("window", "ssmax")}
-    both = [(kinds["window"], kinds["window"].Config(window=9)), (kinds["ssmax"], kinds["ssmax"].Config())]
+    both = [
+        (kinds["window"], kinds["window"].Config(window=9)),
+        (kinds["ssmax"], kinds["ssmax"].Config()),
+    ]
     trained = modified(bare("alibi"), both)
     names = list(trained.state_dict())
     changed, retrofit = around("alibi_interpolation", {"factor": 2.0}, trained)
-    assert changed is trained and changed.inner.inner is retrofit and type(retrofit.inner) is schemes.load("alibi")
+    assert (
+        changed is trained
+        and changed.inner.inner is retrofit
+        and type(retrofit.inner) is schemes.load("alibi")
+    )
     changed, retrofit = around("hard_window", {"window": 5}, modified(bare("alibi"), both))
     assert changed.inner.inner is retrofit and changed.span(0).window == 5
     changed, retrofit = around("log_n", {}, modified(bare("alibi"), both))
@@ -226,7 +266,10 @@ def test_positions_that_were_dropped_are_not_retrofitted():
         return modified(bare("rope"), [(cls, cls.Config())])
 
     for name in ("yarn", "rerope"):
-        with pytest.raises(ConfigError, match=f"retrofit {name} changes positions, which modifier drope takes away before any evaluation"):
+        with pytest.raises(
+            ConfigError,
+            match=f"retrofit {name} changes positions, which modifier drope takes away before any evaluation",
+        ):
             around(name, {}, dropped())
     assert around("hard_window", {"window": 5}, dropped())[0].span(0).window == 5
     changed, retrofit = around("log_n", {}, dropped())
@@ -247,10 +290,25 @@ def test_a_scheme_that_wraps_another_is_taken_whole():
 def test_alibi_interpolation_divides_the_slopes():
     scheme = bare("alibi")
     slopes = scheme.toeplitz(torch.arange(2), 0)[:, 1]
-    for length, factor, divisor in ((70, None, 70 / L), (20, None, 1.0), (70, 4.0, 4.0), (20, 4.0, 4.0)):
+    for length, factor, divisor in (
+        (70, None, 70 / L),
+        (20, None, 1.0),
+        (70, 4.0, 4.0),
+        (20, 4.0, 4.0),
+    ):
         ours = through_hooks(around("alibi_interpolation", {"factor": factor}, scheme)[0], length)
-        loop = by_loop(length, lambda q, k, head, i, j, d=divisor: dot(q, k) + float(slopes[head]) * (i - j) / d)
-        compare("alibi_interpolation", "float64 loop", f"attention output, {length} tokens, factor {factor}", ours, loop, 1e-5)
+        loop = by_loop(
+            length,
+            lambda q, k, head, i, j, d=divisor: dot(q, k) + float(slopes[head]) * (i - j) / d,
+        )
+        compare(
+            "alibi_interpolation",
+            "float64 loop",
+            f"attention output, {length} tokens, factor {factor}",
+            ours,
+            loop,
+            1e-5,
+        )
 
 
 @pytest.mark.parametrize("scheme", ["t5_bias", "per_offset", "kerple_log"])
@@ -259,9 +317,19 @@ def test_tail_mean_repairs_the_end_of_a_bias(scheme, exposed, average):
     inner = bare(scheme)
     old, kept = inner.toeplitz(torch.arange(200), 0).detach().double(), exposed or 3 * L // 4
     loop = torch.tensor(
-        [[float(row[n]) if n < kept else float(sum(row[kept - average : kept])) / average for n in range(200)] for row in old]
+        [
+            [
+                float(row[n]) if n < kept else float(sum(row[kept - average : kept])) / average
+                for n in range(200)
+            ]
+            for row in old
+        ]
     )
-    ours = around("tail_mean", {"exposed": exposed, "average": average}, inner)[0].toeplitz(torch.arange(200), 0).detach()
+    ours = (
+        around("tail_mean", {"exposed": exposed, "average": average}, inner)[0]
+        .toeplitz(torch.arange(200), 0)
+        .detach()
+    )
     compare("tail_mean", "float64 loop", "bias, offsets to 199", ours, loop, 1e-6)
 
 
@@ -270,7 +338,10 @@ def test_tail_random_redraws_the_last_value_alone(scheme, start):
     inner = bare(scheme, **({"max_distance": 48} if scheme == "t5_bias" else {}))
     start = inner.last_bucket_start if scheme == "t5_bias" else start
     offsets, old = torch.arange(200), inner.toeplitz(torch.arange(200), 0).detach().double()
-    first, again, other = (around("tail_random", {"seed": seed}, inner)[0].toeplitz(offsets, 0).detach().double() for seed in (0, 0, 1))
+    first, again, other = (
+        around("tail_random", {"seed": seed}, inner)[0].toeplitz(offsets, 0).detach().double()
+        for seed in (0, 0, 1)
+    )
     assert torch.equal(first, again) and torch.equal(first[:, :start], old[:, :start])
     drawn = torch.randn(SMALL.n_heads, 1, generator=torch.Generator().manual_seed(0))
     loop = old.clone()
@@ -295,17 +366,25 @@ def test_learned_rows_reads_the_trained_table(trained_with):
         ours = changed.embed(x, changed.positions(length, CPU))[0].detach()
         loop = torch.zeros(length, SMALL.width, dtype=torch.float64)
         for i in range(length):
-            place = {"clamp": min(i, L - 1), "wrap": i % L, "resample": i * (L - 1) / (length - 1)}[tail]
+            place = {"clamp": min(i, L - 1), "wrap": i % L, "resample": i * (L - 1) / (length - 1)}[
+                tail
+            ]
             below = min(math.floor(place), L - 2)
             loop[i] = table[below] * (below + 1 - place) + table[below + 1] * (place - below)
         compare("learned_rows", "float64 loop", f"embedding, {tail}, 70 tokens", ours, loop, 1e-5)
     assert inner.config.tail == trained_with and inner.table is changed.inner.table
 
 
-@pytest.mark.parametrize(("scale_bias", "scheme"), [(False, "rope"), (False, "alibi"), (True, "alibi")])
+@pytest.mark.parametrize(
+    ("scale_bias", "scheme"), [(False, "rope"), (False, "alibi"), (True, "alibi")]
+)
 def test_log_n_scales_queries_that_see_more_than_training_had(scale_bias, scheme):
     inner = bare(scheme)
-    slopes = inner.toeplitz(torch.arange(2), 0)[:, 1] if scheme == "alibi" else torch.zeros(SMALL.n_heads)
+    slopes = (
+        inner.toeplitz(torch.arange(2), 0)[:, 1]
+        if scheme == "alibi"
+        else torch.zeros(SMALL.n_heads)
+    )
 
     def score(q, k, head, i, j):
         factor, bias = max(1.0, math.log(i + 1) / math.log(L)), float(slopes[head]) * (i - j)
@@ -313,12 +392,21 @@ def test_log_n_scales_queries_that_see_more_than_training_had(scale_bias, scheme
         return factor * product + bias * (factor if scale_bias else 1)
 
     ours = through_hooks(around("log_n", {"scale_bias": scale_bias}, inner)[0], 70)
-    compare("log_n", "float64 loop", f"{scheme}, 70 tokens, bias scaled: {scale_bias}", ours, by_loop(70, score), 1e-5)
+    compare(
+        "log_n",
+        "float64 loop",
+        f"{scheme}, 70 tokens, bias scaled: {scale_bias}",
+        ours,
+        by_loop(70, score),
+        1e-5,
+    )
 
 
 def test_log_n_factors_are_the_published_ones():
     """At L = 512: 1.11 at 2 L, 1.22 at 4 L, 1.33 at 8 L."""
-    factor = around("log_n", {"length": 512}, bare("none"))[0].factor(torch.tensor([1, 512, 1024, 2048, 4096]), 0)
+    factor = around("log_n", {"length": 512}, bare("none"))[0].factor(
+        torch.tensor([1, 512, 1024, 2048, 4096]), 0
+    )
     assert [round(float(value), 2) for value in factor[0]] == [1.0, 1.0, 1.11, 1.22, 1.33]
 
 
@@ -327,9 +415,25 @@ def test_hard_window_is_a_band():
 
     theirs, places = sliding_window_causal_mask_function(9), torch.arange(50)
     changed = around("hard_window", {"window": 9}, bare("rope"))[0]
-    compare("hard_window", "transformers", "mask, 50 x 50", seen(changed.span(0), 50), theirs(0, 0, places[:, None], places), 0)
-    loop = by_loop(50, lambda q, k, head, i, j: dot(turned(q, i), turned(k, j)), lambda i, j: i - j < 9)
-    compare("hard_window", "float64 loop", "attention output, rope", through_hooks(changed, 50), loop, 1e-9)
+    compare(
+        "hard_window",
+        "transformers",
+        "mask, 50 x 50",
+        seen(changed.span(0), 50),
+        theirs(0, 0, places[:, None], places),
+        0,
+    )
+    loop = by_loop(
+        50, lambda q, k, head, i, j: dot(turned(q, i), turned(k, j)), lambda i, j: i - j < 9
+    )
+    compare(
+        "hard_window",
+        "float64 loop",
+        "attention output, rope",
+        through_hooks(changed, 50),
+        loop,
+        1e-9,
+    )
 
 
 @torch.no_grad()
@@ -345,12 +449,18 @@ def test_lm_infinite_reads_no_key_as_farther_than_its_window(scheme):
         if scheme == "none":
             return dot(q, k)
         if scheme == "fire":
-            return dot(q, k) + float(inner.rows(torch.tensor([i]), torch.tensor([i - distance]), 0)[head, 0, 0])
+            return dot(q, k) + float(
+                inner.rows(torch.tensor([i]), torch.tensor([i - distance]), 0)[head, 0, 0]
+            )
         return dot(q, k) + float(inner.toeplitz(torch.tensor([distance]), 0)[head, 0])
 
-    ours = through_hooks(around("lm_infinite", {"window": W, "sinks": sinks}, inner)[0], length).detach()
+    ours = through_hooks(
+        around("lm_infinite", {"window": W, "sinks": sinks}, inner)[0], length
+    ).detach()
     loop = by_loop(length, score, lambda i, j: i - j < W or j < sinks)
-    compare("lm_infinite", "float64 loop", f"attention output of {scheme}, 40 tokens", ours, loop, 1e-5)
+    compare(
+        "lm_infinite", "float64 loop", f"attention output of {scheme}, 40 tokens", ours, loop, 1e-5
+    )
 
 
 def cached(scheme, tokens, sinks: int, window: int):
@@ -373,11 +483,19 @@ def cached(scheme, tokens, sinks: int, window: int):
             n = len(keys)
             place = torch.arange(n)
             stacked = torch.stack(keys, 1)[None]  # (1, H, n, D)
-            queries, turned_keys = scheme.rotate(q[None, :, None].expand(1, H, n, -1), stacked, place, layer)
-            scores = (queries[0, :, -1:] @ turned_keys[0].transpose(-1, -2))[:, 0] * scheme.score_scale
+            queries, turned_keys = scheme.rotate(
+                q[None, :, None].expand(1, H, n, -1), stacked, place, layer
+            )
+            scores = (queries[0, :, -1:] @ turned_keys[0].transpose(-1, -2))[
+                :, 0
+            ] * scheme.score_scale
             bias = scheme.biases(scheme.positions(n, CPU))[layer]
             if bias is not None:
-                scores = scores + (bias.vector[:, :n].flip(1) if hasattr(bias, "vector") else bias.block(n - 1, n)[:, 0])
+                scores = scores + (
+                    bias.vector[:, :n].flip(1)
+                    if hasattr(bias, "vector")
+                    else bias.block(n - 1, n)[:, 0]
+                )
             mixed = scores.softmax(-1)[:, None] @ torch.stack(values, 1)
             x = x + mixed.reshape(-1) @ weights[3]
         out.append(model.normalise(x[None])[0] @ model.embedding.T)
@@ -389,30 +507,61 @@ def cached(scheme, tokens, sinks: int, window: int):
 def test_streaming_llm_is_a_cache_fed_token_by_token(scheme, sinks):
     tokens = random_tokens(45, batch=1)
     theirs = cached(bare(scheme), tokens[0], sinks, window=7)
-    ours = Probe(around("streaming_llm", {"window": 7, "sinks": sinks}, bare(scheme))[0], n_layers=2)(tokens)[0].detach()
-    compare("streaming_llm", "a cache, token by token", f"logits of {scheme}, {sinks} sinks, 45 tokens", ours, theirs, 1e-5)
+    ours = Probe(
+        around("streaming_llm", {"window": 7, "sinks": sinks}, bare(scheme))[0], n_layers=2
+    )(tokens)[0].detach()
+    compare(
+        "streaming_llm",
+        "a cache, token by token",
+        f"logits of {scheme}, {sinks} sinks, 45 tokens",
+        ours,
+        theirs,
+        1e-5,
+    )
 
 
 @pytest.mark.parametrize("name", ["lm_infinite", "streaming_llm"])
 def test_what_sinks_cannot_be_moved_for_is_refused(name):
     for scheme, options in (("learned", {}), ("fox", {}), ("cope", {}), ("fope", {})):
-        with pytest.raises(ConfigError, match=f"retrofit {name} reads the first keys at another distance"):
+        with pytest.raises(
+            ConfigError, match=f"retrofit {name} reads the first keys at another distance"
+        ):
             around(name, options, bare(scheme))
 
 
 @pytest.mark.parametrize(
     ("name", "options", "scheme", "words"),
     [
-        ("alibi_interpolation", {"factor": 0.0}, "alibi", "retrofit.factor=0.0: expected a positive number"),
+        (
+            "alibi_interpolation",
+            {"factor": 0.0},
+            "alibi",
+            "retrofit.factor=0.0: expected a positive number",
+        ),
         ("hard_window", {"window": 0}, "rope", "retrofit.window=0"),
-        ("learned_rows", {"tail": "clmap"}, "learned", "retrofit.tail=clmap: expected one of resample, clamp, wrap; nearest: clamp"),
+        (
+            "learned_rows",
+            {"tail": "clmap"},
+            "learned",
+            "retrofit.tail=clmap: expected one of resample, clamp, wrap; nearest: clamp",
+        ),
         ("lm_infinite", {"sinks": -1}, "rope", "retrofit.sinks=-1"),
         ("lm_infinite", {"window": 0}, "rope", "retrofit.window=0"),
         ("log_n", {"length": 1}, "rope", "retrofit.length=1"),
-        ("streaming_llm", {"sinks": L}, "rope", f"retrofit.sinks={L}: expected fewer than train_length = {L}"),
+        (
+            "streaming_llm",
+            {"sinks": L},
+            "rope",
+            f"retrofit.sinks={L}: expected fewer than train_length = {L}",
+        ),
         ("streaming_llm", {"window": 0}, "rope", "retrofit.window=0"),
         ("tail_mean", {"exposed": 0}, "t5_bias", "retrofit.exposed=0"),
-        ("tail_mean", {"exposed": 8, "average": 9}, "t5_bias", "retrofit.average=9: expected at most the 8 offsets"),
+        (
+            "tail_mean",
+            {"exposed": 8, "average": 9},
+            "t5_bias",
+            "retrofit.average=9: expected at most the 8 offsets",
+        ),
         ("tail_mean", {"average": 0}, "t5_bias", "retrofit.average=0"),
         ("tail_random", {"start": 1}, "t5_bias", "retrofit.start=1"),
     ],
@@ -428,7 +577,11 @@ def test_the_real_model_computes_what_the_hooks_say():
     from lengthgen import model as models
 
     shape = models.ModelConfig(n_layers=2, n_heads=2, width=16)
-    for name, options, scheme in (("lm_infinite", {"sinks": 3}, "rope"), ("streaming_llm", {}, "fire"), ("hard_window", {}, "t5_bias")):
+    for name, options, scheme in (
+        ("lm_infinite", {"sinks": 3}, "rope"),
+        ("streaming_llm", {}, "fire"),
+        ("hard_window", {}, "t5_bias"),
+    ):
         kind, tokens = schemes.load(scheme), random_tokens(60)
         found = []
         for kernel in ("auto", "reference"):

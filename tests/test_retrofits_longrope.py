@@ -15,7 +15,9 @@ def test_longrope_leaves_the_first_positions_alone():
     own = positions.double()[:, None] * make("rope", {}).spectrum.frequencies(CPU)
     assert torch.equal(started.angles(positions)[:5], own[:5])
     assert torch.equal(started.angles(positions)[5:], plain.angles(positions)[5:])
-    assert torch.allclose(plain.angles(positions), own / torch.tensor([1.0, 2.0, 3.0, 4.0]).double())
+    assert torch.allclose(
+        plain.angles(positions), own / torch.tensor([1.0, 2.0, 3.0, 4.0]).double()
+    )
 
 
 def searched(best, looks: int = 64, **options):
@@ -25,7 +27,9 @@ def searched(best, looks: int = 64, **options):
     def loss_of(length: int) -> float:
         asked.append(length)
         assert list(retrofit.factors) == sorted(retrofit.factors) and retrofit.factors[0] >= 1
-        return sum((math.log(x) - math.log(y)) ** 2 for x, y in zip(retrofit.factors, best, strict=True))
+        return sum(
+            (math.log(x) - math.log(y)) ** 2 for x, y in zip(retrofit.factors, best, strict=True)
+        )
 
     retrofit.calibrate(loss_of)
     return retrofit, asked
@@ -46,7 +50,9 @@ def test_search_keeps_to_its_looks_is_deterministic_and_never_worse_than_its_sta
     first, asked = searched([1.0, 3.0, 3.5, 3.6], looks=looks)
     again, _ = searched([1.0, 3.0, 3.5, 3.6], looks=looks)
     assert len(asked) == looks and first.factors == again.factors and first.found == again.found
-    assert first.found["loss"] <= min(first.found[f"loss_{start}"] for start in ("yarn", "ntk", "linear"))
+    assert first.found["loss"] <= min(
+        first.found[f"loss_{start}"] for start in ("yarn", "ntk", "linear")
+    )
 
 
 def test_search_survives_losses_that_are_not_finite():
@@ -58,12 +64,22 @@ def test_search_survives_losses_that_are_not_finite():
 def test_given_factors_are_not_searched():
     retrofit = around("longrope", {"factors": [1.0, 2.0, 3.0, 4.0]})
     retrofit.calibrate(lambda length: pytest.fail("asked for a loss"))
-    assert retrofit.factors == (1.0, 2.0, 3.0, 4.0) and retrofit.found == {} and "given" in retrofit.declaration.tail
+    assert (
+        retrofit.factors == (1.0, 2.0, 3.0, 4.0)
+        and retrofit.found == {}
+        and "given" in retrofit.declaration.tail
+    )
 
 
 def test_starts_are_what_the_methods_themselves_do():
     retrofit = around("longrope", {})
     own = make("rope", {}).spectrum.frequencies(CPU)
-    for start, method, options in (("yarn", "yarn", {}), ("ntk", "ntk", {"alpha": 4.0}), ("linear", "position_interpolation", {})):
+    for start, method, options in (
+        ("yarn", "yarn", {}),
+        ("ntk", "ntk", {"alpha": 4.0}),
+        ("linear", "position_interpolation", {}),
+    ):
         theirs = around(method, options or {"factor": 4.0}).frequencies(64, CPU)
-        assert torch.allclose(own / torch.tensor(retrofit.starts()[start]).double(), theirs, rtol=1e-6)
+        assert torch.allclose(
+            own / torch.tensor(retrofit.starts()[start]).double(), theirs, rtol=1e-6
+        )

@@ -26,7 +26,11 @@ from .wrapper_cases import tensors
 
 CPU = torch.device("cpu")
 L = SMALL.train_length
-SCHEMES = [("rope", {"layout": "half_split"}), ("rope_partial", {"fraction": 0.5}), ("fope", {"base": 10.0})]
+SCHEMES = [
+    ("rope", {"layout": "half_split"}),
+    ("rope_partial", {"fraction": 0.5}),
+    ("fope", {"base": 10.0}),
+]
 CASES = [
     ("position_interpolation", {}), ("position_interpolation", {"factor": 3.0}),
     ("ntk", {}), ("ntk", {"alpha": 5.0}), ("ntk", {"base": 5e5}),
@@ -65,7 +69,9 @@ def cases() -> list:
     for name, options in CASES:
         for scheme, scheme_options in SCHEMES:
             if retrofits.load(name).refuses(make(scheme, scheme_options)) is None:
-                label = f"{scheme}{scheme_options or ''}+{name}{options or ''}".replace("'", "").replace(" ", "")
+                label = f"{scheme}{scheme_options or ''}+{name}{options or ''}".replace(
+                    "'", ""
+                ).replace(" ", "")
                 found.append(pytest.param(name, options, scheme, scheme_options, id=label))
     return found
 
@@ -87,7 +93,9 @@ def test_declarations_hold_around_other_rotary_schemes(name, options, scheme, sc
     whole, declared = logits(retrofit, 64), retrofit.declaration
     difference = max((logits(retrofit, n) - whole[:, :n]).abs().max() for n in (9, 31, 32, 40))
     assert difference < 1e-5 if declared.prefix_consistent else difference > 1e-4
-    difference = max((logits(retrofit, 24, shift) - logits(retrofit, 24)).abs().max() for shift in (1, 5))
+    difference = max(
+        (logits(retrofit, 24, shift) - logits(retrofit, 24)).abs().max() for shift in (1, 5)
+    )
     assert difference < 1e-6 if declared.shift_invariant else difference > 1e-4
 
 
@@ -98,14 +106,23 @@ def test_dtypes_rows_and_devices(name, options, scheme, scheme_options, monkeypa
     for dtype in (torch.bfloat16, torch.float32, torch.float64):
         q, k, _, x = (t.to(dtype) for t in tensors(48))
         turned = retrofit.rotate(q, k, positions, 1)
-        assert all(a.shape == b.shape and a.dtype == dtype for a, b in zip(turned, (q, k), strict=True))
+        assert all(
+            a.shape == b.shape and a.dtype == dtype for a, b in zip(turned, (q, k), strict=True)
+        )
         if retrofit.general(1):
             q, k = (t.to(torch.promote_types(dtype, torch.float32)) for t in turned)
             whole = retrofit.logits(q, k, x, positions, 1, 0)
             part = retrofit.logits(q[:, :, 20:40], k[:, :, :40], x, positions, 1, 20)
-            assert whole.dtype == q.dtype and torch.allclose(part, whole[:, :, 20:40, :40], atol=1e-5)
-    monkeypatch.setattr(torch, "autocast", lambda *_, **__: contextlib.nullcontext())  # it does not know the meta device
-    retrofit, meta = retrofit.to("meta"), torch.empty(1, SMALL.n_heads, 24, SMALL.head_dim, device="meta")
+            assert whole.dtype == q.dtype and torch.allclose(
+                part, whole[:, :, 20:40, :40], atol=1e-5
+            )
+    monkeypatch.setattr(
+        torch, "autocast", lambda *_, **__: contextlib.nullcontext()
+    )  # it does not know the meta device
+    retrofit, meta = (
+        retrofit.to("meta"),
+        torch.empty(1, SMALL.n_heads, 24, SMALL.head_dim, device="meta"),
+    )
     positions = retrofit.positions(24, torch.device("meta"))
     assert all(t.is_meta for t in retrofit.rotate(meta, meta, positions, 0))
     assert not retrofit.general(0) or retrofit.logits(meta, meta, None, positions, 0, 0).is_meta
@@ -116,21 +133,34 @@ def test_identity(name, options, length):
     """And one token more changes something, where the length is what keeps it the same."""
     scheme = make("rope", {})
     assert (logits(around(name, options), length) - logits(scheme, length)).abs().max() < 1e-9
-    assert length == 64 or (logits(around(name, options), 64) - logits(scheme, 64)).abs().max() > 1e-4
+    assert (
+        length == 64 or (logits(around(name, options), 64) - logits(scheme, 64)).abs().max() > 1e-4
+    )
 
 
 @pytest.mark.parametrize("name", OWN)
 def test_what_has_no_plain_rotation_is_refused(name):
     kind = retrofits.load(name)
-    for scheme in ("alibi", "none", "xpos", "pope", *(("fope",) if name in ("rerope", "self_extend") else ())):
+    for scheme in (
+        "alibi",
+        "none",
+        "xpos",
+        "pope",
+        *(("fope",) if name in ("rerope", "self_extend") else ()),
+    ):
         reason = kind.refuses(make(scheme, {}))
         assert reason.startswith(f"retrofit {name} ") and "\n" not in reason
         with pytest.raises(ConfigError, match=name):
             base.apply(kind, kind.Config(), make(scheme, {}))
     for scheme in ("rope", "rope_partial", "p_rope", "hope_period"):
-        assert kind.refuses(make(scheme, {"fraction": 0.5} if scheme == "rope_partial" else {})) is None
+        assert (
+            kind.refuses(make(scheme, {"fraction": 0.5} if scheme == "rope_partial" else {}))
+            is None
+        )
     needs_two = name in ("ntk", "dynamic_ntk", "longrope")
-    assert bool(kind.refuses(make("rope_partial", {}))) == needs_two  # one pair is left of 8 channels
+    assert (
+        bool(kind.refuses(make("rope_partial", {}))) == needs_two
+    )  # one pair is left of 8 channels
 
 
 @pytest.mark.parametrize("name", OWN)
@@ -145,7 +175,9 @@ def test_goes_inside_what_was_trained_around_the_rotation(name):
 def test_they_say_what_they_are():
     made, inner = compared(), make("rope", {}).declaration
     for name, options in CASES:
-        assert set(retrofits.load(name).about.oracles) == {oracle for who, oracle in made if who == name}
+        assert set(retrofits.load(name).about.oracles) == {
+            oracle for who, oracle in made if who == name
+        }
         declared = around(name, options).declaration
         assert declared.tail != inner.tail and "\n" not in declared.tail
         assert (declared.structure == "none") == (declared.acts_on != "scores")
@@ -158,23 +190,41 @@ def test_yaml_files_list_every_option_with_a_comment():
             continue
         kind = retrofits.load(given.pop("name"))
         assert list(given) == [field.name for field in dataclasses.fields(kind.Config)], stem
-        assert (dataclass_from.build(kind.Config, given, "retrofit") == kind.Config()) == (stem in OWN), stem
+        assert (dataclass_from.build(kind.Config, given, "retrofit") == kind.Config()) == (
+            stem in OWN
+        ), stem
         assert all("  # " in line for line in path.read_text().splitlines()), stem
 
 
 @pytest.mark.parametrize(
     ("name", "options", "words"),
     [
-        ("position_interpolation", {"factor": 0.5}, "retrofit.factor=0.5: expected a number >= 1 or null"),
+        (
+            "position_interpolation",
+            {"factor": 0.5},
+            "retrofit.factor=0.5: expected a number >= 1 or null",
+        ),
         ("ntk", {"alpha": 0.5}, "retrofit.alpha=0.5: expected a number >= 1 or null"),
         ("ntk", {"alpha": 2.0, "base": 5e5}, "expected one of them"),
         ("dynamic_ntk", {"alpha": 0.0}, "retrofit.alpha=0.0: expected a number >= 1"),
         ("yarn", {"ramp": "linear"}, "retrofit.ramp=linear: expected one of index, rotations"),
-        ("yarn", {"slow": 40.0}, "retrofit.slow=40.0, retrofit.fast=32.0: expected 0 < slow < fast"),
+        (
+            "yarn",
+            {"slow": 40.0},
+            "retrofit.slow=40.0, retrofit.fast=32.0: expected 0 < slow < fast",
+        ),
         ("llama3", {"low": 5.0}, "retrofit.low=5.0, retrofit.high=4.0: expected 0 < low < high"),
         ("longrope", {"looks": 2}, "retrofit.looks=2: expected at least 3"),
-        ("longrope", {"factors": [1.0, 2.0]}, "retrofit.factors has 2 numbers: expected one for each of 4 pairs"),
-        ("rope_zero_slow", {"period": 0.0}, "retrofit.period=0.0: expected a positive number or null"),
+        (
+            "longrope",
+            {"factors": [1.0, 2.0]},
+            "retrofit.factors has 2 numbers: expected one for each of 4 pairs",
+        ),
+        (
+            "rope_zero_slow",
+            {"period": 0.0},
+            "retrofit.period=0.0: expected a positive number or null",
+        ),
         ("rerope", {"interval": 2.0}, "retrofit.interval=2.0: expected 0 <= interval <= 1"),
         ("self_extend", {"group": 0}, "retrofit.group=0: expected a positive integer"),
     ],
@@ -196,14 +246,20 @@ def test_ntk_slows_the_last_pair_by_alpha_and_the_first_not_at_all():
 
 def test_dynamic_ntk_of_alpha_1_is_ntk_of_the_windows_length():
     for length in (32, 33, 64, 200):
-        assert torch.equal(around("dynamic_ntk", {}).frequencies(length, CPU), around("ntk", {}).frequencies(length, CPU))
+        assert torch.equal(
+            around("dynamic_ntk", {}).frequencies(length, CPU),
+            around("ntk", {}).frequencies(length, CPU),
+        )
 
 
 @pytest.mark.parametrize("options", [{"ramp": "index"}, {"ramp": "rotations"}])
 def test_yarn_keeps_fast_pairs_and_slows_slow_ones_by_the_whole_factor(options):
     kind = retrofits.load("yarn")
     inner = make("rope", {}, dataclasses.replace(SMALL, head_dim=64, train_length=4096))
-    own, changed = inner.spectrum.frequencies(CPU), kind(kind.Config(factor=4.0, **options), inner).frequencies(0, CPU)
+    own, changed = (
+        inner.spectrum.frequencies(CPU),
+        kind(kind.Config(factor=4.0, **options), inner).frequencies(0, CPU),
+    )
     turns, slower = 4096 * own / (2 * math.pi), own / changed
     assert torch.allclose(slower[turns > 64], torch.ones(1, dtype=torch.float64))
     assert torch.allclose(slower[turns < 0.5], torch.full((1,), 4.0, dtype=torch.float64))
@@ -211,14 +267,21 @@ def test_yarn_keeps_fast_pairs_and_slows_slow_ones_by_the_whole_factor(options):
 
 
 def test_zero_slow_makes_hope_of_rope():
-    assert torch.equal(logits(around("rope_zero_slow", {}), 64), logits(make("hope_period", {}), 64))
-    assert torch.equal(logits(around("rope_zero_slow", {}, "hope_period"), 64), logits(make("hope_period", {}), 64))
+    assert torch.equal(
+        logits(around("rope_zero_slow", {}), 64), logits(make("hope_period", {}), 64)
+    )
+    assert torch.equal(
+        logits(around("rope_zero_slow", {}, "hope_period"), 64), logits(make("hope_period", {}), 64)
+    )
 
 
 @pytest.mark.parametrize("interval", [0.0, 0.25])
 def test_rerope_reads_far_keys_at_the_offset_that_it_says(interval):
     """Equal keys everywhere: the scores of a row are a function of the offset at which they are read alone."""
-    retrofit, positions = around("rerope", {"window": 8, "interval": interval, "log_n": False}), torch.arange(40)
+    retrofit, positions = (
+        around("rerope", {"window": 8, "interval": interval, "log_n": False}),
+        torch.arange(40),
+    )
     q, k, _, _ = tensors(40)
     q, k = (t[:, :, :1].expand(-1, -1, 40, -1) for t in (q, k))
     row = retrofit.logits(q, k, None, positions, 0, 0)[0, :, 39].flip(-1)  # by offset

@@ -27,7 +27,11 @@ def rotated(name: str, T: int = 80, D: int = 16, dtype=torch.float32, positions=
     """(2, 1, H, T, D'): queries and keys as a scheme leaves them."""
     q, k = queries_and_keys(T, D, dtype)
     with torch.no_grad():
-        return torch.stack(make(name, head_dim=D, **options).rotate(q, k, torch.arange(T) if positions is None else positions, 0))
+        return torch.stack(
+            make(name, head_dim=D, **options).rotate(
+                q, k, torch.arange(T) if positions is None else positions, 0
+            )
+        )
 
 
 # Frequencies and pairs ----------------------------------------------------------------------------------------------------
@@ -39,7 +43,9 @@ def test_frequencies():
     assert spectrum.frequencies(CPU).dtype == torch.float64
     whole = dataclasses.replace(spectrum, kept=4)
     slower = whole.frequencies(CPU) / whole.slowed(5.0).frequencies(CPU)
-    assert slower.tolist() == pytest.approx([1, 5 ** (1 / 3), 5 ** (2 / 3), 5])  # the last pair exactly
+    assert slower.tolist() == pytest.approx(
+        [1, 5 ** (1 / 3), 5 ** (2 / 3), 5]
+    )  # the last pair exactly
 
 
 def test_base_of_ntk_as_published():
@@ -55,8 +61,13 @@ def test_pairs_that_never_complete_a_turn(D, unfinished):
 
 def test_layouts_are_one_rotation_of_permuted_channels():
     x, order = queries_and_keys(dtype=torch.float64)[0], [*range(0, 16, 2), *range(1, 16, 2)]
-    cos, sin = rotary.waves(rotary.angles(torch.arange(80), rotary.Spectrum(100.0, 16, 8).frequencies(CPU)), x.dtype)
-    pairs, halves = rotary.turned(x, cos, sin, "interleaved"), rotary.turned(x[..., order], cos, sin, "half_split")
+    cos, sin = rotary.waves(
+        rotary.angles(torch.arange(80), rotary.Spectrum(100.0, 16, 8).frequencies(CPU)), x.dtype
+    )
+    pairs, halves = (
+        rotary.turned(x, cos, sin, "interleaved"),
+        rotary.turned(x[..., order], cos, sin, "half_split"),
+    )
     assert torch.allclose(pairs[..., order], halves, atol=1e-14)
     assert not torch.allclose(pairs, rotary.turned(x, cos, sin, "half_split"), atol=0.1)
     assert torch.allclose(pairs.square().sum(-1), x.square().sum(-1))
@@ -66,7 +77,9 @@ def test_layouts_are_one_rotation_of_permuted_channels():
 @pytest.mark.parametrize("layout", rotary.LAYOUTS)
 def test_pairs_of_frequency_zero_are_left_alone_to_the_bit(layout):
     x = queries_and_keys()[0]
-    cos, sin = rotary.waves(rotary.angles(torch.arange(80), torch.zeros(8, dtype=torch.float64)), x.dtype)
+    cos, sin = rotary.waves(
+        rotary.angles(torch.arange(80), torch.zeros(8, dtype=torch.float64)), x.dtype
+    )
     assert torch.equal(rotary.turned(x, cos, sin, layout), x)
 
 
@@ -74,7 +87,9 @@ def test_pairs_of_frequency_zero_are_left_alone_to_the_bit(layout):
 def test_rope_is_to_the_bit_what_runs_were_trained_with(D):
     """The expression of the first release, once more: a trained model must not change."""
     positions, (q, k) = torch.arange(80), queries_and_keys(D=D)
-    angles = positions.double()[:, None] * 10000.0 ** (-2 * torch.arange(D // 2, dtype=torch.float64) / D)
+    angles = positions.double()[:, None] * 10000.0 ** (
+        -2 * torch.arange(D // 2, dtype=torch.float64) / D
+    )
     turn = torch.complex(angles.cos().float(), angles.sin().float())
     for mine, x in zip(rotated("rope", D=D), (q, k), strict=True):
         pairs = torch.view_as_complex(x.unflatten(-1, (-1, 2)))
@@ -101,21 +116,27 @@ def test_partial_rotation_turns_a_slice_and_leaves_the_rest():
     for layout in rotary.LAYOUTS:
         mine = rotated("rope_partial", D=32, fraction=0.25, layout=layout)
         q, k = queries_and_keys(D=32)
-        small = make("rope", head_dim=8, layout=layout).rotate(q[..., :8], k[..., :8], torch.arange(80), 0)
+        small = make("rope", head_dim=8, layout=layout).rotate(
+            q[..., :8], k[..., :8], torch.arange(80), 0
+        )
         assert torch.allclose(mine[..., :8], torch.stack(small), atol=1e-6)
         assert torch.equal(mine[..., 8:], torch.stack((q, k))[..., 8:])
 
 
 def test_released_fope_doubles_the_share_of_pairs_without_position():
     q, k = queries_and_keys()
-    paper, released = (rotated("fope", gain=0.0, form=form, layout="half_split") for form in ("paper", "released"))
+    paper, released = (
+        rotated("fope", gain=0.0, form=form, layout="half_split") for form in ("paper", "released")
+    )
     M = rotary.within(10000.0, 16, 64)
     assert M == 3
     content = [slice(M, 8), slice(8 + M, 16)]
     for channels in content:
         assert torch.equal(paper[0][..., channels], q[..., channels])
     share = sum((released[0][..., 5, c] * released[1][..., 9, c]).sum() for c in content)
-    assert float(share) == pytest.approx(2 * float(sum((q[..., 5, c] * k[..., 9, c]).sum() for c in content)), rel=1e-5)
+    assert float(share) == pytest.approx(
+        2 * float(sum((q[..., 5, c] * k[..., 9, c]).sum() for c in content)), rel=1e-5
+    )
 
 
 def test_fope_draws_other_coefficients_for_each_layer_and_wave_of_the_declared_size():
@@ -134,7 +155,9 @@ def test_pope_moves_its_peak_by_the_shift_and_never_by_content():
     scheme = make("pope", head_dim=2, base=1.0000001)
     with torch.no_grad():
         scheme.shift.fill_(-2.0)
-        q, k = scheme.rotate(q[:, :, :1].expand_as(q), k[:, :, :1].expand_as(k), torch.arange(60), 0)
+        q, k = scheme.rotate(
+            q[:, :, :1].expand_as(q), k[:, :, :1].expand_as(k), torch.arange(60), 0
+        )
     row = (q @ k.transpose(-1, -2))[0, 0, 59]
     offsets = 59 - torch.arange(60)
     assert torch.allclose(row / row.abs().max(), torch.cos(-offsets - 2.0), atol=0.02)
@@ -161,7 +184,9 @@ def test_prefixes_are_the_same_up_to_8192(name):
     q, k = queries_and_keys(8192)
     with torch.no_grad():
         for n in (1, 512, 1024, 4097):
-            part = make(name, head_dim=16, train_length=1024).rotate(q[:, :, :n], k[:, :, :n], torch.arange(n), 0)
+            part = make(name, head_dim=16, train_length=1024).rotate(
+                q[:, :, :n], k[:, :, :n], torch.arange(n), 0
+            )
             assert torch.allclose(torch.stack(part), whole[..., :n, :], rtol=1e-6, atol=1e-6)
 
 
@@ -174,14 +199,19 @@ def test_bfloat16_queries_are_turned_by_exact_angles(name):
     with torch.no_grad():
         exact = torch.stack(make(name, head_dim=16).rotate(q, k, positions, 0))
     assert coarse.dtype == torch.bfloat16
-    assert ((coarse - exact).abs() <= 2**-8 * exact.abs() + 1e-6 * exact.abs().amax((2, 3, 4), keepdim=True)).all()
+    assert (
+        (coarse - exact).abs()
+        <= 2**-8 * exact.abs() + 1e-6 * exact.abs().amax((2, 3, 4), keepdim=True)
+    ).all()
 
 
 def test_xpos_is_finite_as_far_as_it_says_and_refuses_what_is_farther():
     scheme = make("xpos", head_dim=16, train_length=1024)
     assert scheme.longest == 28328
     assert scheme.refusal(scheme.longest) is None
-    with pytest.raises(ConfigError, match="stays within float32 up to 28328 tokens, and the window has 28329"):
+    with pytest.raises(
+        ConfigError, match="stays within float32 up to 28328 tokens, and the window has 28329"
+    ):
         scheme.positions(28329, CPU)
     q, k = queries_and_keys(2)
     q, k = scheme.rotate(q, k, torch.tensor([0, scheme.longest - 1]), 0)
@@ -207,11 +237,19 @@ def test_attention_takes_wide_queries_and_keys(kernel):
     q, k = (torch.randn(2, 2, 70, 32, generator=generator).requires_grad_() for _ in range(2))
     v = torch.randn(2, 2, 70, 16, generator=generator).requires_grad_()
     future = torch.ones(70, 70, dtype=torch.bool).triu(1)
-    exact = (q @ k.transpose(-1, -2) / math.sqrt(16)).masked_fill(future, float("-inf")).softmax(-1) @ v
+    exact = (q @ k.transpose(-1, -2) / math.sqrt(16)).masked_fill(future, float("-inf")).softmax(
+        -1
+    ) @ v
     mine = dispatch.attend(q, k, v, None, 1 / math.sqrt(16), force=kernel)
     assert mine.shape == v.shape and torch.allclose(mine, exact, atol=1e-5)
     weight = torch.randn(v.shape, generator=generator)
-    for a, b in zip(*(torch.autograd.grad((x * weight).sum(), (q, k, v), retain_graph=True) for x in (mine, exact)), strict=True):
+    for a, b in zip(
+        *(
+            torch.autograd.grad((x * weight).sum(), (q, k, v), retain_graph=True)
+            for x in (mine, exact)
+        ),
+        strict=True,
+    ):
         assert torch.allclose(a, b, atol=1e-5)
 
 
@@ -223,4 +261,7 @@ def test_rotation_is_exact_under_autocast(name):
     with torch.no_grad():
         plain = scheme.rotate(q, k, torch.arange(80), 0)
         with torch.autocast("cpu", torch.bfloat16):
-            assert all(torch.equal(*pair) for pair in zip(plain, scheme.rotate(q, k, torch.arange(80), 0), strict=True))
+            assert all(
+                torch.equal(*pair)
+                for pair in zip(plain, scheme.rotate(q, k, torch.arange(80), 0), strict=True)
+            )

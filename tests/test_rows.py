@@ -29,7 +29,12 @@ def uneven(tmp_path_factory):
     """A store whose tokens stand for 1 to 13 bytes of text."""
     chance = np.random.default_rng(2)
     documents = [(f"doc{i}", chance.integers(0, VOCAB, size)) for i, size in enumerate(SIZES)]
-    return write_store(tmp_path_factory.mktemp("store") / "s", documents, vocab_size=VOCAB, token_bytes=np.arange(1, VOCAB + 1))
+    return write_store(
+        tmp_path_factory.mktemp("store") / "s",
+        documents,
+        vocab_size=VOCAB,
+        token_bytes=np.arange(1, VOCAB + 1),
+    )
 
 
 def test_bounds_of_the_perplexity_are_those_of_the_loss_as_exponentials(store, tmp_path):  # noqa: F811
@@ -49,15 +54,27 @@ def test_bits_per_byte_are_of_the_bytes_of_the_targets(uneven, tmp_path):
     for one in scored:
         key = one.request.protocol, one.request.eval_length
         if key[0] != "position":
-            n_bytes = sum(int(uneven.document(document)[place]) + 1 for document, place in targets(one.request))
-            assert value[*key, "bits_per_byte"] == pytest.approx(one.losses.sum(dtype=np.float64) / np.log(2) / n_bytes, rel=1e-6)
+            n_bytes = sum(
+                int(uneven.document(document)[place]) + 1
+                for document, place in targets(one.request)
+            )
+            assert value[*key, "bits_per_byte"] == pytest.approx(
+                one.losses.sum(dtype=np.float64) / np.log(2) / n_bytes, rel=1e-6
+            )
 
 
 def test_the_unigram_table_is_of_the_training_split(store, tmp_path):  # noqa: F811
-    rare = write_store(tmp_path / "s", [("doc", np.arange(VOCAB).repeat(range(VOCAB)))], vocab_size=VOCAB, token_bytes=np.ones(VOCAB, int))
+    rare = write_store(
+        tmp_path / "s",
+        [("doc", np.arange(VOCAB).repeat(range(VOCAB)))],
+        vocab_size=VOCAB,
+        token_bytes=np.ones(VOCAB, int),
+    )
     scored = score(make("none"), store, requests(store, protocols=["matched"]))
     counts = np.arange(VOCAB) + 1.0  # token t stands there t times, and one is added
-    wanted = [int(store.document(document)[place]) for document, place in targets(scored[0].request)]
+    wanted = [
+        int(store.document(document)[place]) for document, place in targets(scored[0].request)
+    ]
     found = unigram.loss(dataclasses.replace(splits(store), train=rare), scored)
     assert found == pytest.approx(-np.log(counts / counts.sum())[wanted].mean())
 
@@ -77,7 +94,11 @@ def test_a_single_loss_that_is_not_finite_leaves_no_mean(store, tmp_path, monkey
     scored = score(model, store, requests(store, protocols=["matched"]))
     written = write_rows(tmp_path / "e", scored, store)
     row = next(row for row in written if (row["eval_length"], row["metric"]) == (64, "loss"))
-    assert row["status"] == "nonfinite" and row["value"] is None and "2 of 32 token losses are not finite" in row["reason"]
+    assert (
+        row["status"] == "nonfinite"
+        and row["value"] is None
+        and "2 of 32 token losses are not finite" in row["reason"]
+    )
     assert {row["status"] for row in written if row["eval_length"] < 64} == {"ok"}
 
 
@@ -100,8 +121,15 @@ def test_documents_that_differ_in_tokens_weigh_by_them(store, tmp_path):  # noqa
     wanted = requests(store, protocols=["matched"], blocks=3)
     per_document = np.bincount([w.document for w in wanted[-1].windows])
     assert len(set(per_document[per_document > 0])) > 1
-    losses = [np.array([np.full(w.stop - w.first, float(w.document)) for w in r.windows], np.float32) for r in wanted]
-    written = write_rows(tmp_path / "e", [scoring.Scored(r, "ok", "", x) for r, x in zip(wanted, losses, strict=True)], store)
+    losses = [
+        np.array([np.full(w.stop - w.first, float(w.document)) for w in r.windows], np.float32)
+        for r in wanted
+    ]
+    written = write_rows(
+        tmp_path / "e",
+        [scoring.Scored(r, "ok", "", x) for r, x in zip(wanted, losses, strict=True)],
+        store,
+    )
     expected = np.average(np.arange(len(per_document)), weights=per_document)
     found = {row["eval_length"]: row["value"] for row in written if row["metric"] == "loss"}
     assert found == pytest.approx(dict.fromkeys(LENGTHS, expected))

@@ -76,13 +76,30 @@ def test_a_run_leaves_everything_that_it_promises(ask, draw, monkeypatch):
     assert outcome.status == "trained" and outcome.folder.name == outcome.run_id
     assert outcome.run_id.startswith("t5_bias-") and "-L16-s0-" in outcome.run_id
     found = {path.name for path in outcome.folder.iterdir()}
-    assert {"config.yaml", "provenance.json", "metrics.jsonl", "checkpoints", "evaluation", "figures", "log.txt", "done.json"} <= found
+    assert {
+        "config.yaml",
+        "provenance.json",
+        "metrics.jsonl",
+        "checkpoints",
+        "evaluation",
+        "figures",
+        "log.txt",
+        "done.json",
+    } <= found
     rows = files.read_jsonl(outcome.folder / "metrics.jsonl")
     assert [row["step"] for row in rows] == [2, 3, 4, 6]
-    assert rows[-1]["train/loss"] < 6 and rows[1]["validation/loss"] > 0 and rows[0]["train/tokens_per_second"] > 0
+    assert (
+        rows[-1]["train/loss"] < 6
+        and rows[1]["validation/loss"] > 0
+        and rows[0]["train/tokens_per_second"] > 0
+    )
     assert {path.suffix for path in (outcome.folder / "figures").iterdir()} == {".png", ".svg"}
     facts = files.read_json(outcome.folder / "provenance.json")
-    assert facts["parameters"]["positional"] == 64 and facts["scheme"]["year"] == 2020 and facts["data"]["fingerprint"]
+    assert (
+        facts["parameters"]["positional"] == 64
+        and facts["scheme"]["year"] == 2020
+        and facts["data"]["fingerprint"]
+    )
     [lengths] = outcome.folder.glob("evaluation/*/lengths.csv")
     text = lengths.read_text()
     assert text.count("\n") == 1 + 7 * (4 + 3) and ",ok," in text
@@ -94,7 +111,9 @@ def test_the_same_command_again_does_nothing(ask, caplog):
     with caplog.at_level("INFO"):
         again = run.train(ask(), [])
     assert again.status == "nothing to do" and again.run_id == first.run_id
-    assert {path: path.stat().st_mtime_ns for path in first.folder.rglob("*") if path.is_file()} == before
+    assert {
+        path: path.stat().st_mtime_ns for path in first.folder.rglob("*") if path.is_file()
+    } == before
     assert "nothing to do" in caplog.text
 
 
@@ -109,10 +128,20 @@ def test_changed_evaluation_settings_use_the_trained_weights(ask, monkeypatch):
 
 def test_what_is_scored_is_the_validation_split(ask, monkeypatch):
     scored, plain = [], run.score
-    monkeypatch.setattr(run, "score", lambda model, store, *given, **how: scored.append(store) or plain(model, store, *given, **how))
+    monkeypatch.setattr(
+        run,
+        "score",
+        lambda model, store, *given, **how: (
+            scored.append(store) or plain(model, store, *given, **how)
+        ),
+    )
     run.train(ask(), [])
     splits = run.prepare(run.train_config.check(ask(), [])).splits
-    assert [store.fingerprint for store in scored] == [splits.validation.fingerprint] != [splits.train.fingerprint]
+    assert (
+        [store.fingerprint for store in scored]
+        == [splits.validation.fingerprint]
+        != [splits.train.fingerprint]
+    )
 
 
 def test_evaluate_by_id_part_of_it_or_path(ask, tmp_path):
@@ -222,7 +251,11 @@ def test_schemes_of_every_kind_run_from_end_to_end(ask, scheme):
 def test_an_own_scheme_is_trained_copied_and_evaluated_without_its_folder(ask, tmp_path):
     own = tmp_path / "mine" / "scheme"
     own.mkdir(parents=True)
-    code = (REPOSITORY / "lengthgen" / "schemes" / "alibi.py").read_text().replace("class ALiBi", "class Mine")
+    code = (
+        (REPOSITORY / "lengthgen" / "schemes" / "alibi.py")
+        .read_text()
+        .replace("class ALiBi", "class Mine")
+    )
     (own / "mine.py").write_text(code)
     wanted = ask()
     wanted["scheme"] = {"name": "mine"}
@@ -235,11 +268,18 @@ def test_an_own_scheme_is_trained_copied_and_evaluated_without_its_folder(ask, t
 def test_an_own_modifier_is_trained_copied_and_evaluated_without_its_folder(ask, tmp_path):
     own = tmp_path / "mine" / "modifier"
     own.mkdir(parents=True)
-    (own / "mine.py").write_text((REPOSITORY / "lengthgen" / "modifiers" / "ssmax.py").read_text().replace("class SSMax", "class Mine"))
+    (own / "mine.py").write_text(
+        (REPOSITORY / "lengthgen" / "modifiers" / "ssmax.py")
+        .read_text()
+        .replace("class SSMax", "class Mine")
+    )
     outcome = run.train(ask(modifiers={"mine": {}}), [own.parent])
     (own / "mine.py").unlink()
     assert outcome.run_id.startswith("t5_bias+mine-")
-    assert run.evaluate({**ask(evaluation__lengths=[16, 24]), "run": outcome.run_id}, []).status == "evaluated"
+    assert (
+        run.evaluate({**ask(evaluation__lengths=[16, 24]), "run": outcome.run_id}, []).status
+        == "evaluated"
+    )
 
 
 def schemes_of(outcome):
@@ -252,7 +292,9 @@ def schemes_of(outcome):
 
 
 def test_modifiers_are_trained_with_and_stand_in_the_rows(ask):
-    outcome = run.train(ask(scheme="rope", modifiers={"ssmax": {"bias": True}, "window": {"window": 6}}), [])
+    outcome = run.train(
+        ask(scheme="rope", modifiers={"ssmax": {"bias": True}, "window": {"window": 6}}), []
+    )
     assert outcome.run_id.startswith("rope+window+ssmax-")
     assert set(schemes_of(outcome)) == {"rope+window(window=6)+ssmax(bias=True)"}
     facts = files.read_json(outcome.folder / "provenance.json")
@@ -263,7 +305,10 @@ def test_modifiers_are_trained_with_and_stand_in_the_rows(ask):
 
 
 def test_the_kernel_is_chosen_by_its_key_and_is_no_part_of_the_identity(ask, tmp_path):
-    fast, dense = (run.train(ask(kernel=kernel, results=str(tmp_path / kernel)), []) for kernel in ("auto", "reference"))
+    fast, dense = (
+        run.train(ask(kernel=kernel, results=str(tmp_path / kernel)), [])
+        for kernel in ("auto", "reference")
+    )
     assert fast.run_id == dense.run_id
     assert files.read_json(dense.folder / "provenance.json")["kernels"] == ["reference"]
     with pytest.raises(ConfigError, match="'flex' cannot be used here"):
@@ -272,9 +317,13 @@ def test_the_kernel_is_chosen_by_its_key_and_is_no_part_of_the_identity(ask, tmp
 
 
 def test_what_multiplies_is_recorded_and_no_part_of_the_identity(ask, tmp_path):
-    ours, torchs = (run.train(ask(linear=name, results=str(tmp_path / name)), []) for name in ("auto", "torch"))
+    ours, torchs = (
+        run.train(ask(linear=name, results=str(tmp_path / name)), []) for name in ("auto", "torch")
+    )
     assert ours.run_id == torchs.run_id
-    assert files.read_json(ours.folder / "provenance.json")["linear"] == ("onednn" if onednn.faster() else "torch")
+    assert files.read_json(ours.folder / "provenance.json")["linear"] == (
+        "onednn" if onednn.faster() else "torch"
+    )
     assert files.read_json(torchs.folder / "provenance.json")["linear"] == "torch"
 
 
@@ -297,25 +346,45 @@ def test_an_interrupted_run_drops_its_positions_where_it_would_have(ask, tmp_pat
         run.train(ask(**wanted), [])
     resumed = run.train(ask(**wanted), [])
     assert weights(resumed) == weights(whole) != weights(run.train(ask(scheme="rope"), []))
-    [a], [b] = (list(outcome.folder.glob("evaluation/*/losses.npz")) for outcome in (whole, resumed))
+    [a], [b] = (
+        list(outcome.folder.glob("evaluation/*/losses.npz")) for outcome in (whole, resumed)
+    )
     assert a.read_bytes() == b.read_bytes()
 
 
 def test_a_retrofit_stands_beside_the_run_as_it_was_trained(ask):
     trained = run.train(ask(scheme="rope"), [])
     before = {path: path.read_bytes() for path in trained.folder.glob("evaluation/*/*")}
-    wanted = {**ask(scheme="rope"), "run": trained.run_id, "retrofit": {"name": "hard_window", "window": 8}}
+    wanted = {
+        **ask(scheme="rope"),
+        "run": trained.run_id,
+        "retrofit": {"name": "hard_window", "window": 8},
+    }
     done = weights(trained)
     outcome = run.evaluate(wanted, [])
-    assert (outcome.status, outcome.run_id) == ("evaluated", trained.run_id) and weights(trained) == done
+    assert (outcome.status, outcome.run_id) == ("evaluated", trained.run_id) and weights(
+        trained
+    ) == done
     assert all(path.read_bytes() == content for path, content in before.items())
     found = schemes_of(trained)
-    assert set(found) == {"rope", "rope+hard_window(window=8)"} and found["rope"] == found["rope+hard_window(window=8)"]
+    assert (
+        set(found) == {"rope", "rope+hard_window(window=8)"}
+        and found["rope"] == found["rope+hard_window(window=8)"]
+    )
     assert run.evaluate(wanted, []).status == "nothing to do"
-    assert run.evaluate({**wanted, "retrofit": {"name": "hard_window", "window": 9}}, []).status == "evaluated"
+    assert (
+        run.evaluate({**wanted, "retrofit": {"name": "hard_window", "window": 9}}, []).status
+        == "evaluated"
+    )
     assert run.evaluate({**wanted, "retrofit": {}}, []).status == "nothing to do"
-    said = [files.read_json(path)["origin"].get("retrofit") for path in trained.folder.glob("evaluation/*/settings.json")]
-    assert sorted((one["name"], one["window"]) for one in said if one) == [("hard_window", 8), ("hard_window", 9)]
+    said = [
+        files.read_json(path)["origin"].get("retrofit")
+        for path in trained.folder.glob("evaluation/*/settings.json")
+    ]
+    assert sorted((one["name"], one["window"]) for one in said if one) == [
+        ("hard_window", 8),
+        ("hard_window", 9),
+    ]
     assert "\nretrofit" not in (trained.folder / "config.yaml").read_text()
 
 
@@ -326,16 +395,37 @@ def test_a_retrofit_is_a_line_of_its_own_in_tables_and_figures(ask, tmp_path, dr
 
     wanted = ask(scheme="alibi", evaluation__protocols=["matched"])
     trained = run.train(wanted, [])
-    for retrofit in ({"name": "alibi_interpolation", "factor": 4.0}, {"name": "alibi_interpolation"}):
+    for retrofit in (
+        {"name": "alibi_interpolation", "factor": 4.0},
+        {"name": "alibi_interpolation"},
+    ):
         run.evaluate({**wanted, "run": trained.run_id, "retrofit": retrofit}, [])
     found = tables.collect(tmp_path / "results")
     summary = tables.summarise(found.documents, found.lengths)
     lines = summary[summary["protocol"] == "matched"].groupby("scheme")["loss"].apply(list)
-    assert list(lines.index) == ["alibi", "alibi+alibi_interpolation", "alibi+alibi_interpolation(factor=4)"]
-    plain, changed = lines["alibi"], lines["alibi+alibi_interpolation"]  # which does nothing up to the training length
-    assert plain[:2] == pytest.approx(changed[:2], rel=1e-6) and plain[-1] != pytest.approx(changed[-1], rel=1e-6)
+    assert list(lines.index) == [
+        "alibi",
+        "alibi+alibi_interpolation",
+        "alibi+alibi_interpolation(factor=4)",
+    ]
+    plain, changed = (
+        lines["alibi"],
+        lines["alibi+alibi_interpolation"],
+    )  # which does nothing up to the training length
+    assert plain[:2] == pytest.approx(changed[:2], rel=1e-6) and plain[-1] != pytest.approx(
+        changed[-1], rel=1e-6
+    )
     assert summary[list(tables.GROUP)].drop_duplicates().shape[0] == 1
-    assert len([path for path in publish.write_figures(tmp_path / "results") if "loss_by_length." in path.name]) == 2  # one, PNG and SVG
+    assert (
+        len(
+            [
+                path
+                for path in publish.write_figures(tmp_path / "results")
+                if "loss_by_length." in path.name
+            ]
+        )
+        == 2
+    )  # one, PNG and SVG
     drawn = [path.name for path in (trained.folder / "figures").glob("*loss_by_length.svg")]
     assert drawn == [f"{summary['evaluation'].iloc[0]}-loss_by_length.svg"]
     assert "alibi_interpolation(factor=4)" in (trained.folder / "figures" / drawn[0]).read_text()
@@ -350,7 +440,11 @@ def test_a_retrofit_that_does_not_fit_is_one_line_and_leaves_nothing(ask):
     ):
         with pytest.raises(ConfigError) as refused:
             run.evaluate({**ask(), "run": trained.run_id, "retrofit": {"name": name}}, [])
-        assert line in str(refused.value) and refused.value.exit_code == 2 and "\n" not in str(refused.value)
+        assert (
+            line in str(refused.value)
+            and refused.value.exit_code == 2
+            and "\n" not in str(refused.value)
+        )
     assert sorted(trained.folder.rglob("*")) == before
 
 
@@ -393,25 +487,42 @@ def test_a_retrofit_may_search_on_training_text(ask, tmp_path):
     (tmp_path / "mine" / "retrofit").mkdir(parents=True)
     (tmp_path / "mine" / "retrofit" / "search.py").write_text(SEARCHING)
     trained = run.train(ask(scheme="alibi"), [])
-    run.evaluate({**ask(scheme="alibi"), "run": trained.run_id, "retrofit": {"name": "search"}}, [tmp_path / "mine"])
+    run.evaluate(
+        {**ask(scheme="alibi"), "run": trained.run_id, "retrofit": {"name": "search"}},
+        [tmp_path / "mine"],
+    )
     [said] = [
-        one for path in trained.folder.glob("evaluation/*/settings.json") if (one := files.read_json(path)["origin"].get("retrofit"))
+        one
+        for path in trained.folder.glob("evaluation/*/settings.json")
+        if (one := files.read_json(path)["origin"].get("retrofit"))
     ]
     [first, again], [other] = (said["found"]["losses"][divisor] for divisor in ("1.0", "2.0"))
     assert first == again != other and 1 < first < 7
     assert said["code"] and said["found"]["divisor"] in (1.0, 2.0)
     shutil.rmtree(tmp_path / "mine")
-    [evaluation] = [path.parent for path in trained.folder.glob("evaluation/*/settings.json") if '"search"' in path.read_text()]
-    assert run.trained(evaluation)[0].scheme.found == {"divisor": said["found"]["divisor"], "losses": dict.fromkeys((1.0, 2.0), ANY)}
+    [evaluation] = [
+        path.parent
+        for path in trained.folder.glob("evaluation/*/settings.json")
+        if '"search"' in path.read_text()
+    ]
+    assert run.trained(evaluation)[0].scheme.found == {
+        "divisor": said["found"]["divisor"],
+        "losses": dict.fromkeys((1.0, 2.0), ANY),
+    }
 
 
 def test_a_retrofit_does_not_search_on_questions_without_their_answers(monkeypatch):
-    monkeypatch.setattr(retrofitting.batches, "crops", lambda *a, **k: pytest.fail("windows were cut"))
+    monkeypatch.setattr(
+        retrofitting.batches, "crops", lambda *a, **k: pytest.fail("windows were cut")
+    )
     asked = SimpleNamespace(
         splits=SimpleNamespace(answers=lambda symbols: symbols > 0, label="copy"),
         config=SimpleNamespace(retrofit=SimpleNamespace(label="longrope")),
     )
-    with pytest.raises(ConfigError, match="retrofit longrope searches on windows of training text, and copy is questions with answers"):
+    with pytest.raises(
+        ConfigError,
+        match="retrofit longrope searches on windows of training text, and copy is questions with answers",
+    ):
         retrofitting._loss(asked, None, 48)
 
 
@@ -423,10 +534,22 @@ def test_data_of_whole_documents_are_validated_whole(answers, monkeypatch):
         config=SimpleNamespace(scalars=SimpleNamespace(train_length=4)),
     )  # fmt: skip
     monkeypatch.setattr(fit.batches, "crops", lambda *a, **k: pytest.fail("windows were cut"))
-    monkeypatch.setattr(fit.batches, "whole", lambda store, length, count: (tokens, tokens) if length == 4 else pytest.fail("other length"))
-    model = SimpleNamespace(eval=lambda: None, train=lambda: None, losses=lambda x, y: torch.where(y < 0, 0.0, y.float()))
+    monkeypatch.setattr(
+        fit.batches,
+        "whole",
+        lambda store, length, count: (
+            (tokens, tokens) if length == 4 else pytest.fail("other length")
+        ),
+    )
+    model = SimpleNamespace(
+        eval=lambda: None,
+        train=lambda: None,
+        losses=lambda x, y: torch.where(y < 0, 0.0, y.float()),
+    )
     of_all, of_answers = float(tokens.float().mean()), 2.0
-    assert fit._validation_loss(asked, model) == pytest.approx(of_all if answers is None else of_answers)
+    assert fit._validation_loss(asked, model) == pytest.approx(
+        of_all if answers is None else of_answers
+    )
 
 
 def test_text_that_is_too_short_is_refused_before_training(ask, monkeypatch):
@@ -463,16 +586,28 @@ def test_kill_9_in_mid_run_and_the_same_command_again(ask, tmp_path):
     short = {"checkpoint_every": 1, "evaluation__factors": [1.0]}
     wanted = ask(**short)
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-    killed = subprocess.run([sys.executable, "-c", KILLED, json.dumps(wanted)], env=environment, stderr=subprocess.DEVNULL)
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, json.dumps(wanted)],
+        env=environment,
+        stderr=subprocess.DEVNULL,
+    )
     assert killed.returncode == -signal.SIGKILL
     [folder] = (tmp_path / "results" / "runs").iterdir()
     names = {path.name for path in (folder / "checkpoints").iterdir()}
     assert "step-000003" in names and any(name.startswith(".step-000004.") for name in names)
     assert "step-000004" not in names and not (folder / "done.json").exists()
-    resumed, whole = run.train(wanted, []), run.train(ask(results=str(tmp_path / "whole"), **short), [])
+    resumed, whole = (
+        run.train(wanted, []),
+        run.train(ask(results=str(tmp_path / "whole"), **short), []),
+    )
     assert resumed.folder == folder and weights(resumed) == weights(whole)
-    models = [checkpoint.load_newest(outcome.folder / "checkpoints")["model"] for outcome in (resumed, whole)]
-    assert all(torch.equal(a, b) for a, b in zip(*(model.values() for model in models), strict=True))
+    models = [
+        checkpoint.load_newest(outcome.folder / "checkpoints")["model"]
+        for outcome in (resumed, whole)
+    ]
+    assert all(
+        torch.equal(a, b) for a, b in zip(*(model.values() for model in models), strict=True)
+    )
 
 
 def test_find_prefers_the_whole_id(tmp_path):

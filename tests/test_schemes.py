@@ -29,9 +29,13 @@ SMALL = Dimensions(n_layers=2, n_heads=4, head_dim=8, width=32, train_length=32)
 VARIANTS = {
     "learned": [{"tail": tail} for tail in ("refuse", "clamp", "wrap", "resample")],
     "normalised_sinusoid": [{"form": "scalar"}, {"form": "harmonics"}],
-    "per_offset": [{"tail": tail} for tail in ("refuse", "zero", "mean", "linear")] + [{"reach": 12}],
+    "per_offset": [{"tail": tail} for tail in ("refuse", "zero", "mean", "linear")]
+    + [{"reach": 12}],
     "rope": [{"layout": "half_split"}],
-    **{name: [{"layout": "half_split"}] for name in ("fope", "hope_period", "p_rope", "rope_partial", "xpos")},
+    **{
+        name: [{"layout": "half_split"}]
+        for name in ("fope", "hope_period", "p_rope", "rope_partial", "xpos")
+    },
     "pope": [{"init": "uniform"}],
     "stick_breaking": [{"remainder": "drop"}],
     "cable": [{"activation": "softplus"}],
@@ -54,7 +58,10 @@ def named_variants() -> dict[str, tuple[str, dict]]:
         name = given.pop("name")
         if name != path.stem:
             defaults = dataclasses.asdict(schemes.load(name).Config())
-            found[path.stem] = (name, {key: value for key, value in given.items() if value != defaults[key]})
+            found[path.stem] = (
+                name,
+                {key: value for key, value in given.items() if value != defaults[key]},
+            )
     return found
 
 
@@ -62,7 +69,11 @@ def cases() -> list:
     """(name, options): the defaults, each truth value flipped, VARIANTS, and the variants that have a YAML of their own."""
     found = []
     for name in schemes.names():
-        flips = [{f.name: not f.default} for f in dataclasses.fields(schemes.load(name).Config) if isinstance(f.default, bool)]
+        flips = [
+            {f.name: not f.default}
+            for f in dataclasses.fields(schemes.load(name).Config)
+            if isinstance(f.default, bool)
+        ]
         named = [options for scheme, options in named_variants().values() if scheme == name]
         tried = []
         for options in [{}, *flips, *VARIANTS.get(name, []), *named]:
@@ -108,29 +119,49 @@ class Probe(nn.Module):
         self.scheme, self.norm = scheme, norm
         generator = torch.Generator().manual_seed(5)
         self.embedding = 0.2 * torch.randn(vocab_size, E, generator=generator, dtype=torch.float64)
-        self.weights = [torch.randn(4, E, E, generator=generator, dtype=torch.float64) * 1.5 * E**-0.5 for _ in range(n_layers)]
+        self.weights = [
+            torch.randn(4, E, E, generator=generator, dtype=torch.float64) * 1.5 * E**-0.5
+            for _ in range(n_layers)
+        ]
 
     def normalise(self, x):
         shape = x.shape[-1:]
-        return functional.layer_norm(x, shape, eps=1e-12) if self.norm == "layer" else functional.rms_norm(x, shape, eps=1e-12)
+        return (
+            functional.layer_norm(x, shape, eps=1e-12)
+            if self.norm == "layer"
+            else functional.rms_norm(x, shape, eps=1e-12)
+        )
 
     def forward(self, tokens, shift: int = 0):
         """Logits (B, T, V) of tokens (B, T); `shift` moves every position id by that many places."""
         scheme, (B, T) = self.scheme, tokens.shape
         positions = scheme.read(tokens)
         if shift:
-            positions = positions + shift * (positions[1] - positions[0] if positions.ndim == 1 else 1)
+            positions = positions + shift * (
+                positions[1] - positions[0] if positions.ndim == 1 else 1
+            )
         x = scheme.embed(self.embedding[tokens], positions)
-        for layer, (weights, bias) in enumerate(zip(self.weights, scheme.biases(positions), strict=False)):
+        for layer, (weights, bias) in enumerate(
+            zip(self.weights, scheme.biases(positions), strict=False)
+        ):
             y = self.normalise(x)
-            q, k, v = ((y @ w).view(B, T, scheme.dimensions.n_heads, -1).transpose(1, 2) for w in weights[:3])
+            q, k, v = (
+                (y @ w).view(B, T, scheme.dimensions.n_heads, -1).transpose(1, 2)
+                for w in weights[:3]
+            )
             q, k = scheme.steer(*scheme.rotate(q, k, positions, layer), y, layer)
             hidden = ~seen(scheme.span(layer), T)
             if scheme.general(layer):
-                scores = scheme.logits(q, k, y, positions, layer, 0).masked_fill(hidden, float("-inf"))
+                scores = scheme.logits(q, k, y, positions, layer, 0).masked_fill(
+                    hidden, float("-inf")
+                )
                 mixed = scheme.mix(scores, v, layer, 0)
             else:
-                scores = q @ k.transpose(-1, -2) * scheme.score_scale + dense(bias, T) + between(scheme, y, layer)
+                scores = (
+                    q @ k.transpose(-1, -2) * scheme.score_scale
+                    + dense(bias, T)
+                    + between(scheme, y, layer)
+                )
                 mixed = scores.masked_fill(hidden, float("-inf")).softmax(-1) @ v
             x = x + mixed.transpose(1, 2).reshape(B, T, -1) @ weights[3]
         return self.normalise(x) @ self.embedding.T
@@ -152,7 +183,11 @@ def dense(bias, length: int):
 def between(scheme, x, layer: int):
     """(B, H, T, T): the sum of the gates (B, H, T) of tokens j + 1 .. i as query i heeds it; or 0."""
     gates = scheme.gates(x, layer)
-    return 0.0 if gates is None else apart(Gates(gates.double().cumsum(-1), scheme.gate_weights(x, layer)))
+    return (
+        0.0
+        if gates is None
+        else apart(Gates(gates.double().cumsum(-1), scheme.gate_weights(x, layer)))
+    )
 
 
 def apart(gates: Gates):
@@ -233,7 +268,11 @@ def test_finite_at_eight_times_the_trained_length_or_refused(name, options):
 @every_case
 def test_every_parameter_gets_a_gradient_at_the_trained_length(name, options):
     scheme = make(name, options)
-    trained = {label: parameter for label, parameter in scheme.named_parameters() if parameter.requires_grad}
+    trained = {
+        label: parameter
+        for label, parameter in scheme.named_parameters()
+        if parameter.requires_grad
+    }
     if trained:
         train_on(scheme, SMALL.train_length)
     for label, parameter in trained.items():
@@ -248,7 +287,9 @@ def test_the_scheme_is_alive(name, options):
     scheme = make(name, options, stir=0.3)
     erased = scheme.declaration.acts_on == "nothing" or options == {"form": "scalar"}
     tokens = random_tokens(32)
-    shuffled = tokens[:, [*torch.randperm(31, generator=torch.Generator().manual_seed(0)).tolist(), 31]]
+    shuffled = tokens[
+        :, [*torch.randperm(31, generator=torch.Generator().manual_seed(0)).tolist(), 31]
+    ]
     model = Probe(scheme, n_layers=1, norm="layer")
     difference = (model(tokens)[:, -1] - model(shuffled)[:, -1]).abs().max()
     assert difference < 1e-9 if erased else difference > 1e-3
@@ -257,7 +298,10 @@ def test_the_scheme_is_alive(name, options):
 def test_layernorm_erases_the_scalar_form_and_rmsnorm_does_not():
     tokens, options = random_tokens(32), {"form": "scalar"}
     for norm, low, high in (("layer", 0, 1e-9), ("rms", 1e-1, float("inf"))):
-        scalar, nope = (Probe(make(*case), n_layers=2, norm=norm)(tokens) for case in (("normalised_sinusoid", options), ("none", {})))
+        scalar, nope = (
+            Probe(make(*case), n_layers=2, norm=norm)(tokens)
+            for case in (("normalised_sinusoid", options), ("none", {}))
+        )
         assert low <= (scalar - nope).abs().max() <= high, norm
 
 
@@ -271,9 +315,13 @@ def test_initialise_sets_every_parameter_from_the_seed_alone(name, options):
     torch.manual_seed(99)  # the global generator must not matter
     again.initialise(lambda label: asked.append(label) or keyed(0)(label))
     other.initialise(keyed(7))
-    asked_of = {label: label.removeprefix("inner.") for label, _ in again.named_parameters()}  # an inner scheme asks by its own names
+    asked_of = {
+        label: label.removeprefix("inner.") for label, _ in again.named_parameters()
+    }  # an inner scheme asks by its own names
     assert len(set(asked)) == len(asked) and set(asked) <= set(asked_of.values())
-    for (label, a), b, c in zip(first.named_parameters(), again.parameters(), other.parameters(), strict=True):
+    for (label, a), b, c in zip(
+        first.named_parameters(), again.parameters(), other.parameters(), strict=True
+    ):
         assert a.dtype == torch.float32 and torch.equal(a, b), label
         assert torch.equal(a, c) == (asked_of[label] not in asked), label
 
@@ -297,7 +345,10 @@ def test_shapes_and_dtypes_of_the_hooks(name, options, dtype):
     embedded, rotated = scheme.embed(x, positions), scheme.rotate(q, k, positions, 1)
     assert embedded.shape == x.shape and embedded.dtype == dtype
     for before, after in zip((q, k), rotated, strict=True):
-        assert after.shape == (*before.shape[:-1], before.shape[-1] * WIDENS.get(name, 1)) and after.dtype == dtype
+        assert (
+            after.shape == (*before.shape[:-1], before.shape[-1] * WIDENS.get(name, 1))
+            and after.dtype == dtype
+        )
     biases = scheme.biases(positions)
     assert len(biases) == SMALL.n_layers
     kinds = {"toeplitz": Toeplitz, "rows": Rows}
@@ -305,8 +356,13 @@ def test_shapes_and_dtypes_of_the_hooks(name, options, dtype):
     if isinstance(biases[0], Toeplitz):
         assert biases[0].vector.shape == (H, T) and biases[0].vector.dtype == torch.float32
     if isinstance(biases[0], Rows):
-        assert biases[0].block(8, 20).shape == (H, 12, 20) and biases[0].block(8, 20).dtype == torch.float32
-        assert torch.allclose(biases[0].block(8, 20), biases[0].block(0, 24)[:, 8:20, :20], atol=1e-6)
+        assert (
+            biases[0].block(8, 20).shape == (H, 12, 20)
+            and biases[0].block(8, 20).dtype == torch.float32
+        )
+        assert torch.allclose(
+            biases[0].block(8, 20), biases[0].block(0, 24)[:, 8:20, :20], atol=1e-6
+        )
         with torch.autocast("cpu", torch.bfloat16):  # attention calls `block` inside autocast
             assert torch.equal(biases[0].block(8, 20).float(), biases[0].block(8, 20))
             assert biases[0].block(8, 20).dtype == torch.float32
@@ -327,14 +383,19 @@ def test_sharing_over_layers_is_as_declared(name, options):
 @every_case
 def test_no_hook_makes_a_tensor_on_another_device(name, options, monkeypatch):
     """The meta device stands for CUDA: an operation that mixes it with a CPU tensor raises."""
-    monkeypatch.setattr(torch, "autocast", lambda *_, **__: contextlib.nullcontext())  # it does not know the meta device
+    monkeypatch.setattr(
+        torch, "autocast", lambda *_, **__: contextlib.nullcontext()
+    )  # it does not know the meta device
     scheme = make(name, options).to("meta")
     positions = scheme.positions(24, torch.device("meta"))
     q = torch.empty(2, SMALL.n_heads, 24, SMALL.head_dim, device="meta")
     assert scheme.embed(torch.empty(2, 24, SMALL.width, device="meta"), positions).is_meta
     assert all(part.is_meta for part in (positions, *scheme.rotate(q, q, positions, 0)))
     for bias in scheme.biases(positions):
-        assert bias is None or (bias.vector if isinstance(bias, Toeplitz) else bias.block(3, 24)).is_meta
+        assert (
+            bias is None
+            or (bias.vector if isinstance(bias, Toeplitz) else bias.block(3, 24)).is_meta
+        )
 
 
 @every_case
@@ -343,10 +404,14 @@ def test_declaration_is_well_formed(name, options):
     for field in dataclasses.fields(declared):
         value = getattr(declared, field.name)
         if field.name == "oracles":
-            assert type(value) is tuple and all(type(one) is str and one.strip() == one != "" for one in value)
+            assert type(value) is tuple and all(
+                type(one) is str and one.strip() == one != "" for one in value
+            )
             continue
         assert type(value) is field.type, field.name
-        assert not isinstance(value, str) or (value.strip() == value != "" and "\n" not in value), field.name
+        assert not isinstance(value, str) or (value.strip() == value != "" and "\n" not in value), (
+            field.name
+        )
     assert 2010 < declared.year < 2030
     assert declared.acts_on in ("input", "queries and keys", "scores", "nothing")
     assert declared.structure in STRUCTURES
@@ -427,35 +492,83 @@ def test_what_training_does_not_reach_gets_no_gradient_and_no_update(name):
 @pytest.mark.parametrize(
     ("name", "options", "words"),
     [
-        ("learned", {"tail": "clmap"}, "scheme.tail=clmap: expected one of untrained, refuse, clamp, wrap, resample; nearest: clamp"),
-        ("sinusoidal", {"form": "fairseq"}, "scheme.form=fairseq: expected one of vaswani, tensor2tensor"),
+        (
+            "learned",
+            {"tail": "clmap"},
+            "scheme.tail=clmap: expected one of untrained, refuse, clamp, wrap, resample; nearest: clamp",
+        ),
+        (
+            "sinusoidal",
+            {"form": "fairseq"},
+            "scheme.form=fairseq: expected one of vaswani, tensor2tensor",
+        ),
         ("rope", {"base": 0.0}, "scheme.base=0.0: expected a number > 1"),
         ("rope_partial", {"fraction": 0.0}, "scheme.fraction=0.0: expected 0 < fraction <= 1"),
-        ("rope_partial", {"fraction": 0.2}, "scheme.fraction=0.2 of 8 channels a head: expected room for a pair"),
+        (
+            "rope_partial",
+            {"fraction": 0.2},
+            "scheme.fraction=0.2 of 8 channels a head: expected room for a pair",
+        ),
         ("p_rope", {"p": 1.5}, "scheme.p=1.5: expected 0 <= p <= 1"),
-        ("hope_period", {"layout": "halves"}, "scheme.layout=halves: expected one of interleaved, half_split"),
+        (
+            "hope_period",
+            {"layout": "halves"},
+            "scheme.layout=halves: expected one of interleaved, half_split",
+        ),
         ("xpos", {"scale_base": 0.0}, "scheme.scale_base=0.0: expected a positive number"),
-        ("xpos", {"scale_base": 0.1}, "scheme.scale_base=0.1: windows of train_length=32 tokens would leave the range of float32"),
+        (
+            "xpos",
+            {"scale_base": 0.1},
+            "scheme.scale_base=0.1: windows of train_length=32 tokens would leave the range of float32",
+        ),
         ("fope", {"form": "code"}, "scheme.form=code: expected one of paper, released"),
         ("fope", {"gain": -1.0}, "scheme.gain=-1.0: expected a number >= 0"),
         ("pope", {"init": "ones"}, "scheme.init=ones: expected one of zero, uniform"),
         ("t5_bias", {"num_buckets": 7}, "scheme.num_buckets=7: expected an even number >= 2"),
-        ("t5_bias", {"max_distance": 16}, "scheme.max_distance=16: expected more than num_buckets / 2 = 16"),
+        (
+            "t5_bias",
+            {"max_distance": 16},
+            "scheme.max_distance=16: expected more than num_buckets / 2 = 16",
+        ),
         ("alibi", {"max_bias": 0.0}, "scheme.max_bias=0.0: expected a positive number"),
         ("sandwich", {"d_bar": 3}, "scheme.d_bar=3: expected an even positive integer"),
-        ("fire", {"threshold_ratio": 0.0}, "scheme.threshold_ratio=0.0: expected a positive number"),
+        (
+            "fire",
+            {"threshold_ratio": 0.0},
+            "scheme.threshold_ratio=0.0: expected a positive number",
+        ),
         ("per_offset", {"reach": 0}, "scheme.reach=0: expected a positive integer or null"),
         ("per_offset", {"reach": 8, "tail": "mean"}, "expected tail=clamp"),
         ("per_offset", {"reach": 33}, "scheme.reach=33: expected at most train_length = 32"),
-        ("fox", {"gate": "ful"}, "scheme.gate=ful: expected one of full, bias_only, fixed; nearest: full"),
+        (
+            "fox",
+            {"gate": "ful"},
+            "scheme.gate=ful: expected one of full, bias_only, fixed; nearest: full",
+        ),
         ("fox", {"longest": 0.0}, "scheme.longest=0.0: expected a positive number"),
         ("cable", {"activation": "gelu"}, "scheme.activation=gelu: expected one of relu, softplus"),
         ("cope", {"max_position": 1}, "scheme.max_position=1: expected a whole number > 1"),
         ("dape", {"kernel": 2}, "scheme.kernel=2: expected an odd number >= 1"),
-        ("dape", {"inner": "rope"}, "scheme.inner=rope: expected a scheme with an additive bias of positions"),
-        ("dape", {"inner": "alibi", "inner_options": {"max_bais": 4}}, "unknown key scheme.inner_options.max_bais; expected one of"),
-        ("selective", {"inner": "alibi"}, "scheme.inner=alibi: expected a scheme that leaves scores as they are"),
-        ("stick_breaking", {"remainder": "rest"}, "scheme.remainder=rest: expected one of value, drop"),
+        (
+            "dape",
+            {"inner": "rope"},
+            "scheme.inner=rope: expected a scheme with an additive bias of positions",
+        ),
+        (
+            "dape",
+            {"inner": "alibi", "inner_options": {"max_bais": 4}},
+            "unknown key scheme.inner_options.max_bais; expected one of",
+        ),
+        (
+            "selective",
+            {"inner": "alibi"},
+            "scheme.inner=alibi: expected a scheme that leaves scores as they are",
+        ),
+        (
+            "stick_breaking",
+            {"remainder": "rest"},
+            "scheme.remainder=rest: expected one of value, drop",
+        ),
         ("path", {"rank": 0}, "scheme.rank=0: expected a positive integer"),
         ("grape", {"path_size": 3}, "scheme.path_size=3: expected an even positive integer"),
         ("selective_rope", {"base": 1.0}, "scheme.base=1.0: expected a number > 1"),
@@ -465,10 +578,18 @@ def test_what_training_does_not_reach_gets_no_gradient_and_no_update(name):
         ("cpb", {"depth": 0}, "scheme.depth=0: expected a positive integer"),
         ("bam", {"eps": 0.0}, "scheme.eps=0.0: expected a positive number"),
         ("cape", {"max_scale": 0.5}, "scheme.max_scale=0.5: expected a number >= 1"),
-        ("bipe", {"separators": []}, "scheme.separators=[]: expected the ids of the tokens that end a segment"),
+        (
+            "bipe",
+            {"separators": []},
+            "scheme.separators=[]: expected the ids of the tokens that end a segment",
+        ),
         ("bipe", {"inter": "rop"}, "scheme.inter=rop: expected one of rope, alibi; nearest: rope"),
         ("randomised", {"inner": "fox"}, "scheme.inner=fox: expected a scheme of positions alone"),
-        ("randomised", {"max_position": 31}, "scheme.max_position=31: expected at least train_length = 32"),
+        (
+            "randomised",
+            {"max_position": 31},
+            "scheme.max_position=31: expected at least train_length = 32",
+        ),
     ],
 )
 def test_bad_options_get_one_line(name, options, words):

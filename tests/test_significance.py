@@ -36,18 +36,27 @@ def test_sign_flip_by_hand(values, p):
 @pytest.mark.parametrize("n", [2, 3, 7, 9])
 def test_sign_flip_against_enumeration_and_scipy(n):
     values = np.random.default_rng(n).normal(0.4, 1, n)
-    sums = [abs(sum(s * v for s, v in zip(signs, values, strict=True))) for signs in product((-1, 1), repeat=n)]
+    sums = [
+        abs(sum(s * v for s, v in zip(signs, values, strict=True)))
+        for signs in product((-1, 1), repeat=n)
+    ]
     expected = np.mean([total >= abs(values.sum()) - 1e-12 for total in sums])
     found = significance.sign_flip(values[:, None]).p[0]
     assert found == pytest.approx(expected)
-    oracle = stats.permutation_test((values,), np.mean, permutation_type="samples", n_resamples=np.inf, alternative="two-sided")
+    oracle = stats.permutation_test(
+        (values,), np.mean, permutation_type="samples", n_resamples=np.inf, alternative="two-sided"
+    )
     assert found == pytest.approx(oracle.pvalue)
 
 
 def test_sign_flip_knows_ties_zeros_and_what_is_missing():
-    found = significance.sign_flip(np.array([[0.1, 0.0, 0.0, np.nan], [0.1, 0.0, 2.0, 1.0], [0.1, 0.0, 3.0, 1.0]]))
+    found = significance.sign_flip(
+        np.array([[0.1, 0.0, 0.0, np.nan], [0.1, 0.0, 2.0, 1.0], [0.1, 0.0, 3.0, 1.0]])
+    )
     assert found.p[:3] == pytest.approx([0.25, 1, 0.5])
-    assert found.smallest[:3] == pytest.approx([0.25, 1, 0.5])  # a zero has no sign: two seeds are left
+    assert found.smallest[:3] == pytest.approx(
+        [0.25, 1, 0.5]
+    )  # a zero has no sign: two seeds are left
     assert np.isnan(found.p[3]) and np.isnan(found.smallest[3])
 
 
@@ -57,7 +66,9 @@ def test_more_than_sixteen_seeds_are_sampled():
     again = significance.sign_flip(values, n_flips=20_000)
     assert not found.exact and found.p == again.p and found.smallest == pytest.approx([1 / 20_001])
     assert found.p[0] == pytest.approx(stats.ttest_1samp(values[:, 0], 0).pvalue, abs=0.02)
-    assert significance.sign_flip(np.ones((17, 1)), n_flips=1000).p == pytest.approx([1 / 1001])  # never 0
+    assert significance.sign_flip(np.ones((17, 1)), n_flips=1000).p == pytest.approx(
+        [1 / 1001]
+    )  # never 0
     assert significance.sign_flip(np.ones((16, 1))).p == pytest.approx([2 / 2**16])
 
 
@@ -75,27 +86,38 @@ def test_equivalence_by_hand():
     found = comparisons.estimate(Paired(values[None, None], np.ones((1, 20))))
     edge = stats.t.ppf(0.95, 19) / np.sqrt(20)
     assert significance.equivalence(found, edge) == pytest.approx([0.05])
-    assert significance.equivalence(found, 2 * edge) == pytest.approx([stats.t.sf(2 * stats.t.ppf(0.95, 19), 19)])
+    assert significance.equivalence(found, 2 * edge) == pytest.approx(
+        [stats.t.sf(2 * stats.t.ppf(0.95, 19), 19)]
+    )
     assert significance.equivalence(found, edge / 10)[0] > 0.3
 
 
 def test_equivalence_is_the_larger_of_two_one_sided_tests():
     values = np.random.default_rng(3).normal(0.1, 1, 30)
     found = comparisons.estimate(Paired(values[None, None], np.ones((1, 30))))
-    sides = [stats.ttest_1samp(values, -0.5, alternative="greater").pvalue, stats.ttest_1samp(values, 0.5, alternative="less").pvalue]
+    sides = [
+        stats.ttest_1samp(values, -0.5, alternative="greater").pvalue,
+        stats.ttest_1samp(values, 0.5, alternative="less").pvalue,
+    ]
     assert significance.equivalence(found, 0.5) == pytest.approx([max(sides)], rel=1e-6)
 
 
 def test_equivalence_agrees_with_the_90_percent_interval():
     generator = np.random.default_rng(4)
-    sums = generator.normal(0, 0.02, (5, 200, 30)) + generator.normal(0, 0.01, (5, 200, 1)) + np.linspace(0, 0.05, 200)[:, None]
+    sums = (
+        generator.normal(0, 0.02, (5, 200, 30))
+        + generator.normal(0, 0.01, (5, 200, 1))
+        + np.linspace(0, 0.05, 200)[:, None]
+    )
     found = comparisons.estimate(Paired(sums, np.ones((200, 30))))
     low, high = found.bounds(0.9)
     equivalent = significance.equivalence(found, 0.03) <= 0.05
     assert np.array_equal(equivalent, (low > -0.03) & (high < 0.03)) and 0 < equivalent.mean() < 1
 
 
-@pytest.mark.parametrize(("quantile", "p"), [(1.886, 0.10), (2.920, 0.05), (4.303, 0.025), (6.965, 0.01)])
+@pytest.mark.parametrize(
+    ("quantile", "p"), [(1.886, 0.10), (2.920, 0.05), (4.303, 0.025), (6.965, 0.01)]
+)
 def test_equivalence_of_three_documents_by_the_printed_table(quantile, p):
     """-1, 0, 1: mean 0, standard deviation 1, standard error 1 / sqrt(3), two degrees of freedom: Student's quantiles as printed."""
     found = comparisons.estimate(Paired(np.array([[[-1.0, 0.0, 1.0]]]), np.ones((1, 3))))

@@ -85,7 +85,10 @@ def test_which_windows_are_exact():
     """All lags or none are seen: exact. Some: refused, and rightly, for to take the hidden ones as uniform would be wrong."""
     source, length = Lags(2, 0.8, [2, 4]), 8
     document = source.sample(Draws(0), length)
-    exact = {window: np.isfinite(source.losses(document, window)).tolist() for window in (0, 1, 2, 3, 4, 7)}
+    exact = {
+        window: np.isfinite(source.losses(document, window)).tolist()
+        for window in (0, 1, 2, 3, 4, 7)
+    }
     assert exact[0] == exact[1] == exact[4] == exact[7] == [True] * 8
     assert exact[2] == exact[3] == [True] * 4 + [False] * 4
     documents, chance = listed(source, length)
@@ -96,9 +99,14 @@ def test_which_windows_are_exact():
     one = lag_copy(2, 0.8, 3)
     assert all(np.isfinite(one.losses(document, window)).all() for window in range(8))
     every_other = np.where(np.arange(8) % 2, 4, 0)
-    assert np.array_equal(source.losses(document, every_other), np.where(every_other, source.losses(document), math.log(2)))
+    assert np.array_equal(
+        source.losses(document, every_other),
+        np.where(every_other, source.losses(document), math.log(2)),
+    )
     recall = KeyedRecall(8, 4, 0.5, (2,))
-    assert np.isnan(recall.losses(recall.sample(Draws(0), 8), 3)).tolist() == [False] * 4 + [True] * 4
+    assert (
+        np.isnan(recall.losses(recall.sample(Draws(0), 8), 3)).tolist() == [False] * 4 + [True] * 4
+    )
 
 
 # lags
@@ -139,7 +147,9 @@ def test_entropy_rates_and_their_monte_carlo_means(source, rate):
 
 @pytest.mark.parametrize("n_symbols, p", [(2, 0.5), (3, 0.9), (32, 0.9), (1000, 0.99)])
 def test_entropy_rates_equal_the_formulas_of_one_and_two_lags(n_symbols, p):
-    assert lag_copy(n_symbols, p, 7).entropy_rate() == pytest.approx(formula_one_lag(n_symbols, p), abs=1e-12)
+    assert lag_copy(n_symbols, p, 7).entropy_rate() == pytest.approx(
+        formula_one_lag(n_symbols, p), abs=1e-12
+    )
     two = Lags(n_symbols, p, [5, 10], [0.3, 0.7])
     assert two.entropy_rate() == pytest.approx(formula_two_lags(n_symbols, p, 0.3, 0.7), abs=1e-9)
 
@@ -149,7 +159,12 @@ def test_lumping_loses_nothing(n_symbols):
     """Fewer symbols than lags; against the stationary law of all V^K states."""
     law, p = np.array([0.2, 0.5, 0.1, 0.2]), 0.7
     states = list(itertools.product(range(n_symbols), repeat=4))  # the newest symbol first
-    chance = np.array([[(1 - p) / n_symbols + p * law[np.array(s) == v].sum() for v in range(n_symbols)] for s in states])
+    chance = np.array(
+        [
+            [(1 - p) / n_symbols + p * law[np.array(s) == v].sum() for v in range(n_symbols)]
+            for s in states
+        ]
+    )
     step = np.zeros((len(states), len(states)))
     for i, state in enumerate(states):
         for v in range(n_symbols):
@@ -174,7 +189,10 @@ def test_the_floor_of_a_lag_copy_by_position():
     assert np.allclose(losses[:, :23], math.log(32))
     mean, error = losses[:, 23:].mean(), losses[:, 23:].mean(axis=1).std() / math.sqrt(4000)
     assert error < 0.005 and abs(mean - source.entropy_rate()) < 3.5 * error
-    perplexity = [math.exp((23 * math.log(32) + (n - 23) * source.entropy_rate()) / n) for n in (512, 768, 1024, 2048)]
+    perplexity = [
+        math.exp((23 * math.log(32) + (n - 23) * source.entropy_rate()) / n)
+        for n in (512, 768, 1024, 2048)
+    ]
     assert np.round(perplexity, 3).tolist() == [2.176, 2.086, 2.042, 1.979]
 
 
@@ -209,7 +227,9 @@ def test_t5_buckets_are_the_schemes():
     offsets = np.arange(10_000)
     for num_buckets, max_distance in ((32, 128), (32, 256), (64, 1024), (16, 64), (2, 5)):
         ours = weights.t5_bucket(offsets, num_buckets, max_distance)
-        assert np.array_equal(ours, bucket(torch.from_numpy(offsets), num_buckets, max_distance).numpy())
+        assert np.array_equal(
+            ours, bucket(torch.from_numpy(offsets), num_buckets, max_distance).numpy()
+        )
 
 
 def attended(source, document, bias):
@@ -229,7 +249,10 @@ def scheme_bias(name, law, length, **parameters):
         for parameter, value in parameters.items():
             getattr(scheme, parameter).fill_(value)
         if name == "t5_bias":
-            first = [int(np.argmax(weights.t5_bucket(np.arange(length), 32, 128) == b)) for b in range(32)]
+            first = [
+                int(np.argmax(weights.t5_bucket(np.arange(length), 32, 128) == b))
+                for b in range(32)
+            ]
             scheme.table[:] = torch.from_numpy(np.log(law[1][first]))
     return bias_of(scheme, np.arange(length))[1].double().numpy()
 
@@ -254,12 +277,18 @@ def test_a_scheme_is_exactly_right_at_home(name, law, parameters):
 def test_no_slope_has_steps_or_a_comb():
     """What the best line loses on the laws that rise with distance: much more than on its own."""
     excess = {}
-    for name, law in (("steps", weights.buckets([0.1, 1.0], 32, 128, 1024)), ("comb", weights.comb(13, 3))):
+    for name, law in (
+        ("steps", weights.buckets([0.1, 1.0], 32, 128, 1024)),
+        ("comb", weights.comb(13, 3)),
+    ):
         source = Lags(32, 0.9, *law)
         documents = [source.sample(Draws("away", i), 1024) for i in range(20)]
         floor = np.mean([source.losses(document)[128:] for document in documents])
         lines = [Lags(32, 0.9, *weights.geometric(2.0**-k, 1024)) for k in range(1, 9)]
-        excess[name] = min(np.mean([line.losses(document)[128:] for document in documents]) for line in lines) - floor
+        excess[name] = (
+            min(np.mean([line.losses(document)[128:] for document in documents]) for line in lines)
+            - floor
+        )
     assert excess["steps"] > 0.05 and excess["comb"] > 1
 
 
@@ -275,11 +304,15 @@ def test_buckets_have_their_levels():
 # Dirichlet documents
 
 
-@pytest.mark.parametrize("n_symbols, excess", [(256, [0.1515, 0.0932, 0.0529]), (64, [0.0523, 0.0281, 0.0147])])
+@pytest.mark.parametrize(
+    "n_symbols, excess", [(256, [0.1515, 0.0932, 0.0529]), (64, [0.0523, 0.0281, 0.0147])]
+)
 def test_published_floors_of_dirichlet_documents(n_symbols, excess):
     source = Dirichlet(n_symbols)
     # published is 0.0147 where this is 0.014648
-    assert [source.floor(n) - source.limit for n in (512, 1024, 2048)] == pytest.approx(excess, abs=6e-5)
+    assert [source.floor(n) - source.limit for n in (512, 1024, 2048)] == pytest.approx(
+        excess, abs=6e-5
+    )
 
 
 def test_published_losses_of_a_window():
@@ -301,10 +334,16 @@ def test_floors_by_monte_carlo():
     documents = [source.sample(Draws("dirichlet", i), 1025) for i in range(400)]
     for window in (None, 50):
         losses = np.array([source.losses(document, window) for document in documents])
-        for first, last, seen in ((1024, 1025, 1024), (90, 110, 100), (600, 1024, 800)) if window is None else ((50, 1025, 50),):
+        for first, last, seen in (
+            ((1024, 1025, 1024), (90, 110, 100), (600, 1024, 800))
+            if window is None
+            else ((50, 1025, 50),)
+        ):
             means = losses[:, first:last].mean(axis=1)
             error = means.std(ddof=1) / math.sqrt(len(means))
-            assert error < 0.06 and abs(means.mean() - source.floor(seen)) < 3.5 * error + 1e-3  # 1e-3: f bends within a range
+            assert (
+                error < 0.06 and abs(means.mean() - source.floor(seen)) < 3.5 * error + 1e-3
+            )  # 1e-3: f bends within a range
 
 
 def test_the_limit_is_the_mean_entropy_of_the_frequencies():
@@ -312,7 +351,9 @@ def test_the_limit_is_the_mean_entropy_of_the_frequencies():
     frequencies = np.random.default_rng(0).dirichlet([0.7] * 16, 20_000)
     entropies = -(frequencies * np.log(frequencies)).sum(axis=1)
     assert abs(entropies.mean() - source.limit) < 4 * entropies.std() / math.sqrt(20_000)
-    assert source.floor(200_000) - source.limit == pytest.approx(15 / 2 / 200_000, rel=0.02)  # (V - 1) / 2n, in the limit
+    assert source.floor(200_000) - source.limit == pytest.approx(
+        15 / 2 / 200_000, rel=0.02
+    )  # (V - 1) / 2n, in the limit
 
 
 def test_digamma():
@@ -333,7 +374,9 @@ def test_a_loss_is_read_as_context():
     assert source.context_of(source.limit) == math.inf
 
 
-@pytest.mark.parametrize("options", [dict(n_symbols=1), dict(n_symbols=4, beta=0.0), dict(n_symbols=4, beta=math.nan)])
+@pytest.mark.parametrize(
+    "options", [dict(n_symbols=1), dict(n_symbols=4, beta=0.0), dict(n_symbols=4, beta=math.nan)]
+)
 def test_impossible_dirichlet(options):
     with pytest.raises(ValueError, match="expected at least 2 symbols and beta > 0"):
         Dirichlet(**options)
@@ -350,7 +393,9 @@ def test_a_fractional_lag_grows_with_the_document():
         assert (document[lag:] == document[:-lag]).mean() > 0.9
         assert np.array_equal(source.losses(document), lag_copy(50, 0.99, lag).losses(document))
         means = [source.losses(source.sample(Draws("f", i), length)).mean() for i in range(300)]
-        floor = (lag * math.log(50) + (length - lag) * lag_copy(50, 0.99, lag).entropy_rate()) / length
+        floor = (
+            lag * math.log(50) + (length - lag) * lag_copy(50, 0.99, lag).entropy_rate()
+        ) / length
         assert abs(np.mean(means) - floor) < 3.5 * np.std(means) / math.sqrt(300)
     with pytest.raises(ValueError, match="is the lag 0: expected 1 to 1"):
         source.sample(Draws(0), 2)
@@ -370,11 +415,17 @@ def test_recall_is_unambiguous_and_its_floors_are_zero_or_ln_v():
         found, losses = source.distances_of(document), source.losses(document)
         known = np.flatnonzero(found)
         assert np.array_equal(document[known], document[known - found[known]])
-        assert np.array_equal(document[known - 1], document[known - 1 - found[known]])  # the key that stood before it
-        assert (losses[known] == 0).all() and np.allclose(losses[1::2][found[1::2] == 0], math.log(16))
+        assert np.array_equal(
+            document[known - 1], document[known - 1 - found[known]]
+        )  # the key that stood before it
+        assert (losses[known] == 0).all() and np.allclose(
+            losses[1::2][found[1::2] == 0], math.log(16)
+        )
         assert max(np.bincount(keys)) == 2  # never a third time
         repeats, seen = repeats + len(known), seen | set(found[known])
-        assert np.allclose(losses[known - 1], math.log(8))  # a key that comes again: q / 4 distances
+        assert np.allclose(
+            losses[known - 1], math.log(8)
+        )  # a key that comes again: q / 4 distances
     assert seen == set(distances) and repeats > 1000
 
 
@@ -387,15 +438,35 @@ def test_a_pair_that_can_come_again_does_so_at_its_chance():
         for place in range(len(keys)):
             for back in (2, 8, 32, 128):
                 earlier = place - back
-                if earlier >= 0 and keys[earlier] not in keys[:earlier] and keys[earlier] not in keys[earlier + 1 : place]:
+                if (
+                    earlier >= 0
+                    and keys[earlier] not in keys[:earlier]
+                    and keys[earlier] not in keys[earlier + 1 : place]
+                ):
                     could, did = could + 1, did + (keys[place] == keys[earlier])
     assert abs(did / could - 0.125) < 4 * math.sqrt(0.125 * 0.875 / could) < 0.01
 
 
 @pytest.mark.parametrize(
     "wrong",
-    [[0, 4, 1, 5, 1, 6], [0, 4, 0, 5], [0, 4, 0, 4, 0, 4], [0, 4, 1, 4, 2, 4, 0, 4], [4, 0, 5, 1], [0, 1, 1, 5], [0, 4, 1, 1]],
-    ids=["another value", "another value at once", "a third time", "a distance that is not", "values first", "no value", "no value later"],
+    [
+        [0, 4, 1, 5, 1, 6],
+        [0, 4, 0, 5],
+        [0, 4, 0, 4, 0, 4],
+        [0, 4, 1, 4, 2, 4, 0, 4],
+        [4, 0, 5, 1],
+        [0, 1, 1, 5],
+        [0, 4, 1, 1],
+    ],
+    ids=[
+        "another value",
+        "another value at once",
+        "a third time",
+        "a distance that is not",
+        "values first",
+        "no value",
+        "no value later",
+    ],
 )
 def test_what_cannot_come_has_no_finite_loss(wrong):
     source = KeyedRecall(4, 4, 0.5, (2, 4))
@@ -433,7 +504,13 @@ def test_draws_are_pinned():
 
 
 def test_streams_differ_and_are_uniform():
-    keys = [(0, "train", 0), (0, "train", 1), (0, "validation", 0), (1, "train", 0), (np.int64(1), "train", 1)]
+    keys = [
+        (0, "train", 0),
+        (0, "train", 1),
+        (0, "validation", 0),
+        (1, "train", 0),
+        (np.int64(1), "train", 1),
+    ]
     streams = [tuple(Draws(*key).integers(2**40, 4)) for key in keys]
     assert len(set(streams)) == len(keys)
     assert tuple(Draws(np.int64(0), "train", np.int64(1)).integers(2**40, 4)) == streams[1]
@@ -447,7 +524,9 @@ def test_streams_differ_and_are_uniform():
 def test_copies_are_followed_to_their_beginning():
     chance = np.random.default_rng(0)
     for length in (1, 2, 50, 1000):
-        origin = np.array([chance.integers(t + 1) if chance.random() < 0.95 else t for t in range(length)])
+        origin = np.array(
+            [chance.integers(t + 1) if chance.random() < 0.95 else t for t in range(length)]
+        )
         new, expected = chance.integers(100, size=length), []
         for t in range(length):
             expected.append(new[t] if origin[t] == t else expected[origin[t]])

@@ -32,16 +32,24 @@ NAMES = declaration.names([catalogue.folder()])
 L, DOCUMENTS, BLOCK = 16, 12, 4
 
 
-def evaluated(folder: Path, losses: dict[str, np.ndarray], floors: dict[str, np.ndarray] | None = None) -> Evaluation:
+def evaluated(
+    folder: Path, losses: dict[str, np.ndarray], floors: dict[str, np.ndarray] | None = None
+) -> Evaluation:
     """An evaluation folder as a run writes it; its seed is what its name ends in. losses: `protocol/length` -> (documents, positions)."""
     config = {"train_length": L, "seed": int(folder.parent.parent.name.rpartition("-")[2])}
     files.write_text(folder.parent.parent / "config.yaml", json.dumps(config))
     arrays, outcomes = {}, []
     for key, values in losses.items():
         protocol, length = key.split("/")
-        outcomes.append({"protocol": protocol, "eval_length": int(length), "status": "ok", "reason": ""})
+        outcomes.append(
+            {"protocol": protocol, "eval_length": int(length), "status": "ok", "reason": ""}
+        )
         windows = len(values)
-        found = {"losses": values.astype(np.float32), "document": np.arange(windows), "start": np.full(windows, 64 - int(length))}
+        found = {
+            "losses": values.astype(np.float32),
+            "document": np.arange(windows),
+            "start": np.full(windows, 64 - int(length)),
+        }
         found["first"] = np.full(windows, int(length) - values.shape[1])
         if floors:
             found["floors"] = floors[key]
@@ -51,23 +59,40 @@ def evaluated(folder: Path, losses: dict[str, np.ndarray], floors: dict[str, np.
     return Evaluation(folder)
 
 
-def subject(tmp_path: Path, name: str, means: dict[str, float], n_seeds: int = 4, noise: float = 0.01, floor: float = 0.5) -> Subject:
+def subject(
+    tmp_path: Path,
+    name: str,
+    means: dict[str, float],
+    n_seeds: int = 4,
+    noise: float = 0.01,
+    floor: float = 0.5,
+) -> Subject:
     """Losses of these means by protocol/length, the same document effects in every subject, and a constant floor."""
     evaluations = []
     for seed in range(n_seeds):
         generator = np.random.default_rng([seed, *name.encode()])
-        shape = {key: (DOCUMENTS, int(key.split("/")[1]) if key.startswith("position") else BLOCK) for key in means}
+        shape = {
+            key: (DOCUMENTS, int(key.split("/")[1]) if key.startswith("position") else BLOCK)
+            for key in means
+        }
         documents = np.random.default_rng(0).normal(size=(DOCUMENTS, 1))
-        losses = {key: means[key] + 0.2 * documents + noise * generator.normal(size=shape[key]) for key in means}
+        losses = {
+            key: means[key] + 0.2 * documents + noise * generator.normal(size=shape[key])
+            for key in means
+        }
         floors = {key: floor + 0.2 * documents + np.zeros(shape[key]) for key in means}
-        evaluations.append(evaluated(tmp_path / "runs" / f"{name}-{seed}" / "evaluation" / "e", losses, floors))
+        evaluations.append(
+            evaluated(tmp_path / "runs" / f"{name}-{seed}" / "evaluation" / "e", losses, floors)
+        )
     return Subject(name, evaluations)
 
 
 def write_mine(folder: Path, **change) -> Path:
     """A study that is right but for what is changed."""
     fine = {"claim": "x", "scales": {"s": {"seeds": 1}}, "arms": {"a": []}}
-    fine["claims"] = {"c": {"measure": "loss", "of": "a", "at": 1.0, "predict": "above 0", "primary": True}}
+    fine["claims"] = {
+        "c": {"measure": "loss", "of": "a", "at": 1.0, "predict": "above 0", "primary": True}
+    }
     path = folder / "mine.yaml"
     path.write_text(json.dumps(fine | change))
     return path
@@ -94,15 +119,22 @@ def test_a_declaration_holds_together_and_its_overrides_compose(name):
         for job in running.jobs(study, scale, Path("x"), [])[: len(study.arms)]:
             config = compose.composed("train", [*job.training, *job.how], results=job.results)
             assert config.tracking.name == "none" and config.results == "x" and config.seed == 0
-            lengths = config.evaluation.lengths or [factor * config.train_length for factor in config.evaluation.factors]
+            lengths = config.evaluation.lengths or [
+                factor * config.train_length for factor in config.evaluation.factors
+            ]
             asked = [c.at for c in study.claims.values() if c.at and job.arm in subjects_of(c)]
-            assert {round(at * config.train_length) for at in asked} <= {round(length) for length in lengths}
+            assert {round(at * config.train_length) for at in asked} <= {
+                round(length) for length in lengths
+            }
             for overrides in dict(job.conditions).values():
                 assert compose.composed("evaluate", ["run=r", *overrides]).retrofit.name
 
 
 def test_runs_that_studies_share_are_the_same_runs():
-    studies = {name: declaration.load(name, [catalogue.folder()]) for name in ("fails_or_uses", "protocol_artefacts", "retrofit_decision")}
+    studies = {
+        name: declaration.load(name, [catalogue.folder()])
+        for name in ("fails_or_uses", "protocol_artefacts", "retrofit_decision")
+    }
     from lengthgen.config import compose
     from lengthgen.runs import train_config as config
     from lengthgen.runs.run import _plain
@@ -112,25 +144,64 @@ def test_runs_that_studies_share_are_the_same_runs():
         composed = compose.composed("train", study.training("text_alibi", study.scale(None)[1]))
         return config.scientific(config.check(_plain(composed), []), {"label": "x"}, "fp32")
 
-    assert identity("fails_or_uses") == identity("protocol_artefacts") == identity("retrofit_decision")
+    assert (
+        identity("fails_or_uses") == identity("protocol_artefacts") == identity("retrofit_decision")
+    )
 
 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"claims": {"c": {"measure": "loss", "of": "nobody", "predict": "above 0", "primary": True}}}, "nobody"),
-        ({"claims": {"c": {"measure": "lost", "of": "a", "predict": "above 0", "primary": True}}}, "lost"),
-        ({"claims": {"c": {"measure": "loss", "of": "a", "predict": "about 0", "primary": True}}}, "predict=about 0"),
-        ({"claims": {"c": {"measure": "loss", "of": "a", "predict": "above 0"}}}, "0 primary claims"),
         (
-            {"claims": {f"c{i}": {"measure": "loss", "of": "a", "predict": "above 0", "primary": True} for i in range(7)}},
+            {
+                "claims": {
+                    "c": {"measure": "loss", "of": "nobody", "predict": "above 0", "primary": True}
+                }
+            },
+            "nobody",
+        ),
+        (
+            {
+                "claims": {
+                    "c": {"measure": "lost", "of": "a", "predict": "above 0", "primary": True}
+                }
+            },
+            "lost",
+        ),
+        (
+            {
+                "claims": {
+                    "c": {"measure": "loss", "of": "a", "predict": "about 0", "primary": True}
+                }
+            },
+            "predict=about 0",
+        ),
+        (
+            {"claims": {"c": {"measure": "loss", "of": "a", "predict": "above 0"}}},
+            "0 primary claims",
+        ),
+        (
+            {
+                "claims": {
+                    f"c{i}": {"measure": "loss", "of": "a", "predict": "above 0", "primary": True}
+                    for i in range(7)
+                }
+            },
             "7 primary claims",
         ),
         ({"conditions": {"w": {"arms": ["b"], "overrides": []}}}, "b"),
         (
             {
                 "arms": {"a": [], "b": []},
-                "claims": {"c": {"measure": "loss", "of": "a", "minus": "b", "predict": "above 0", "primary": True}},
+                "claims": {
+                    "c": {
+                        "measure": "loss",
+                        "of": "a",
+                        "minus": "b",
+                        "predict": "above 0",
+                        "primary": True,
+                    }
+                },
                 "scales": {"s": {"seeds": 4, "arm_seeds": {"b": 3}}},
             },
             "4 seeds of a and 3 of b in scale s: expected as many",
@@ -172,31 +243,50 @@ def test_measures_on_losses_made_by_hand(tmp_path):
 def test_utilisation_is_a_share_of_what_a_reference_gains_or_of_what_the_floor_does(tmp_path):
     means = {"matched/16": 1.0, "matched/32": 0.9}
     material = Material(
-        {"arm": subject(tmp_path, "arm", means), "longer": subject(tmp_path, "longer", {"matched/16": 1.2, "matched/32": 0.8})}
+        {
+            "arm": subject(tmp_path, "arm", means),
+            "longer": subject(tmp_path, "longer", {"matched/16": 1.2, "matched/32": 0.8}),
+        }
     )
     found = measures.measure(material, claim(measure="utilisation", minus="longer"))
     assert found.bounds[0] == pytest.approx(0.25, abs=0.02)
     floors = {"matched/16": 0.5, "matched/32": 0.3}
-    noise = {seed: 0.01 * np.random.default_rng(seed).normal(size=(DOCUMENTS, BLOCK)) for seed in range(3)}
+    noise = {
+        seed: 0.01 * np.random.default_rng(seed).normal(size=(DOCUMENTS, BLOCK))
+        for seed in range(3)
+    }
     evaluations = [
         evaluated(
             tmp_path / "runs" / f"exact-{seed}" / "evaluation" / "e",
             {key: mean + noise[seed] for key, mean in means.items()},
-            {key: np.full((DOCUMENTS, BLOCK), floor) + 0.1 * noise[0] * (key == "matched/16") for key, floor in floors.items()},
+            {
+                key: np.full((DOCUMENTS, BLOCK), floor) + 0.1 * noise[0] * (key == "matched/16")
+                for key, floor in floors.items()
+            },
         )
         for seed in range(3)
     ]
-    exact = measures.measure(Material({"arm": Subject("arm", evaluations)}), claim(measure="utilisation"))
+    exact = measures.measure(
+        Material({"arm": Subject("arm", evaluations)}), claim(measure="utilisation")
+    )
     assert exact.bounds[0] == pytest.approx(0.5, abs=0.02)
 
 
 def test_key_tokens_of_a_study_name_every_seed_or_say_why_not(tmp_path):
-    study = declaration.read(write_mine(tmp_path, key_tokens={"reference": "a", "at": 4.0, "of": ["b"]}, arms={"a": [], "b": []}))
+    study = declaration.read(
+        write_mine(
+            tmp_path, key_tokens={"reference": "a", "at": 4.0, "of": ["b"]}, arms={"a": [], "b": []}
+        )
+    )
     means = {"matched/16": 5.0, "matched/64": 1.0}
     material = Material({name: subject(tmp_path, name, means, n_seeds=2) for name in "ab"})
     rows = tables.key_tokens(study, material)
-    assert [(row["subject"], row["seed"], row["eval_length"]) for row in rows] == [("b", s, n) for s in (0, 1) for n in (16, 64)]
-    assert {row["status"] for row in rows} == {"refused"} and rows[0]["n_key_tokens"] == DOCUMENTS * BLOCK
+    assert [(row["subject"], row["seed"], row["eval_length"]) for row in rows] == [
+        ("b", s, n) for s in (0, 1) for n in (16, 64)
+    ]
+    assert {row["status"] for row in rows} == {"refused"} and rows[0][
+        "n_key_tokens"
+    ] == DOCUMENTS * BLOCK
     assert "48 key tokens of 48; expected at least 500" in "\n".join(
         sections.key_tokens([{k: str(v) for k, v in row.items()} for row in rows])
     )
@@ -217,14 +307,17 @@ def test_the_step_compares_the_8_positions_on_each_side_of_the_training_length(t
     folders = [tmp_path / "runs" / f"a-{seed}" / "evaluation" / "e" for seed in range(2)]
     arm = Subject("arm", [evaluated(folder, {"position/64": losses}) for folder in folders])
     found = {
-        name: measures.measure(Material({"arm": arm}), claim(measure=name, at=None)).bounds[0] for name in ("step", "last_8", "next_8")
+        name: measures.measure(Material({"arm": arm}), claim(measure=name, at=None)).bounds[0]
+        for name in ("step", "last_8", "next_8")
     }
     assert found == pytest.approx({"step": 2.0, "last_8": 1.0, "next_8": 3.0})
 
 
 def test_what_was_not_evaluated_is_said(tmp_path):
     material = Material({"arm": subject(tmp_path, "arm", {"matched/16": 1.0, "matched/32": 1.0})})
-    with pytest.raises(DataError, match=r"no losses for matched at 64 \(not evaluated; there are \[16, 32\]\)"):
+    with pytest.raises(
+        DataError, match=r"no losses for matched at 64 \(not evaluated; there are \[16, 32\]\)"
+    ):
         measures.measure(material, claim(at=4.0))
     with pytest.raises(ConfigError, match="position protocol was not evaluated"):
         measures.measure(material, claim(measure="step", at=None))
@@ -249,7 +342,9 @@ def paired(mean: float, spread: float = 0.01, n_seeds: int = 6) -> Paired:
     ],
 )  # fmt: skip
 def test_verdict_of_one_claim(predict, mean, word):
-    (verdict,) = judgement.judge({"c": claim(predict=predict, primary=True)}, {"c": Mean(paired(mean))})
+    (verdict,) = judgement.judge(
+        {"c": claim(predict=predict, primary=True)}, {"c": Mean(paired(mean))}
+    )
     assert verdict.word == word
     assert judgement.of_study([verdict]) == word
 
@@ -259,11 +354,17 @@ def test_primary_claims_share_their_error_rate():
     p = 2 * one.above(0.0)
     assert 0.01 < p < 0.05
     alone = judgement.judge({"a": claim(primary=True)}, {"a": one})
-    six = judgement.judge({name: claim(primary=True) for name in "abcdef"}, dict.fromkeys("abcdef", one))
+    six = judgement.judge(
+        {name: claim(primary=True) for name in "abcdef"}, dict.fromkeys("abcdef", one)
+    )
     assert alone[0].word == "supported" and {verdict.word for verdict in six} == {"undecided"}
     assert six[0].p == pytest.approx(6 * p) or six[0].p == 1.0
-    exploratory = judgement.judge({name: claim() for name in "abcdef"}, dict.fromkeys("abcdef", one))
-    assert exploratory[0].p == pytest.approx(p)  # equal p-values: nothing is adjusted for false discoveries
+    exploratory = judgement.judge(
+        {name: claim() for name in "abcdef"}, dict.fromkeys("abcdef", one)
+    )
+    assert exploratory[0].p == pytest.approx(
+        p
+    )  # equal p-values: nothing is adjusted for false discoveries
 
 
 def test_a_study_is_refuted_by_one_primary_claim_and_not_by_an_exploratory_one():
@@ -271,17 +372,31 @@ def test_a_study_is_refuted_by_one_primary_claim_and_not_by_an_exploratory_one()
     claims = {"a": claim(primary=True), "b": claim(primary=True), "c": claim()}
     assert judgement.of_study(judgement.judge(claims, {"a": yes, "b": no, "c": yes})) == "refuted"
     assert judgement.of_study(judgement.judge(claims, {"a": yes, "b": yes, "c": no})) == "supported"
-    assert judgement.of_study(judgement.judge(claims, {"a": yes, "b": Mean(paired(0.0)), "c": no})) == "undecided"
+    assert (
+        judgement.of_study(judgement.judge(claims, {"a": yes, "b": Mean(paired(0.0)), "c": no}))
+        == "undecided"
+    )
 
 
 def test_shares_and_exact_numbers():
     share = Share(paired(0.6), paired(1.0))
-    assert share.bounds[0] == pytest.approx(0.6, abs=0.01) and share.bounds[1] < 0.6 < share.bounds[2]
-    assert share.above(0.5) < 1e-6 < 0.5 < share.above(0.7) and share.below(0.7) < 1e-6 and share.within(0.7) < 1e-6
+    assert (
+        share.bounds[0] == pytest.approx(0.6, abs=0.01) and share.bounds[1] < 0.6 < share.bounds[2]
+    )
+    assert (
+        share.above(0.5) < 1e-6 < 0.5 < share.above(0.7)
+        and share.below(0.7) < 1e-6
+        and share.within(0.7) < 1e-6
+    )
     nothing = Share(paired(-0.6), paired(-0.01))  # no gain to take a share of
-    assert np.isnan(nothing.bounds[0]) and nothing.below(0.5) == nothing.above(0.5) == nothing.within(0.5) == 1.0
+    assert (
+        np.isnan(nothing.bounds[0])
+        and nothing.below(0.5) == nothing.above(0.5) == nothing.within(0.5) == 1.0
+    )
     zero = Exact((0.0, 0.0))
-    assert zero.within(0.0) == 0.0 and zero.above(0.0) == 1.0 and Exact((0.0, 1e-9)).within(0.0) == 1.0
+    assert (
+        zero.within(0.0) == 0.0 and zero.above(0.0) == 1.0 and Exact((0.0, 1e-9)).within(0.0) == 1.0
+    )
 
 
 MINE = """\
@@ -317,7 +432,16 @@ def made(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("study")
     (root / "mine" / "study").mkdir(parents=True)
     (root / "mine" / "study" / "mine.yaml").write_text(MINE)
-    arguments = ["study", "mine", "--config-dir", str(root / "mine"), "--results", str(root / "mine" / "results"), "--workers", "1"]
+    arguments = [
+        "study",
+        "mine",
+        "--config-dir",
+        str(root / "mine"),
+        "--results",
+        str(root / "mine" / "results"),
+        "--workers",
+        "1",
+    ]
     assert main.main([*arguments, f"cache={root / 'cache'}"]) == 0
     return root
 
@@ -325,34 +449,78 @@ def made(tmp_path_factory) -> Path:
 def test_a_study_from_its_command_to_its_files(made, capsys):
     folder = made / "mine" / "results" / "studies" / "mine"
     claims = {row["claim"]: row for row in study_folder.read(folder / "claims.csv")}
-    assert claims["gradient"]["verdict"] == "supported" and float(claims["gradient"]["value"]) == 0.0
+    assert (
+        claims["gradient"]["verdict"] == "supported" and float(claims["gradient"]["value"]) == 0.0
+    )
     values = study_folder.read(folder / "values.csv")
     assert {row["subject"] for row in values} == {"learned", "learned+wrap", "t5_bias"}
-    assert {row["eval_length"] for row in values} == {"12", "16", "24", "32", "64"} and {row["n_seeds"] for row in values} == {"2"}
+    assert {row["eval_length"] for row in values} == {"12", "16", "24", "32", "64"} and {
+        row["n_seeds"] for row in values
+    } == {"2"}
     summary = (folder / "summary.md").read_text()
-    assert "Verdict: **supported** (2 seeds; `lengthgen study mine cache=" in summary and "no gradient" in summary
+    assert (
+        "Verdict: **supported** (2 seeds; `lengthgen study mine cache=" in summary
+        and "no gradient" in summary
+    )
     assert (folder / "values.svg").stat().st_size > 1000
     assert "| [mine](mine/summary.md) |" in (folder.parent / "README.md").read_text()
     assert len(list((made / "mine" / "results" / "runs").iterdir())) == 4
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    arguments = ["study", "mine", "--config-dir", str(made / "mine"), "--results", str(made / "mine" / "results"), "--workers", "1"]
+    arguments = [
+        "study",
+        "mine",
+        "--config-dir",
+        str(made / "mine"),
+        "--results",
+        str(made / "mine" / "results"),
+        "--workers",
+        "1",
+    ]
     assert main.main([*arguments, f"cache={made / 'cache'}"]) == 0
     assert capsys.readouterr().out.count("nothing to do") == 4
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
 def test_lists_and_figures_come_from_the_files(made, capsys):
-    assert main.main(["list", "studies", "--config-dir", str(made / "mine"), "--results", str(made / "mine" / "results")]) == 0
+    assert (
+        main.main(
+            [
+                "list",
+                "studies",
+                "--config-dir",
+                str(made / "mine"),
+                "--results",
+                str(made / "mine" / "results"),
+            ]
+        )
+        == 0
+    )
     listed = capsys.readouterr().out
-    assert all(name in listed for name in (*NAMES, "mine")) and "supported" in listed and "not run" in listed
-    assert [path.name for path in report.write_all(made / "mine" / "results")][-2:] == ["verdicts.csv", "README.md"]
+    assert (
+        all(name in listed for name in (*NAMES, "mine"))
+        and "supported" in listed
+        and "not run" in listed
+    )
+    assert [path.name for path in report.write_all(made / "mine" / "results")][-2:] == [
+        "verdicts.csv",
+        "README.md",
+    ]
     assert report.write_all(made / "nothing") == []
 
 
 def test_a_failing_run_is_named_and_the_others_are_kept(made, capsys):
     text = MINE.replace("learned: [scheme=learned]", "learned: [scheme=learned, steps=-1]")
     (made / "mine" / "study" / "wrong.yaml").write_text(text)
-    arguments = ["study", "wrong", "--config-dir", str(made / "mine"), "--results", str(made / "mine" / "results"), "--workers", "1"]
+    arguments = [
+        "study",
+        "wrong",
+        "--config-dir",
+        str(made / "mine"),
+        "--results",
+        str(made / "mine" / "results"),
+        "--workers",
+        "1",
+    ]
     assert main.main([*arguments, f"cache={made / 'cache'}"]) == 2
     out, err = capsys.readouterr()
     assert "arm learned, seed 0: steps=-1" in err and "2 of 4 jobs failed" in err
@@ -364,7 +532,9 @@ def test_a_failing_run_is_named_and_the_others_are_kept(made, capsys):
 def test_the_workers_of_a_killed_study_save_what_they_train_and_end(made, tmp_path):
     text = MINE.replace("steps=2", "steps=1000000").replace("{seeds: 2}", "{seeds: 1}")
     (tmp_path / "study").mkdir()
-    (tmp_path / "study" / "endless.yaml").write_text(text.replace("base:", "base:\n  - [log_every=1, checkpoint_every=1000000]"))
+    (tmp_path / "study" / "endless.yaml").write_text(
+        text.replace("base:", "base:\n  - [log_every=1, checkpoint_every=1000000]")
+    )
     command = [
         sys.executable,
         "-m",
@@ -376,7 +546,9 @@ def test_the_workers_of_a_killed_study_save_what_they_train_and_end(made, tmp_pa
         "--results",
         str(tmp_path / "results"),
     ]
-    study = subprocess.Popen([*command, "--workers", "2", f"cache={made / 'cache'}"], stdout=subprocess.DEVNULL)
+    study = subprocess.Popen(
+        [*command, "--workers", "2", f"cache={made / 'cache'}"], stdout=subprocess.DEVNULL
+    )
 
     def until(said: str, happened) -> None:
         end = time.monotonic() + 120
@@ -385,7 +557,19 @@ def test_the_workers_of_a_killed_study_save_what_they_train_and_end(made, tmp_pa
             time.sleep(0.1)
 
     try:
-        until("both train", lambda: len([path for path in tmp_path.glob("results/runs/*/metrics.jsonl") if path.stat().st_size]) == 2)
+        until(
+            "both train",
+            lambda: (
+                len(
+                    [
+                        path
+                        for path in tmp_path.glob("results/runs/*/metrics.jsonl")
+                        if path.stat().st_size
+                    ]
+                )
+                == 2
+            ),
+        )
         children = Path(f"/proc/{study.pid}/task/{study.pid}/children").read_text().split()
     finally:
         study.kill()
@@ -406,8 +590,13 @@ def _runs(process: str) -> bool:
 def test_wrong_requests(capsys):
     assert main.main(["study", "nothing"]) == 2 and "study=nothing" in capsys.readouterr().err
     assert main.main(["study"]) == 2 and NAMES[0] in capsys.readouterr().err
-    assert main.main(["study", NAMES[0], "--scale", "huge"]) == 2 and "small, full" in capsys.readouterr().err
-    assert main.main(["study", NAMES[0], "results=x"]) == 2 and "--results" in capsys.readouterr().err
+    assert (
+        main.main(["study", NAMES[0], "--scale", "huge"]) == 2
+        and "small, full" in capsys.readouterr().err
+    )
+    assert (
+        main.main(["study", NAMES[0], "results=x"]) == 2 and "--results" in capsys.readouterr().err
+    )
 
 
 def test_who_is_beaten_in_the_table_to_decide_by():
@@ -423,10 +612,19 @@ def test_who_is_beaten_in_the_table_to_decide_by():
         }
 
     def value(subject: str, loss: float) -> dict:
-        about = {"measure": "loss", "protocol": "matched", "status": "ok", "train_length": "16", "eval_length": "64"}
+        about = {
+            "measure": "loss",
+            "protocol": "matched",
+            "status": "ok",
+            "train_length": "16",
+            "eval_length": "64",
+        }
         return about | {"subject": subject, "value": str(loss)}
 
-    lines = sections.costs([row("a", 1, 1), row("b", 2, 2), row("c", 3, 1)], [value("a", 2.0), value("b", 1.0), value("c", 2.5)])
+    lines = sections.costs(
+        [row("a", 1, 1), row("b", 2, 2), row("c", 3, 1)],
+        [value("a", 2.0), value("b", 1.0), value("c", 2.5)],
+    )
     assert "**2.000**" in next(line for line in lines if line.startswith("| a |"))
     assert "**1.000**" in next(line for line in lines if line.startswith("| b |"))
     assert "| 2.500 |" in next(line for line in lines if line.startswith("| c |"))
@@ -437,14 +635,30 @@ def test_published_orders_beside_ours():
         about = {"measure": "loss", "status": "ok", "train_length": "16", "eval_length": "32"}
         return about | {"subject": subject, "value": str(loss), "protocol": protocol}
 
-    values = [value("a", 2.0, "matched"), value("b", 1.0, "matched"), value("a", 1.0, "sliding"), value("b", 2.0, "sliding")]
+    values = [
+        value("a", 2.0, "matched"),
+        value("b", 1.0, "matched"),
+        value("a", 1.0, "sliding"),
+        value("b", 2.0, "sliding"),
+    ]
     lines = sections.orders([{"source": "a paper", "at": 2.0, "worst_first": ["a", "b"]}], values)
-    assert "| here, matched, at 2 L: the same | a > b |" in lines and "| here, sliding, at 2 L: **another** | b > a |" in lines
+    assert (
+        "| here, matched, at 2 L: the same | a > b |" in lines
+        and "| here, sliding, at 2 L: **another** | b > a |" in lines
+    )
 
 
 def test_one_arm_may_have_more_seeds(tmp_path):
-    study = declaration.read(write_mine(tmp_path, arms={"a": [], "b": []}, scales={"s": {"seeds": 2, "arm_seeds": {"b": 3}}}))
-    found = [(job.arm, job.seed) for job in running.jobs(study, study.scale(None)[1], Path("x"), [])]
+    study = declaration.read(
+        write_mine(
+            tmp_path, arms={"a": [], "b": []}, scales={"s": {"seeds": 2, "arm_seeds": {"b": 3}}}
+        )
+    )
+    found = [
+        (job.arm, job.seed) for job in running.jobs(study, study.scale(None)[1], Path("x"), [])
+    ]
     assert found == [("a", 0), ("b", 0), ("a", 1), ("b", 1), ("b", 2)]
     with pytest.raises(ConfigError, match=r"scales.s.*nobody"):
-        declaration.read(write_mine(tmp_path, scales={"s": {"seeds": 2, "arm_seeds": {"nobody": 3}}}))
+        declaration.read(
+            write_mine(tmp_path, scales={"s": {"seeds": 2, "arm_seeds": {"nobody": 3}}})
+        )

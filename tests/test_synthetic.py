@@ -16,7 +16,10 @@ from .test_config import given
 BYTES = {"name": "bytes"}
 NAMES = [name for name in datasets.names() if issubclass(datasets.load(name), Synthetic)]
 SIZES = {"train_documents": 6, "validation_documents": 4, "document_length": 60}
-OWN = {"fractional_lag": {"lengths": [40, 60]}, "keyed_recall": {"distances": [4, 16], "n_keys": 40}}
+OWN = {
+    "fractional_lag": {"lengths": [40, 60]},
+    "keyed_recall": {"distances": [4, 16], "n_keys": 40},
+}
 every = pytest.mark.parametrize("name", NAMES)
 
 
@@ -40,7 +43,11 @@ def test_all_are_found():
 @every
 def test_documents_go_into_an_ordinary_store(name, tmp_path):
     splits, source = made(name, tmp_path), make_dataset(options(name)).source
-    assert splits.vocab_size == source.n_symbols + 1 and splits.tokenizer == f"symbols-{source.n_symbols}" and splits.label == name
+    assert (
+        splits.vocab_size == source.n_symbols + 1
+        and splits.tokenizer == f"symbols-{source.n_symbols}"
+        and splits.label == name
+    )
     assert splits.train.n_documents == 6 and set(splits.train.lengths) == {61}
     for document in documents(splits.train) + documents(splits.validation):
         assert document[0] == source.n_symbols and (document[1:] < source.n_symbols).all()
@@ -57,7 +64,9 @@ def test_floors_are_the_sources_losses_beside_each_token(name, tmp_path):
         assert floors.shape == document.shape and floors.dtype == np.float64
         assert np.isnan(floors[0])  # the token that begins a document is never predicted from it
         assert np.array_equal(floors[1:], source.losses(document[1:]))
-        assert np.array_equal(splits.floors(index, start=0), floors, equal_nan=True)  # a window from the beginning
+        assert np.array_equal(
+            splits.floors(index, start=0), floors, equal_nan=True
+        )  # a window from the beginning
 
 
 def test_floors_stand_beside_the_right_tokens(tmp_path):
@@ -66,7 +75,9 @@ def test_floors_stand_beside_the_right_tokens(tmp_path):
     document, floors = splits.validation.document(2).numpy(), splits.floors(2)
     copied = document[8:] == document[1:-7]
     assert 5 < copied.sum() < 45
-    assert np.allclose(floors[8:][copied], -np.log(0.5 + 0.5 / 32)) and np.allclose(floors[8:][~copied], -np.log(0.5 / 32))
+    assert np.allclose(floors[8:][copied], -np.log(0.5 + 0.5 / 32)) and np.allclose(
+        floors[8:][~copied], -np.log(0.5 / 32)
+    )
     assert np.allclose(floors[1:8], np.log(32))
 
 
@@ -78,7 +89,9 @@ def test_floors_in_a_window(name, tmp_path):
         tokens = splits.validation.document(1).numpy()[start:]
         inside = splits.floors(1, start=start)[start:]
         assert np.allclose(inside, source.losses(tokens))
-    assert np.allclose(splits.floors(1, start=33)[1:33], np.log(source.n_symbols))  # nothing is seen yet
+    assert np.allclose(
+        splits.floors(1, start=33)[1:33], np.log(source.n_symbols)
+    )  # nothing is seen yet
     assert splits.floors(1, start=33)[33:].sum() > splits.floors(1)[33:].sum()
 
 
@@ -94,14 +107,20 @@ def test_floors_in_a_window_are_missing_where_nobody_knows_them(tmp_path):
 def test_the_same_configuration_gives_the_same_tokens(name, tmp_path):
     first = made(name, tmp_path)
     again = prepare_splits(options(name, label="other"), BYTES, tmp_path / "elsewhere")
-    assert first.fingerprint == again.fingerprint and first.validation.names == again.validation.names and again.label == "other"
+    assert (
+        first.fingerprint == again.fingerprint
+        and first.validation.names == again.validation.names
+        and again.label == "other"
+    )
     assert made(name, tmp_path, seed=1).fingerprint != first.fingerprint
 
 
 @every
 def test_documents_are_independent_and_more_of_them_leave_the_first_alone(name, tmp_path):
     few, more = made(name, tmp_path), made(name, tmp_path, train_documents=9)
-    assert [d.tolist() for d in documents(more.train)[:6]] == [d.tolist() for d in documents(few.train)]
+    assert [d.tolist() for d in documents(more.train)[:6]] == [
+        d.tolist() for d in documents(few.train)
+    ]
     assert more.validation.fingerprint == few.validation.fingerprint
     together = {tuple(d.tolist()) for d in documents(few.train) + documents(few.validation)}
     assert len(together) == few.train.n_documents + few.validation.n_documents
@@ -123,11 +142,21 @@ def test_tokens_are_pinned(tmp_path):
 
 def test_equal_documents_are_all_kept(tmp_path):
     """Documents are drawn, not collected: one that is drawn twice, or in both splits, belongs there."""
-    splits = made("dirichlet", tmp_path, n_symbols=14, beta=1e-4, document_length=5, train_documents=200, validation_documents=20)
+    splits = made(
+        "dirichlet",
+        tmp_path,
+        n_symbols=14,
+        beta=1e-4,
+        document_length=5,
+        train_documents=200,
+        validation_documents=20,
+    )
     kinds = {tuple(d.tolist()) for d in documents(splits.train)}
     assert len(kinds) < 40 and splits.train.n_documents == 200 and splits.notes == ()
     assert kinds & {tuple(d.tolist()) for d in documents(splits.validation)}
-    assert {(14, *[symbol] * 5) for symbol in range(9, 14)} & kinds  # as bytes these would be white space
+    assert {
+        (14, *[symbol] * 5) for symbol in range(9, 14)
+    } & kinds  # as bytes these would be white space
 
 
 def test_default_sizes_are_for_a_laptop():
@@ -139,7 +168,10 @@ def test_default_sizes_are_for_a_laptop():
 
 
 def test_mean_floors_are_the_closed_forms(tmp_path):
-    for name, changes in (("lag_copy", {"lag": 23}), ("comb_lags", {"p": 0.8, "period": 13, "teeth": 4})):
+    for name, changes in (
+        ("lag_copy", {"lag": 23}),
+        ("comb_lags", {"p": 0.8, "period": 13, "teeth": 4}),
+    ):
         splits = made(name, tmp_path, document_length=4096, validation_documents=60, **changes)
         rate = make_dataset(options(name, **changes)).source.entropy_rate()
         means = [splits.floors(i)[600:].mean() for i in range(60)]
@@ -147,7 +179,9 @@ def test_mean_floors_are_the_closed_forms(tmp_path):
 
 
 def test_text_has_no_floor(tmp_path):
-    splits = prepare_splits({"name": "python", "include": ["json", "email", "wsgiref"]}, BYTES, tmp_path)
+    splits = prepare_splits(
+        {"name": "python", "include": ["json", "email", "wsgiref"]}, BYTES, tmp_path
+    )
     assert splits.floors is None and splits.whole_documents is False
 
 
@@ -166,17 +200,32 @@ def test_symbols_are_passed_through():
         ({"name": "lag_copy", "lag": 0}, "dataset.lag=0: expected a positive integer"),
         ({"name": "lag_copy", "n_symbols": 1}, "dataset.n_symbols=1: expected 2 to 65535"),
         ({"name": "power_lags", "p": 1.0}, "dataset.p=1.0: expected 0 <= p < 1"),
-        ({"name": "lag_copy", "train_documents": 0}, "dataset.train_documents=0: expected a positive integer"),
+        (
+            {"name": "lag_copy", "train_documents": 0},
+            "dataset.train_documents=0: expected a positive integer",
+        ),
         ({"name": "geometric_lags", "slope": 0}, "dataset.slope=0.0: expected a positive number"),
-        ({"name": "power_lags", "exponent": -1}, "dataset.exponent=-1.0: expected a positive number"),
+        (
+            {"name": "power_lags", "exponent": -1},
+            "dataset.exponent=-1.0: expected a positive number",
+        ),
         ({"name": "bucket_lags", "num_buckets": 5}, "expected an even number"),
         ({"name": "bucket_lags", "max_distance": 16}, "expected more than num_buckets / 2 = 16"),
         ({"name": "bucket_lags", "levels": [1.0, 0.0]}, "expected positive numbers"),
         ({"name": "comb_lags", "teeth": 0}, "dataset.teeth=0: expected a positive integer"),
         ({"name": "dirichlet", "beta": 0}, "dataset.beta=0.0: expected a positive number"),
-        ({"name": "keyed_recall", "distances": [3]}, "expected different even numbers >= 2 (a pair is two symbols)"),
-        ({"name": "keyed_recall", "n_keys": 10}, "dataset.n_keys=10: expected at least document_length / 2 = 1024"),
-        ({"name": "fractional_lag", "lengths": [1]}, "dataset.share=0.25 of 1 symbols is a lag of 0: expected 1 to 0"),
+        (
+            {"name": "keyed_recall", "distances": [3]},
+            "expected different even numbers >= 2 (a pair is two symbols)",
+        ),
+        (
+            {"name": "keyed_recall", "n_keys": 10},
+            "dataset.n_keys=10: expected at least document_length / 2 = 1024",
+        ),
+        (
+            {"name": "fractional_lag", "lengths": [1]},
+            "dataset.share=0.25 of 1 symbols is a lag of 0: expected 1 to 0",
+        ),
         ({"name": "fractional_lag", "lengths": []}, "expected at least one length"),
     ],
 )
@@ -187,7 +236,9 @@ def test_impossible_options(changes, says):
 
 
 def test_a_chosen_tokenizer_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match="tokenizer=bpe: dataset lag_copy is no text and has its own symbols"):
+    with pytest.raises(
+        ConfigError, match="tokenizer=bpe: dataset lag_copy is no text and has its own symbols"
+    ):
         prepare_splits(options("lag_copy"), {"name": "bpe"}, tmp_path)
 
 
@@ -199,23 +250,37 @@ def test_whole_documents_are_planned_by_their_length(tmp_path):
     assert splits.whole_documents and splits.validation.lengths.tolist() == [41] * 4 + [61] * 4
     short, long = whole_documents.plan(splits.validation.lengths, [40, 60], documents=3)
     assert (short.protocol, short.eval_length, long.eval_length) == ("whole", 40, 60)
-    assert [w.document for w in short.windows] == [0, 1, 2] and [w.document for w in long.windows] == [4, 5, 6]
+    assert [w.document for w in short.windows] == [0, 1, 2] and [
+        w.document for w in long.windows
+    ] == [4, 5, 6]
     for request in (short, long):
-        assert all((w.start, w.length, w.first) == (0, request.eval_length, 0) for w in request.windows)
+        assert all(
+            (w.start, w.length, w.first) == (0, request.eval_length, 0) for w in request.windows
+        )
         for window in request.windows:  # each document has the lag of its own length
             document = splits.validation.document(window.document)[1:].numpy()
             expected = lag_copy(32, 0.9, request.eval_length // 4).losses(document)
             assert np.array_equal(splits.floors(window.document)[1:], expected)
-    with pytest.raises(DataError, match="evaluation length 50 needs validation documents of exactly 51 tokens; there are some for 40, 60"):
+    with pytest.raises(
+        DataError,
+        match="evaluation length 50 needs validation documents of exactly 51 tokens; there are some for 40, 60",
+    ):
         whole_documents.plan(splits.validation.lengths, [40, 50], documents=3)
 
 
-@pytest.mark.parametrize(("train_length", "cross_documents"), [(60, True), (59, False), (30, False)])
+@pytest.mark.parametrize(
+    ("train_length", "cross_documents"), [(60, True), (59, False), (30, False)]
+)
 def test_training_windows_must_be_whole_too(tmp_path, train_length, cross_documents):
     splits = made("fractional_lag", tmp_path)
     check_lengths(splits, train_length=60, eval_length=60, cross_documents=False)
-    with pytest.raises(DataError, match=r"give train_length=60 \(or dataset.document_length\) and cross_documents=false"):
-        check_lengths(splits, train_length=train_length, eval_length=60, cross_documents=cross_documents)
+    with pytest.raises(
+        DataError,
+        match=r"give train_length=60 \(or dataset.document_length\) and cross_documents=false",
+    ):
+        check_lengths(
+            splits, train_length=train_length, eval_length=60, cross_documents=cross_documents
+        )
 
 
 # runs
@@ -237,8 +302,14 @@ def test_a_run_trains_and_is_scored_beside_the_floor(name, tmp_path):
     protocol = "whole" if name == "fractional_lag" else "matched"
     with np.load(folder / "losses.npz") as stored:
         for length in (40, 60):
-            losses, document, start, first = (stored[f"{protocol}/{length}/{key}"] for key in ("losses", "document", "start", "first"))
-            floors = [splits.floors(d)[s + f + 1 : s + length + 1] for d, s, f in zip(document, start, first, strict=True)]
+            losses, document, start, first = (
+                stored[f"{protocol}/{length}/{key}"]
+                for key in ("losses", "document", "start", "first")
+            )
+            floors = [
+                splits.floors(d)[s + f + 1 : s + length + 1]
+                for d, s, f in zip(document, start, first, strict=True)
+            ]
             excess = losses - np.array(floors)
             assert np.isfinite(excess).all()
             # two steps from a random start: about ln(V + 1), and so above the floor

@@ -44,7 +44,9 @@ def definition(tensors, vector, span):
 @pytest.mark.parametrize("span", [Span(None), Span(1), Span(20, 3), Span(70)], ids=str)
 @pytest.mark.parametrize("biased", [True, False])
 @pytest.mark.parametrize("n_threads", [1, 2])
-def test_tiles_equal_the_definition(length: int, span: Span, biased: bool, n_threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tiles_equal_the_definition(
+    length: int, span: Span, biased: bool, n_threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     torch.set_num_threads(n_threads)
     tensors, _, vector = inputs(2, 2, length, 16)
     asked, inner = [], tiles.forward_part
@@ -63,7 +65,10 @@ def test_tiles_equal_the_definition(length: int, span: Span, biased: bool, n_thr
 @pytest.mark.parametrize("slope", [0.5, 16.0])
 def test_very_negative_biases_and_whole_tiles_that_count_for_nothing(slope: float) -> None:
     tensors, _, _ = inputs(1, 2, 300, 16)
-    for vector in (-slope * torch.arange(300.0).expand(2, -1), torch.where(torch.arange(300) < 40, 0.0, -math.inf).expand(2, -1)):
+    for vector in (
+        -slope * torch.arange(300.0).expand(2, -1),
+        torch.where(torch.arange(300) < 40, 0.0, -math.inf).expand(2, -1),
+    ):
         with torch.no_grad():
             out = dispatch.attend(*tensors, Toeplitz(vector), 0.25)
         assert_close([out], definition(tensors, vector, Span(None))[:1], 5e-6)
@@ -77,10 +82,14 @@ def test_nothing_is_larger_than_q_or_a_tile(length: int) -> None:
     assert largest.elements <= max(2 * length * 8, tiles.QUERIES * tiles.KEYS)
 
 
-def test_they_serve_evaluation_of_long_windows_where_onednn_is_faster(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_they_serve_evaluation_of_long_windows_where_onednn_is_faster(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(tiles, "FEWEST_KEYS", 1024)
     long = torch.zeros(1, 2, 2048, 4)
-    assert dispatch.chosen(long, None) == "sdpa" and not tiles.serve(2048, None)  # gradients are enabled
+    assert dispatch.chosen(long, None) == "sdpa" and not tiles.serve(
+        2048, None
+    )  # gradients are enabled
     with torch.no_grad():
         assert dispatch.chosen(long, None) == "cpu" and tiles.serve(1024, None)
         assert not tiles.serve(1023, None) and not tiles.serve(2048, Span(1023))

@@ -34,7 +34,11 @@ def gpt2_like(tmp_path_factory):
 
     model = library.Tokenizer(library.models.BPE())
     model.pre_tokenizer = library.pre_tokenizers.ByteLevel(add_prefix_space=False)
-    trainer = library.trainers.BpeTrainer(vocab_size=300, initial_alphabet=library.pre_tokenizers.ByteLevel.alphabet(), show_progress=False)
+    trainer = library.trainers.BpeTrainer(
+        vocab_size=300,
+        initial_alphabet=library.pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
     model.train_from_iterator(TEXTS, trainer)
     model.add_special_tokens(["<|endoftext|>"])
     path = tmp_path_factory.mktemp("gpt2") / "tokenizer.json"
@@ -44,11 +48,22 @@ def gpt2_like(tmp_path_factory):
 
 @pytest.fixture(params=["bytes", "bpe", "gpt2"])
 def tokenizer(request, tmp_path, gpt2_like):
-    options = {"bytes": {}, "bpe": {"vocab_size": 300}, "gpt2": {"path": str(gpt2_like)}}[request.param]
+    options = {"bytes": {}, "bpe": {"vocab_size": 300}, "gpt2": {"path": str(gpt2_like)}}[
+        request.param
+    ]
     return made({"name": request.param, **options}, tmp_path)
 
 
-ANY_TEXT = [*TEXTS, "", " ", "\n\n", "a", "\u2028\u00a0x\x7f\x01", "🙂" * 50, "never seen: Ξένος žlutý"]
+ANY_TEXT = [
+    *TEXTS,
+    "",
+    " ",
+    "\n\n",
+    "a",
+    "\u2028\u00a0x\x7f\x01",
+    "🙂" * 50,
+    "never seen: Ξένος žlutý",
+]
 
 
 @pytest.mark.parametrize("text", ANY_TEXT)
@@ -104,16 +119,34 @@ def test_bpe_training_is_deterministic(tmp_path):
         "texts = [x.encode() for x in json.load(sys.stdin)]; "
         "print(t.configured({'name': 'bpe', 'vocab_size': 300}).build(lambda: texts, Path(sys.argv[1])).key)"
     )
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "7", "TOKENIZERS_PARALLELISM": "false", "LC_ALL": "C"}
+    environment = os.environ | {
+        "PYTHONPATH": str(ROOT),
+        "PYTHONHASHSEED": "7",
+        "TOKENIZERS_PARALLELISM": "false",
+        "LC_ALL": "C",
+    }
     command = [sys.executable, "-c", script, str(tmp_path / "other")]
-    done = subprocess.run(command, input=json.dumps(TEXTS), env=environment, capture_output=True, text=True, encoding="utf-8", check=True)
+    done = subprocess.run(
+        command,
+        input=json.dumps(TEXTS),
+        env=environment,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=True,
+    )
     assert done.stdout.strip() == made({"name": "bpe", "vocab_size": 300}, tmp_path / "here").key
 
 
 def test_bpe_learns_from_the_first_bytes_only(tmp_path):
     short = made({"name": "bpe", "vocab_size": 300, "training_bytes": 500}, tmp_path / "a")
     assert (
-        short.pieces == made({"name": "bpe", "vocab_size": 300, "training_bytes": 500}, tmp_path / "b", [ENCODED[0], b"zq zq" * 99]).pieces
+        short.pieces
+        == made(
+            {"name": "bpe", "vocab_size": 300, "training_bytes": 500},
+            tmp_path / "b",
+            [ENCODED[0], b"zq zq" * 99],
+        ).pieces
     )
     assert short.pieces != made({"name": "bpe", "vocab_size": 300}, tmp_path / "c").pieces
 
@@ -155,7 +188,9 @@ def test_bad_options_are_one_line(options, error, says, tmp_path):
     assert caught.value.exit_code == {ConfigError: 2, DataError: 3}[error]
 
 
-@pytest.mark.parametrize("content, says", [("{}", "is not a tokenizer.json"), ("not json", "is not a tokenizer.json")])
+@pytest.mark.parametrize(
+    "content, says", [("{}", "is not a tokenizer.json"), ("not json", "is not a tokenizer.json")]
+)
 def test_a_file_that_is_no_tokenizer(content, says, tmp_path):
     path = tmp_path / "tokenizer.json"
     path.write_text(content)
@@ -167,7 +202,9 @@ def test_a_file_that_is_no_tokenizer(content, says, tmp_path):
 def test_a_tokenizer_that_is_not_byte_level(tmp_path):
     import tokenizers as library
 
-    model = library.Tokenizer(library.models.WordLevel({"日": 0, "<|endoftext|>": 1}, unk_token="日"))
+    model = library.Tokenizer(
+        library.models.WordLevel({"日": 0, "<|endoftext|>": 1}, unk_token="日")
+    )
     model.save(str(tmp_path / "t.json"))
     with pytest.raises(DataError, match="not byte-level"):
         made({"name": "gpt2", "path": str(tmp_path / "t.json")}, tmp_path)
@@ -188,15 +225,28 @@ def test_gpt2_without_the_hub_is_one_line_without_waiting(offline, tmp_path, ref
         "try: t.configured({'name': 'gpt2'}).build(list, None)\n"
         "except DataError as error: print(len(waits), error)"
     )
-    hub = {"HF_HOME": str(tmp_path), "HF_ENDPOINT": refusing, "HF_HUB_OFFLINE": "0", "no_proxy": "*"} | offline
+    hub = {
+        "HF_HOME": str(tmp_path),
+        "HF_ENDPOINT": refusing,
+        "HF_HUB_OFFLINE": "0",
+        "no_proxy": "*",
+    } | offline
     environment = os.environ | {"PYTHONPATH": str(ROOT)} | hub
-    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True
+    )
     waits, message = done.stdout.strip().split(" ", 1)
     assert waits == "0"
-    assert "tokenizer.json of openai-community/gpt2 cannot be fetched" in message and "tokenizer=bpe" in message and "\n" not in message
+    assert (
+        "tokenizer.json of openai-community/gpt2 cannot be fetched" in message
+        and "tokenizer=bpe" in message
+        and "\n" not in message
+    )
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "configs" / "tokenizer").glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "configs" / "tokenizer").glob("*.yaml")), ids=lambda path: path.stem
+)
 def test_yaml_and_dataclass_agree(path):
     options = yaml.safe_load(path.read_text())
     assert next(iter(options)) == "name" and options["name"] == path.stem
@@ -206,4 +256,6 @@ def test_yaml_and_dataclass_agree(path):
 
 
 def test_every_tokenizer_has_a_yaml():
-    assert {path.stem for path in (ROOT / "configs" / "tokenizer").glob("*.yaml")} == set(tokenizers.KINDS)
+    assert {path.stem for path in (ROOT / "configs" / "tokenizer").glob("*.yaml")} == set(
+        tokenizers.KINDS
+    )

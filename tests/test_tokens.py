@@ -22,7 +22,10 @@ def store_at(folder, documents=DOCUMENTS, vocab_size=257):
     token_bytes = np.ones(vocab_size, dtype=np.int64)
     token_bytes[-1] = 0
     return write_store(
-        folder, ((n, np.array(ids) if ids else np.zeros(0, int)) for n, ids in documents), vocab_size=vocab_size, token_bytes=token_bytes
+        folder,
+        ((n, np.array(ids) if ids else np.zeros(0, int)) for n, ids in documents),
+        vocab_size=vocab_size,
+        token_bytes=token_bytes,
     )
 
 
@@ -35,12 +38,19 @@ def test_round_trip(tmp_path):
         assert [store.document(i).tolist() for i in range(3)] == [ids for _, ids in DOCUMENTS]
         assert store.document(0).dtype == torch.int64
         assert store.tokens(2, 6).tolist() == [2, 3, 256, 256]
-        assert store.vocab_size == 257 and store.token_bytes.sum() == 256 and store.token_bytes[256] == 0
+        assert (
+            store.vocab_size == 257
+            and store.token_bytes.sum() == 256
+            and store.token_bytes[256] == 0
+        )
         assert store.fingerprint == written.fingerprint and len(store.fingerprint) == 16
     assert sorted(p.name for p in tmp_path.iterdir()) == ["s"]
 
 
-@pytest.mark.parametrize("vocab_size, storage", [(257, torch.int16), (65_536, torch.int16), (65_537, torch.int32), (2**20, torch.int32)])
+@pytest.mark.parametrize(
+    "vocab_size, storage",
+    [(257, torch.int16), (65_536, torch.int16), (65_537, torch.int32), (2**20, torch.int32)],
+)
 def test_ids_at_the_edges_of_the_storage(tmp_path, vocab_size, storage):
     ids = [0, 32_767, 32_768, 40_000, 65_535, 65_536, vocab_size - 1]
     ids = [i for i in ids if i < vocab_size]
@@ -77,7 +87,9 @@ def test_fingerprint_covers_tokens_offsets_and_vocabulary(tmp_path):
         "order": (base[::-1], 257),
         "vocabulary": (base, 258),
     }
-    prints = {name: store_at(tmp_path / name, *variant).fingerprint for name, variant in variants.items()}
+    prints = {
+        name: store_at(tmp_path / name, *variant).fingerprint for name, variant in variants.items()
+    }
     assert prints["same"] == prints["renamed"]
     assert len(set(prints.values())) == 5
 
@@ -98,7 +110,9 @@ def test_fingerprint_covers_tokens_offsets_and_vocabulary(tmp_path):
 def test_bad_documents_write_nothing(tmp_path, documents, says):
     with pytest.raises(DataError) as caught:
         store_at(tmp_path / "s", documents)
-    assert says in str(caught.value) and "\n" not in str(caught.value) and caught.value.exit_code == 3
+    assert (
+        says in str(caught.value) and "\n" not in str(caught.value) and caught.value.exit_code == 3
+    )
     assert list(tmp_path.iterdir()) == []
 
 
@@ -206,13 +220,18 @@ for k in range(6):
 def test_processes_that_write_the_same_stores_at_once_agree(tmp_path):
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", WRITER, str(tmp_path / "stores")]
-    running = [subprocess.Popen([*command, str(i)], env=environment, stdout=subprocess.PIPE, text=True) for i in range(3)]
+    running = [
+        subprocess.Popen([*command, str(i)], env=environment, stdout=subprocess.PIPE, text=True)
+        for i in range(3)
+    ]
     try:
         outputs = [process.communicate(timeout=300)[0].split() for process in running]
     finally:
         for process in running:
             process.kill()  # one that died would leave the others waiting for it
     assert [process.returncode for process in running] == [0, 0, 0]
-    assert len({line for output in outputs for line in output}) == 1 and [len(output) for output in outputs] == [6, 6, 6]
+    assert len({line for output in outputs for line in output}) == 1 and [
+        len(output) for output in outputs
+    ] == [6, 6, 6]
     assert sorted(p.name for p in (tmp_path / "stores").iterdir()) == sorted(map(str, range(6)))
     assert open_store(tmp_path / "stores" / "0").document(7).tolist() == [7] * 1000

@@ -32,7 +32,9 @@ CONFIGS = Path(__file__).parent.parent / "configs" / "tracking"
 DUMMY_KEY = "0123456789abcdef0123456789abcdef01234567"
 PATIENCE = 120.0  # seconds: a limit that only a hang exceeds, on a busy machine too
 WANDB = {"name": "wandb", "init_timeout": PATIENCE, "finish_timeout": PATIENCE}
-needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for the W&B service in /proc")
+needs_proc = pytest.mark.skipif(
+    not Path("/proc/self/stat").exists(), reason="looks for the W&B service in /proc"
+)
 
 
 @pytest.fixture(autouse=True)
@@ -102,21 +104,45 @@ def init(**_):
 
 
 def describe(folder, **changes):
-    fields = {"id": "0123abcd", "name": "t5_bias-python-s0", "group": "first", "job_type": "train", "tags": ("t5_bias", "python")}
-    fields |= {"config": {"scheme": {"name": "t5_bias", "num_buckets": 32}, "seed": 0}, "folder": folder} | changes
+    fields = {
+        "id": "0123abcd",
+        "name": "t5_bias-python-s0",
+        "group": "first",
+        "job_type": "train",
+        "tags": ("t5_bias", "python"),
+    }
+    fields |= {
+        "config": {"scheme": {"name": "t5_bias", "num_buckets": 32}, "seed": 0},
+        "folder": folder,
+    } | changes
     return tracking.RunDescription(**fields)
 
 
 def lengths() -> list[dict]:
     """Rows as csv.DictReader gives them (all text), one of them a refused length."""
-    same = {"run": "0123abcd", "scheme": "t5_bias", "seed": "0", "low": "0.5", "high": "3", "status": "ok", "reason": ""}
+    same = {
+        "run": "0123abcd",
+        "scheme": "t5_bias",
+        "seed": "0",
+        "low": "0.5",
+        "high": "3",
+        "status": "ok",
+        "reason": "",
+    }
     rows = [
         same | {"eval_length": str(n), "protocol": p, "metric": m, "value": str(n / 512)}
         for n in (1024, 256, 512)
         for p in ("matched", "nonoverlapping")
         for m in ("loss", "perplexity")
     ]
-    refused = {"eval_length": "2048", "value": "", "low": "", "high": "", "status": "refused", "reason": "trained to 512"}
+    refused = {
+        "eval_length": "2048",
+        "value": "",
+        "low": "",
+        "high": "",
+        "status": "refused",
+        "reason": "trained to 512",
+    }
     return [*rows, rows[0] | refused]
 
 
@@ -158,7 +184,10 @@ def wandb_files(folder: Path) -> list[Path]:
 
 def history(records: list) -> list[dict]:
     logged = [record.history.item for record in records if record.HasField("history")]
-    rows = [{"/".join(item.nested_key) or item.key: json.loads(item.value_json) for item in items} for items in logged]
+    rows = [
+        {"/".join(item.nested_key) or item.key: json.loads(item.value_json) for item in items}
+        for items in logged
+    ]
     return [{key: value for key, value in row.items() if not key.startswith("_")} for row in rows]
 
 
@@ -196,33 +225,69 @@ def service_of(tracker) -> int:
 
 
 def test_offline_run_read_back(tmp_path, caplog, capfd):
-    tracker = tracking.start(OmegaConf.merge(OmegaConf.load(CONFIGS / "wandb.yaml"), WANDB, {"tags": ["mine"]}), describe(tmp_path))
+    tracker = tracking.start(
+        OmegaConf.merge(OmegaConf.load(CONFIGS / "wandb.yaml"), WANDB, {"tags": ["mine"]}),
+        describe(tmp_path),
+    )
     use(tracker, exit_code=130)
     assert warnings_in(caplog) == [] and len(caplog.records) == 1 and "wandb sync" in caplog.text
     assert capfd.readouterr() == ("", "")
     [path] = wandb_files(tmp_path)
     records = read_wandb(path)
     [run] = [record.run for record in records if record.HasField("run")]
-    assert (run.run_id, run.display_name, run.run_group, run.job_type) == ("0123abcd", "t5_bias-python-s0", "first", "train")
-    assert (list(run.tags), run.project, run.resume) == (["t5_bias", "python", "mine"], "lengthgen", True)
+    assert (run.run_id, run.display_name, run.run_group, run.job_type) == (
+        "0123abcd",
+        "t5_bias-python-s0",
+        "first",
+        "train",
+    )
+    assert (list(run.tags), run.project, run.resume) == (
+        ["t5_bias", "python", "mine"],
+        "lengthgen",
+        True,
+    )
     config = {item.key: json.loads(item.value_json) for item in run.config.update}
     assert config["scheme"] == {"name": "t5_bias", "num_buckets": 32} and config["seed"] == 0
     logged = history(records)
-    assert logged[:3] == [{"train/loss": 5.0 - step, "train/tokens_per_second": 1e4, "train/step": step * 10} for step in range(3)]
-    curve = [(row["eval/length"], row["eval/matched/loss"]) for row in logged if "eval/length" in row]
+    assert logged[:3] == [
+        {"train/loss": 5.0 - step, "train/tokens_per_second": 1e4, "train/step": step * 10}
+        for step in range(3)
+    ]
+    curve = [
+        (row["eval/length"], row["eval/matched/loss"]) for row in logged if "eval/length" in row
+    ]
     assert curve == [(256, 0.5), (512, 1.0), (1024, 2.0)]
-    axes = {record.metric.glob_name or record.metric.name: record.metric.step_metric for record in records if record.HasField("metric")}
+    axes = {
+        record.metric.glob_name or record.metric.name: record.metric.step_metric
+        for record in records
+        if record.HasField("metric")
+    }
     assert axes["train/*"] == "train/step" and axes["eval/matched/loss"] == "eval/length"
-    summary = {item.key: json.loads(item.value_json) for record in records for item in record.summary.update if item.key}
+    summary = {
+        item.key: json.loads(item.value_json)
+        for record in records
+        for item in record.summary.update
+        if item.key
+    }
     scalars = [name for name in summary if name.startswith("eval/matched/loss@")]
-    assert sorted(scalars) == [f"eval/matched/loss@{n:06d}" for n in (256, 512, 1024)] and summary["eval/matched/loss@001024"] == 2.0
+    assert (
+        sorted(scalars) == [f"eval/matched/loss@{n:06d}" for n in (256, 512, 1024)]
+        and summary["eval/matched/loss@001024"] == 2.0
+    )
     [table] = path.parent.glob("files/media/table/eval/lengths_*.json")
     table = json.loads(table.read_text())
     assert table["columns"] == list(lengths()[0]) and len(table["data"]) == len(lengths())
     refused = dict(zip(table["columns"], table["data"][-1], strict=True))
-    assert (refused["value"], refused["status"], refused["reason"], refused["eval_length"]) == (None, "refused", "trained to 512", 2048)
+    assert (refused["value"], refused["status"], refused["reason"], refused["eval_length"]) == (
+        None,
+        "refused",
+        "trained to 512",
+        2048,
+    )
     assert len(list(path.parent.glob("files/media/table/eval/*_by_length_table_*.json"))) == 2
-    assert [entry.name for entry in tmp_path.iterdir()] == ["wandb"]  # no file elsewhere, nor in the home folder
+    assert [entry.name for entry in tmp_path.iterdir()] == [
+        "wandb"
+    ]  # no file elsewhere, nor in the home folder
     [end] = [record.exit for record in records if record.HasField("exit")]
     assert end.exit_code == 130
 
@@ -244,14 +309,23 @@ def test_every_call_of_wandb_may_fail(fake, tmp_path, caplog, capfd):
     notes = fake()
     use(tracking.start(WANDB, describe(tmp_path)))
     calls = notes.read_text().split()
-    assert warnings_in(caplog) == [] and {"init", "log", "finish", "Table", "line_series", "summary.update"} <= set(calls)
+    assert warnings_in(caplog) == [] and {
+        "init",
+        "log",
+        "finish",
+        "Table",
+        "line_series",
+        "summary.update",
+    } <= set(calls)
     for number, name in enumerate(calls):
         for action in ("raise", "exit") if name in ("init", "log", "finish") else ("raise",):
             fake(f"{name}:{calls[: number + 1].count(name)}:{action}")
             caplog.clear()
             use(tracking.start(WANDB, describe(tmp_path)))
             [warning] = warnings_in(caplog)
-            assert "W&B is off" in warning and ("the service is gone (" in warning or "SystemExit: 3" in warning), (name, warning)
+            assert "W&B is off" in warning and (
+                "the service is gone (" in warning or "SystemExit: 3" in warning
+            ), (name, warning)
     assert capfd.readouterr() == ("", "")
 
 
@@ -298,7 +372,9 @@ def stepwise(tmp_path):
     def start(script: str) -> wandb.Wandb:
         backend = Stepwise(wandb.WandbConfig(), describe(tmp_path))
         command = [sys.executable, "-c", CHILD + script, str(tmp_path)]
-        backend._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
+        backend._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+        )
         backends.append(backend)
         return backend
 
@@ -346,13 +422,20 @@ def test_a_child_that_has_hung_up_gets_the_time_to_save(stepwise, tmp_path):
 @pytest.mark.parametrize(("fault", "code"), [("::", 0), ("log:1:raise", 1), ("init:1:raise", 1)])
 def test_a_child_whose_training_is_gone_closes_its_run(fake, tmp_path, fault, code):
     notes = fake(fault)
-    (tmp_path / "requests").write_text('{"init": {}, "settings": {}, "parent": 1}\n{"log": {"train/loss": 1}}\n')
+    (tmp_path / "requests").write_text(
+        '{"init": {}, "settings": {}, "parent": 1}\n{"log": {"train/loss": 1}}\n'
+    )
     reading, writing = os.pipe()
     os.close(reading)
     with open(tmp_path / "requests") as requests, os.fdopen(writing, "wb") as nobody:
         command = [sys.executable, "-P", wandb_process.__file__]
         environment = wandb._environment(tmp_path)
-        assert subprocess.run(command, stdin=requests, stdout=nobody, env=environment, timeout=PATIENCE).returncode == code
+        assert (
+            subprocess.run(
+                command, stdin=requests, stdout=nobody, env=environment, timeout=PATIENCE
+            ).returncode
+            == code
+        )
     assert ("finish" in notes.read_text().split()) == (fault != "init:1:raise")
 
 
@@ -361,7 +444,9 @@ def test_hanging_wandb_delays_nothing(fake, tmp_path, caplog):
     tracker = tracking.start(WANDB | {"finish_timeout": 0.5}, describe(tmp_path))
 
     def log():
-        for step in range(WAITING_CALLS + 3000):  # more than the queue, the pipe and the child's buffer hold
+        for step in range(
+            WAITING_CALLS + 3000
+        ):  # more than the queue, the pipe and the child's buffer hold
             tracker.log({"train/loss": 1.0}, step)
 
     at_once(log)
@@ -390,7 +475,9 @@ def train(tracker, at_step_10=lambda: None) -> bytes:
     for step in range(20):
         if step == 10:
             at_step_10()
-        loss = model(torch.randn(4, 8)).square().mean() * (1 + random.random() + numpy.random.rand())
+        loss = model(torch.randn(4, 8)).square().mean() * (
+            1 + random.random() + numpy.random.rand()
+        )
         loss.backward()
         with torch.no_grad():
             for weight in model.parameters():
@@ -423,7 +510,11 @@ def test_service_killed_in_mid_run_changes_no_weight(tmp_path, caplog):
 @needs_proc
 def test_hanging_service_is_given_up(tmp_path, caplog, monkeypatch):
     settings = wandb.Wandb._settings
-    monkeypatch.setattr(wandb.Wandb, "_settings", lambda self, limit: settings(self, limit) | {"finish_timeout": PATIENCE})  # W&B's own
+    monkeypatch.setattr(
+        wandb.Wandb,
+        "_settings",
+        lambda self, limit: settings(self, limit) | {"finish_timeout": PATIENCE},
+    )  # W&B's own
     tracker = tracking.start(WANDB | {"finish_timeout": 0.5}, describe(tmp_path))
     service = service_of(tracker)
     assert tracker._opened.wait(PATIENCE)
@@ -448,18 +539,34 @@ sent.wait()
 os.kill(os.getpid(), signal.SIGKILL)
 """
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    assert subprocess.run([sys.executable, "-c", script], env=environment, timeout=2 * PATIENCE).returncode == -signal.SIGKILL
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", script], env=environment, timeout=2 * PATIENCE
+        ).returncode
+        == -signal.SIGKILL
+    )
     [path] = until(lambda: wandb_files(tmp_path))
-    records = until(lambda: [record for record in [read_wandb(path)] if record and record[-1].HasField("exit")])[0]
-    assert records[-1].exit.exit_code == 1 and history(records) == [{"train/loss": 2.0, "train/step": 7}]
+    records = until(
+        lambda: [record for record in [read_wandb(path)] if record and record[-1].HasField("exit")]
+    )[0]
+    assert records[-1].exit.exit_code == 1 and history(records) == [
+        {"train/loss": 2.0, "train/step": 7}
+    ]
 
 
 @pytest.mark.parametrize(("key", "reason"), [(None, "No API key configured"), (DUMMY_KEY, "")])
 def test_unreachable_server_falls_back_to_offline(tmp_path, caplog, monkeypatch, key, reason):
     if key:
         monkeypatch.setenv("WANDB_API_KEY", key)
-    settings, limits = wandb.Wandb._settings, iter((1.0, PATIENCE))  # of W&B's own attempts: online, then offline
-    monkeypatch.setattr(wandb.Wandb, "_settings", lambda self, limit: settings(self, limit) | {"init_timeout": next(limits)})
+    settings, limits = (
+        wandb.Wandb._settings,
+        iter((1.0, PATIENCE)),
+    )  # of W&B's own attempts: online, then offline
+    monkeypatch.setattr(
+        wandb.Wandb,
+        "_settings",
+        lambda self, limit: settings(self, limit) | {"init_timeout": next(limits)},
+    )
     use(tracking.start(WANDB | {"mode": "online"}, describe(tmp_path)))
     [warning] = warnings_in(caplog)
     assert "recorded offline" in warning and reason in warning
@@ -484,11 +591,20 @@ def test_no_secret_in_any_file(name, tmp_path, monkeypatch, caplog):
     }
     tags = (f"at-{canaries[0]}",)
     start = {"wandb": WANDB, "tensorboard": {"name": "tensorboard"}}[name]
-    use(tracking.start(start, describe(tmp_path / "run", config=config, tags=tags, name=canaries[0], group=canaries[0])))
+    use(
+        tracking.start(
+            start,
+            describe(
+                tmp_path / "run", config=config, tags=tags, name=canaries[0], group=canaries[0]
+            ),
+        )
+    )
     written = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert len(written) > 0 and warnings_in(caplog) == []
     for path in written:
-        found = [canary for canary in (*canaries, DUMMY_KEY) if canary.encode() in path.read_bytes()]
+        found = [
+            canary for canary in (*canaries, DUMMY_KEY) if canary.encode() in path.read_bytes()
+        ]
         assert not found, (path, found)
 
 
@@ -500,9 +616,21 @@ def test_redaction_spares_what_is_no_secret():
     }  # fmt: skip
     environment = {"TOKENIZERS_PARALLELISM": "false", "SORT_KEY": "name", "MONKEY": "python"}
     assert redact(config, environment) == config
-    secret = {"password": 123456, "clientSecret": "x", "token": "x", "wandb": {"api_key": "x"}, "secrets": {"a": ["x", {"b": 4}]}}
+    secret = {
+        "password": 123456,
+        "clientSecret": "x",
+        "token": "x",
+        "wandb": {"api_key": "x"},
+        "secrets": {"a": ["x", {"b": 4}]},
+    }
     found = redact(secret, {})
-    assert found["password"] == found["clientSecret"] == found["token"] == found["wandb"]["api_key"] == REDACTED
+    assert (
+        found["password"]
+        == found["clientSecret"]
+        == found["token"]
+        == found["wandb"]["api_key"]
+        == REDACTED
+    )
     assert found["secrets"] == {"a": [REDACTED, {"b": REDACTED}]}
     assert redact_text("a hunter2! b", {"DB_PASSWORD": "hunter2"}) == "a ***! b"
     assert redact_text("with hf_abcdefghijklmnopqrst inside", {}) == "with *** inside"
@@ -511,13 +639,30 @@ def test_redaction_spares_what_is_no_secret():
 def test_tensorboard_read_back(tmp_path, caplog):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    use(tracking.start(OmegaConf.load(CONFIGS / "tensorboard.yaml"), describe(tmp_path)), exit_code=143)
+    use(
+        tracking.start(OmegaConf.load(CONFIGS / "tensorboard.yaml"), describe(tmp_path)),
+        exit_code=143,
+    )
     assert warnings_in(caplog) == []
     events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
-    assert [(event.step, event.value) for event in events.Scalars("train/loss")] == [(0, 5.0), (10, 4.0), (20, 3.0)]
-    assert [(event.step, event.value) for event in events.Scalars("eval/matched/loss")] == [(256, 0.5), (512, 1.0), (1024, 2.0)]
-    text = {tag: events.Tensors(tag)[0].tensor_proto.string_val[0].decode() for tag in events.Tags()["tensors"]}
-    assert "scheme.num_buckets|32" in text["config/text_summary"] and "trained to 512" in text["eval/lengths/text_summary"]
+    assert [(event.step, event.value) for event in events.Scalars("train/loss")] == [
+        (0, 5.0),
+        (10, 4.0),
+        (20, 3.0),
+    ]
+    assert [(event.step, event.value) for event in events.Scalars("eval/matched/loss")] == [
+        (256, 0.5),
+        (512, 1.0),
+        (1024, 2.0),
+    ]
+    text = {
+        tag: events.Tensors(tag)[0].tensor_proto.string_val[0].decode()
+        for tag in events.Tags()["tensors"]
+    }
+    assert (
+        "scheme.num_buckets|32" in text["config/text_summary"]
+        and "trained to 512" in text["eval/lengths/text_summary"]
+    )
     assert "143" in text["status/text_summary"] and "0123abcd" in text["run/text_summary"]
 
 
@@ -533,7 +678,10 @@ def test_tensorboard_not_installed_or_failing(monkeypatch, tmp_path, caplog):
 def test_configurations():
     for name, backend in tracking.BACKENDS.items():
         fields = OmegaConf.to_container(OmegaConf.load(CONFIGS / f"{name}.yaml"), resolve=True)
-        assert list(fields) == list(backend.Config.__dataclass_fields__) and backend.Config(**fields) == backend.Config()
+        assert (
+            list(fields) == list(backend.Config.__dataclass_fields__)
+            and backend.Config(**fields) == backend.Config()
+        )
     assert {path.stem for path in CONFIGS.glob("*.yaml")} == set(tracking.BACKENDS)
     assert "WANDB_MODE,offline" in (CONFIGS / "wandb.yaml").read_text()
 
@@ -555,7 +703,10 @@ def test_mistakes_get_one_line(config, part, tmp_path):
     assert part in str(error.value) and "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("config", [{"name": "none"}, {"name": "wandb", "mode": "disabled"}, tracking.BACKENDS["none"].Config()])
+@pytest.mark.parametrize(
+    "config",
+    [{"name": "none"}, {"name": "wandb", "mode": "disabled"}, tracking.BACKENDS["none"].Config()],
+)
 def test_nothing_is_tracked(config, tmp_path, caplog):
     use(tracking.start(config, describe(tmp_path / "run")))
     assert not (tmp_path / "run").exists() and caplog.records == []
@@ -563,10 +714,19 @@ def test_nothing_is_tracked(config, tmp_path, caplog):
 
 def test_curves_are_sorted_and_skip_what_was_not_measured():
     rows = curves.plain(lengths())
-    assert curves.lines(rows, "loss")["matched"] == ([256, 512, 1024], [0.5, 1.0, 2.0]) and curves.lines(rows, "bits_per_byte") == {}
+    assert (
+        curves.lines(rows, "loss")["matched"] == ([256, 512, 1024], [0.5, 1.0, 2.0])
+        and curves.lines(rows, "bits_per_byte") == {}
+    )
     assert [point["eval/length"] for point in curves.points(rows)] == [256, 512, 1024]
-    assert all("002048" not in name for name in curves.scalars(rows)) and curves.points([]) == [] and curves.table([]) == ([], [])
-    assert curves.plain([{"value": float("nan"), "eval_length": 8}]) == [{"value": None, "eval_length": 8}]
+    assert (
+        all("002048" not in name for name in curves.scalars(rows))
+        and curves.points([]) == []
+        and curves.table([]) == ([], [])
+    )
+    assert curves.plain([{"value": float("nan"), "eval_length": 8}]) == [
+        {"value": None, "eval_length": 8}
+    ]
 
 
 def test_child_ends_as_told_or_as_failed(fake, monkeypatch):
@@ -576,13 +736,30 @@ def test_child_ends_as_told_or_as_failed(fake, monkeypatch):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     monkeypatch.setattr(sys, "stdin", io.StringIO())
-    run = wandb_process.open_run(module, {"init": {}, "settings": {"silent": True}, "parent": os.getpid()})
+    run = wandb_process.open_run(
+        module, {"init": {}, "settings": {"silent": True}, "parent": os.getpid()}
+    )
     point = {"eval/length": 512, "eval/matched/loss": 1.0}
-    request = {"columns": [], "data": [], "points": [point], "plots": {"loss": {"matched": [[512], [1.0]]}}, "scalars": {}}
-    requests = [json.dumps({"log": {"train/loss": 1, "train/step": 2}}), json.dumps({"curves": request})]
+    request = {
+        "columns": [],
+        "data": [],
+        "points": [point],
+        "plots": {"loss": {"matched": [[512], [1.0]]}},
+        "scalars": {},
+    }
+    requests = [
+        json.dumps({"log": {"train/loss": 1, "train/step": 2}}),
+        json.dumps({"curves": request}),
+    ]
     assert wandb_process.serve(module, run, iter([*requests, json.dumps({"close": 130})])) == 130
     assert wandb_process.serve(module, run, iter(requests)) == 1
-    assert notes.read_text().split()[:5] == ["Settings", "init", "define_metric", "define_metric", "define_metric"]
+    assert notes.read_text().split()[:5] == [
+        "Settings",
+        "init",
+        "define_metric",
+        "define_metric",
+        "define_metric",
+    ]
     fake("finish:1:exit")
     wandb_process.save(run)
     wandb_process.save(None)

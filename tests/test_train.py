@@ -22,7 +22,9 @@ def fresh(scheme="t5_bias", dropout=0.0):
     config = ModelConfig(n_layers=1, n_heads=2, width=8, dropout=dropout)
     model = models.build(config, cls, cls.Config(), train_length=12, vocab_size=7, seed=3)
     optimizer = optim.make_optimizer(model, OptimConfig(lr=0.01))
-    return loop.TrainState(model, optimizer, optim.make_scheduler(optimizer, OptimConfig(lr=0.01), STEPS))
+    return loop.TrainState(
+        model, optimizer, optim.make_scheduler(optimizer, OptimConfig(lr=0.01), STEPS)
+    )
 
 
 def batch_at(step):
@@ -94,8 +96,16 @@ def test_a_loss_that_is_not_finite_stops_before_the_weights_are_touched():
 def test_it_learns_a_constant_sequence():
     state = fresh("none")
     optimizer = optim.make_optimizer(state.model, OptimConfig(lr=0.05))
-    state = loop.TrainState(state.model, optimizer, optim.make_scheduler(optimizer, OptimConfig(lr=0.05), 40))
+    state = loop.TrainState(
+        state.model, optimizer, optim.make_scheduler(optimizer, OptimConfig(lr=0.05), 40)
+    )
     same = torch.full((2, 12), 3)
     losses = []
-    loop.train(state, lambda step: (same, same), steps=40, seed=0, after_step=lambda r: losses.append(r.loss))
+    loop.train(
+        state,
+        lambda step: (same, same),
+        steps=40,
+        seed=0,
+        after_step=lambda r: losses.append(r.loss),
+    )
     assert losses[0] > 1.5 and losses[-1] < 0.05

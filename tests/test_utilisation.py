@@ -37,10 +37,15 @@ def write_run(
         run=name, scheme=scheme, dataset="d", model="m", seed=seed, train_length=train_length, steps=1, setting=f"set{train_length}",
         evaluation=f"{evaluation}{train_length}",
     )  # fmt: skip
-    hard, noise = shared.normal(2, 0.3, 24), np.random.default_rng([seed, train_length, len(scheme)])
+    hard, noise = (
+        shared.normal(2, 0.3, 24),
+        np.random.default_rng([seed, train_length, len(scheme)]),
+    )
     lengths, documents, arrays = [], [], {}
     level = 0.001 * noise.normal()
-    for length, gain, least in zip(LENGTHS, (0.0, *gains), (0.0, *(floors or (0.0, 0.0))), strict=True):
+    for length, gain, least in zip(
+        LENGTHS, (0.0, *gains), (0.0, *(floors or (0.0, 0.0))), strict=True
+    ):
         loss = hard + level - gain + 0.001 * noise.normal(size=24)
         row = identity | {"eval_length": length, "protocol": "matched"}
         documents += [
@@ -53,14 +58,20 @@ def write_run(
                    "dtype": "fp32", "status": "ok", "reason": ""}
         )  # fmt: skip
         starts = 100 + shift - length
-        for key, value in (("document", np.arange(24)), ("start", np.full(24, starts)), ("first", np.full(24, length - TOKENS))):
+        for key, value in (
+            ("document", np.arange(24)),
+            ("start", np.full(24, starts)),
+            ("first", np.full(24, length - TOKENS)),
+        ):
             arrays[f"matched/{length}/{key}"] = value.astype(np.int32)
     here = folder / "evaluation" / "e"
     files.write_table(here / "lengths.csv", lengths, records.LENGTHS)
     files.write_table(here / "documents.csv", documents, records.DOCUMENTS)
     files.write_table(here / "positions.csv", [], records.POSITIONS)
     files.write_npz(here / "losses.npz", arrays)
-    files.write_json(here / "settings.json", {"origin": {"commit": "feed", "command": "lengthgen evaluate"}})
+    files.write_json(
+        here / "settings.json", {"origin": {"commit": "feed", "command": "lengthgen evaluate"}}
+    )
     files.write_text(folder / "config.yaml", f"seed: {seed}\noptim:\n  lr: 0.002\n")
     files.write_json(
         folder / "provenance.json",
@@ -72,7 +83,12 @@ def write_run(
 
 
 def publish(results: Path, *more: str) -> pd.DataFrame:
-    assert plot.main(["--results", str(results), "--publish", "main", "--where", "train_length=16", *more]) == 0
+    assert (
+        plot.main(
+            ["--results", str(results), "--publish", "main", "--where", "train_length=16", *more]
+        )
+        == 0
+    )
     return pd.read_csv(results / "main" / "verdicts.csv").set_index(["scheme", "eval_length"])
 
 
@@ -112,13 +128,20 @@ def test_a_share_of_what_the_same_scheme_or_else_the_best_gains(results):
     assert found.loc["rope", "utilisation"].tolist() == pytest.approx([0.5, 0.25], abs=0.02)
     assert found.loc["none", "utilisation"].tolist() == pytest.approx([0.2, -2.5], abs=0.05)
     assert (
-        found.loc["rope", "reference"].tolist() == found.loc["none", "reference"].tolist() == ["rope trained at 64 (3 seeds, paired)"] * 2
+        found.loc["rope", "reference"].tolist()
+        == found.loc["none", "reference"].tolist()
+        == ["rope trained at 64 (3 seeds, paired)"] * 2
     )
     assert found.loc["rope", "use_reference"].tolist() == pytest.approx([0.1, 0.2], abs=1e-3)
     # alibi's own reference gains nothing: no share of it is known, and the gate does not ask it
     assert found.loc["alibi", "utilisation"].isna().all() and set(found["gate"]) == {"passed"}
     page = (results / "main" / "summary.md").read_text()
-    assert "passed at 32, 64 tokens" in page and "| unknown | unknown |" in page and "| 0.50 [0." in page and "cannot support" not in page
+    assert (
+        "passed at 32, 64 tokens" in page
+        and "| unknown | unknown |" in page
+        and "| 0.50 [0." in page
+        and "cannot support" not in page
+    )
 
 
 def test_fiellers_interval_is_that_of_the_two_gains(results):
@@ -132,7 +155,9 @@ def test_fiellers_interval_is_that_of_the_two_gains(results):
         return comparisons.difference(sums[:, :1], sums[:, 1:], tokens[:, :1], tokens[:, 1:])
 
     expected = [float(end[0]) for end in fails_or_uses.utilisation(gain(16), gain(64))]
-    assert row[["utilisation", "utilisation_low", "utilisation_high"]].tolist() == pytest.approx(expected)
+    assert row[["utilisation", "utilisation_low", "utilisation_high"]].tolist() == pytest.approx(
+        expected
+    )
     assert expected[1] < 0.25 < expected[2]
 
 
@@ -141,11 +166,22 @@ def test_where_nothing_is_to_be_gained_use_is_not_said(tmp_path, drawn):
         write_run(tmp_path, "rope", seed, 16, (0.05, 0.05))
         write_run(tmp_path, "rope", seed, 64, (0.1, 0.004))
     found = publish(tmp_path, *REFERENCE).loc["rope"]
-    assert found["gate"].tolist() == ["passed", "refused"] and found["word"].tolist() == ["uses", "undecided"]
-    assert found["gate_reason"][64].startswith("rope trained at 64 gains 0.00") and "needs 0.005 surely" in found["gate_reason"][64]
-    sentence = "this text cannot support a claim of use at 64 tokens. At 64, rope trained at 64 gains 0.00"
+    assert found["gate"].tolist() == ["passed", "refused"] and found["word"].tolist() == [
+        "uses",
+        "undecided",
+    ]
+    assert (
+        found["gate_reason"][64].startswith("rope trained at 64 gains 0.00")
+        and "needs 0.005 surely" in found["gate_reason"][64]
+    )
+    sentence = (
+        "this text cannot support a claim of use at 64 tokens. At 64, rope trained at 64 gains 0.00"
+    )
     page = (tmp_path / "main" / "summary.md").read_text()
-    assert f"**As far as the reference shows, {sentence}" in page and "\n- 64: rope trained at 64 gains" in page
+    assert (
+        f"**As far as the reference shows, {sentence}" in page
+        and "\n- 64: rope trained at 64 gains" in page
+    )
     summary = tables.read_table(tmp_path / "main" / "summary.csv", tables.SUMMARY)
     with drawing.fixed_style():
         figure = curves.loss_by_length(summary, f"{sentence}.")
@@ -158,7 +194,9 @@ def test_where_nothing_is_to_be_gained_use_is_not_said(tmp_path, drawn):
 
 def test_without_references_the_gate_was_not_tried(results):
     found = publish(results)
-    assert not set(verdicts.GATED) & set(found.columns) and found.loc[("rope", 64), "word"] == "uses"
+    assert (
+        not set(verdicts.GATED) & set(found.columns) and found.loc[("rope", 64), "word"] == "uses"
+    )
     assert "The corpus gate was not tried" in (results / "main" / "summary.md").read_text()
     assert not (results / "main" / "references.csv").exists()
 
@@ -170,7 +208,9 @@ def test_a_publication_draws_the_same_from_its_tables_alone(results, tmp_path):
     assert {"references.csv", "power.csv", "verdicts.csv"} <= set(before)
     shutil.rmtree(tmp_path / "copy" / "runs")
     assert plot.main(["--results", str(tmp_path / "copy")]) == 0
-    assert {path.name: path.read_bytes() for path in (tmp_path / "copy" / "main").iterdir()} == before
+    assert {
+        path.name: path.read_bytes() for path in (tmp_path / "copy" / "main").iterdir()
+    } == before
 
 
 @pytest.mark.parametrize(
@@ -189,7 +229,9 @@ def test_seeds_are_paired_where_there_are_enough(tmp_path, seeds, described):
         write_run(tmp_path, "rope", seed, 64, (0.1, 0.1))
     row = publish(tmp_path, *REFERENCE).loc[("rope", 64)]
     assert row["reference"] == f"rope trained at 64 ({described})" and row["n_seeds"] == 3
-    assert row["utilisation_low"] < 0.5 < row["utilisation_high"] and row["utilisation"] == pytest.approx(0.5, abs=0.02)
+    assert row["utilisation_low"] < 0.5 < row["utilisation_high"] and row[
+        "utilisation"
+    ] == pytest.approx(0.5, abs=0.02)
 
 
 def test_the_nearest_length_that_was_trained_at(tmp_path):
@@ -198,17 +240,34 @@ def test_the_nearest_length_that_was_trained_at(tmp_path):
         write_run(tmp_path, "rope", seed, 32, (0.1, -3.0))
         write_run(tmp_path, "rope", seed, 64, (0.2, 0.2))
     found = publish(tmp_path, "--reference-where", "train_length=32,64").loc["rope"]
-    assert [text.partition(" (")[0] for text in found["reference"]] == ["rope trained at 32", "rope trained at 64"]
+    assert [text.partition(" (")[0] for text in found["reference"]] == [
+        "rope trained at 32",
+        "rope trained at 64",
+    ]
     found = publish(tmp_path, "--reference-where", "train_length=32").loc["rope"]
-    assert found["gate"][32] == "passed" and found["gate"].isna()[64] and found["utilisation"].isna()[64]
+    assert (
+        found["gate"][32] == "passed"
+        and found["gate"].isna()[64]
+        and found["utilisation"].isna()[64]
+    )
     assert "passed at 32; not tried at 64 tokens" in (tmp_path / "main" / "summary.md").read_text()
 
 
 def test_a_retrofit_is_compared_with_its_scheme():
     grid = losses.Grid((0,), ("a",), np.ones((1, 1)), np.ones((1, 1)), np.ones((1, 1)))
-    ranked = [references.Reference(name, name, grid, grid) for name in ("alibi", "rope", "rope+log_n")]
-    chosen = {scheme: references.own_or_best(scheme, ranked).name for scheme in ("rope", "rope+yarn", "rope+log_n", "none")}
-    assert chosen == {"rope": "rope", "rope+yarn": "rope", "rope+log_n": "rope+log_n", "none": "alibi"}
+    ranked = [
+        references.Reference(name, name, grid, grid) for name in ("alibi", "rope", "rope+log_n")
+    ]
+    chosen = {
+        scheme: references.own_or_best(scheme, ranked).name
+        for scheme in ("rope", "rope+yarn", "rope+log_n", "none")
+    }
+    assert chosen == {
+        "rope": "rope",
+        "rope+yarn": "rope",
+        "rope+log_n": "rope+log_n",
+        "none": "alibi",
+    }
 
 
 @pytest.mark.parametrize(
@@ -219,29 +278,51 @@ def test_a_retrofit_is_compared_with_its_scheme():
 def test_references_that_cannot_serve_are_refused(tmp_path, capsys, longer, where, says):
     write_run(tmp_path, "rope", 0, 16, (0.05, 0.05))
     write_run(tmp_path, "alibi", 0, longer[0], (0.1, 0.1), shift=longer[1])
-    argv = ["--results", str(tmp_path), "--publish", "main", "--where", "train_length=16", "--reference-where", where]
+    argv = [
+        "--results",
+        str(tmp_path),
+        "--publish",
+        "main",
+        "--where",
+        "train_length=16",
+        "--reference-where",
+        where,
+    ]
     assert plot.main(argv) == 2
     printed = capsys.readouterr().err
     assert says in printed and printed.count("\n") == 1
 
 
 def test_reference_runs_need_a_publication(tmp_path, capsys):
-    assert plot.main(["--results", str(tmp_path), *REFERENCE]) == 2 and "give --publish NAME" in capsys.readouterr().err
+    assert (
+        plot.main(["--results", str(tmp_path), *REFERENCE]) == 2
+        and "give --publish NAME" in capsys.readouterr().err
+    )
 
 
 def test_an_exact_floor_is_the_reference(tmp_path):
     for seed in range(3):
         write_run(tmp_path, "rope", seed, 16, (0.05, 0.05), floors=(0.2, 0.001))
     found = publish(tmp_path).loc["rope"]
-    assert set(found["reference"]) == {"the exact floor"} and found["gate"].tolist() == ["passed", "refused"]
-    assert found["use_reference"].tolist() == pytest.approx([0.2, 0.001]) and found["word"].tolist() == ["uses", "undecided"]
+    assert set(found["reference"]) == {"the exact floor"} and found["gate"].tolist() == [
+        "passed",
+        "refused",
+    ]
+    assert found["use_reference"].tolist() == pytest.approx([0.2, 0.001]) and found[
+        "word"
+    ].tolist() == ["uses", "undecided"]
     assert found["utilisation"].tolist() == pytest.approx([0.25, 50], rel=0.02)
     assert found["gate_reason"][64].startswith("the exact floor gains 0.0010 nats")
     # excess: 0.5 at 16, and what the floor gains more than the model at the others; seeds and documents in its interval
     summary = tables.read_table(tmp_path / "main" / "summary.csv", tables.SUMMARY)
     assert summary["excess"].tolist() == pytest.approx([0.5, 0.65, 0.451], abs=2e-3)
-    assert (summary["excess_low"] < summary["excess"]).all() and (summary["excess_high"] - summary["excess_low"] < 0.02).all()
-    assert "### Excess of the loss over the exact floor" in (tmp_path / "main" / "summary.md").read_text()
+    assert (summary["excess_low"] < summary["excess"]).all() and (
+        summary["excess_high"] - summary["excess_low"] < 0.02
+    ).all()
+    assert (
+        "### Excess of the loss over the exact floor"
+        in (tmp_path / "main" / "summary.md").read_text()
+    )
     documents = pd.read_csv(tmp_path / "main" / "documents.csv")
     at = documents[documents["eval_length"] == 32]
     excess = (at["loss_sum"] - at["floor_sum"]).sum() / at["n_tokens"].sum()
@@ -252,7 +333,11 @@ def test_tables_without_floors_have_no_column_for_them(results):
     publish(results)
     assert "floor_sum" not in (results / "main" / "documents.csv").read_text().partition("\n")[0]
     assert "excess" not in (results / "main" / "summary.csv").read_text().partition("\n")[0]
-    assert tables.read_table(results / "main" / "documents.csv", records.DOCUMENTS)["floor_sum"].isna().all()
+    assert (
+        tables.read_table(results / "main" / "documents.csv", records.DOCUMENTS)["floor_sum"]
+        .isna()
+        .all()
+    )
 
 
 # Where numbers came from
@@ -264,10 +349,14 @@ def test_the_hash_tells_which_tokens_were_scored(tmp_path):
         return publication.targets(run, run.folder / "evaluation" / "e")
 
     one = hashed("rope", 0, 16, (0, 0))
-    assert one == hashed("alibi", 1, 64, (1, 1)) and len(one) == 16  # another model, training length and setting
+    assert (
+        one == hashed("alibi", 1, 64, (1, 1)) and len(one) == 16
+    )  # another model, training length and setting
     assert one != hashed("rope", 0, 16, (0, 0), shift=1)
     folder = write_run(tmp_path, "rope", 0, 16, (0, 0))
-    files.write_json(folder / "provenance.json", {"data": {"fingerprint": "other", "tokenizer": "bytes"}})
+    files.write_json(
+        folder / "provenance.json", {"data": {"fingerprint": "other", "tokenizer": "bytes"}}
+    )
     assert publication.targets(records.run(folder), folder / "evaluation" / "e") not in (one, None)
     files.write_json(folder / "provenance.json", {})
     assert publication.targets(records.run(folder), folder / "evaluation" / "e") is None
@@ -275,12 +364,28 @@ def test_the_hash_tells_which_tokens_were_scored(tmp_path):
 
 def test_a_publication_says_what_made_it_and_what_it_lacks(results):
     publish(results, *REFERENCE)
-    note, page = files.read_json(results / "main" / "provenance.json"), (results / "main" / "summary.md").read_text()
+    note, page = (
+        files.read_json(results / "main" / "provenance.json"),
+        (results / "main" / "summary.md").read_text(),
+    )
     (about,) = note["evaluations"]
-    assert about["commits"] == ["feed"] and about["commands"] == ["lengthgen evaluate"] and len(about["targets"]) == 1
-    assert note["references"]["where"] == {"train_length": ["64"]} and len(note["references"]["runs"]) == 6
-    assert note["runs"][0]["parameters"]["total"] == 1000 and note["runs"][0]["learning_rate"] == 0.002
-    assert "Not known of these numbers" not in page and about["targets"][0] in page and "Precision: fp32." in page
+    assert (
+        about["commits"] == ["feed"]
+        and about["commands"] == ["lengthgen evaluate"]
+        and len(about["targets"]) == 1
+    )
+    assert (
+        note["references"]["where"] == {"train_length": ["64"]}
+        and len(note["references"]["runs"]) == 6
+    )
+    assert (
+        note["runs"][0]["parameters"]["total"] == 1000 and note["runs"][0]["learning_rate"] == 0.002
+    )
+    assert (
+        "Not known of these numbers" not in page
+        and about["targets"][0] in page
+        and "Precision: fp32." in page
+    )
     assert "- none, rope, alibi: 1,000 parameters, 8 positional; learning rate 0.002" in page
 
 
@@ -289,9 +394,13 @@ def test_each_thing_that_is_missing_is_named(results):
     note = files.read_json(results / "main" / "provenance.json")
     rows = tables.read_table(results / "main" / "summary.csv", tables.SUMMARY)
     assert publication.missing(note, rows) == []
-    without = {key: note[key] for key in note if key not in ("seeds", "evaluations")} | {"commits": ["abc-dirty"]}
+    without = {key: note[key] for key in note if key not in ("seeds", "evaluations")} | {
+        "commits": ["abc-dirty"]
+    }
     without["runs"] = [{"run": "a"}]
-    found = publication.missing(without, rows[(rows["scheme"] != "alibi") | (rows["eval_length"] != 16)].assign(dtype=""))
+    found = publication.missing(
+        without, rows[(rows["scheme"] != "alibi") | (rows["eval_length"] != 16)].assign(dtype="")
+    )
     assert found == [
         "seeds", "the loss at the training length (of alibi)", "the hash of the matched targets", "the precision",
         "the commit of the training", "the commit of the evaluation", "parameter counts", "the learning rate",
@@ -300,5 +409,7 @@ def test_each_thing_that_is_missing_is_named(results):
 
 def test_one_seed_twice_is_one_line(results):
     rows = tables.collect(results).documents.query("scheme == 'rope' and train_length == 16")
-    with pytest.raises(DataError, match=r"^seed 0 of rope is there twice: rope-L16-s0 and again; [^\n]*$"):
+    with pytest.raises(
+        DataError, match=r"^seed 0 of rope is there twice: rope-L16-s0 and again; [^\n]*$"
+    ):
         losses.of_scheme(pd.concat([rows, rows[rows["seed"] == 0].assign(run="again")]))

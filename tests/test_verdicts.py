@@ -29,8 +29,18 @@ def test_words(value, p_difference, p_equivalence, word):
 def test_each_word_from_data():
     found = estimate(-0.1, 0.1, 0.0)
     noisy = estimate(0.02, spread=1.0)
-    claims = [Claim("a", found, 0), Claim("b", found, 1), Claim("c", found, 2, kind="equivalence"), Claim("d", noisy)]
-    assert [v.word for v in verdicts.judge(claims)] == ["superior", "inferior", "equivalent", "undecided"]
+    claims = [
+        Claim("a", found, 0),
+        Claim("b", found, 1),
+        Claim("c", found, 2, kind="equivalence"),
+        Claim("d", noisy),
+    ]
+    assert [v.word for v in verdicts.judge(claims)] == [
+        "superior",
+        "inferior",
+        "equivalent",
+        "undecided",
+    ]
     assert all(v.label == "exploratory" for v in verdicts.judge(claims))
 
 
@@ -43,7 +53,9 @@ def test_an_absent_difference_is_no_equivalence_and_no_word_says_so():
 
 def test_a_claim_is_decided_by_its_own_kind():
     tiny = estimate(-0.002, spread=0.003)
-    difference, equivalence = verdicts.judge([Claim("a", tiny), Claim("b", tiny, kind="equivalence")])
+    difference, equivalence = verdicts.judge(
+        [Claim("a", tiny), Claim("b", tiny, kind="equivalence")]
+    )
     assert (difference.word, equivalence.word) == ("superior", "equivalent")
     assert difference.negligible and "superior, by a negligible amount" in str(difference)
     large = verdicts.judge([Claim("a", estimate(-0.1))])[0]
@@ -54,16 +66,31 @@ def test_primary_claims_share_one_error_rate_and_exploratory_ones_another():
     found = estimate(0.0030, 0.0034, 0.0100)
     p, p_equivalent = found.p, significance.equivalence(found)
     primary = verdicts.judge([Claim(str(i), found, i, primary=True) for i in range(3)])
-    assert [v.adjusted for v in primary] == pytest.approx(np.maximum.accumulate(np.sort(p) * [3, 2, 1])[::-1])
-    explored = verdicts.judge([Claim("x", found, 0), Claim("y", found, 1), Claim("z", found, 0, kind="equivalence")])
-    assert [v.adjusted for v in explored] == pytest.approx([max(p[:2]), max(p[:2]), p_equivalent[0]])
+    assert [v.adjusted for v in primary] == pytest.approx(
+        np.maximum.accumulate(np.sort(p) * [3, 2, 1])[::-1]
+    )
+    explored = verdicts.judge(
+        [Claim("x", found, 0), Claim("y", found, 1), Claim("z", found, 0, kind="equivalence")]
+    )
+    assert [v.adjusted for v in explored] == pytest.approx(
+        [max(p[:2]), max(p[:2]), p_equivalent[0]]
+    )
     mixed = verdicts.judge(
-        [Claim("x", found, 0, primary=True), Claim("y", found, 1), Claim("z", found, 2, kind="equivalence", primary=True)]
+        [
+            Claim("x", found, 0, primary=True),
+            Claim("y", found, 1),
+            Claim("z", found, 2, kind="equivalence", primary=True),
+        ]
     )
     assert [v.label for v in mixed] == ["primary", "exploratory", "primary"]
     assert [v.p for v in mixed] == pytest.approx([p[0], p[1], p_equivalent[2]])
     assert mixed[0].adjusted == pytest.approx(2 * p[0]) and mixed[1].adjusted == pytest.approx(p[1])
-    assert "Holm p" in str(mixed[0]) and "primary" in str(mixed[0]) and "q " in str(mixed[1]) and "exploratory" in str(mixed[1])
+    assert (
+        "Holm p" in str(mixed[0])
+        and "primary" in str(mixed[0])
+        and "q " in str(mixed[1])
+        and "exploratory" in str(mixed[1])
+    )
 
 
 def test_correction_can_take_a_verdict_back():
@@ -71,7 +98,10 @@ def test_correction_can_take_a_verdict_back():
     edge = noise.high[0] * 1.05  # alone: p just below 0.05
     found = estimate(edge, *[0.0] * 5)
     assert verdicts.judge([Claim("a", found, primary=True)])[0].word == "inferior"
-    assert verdicts.judge([Claim(str(i), found, i, primary=True) for i in range(6)])[0].word == "undecided"
+    assert (
+        verdicts.judge([Claim(str(i), found, i, primary=True) for i in range(6)])[0].word
+        == "undecided"
+    )
 
 
 def test_seven_primary_claims_and_unknown_kinds_are_refused():
@@ -85,5 +115,7 @@ def test_seven_primary_claims_and_unknown_kinds_are_refused():
 
 def test_what_is_not_known_is_undecided():
     unknown = comparisons.estimate(Paired(np.full((3, 1, 4), np.nan), np.ones((1, 4))))
-    found = verdicts.judge([Claim("a", unknown, primary=True), Claim("b", estimate(0.1), primary=True)])
+    found = verdicts.judge(
+        [Claim("a", unknown, primary=True), Claim("b", estimate(0.1), primary=True)]
+    )
     assert [v.word for v in found] == ["undecided", "inferior"]

@@ -17,7 +17,9 @@ pytestmark = pytest.mark.slow
 
 def run(command, folder, **environment):
     """The finished process of `command`; its output is shown if it fails."""
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env={**os.environ, **environment})
+    done = subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, env={**os.environ, **environment}
+    )
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     return done
 
@@ -40,7 +42,21 @@ def wheel(tmp_path_factory):
 def installed(wheel, tmp_path_factory):
     """A folder that holds the installed wheel and nothing else."""
     site = tmp_path_factory.mktemp("site")
-    run([sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-index", "--target", str(site), str(wheel)], site)
+    run(
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "install",
+            "-q",
+            "--no-deps",
+            "--no-index",
+            "--target",
+            str(site),
+            str(wheel),
+        ],
+        site,
+    )
     return site
 
 
@@ -51,8 +67,14 @@ def lengthgen(installed, tmp_path):
     folder.mkdir()
 
     def call(command):
-        environment = {"PYTHONPATH": str(installed), "LENGTHGEN_CACHE": str(tmp_path / "cache"), "WANDB_MODE": "offline"}
-        return run([str(installed / "bin" / "lengthgen"), *command.split()], folder, **environment).stdout
+        environment = {
+            "PYTHONPATH": str(installed),
+            "LENGTHGEN_CACHE": str(tmp_path / "cache"),
+            "WANDB_MODE": "offline",
+        }
+        return run(
+            [str(installed / "bin" / "lengthgen"), *command.split()], folder, **environment
+        ).stdout
 
     call.folder = folder
     return call
@@ -80,13 +102,17 @@ def test_train_plot_and_list_from_an_empty_folder(lengthgen, installed):
     lengthgen(f"evaluate run={run_folder.name} evaluation.lengths=[32,48]")
     assert len(list(run_folder.glob("evaluation/*/lengths.csv"))) == 2
     where = [sys.executable, "-c", "import lengthgen; print(lengthgen.__file__)"]
-    assert str(installed) in run(where, lengthgen.folder, PYTHONPATH=str(installed)).stdout  # and not the checkout
+    assert (
+        str(installed) in run(where, lengthgen.folder, PYTHONPATH=str(installed)).stdout
+    )  # and not the checkout
 
 
 def test_own_scheme_as_one_file_and_one_yaml(lengthgen):
     folder = lengthgen.folder / "mine" / "scheme"
     folder.mkdir(parents=True)
-    (folder / "my_bias.yaml").write_text("name: my_bias  # half of ALiBi\nmax_bias: 8.0  # the last slope is 2^-max_bias\n")
+    (folder / "my_bias.yaml").write_text(
+        "name: my_bias  # half of ALiBi\nmax_bias: 8.0  # the last slope is 2^-max_bias\n"
+    )
     (folder / "my_bias.py").write_text((ROOT / "lengthgen" / "schemes" / "alibi.py").read_text())
     assert "my_bias" in lengthgen("list schemes --config-dir mine")
     lengthgen(f"train --config-dir mine +scheme=my_bias {TINY} tracking=none")

@@ -13,7 +13,18 @@ from lengthgen.schemes.base import Scheme
 from .test_schemes import SMALL, between, dense, make, seen
 
 # One scheme of each structure, and of each place where positions enter.
-SCHEMES = ("none", "learned", "rope", "xpos", "alibi", "t5_bias", "per_offset", "fire", "fox", "cope")
+SCHEMES = (
+    "none",
+    "learned",
+    "rope",
+    "xpos",
+    "alibi",
+    "t5_bias",
+    "per_offset",
+    "fire",
+    "fox",
+    "cope",
+)
 
 
 def bare(name: str, **options) -> Scheme:
@@ -24,7 +35,9 @@ def bare(name: str, **options) -> Scheme:
 def tensors(length: int, seed: int = 0):
     """Queries, keys, values (1, H, T, D) and the attention's input (1, T, E), float64."""
     generator = torch.Generator().manual_seed(seed)
-    q, k, v = torch.randn(3, 1, SMALL.n_heads, length, SMALL.head_dim, generator=generator, dtype=torch.float64)
+    q, k, v = torch.randn(
+        3, 1, SMALL.n_heads, length, SMALL.head_dim, generator=generator, dtype=torch.float64
+    )
     return q, k, v, torch.randn(1, length, SMALL.width, generator=generator, dtype=torch.float64)
 
 
@@ -37,7 +50,11 @@ def through_hooks(scheme: Scheme, length: int, layer: int = 0, seed: int = 0):
     if scheme.general(layer):
         scores = scheme.logits(q, k, x, positions, layer, 0).masked_fill(hidden, float("-inf"))
         return scheme.mix(scores, v, layer, 0)[0]
-    scores = q @ k.transpose(-1, -2) * scheme.score_scale + dense(scheme.biases(positions)[layer], length) + between(scheme, x, layer)
+    scores = (
+        q @ k.transpose(-1, -2) * scheme.score_scale
+        + dense(scheme.biases(positions)[layer], length)
+        + between(scheme, x, layer)
+    )
     return (scores.masked_fill(hidden, float("-inf")).softmax(-1) @ v)[0]
 
 
@@ -51,7 +68,9 @@ def by_loop(length: int, score, sees=lambda i, j: True, seed: int = 0):
             scores = [score(q[head][i], k[head][j], head, i, j) for j in keys]
             weights = [math.exp(s - max(scores)) for s in scores]
             for d in range(SMALL.head_dim):
-                out[head, i, d] = sum(weight * v[head][j][d] for j, weight in zip(keys, weights, strict=True)) / sum(weights)
+                out[head, i, d] = sum(
+                    weight * v[head][j][d] for j, weight in zip(keys, weights, strict=True)
+                ) / sum(weights)
     return out
 
 
@@ -64,6 +83,8 @@ def turned(x: list[float], position: float, base: float = 10000.0) -> list[float
     """x (D) rotated as RoPE does at `position`, interleaved pairs."""
     out = []
     for pair in range(len(x) // 2):
-        turn = complex(x[2 * pair], x[2 * pair + 1]) * cmath.exp(1j * position * base ** (-2 * pair / len(x)))
+        turn = complex(x[2 * pair], x[2 * pair + 1]) * cmath.exp(
+            1j * position * base ** (-2 * pair / len(x))
+        )
         out += [turn.real, turn.imag]
     return out

@@ -39,11 +39,20 @@ __all__ = ["KERNELS", "attend", "attend_general", "chosen"]
 
 KERNELS = ("auto", "cpu", "sdpa", "flex", "reference")
 LONGEST_UNBIASED = 1024  # past it, the key blocks that is_causal skips outweigh the finer chunks (measured equal at 2048, one thread)
-LONGEST_DENSE = 4096  # past it, evaluation makes the mask of a chunk of rows at a time, not of the whole window
+LONGEST_DENSE = (
+    4096  # past it, evaluation makes the mask of a chunk of rows at a time, not of the whole window
+)
 
 
 def attend(
-    q: Tensor, k: Tensor, v: Tensor, bias: Bias | None, scale: float, dropout: float = 0.0, force: str = "auto", span: Span | None = None
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    bias: Bias | None,
+    scale: float,
+    dropout: float = 0.0,
+    force: str = "auto",
+    span: Span | None = None,
 ) -> Tensor:
     """Causal self-attention over one window.
 
@@ -55,17 +64,24 @@ def attend(
     force: one of KERNELS; ConfigError if that kernel cannot do this. span: which keys a query sees; None: every one up to its own.
     Returns (B, H, T, D) in q's dtype.
     """
-    if v.shape[-1] < q.shape[-1]:  # flash kernels want one head size; zeros cost less than the kernels that do not (6 times at 4096)
+    if (
+        v.shape[-1] < q.shape[-1]
+    ):  # flash kernels want one head size; zeros cost less than the kernels that do not (6 times at 4096)
         wide = functional.pad(v, (0, q.shape[-1] - v.shape[-1]))
         return attend(q, k, wide, bias, scale, dropout, force, span)[..., : v.shape[-1]]
-    kernel, span = chosen(q, bias, dropout, force, span), windows_and_sinks.narrowed(span, q.shape[-2])
+    kernel, span = (
+        chosen(q, bias, dropout, force, span),
+        windows_and_sinks.narrowed(span, q.shape[-2]),
+    )
     if kernel == "cpu":
         return cpu.attend(q, k, v, _chunked(bias, q, span), scale)
     if kernel == "reference":
         return reference.attend(q, k, v, _dense(bias, q), scale, dropout, span)
     q, k, v = _as_autocast(q, k, v)
     if _by_rows(q, bias, dropout, kernel, span):
-        chunk = sdpa.chunk_of((q.shape[0] if isinstance(bias, Gates) else 1) * q.shape[1], q.shape[2])
+        chunk = sdpa.chunk_of(
+            (q.shape[0] if isinstance(bias, Gates) else 1) * q.shape[1], q.shape[2]
+        )
         return sdpa.attend_by_rows(q, k, v, _mask_rows(bias, q, chunk), scale, chunk, span)
     if kernel == "flex":
         from lengthgen.attention.kernels import flex
@@ -74,17 +90,31 @@ def attend(
     return sdpa.attend(q, k, v, _dense(bias, q), scale, dropout, span)
 
 
-def chosen(q: Tensor, bias: Bias | None, dropout: float = 0.0, force: str = "auto", span: Span | None = None) -> str:
+def chosen(
+    q: Tensor,
+    bias: Bias | None,
+    dropout: float = 0.0,
+    force: str = "auto",
+    span: Span | None = None,
+) -> str:
     """The name of the kernel that `attend` uses for these arguments, in training if gradients are enabled: one of KERNELS but "auto"."""
     if force not in KERNELS:
-        raise ConfigError(f"attention kernel {force!r} is unknown: expected one of {', '.join(KERNELS)}")
+        raise ConfigError(
+            f"attention kernel {force!r} is unknown: expected one of {', '.join(KERNELS)}"
+        )
     obstacle = _flex_obstacle(q, bias, dropout) if force == "flex" else _cpu_obstacle(q, dropout)
     if force in ("cpu", "flex") and obstacle:
-        raise ConfigError(f"attention kernel {force!r} cannot be used here ({obstacle}): use 'auto'")
+        raise ConfigError(
+            f"attention kernel {force!r} cannot be used here ({obstacle}): use 'auto'"
+        )
     if force != "auto":
         return force
     length = q.shape[-2]
-    causal_only = bias is None and windows_and_sinks.narrowed(span, length) is None and not tiles.serve(length, span)
+    causal_only = (
+        bias is None
+        and windows_and_sinks.narrowed(span, length) is None
+        and not tiles.serve(length, span)
+    )
     return "sdpa" if obstacle or (causal_only and length > LONGEST_UNBIASED) else "cpu"
 
 
@@ -122,7 +152,12 @@ def _as_autocast(*tensors: Tensor) -> tuple[Tensor, ...]:
 
 def _by_rows(q: Tensor, bias: Bias | None, dropout: float, kernel: str, span: Span | None) -> bool:
     """Whether to evaluate a chunk of rows at a time: too long for a matrix, and the kernel would need one."""
-    if torch.is_grad_enabled() or (bias is None and span is None) or dropout > 0 or q.shape[-2] <= LONGEST_DENSE:
+    if (
+        torch.is_grad_enabled()
+        or (bias is None and span is None)
+        or dropout > 0
+        or q.shape[-2] <= LONGEST_DENSE
+    ):
         return False
     return kernel == "sdpa" or isinstance(bias, Rows)
 
@@ -133,7 +168,9 @@ def _mask_rows(bias: Bias | None, q: Tensor, chunk: int) -> masks.VectorRows | m
     if isinstance(bias, Toeplitz):
         return masks.VectorRows(_vector(bias, q).to(q.dtype), chunk)
     if isinstance(bias, Gates):
-        return masks.MatrixRows(lambda first, last: gates.dense(_checked(bias, q), first, last), q.dtype)
+        return masks.MatrixRows(
+            lambda first, last: gates.dense(_checked(bias, q), first, last), q.dtype
+        )
     return masks.MatrixRows(bias.block, q.dtype)
 
 
@@ -142,7 +179,9 @@ def _as_it_is(bias: Bias | None, q: Tensor) -> Tensor | None:
     if bias is None or isinstance(bias, Toeplitz):
         return None if bias is None else _vector(bias, q)
     length = q.shape[-2]
-    if torch.compiler.is_compiling() or not torch.is_grad_enabled():  # a compiler finds by itself what layers share
+    if (
+        torch.compiler.is_compiling() or not torch.is_grad_enabled()
+    ):  # a compiler finds by itself what layers share
         return rows.masked(bias.block(0, length), 0, length)
     blocks = _blocks(bias, length, length)
     return rows.masked(bias.block(0, length), 0, length) if blocks is None else blocks[0]
@@ -152,7 +191,11 @@ def _chunked(bias: Bias | None, q: Tensor, span: Span | None) -> cpu.ChunkedBias
     length = q.shape[-2]
     if bias is None or isinstance(bias, Toeplitz):
         vector = q.new_zeros(1, length) if bias is None else _vector(bias, q)
-        chunk = tiles.QUERIES if tiles.serve(length, span) else cpu.chunk_of(windows_and_sinks.most(span, 1, length))
+        chunk = (
+            tiles.QUERIES
+            if tiles.serve(length, span)
+            else cpu.chunk_of(windows_and_sinks.most(span, 1, length))
+        )
         return offsets.Offsets(vector, chunk, span)
     chunk = cpu.chunk_of(length)
     if isinstance(bias, Gates):
@@ -171,7 +214,9 @@ def _blocks(bias: Rows, length: int, chunk: int) -> list[Tensor] | None:
     blocks = rows.evaluated(bias.block, length, chunk)
     if blocks is not None:
         vars(bias)["_blocks"] = (length, blocks)
-        owner = weakref.ref(bias)  # a strong one would be a cycle, and the blocks would outlive the step
+        owner = weakref.ref(
+            bias
+        )  # a strong one would be a cycle, and the blocks would outlive the step
 
         def forget(_: Tensor) -> None:
             if owner() is not None:
@@ -186,18 +231,26 @@ def _dense(bias: Bias | None, q: Tensor) -> Tensor | None:
         return None
     if isinstance(bias, Gates):
         return gates.dense(_checked(bias, q), 0, q.shape[-2])
-    return offsets.dense(_vector(bias, q)) if isinstance(bias, Toeplitz) else bias.block(0, q.shape[-2])
+    return (
+        offsets.dense(_vector(bias, q))
+        if isinstance(bias, Toeplitz)
+        else bias.block(0, q.shape[-2])
+    )
 
 
 def _vector(bias: Toeplitz, q: Tensor) -> Tensor:
     _, n_heads, length, _ = q.shape
     if bias.vector.ndim != 2 or bias.vector.shape[0] != n_heads or bias.vector.shape[1] < length:
-        raise ValueError(f"Toeplitz vector of shape {tuple(bias.vector.shape)}: expected ({n_heads}, at least {length}), heads by offsets")
+        raise ValueError(
+            f"Toeplitz vector of shape {tuple(bias.vector.shape)}: expected ({n_heads}, at least {length}), heads by offsets"
+        )
     return bias.vector[:, :length]
 
 
 def _checked(bias: Gates, q: Tensor) -> Gates:
     for name, x in vars(bias).items():
         if x is not None and x.shape != q.shape[:3]:
-            raise ValueError(f"Gates.{name} of shape {tuple(x.shape)}: expected {tuple(q.shape[:3])}, one number a query")
+            raise ValueError(
+                f"Gates.{name} of shape {tuple(x.shape)}: expected {tuple(q.shape[:3])}, one number a query"
+            )
     return bias

@@ -31,7 +31,11 @@ class Linear(nn.Linear):
 
 def linear(x: Tensor, weight: Tensor, force: str = "auto") -> Tensor:
     """x (..., I), weight (O, I) -> (..., O), of one floating dtype. force: one of KERNELS; ConfigError if that kernel cannot do this."""
-    return onednn.product(x, weight) if chosen(x, weight, force) == "onednn" else functional.linear(x, weight)
+    return (
+        onednn.product(x, weight)
+        if chosen(x, weight, force) == "onednn"
+        else functional.linear(x, weight)
+    )
 
 
 def chosen(x: Tensor, weight: Tensor, force: str = "auto") -> str:

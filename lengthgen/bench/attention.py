@@ -67,7 +67,9 @@ def training_group(shape: tuple[int, int, int, int], where: Place, scale: int = 
         return functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
 
     calls = {
-        "is_causal": both(lambda: functional.scaled_dot_product_attention(q, k, v, is_causal=True), *inputs),
+        "is_causal": both(
+            lambda: functional.scaled_dot_product_attention(q, k, v, is_causal=True), *inputs
+        ),
         "no bias": both(lambda: ours(None), *inputs),
         "fixed bias": both(lambda: ours(vector), *inputs),
         "learned bias": both(lambda: ours(learned), *inputs, learned),
@@ -75,7 +77,11 @@ def training_group(shape: tuple[int, int, int, int], where: Place, scale: int = 
         "learned bias, dense gather": both(lambda: masked(gathered(learned, q)), *inputs, learned),
     }
     work = 3 * 2 * B * H * (L // scale) ** 2 * D
-    return Group("attention_training", L, [Candidate(name, "part", call, flops=work) for name, call in calls.items()])
+    return Group(
+        "attention_training",
+        L,
+        [Candidate(name, "part", call, flops=work) for name, call in calls.items()],
+    )
 
 
 def evaluation_group(shape: tuple[int, int, int, int], where: Place, scale: int = 1) -> Group:
@@ -89,21 +95,34 @@ def evaluation_group(shape: tuple[int, int, int, int], where: Place, scale: int 
         return torch.no_grad()(output)
 
     calls = {
-        "is_causal": without_grad(lambda: functional.scaled_dot_product_attention(q, k, v, is_causal=True)),
+        "is_causal": without_grad(
+            lambda: functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+        ),
         "fixed bias": without_grad(lambda: dispatch.attend(q, k, v, Toeplitz(vector), D**-0.5)),
         "fixed bias, dense strided": without_grad(lambda: masked(strided(vector, q))),
         "fixed bias, dense gather": without_grad(lambda: masked(gathered(vector, q))),
     }
     work = 2 * B * H * (L // scale) ** 2 * D
-    return Group("attention_evaluation", L, [Candidate(name, "part", call, flops=work) for name, call in calls.items()])
+    return Group(
+        "attention_evaluation",
+        L,
+        [Candidate(name, "part", call, flops=work) for name, call in calls.items()],
+    )
 
 
-def _tensors(shape: tuple[int, int, int, int], where: Place, scale: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _tensors(
+    shape: tuple[int, int, int, int], where: Place, scale: int
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """q, k, v (B, H, L, D), laid out as a projection leaves them (B, L, H, D), and a bias that falls with the offset (H, L)."""
     B, H, L, D = shape
     length = max(2, L // scale)
     generator = torch.Generator().manual_seed(0)
-    q, k, v = (torch.randn(B, length, H, D, generator=generator).to(where.device, where.dtype).transpose(1, 2) for _ in range(3))
+    q, k, v = (
+        torch.randn(B, length, H, D, generator=generator)
+        .to(where.device, where.dtype)
+        .transpose(1, 2)
+        for _ in range(3)
+    )
     slopes = torch.exp2(-8 * torch.arange(1, H + 1) / H)
     return q, k, v, (-slopes[:, None] * torch.arange(length)).to(where.device)
 
@@ -112,7 +131,9 @@ def gathered(vector: Tensor, q: Tensor) -> Tensor:
     """The mask (1, H, L, L) in q's dtype by indexing the vector with a matrix of offsets, as libraries without structure build it."""
     place = torch.arange(vector.shape[1], device=vector.device)
     distance = place[:, None] - place
-    return vector[:, distance.clamp(min=0)].masked_fill(distance < 0, float("-inf"))[None].to(q.dtype)
+    return (
+        vector[:, distance.clamp(min=0)].masked_fill(distance < 0, float("-inf"))[None].to(q.dtype)
+    )
 
 
 def strided(vector: Tensor, q: Tensor) -> Tensor:
@@ -125,21 +146,44 @@ def crops_group(scale: int = 1) -> Iterator[Group]:
     """Our batches from a memory-mapped store, and nanoGPT's way: map the file again, draw starts, stack one slice a sequence."""
     B, L = CROPS
     with tempfile.TemporaryDirectory() as folder:
-        ids = np.random.default_rng(0).integers(0, 257, max(2 * L, CROPS_TOKENS // scale), dtype=np.uint16)
-        write_store(Path(folder) / "store", [("document", ids)], vocab_size=257, token_bytes=np.ones(257, np.int64))
+        ids = np.random.default_rng(0).integers(
+            0, 257, max(2 * L, CROPS_TOKENS // scale), dtype=np.uint16
+        )
+        write_store(
+            Path(folder) / "store",
+            [("document", ids)],
+            vocab_size=257,
+            token_bytes=np.ones(257, np.int64),
+        )
         store = open_store(Path(folder) / "store")
         steps = iter(range(10**9))
 
         def ours() -> tuple[Tensor, Tensor]:
-            return batches.crops(store, seed=0, step=next(steps), batch_size=B, length=L, cross_documents=True)
+            return batches.crops(
+                store, seed=0, step=next(steps), batch_size=B, length=L, cross_documents=True
+            )
 
         def others() -> tuple[Tensor, Tensor]:
             data = np.memmap(Path(folder) / "store" / "tokens.bin", dtype=np.uint16, mode="r")
             starts = torch.randint(len(data) - L, (B,)).tolist()
-            inputs = torch.stack([torch.from_numpy(data[start : start + L].astype(np.int64)) for start in starts])
-            return inputs, torch.stack([torch.from_numpy(data[start + 1 : start + 1 + L].astype(np.int64)) for start in starts])
+            inputs = torch.stack(
+                [torch.from_numpy(data[start : start + L].astype(np.int64)) for start in starts]
+            )
+            return inputs, torch.stack(
+                [
+                    torch.from_numpy(data[start + 1 : start + 1 + L].astype(np.int64))
+                    for start in starts
+                ]
+            )
 
-        yield Group("crops", L, [Candidate("crops", "part", ours), Candidate("nanogpt_style get_batch", "part", others)])
+        yield Group(
+            "crops",
+            L,
+            [
+                Candidate("crops", "part", ours),
+                Candidate("nanogpt_style get_batch", "part", others),
+            ],
+        )
 
 
 def rows(group: Group, measured: Measured, where: Place, scale: int) -> list[dict[str, Any]]:
@@ -153,9 +197,18 @@ def rows(group: Group, measured: Measured, where: Place, scale: int) -> list[dic
         middle, low, high = (1e3 * value for value in quartiles(measured.seconds(candidate.name)))
         table.append(
             constant
-            | {"candidate": candidate.name, "milliseconds": middle, "milliseconds_low": low, "milliseconds_high": high, "status": "ok"}
+            | {
+                "candidate": candidate.name,
+                "milliseconds": middle,
+                "milliseconds_low": low,
+                "milliseconds_high": high,
+                "status": "ok",
+            }
             | {"rounds": len(measured.samples[candidate.name]), "reason": ""}
             | {"gflops_per_second": candidate.flops / middle / 1e6 if candidate.flops else None}
         )
-    table += [constant | {"candidate": name, "status": "failed", "reason": reason} for name, reason in measured.failed.items()]
+    table += [
+        constant | {"candidate": name, "status": "failed", "reason": reason}
+        for name, reason in measured.failed.items()
+    ]
     return [{column: row.get(column) for column in COLUMNS} for row in table]

@@ -39,7 +39,12 @@ def _reset_peak() -> None:
 
 def _peak() -> int:
     found = _status("VmHWM")
-    return found if found is not None else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return (
+        found
+        if found is not None
+        else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        * (1 if sys.platform == "darwin" else 1024)
+    )
 
 
 def measure(call: Callable[[], object], device: str) -> dict:
@@ -58,7 +63,11 @@ def measure(call: Callable[[], object], device: str) -> dict:
     if device == "cuda":
         torch.cuda.synchronize()
     seconds = time.perf_counter() - began
-    return {"base": base, "peak": torch.cuda.max_memory_allocated() if device == "cuda" else _peak(), "seconds": seconds}
+    return {
+        "base": base,
+        "peak": torch.cuda.max_memory_allocated() if device == "cuda" else _peak(),
+        "seconds": seconds,
+    }
 
 
 def _evaluate(job: dict) -> dict:
@@ -72,12 +81,16 @@ def _evaluate(job: dict) -> dict:
     def prepared(length: int) -> throughput.Evaluation:
         config = EvaluationConfig(lengths=[length], protocols=["position"], documents=1, blocks=1)
         store = workload.random_store(1, length + 1, shape.vocab)
-        return throughput.Evaluation(store, plan(store.lengths, store.names, [length], shape.length, config), config)
+        return throughput.Evaluation(
+            store, plan(store.lengths, store.names, [length], shape.length, config), config
+        )
 
     short, long = prepared(min(SHORT, tokens)), prepared(tokens)
     short.score(model, short.requests, where)
     outcome = []
-    found = measure(lambda: outcome.extend(long.score(model, long.requests, where)), where.device.type)
+    found = measure(
+        lambda: outcome.extend(long.score(model, long.requests, where)), where.device.type
+    )
     return found | {"status": outcome[0].status, "reason": outcome[0].reason}
 
 

@@ -43,8 +43,17 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     add = found.add_argument
     add("what", nargs="?", choices=tuple(KINDS), default="train", help="default: train")
-    add("--schemes", default="", metavar="A,B", help="default: all (marks: those that it needs); `none` is always there")
-    add("--peers", action="store_true", help="train: a plain GPT, and x-transformers and transformers where they are installed")
+    add(
+        "--schemes",
+        default="",
+        metavar="A,B",
+        help="default: all (marks: those that it needs); `none` is always there",
+    )
+    add(
+        "--peers",
+        action="store_true",
+        help="train: a plain GPT, and x-transformers and transformers where they are installed",
+    )
     add("--layers", type=_positive, default=6)
     add("--width", type=_positive, default=256)
     add("--heads", type=_positive, default=8)
@@ -53,17 +62,57 @@ def parser() -> argparse.ArgumentParser:
     add("--vocab", type=_positive, default=257)
     add("--rounds", type=_positive, default=7, help="each candidate is measured once a round")
     add("--threads", type=_positive, help="CPU threads; default: torch's own choice")
-    add("--clock", choices=("auto", "wall", "cpu"), default="auto", help="what counts; auto: CPU time on one CPU thread, else wall time")
+    add(
+        "--clock",
+        choices=("auto", "wall", "cpu"),
+        default="auto",
+        help="what counts; auto: CPU time on one CPU thread, else wall time",
+    )
     add("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    add("--precision", choices=("auto", "fp32", "bf16"), default="auto", help="auto: bf16 on CUDA, fp32 on CPU")
-    add("--kernel", default="auto", metavar="NAME", help="attention kernel of our models: auto, or cpu, sdpa, flex, reference")
-    add("--linear", default="auto", metavar="NAME", help="what multiplies our activations and weights: auto, or torch, onednn")
-    add("--compile", action="store_true", help="train: torch.compile our models, as compile=true does in a run")
+    add(
+        "--precision",
+        choices=("auto", "fp32", "bf16"),
+        default="auto",
+        help="auto: bf16 on CUDA, fp32 on CPU",
+    )
+    add(
+        "--kernel",
+        default="auto",
+        metavar="NAME",
+        help="attention kernel of our models: auto, or cpu, sdpa, flex, reference",
+    )
+    add(
+        "--linear",
+        default="auto",
+        metavar="NAME",
+        help="what multiplies our activations and weights: auto, or torch, onednn",
+    )
+    add(
+        "--compile",
+        action="store_true",
+        help="train: torch.compile our models, as compile=true does in a run",
+    )
     add("--documents", type=_positive, default=1, help="evaluate: documents in one evaluation")
     add("--tokens", type=_positive, default=32768, help="memory: tokens of the document")
-    add("--scale", type=_positive, default=1, metavar="N", help="attention, share: divide every length by N; nothing is then judged")
-    add("--seconds", type=float, default=0.2, help="shorter calls are repeated until one measurement takes so long")
-    add("--out", type=Path, metavar="FOLDER", help="write CSV, Markdown, PNG and SVG there; default: print only")
+    add(
+        "--scale",
+        type=_positive,
+        default=1,
+        metavar="N",
+        help="attention, share: divide every length by N; nothing is then judged",
+    )
+    add(
+        "--seconds",
+        type=float,
+        default=0.2,
+        help="shorter calls are repeated until one measurement takes so long",
+    )
+    add(
+        "--out",
+        type=Path,
+        metavar="FOLDER",
+        help="write CSV, Markdown, PNG and SVG there; default: print only",
+    )
     return found
 
 
@@ -77,9 +126,16 @@ def main(argv: Sequence[str]) -> int:
     from lengthgen.bench import environment, measuring, workload
 
     where = workload.place(options.device, options.precision, options.kernel, options.linear)
-    shape = workload.Shape(**{name: getattr(options, name) for name in ("layers", "width", "heads", "length", "batch", "vocab")})
+    shape = workload.Shape(
+        **{
+            name: getattr(options, name)
+            for name in ("layers", "width", "heads", "length", "batch", "vocab")
+        }
+    )
     clock = measuring.clock_for(options.clock, where.device)
-    session = Session(options, shape, where, clock, environment.before(where, clock), time.perf_counter())
+    session = Session(
+        options, shape, where, clock, environment.before(where, clock), time.perf_counter()
+    )
     for line in environment.lines(session.facts):
         print(line, flush=True)
     KINDS[options.what](session)
@@ -99,7 +155,11 @@ class Session:
 
     def schemes(self, default: Sequence[str] = ()) -> list[str]:
         """The schemes asked for, `none` first. ConfigError for a name that is no scheme."""
-        given = [name for name in self.options.schemes.split(",") if name] or list(default) or schemes.names()
+        given = (
+            [name for name in self.options.schemes.split(",") if name]
+            or list(default)
+            or schemes.names()
+        )
         for name in given:
             schemes.source(name)
         return ["none", *(name for name in dict.fromkeys(given) if name != "none")]
@@ -112,24 +172,42 @@ class Session:
     def interleave(self, candidates: Sequence) -> Any:
         from lengthgen.bench import measuring
 
-        return measuring.interleave(candidates, self.options.rounds, self.where.device, self.clock, self.options.seconds)
+        return measuring.interleave(
+            candidates, self.options.rounds, self.where.device, self.clock, self.options.seconds
+        )
 
     def report(
-        self, stem: str, rows: list, columns: Sequence[str], shown: Sequence[str], samples: dict | None = None, drawn: tuple | None = None
+        self,
+        stem: str,
+        rows: list,
+        columns: Sequence[str],
+        shown: Sequence[str],
+        samples: dict | None = None,
+        drawn: tuple | None = None,
     ) -> None:
         """Print the table; write it, and the figure `drawn` = (dots, title, axis), if a folder was given."""
         from lengthgen.bench import environment, report
 
         facts = environment.after(self.facts, self.began)
         print(f"\n{report.markdown(rows, shown)}\n")
-        print(f"load {facts['load_before']} before, {facts['load_after']} after; {facts['seconds']:.0f} s")
+        print(
+            f"load {facts['load_before']} before, {facts['load_after']} after; {facts['seconds']:.0f} s"
+        )
         for row in rows:
             if row.get("status", "ok") != "ok":
                 print(f"{row['candidate']}: {row['status']}, {row['reason']}")
         if self.options.out is None:
             print("nothing is saved; give --out FOLDER", flush=True)
             return
-        written = report.save(self.options.out, stem, rows, columns, shown, facts | {"shape": vars(self.shape)}, samples)
+        written = report.save(
+            self.options.out,
+            stem,
+            rows,
+            columns,
+            shown,
+            facts | {"shape": vars(self.shape)},
+            samples,
+        )
         if drawn is not None:
             from lengthgen.bench import figure
 
@@ -163,7 +241,9 @@ def _train(session: Session) -> None:
 def _training(session: Session, names: Sequence[str], others: Sequence) -> Any:
     from lengthgen.bench import throughput
 
-    candidates = throughput.training_candidates(session.shape, names, session.where, others, session.options.compile, tell)
+    candidates = throughput.training_candidates(
+        session.shape, names, session.where, others, session.options.compile, tell
+    )
     return session.interleave(candidates)
 
 
@@ -181,14 +261,20 @@ def _evaluating(session: Session, names: Sequence[str]) -> Any:
     from lengthgen.bench import marks, throughput
 
     separate = [name for name in names if name in marks.GRID_SCHEMES]
-    return session.interleave(throughput.evaluation_candidates(session.shape, names, session.where, session.options.documents, separate))
+    return session.interleave(
+        throughput.evaluation_candidates(
+            session.shape, names, session.where, session.options.documents, separate
+        )
+    )
 
 
 def _report_throughput(session: Session, stem: str, rows: list, samples: dict) -> None:
     from lengthgen.bench import figure, throughput
 
     dots = figure.of_throughput(rows) if session.options.out else []
-    title = {"train": "Training speed", "evaluate": "Evaluation speed"}.get(stem, stem) + " relative to no positional scheme"
+    title = {"train": "Training speed", "evaluate": "Evaluation speed"}.get(
+        stem, stem
+    ) + " relative to no positional scheme"
     drawn = (dots, title, "tokens/s, relative to `none` (median and quartiles)")
     session.report(stem, rows, throughput.COLUMNS, throughput.SHOWN, samples, drawn)
 
@@ -199,8 +285,18 @@ def _attention(session: Session) -> None:
     measured, rows = _attention_groups(session)
     judged = _attention_marks(session, measured)
     columns = attention.COLUMNS
-    session.report("attention", rows, columns, [c for c in columns if c not in ("clock", "device", "precision", "threads")], measured)
-    drawn = (figure.of_marks(judged), "Attention against its pass marks", "time of ours / time of the other")
+    session.report(
+        "attention",
+        rows,
+        columns,
+        [c for c in columns if c not in ("clock", "device", "precision", "threads")],
+        measured,
+    )
+    drawn = (
+        figure.of_marks(judged),
+        "Attention against its pass marks",
+        "time of ours / time of the other",
+    )
     session.report("attention_marks", judged, marks.COLUMNS, marks.COLUMNS, drawn=drawn)
 
 
@@ -229,7 +325,10 @@ def _attention_marks(session: Session, measured: dict) -> list:
     scale = session.options.scale
     value, reason = memory.attention_ratio(session.where, session.options.threads, scale)
     ratio = None if value is None else (value, None, None)
-    return [*marks.judge(marks.ATTENTION, measured, scale == 1), marks.judge_value(marks.MEMORY, ratio, reason, scale == 1)]
+    return [
+        *marks.judge(marks.ATTENTION, measured, scale == 1),
+        marks.judge_value(marks.MEMORY, ratio, reason, scale == 1),
+    ]
 
 
 def _share(session: Session) -> None:
@@ -242,14 +341,23 @@ def _share(session: Session) -> None:
 def _shares(session: Session) -> list:
     from lengthgen.bench import marks, share
 
-    measured = session.interleave(share.candidates(session.shape, marks.SHARE_SCHEMES, session.where))
+    measured = session.interleave(
+        share.candidates(session.shape, marks.SHARE_SCHEMES, session.where)
+    )
     return share.judge(measured, session.options.scale == 1)
 
 
 def _memory(session: Session) -> None:
     from lengthgen.bench import figure, memory
 
-    rows = memory.evaluation_rows(session.shape, session.schemes(), session.options.tokens, session.where, session.options.threads, tell)
+    rows = memory.evaluation_rows(
+        session.shape,
+        session.schemes(),
+        session.options.tokens,
+        session.where,
+        session.options.threads,
+        tell,
+    )
     title = f"Peak memory of evaluating one document of {session.options.tokens:,} tokens"
     dots = figure.of_memory(rows, MEMORY_LIMIT) if session.options.out else []
     drawn = (dots, title, "memory above the built model, relative to `none`; the bar is the limit")
@@ -262,21 +370,41 @@ def _marks(session: Session) -> None:
     measured, _ = _attention_groups(session)
     judged = _attention_marks(session, measured)
     longer = replace(session, shape=session.shape.longer())
-    measured["train peers"] = _training(session, session.schemes(marks.PEER_SCHEMES), [peer for peer in peers.PEERS if peer.package])
+    measured["train peers"] = _training(
+        session, session.schemes(marks.PEER_SCHEMES), [peer for peer in peers.PEERS if peer.package]
+    )
     measured["train longer"] = _training(
-        longer, longer.schemes(marks.LONGER_SCHEMES), [peer for peer in peers.PEERS if peer.name in marks.LONGER_PEERS]
+        longer,
+        longer.schemes(marks.LONGER_SCHEMES),
+        [peer for peer in peers.PEERS if peer.name in marks.LONGER_PEERS],
     )
     process.keep_memory()
-    measured["train"] = _training(session, session.schemes(marks.SCHEMES), [peer for peer in peers.PEERS if not peer.package])
+    measured["train"] = _training(
+        session, session.schemes(marks.SCHEMES), [peer for peer in peers.PEERS if not peer.package]
+    )
     measured["evaluate"] = _evaluating(session, list(marks.GRID_SCHEMES))
-    for part, name in ((session, "train"), (session, "train peers"), (longer, "train longer"), (session, "evaluate")):
+    for part, name in (
+        (session, "train"),
+        (session, "train peers"),
+        (longer, "train longer"),
+        (session, "evaluate"),
+    ):
         rows = throughput.rows(name, measured[name], part.shape, part.where)
         _report_throughput(part, name.replace(" ", "_"), rows, {name: measured[name]})
-    judged += marks.judge((*marks.TRAINING, *marks.LONGER, *marks.EVALUATION), measured, session.at_marked_shape)
+    judged += marks.judge(
+        (*marks.TRAINING, *marks.LONGER, *marks.EVALUATION), measured, session.at_marked_shape
+    )
     judged += _shares(replace(session, shape=share.shape(session.options.scale)))
     judged.sort(key=lambda row: (row["mark"][0] != "P", int(row["mark"][1:])))
     drawn = (figure.of_marks(judged), "Pass marks", "ratio; the bar is the pass mark")
     session.report("marks", judged, marks.COLUMNS, marks.COLUMNS, measured, drawn)
 
 
-KINDS = {"train": _train, "evaluate": _evaluate, "share": _share, "attention": _attention, "memory": _memory, "marks": _marks}
+KINDS = {
+    "train": _train,
+    "evaluate": _evaluate,
+    "share": _share,
+    "attention": _attention,
+    "memory": _memory,
+    "marks": _marks,
+}

@@ -11,34 +11,62 @@ from lengthgen.bench.workload import Place
 from lengthgen.runs import provenance
 
 PEER_PACKAGES = ("x-transformers", "transformers", "triton")
-VARIABLES = ("OMP_", "GOMP_", "KMP_", "MKL_", "MALLOC_", "CUBLAS_", "CUDA_", "PYTORCH_", "TORCH_", "TORCHINDUCTOR_", "LD_PRELOAD")
+VARIABLES = (
+    "OMP_",
+    "GOMP_",
+    "KMP_",
+    "MKL_",
+    "MALLOC_",
+    "CUBLAS_",
+    "CUDA_",
+    "PYTORCH_",
+    "TORCH_",
+    "TORCHINDUCTOR_",
+    "LD_PRELOAD",
+)
 
 
 def before(where: Place, clock: str) -> dict[str, Any]:
     """Facts to print and to save; `after` completes them."""
     facts = provenance.describe(where.device)
-    facts["versions"] |= {name: version for name in PEER_PACKAGES if (version := provenance.version_of(name))}
-    facts["environment"] = {key: value for key, value in sorted(os.environ.items()) if key.startswith(VARIABLES)}
+    facts["versions"] |= {
+        name: version for name in PEER_PACKAGES if (version := provenance.version_of(name))
+    }
+    facts["environment"] = {
+        key: value for key, value in sorted(os.environ.items()) if key.startswith(VARIABLES)
+    }
     if os.sep in facts["environment"].get("LD_PRELOAD", ""):
-        facts["environment"]["LD_PRELOAD"] = ":".join(os.path.basename(part) for part in facts["environment"]["LD_PRELOAD"].split(":"))
+        facts["environment"]["LD_PRELOAD"] = ":".join(
+            os.path.basename(part) for part in facts["environment"]["LD_PRELOAD"].split(":")
+        )
     facts |= {
         "cpu": _cpu_model(), "cpu_capability": torch.backends.cpu.get_cpu_capability(), "precision": where.precision,
         "clock": clock, "flush_denormal": _flushes(), "load_before": facts.pop("load"),
     }  # fmt: skip
     if where.device.type == "cuda":
         tf32 = torch.backends.cuda.matmul.allow_tf32
-        facts["cuda"] = {"torch": torch.version.cuda, "cudnn": torch.backends.cudnn.version(), "tf32": tf32}
+        facts["cuda"] = {
+            "torch": torch.version.cuda,
+            "cudnn": torch.backends.cudnn.version(),
+            "tf32": tf32,
+        }
     return facts
 
 
 def after(facts: dict[str, Any], began: float) -> dict[str, Any]:
     """The same facts with the load at the end and the seconds that everything took (`began` by time.perf_counter)."""
-    return facts | {"load_after": round(os.getloadavg()[0], 2), "seconds": round(time.perf_counter() - began, 1)}
+    return facts | {
+        "load_after": round(os.getloadavg()[0], 2),
+        "seconds": round(time.perf_counter() - began, 1),
+    }
 
 
 def lines(facts: Mapping[str, Any]) -> list[str]:
     """The facts in words, one a line."""
-    pairs = {key: ", ".join(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict) else value for key, value in facts.items()}
+    pairs = {
+        key: ", ".join(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict) else value
+        for key, value in facts.items()
+    }
     return [f"{key}: {value}" for key, value in pairs.items()]
 
 
@@ -50,6 +78,9 @@ def _flushes() -> bool:
 def _cpu_model() -> str:
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:
-            return next((line.partition(":")[2].strip() for line in file if line.startswith("model name")), "unknown")
+            return next(
+                (line.partition(":")[2].strip() for line in file if line.startswith("model name")),
+                "unknown",
+            )
     except OSError:
         return "unknown"

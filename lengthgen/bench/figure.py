@@ -40,7 +40,11 @@ def of_throughput(rows: Sequence[Mapping[str, Any]]) -> list[Dot]:
 
 def of_memory(rows: Sequence[Mapping[str, Any]], limit: float) -> list[Dot]:
     """Memory relative to `none`, with MiB beside it, least first."""
-    found = [Dot(r["candidate"], r["of_none"], text=f"{r['above_mib']:,.0f} MiB", mark=limit) for r in rows if r["of_none"] is not None]
+    found = [
+        Dot(r["candidate"], r["of_none"], text=f"{r['above_mib']:,.0f} MiB", mark=limit)
+        for r in rows
+        if r["of_none"] is not None
+    ]
     return sorted(found, key=lambda dot: dot.value)
 
 
@@ -70,7 +74,9 @@ def draw(dots: Sequence[Dot], title: str, subtitle: str, axis: str) -> Figure:
     figure = Figure(figsize=(width, height), facecolor="white")
     figure.text(0.14 / width, 1 - 0.1 / height, title, weight="bold", size=11, va="top")
     figure.text(0.14 / width, 1 - 0.36 / height, subtitle, size=8.5, color=layout.GREY, va="top")
-    axes = figure.add_axes((left / width, 0.55 / height, (width - left - RIGHT) / width, HEIGHT * len(dots) / height))
+    axes = figure.add_axes(
+        (left / width, 0.55 / height, (width - left - RIGHT) / width, HEIGHT * len(dots) / height)
+    )
     axes.axvline(1.0, color=layout.GREY, linewidth=0.9)
     for row, dot in enumerate(dots):
         _draw_dot(axes, row, dot)
@@ -87,8 +93,29 @@ def _draw_dot(axes, row: int, dot: Dot) -> None:
     style = palette.style(dot.name)
     colour = dot.colour or style.colour
     if dot.low is not None and dot.high is not None:
-        axes.plot([dot.low, dot.high], [row, row], color=colour, linewidth=2.4, alpha=0.45, solid_capstyle="butt")
-    axes.plot([dot.value], [row], color=colour, marker="o" if dot.colour else style.marker, linestyle="none")
+        axes.plot(
+            [dot.low, dot.high],
+            [row, row],
+            color=colour,
+            linewidth=2.4,
+            alpha=0.45,
+            solid_capstyle="butt",
+        )
+    axes.plot(
+        [dot.value],
+        [row],
+        color=colour,
+        marker="o" if dot.colour else style.marker,
+        linestyle="none",
+    )
     if dot.mark is not None:
         axes.plot([dot.mark] * 2, [row - 0.38, row + 0.38], color="black", linewidth=1.2)
-    axes.text(1.015, row, dot.text, transform=axes.get_yaxis_transform(), va="center", size=8, color=layout.GREY)
+    axes.text(
+        1.015,
+        row,
+        dot.text,
+        transform=axes.get_yaxis_transform(),
+        va="center",
+        size=8,
+        color=layout.GREY,
+    )

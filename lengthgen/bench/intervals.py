@@ -26,20 +26,29 @@ from lengthgen.statistics.comparisons import Paired
 SEEDS = (3, 5, 10)
 DOCUMENTS = (48, 96, 200)
 AIMS = {"coverage": (0.93, 0.97), "rejection": (0.02, 0.08)}
-MOST_SEEDS, ENOUGH = 200, (200, 500, 1000, 2000, 5000)  # seeds, and documents, tried to reach the goal
+MOST_SEEDS, ENOUGH = (
+    200,
+    (200, 500, 1000, 2000, 5000),
+)  # seeds, and documents, tried to reach the goal
 COVERAGE = ("setting", "n_seeds", "n_documents", "method", "covered", "error", "width", "n_sets")
 SAME_SCHEME = ("n_comparisons", "n_seeds", "n_documents", "test", "rejected", "error")
 POWER = ("n_seeds", "n_documents", "standard_error", "detectable", "cautious", "reaches_goal")
 
 
-def same_scheme(n_comparisons: Sequence[int], documents: Sequence[int] = (48, 200)) -> Iterator[dict[str, Any]]:
+def same_scheme(
+    n_comparisons: Sequence[int], documents: Sequence[int] = (48, 200)
+) -> Iterator[dict[str, Any]]:
     """Rows of SAME_SCHEME: the share of A/A comparisons that each test rejects, and the standard error of that share."""
     for number in n_comparisons:
         for n_seeds in SEEDS:
             for n_documents in documents:
                 size = {"n_comparisons": number, "n_seeds": n_seeds, "n_documents": n_documents}
                 for test, rejected in calibration.same_scheme(**size).items():
-                    yield size | {"test": test, "rejected": rejected, "error": float(np.sqrt(rejected * (1 - rejected) / number))}
+                    yield size | {
+                        "test": test,
+                        "rejected": rejected,
+                        "error": float(np.sqrt(rejected * (1 - rejected) / number)),
+                    }
 
 
 def pilot(folder: Path, schemes: Sequence[str], factor: int = 4) -> Paired:
@@ -47,11 +56,15 @@ def pilot(folder: Path, schemes: Sequence[str], factor: int = 4) -> Paired:
     documents = tables.read_table(folder / "documents.csv", records.DOCUMENTS)
     own = documents[documents["protocol"] == "matched"]
     own = own[own["eval_length"] == factor * own["train_length"]]
-    if len(own[list(tables.GROUP)].drop_duplicates()) != 1 or not set(schemes) <= set(own["scheme"]):
+    if len(own[list(tables.GROUP)].drop_duplicates()) != 1 or not set(schemes) <= set(
+        own["scheme"]
+    ):
         raise ConfigError(
             f"--pilot {folder} --schemes {','.join(schemes)}: expected one setting with both schemes at {factor} times its length"
         )
-    (_, one), (_, other) = (next(iter(losses.of_scheme(own[own["scheme"] == scheme]).items())) for scheme in schemes)
+    (_, one), (_, other) = (
+        next(iter(losses.of_scheme(own[own["scheme"] == scheme]).items())) for scheme in schemes
+    )
     sums, tokens = losses.stacked([one, other], losses.common(one, other))
     return comparisons.difference(sums[:, :1], sums[:, 1:], tokens[:, :1], tokens[:, 1:])
 
@@ -71,7 +84,10 @@ def write(out: Path, given: argparse.Namespace) -> list[Path]:
     found, schemes = Path(given.pilot), given.schemes.split(",")
     difference = pilot(found, schemes)
     made = {
-        "coverage": (calibration.table(n_sets=given.sets, n_resamples=given.resamples, seeds=SEEDS), COVERAGE),
+        "coverage": (
+            calibration.table(n_sets=given.sets, n_resamples=given.resamples, seeds=SEEDS),
+            COVERAGE,
+        ),
         "same_scheme": (list(same_scheme(given.comparisons)), SAME_SCHEME),
         "power": (power.table(difference, 0, SEEDS, DOCUMENTS), POWER),
     }
@@ -85,7 +101,11 @@ def write(out: Path, given: argparse.Namespace) -> list[Path]:
         *_coverage(pd.DataFrame(made["coverage"][0])),
         *_same_scheme(pd.DataFrame(made["same_scheme"][0])),
         *_anchor(given.sets),
-        *_power(made["power"][0], difference, f"{schemes[0]} minus {schemes[1]} at four times the training length, `{found.name}`"),
+        *_power(
+            made["power"][0],
+            difference,
+            f"{schemes[0]} minus {schemes[1]} at four times the training length, `{found.name}`",
+        ),
     ]
     files.write_text(out / "summary.md", "\n".join(parts))
     return [*(out / f"{name}.csv" for name in made), out / "summary.md"]
@@ -95,7 +115,10 @@ def _coverage(rows: pd.DataFrame) -> list[str]:
     low, high = AIMS["coverage"]
     ours = rows[rows["method"] == "two-way Student"]
     outside = ours[(ours["covered"] < low) | (ours["covered"] > high)]
-    said = [f"{row.setting}, {row.n_seeds} seeds, {row.n_documents} documents: {100 * row.covered:.1f} %" for row in outside.itertuples()]
+    said = [
+        f"{row.setting}, {row.n_seeds} seeds, {row.n_documents} documents: {100 * row.covered:.1f} %"
+        for row in outside.itertuples()
+    ]
     error = 100 * float(np.sqrt(0.95 * 0.05 / rows["n_sets"].iloc[0]))
     return [
         "## Coverage of 95 % intervals (%)",
@@ -103,7 +126,12 @@ def _coverage(rows: pd.DataFrame) -> list[str]:
         f"{int(rows['n_sets'].iloc[0]):,} comparisons a cell, standard error {error:.1f} at 95.",
         f"Aim: 93 to 97. The interval of every verdict is the two-way Student one; outside the aim: {'; '.join(said) or 'nowhere'}.",
         "",
-        *_grid(rows, ["setting", "n_seeds", "n_documents"], "method", lambda row: f"{100 * row.covered:.1f}"),
+        *_grid(
+            rows,
+            ["setting", "n_seeds", "n_documents"],
+            "method",
+            lambda row: f"{100 * row.covered:.1f}",
+        ),
         "",
     ]
 
@@ -113,7 +141,10 @@ def _same_scheme(rows: pd.DataFrame) -> list[str]:
     ours = rows[rows["test"] == "two-way Student"]
     outside = ours[(ours["rejected"] < low) | (ours["rejected"] > high)]
     keys = ["n_comparisons", "n_seeds", "n_documents"]
-    said = ["{:,} comparisons, {} seeds, {} documents".format(*row) for row in outside[keys].itertuples(index=False, name=None)]
+    said = [
+        "{:,} comparisons, {} seeds, {} documents".format(*row)
+        for row in outside[keys].itertuples(index=False, name=None)
+    ]
     return [
         "## A scheme compared with itself: rejected at 0.05 (%, and the standard error)",
         "",
@@ -138,11 +169,19 @@ def _anchor(n_sets: int) -> list[str]:
 
 def _power(rows: Sequence[dict], found: Paired, name: str) -> list[str]:
     parts = power.of(found).parts
-    deviations = ", ".join(f"{float(np.sqrt(part[0])):.4f} by {unit}" for part, unit in zip(vars(parts).values(), UNITS, strict=True))
-    largest = next(row for row in rows if (row["n_seeds"], row["n_documents"]) == (SEEDS[-1], DOCUMENTS[-1]))
+    deviations = ", ".join(
+        f"{float(np.sqrt(part[0])):.4f} by {unit}"
+        for part, unit in zip(vars(parts).values(), UNITS, strict=True)
+    )
+    largest = next(
+        row for row in rows if (row["n_seeds"], row["n_documents"]) == (SEEDS[-1], DOCUMENTS[-1])
+    )
     needed = to_the_goal(found)
     reached = "is reached" if largest["reaches_goal"] else "is **not** reached"
-    enough = ", ".join(f"{seeds} x {documents:,}" for seeds, documents in needed) or f"none up to {MOST_SEEDS} x {ENOUGH[-1]:,}"
+    enough = (
+        ", ".join(f"{seeds} x {documents:,}" for seeds, documents in needed)
+        or f"none up to {MOST_SEEDS} x {ENOUGH[-1]:,}"
+    )
     return [
         "## Minimum detectable difference (nats/token)",
         "",
@@ -154,7 +193,11 @@ def _power(rows: Sequence[dict], found: Paired, name: str) -> list[str]:
         f"Seeds x documents that would do: {enough}.",
         "",
         *_grid(
-            pd.DataFrame(rows), ["n_seeds"], "n_documents", lambda row: f"{row.detectable:.4f} [{row.cautious:.4f}]", "seeds \\ documents"
+            pd.DataFrame(rows),
+            ["n_seeds"],
+            "n_documents",
+            lambda row: f"{row.detectable:.4f} [{row.cautious:.4f}]",
+            "seeds \\ documents",
         ),
         "",
     ]
@@ -163,7 +206,9 @@ def _power(rows: Sequence[dict], found: Paired, name: str) -> list[str]:
 UNITS = ("seed", "document", "seed and document together")
 
 
-def _grid(rows: pd.DataFrame, keys: list[str], column: str, cell: Any, corner: str | None = None) -> list[str]:
+def _grid(
+    rows: pd.DataFrame, keys: list[str], column: str, cell: Any, corner: str | None = None
+) -> list[str]:
     """A Markdown table: a line for each value of the keys, a column for each value of `column`, in the order of the rows."""
     heads = [corner] if corner else [key.removeprefix("n_") for key in keys]
     values = list(dict.fromkeys(rows[column]))
@@ -176,13 +221,44 @@ def _grid(rows: pd.DataFrame, keys: list[str], column: str, cell: Any, corner: s
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Prints the files written, one a line, and returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m lengthgen.bench.intervals", description=__doc__.splitlines()[0], allow_abbrev=False)
-    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where the tables go")
-    parser.add_argument("--pilot", default="results/length_512", metavar="FOLDER", help="published runs whose variances are taken")
-    parser.add_argument("--schemes", default="t5_bias,alibi", metavar="A,B", help="the two published schemes that are compared")
-    parser.add_argument("--sets", type=int, default=1000, metavar="N", help="simulated comparisons a cell of the coverage (default: 1000)")
-    parser.add_argument("--resamples", type=int, default=2000, metavar="N", help="of each bootstrap (default: 2000)")
-    parser.add_argument("--comparisons", type=int, nargs="+", default=[200, 2000], metavar="N", help="of a scheme with itself")
+    parser = argparse.ArgumentParser(
+        prog="python -m lengthgen.bench.intervals",
+        description=__doc__.splitlines()[0],
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="FOLDER", help="where the tables go"
+    )
+    parser.add_argument(
+        "--pilot",
+        default="results/length_512",
+        metavar="FOLDER",
+        help="published runs whose variances are taken",
+    )
+    parser.add_argument(
+        "--schemes",
+        default="t5_bias,alibi",
+        metavar="A,B",
+        help="the two published schemes that are compared",
+    )
+    parser.add_argument(
+        "--sets",
+        type=int,
+        default=1000,
+        metavar="N",
+        help="simulated comparisons a cell of the coverage (default: 1000)",
+    )
+    parser.add_argument(
+        "--resamples", type=int, default=2000, metavar="N", help="of each bootstrap (default: 2000)"
+    )
+    parser.add_argument(
+        "--comparisons",
+        type=int,
+        nargs="+",
+        default=[200, 2000],
+        metavar="N",
+        help="of a scheme with itself",
+    )
     try:
         written = write((given := parser.parse_args(argv)).out, given)
     except UserError as error:

@@ -14,7 +14,18 @@ from typing import Any
 
 from lengthgen.bench.measuring import Measured
 
-COLUMNS = ("mark", "bench", "what", "measured", "low", "high", "flops_ratio", "pass_mark", "verdict", "reason")
+COLUMNS = (
+    "mark",
+    "bench",
+    "what",
+    "measured",
+    "low",
+    "high",
+    "flops_ratio",
+    "pass_mark",
+    "verdict",
+    "reason",
+)
 BIASED = ("alibi", "t5_bias", "kerple_log", "sandwich", "per_offset")
 SCHEMES = ("none", "learned", "rope", *BIASED, "fire")  # what the marks need of training
 PEER_SCHEMES = ("none", "rope", "alibi", "t5_bias")  # what stands beside other libraries
@@ -47,19 +58,39 @@ def _of_peers(bench: str, id: str, bounds: Mapping[tuple[str, str], float]) -> t
 
 
 ATTENTION = (
-    Mark("P1", "attention_training L512", "learned bias", "learned bias, dense strided", 0.45, "times"),
-    Mark("P1", "attention_training L1024", "learned bias", "learned bias, dense strided", 0.30, "times"),
+    Mark(
+        "P1",
+        "attention_training L512",
+        "learned bias",
+        "learned bias, dense strided",
+        0.45,
+        "times",
+    ),
+    Mark(
+        "P1",
+        "attention_training L1024",
+        "learned bias",
+        "learned bias, dense strided",
+        0.30,
+        "times",
+    ),
     Mark("P2", "attention_training L512", "learned bias", "is_causal", 1.6, "times"),
     Mark("P2", "attention_training L1024", "learned bias", "is_causal", 1.6, "times"),
     Mark("P3", "attention_training L512", "fixed bias", "is_causal", 1.1, "times"),
     Mark("P3", "attention_training L1024", "fixed bias", "is_causal", 1.25, "times"),
     Mark("P8", "attention_evaluation L2048", "fixed bias", "is_causal", 1.5, "times"),
     Mark("P8", "attention_evaluation L4096", "fixed bias", "is_causal", 1.5, "times"),
-    Mark("P8", "attention_evaluation L2048", "fixed bias", "fixed bias, dense gather", 0.35, "times"),
-    Mark("P8", "attention_evaluation L4096", "fixed bias", "fixed bias, dense gather", 0.35, "times"),
+    Mark(
+        "P8", "attention_evaluation L2048", "fixed bias", "fixed bias, dense gather", 0.35, "times"
+    ),
+    Mark(
+        "P8", "attention_evaluation L4096", "fixed bias", "fixed bias, dense gather", 0.35, "times"
+    ),
     Mark("P9", "crops L512", "crops", "nanogpt_style get_batch", 0.2, "times"),
 )
-MEMORY = Mark("P10", "attention_memory L1024", "learned bias", "learned bias, dense gather", 0.35, "times")
+MEMORY = Mark(
+    "P10", "attention_memory L1024", "learned bias", "learned bias, dense gather", 0.35, "times"
+)
 TRAINING = (
     *(Mark("P4", "train", scheme, "nanogpt_style", 0.88) for scheme in SCHEMES),
     *_of_peers("train peers", "P5", {("t5_bias", "x_transformers_t5"): 2.2, ("alibi", "x_transformers_alibi_flash"): 1.2,
@@ -73,20 +104,40 @@ TRAINING = (
                                ("alibi", "x_transformers_alibi_flash"): 1.3, ("rope", "x_transformers_rotary"): 1.05}),
 )  # fmt: skip
 LONGER = (
-    *_of_peers("train longer", "P5", {("t5_bias", "x_transformers_t5"): 3.0, ("alibi", "x_transformers_alibi_flash"): 1.4}),
+    *_of_peers(
+        "train longer",
+        "P5",
+        {("t5_bias", "x_transformers_t5"): 3.0, ("alibi", "x_transformers_alibi_flash"): 1.4},
+    ),
     *_of_peers("train longer", "I1", {("t5_bias", "x_transformers_t5"): 3.0}),
 )
-EVALUATION = tuple(Mark("P7", "evaluate", scheme, f"{scheme}, separate passes", 0.4, "times") for scheme in GRID_SCHEMES)
-SHARE = tuple(Mark("E1", "share", f"{scheme}, evaluation", "the whole run", 0.15, "times") for scheme in SHARE_SCHEMES)
+EVALUATION = tuple(
+    Mark("P7", "evaluate", scheme, f"{scheme}, separate passes", 0.4, "times")
+    for scheme in GRID_SCHEMES
+)
+SHARE = tuple(
+    Mark("E1", "share", f"{scheme}, evaluation", "the whole run", 0.15, "times")
+    for scheme in SHARE_SCHEMES
+)
 
 
-def judge(marks: Iterable[Mark], measured: Mapping[str, Measured], judged: bool = True) -> list[dict[str, Any]]:
+def judge(
+    marks: Iterable[Mark], measured: Mapping[str, Measured], judged: bool = True
+) -> list[dict[str, Any]]:
     """One row a mark, with COLUMNS. verdict: pass | fail | not measured; judged=False (another shape than the mark's): measured."""
     found = ((mark, measured.get(mark.bench)) for mark in marks)
-    return [_row(mark, *_ratio(mark, of_bench), judged, _flops_ratio(mark, of_bench)) for mark, of_bench in found]
+    return [
+        _row(mark, *_ratio(mark, of_bench), judged, _flops_ratio(mark, of_bench))
+        for mark, of_bench in found
+    ]
 
 
-def judge_value(mark: Mark, ratio: tuple[float, float | None, float | None] | None, reason: str, judged: bool = True) -> dict[str, Any]:
+def judge_value(
+    mark: Mark,
+    ratio: tuple[float, float | None, float | None] | None,
+    reason: str,
+    judged: bool = True,
+) -> dict[str, Any]:
     """The row of a mark whose ratio (value, lower and upper quartile) is no ratio of two candidates."""
     return _row(mark, ratio, reason, judged)
 
@@ -94,7 +145,11 @@ def judge_value(mark: Mark, ratio: tuple[float, float | None, float | None] | No
 def _ratio(mark: Mark, measured: Measured | None) -> tuple[tuple | None, str]:
     if measured is None:
         return None, f"`{mark.bench}` was not run"
-    ratio = measured.ratio(mark.ours, mark.other) if mark.kind == "times" else measured.ratio(mark.other, mark.ours)
+    ratio = (
+        measured.ratio(mark.ours, mark.other)
+        if mark.kind == "times"
+        else measured.ratio(mark.other, mark.ours)
+    )
     if ratio is not None:
         return ratio, ""
     absent = next(name for name in (mark.ours, mark.other) if name not in measured.samples)
@@ -103,19 +158,27 @@ def _ratio(mark: Mark, measured: Measured | None) -> tuple[tuple | None, str]:
 
 def _flops_ratio(mark: Mark, measured: Measured | None) -> float | None:
     """FLOPs of one call of ours / of the other; None where they are not counted."""
-    counted = {candidate.name: candidate.flops for candidate in measured.candidates} if measured else {}
+    counted = (
+        {candidate.name: candidate.flops for candidate in measured.candidates} if measured else {}
+    )
     ours, other = counted.get(mark.ours), counted.get(mark.other)
     return ours / other if ours and other else None
 
 
-def _row(mark: Mark, ratio: tuple | None, reason: str, judged: bool, flops_ratio: float | None = None) -> dict[str, Any]:
+def _row(
+    mark: Mark, ratio: tuple | None, reason: str, judged: bool, flops_ratio: float | None = None
+) -> dict[str, Any]:
     middle, low, high = ratio or (None, None, None)
     if middle is None:
         verdict = "not measured"
     elif not judged:
         verdict = "measured"
     else:
-        verdict = "pass" if (middle >= mark.bound if mark.kind == "speeds" else middle <= mark.bound) else "fail"
+        verdict = (
+            "pass"
+            if (middle >= mark.bound if mark.kind == "speeds" else middle <= mark.bound)
+            else "fail"
+        )
     return {
         "mark": mark.id, "bench": mark.bench, "what": mark.what, "measured": middle, "low": low, "high": high,
         "flops_ratio": flops_ratio, "pass_mark": mark.condition, "verdict": verdict, "reason": reason,

@@ -56,7 +56,9 @@ class Measured:
 
     def seconds(self, name: str, clock: str | None = None) -> np.ndarray:
         """Seconds of one call, (rounds,); empty if the candidate failed or was not there."""
-        return np.array([getattr(sample, clock or self.clock) for sample in self.samples.get(name, [])])
+        return np.array(
+            [getattr(sample, clock or self.clock) for sample in self.samples.get(name, [])]
+        )
 
     def ratio(self, above: str, below: str) -> tuple[float, float, float] | None:
         """Time of `above` / time of `below`, within rounds: median, lower and upper quartile. None if one of them was not measured."""
@@ -73,8 +75,14 @@ def quartiles(values: np.ndarray) -> tuple[float, float, float]:
 def clock_for(asked: str, device: torch.device) -> str:
     """The clock that counts: `auto` is CPU time on one CPU thread, else wall time."""
     if asked == "cpu" and device.type == "cuda":
-        raise ConfigError("--clock cpu: the GPU's time is not the process's; give --clock wall or auto")
-    return asked if asked != "auto" else ("cpu" if device.type == "cpu" and torch.get_num_threads() == 1 else "wall")
+        raise ConfigError(
+            "--clock cpu: the GPU's time is not the process's; give --clock wall or auto"
+        )
+    return (
+        asked
+        if asked != "auto"
+        else ("cpu" if device.type == "cpu" and torch.get_num_threads() == 1 else "wall")
+    )
 
 
 def order(n: int, round_number: int) -> list[int]:
@@ -98,7 +106,9 @@ def interleave(
         try:
             repeats[candidate.name] = _repeats(candidate.call, device, at_least)
         except (RuntimeError, MemoryError, NotImplementedError, AssertionError) as error:
-            measured.failed[candidate.name] = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            measured.failed[candidate.name] = (
+                str(error).strip().splitlines() or [type(error).__name__]
+            )[0]
             tell(f"{candidate.name} is left out: {measured.failed[candidate.name]}")
             continue
         measured.candidates.append(candidate)
@@ -113,7 +123,9 @@ def interleave(
     return measured
 
 
-def timed(call: Callable[[], object], repeats: int, device: torch.device) -> tuple[float, float, int]:
+def timed(
+    call: Callable[[], object], repeats: int, device: torch.device
+) -> tuple[float, float, int]:
     """Wall seconds and CPU seconds of one call, and bytes at the peak (CUDA alone)."""
     before = 0
     if device.type == "cuda":
@@ -132,7 +144,9 @@ def timed(call: Callable[[], object], repeats: int, device: torch.device) -> tup
 
 def _repeats(call: Callable[[], object], device: torch.device, at_least: float) -> int:
     """Warm up; how many calls fill one measurement."""
-    wall, _, _ = timed(call, 1, device)  # the first call also builds what is built once: it only tells whether a second is needed
+    wall, _, _ = timed(
+        call, 1, device
+    )  # the first call also builds what is built once: it only tells whether a second is needed
     if wall < at_least:
         wall, _, _ = timed(call, 1, device)
     return max(1, min(1000, round(at_least / max(wall, 1e-9))))

@@ -21,18 +21,43 @@ ATTENTION = (4, 8, 1024, 32)  # B, H, L, D
 
 
 def evaluation_rows(
-    shape: Shape, names: Sequence[str], tokens: int, where: Place, threads: int | None, tell: Callable[[str], None]
+    shape: Shape,
+    names: Sequence[str],
+    tokens: int,
+    where: Place,
+    threads: int | None,
+    tell: Callable[[str], None],
 ) -> list[dict[str, Any]]:
     """One row a scheme, with COLUMNS; `of_none` is the ratio of what each needs above its base."""
     found = {}
     for name in names:
-        found[name] = run({"case": "evaluate", "scheme": name, "shape": dataclasses.asdict(shape), "tokens": tokens}, where, threads)
+        found[name] = run(
+            {
+                "case": "evaluate",
+                "scheme": name,
+                "shape": dataclasses.asdict(shape),
+                "tokens": tokens,
+            },
+            where,
+            threads,
+        )
         tell(f"{name}: {found[name].get('seconds', 0):.1f} s")
-    constant = {"bench": "memory", "tokens": tokens, "threads": threads, "device": where.device.type, "precision": where.precision}
-    rows = [constant | dataclasses.asdict(shape) | {"candidate": name} | _in_mib(result) for name, result in found.items()]
+    constant = {
+        "bench": "memory",
+        "tokens": tokens,
+        "threads": threads,
+        "device": where.device.type,
+        "precision": where.precision,
+    }
+    rows = [
+        constant | dataclasses.asdict(shape) | {"candidate": name} | _in_mib(result)
+        for name, result in found.items()
+    ]
     base = next((row.get("above_mib") for row in rows if row["candidate"] == "none"), None)
     for row in rows:
-        row["of_none"] = row["above_mib"] / base if base and row.get("above_mib") is not None else None
+        row["of_none"] = (
+            row["above_mib"] / base if base and row.get("above_mib") is not None else None
+        )
     return [{column: row.get(column) for column in COLUMNS} for row in rows]
 
 
@@ -40,7 +65,10 @@ def attention_ratio(where: Place, threads: int | None, scale: int = 1) -> tuple[
     """P10: what a learned bias needs / what the same bias as a dense mask needs; and the two in words."""
     B, H, L, D = ATTENTION
     shape = [B, H, L // scale, D]
-    ours, dense = (run({"case": "attention", "kind": kind, "shape": shape}, where, threads) for kind in ("learned", "dense"))
+    ours, dense = (
+        run({"case": "attention", "kind": kind, "shape": shape}, where, threads)
+        for kind in ("learned", "dense")
+    )
     if "base" not in ours or "base" not in dense:
         return None, ours.get("reason") or dense.get("reason", "")
     above = [result["peak"] - result["base"] for result in (ours, dense)]
@@ -49,13 +77,25 @@ def attention_ratio(where: Place, threads: int | None, scale: int = 1) -> tuple[
 
 def run(job: dict[str, Any], where: Place, threads: int | None) -> dict[str, Any]:
     """What the child reports: base and peak in bytes, seconds, status, reason. A child that dies is a row with its last words."""
-    place = {"device": where.device.type, "precision": where.precision, "kernel": where.kernel, "linear": where.linear}
+    place = {
+        "device": where.device.type,
+        "precision": where.precision,
+        "kernel": where.kernel,
+        "linear": where.linear,
+    }
     job = job | place | {"threads": threads}
-    done = subprocess.run([sys.executable, "-m", "lengthgen.bench.child", json.dumps(job)], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "lengthgen.bench.child", json.dumps(job)],
+        capture_output=True,
+        text=True,
+    )
     lines = done.stdout.strip().splitlines()
     if done.returncode or not lines:
         words = done.stderr.strip().splitlines() or [""]
-        return {"status": "failed", "reason": f"the process ended with {done.returncode}: {words[-1]}"[:300]}
+        return {
+            "status": "failed",
+            "reason": f"the process ended with {done.returncode}: {words[-1]}"[:300],
+        }
     return json.loads(lines[-1])
 
 

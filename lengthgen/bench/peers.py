@@ -35,7 +35,10 @@ class Block(nn.Module):
         self.down = nn.Linear(4 * width, width, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in self.qkv(self.norm_1(x)).chunk(3, dim=-1))
+        q, k, v = (
+            part.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            for part in self.qkv(self.norm_1(x)).chunk(3, dim=-1)
+        )
         y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         x = x + self.out(y.transpose(1, 2).flatten(2))
         return x + self.down(F.gelu(self.up(self.norm_2(x))))
@@ -52,11 +55,17 @@ class GPT(nn.Module):
         self.norm = nn.LayerNorm(shape.width, bias=False)
         for name, parameter in self.named_parameters():
             if parameter.ndim > 1:
-                residual = (2 * shape.layers) ** -0.5 if name.endswith(("out.weight", "down.weight")) else 1.0
+                residual = (
+                    (2 * shape.layers) ** -0.5
+                    if name.endswith(("out.weight", "down.weight"))
+                    else 1.0
+                )
                 nn.init.normal_(parameter, std=0.02 * residual)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        x = self.tokens(tokens) + self.positions(torch.arange(tokens.shape[1], device=tokens.device))
+        x = self.tokens(tokens) + self.positions(
+            torch.arange(tokens.shape[1], device=tokens.device)
+        )
         for block in self.blocks:
             x = block(x)
         return F.linear(self.norm(x), self.tokens.weight)
@@ -68,9 +77,21 @@ def _x_transformers(**options) -> Callable[[Shape], nn.Module]:
 
         size = shape.width // shape.heads
         rotary = {"rotary_emb_dim": size} if options.get("rotary_pos_emb") else {}
-        layers = Decoder(dim=shape.width, depth=shape.layers, heads=shape.heads, attn_dim_head=size, verbose=False, **rotary, **options)
+        layers = Decoder(
+            dim=shape.width,
+            depth=shape.layers,
+            heads=shape.heads,
+            attn_dim_head=size,
+            verbose=False,
+            **rotary,
+            **options,
+        )
         return TransformerWrapper(
-            num_tokens=shape.vocab, max_seq_len=shape.length, use_abs_pos_emb=False, tie_embedding=True, attn_layers=layers
+            num_tokens=shape.vocab,
+            max_seq_len=shape.length,
+            use_abs_pos_emb=False,
+            tie_embedding=True,
+            attn_layers=layers,
         )
 
     return build
@@ -111,35 +132,51 @@ class Peer:
 
 PEERS = (
     Peer("nanogpt_style", "", GPT),
-    Peer("x_transformers_rotary", "x-transformers", _x_transformers(rotary_pos_emb=True, attn_flash=True)),
+    Peer(
+        "x_transformers_rotary",
+        "x-transformers",
+        _x_transformers(rotary_pos_emb=True, attn_flash=True),
+    ),
     Peer("x_transformers_alibi", "x-transformers", _x_transformers(alibi_pos_bias=True)),
-    Peer("x_transformers_alibi_flash", "x-transformers", _x_transformers(alibi_pos_bias=True, attn_flash=True)),
+    Peer(
+        "x_transformers_alibi_flash",
+        "x-transformers",
+        _x_transformers(alibi_pos_bias=True, attn_flash=True),
+    ),
     Peer("x_transformers_t5", "x-transformers", _x_transformers(rel_pos_bias=True)),
     Peer("transformers_bloom", "transformers", _bloom),
     Peer("transformers_gpt_neox", "transformers", _gpt_neox),
 )
 
 
-def built(shape: Shape, peers: Iterable[Peer], tell: Callable[[str], None]) -> list[tuple[str, nn.Module]]:
+def built(
+    shape: Shape, peers: Iterable[Peer], tell: Callable[[str], None]
+) -> list[tuple[str, nn.Module]]:
     """(name, model) of every peer that can be built. A missing package, or one with another interface, is one line through `tell`."""
     models, missing = [], set()
     for peer in peers:
         if peer.package and importlib.util.find_spec(peer.module) is None:
             if peer.package not in missing:
-                tell(f"{peer.package} is not installed: its models are left out (pip install {peer.package})")
+                tell(
+                    f"{peer.package} is not installed: its models are left out (pip install {peer.package})"
+                )
                 missing.add(peer.package)
             continue
         try:
             models.append((peer.name, peer.build(shape)))
         except Exception as error:  # another version may ask for anything
             version = importlib.metadata.version(peer.package) if peer.package else ""
-            tell(f"{peer.name} is left out: {peer.package} {version} raised {type(error).__name__}: {' '.join(str(error).split())[:200]}")
+            tell(
+                f"{peer.name} is left out: {peer.package} {version} raised {type(error).__name__}: {' '.join(str(error).split())[:200]}"
+            )
     return models
 
 
 def parameters(model: nn.Module) -> int:
     """Parameters without the plain GPT's table of positions, which is no part of the work."""
-    return sum(p.numel() for p in model.parameters()) - (model.positions.weight.numel() if isinstance(model, GPT) else 0)
+    return sum(p.numel() for p in model.parameters()) - (
+        model.positions.weight.numel() if isinstance(model, GPT) else 0
+    )
 
 
 def loss(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
@@ -149,7 +186,9 @@ def loss(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
     return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
 
 
-def step(model: nn.Module, batch_at: Callable[[int], tuple[Tensor, Tensor]], autocast: Callable) -> Callable[[], float | Tensor]:
+def step(
+    model: nn.Module, batch_at: Callable[[int], tuple[Tensor, Tensor]], autocast: Callable
+) -> Callable[[], float | Tensor]:
     """A call that trains one step: batch, forward, backward, clipping, AdamW with torch's own settings."""
     optimizer = torch.optim.AdamW(model.parameters())
     numbers = itertools.count()

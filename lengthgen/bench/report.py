@@ -13,14 +13,27 @@ SAMPLES = ("bench", "candidate", "round", "place", "wall_seconds", "cpu_seconds"
 
 def markdown(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
     """A Markdown table, readable as it stands; columns that are empty in every row are left out."""
-    columns = [column for column in columns if any(row.get(column) not in (None, "") for row in rows)]
-    cells = [[column.replace("_", " ") for column in columns], *([_text(row.get(column)) for column in columns] for row in rows)]
-    numeric = [all(isinstance(row.get(column), int | float | None) for row in rows) for column in columns]
+    columns = [
+        column for column in columns if any(row.get(column) not in (None, "") for row in rows)
+    ]
+    cells = [
+        [column.replace("_", " ") for column in columns],
+        *([_text(row.get(column)) for column in columns] for row in rows),
+    ]
+    numeric = [
+        all(isinstance(row.get(column), int | float | None) for row in rows) for column in columns
+    ]
     widths = [max(3, *(len(line[i]) for line in cells)) for i in range(len(columns))]
-    rule = ["-" * (width - 1) + (":" if right else "-") for width, right in zip(widths, numeric, strict=True)]
+    rule = [
+        "-" * (width - 1) + (":" if right else "-")
+        for width, right in zip(widths, numeric, strict=True)
+    ]
     lines = []
     for line in (cells[0], rule, *cells[1:]):
-        padded = (cell.rjust(width) if right else cell.ljust(width) for cell, width, right in zip(line, widths, numeric, strict=True))
+        padded = (
+            cell.rjust(width) if right else cell.ljust(width)
+            for cell, width, right in zip(line, widths, numeric, strict=True)
+        )
         lines.append("| " + " | ".join(padded) + " |")
     return "\n".join(lines)
 
@@ -66,4 +79,6 @@ def sample_rows(samples: Mapping[str, Measured]) -> list[dict[str, Any]]:
         }
         for bench, measured in samples.items() for name, found in measured.samples.items() for sample in found
     ]  # fmt: skip
-    return sorted(rows, key=lambda row: (list(samples).index(row["bench"]), row["round"], row["place"]))
+    return sorted(
+        rows, key=lambda row: (list(samples).index(row["bench"]), row["round"], row["place"])
+    )

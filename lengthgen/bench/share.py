@@ -21,7 +21,13 @@ DOCUMENTS = 4  # evaluated in one measurement
 def shape(scale: int = 1) -> Shape:
     """The default run's model and batch; its length divided by `scale`."""
     model, run = ModelConfig(), Scalars()
-    return Shape(model.n_layers, model.width, model.n_heads, max(4, run.train_length // scale), run.batch_size)
+    return Shape(
+        model.n_layers,
+        model.width,
+        model.n_heads,
+        max(4, run.train_length // scale),
+        run.batch_size,
+    )
 
 
 def candidates(at: Shape, names: Sequence[str], where: Place) -> list[Candidate]:
@@ -33,19 +39,30 @@ def candidates(at: Shape, names: Sequence[str], where: Place) -> list[Candidate]
         model = build(name, at, where)
         step = throughput.train_step(model, lambda number: batch(store, at, number, where), where)
         found.append(Candidate(_training(name), "part", step))
-        found.append(Candidate(_evaluating(name), "part", lambda model=model: wanted.score(model, wanted.requests, where)))
+        found.append(
+            Candidate(
+                _evaluating(name),
+                "part",
+                lambda model=model: wanted.score(model, wanted.requests, where),
+            )
+        )
     return found
 
 
 def judge(measured: Measured, judged: bool = True) -> list[dict[str, Any]]:
     """One row a mark of marks.SHARE: median and quartiles over rounds of evaluation / (training + evaluation)."""
-    return [marks.judge_value(mark, *_of_run(measured, mark.ours.partition(",")[0]), judged) for mark in marks.SHARE]
+    return [
+        marks.judge_value(mark, *_of_run(measured, mark.ours.partition(",")[0]), judged)
+        for mark in marks.SHARE
+    ]
 
 
 def _of_run(measured: Measured, name: str) -> tuple[tuple[float, float, float] | None, str]:
     step, some = measured.seconds(_training(name)), measured.seconds(_evaluating(name))
     if not len(step) or not len(some):
-        return None, measured.failed.get(_training(name)) or measured.failed.get(_evaluating(name), f"{name} was not run")
+        return None, measured.failed.get(_training(name)) or measured.failed.get(
+            _evaluating(name), f"{name} was not run"
+        )
     training, evaluation = step * Scalars().steps, some / DOCUMENTS * EvaluationConfig().documents
     words = f"training {quartiles(training)[0]:.0f} s, evaluation {quartiles(evaluation)[0]:.0f} s of {measured.clock} time"
     return quartiles(evaluation / (training + evaluation)), words

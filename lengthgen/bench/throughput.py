@@ -39,7 +39,12 @@ SHOWN = (
 
 
 def training_candidates(
-    shape: Shape, names: Sequence[str], where: Place, others: Iterable[peers.Peer], compiled: bool, tell: Callable[[str], None]
+    shape: Shape,
+    names: Sequence[str],
+    where: Place,
+    others: Iterable[peers.Peer],
+    compiled: bool,
+    tell: Callable[[str], None],
 ) -> list[Candidate]:
     """One candidate a scheme, one a peer that is installed, and the matmul ceiling."""
     store = random_store(1, max(TRAIN_TOKENS, 2 * shape.length), shape.vocab)
@@ -53,14 +58,20 @@ def training_candidates(
         model = build(name, shape, where)
         counts = models.parameter_counts(model)
         call = train_step(model, batch_at, where, compiled)
-        found.append(Candidate(name, "scheme", call, **work, parameters=counts["total"] - counts["positional"]))
+        found.append(
+            Candidate(
+                name, "scheme", call, **work, parameters=counts["total"] - counts["positional"]
+            )
+        )
     for name, peer in peers.built(shape, others, tell):
         call = peers.step(peer.to(where.device), batch_at, where.autocast)
         found.append(Candidate(name, "peer", call, **work, parameters=peers.parameters(peer)))
     return [*found, ceiling(where)]
 
 
-def train_step(model: models.Transformer, batch_at: training.BatchAt, where: Place, compiled: bool = False) -> Callable[[], None]:
+def train_step(
+    model: models.Transformer, batch_at: training.BatchAt, where: Place, compiled: bool = False
+) -> Callable[[], None]:
     """A call that trains one step as a run does: batch, forward, backward, clipping, the optimiser of the default configuration."""
     config = optim.OptimConfig()
     optimizer = optim.make_optimizer(model, config)
@@ -68,7 +79,15 @@ def train_step(model: models.Transformer, batch_at: training.BatchAt, where: Pla
     losses = torch.compile(model.losses) if compiled else None
 
     def call() -> None:
-        training.train(state, batch_at, steps=state.step + 1, seed=0, clip=config.clip, losses=losses, autocast=where.autocast)
+        training.train(
+            state,
+            batch_at,
+            steps=state.step + 1,
+            seed=0,
+            clip=config.clip,
+            losses=losses,
+            autocast=where.autocast,
+        )
 
     return call
 
@@ -89,11 +108,20 @@ class Evaluation:
     @property
     def scored(self) -> int:
         """Targets over all lengths and protocols."""
-        return sum(window.stop - window.first for request in self.requests for window in request.windows)
+        return sum(
+            window.stop - window.first for request in self.requests for window in request.windows
+        )
 
-    def score(self, model: models.Transformer, requests: list[Request], where: Place) -> list[Scored]:
+    def score(
+        self, model: models.Transformer, requests: list[Request], where: Place
+    ) -> list[Scored]:
         return score(
-            model, self.store, requests, tokens_per_batch=self.config.tokens_per_batch, device=where.device, autocast=where.autocast
+            model,
+            self.store,
+            requests,
+            tokens_per_batch=self.config.tokens_per_batch,
+            device=where.device,
+            autocast=where.autocast,
         )
 
 
@@ -102,10 +130,14 @@ def evaluation(shape: Shape, documents: int) -> Evaluation:
     config = EvaluationConfig(documents=documents)
     lengths = eval_lengths(config, shape.length)
     store = random_store(documents, max(lengths) + config.blocks * shape.length + 1, shape.vocab)
-    return Evaluation(store, plan(store.lengths, store.names, lengths, shape.length, config), config)
+    return Evaluation(
+        store, plan(store.lengths, store.names, lengths, shape.length, config), config
+    )
 
 
-def evaluation_candidates(shape: Shape, names: Sequence[str], where: Place, documents: int, separate: Sequence[str]) -> list[Candidate]:
+def evaluation_candidates(
+    shape: Shape, names: Sequence[str], where: Place, documents: int, separate: Sequence[str]
+) -> list[Candidate]:
     """One candidate a scheme; for those in `separate` a second one, `separate_name`: each length and protocol by itself."""
     wanted = evaluation(shape, documents)
     found = []
@@ -119,7 +151,11 @@ def evaluation_candidates(shape: Shape, names: Sequence[str], where: Place, docu
             work = sum(counted(model, wanted, group, shape) for group in groups)
             call = _scoring(model, wanted, groups, where)
             kind = "scheme" if label == name else "part"
-            found.append(Candidate(label, kind, call, wanted.scored, work, counts["total"] - counts["positional"]))
+            found.append(
+                Candidate(
+                    label, kind, call, wanted.scored, work, counts["total"] - counts["positional"]
+                )
+            )
     return [*found, ceiling(where)]
 
 
@@ -127,7 +163,9 @@ def separate_name(scheme: str) -> str:
     return f"{scheme}, separate passes"
 
 
-def _scoring(model: models.Transformer, wanted: Evaluation, groups: list[list[Request]], where: Place) -> Callable[[], None]:
+def _scoring(
+    model: models.Transformer, wanted: Evaluation, groups: list[list[Request]], where: Place
+) -> Callable[[], None]:
     def call() -> None:
         for group in groups:
             wanted.score(model, group, where)
@@ -135,7 +173,9 @@ def _scoring(model: models.Transformer, wanted: Evaluation, groups: list[list[Re
     return call
 
 
-def counted(model: models.Transformer, wanted: Evaluation, group: list[Request], shape: Shape) -> float:
+def counted(
+    model: models.Transformer, wanted: Evaluation, group: list[Request], shape: Shape
+) -> float:
     """FLOPs of the windows that scoring runs for a group of requests."""
     counter = _Counter(model, shape)
     wanted.score(counter, group, Place(torch.device("cpu"), "fp32"))
@@ -166,7 +206,10 @@ def rows(bench: str, measured: Measured, shape: Shape, where: Place) -> list[dic
         "precision": where.precision, **dataclasses.asdict(shape),
     }  # fmt: skip
     table = [constant | _row(candidate, measured, limit) for candidate in measured.candidates]
-    table += [constant | {"candidate": name, "status": "failed", "reason": reason} for name, reason in measured.failed.items()]
+    table += [
+        constant | {"candidate": name, "status": "failed", "reason": reason}
+        for name, reason in measured.failed.items()
+    ]
     return [{column: row.get(column) for column in COLUMNS} for row in table]
 
 

@@ -49,7 +49,14 @@ class Shape:
 
     def longer(self) -> "Shape":
         """Twice the window, half the batch, two thirds of the layers: configuration C of references/performance.md where this is B."""
-        return Shape(max(1, 2 * self.layers // 3), self.width, self.heads, 2 * self.length, max(1, self.batch // 2), self.vocab)
+        return Shape(
+            max(1, 2 * self.layers // 3),
+            self.width,
+            self.heads,
+            2 * self.length,
+            max(1, self.batch // 2),
+            self.vocab,
+        )
 
 
 @dataclass(frozen=True)
@@ -74,15 +81,29 @@ def place(device: str, precision: str, kernel: str = "auto", linear: str = "auto
     dataclass_from.choice("--kernel", kernel, dispatch.KERNELS)
     dataclass_from.choice("--linear", linear, products.KERNELS)
     if device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("--device cuda: this machine has no usable NVIDIA GPU; give --device cpu or --device auto")
+        raise ConfigError(
+            "--device cuda: this machine has no usable NVIDIA GPU; give --device cpu or --device auto"
+        )
     found = torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
-    return Place(found, precision if precision != "auto" else ("bf16" if found.type == "cuda" else "fp32"), kernel, linear)
+    return Place(
+        found,
+        precision if precision != "auto" else ("bf16" if found.type == "cuda" else "fp32"),
+        kernel,
+        linear,
+    )
 
 
 def build(scheme: str, shape: Shape, where: Place) -> models.Transformer:
     """Our model with one scheme's defaults, as a run builds it."""
     scheme_class = schemes.load(scheme)
-    model = models.build(shape.model, scheme_class, scheme_class.Config(), train_length=shape.length, vocab_size=shape.vocab, seed=0)
+    model = models.build(
+        shape.model,
+        scheme_class,
+        scheme_class.Config(),
+        train_length=shape.length,
+        vocab_size=shape.vocab,
+        seed=0,
+    )
     model.use_kernel(where.kernel)
     model.use_linear(where.linear)
     return model.to(where.device)
@@ -91,7 +112,9 @@ def build(scheme: str, shape: Shape, where: Place) -> models.Transformer:
 def random_store(documents: int, size: int, vocab: int) -> TokenStore:
     """`documents` documents of `size` random tokens each, in memory; the same at every call."""
     ids = np.random.default_rng(0).integers(0, vocab, documents * size)
-    stream = torch.from_numpy(ids.astype(np.uint16).view(np.int16) if vocab <= 2**16 else ids.astype(np.int32))
+    stream = torch.from_numpy(
+        ids.astype(np.uint16).view(np.int16) if vocab <= 2**16 else ids.astype(np.int32)
+    )
     return TokenStore(
         stream=stream, offsets=np.arange(documents + 1, dtype=np.int64) * size, names=[f"document{i}" for i in range(documents)],
         vocab_size=vocab, token_bytes=np.ones(vocab, np.int64), fingerprint="random",
@@ -100,5 +123,7 @@ def random_store(documents: int, size: int, vocab: int) -> TokenStore:
 
 def batch(store: TokenStore, shape: Shape, step: int, where: Place) -> tuple[Tensor, Tensor]:
     """Inputs and targets (B, T) int64 of one training step, drawn as a run draws them."""
-    inputs, targets = batches.crops(store, seed=0, step=step, batch_size=shape.batch, length=shape.length, cross_documents=True)
+    inputs, targets = batches.crops(
+        store, seed=0, step=step, batch_size=shape.batch, length=shape.length, cross_documents=True
+    )
     return inputs.to(where.device), targets.to(where.device)

@@ -52,7 +52,9 @@ def main(argv: Sequence[str], commands: Sequence[str]) -> int:
         return 0
     if shell not in SHELLS:
         given = f"no completion for {shell!r}" if shell else "completion for which shell?"
-        raise ConfigError(f'{given}; expected one of: {", ".join(SHELLS)}, as in: eval "$(lengthgen completion bash)"')
+        raise ConfigError(
+            f'{given}; expected one of: {", ".join(SHELLS)}, as in: eval "$(lengthgen completion bash)"'
+        )
     print({"bash": BASH, "zsh": ZSH}[shell], end="")
     return 0
 
@@ -77,7 +79,10 @@ def candidates(typed: str, commands: Sequence[str]) -> list[str]:
         return []
     if word.startswith("-"):
         return _starting([flag.name for flag in command_line.FLAGS], word)
-    flag = next((flag for flag in command_line.FLAGS if words and words[-1] in (flag.name, flag.short)), None)
+    flag = next(
+        (flag for flag in command_line.FLAGS if words and words[-1] in (flag.name, flag.short)),
+        None,
+    )
     if flag and flag.values is not None and (flag.values == () or flag.default is None):
         return _starting(flag.values, word)  # none for a folder: the shell then offers files
     from lengthgen.cli import jobs
@@ -93,7 +98,11 @@ def _groups(command: str, word: str) -> list[str]:
     plus = word[: len(word) - len(name)]
     group, equals, _ = name.partition("=")
     options = catalogue.options(group, catalogue.folders()) if equals else []
-    names = [f"{group}={option}" for option in options] if equals else [f"{key.name}=" for key in catalogue.groups(command)]
+    names = (
+        [f"{group}={option}" for option in options]
+        if equals
+        else [f"{key.name}=" for key in catalogue.groups(command)]
+    )
     return _starting([plus + name for name in names], word, end="")
 
 

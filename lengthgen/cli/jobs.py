@@ -57,7 +57,9 @@ def main(command: str, argv: Sequence[str]) -> int:
     asked = Asked(command, tuple(argv), (request.config_dir,) if request.config_dir else ())
     if request.multirun and request.runs_jobs:
         return _sweep(asked, request, overrides)
-    ended: list[Exception] = []  # a job's exception, kept from Hydra, which would report it in its own way
+    ended: list[
+        Exception
+    ] = []  # a job's exception, kept from Hydra, which would report it in its own way
     _call_hydra(command, request, lambda config: _single_job(asked, config, ended))
     if ended:
         raise ended[0]
@@ -80,7 +82,9 @@ def _run(asked: Asked, config: DictConfig) -> Any:
     from lengthgen.runs import run
 
     work = {"train": run.train, "evaluate": run.evaluate}[asked.command]
-    with _program("lengthgen", [asked.command, *asked.argv]):  # provenance records the command as it was given
+    with _program(
+        "lengthgen", [asked.command, *asked.argv]
+    ):  # provenance records the command as it was given
         return work(config, list(asked.own))
 
 
@@ -94,14 +98,20 @@ def _sweep(asked: Asked, request: Request, overrides: list[Override]) -> int:
         parsed = OverridesParser.create(config_loader=loader).parse_overrides(request.overrides)
         refusals.refuse_missing_keys(asked.command, parsed, loader)
         n_jobs = math.prod(len(refusals.assignments(o)) for o in parsed if o.is_sweep_override())
-        first_job = [refusals.assignments(o)[0] if o.is_sweep_override() else o.input_line for o in parsed]
-        folder = Path(loader.load_configuration(asked.command, first_job, RunMode.RUN).hydra.sweep.dir).absolute()
+        first_job = [
+            refusals.assignments(o)[0] if o.is_sweep_override() else o.input_line for o in parsed
+        ]
+        folder = Path(
+            loader.load_configuration(asked.command, first_job, RunMode.RUN).hydra.sweep.dir
+        ).absolute()
     except Exception as error:
         raise refusals.explained(asked.command, request, error) from error
     folder = sweep.claim(folder)
     varied = frozenset(o.get_key_element() for o in overrides if o.is_sweep_override())
     asked = Asked(asked.command, asked.argv, asked.own, n_jobs, varied)
-    request.overrides.append(f"hydra.sweep.dir={_quoted(str(folder))}")  # decided here once, so that the table finds it
+    request.overrides.append(
+        f"hydra.sweep.dir={_quoted(str(folder))}"
+    )  # decided here once, so that the table finds it
     print(f"{n_jobs} jobs; how each ends is noted in {os.path.relpath(folder)}", flush=True)
     try:
         _call_hydra(asked.command, request, lambda config: _sweep_job(asked, config))
@@ -123,15 +133,32 @@ def _sweep_job(asked: Asked, config: DictConfig) -> None:
         outcome = _run(asked, config)
         status = sweep.Status(job, label, outcome.run_id, outcome.status)
     except (KeyboardInterrupt, Interrupted, BrokenPipeError) as stop:
-        code = stop.exit_code if isinstance(stop, Interrupted) else 141 if isinstance(stop, BrokenPipeError) else 130
+        code = (
+            stop.exit_code
+            if isinstance(stop, Interrupted)
+            else 141
+            if isinstance(stop, BrokenPipeError)
+            else 130
+        )
         sweep.write(folder, sweep.Status(job, label, "", "interrupted", str(stop)))
-        print(f"lengthgen: job {job}/{asked.n_jobs} ({label}) interrupted; the same command goes on from there", file=sys.stderr)
+        print(
+            f"lengthgen: job {job}/{asked.n_jobs} ({label}) interrupted; the same command goes on from there",
+            file=sys.stderr,
+        )
         raise SystemExit(code) from stop  # unlike an Exception, it passes through Hydra's launcher
     except Exception as error:
         if not isinstance(error, UserError):
             traceback.print_exc()
-        message = messages.in_one_line(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-        print(f"lengthgen: job {job}/{asked.n_jobs} ({label}) failed: {message}", file=sys.stderr, flush=True)
+        message = (
+            messages.in_one_line(error)
+            if isinstance(error, UserError)
+            else f"{type(error).__name__}: {error}"
+        )
+        print(
+            f"lengthgen: job {job}/{asked.n_jobs} ({label}) failed: {message}",
+            file=sys.stderr,
+            flush=True,
+        )
         status = sweep.Status(job, label, "", "failed", message)
     sweep.write(folder, status)
 
@@ -141,16 +168,24 @@ def _sweep_job(asked: Asked, config: DictConfig) -> None:
 
 def _call_hydra(command: str, request: Request, job: Callable[[DictConfig], None]) -> None:
     """@hydra.main on `job`. Raises UserError for whatever Hydra refuses; `job` itself raises no Exception."""
-    application = hydra.main(version_base=compose.VERSION_BASE, config_path=str(catalogue.folder()), config_name=command)(job)
+    application = hydra.main(
+        version_base=compose.VERSION_BASE, config_path=str(catalogue.folder()), config_name=command
+    )(job)
     try:
-        with _program(f"lengthgen {command}", [*request.flags, *request.overrides]), _full_errors(), _logging():
+        with (
+            _program(f"lengthgen {command}", [*request.flags, *request.overrides]),
+            _full_errors(),
+            _logging(),
+        ):
             application()
     except SystemExit as stop:
         if stop.code not in (None, 0):
             raise
     except Exception as error:
         if isinstance(error, OSError) and not isinstance(error, HydraException):
-            raise DiskError(f"cannot write {error.filename}: {error.strerror}; choose another folder with results=...") from error
+            raise DiskError(
+                f"cannot write {error.filename}: {error.strerror}; choose another folder with results=..."
+            ) from error
         raise refusals.explained(command, request, error) from error
 
 
@@ -195,16 +230,25 @@ def complete(command: str, words: list[str], word: str) -> list[str]:
     """Completions of the last `word` of a `lengthgen <command>` line, after `words`: Hydra's own query."""
     setup_globals()
     typed = command_line.arrange(words, [group.name for group in catalogue.groups(command)])
-    several = re.fullmatch(r"(?P<key>[^=]*=)(?P<before>.*[,\[])(?P<last>[^,\[]*)", word)  # scheme=learned,al is asked as scheme=al
+    several = re.fullmatch(
+        r"(?P<key>[^=]*=)(?P<before>.*[,\[])(?P<last>[^,\[]*)", word
+    )  # scheme=learned,al is asked as scheme=al
     asked = several["key"] + several["last"] if several else word
     line = shlex.join(["lengthgen", *typed.flags, *typed.overrides]) + " " + asked
     folder = [f"--config-dir={typed.config_dir}"] if typed.config_dir else []
     printed = io.StringIO()
     os.environ["COMP_LINE"] = line
     with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(io.StringIO()):
-        _call_hydra(command, Request([*folder, "--shell-completion"], ["query=bash"]), lambda config: None)
-    found = [text for text in printed.getvalue().split() if not text.lstrip("+").startswith("hydra")]
-    return [several["key"] + several["before"] + text[len(several["key"]) :] if several else text for text in found]
+        _call_hydra(
+            command, Request([*folder, "--shell-completion"], ["query=bash"]), lambda config: None
+        )
+    found = [
+        text for text in printed.getvalue().split() if not text.lstrip("+").startswith("hydra")
+    ]
+    return [
+        several["key"] + several["before"] + text[len(several["key"]) :] if several else text
+        for text in found
+    ]
 
 
 def _quoted(text: str) -> str:

@@ -21,15 +21,28 @@ TOPICS = ("schemes", "modifiers", "retrofits", "datasets", "models", "studies", 
 
 def main(argv: Sequence[str]) -> int:
     """Print one list. ConfigError for an unknown topic or flag."""
-    parser = command_line.Parser(prog="lengthgen list", description=f"What there is: {', '.join(TOPICS)}.")
+    parser = command_line.Parser(
+        prog="lengthgen list", description=f"What there is: {', '.join(TOPICS)}."
+    )
     parser.add_argument("topic", metavar="|".join(TOPICS))
-    parser.add_argument("--config-dir", metavar="DIR", help="your own configurations and schemes beside the package's")
-    parser.add_argument("--results", metavar="FOLDER", default="results", help="folder whose runs are listed (default: results)")
+    parser.add_argument(
+        "--config-dir",
+        metavar="DIR",
+        help="your own configurations and schemes beside the package's",
+    )
+    parser.add_argument(
+        "--results",
+        metavar="FOLDER",
+        default="results",
+        help="folder whose runs are listed (default: results)",
+    )
     given = parser.parse_args(list(argv) or [""])
     if given.topic not in TOPICS:
         near = command_line.nearest(given.topic, TOPICS)
         what = f"no list of {given.topic!r}" if given.topic else "list what?"
-        raise ConfigError(f"{what}; {'nearest' if near else 'expected one of'}: {', '.join(near or TOPICS)}")
+        raise ConfigError(
+            f"{what}; {'nearest' if near else 'expected one of'}: {', '.join(near or TOPICS)}"
+        )
     own = command_line.existing_folder(given.config_dir) if given.config_dir else None
     where = catalogue.folders(own)
     listed = {
@@ -47,7 +60,10 @@ def main(argv: Sequence[str]) -> int:
 
 def dataset_table(where: Sequence[Path]) -> str:
     """Each option of dataset= and what it is."""
-    rows = [(name, catalogue.meaning(path)) for name, path in sorted(catalogue.files("dataset", where).items())]
+    rows = [
+        (name, catalogue.meaning(path))
+        for name, path in sorted(catalogue.files("dataset", where).items())
+    ]
     return aligned(("dataset", "what it is"), rows)
 
 
@@ -67,11 +83,22 @@ def model_table(where: Sequence[Path]) -> str:
     rows = []
     for name, path in catalogue.files("model", where).items():
         shape = OmegaConf.load(path)
-        rows.append((name, _model_parameters(path), shape.n_layers, shape.n_heads, shape.width, catalogue.meaning(path)))
+        rows.append(
+            (
+                name,
+                _model_parameters(path),
+                shape.n_layers,
+                shape.n_heads,
+                shape.width,
+                catalogue.meaning(path),
+            )
+        )
     rows.sort(key=lambda row: row[1])
     cells = [(name, f"{count:,}", *map(str, shape), what) for name, count, *shape, what in rows]
     head = ("model", "parameters", "n_layers", "n_heads", "width", "what it is")
-    return aligned(head, cells) + "\nparameters: with the byte tokenizer and without the scheme's own"
+    return (
+        aligned(head, cells) + "\nparameters: with the byte tokenizer and without the scheme's own"
+    )
 
 
 def _model_parameters(path: Path) -> int:
@@ -84,7 +111,13 @@ def _model_parameters(path: Path) -> int:
     options = OmegaConf.to_container(OmegaConf.load(path))
     options.pop("name", None)
     config = dataclass_from.build(ModelConfig, options, "model")
-    dimensions = Dimensions(config.n_layers, config.n_heads, config.width // config.n_heads, config.width, scheme_tables.TRAIN_LENGTH)
+    dimensions = Dimensions(
+        config.n_layers,
+        config.n_heads,
+        config.width // config.n_heads,
+        config.width,
+        scheme_tables.TRAIN_LENGTH,
+    )
     with torch.device("meta"):  # shapes only
         model = Transformer(config, Scheme(None, dimensions), vocab_size=257)
     return parameter_counts(model)["total"]
@@ -95,13 +128,28 @@ def run_table(results: Path) -> str:
     rows = []
     for run in records.runs(results):
         config = run.config
-        names = [str(config.get(group, {}).get("name", "?")) for group in ("scheme", "dataset", "model")]
+        names = [
+            str(config.get(group, {}).get("name", "?")) for group in ("scheme", "dataset", "model")
+        ]
         names[0] = "+".join([names[0], *(config.get("modifiers") or {})])
         numbers = [str(config.get(key, "?")) for key in ("train_length", "steps", "seed")]
         rows.append((run.name, *names, *numbers, run.status, str(len(run.evaluations))))
     if not rows:
         return f"no runs in {results / 'runs'}; `lengthgen train` makes one"
-    return aligned(("run", "scheme", "dataset", "model", "train_length", "steps", "seed", "status", "evaluations"), rows)
+    return aligned(
+        (
+            "run",
+            "scheme",
+            "dataset",
+            "model",
+            "train_length",
+            "steps",
+            "seed",
+            "status",
+            "evaluations",
+        ),
+        rows,
+    )
 
 
 def command_help(command: str, config_dir: Path | None = None) -> str:
@@ -109,16 +157,30 @@ def command_help(command: str, config_dir: Path | None = None) -> str:
     where = catalogue.folders(config_dir)
     groups, keys = catalogue.groups(command), catalogue.keys(command)
     chosen = [(f"{g.name}={g.value}", _meaning_and_options(g, where)) for g in groups]
-    flags = [(", ".join(filter(None, (flag.name, flag.short))), flag.meaning) for flag in command_line.FLAGS]
+    flags = [
+        (", ".join(filter(None, (flag.name, flag.short))), flag.meaning)
+        for flag in command_line.FLAGS
+    ]
     sections = [
-        (f"Groups: `{groups[0].name}=option` (a + before it changes nothing); keys of an option: `{groups[0].name}.key=value`", chosen),
+        (
+            f"Groups: `{groups[0].name}=option` (a + before it changes nothing); keys of an option: `{groups[0].name}.key=value`",
+            chosen,
+        ),
         ("Keys: `key=value`", [(f"{key.name}={key.value}", key.comment) for key in keys]),
         ("Flags, in any place", flags),
     ]
     left = 2 + max(len(name) for _, rows in sections for name, _ in rows)
-    parts = [f"Usage: lengthgen {command} [flags] [group=option] [key=value] ...", f"Examples\n{EXAMPLES[command]}"]
-    parts += ["\n".join([title, *(_described(name, text, left) for name, text in rows)]) for title, rows in sections]
-    parts.append(f"`lengthgen {command} --cfg job` prints every key of the chosen options with its value.")
+    parts = [
+        f"Usage: lengthgen {command} [flags] [group=option] [key=value] ...",
+        f"Examples\n{EXAMPLES[command]}",
+    ]
+    parts += [
+        "\n".join([title, *(_described(name, text, left) for name, text in rows)])
+        for title, rows in sections
+    ]
+    parts.append(
+        f"`lengthgen {command} --cfg job` prints every key of the chosen options with its value."
+    )
     return "\n\n".join(parts)
 
 
@@ -146,4 +208,6 @@ def _meaning_and_options(group: catalogue.Key, where: Sequence[Path]) -> str:
 
 def _described(name: str, text: str, left: int) -> str:
     lines = textwrap.wrap(text, WIDTH - left - 2) or [""]
-    return "\n".join([f"  {name:<{left}}{lines[0]}", *(" " * (left + 2) + line for line in lines[1:])]).rstrip()
+    return "\n".join(
+        [f"  {name:<{left}}{lines[0]}", *(" " * (left + 2) + line for line in lines[1:])]
+    ).rstrip()

@@ -84,11 +84,19 @@ def _completion(argv: list[str]) -> int:
 
 
 COMMANDS = (
-    Command("train", "train a model, evaluate it past its training length, write tables and figures", _train),
+    Command(
+        "train",
+        "train a model, evaluate it past its training length, write tables and figures",
+        _train,
+    ),
     Command("evaluate", "evaluate a trained run again: other lengths, other protocols", _evaluate),
     Command("study", "make the runs that a declared claim needs, and judge it", _study),
     Command("plot", "draw every figure again from the tables in results/", _plot),
-    Command("bench", "train | evaluate | attention | memory | marks: speed and memory against other schemes and libraries", _bench),
+    Command(
+        "bench",
+        "train | evaluate | attention | memory | marks: speed and memory against other schemes and libraries",
+        _bench,
+    ),
     Command("list", "schemes | modifiers | retrofits | datasets | models | studies | runs", _list),
     Command("completion", "bash | zsh: print a script for tab completion", _completion),
 )

@@ -43,7 +43,9 @@ def write(folder: Path, status: Status) -> None:
 
 def read(folder: Path) -> list[Status]:
     """The statuses in `folder`, in the order of the jobs."""
-    found = [Status(**json.loads(path.read_text(encoding="utf-8"))) for path in folder.glob("job-*.json")]
+    found = [
+        Status(**json.loads(path.read_text(encoding="utf-8"))) for path in folder.glob("job-*.json")
+    ]
     return sorted(found, key=lambda status: status.job)
 
 
@@ -52,7 +54,10 @@ def table(statuses: list[Status], n_jobs: int) -> str:
     rows = [("job", "run", "status", "overrides")]
     rows += [(f"{s.job}/{n_jobs}", s.run or "-", s.status, s.overrides) for s in statuses]
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
-    lines = ["  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]]) for row in rows]
+    lines = [
+        "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]])
+        for row in rows
+    ]
     not_run = n_jobs - len(statuses)
     return "\n".join(lines + ([f"{not_run} of {n_jobs} jobs were not run"] if not_run else []))
 

@@ -44,7 +44,11 @@ def keys(command: str) -> list[Key]:
     """The top-level keys of `command`'s primary configuration, in order, Hydra's own left out."""
     lines = (folder() / f"{command}.yaml").read_text(encoding="utf-8").splitlines()
     found = (_KEY.match(line) for line in lines)
-    return [Key(m["key"], m["value"], m["comment"] or "") for m in found if m and m["key"] not in ("defaults", "hydra")]
+    return [
+        Key(m["key"], m["value"], m["comment"] or "")
+        for m in found
+        if m and m["key"] not in ("defaults", "hydra")
+    ]
 
 
 def options(group: str, where: Sequence[Path]) -> list[str]:

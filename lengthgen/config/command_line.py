@@ -29,8 +29,18 @@ class Flag:
 FLAGS = (
     Flag("--help", "-h", "this help"),
     Flag("--multirun", "-m", "one job for each combination of the comma-separated values"),
-    Flag("--config-dir", "-cd", "DIR: your own configurations and schemes (DIR/scheme/NAME.yaml and NAME.py)", ()),
-    Flag("--cfg", "-c", "job|hydra|all: print the configuration instead of running it", ("job", "hydra", "all")),
+    Flag(
+        "--config-dir",
+        "-cd",
+        "DIR: your own configurations and schemes (DIR/scheme/NAME.yaml and NAME.py)",
+        (),
+    ),
+    Flag(
+        "--cfg",
+        "-c",
+        "job|hydra|all: print the configuration instead of running it",
+        ("job", "hydra", "all"),
+    ),
     Flag("--resolve", "", "with --cfg: interpolations resolved"),
     Flag(
         "--info",
@@ -117,22 +127,31 @@ def _flag(word: str) -> tuple[Flag, str | None]:
         if name in (flag.name, flag.short):
             return flag, value if "=" in word else None
     names = [flag.name for flag in FLAGS]
-    raise ConfigError(f"unknown flag {word}; expected one of: {', '.join(nearest(name, names) or names)}")
+    raise ConfigError(
+        f"unknown flag {word}; expected one of: {', '.join(nearest(name, names) or names)}"
+    )
 
 
 def _value_from(flag: Flag, waiting: list[str]) -> str:
     """The value of `flag`, taken from the words that follow it."""
     follows = waiting[0] if waiting else None
-    if follows is not None and (follows in flag.values or not (flag.values or follows.startswith("-"))):
+    if follows is not None and (
+        follows in flag.values or not (flag.values or follows.startswith("-"))
+    ):
         return waiting.pop(0)
     if flag.default is not None:
         return flag.default
     expected = f"one of {', '.join(flag.values)}" if flag.values else "a folder"
-    raise ConfigError(f"{flag.name} needs a value: expected {expected}" + (f", got {follows!r}" if follows else ""))
+    raise ConfigError(
+        f"{flag.name} needs a value: expected {expected}"
+        + (f", got {follows!r}" if follows else "")
+    )
 
 
 def existing_folder(value: str) -> Path:
     path = Path(value).expanduser().absolute()
     if not path.is_dir():
-        raise ConfigError(f"--config-dir {value}: no such folder; expected a folder that holds scheme/NAME.yaml and the like")
+        raise ConfigError(
+            f"--config-dir {value}: no such folder; expected a folder that holds scheme/NAME.yaml and the like"
+        )
     return path

@@ -12,7 +12,9 @@ from lengthgen.config import catalogue, command_line, refusals
 VERSION_BASE = "1.3"
 
 
-def composed(command: str, argv: Sequence[str], config_dir: Path | None = None, results: Path | None = None) -> DictConfig:
+def composed(
+    command: str, argv: Sequence[str], config_dir: Path | None = None, results: Path | None = None
+) -> DictConfig:
     """The configuration of one run as `lengthgen <command> ARGV` would have it; nothing is run. UserError for what the user can mend.
 
     results: the folder, set afterwards: as an override it would be refused where `config_dir` has a folder of that name.
@@ -23,7 +25,9 @@ def composed(command: str, argv: Sequence[str], config_dir: Path | None = None, 
     request.config_dir = config_dir
     refusals.checked(command, request, groups)
     try:
-        config = refusals.loader(config_dir).load_configuration(command, request.overrides, RunMode.RUN)
+        config = refusals.loader(config_dir).load_configuration(
+            command, request.overrides, RunMode.RUN
+        )
     except Exception as error:
         raise refusals.explained(command, request, error) from error
     with open_dict(config):

@@ -23,9 +23,16 @@ def build(cls: type[T], given: Mapping[str, Any], key: str) -> T:
     for name in given:
         if name not in fields:
             near = difflib.get_close_matches(str(name), fields, n=2) or fields
-            raise ConfigError(f"unknown key {_place(key, name)}; expected one of: {', '.join(near)}")
+            raise ConfigError(
+                f"unknown key {_place(key, name)}; expected one of: {', '.join(near)}"
+            )
     for name, value in given.items():
-        if isinstance(value, bool) and _type_of(cls, name) in ("int", "float", "int | None", "float | None"):
+        if isinstance(value, bool) and _type_of(cls, name) in (
+            "int",
+            "float",
+            "int | None",
+            "float | None",
+        ):
             raise ConfigError(f"{_place(key, name)}={value}: expected a number, not a truth value")
     try:
         return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(cls), dict(given)))
@@ -43,7 +50,10 @@ def choice(key: str, given: str, allowed: tuple[str, ...]) -> None:
     """Raise ConfigError unless `given` is one of `allowed`."""
     if given not in allowed:
         near = difflib.get_close_matches(str(given), allowed, n=1)
-        raise ConfigError(f"{key}={given}: expected one of {', '.join(allowed)}" + (f"; nearest: {near[0]}" if near else ""))
+        raise ConfigError(
+            f"{key}={given}: expected one of {', '.join(allowed)}"
+            + (f"; nearest: {near[0]}" if near else "")
+        )
 
 
 KINDS = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}

@@ -39,7 +39,9 @@ def null_option(group: str, options: Sequence[str]) -> ConfigError:
 
 def of_the_other(command: str, given: str, other: str) -> ConfigError:
     """`lengthgen train +retrofit=yarn`, `lengthgen evaluate run=x scheme=alibi`."""
-    return ConfigError(f"no key {given!r} in {command}: it is one of `lengthgen {other}`; `lengthgen {command} --help` shows its own")
+    return ConfigError(
+        f"no key {given!r} in {command}: it is one of `lengthgen {other}`; `lengthgen {command} --help` shows its own"
+    )
 
 
 def unknown_key(command: str, given: str, known: Sequence[str], choice: str = "") -> ConfigError:
@@ -52,13 +54,17 @@ def unknown_key(command: str, given: str, known: Sequence[str], choice: str = ""
     parent, _, last = given.rpartition(".")
     if below and top in CHOSEN_BY and not any(key.startswith(f"{parent}.") for key in known):
         name = below[0] if top == "modifiers" and len(below) > 1 else "NAME"
-        return ConfigError(f"{where}no key {given!r}: that {CHOSEN_BY[top]} is not chosen; give {CHOSEN_BY[top]}={name} with it")
+        return ConfigError(
+            f"{where}no key {given!r}: that {CHOSEN_BY[top]} is not chosen; give {CHOSEN_BY[top]}={name} with it"
+        )
     siblings = {key.rpartition(".")[2]: key for key in known if key.rpartition(".")[0] == parent}
     places: dict[str, str] = {}
     for key in known:
         places.setdefault(key.rpartition(".")[2], key)
     # the right name in the wrong place (width for model.width); else a like name in the place given; else anywhere
-    near = [places[last]] if last in places else [siblings[name] for name in nearest(last, siblings)]
+    near = (
+        [places[last]] if last in places else [siblings[name] for name in nearest(last, siblings)]
+    )
     if not near and not (parent and siblings):
         near = [places[name] for name in nearest(last, places)] or nearest(given, known)
     if near:
@@ -67,7 +73,9 @@ def unknown_key(command: str, given: str, known: Sequence[str], choice: str = ""
         expected = f"{parent or command} has: {', '.join(list(siblings.values())[:SHORT_LIST])}; "
     else:
         expected = ""
-    return ConfigError(f"{where}no key {given!r}; {expected}`lengthgen {command} --cfg job` shows all")
+    return ConfigError(
+        f"{where}no key {given!r}; {expected}`lengthgen {command} --cfg job` shows all"
+    )
 
 
 def unknown_plugin(group: str, given: str, options: Sequence[str]) -> ConfigError:
@@ -82,13 +90,19 @@ def unreadable(command: str, given: str, options: Mapping[str, Sequence[str]]) -
     key, equals, _ = given.partition("=")
     if not equals:
         groups = [group for group, names in options.items() if given in names]
-        meant = f"{groups[0]}={given}" if groups else f"{given}=..." if given.isidentifier() else None
+        meant = (
+            f"{groups[0]}={given}" if groups else f"{given}=..." if given.isidentifier() else None
+        )
         hint = f"; did you mean {meant}?" if meant else f"; `lengthgen {command} --help` shows how"
         return ConfigError(f"cannot read {given!r}: expected key=value{hint}")
     if not key.strip("+~ "):
-        return ConfigError(f"cannot read {given!r}: expected a key before '='; `lengthgen {command} --help` shows how")
+        return ConfigError(
+            f"cannot read {given!r}: expected a key before '='; `lengthgen {command} --help` shows how"
+        )
     forms = "a number, a word, [a,b], {a:b} or quoted text"
-    return ConfigError(f"cannot read the value in {given!r}: expected {forms}, for example {key}=[512,1024] or {key}=\"'a b'\"")
+    return ConfigError(
+        f"cannot read the value in {given!r}: expected {forms}, for example {key}=[512,1024] or {key}=\"'a b'\""
+    )
 
 
 def hidden_key(given: str, key: str, config_dir: Path) -> ConfigError:
@@ -102,7 +116,9 @@ def several_without_multirun(command: str, given: str, is_group: bool) -> Config
     """`seed=0,1` without -m."""
     key, _, value = given.partition("=")
     as_list = "" if is_group or "(" in value else f", or write {key}=[{value}] for a list"
-    return ConfigError(f"{given} gives several values: add -m for one job each (lengthgen {command} -m {given}){as_list}")
+    return ConfigError(
+        f"{given} gives several values: add -m for one job each (lengthgen {command} -m {given}){as_list}"
+    )
 
 
 def plus_on_known_key(given: str) -> ConfigError:
@@ -112,7 +128,11 @@ def plus_on_known_key(given: str) -> ConfigError:
 
 def no_value(command: str, key: str) -> ConfigError:
     """`lengthgen evaluate` without run=..., or `~scheme`."""
-    look = f"`lengthgen list {LISTED[key]}` shows which there are" if key in LISTED else f"`lengthgen {command} --help` shows how"
+    look = (
+        f"`lengthgen list {LISTED[key]}` shows which there are"
+        if key in LISTED
+        else f"`lengthgen {command} --help` shows how"
+    )
     return ConfigError(f"{key} has no value: give {key}=...; {look}")
 
 
@@ -122,7 +142,12 @@ def in_one_line(error: BaseException) -> str:
     while error is not None:
         lines += [line.strip() for line in str(error).splitlines()]
         error = error.__cause__
-    kept = [line for line in lines if line and not line.startswith(("full_key:", "object_type=", "reference_type=", "See http"))]
+    kept = [
+        line
+        for line in lines
+        if line
+        and not line.startswith(("full_key:", "object_type=", "reference_type=", "See http"))
+    ]
     return "; ".join(dict.fromkeys(kept)) or type(error).__name__
 
 

@@ -34,11 +34,17 @@ class Kind:
     package: str  # full name of the package's own folder
     here: Path  # that folder
     base: str  # the class in base.py that every one of them extends
-    shared: tuple[str, ...]  # files of the folder that several of them share and that are none themselves
+    shared: tuple[
+        str, ...
+    ]  # files of the folder that several of them share and that are none themselves
 
     def names(self) -> list[str]:
         """Those of the package, without importing them."""
-        return sorted(path.stem for path in self.here.glob("*.py") if path.stem not in ("__init__", "base", *self.shared))
+        return sorted(
+            path.stem
+            for path in self.here.glob("*.py")
+            if path.stem not in ("__init__", "base", *self.shared)
+        )
 
     def source(self, name: str, folders: Sequence[Path] = ()) -> Path:
         """The file of `name`: the package's own first, then `folders` in order. ConfigError if there is none."""
@@ -59,18 +65,28 @@ class Kind:
         """The one class of this kind that the file of `name` defines. ConfigError if it defines none or several."""
         base = getattr(importlib.import_module(f"{self.package}.base"), self.base)
         path = self.source(name, folders)
-        module = importlib.import_module(f"{self.package}.{name}") if path.parent == self.here else self._from_outside(path)
+        module = (
+            importlib.import_module(f"{self.package}.{name}")
+            if path.parent == self.here
+            else self._from_outside(path)
+        )
         found = [
             member
             for member in vars(module).values()
-            if inspect.isclass(member) and issubclass(member, base) and member.__module__ == module.__name__
+            if inspect.isclass(member)
+            and issubclass(member, base)
+            and member.__module__ == module.__name__
         ]
         if len(found) != 1:
-            raise ConfigError(f"{path.name} defines {len(found)} subclasses of {self.base}; expected exactly one")
+            raise ConfigError(
+                f"{path.name} defines {len(found)} subclasses of {self.base}; expected exactly one"
+            )
         return found[0]
 
     def _from_outside(self, path: Path) -> ModuleType:
-        spec = importlib.util.spec_from_file_location(f"lengthgen_user_{self.noun}s.{path.stem}", path)
+        spec = importlib.util.spec_from_file_location(
+            f"lengthgen_user_{self.noun}s.{path.stem}", path
+        )
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         return module

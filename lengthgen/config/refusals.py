@@ -26,7 +26,9 @@ def loader(config_dir: Path | None) -> ConfigLoaderImpl:
     """Hydra's loader over the same folders as the real call, to compose and to count without running."""
     search_path = create_config_search_path(str(catalogue.folder()))
     if config_dir:
-        search_path.prepend("command-line", f"file://{config_dir}", anchor=SearchPathQuery(provider="schema"))
+        search_path.prepend(
+            "command-line", f"file://{config_dir}", anchor=SearchPathQuery(provider="schema")
+        )
     return ConfigLoaderImpl(search_path)
 
 
@@ -34,7 +36,9 @@ def checked(command: str, request: Request, groups: list[str]) -> list[Override]
     """The overrides, parsed; ConfigError for what can be told without composing: form, options of groups, `-m` forgotten."""
     where = catalogue.folders(request.config_dir)
     optional = [group.name for group in catalogue.groups(command) if group.value == "null"]
-    options = {group: catalogue.options(group, where) for group in {*groups, *catalogue.all_groups(where)}}
+    options = {
+        group: catalogue.options(group, where) for group in {*groups, *catalogue.all_groups(where)}
+    }
     parsed = []
     for text in request.overrides:
         try:
@@ -45,7 +49,12 @@ def checked(command: str, request: Request, groups: list[str]) -> list[Override]
             raise messages.unreadable(command, text, options)
         parsed.append(override)
         group = override.key_or_group
-        if request.config_dir and "." not in group and group not in options and (request.config_dir / group).is_dir():
+        if (
+            request.config_dir
+            and "." not in group
+            and group not in options
+            and (request.config_dir / group).is_dir()
+        ):
             raise messages.hidden_key(text, group, request.config_dir)
         if override.is_sweep_override() and request.runs_jobs and not request.multirun:
             raise messages.several_without_multirun(command, text, group in groups)
@@ -65,9 +74,17 @@ def _names(override: Override) -> list[str]:
     if override.is_delete() or "glob(" in override.input_line:
         return []
     swept = override.is_sweep_override()
-    values = list(override.sweep_iterator(transformer=Transformer.identity)) if swept else [override.value()]
+    values = (
+        list(override.sweep_iterator(transformer=Transformer.identity))
+        if swept
+        else [override.value()]
+    )
     named = [name for value in values for name in (value if isinstance(value, list) else [value])]
-    return [name.text if isinstance(name, QuotedString) else str(name) for name in named if name is not None]
+    return [
+        name.text if isinstance(name, QuotedString) else str(name)
+        for name in named
+        if name is not None
+    ]
 
 
 def assignments(override: Override) -> list[str]:
@@ -81,9 +98,15 @@ def explained(command: str, request: Request, error: Exception) -> UserError:
     composer = loader(request.config_dir)
     overrides = OverridesParser.create(config_loader=composer).parse_overrides(request.overrides)
     for override in overrides:
-        plugins = composer.get_group_options(override.key_or_group) if override.key_or_group.startswith("hydra/") else []
+        plugins = (
+            composer.get_group_options(override.key_or_group)
+            if override.key_or_group.startswith("hydra/")
+            else []
+        )
         if plugins and override.get_value_element_as_str() not in plugins:
-            return messages.unknown_plugin(override.key_or_group, override.get_value_element_as_str(), plugins)
+            return messages.unknown_plugin(
+                override.key_or_group, override.get_value_element_as_str(), plugins
+            )
     try:
         found = _wrong_key(command, composer, overrides)
     except Exception:  # not a key's fault: the composition itself fails
@@ -91,21 +114,31 @@ def explained(command: str, request: Request, error: Exception) -> UserError:
     return found or ConfigError(messages.in_one_line(error))
 
 
-def refuse_missing_keys(command: str, overrides: list[Override], composer: ConfigLoaderImpl) -> None:
+def refuse_missing_keys(
+    command: str, overrides: list[Override], composer: ConfigLoaderImpl
+) -> None:
     """ConfigError for a key that one of a sweep's options lacks. Asked before the sweep, which Hydra would only then refuse half done."""
     groups = [group.name for group in catalogue.groups(command)]
-    swept = {override.key_or_group for override in overrides if override.is_sweep_override()} & set(groups)
+    swept = {override.key_or_group for override in overrides if override.is_sweep_override()} & set(
+        groups
+    )
     tops = swept | {key for key, group in messages.CHOSEN_BY.items() if group in swept}
-    if any(o.key_or_group.partition(".")[0] in tops for o in overrides if o.key_or_group not in groups):
+    if any(
+        o.key_or_group.partition(".")[0] in tops for o in overrides if o.key_or_group not in groups
+    ):
         found = _wrong_key(command, composer, overrides)
         if found:
             raise found
 
 
-def _wrong_key(command: str, composer: ConfigLoaderImpl, overrides: list[Override]) -> ConfigError | None:
+def _wrong_key(
+    command: str, composer: ConfigLoaderImpl, overrides: list[Override]
+) -> ConfigError | None:
     """The line for the first override whose key is not there, or is there although it is added."""
     groups = [group.name for group in catalogue.groups(command)]
-    composed = list(_compositions(composer, command, [o for o in overrides if o.key_or_group in groups]))
+    composed = list(
+        _compositions(composer, command, [o for o in overrides if o.key_or_group in groups])
+    )
     for override in overrides:
         key, adds = override.key_or_group, override.is_add() or override.is_force_add()
         for choice, known in composed:
@@ -116,21 +149,32 @@ def _wrong_key(command: str, composer: ConfigLoaderImpl, overrides: list[Overrid
     return None
 
 
-def _compositions(composer: ConfigLoaderImpl, command: str, of_groups: list[Override]) -> Iterator[tuple[str, list[str]]]:
+def _compositions(
+    composer: ConfigLoaderImpl, command: str, of_groups: list[Override]
+) -> Iterator[tuple[str, list[str]]]:
     """(what a sweep chose, "" without one; the keys there are then) for each combination of the groups' options, a few at most."""
     swept = [o.is_sweep_override() for o in of_groups]
-    each = [assignments(o) if several else [o.input_line] for o, several in zip(of_groups, swept, strict=True)]
+    each = [
+        assignments(o) if several else [o.input_line]
+        for o, several in zip(of_groups, swept, strict=True)
+    ]
     for lines in itertools.islice(itertools.product(*each), 64):
-        config = OmegaConf.to_container(composer.load_configuration(command, list(lines), RunMode.RUN), resolve=False)
+        config = OmegaConf.to_container(
+            composer.load_configuration(command, list(lines), RunMode.RUN), resolve=False
+        )
         del config["hydra"]
-        choice = " ".join(line.lstrip("+") for line, several in zip(lines, swept, strict=True) if several)
+        choice = " ".join(
+            line.lstrip("+") for line, several in zip(lines, swept, strict=True) if several
+        )
         yield choice, [key for key, _ in messages.flat(config)]
 
 
 def _unknown(command: str, key: str, known: Sequence[str], choice: str = "") -> ConfigError:
     """The line for a key that `command` does not have; `choice`: of the sweep's job that lacks it."""
     other = {"train": "evaluate", "evaluate": "train"}[command]
-    if key.partition(".")[0] in [found.name for found in [*catalogue.groups(other), *catalogue.keys(other)]]:
+    if key.partition(".")[0] in [
+        found.name for found in [*catalogue.groups(other), *catalogue.keys(other)]
+    ]:
         here = [found.name for found in [*catalogue.groups(command), *catalogue.keys(command)]]
         if key.partition(".")[0] not in here:
             return messages.of_the_other(command, key, other)

@@ -36,14 +36,18 @@ def crops(
     Raises DataError when no window fits, ConfigError when the ranks do not divide the batch.
     """
     if batch_size % world_size:
-        raise ConfigError(f"batch_size={batch_size} on {world_size} processes: expected a multiple of {world_size}")
+        raise ConfigError(
+            f"batch_size={batch_size} on {world_size} processes: expected a multiple of {world_size}"
+        )
     n_starts = count_starts(store, length, cross_documents)
     if n_starts == 0:
         raise DataError(_nothing_fits(store, length, cross_documents))
     share = batch_size // world_size
     generator = np.random.Philox(key=np.array([seed, step], dtype=np.uint64))
     # the remainder's bias is below n_starts / 2**64
-    picks = (generator.random_raw(batch_size)[rank * share : (rank + 1) * share] % np.uint64(n_starts)).astype(np.int64)
+    picks = (
+        generator.random_raw(batch_size)[rank * share : (rank + 1) * share] % np.uint64(n_starts)
+    ).astype(np.int64)
     starts = picks if cross_documents else _inside_documents(store, length, picks)
     windows = store.stream.unfold(0, length + 1, 1)
     tokens = store.widen(windows.index_select(0, torch.from_numpy(starts).to(windows.device)))
@@ -57,7 +61,9 @@ def count_starts(store: TokenStore, length: int, cross_documents: bool) -> int:
 
 def only_answers(targets: Tensor, answers: Callable[[np.ndarray], np.ndarray]) -> Tensor:
     """The targets (B, T) of windows that are whole documents, so their symbols, with UNSCORED for those that are no answers."""
-    return targets.masked_fill(~torch.from_numpy(answers(targets.cpu().numpy())).to(targets.device), UNSCORED)
+    return targets.masked_fill(
+        ~torch.from_numpy(answers(targets.cpu().numpy())).to(targets.device), UNSCORED
+    )
 
 
 def n_scored(targets: Tensor) -> int:
@@ -69,7 +75,9 @@ def whole(store: TokenStore, length: int, count: int) -> tuple[Tensor, Tensor]:
     """Inputs and targets, (at most count, length) each: the first documents of exactly length + 1 tokens. DataError if there are none."""
     found = np.flatnonzero(store.lengths == length + 1)[:count]
     if not len(found):
-        raise DataError(f"no document of exactly {length + 1} tokens among {store.n_documents}; expected at least one")
+        raise DataError(
+            f"no document of exactly {length + 1} tokens among {store.n_documents}; expected at least one"
+        )
     tokens = torch.stack([store.document(int(index)) for index in found])
     return tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous()
 

@@ -40,7 +40,9 @@ def require(what: str, instead: str) -> None:
     """Raise DataError unless the hub answers. `what` is wanted from it, `instead` is what else the user can do."""
     reason = why_unreachable()
     if reason is not None:
-        raise DataError(f"{what} cannot be fetched from the Hugging Face hub: {reason}; connect, or use {instead}")
+        raise DataError(
+            f"{what} cannot be fetched from the Hugging Face hub: {reason}; connect, or use {instead}"
+        )
 
 
 def download(repository: str, file: str, instead: str) -> Path:
@@ -56,7 +58,9 @@ def download(repository: str, file: str, instead: str) -> Path:
     try:
         return Path(huggingface_hub.hf_hub_download(repository, file))
     except Exception as error:  # many kinds, from three libraries
-        raise DataError(f"{what} cannot be fetched from the Hugging Face hub: {first_line(error)}; or use {instead}") from None
+        raise DataError(
+            f"{what} cannot be fetched from the Hugging Face hub: {first_line(error)}; or use {instead}"
+        ) from None
 
 
 def first_line(error: Exception) -> str:
@@ -67,7 +71,9 @@ def first_line(error: Exception) -> str:
 
 def _probe(endpoint: str) -> str | None:
     try:
-        urllib.request.urlopen(urllib.request.Request(endpoint, method="HEAD"), timeout=SECONDS).close()
+        urllib.request.urlopen(
+            urllib.request.Request(endpoint, method="HEAD"), timeout=SECONDS
+        ).close()
     except urllib.error.HTTPError:
         return None
     except (OSError, ValueError) as error:

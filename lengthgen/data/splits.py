@@ -62,9 +62,13 @@ class Splits:
     vocab_size: int
     fingerprint: str  # 16 hex: of both stores and the tokeniser
     notes: tuple[str, ...]  # what was left out and why, with counts
-    floors: Floors | None = None  # the least loss possible on the validation documents; None for text, where nobody knows it
+    floors: Floors | None = (
+        None  # the least loss possible on the validation documents; None for text, where nobody knows it
+    )
     whole_documents: bool = False  # must a window be a whole document?
-    answers: Callable[[np.ndarray], np.ndarray] | None = None  # which symbols of a document are trained on and scored; None: all
+    answers: Callable[[np.ndarray], np.ndarray] | None = (
+        None  # which symbols of a document are trained on and scored; None: all
+    )
 
 
 def make_dataset(options: Mapping[str, Any], folders: Sequence[Path] = ()) -> Dataset:
@@ -111,12 +115,18 @@ def prepare_splits(
     return splits
 
 
-def check_lengths(splits: Splits, *, train_length: int, eval_length: int, cross_documents: bool) -> None:
+def check_lengths(
+    splits: Splits, *, train_length: int, eval_length: int, cross_documents: bool
+) -> None:
     """Raise DataError unless a training window and the longest evaluation window fit (each needs one token more)."""
     longest = int(splits.train.lengths.max())
-    have, where = (splits.train.n_tokens, "has") if cross_documents else (longest, "has documents of at most")
+    have, where = (
+        (splits.train.n_tokens, "has") if cross_documents else (longest, "has documents of at most")
+    )
     of = f"dataset {splits.label}, tokenizer {splits.tokenizer}"
-    if splits.whole_documents and (cross_documents or set(splits.train.lengths) != {train_length + 1}):
+    if splits.whole_documents and (
+        cross_documents or set(splits.train.lengths) != {train_length + 1}
+    ):
         raise DataError(
             f"train_length={train_length}, cross_documents={str(cross_documents).lower()}: a training window must be a whole document "
             f"of {longest} tokens ({of}): give train_length={longest - 1} (or dataset.document_length) and cross_documents=false"
@@ -137,7 +147,9 @@ def check_lengths(splits: Splits, *, train_length: int, eval_length: int, cross_
 def _own_symbols(origin: Dataset, tokenizer: str) -> tokenizers.Symbols:
     """What codes a dataset of symbols. ConfigError where another tokeniser than the default was chosen for it."""
     if tokenizer != "bytes":
-        raise ConfigError(f"tokenizer={tokenizer}: dataset {origin.label} is no text and has its own symbols; leave the tokenizer out")
+        raise ConfigError(
+            f"tokenizer={tokenizer}: dataset {origin.label} is no text and has its own symbols; leave the tokenizer out"
+        )
     return tokenizers.Symbols(origin.symbols)
 
 
@@ -177,9 +189,16 @@ def _build(folder: Path, origin: Dataset, wanted: Any, cache: Path) -> None:
         first = next(documents, None)
         if first is None:
             raise DataError(_no_documents(origin, split))
-        write_store(folder / split, itertools.chain([first], documents), vocab_size=coder.vocab_size, token_bytes=coder.token_bytes)
+        write_store(
+            folder / split,
+            itertools.chain([first], documents),
+            vocab_size=coder.vocab_size,
+            token_bytes=coder.token_bytes,
+        )
     notes = _notes(origin)
-    files.write_json(folder / "splits.json", {"tokenizer": coder.key, "notes": notes})  # last: marks both stores as whole
+    files.write_json(
+        folder / "splits.json", {"tokenizer": coder.key, "notes": notes}
+    )  # last: marks both stores as whole
 
 
 def _distinct(origin: Dataset, split: str, held_out: set[bytes]) -> Iterator[Document]:
@@ -203,10 +222,14 @@ def _distinct(origin: Dataset, split: str, held_out: set[bytes]) -> Iterator[Doc
         yield document
 
 
-def _with_ids(documents: Iterator[Document], coder: tokenizers.Tokenizer) -> Iterator[tuple[str, np.ndarray]]:
+def _with_ids(
+    documents: Iterator[Document], coder: tokenizers.Tokenizer
+) -> Iterator[tuple[str, np.ndarray]]:
     for document in documents:
         ids = coder.encode(document.text)
-        name = document.name.encode("utf-8", "backslashreplace").decode()  # file names may hold lone surrogates, tables may not
+        name = document.name.encode(
+            "utf-8", "backslashreplace"
+        ).decode()  # file names may hold lone surrogates, tables may not
         yield name, np.concatenate((np.array([coder.begin], dtype=ids.dtype), ids))
 
 
@@ -216,7 +239,10 @@ def _notes(origin: Dataset) -> list[str]:
 
 def _no_documents(origin: Dataset, split: str) -> str:
     notes = "".join(f" ({note})" for note in _notes(origin))
-    counts = {name: sum(1 for document in origin.documents(name) if document.text.strip()) for name in SPLITS}
+    counts = {
+        name: sum(1 for document in origin.documents(name) if document.text.strip())
+        for name in SPLITS
+    }
     return (
         f"dataset {origin.label}: nothing for the {split} split{notes}; "
         f"{counts['train']} train and {counts['validation']} validation documents with text, expected at least one in each: "

@@ -62,7 +62,9 @@ class Bytes:
 
     def build(self, texts: Texts, cache: Path) -> Tokenizer:
         pieces = [bytes([value]) for value in range(256)] + [b""]
-        return Tokenizer("bytes", pieces, lambda text: np.frombuffer(text, dtype=np.uint8).astype(np.uint16))
+        return Tokenizer(
+            "bytes", pieces, lambda text: np.frombuffer(text, dtype=np.uint8).astype(np.uint16)
+        )
 
 
 @dataclass
@@ -73,8 +75,14 @@ class Bpe:
     training_bytes: int = 50_000_000  # learnt from so many first bytes of the train split
 
     def __post_init__(self):
-        check(257 <= self.vocab_size <= 2**24, f"tokenizer.vocab_size={self.vocab_size}: expected 257 (bytes alone) to {2**24}")
-        check(self.training_bytes > 0, f"tokenizer.training_bytes={self.training_bytes}: expected a positive number of bytes")
+        check(
+            257 <= self.vocab_size <= 2**24,
+            f"tokenizer.vocab_size={self.vocab_size}: expected 257 (bytes alone) to {2**24}",
+        )
+        check(
+            self.training_bytes > 0,
+            f"tokenizer.training_bytes={self.training_bytes}: expected a positive number of bytes",
+        )
 
     def request(self) -> str:
         import tokenizers
@@ -113,7 +121,11 @@ class Bpe:
             initial_alphabet=sorted(_alphabet()),
             show_progress=False,
         )
-        pieces = (piece for text in self._taken(texts) for piece in _pieces(text.decode("utf-8", "ignore")))
+        pieces = (
+            piece
+            for text in self._taken(texts)
+            for piece in _pieces(text.decode("utf-8", "ignore"))
+        )
         model.train_from_iterator(pieces, trainer)
         return model.to_str()
 
@@ -136,14 +148,18 @@ class Gpt2:
         if self.path is not None:
             path = Path(self.path)
         else:
-            path = hub.download(self.repository, "tokenizer.json", instead="tokenizer.path=FILE or tokenizer=bpe")
+            path = hub.download(
+                self.repository, "tokenizer.json", instead="tokenizer.path=FILE or tokenizer=bpe"
+            )
         return _byte_level(self._read(path), "gpt2", str(path), begin=self.BEGIN)
 
     def _read(self, path: Path) -> str:
         try:
             return path.read_text("utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"tokenizer.path={path}: {getattr(error, 'strerror', None) or error}; expected a tokenizer.json") from None
+            raise DataError(
+                f"tokenizer.path={path}: {getattr(error, 'strerror', None) or error}; expected a tokenizer.json"
+            ) from None
 
 
 @dataclass
@@ -183,22 +199,36 @@ def _byte_level(definition: str, kind: str, place: str, begin: str | None = None
     except Exception as error:  # the library raises bare Exception
         raise DataError(f"{place} is not a tokenizer.json: {hub.first_line(error)}") from None
     vocabulary = model.get_vocab(with_added_tokens=True)
-    symbols = sorted((symbol for symbol in vocabulary if symbol != begin), key=vocabulary.__getitem__)
-    if sorted(vocabulary.values()) != list(range(len(vocabulary))) or (begin and vocabulary.get(begin) != len(symbols)):
-        raise DataError(f"{place}: expected ids 0, 1, ... with {begin or 'no special token'} as the last one")
+    symbols = sorted(
+        (symbol for symbol in vocabulary if symbol != begin), key=vocabulary.__getitem__
+    )
+    if sorted(vocabulary.values()) != list(range(len(vocabulary))) or (
+        begin and vocabulary.get(begin) != len(symbols)
+    ):
+        raise DataError(
+            f"{place}: expected ids 0, 1, ... with {begin or 'no special token'} as the last one"
+        )
     alphabet = _alphabet()
     try:
         pieces = [bytes(alphabet[character] for character in symbol) for symbol in symbols] + [b""]
     except KeyError as error:
-        raise DataError(f"{place} is not byte-level (it has the character {error}); expected a GPT-2-like tokenizer.json") from None
+        raise DataError(
+            f"{place} is not byte-level (it has the character {error}); expected a GPT-2-like tokenizer.json"
+        ) from None
     model.encode_special_tokens = True  # a text that spells a special token is still text
     key = f"{kind}-{len(pieces)}-{hashlib.sha256(model.to_str().encode()).hexdigest()[:8]}"
     return Tokenizer(key, pieces, lambda text: _encode(model, text))
 
 
 def _encode(model: Any, text: bytes) -> np.ndarray:
-    ids = [model.encode(piece, add_special_tokens=False).ids for piece in _pieces(text.decode("utf-8"))]
-    return np.concatenate([np.array(part, dtype=np.int32) for part in ids]) if ids else np.zeros(0, dtype=np.int32)
+    ids = [
+        model.encode(piece, add_special_tokens=False).ids for piece in _pieces(text.decode("utf-8"))
+    ]
+    return (
+        np.concatenate([np.array(part, dtype=np.int32) for part in ids])
+        if ids
+        else np.zeros(0, dtype=np.int32)
+    )
 
 
 # No token of GPT-2's pattern spans from a letter to the white space after it, so a cut there changes no id.
@@ -219,4 +249,6 @@ def _alphabet() -> dict[str, int]:
     """GPT-2's printable stand-in for each byte: visible Latin-1 stands for itself, the rest for 256, 257, ..."""
     visible = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     hidden = [value for value in range(256) if value not in set(visible)]
-    return {chr(value): value for value in visible} | {chr(256 + index): value for index, value in enumerate(hidden)}
+    return {chr(value): value for value in visible} | {
+        chr(256 + index): value for index, value in enumerate(hidden)
+    }

@@ -23,7 +23,9 @@ from lengthgen.errors import DataError
 
 FORMAT = 1
 LARGEST_UINT16_VOCABULARY = 65_536
-VERIFIED_BYTES = 256 << 20  # a file up to this size is hashed at every opening (0.15 s); of larger ones only the size is checked
+VERIFIED_BYTES = (
+    256 << 20
+)  # a file up to this size is hashed at every opening (0.15 s); of larger ones only the size is checked
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,9 +36,13 @@ class TokenStore:
     offsets: np.ndarray  # (n_documents + 1,) int64
     names: list[str]  # document ids, unique
     vocab_size: int
-    token_bytes: np.ndarray  # (vocab_size,) int64: bytes of text that a token stands for; 0 for special tokens
+    token_bytes: (
+        np.ndarray
+    )  # (vocab_size,) int64: bytes of text that a token stands for; 0 for special tokens
     fingerprint: str  # 16 hex: SHA-256 over tokens, offsets and vocab_size
-    _starts: dict[int, np.ndarray] = field(default_factory=dict, init=False, repr=False)  # memo of `starts`
+    _starts: dict[int, np.ndarray] = field(
+        default_factory=dict, init=False, repr=False
+    )  # memo of `starts`
 
     @property
     def n_documents(self) -> int:
@@ -74,14 +80,22 @@ class TokenStore:
         return self.tokens(int(self.offsets[index]), int(self.offsets[index + 1]))
 
 
-def write_store(folder: Path, documents: Iterable[tuple[str, np.ndarray]], *, vocab_size: int, token_bytes: np.ndarray) -> TokenStore:
+def write_store(
+    folder: Path,
+    documents: Iterable[tuple[str, np.ndarray]],
+    *,
+    vocab_size: int,
+    token_bytes: np.ndarray,
+) -> TokenStore:
     """Write (name, token ids) pairs as a store at `folder` and open it. One document is in memory at a time.
 
     The folder appears whole or not at all. When two processes write it at once, the first wins and both get the same
     store. Raises DataError (no documents, a name twice, ids that are not integers in [0, vocab_size)) and DiskError.
     """
     folder = Path(folder)
-    files.remove_leftovers(folder, older_than=86_400)  # a younger one may be written by another machine
+    files.remove_leftovers(
+        folder, older_than=86_400
+    )  # a younger one may be written by another machine
 
     def same() -> bool:
         try:
@@ -112,29 +126,59 @@ def open_store(folder: Path) -> TokenStore:
             fingerprint=described["fingerprint"],
         )
         if store.offsets.shape != (store.n_documents + 1,) or store.offsets[-1] != store.n_tokens:
-            raise ValueError(f"{store.n_documents} names and {store.n_tokens} tokens do not fit the offsets")
+            raise ValueError(
+                f"{store.n_documents} names and {store.n_tokens} tokens do not fit the offsets"
+            )
         return store
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, RuntimeError) as error:
-        what = f"{error.strerror}: {Path(error.filename).name}" if isinstance(error, OSError) and error.filename else error
-        raise DataError(f"the token store {folder} is damaged ({what}); delete that folder and run again") from None
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        EOFError,
+        RuntimeError,
+    ) as error:
+        what = (
+            f"{error.strerror}: {Path(error.filename).name}"
+            if isinstance(error, OSError) and error.filename
+            else error
+        )
+        raise DataError(
+            f"the token store {folder} is damaged ({what}); delete that folder and run again"
+        ) from None
 
 
-def _write_files(folder: Path, documents: Iterable[tuple[str, np.ndarray]], vocab_size: int, token_bytes: np.ndarray) -> str:
+def _write_files(
+    folder: Path,
+    documents: Iterable[tuple[str, np.ndarray]],
+    vocab_size: int,
+    token_bytes: np.ndarray,
+) -> str:
     """Returns the fingerprint."""
     if token_bytes.shape != (vocab_size,):
-        raise DataError(f"token_bytes has shape {token_bytes.shape}; expected ({vocab_size},), one entry a token")
+        raise DataError(
+            f"token_bytes has shape {token_bytes.shape}; expected ({vocab_size},), one entry a token"
+        )
     with open(folder / "tokens.bin", "wb") as file:
         offsets, names, digest = _write_stream(file, documents, vocab_size)
     described = {"tokens.bin": [(folder / "tokens.bin").stat().st_size, digest.hexdigest()]}
     digest.update(offsets.tobytes() + str(vocab_size).encode())
-    for name, content in (("offsets.npy", offsets), ("token_bytes.npy", token_bytes.astype("<i8")), ("names.json", names)):
+    for name, content in (
+        ("offsets.npy", offsets),
+        ("token_bytes.npy", token_bytes.astype("<i8")),
+        ("names.json", names),
+    ):
         with open(folder / name, "w+b") as file:
             if isinstance(content, list):
                 file.write(json.dumps(content).encode())
             else:
                 np.save(file, content, allow_pickle=False)
             file.seek(0)
-            described[name] = [os.fstat(file.fileno()).st_size, hashlib.file_digest(file, "sha256").hexdigest()]
+            described[name] = [
+                os.fstat(file.fileno()).st_size,
+                hashlib.file_digest(file, "sha256").hexdigest(),
+            ]
     summary = {
         "format": FORMAT,
         "vocab_size": vocab_size,
@@ -169,7 +213,9 @@ def _write_stream(file: BinaryIO, documents: Iterable[tuple[str, np.ndarray]], v
 
 def _check_ids(name: str, ids: np.ndarray, vocab_size: int) -> None:
     if ids.ndim != 1 or ids.dtype.kind not in "iu":
-        raise DataError(f"document {name!r}: token ids of type {ids.dtype} and shape {ids.shape}; expected one row of integers")
+        raise DataError(
+            f"document {name!r}: token ids of type {ids.dtype} and shape {ids.shape}; expected one row of integers"
+        )
     if ids.size == 0:
         raise DataError(f"document {name!r} has no tokens; expected at least one")
     if ids.min() < 0 or ids.max() >= vocab_size:

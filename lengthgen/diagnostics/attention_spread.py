@@ -63,7 +63,10 @@ def measure(subject: Subject) -> Finding:
             "layer": layer, "head": head, "slope_within": slope(entropy[layer, head], L // 4, L),
             "slope_beyond": slope(entropy[layer, head], L, T), "far_mass_last": far[layer, head, -max(1, T // 8) :].mean(),
         })  # fmt: skip
-    return Finding([Table("attention_spread", COLUMNS, rows), Table("attention_growth", GROWTH, growth)], _reading(growth, n_windows, L, T))
+    return Finding(
+        [Table("attention_spread", COLUMNS, rows), Table("attention_growth", GROWTH, growth)],
+        _reading(growth, n_windows, L, T),
+    )
 
 
 def spread(subject: Subject) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
@@ -73,7 +76,9 @@ def spread(subject: Subject) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
     total = torch.zeros(shape, dtype=torch.float64)
 
     def consume(layer: int, first: int, weights: Tensor) -> None:
-        found = torch.stack(_of_rows(weights, first, subject.train_length)).double().sum(1)  # over the batch
+        found = (
+            torch.stack(_of_rows(weights, first, subject.train_length)).double().sum(1)
+        )  # over the batch
         total[:, layer, :, first : first + weights.shape[2]] += found.cpu()
 
     with torch.no_grad(), weights.watched(model, consume):
@@ -89,7 +94,9 @@ def _of_rows(weights: Tensor, first: int, train_length: int) -> tuple[Tensor, Te
     entropy = -torch.xlogy(weights, weights).sum(-1)
     R, S = weights.shape[-2:]
     places = torch.arange(S, device=weights.device)
-    distant = places <= torch.arange(first, first + R, device=weights.device)[:, None] - train_length
+    distant = (
+        places <= torch.arange(first, first + R, device=weights.device)[:, None] - train_length
+    )
     return entropy, entropy.exp(), weights.masked_fill(~distant, 0.0).sum(-1)
 
 

@@ -58,7 +58,14 @@ def measure(subject: Subject) -> Finding:
         return Finding(skipped="the scores have no bias that positions alone decide")
     pairs = reads.pairs_by_offset(subject.trained, L).numpy()
     rows = [
-        {"layers": layers, "head": head, "offset": D, "bias": b[D], "centred": b[D] - b[0], "pairs": pairs[D] if D < L else 0.0}
+        {
+            "layers": layers,
+            "head": head,
+            "offset": D,
+            "bias": b[D],
+            "centred": b[D] - b[0],
+            "pairs": pairs[D] if D < L else 0.0,
+        }
         for layers, heads in found.items()
         for head, b in enumerate(heads)
         for D in log_spaced(subject.longest, L)
@@ -69,7 +76,10 @@ def measure(subject: Subject) -> Finding:
         for layers, heads in (found if n == subject.longest else curves(subject, n)).items()
         for head, b in enumerate(heads)
     ]
-    return Finding([Table("bias_curve", COLUMNS, rows), Table("bias_shape", SHAPE, shapes)], _reading(shapes, L, subject.longest))
+    return Finding(
+        [Table("bias_curve", COLUMNS, rows), Table("bias_shape", SHAPE, shapes)],
+        _reading(shapes, L, subject.longest),
+    )
 
 
 @torch.no_grad()
@@ -85,7 +95,11 @@ def curves(subject: Subject, length: int) -> dict[str, np.ndarray]:
     found = {}
     for layers in members.values():
         bias = biases[layers[0]]
-        b = bias.vector[:, :length] if isinstance(bias, Toeplitz) else bias.block(length - 1, length)[:, 0].flip(-1)
+        b = (
+            bias.vector[:, :length]
+            if isinstance(bias, Toeplitz)
+            else bias.block(length - 1, length)[:, 0].flip(-1)
+        )
         found["-".join(map(str, dict.fromkeys((layers[0], layers[-1]))))] = b.double().cpu().numpy()
     return found
 
@@ -128,7 +142,9 @@ def log_spaced(length: int, train_length: int) -> list[int]:
 def _reading(shapes: list[dict], train_length: int, longest: int) -> list[str]:
     trained = [row for row in shapes if row["eval_length"] == train_length]
     last = [row for row in shapes if row["eval_length"] == longest]
-    said = [f"{len(trained)} curves, of {', '.join(f'layers {layers}' for layers in dict.fromkeys(row['layers'] for row in trained))}."]
+    said = [
+        f"{len(trained)} curves, of {', '.join(f'layers {layers}' for layers in dict.fromkeys(row['layers'] for row in trained))}."
+    ]
     courses = [row["course"] for row in trained]
     said.append(
         "Over the trained offsets " + ", ".join(f"{courses.count(course)} are {_named(course)}"

@@ -62,10 +62,21 @@ def measure(subject: Subject) -> Finding:
     by_offset, by_position = counted(subject, list(after.values()))
     rows = []
     for number, (name, first) in enumerate(before.items()):
-        found = next((one for one in (by_offset, by_position) if one is not None and one.terms[number] is not None), None)
+        found = next(
+            (
+                one
+                for one in (by_offset, by_position)
+                if one is not None and one.terms[number] is not None
+            ),
+            None,
+        )
         rows += rows_of(name, first.detach(), after[name].detach(), found, number)
-    beyond = [row for one in (by_offset, by_position) if one is not None for row in unread(subject, one)]
-    return Finding([Table("exposure", COLUMNS, rows + beyond), *tables], _reading(rows, beyond) + said)
+    beyond = [
+        row for one in (by_offset, by_position) if one is not None for row in unread(subject, one)
+    ]
+    return Finding(
+        [Table("exposure", COLUMNS, rows + beyond), *tables], _reading(rows, beyond) + said
+    )
 
 
 class Counted:
@@ -76,7 +87,9 @@ class Counted:
 
     def __init__(self, by: str, parameters: list[Tensor], total: float):
         self.by, self.total = by, total
-        self.terms: list[Tensor | None] = [torch.zeros(p.shape, dtype=torch.float64) for p in parameters]
+        self.terms: list[Tensor | None] = [
+            torch.zeros(p.shape, dtype=torch.float64) for p in parameters
+        ]
         self.first = [torch.full(p.shape, torch.iinfo(torch.int64).max) for p in parameters]
         self.last = [torch.full(p.shape, -1) for p in parameters]
         self.whole = [True] * len(parameters)  # every place that reads any entry reads all
@@ -93,7 +106,9 @@ class Counted:
 
     def close(self) -> "Counted | None":
         """Itself, without the parameters that are no tables; None if none is left."""
-        self.terms = [None if whole else terms for terms, whole in zip(self.terms, self.whole, strict=True)]
+        self.terms = [
+            None if whole else terms for terms, whole in zip(self.terms, self.whole, strict=True)
+        ]
         return self if any(terms is not None for terms in self.terms) else None
 
 
@@ -116,14 +131,18 @@ def counted(subject: Subject, parameters: list[Tensor]) -> tuple[Counted | None,
     return found[0], found[1]
 
 
-def rows_of(name: str, before: Tensor, after: Tensor, found: Counted | None, number: int) -> list[dict]:
+def rows_of(
+    name: str, before: Tensor, after: Tensor, found: Counted | None, number: int
+) -> list[dict]:
     """A row for each entry (by offset), each first index (by position), or each block of leading axes that are few (not counted)."""
     by = found.by if found else ""
     axes = 1 if by == "position" else leading(before.shape, ENTRIES if by else BLOCKS)
     shape = before.shape[:axes]
     rows = []
     initial, moved = rms(before, axes), rms(after - before, axes)
-    for index in torch.cartesian_prod(*map(torch.arange, shape)).view(-1, axes).tolist() if axes else [[]]:
+    for index in (
+        torch.cartesian_prod(*map(torch.arange, shape)).view(-1, axes).tolist() if axes else [[]]
+    ):
         at = tuple(index)
         row = {
             "parameter": name, "index": ".".join(map(str, index)), "by": by, "first": None, "last": None, "terms": None, "share": None,
@@ -132,7 +151,11 @@ def rows_of(name: str, before: Tensor, after: Tensor, found: Counted | None, num
         if by:
             terms, last = float(found.terms[number][at].max()), int(found.last[number][at].max())
             read = last >= 0
-            row |= {"terms": terms, "share": terms / found.total, "first": int(found.first[number][at].min()) if read else None}
+            row |= {
+                "terms": terms,
+                "share": terms / found.total,
+                "first": int(found.first[number][at].min()) if read else None,
+            }
             row |= {"last": last if read else None, "reached": int(read and moved[at] > 0)}
         rows.append(row)
     return rows
@@ -150,7 +173,11 @@ def unread(subject: Subject, found: Counted) -> list[dict]:
         every = reads.of_offsets(scheme, parameters, T)
     else:
         every = reads.of_positions(scheme, parameters, scheme.read(subject.windows[T][:1]), T)
-    reading = {place for place, read in every if any(r is not None for r, t in zip(read, found.terms, strict=True) if t is not None)}
+    reading = {
+        place
+        for place, read in every
+        if any(r is not None for r, t in zip(read, found.terms, strict=True) if t is not None)
+    }
     missing = [place for place in range(L, T) if place not in reading]
     return [
         {"parameter": "", "index": "", "by": found.by, "first": first, "last": last, "terms": 0.0, "share": 0.0, "initial": None,
@@ -162,7 +189,9 @@ def unread(subject: Subject, found: Counted) -> list[dict]:
 def runs(places: list[int]) -> list[tuple[int, int]]:
     """(first, last) of each run of neighbours in ascending places."""
     starts = [p for p, q in zip(places, [None, *places][: len(places)], strict=True) if q != p - 1]
-    ends = [p for p, q in zip(places, [*places[1:], None][: len(places)], strict=True) if q != p + 1]
+    ends = [
+        p for p, q in zip(places, [*places[1:], None][: len(places)], strict=True) if q != p + 1
+    ]
     return list(zip(starts, ends, strict=True))
 
 
@@ -182,7 +211,10 @@ def rms(x: Tensor, axes: int) -> Tensor:
 def untrained_share(length: int, train_length: int) -> dict[str, float]:
     """pairs_untrained and queries_untrained of a causal window of `length` tokens."""
     beyond = max(0, length - train_length)
-    return {"pairs_untrained": beyond * (beyond + 1) / (length * (length + 1)), "queries_untrained": beyond / length}
+    return {
+        "pairs_untrained": beyond * (beyond + 1) / (length * (length + 1)),
+        "queries_untrained": beyond / length,
+    }
 
 
 def _reading(rows: list[dict], beyond: list[dict]) -> list[str]:
@@ -192,21 +224,31 @@ def _reading(rows: list[dict], beyond: list[dict]) -> list[str]:
         if not tables:
             continue
         names = dict.fromkeys(row["parameter"] for row in tables)
-        most, least = max(tables, key=lambda row: row["terms"]), min(tables, key=lambda row: row["terms"])
+        most, least = (
+            max(tables, key=lambda row: row["terms"]),
+            min(tables, key=lambda row: row["terms"]),
+        )
         said.append(
             f"Of {', '.join(names)}, read by {by}, the entry {most['index']} has most {what} a sequence ({most['terms']:,.6g}, "
             f"{most['share']:.1%}; {by}s {most['first']} to {most['last']}) and {least['index']} fewest ({least['terms']:,.6g})."
         )
         untouched = [row["index"] for row in tables if not row["reached"]]
-        said.append(f"No gradient reached {len(untouched)} of the {len(tables)} rows" + (f": {_listed(untouched)}." if untouched else "."))
+        said.append(
+            f"No gradient reached {len(untouched)} of the {len(tables)} rows"
+            + (f": {_listed(untouched)}." if untouched else ".")
+        )
     for row in beyond:
         said.append(
             f"{row['by'].capitalize()}s {row['first']:,} to {row['last']:,} read no trained parameter: no gradient reached what is there."
         )
     for name in dict.fromkeys(row["parameter"] for row in rows if not row["by"]):
         own = [row for row in rows if row["parameter"] == name]
-        moved, initial = (math.sqrt(sum(row[key] ** 2 for row in own) / len(own)) for key in ("moved", "initial"))
-        said.append(f"{name} moved by {moved:.3g} (root mean square) from {initial:.3g}; it is no table of positions or offsets.")
+        moved, initial = (
+            math.sqrt(sum(row[key] ** 2 for row in own) / len(own)) for key in ("moved", "initial")
+        )
+        said.append(
+            f"{name} moved by {moved:.3g} (root mean square) from {initial:.3g}; it is no table of positions or offsets."
+        )
     return said
 
 

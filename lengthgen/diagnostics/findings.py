@@ -25,5 +25,8 @@ class Finding:
 
 def span_of(values) -> str:
     """`0.12 to 3.4` of some numbers; one number where all print alike."""
-    low, high = (f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}" for value in (min(values), max(values)))
+    low, high = (
+        f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+        for value in (min(values), max(values))
+    )
     return low if low == high else f"{low} to {high}"

@@ -45,9 +45,15 @@ def measure(subject: Subject) -> Finding:
     trained = spectrum.frequencies(torch.device("cpu"))
     respaced = inner_of(subject.model.scheme, Respaced)
     evaluated = trained if respaced is None else respaced.frequencies(T, torch.device("cpu"))
-    rows = [row(pair, float(f), float(g), reach, later) for pair, (f, g) in enumerate(zip(trained, evaluated, strict=True))]
+    rows = [
+        row(pair, float(f), float(g), reach, later)
+        for pair, (f, g) in enumerate(zip(trained, evaluated, strict=True))
+    ]
     turning = [one for one in rows if one["frequency"] > 0]
-    unfinished, unseen = sum(not one["completes"] for one in turning), sum(one["unseen"] for one in rows)
+    unfinished, unseen = (
+        sum(not one["completes"] for one in turning),
+        sum(one["unseen"] for one in rows),
+    )
     said = [
         f"{unfinished} of {len(turning)} pairs that turn never complete a turn within {reach:,.0f} positions.",
         f"Critical dimension: {critical_dimension(spectrum.base, spectrum.channels, reach)} of {spectrum.channels} rotated channels.",

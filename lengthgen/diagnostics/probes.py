@@ -59,7 +59,9 @@ def ridge(sums: Tensor, penalty: float) -> Probe:
     mean = sums[0, 1:] / n
     covariance = sums[1:, 1:] / n - mean[:, None] * mean
     scale = covariance.diagonal()[:-1].clamp(min=0).sqrt()
-    scale = torch.where(scale > 1e-9 * scale.max().clamp(min=1e-30), scale, torch.inf)  # a feature that does not vary reads nothing
+    scale = torch.where(
+        scale > 1e-9 * scale.max().clamp(min=1e-30), scale, torch.inf
+    )  # a feature that does not vary reads nothing
     scaled = covariance[:-1, :-1] / scale[:, None] / scale
     scaled.diagonal().add_(penalty)
     weights = torch.linalg.solve(scaled, covariance[:-1, -1] / scale) / scale
@@ -71,13 +73,21 @@ def fitted_on(by_document: Tensor) -> tuple[Probe, float]:
     total = by_document.sum(0)
     penalty = PENALTIES[0]
     if len(by_document) > 1:
-        penalty = min(PENALTIES, key=lambda p: sum(_error(ridge(total - own, p), own) for own in by_document))
+        penalty = min(
+            PENALTIES, key=lambda p: sum(_error(ridge(total - own, p), own) for own in by_document)
+        )
     return ridge(total, penalty), penalty
 
 
 def _error(probe: Probe, sums: Tensor) -> float:
     """Summed square error of the probe on the tokens that have these moments."""
-    terms = torch.cat((torch.tensor([probe.intercept]).to(probe.weights), probe.weights, -torch.ones(1).to(probe.weights)))
+    terms = torch.cat(
+        (
+            torch.tensor([probe.intercept]).to(probe.weights),
+            probe.weights,
+            -torch.ones(1).to(probe.weights),
+        )
+    )
     return float(terms @ sums @ terms)
 
 
@@ -90,12 +100,26 @@ def measure(subject: Subject) -> Finding:
         )
     fitted, tested = windows[: len(windows) // 2], windows[len(windows) // 2 :]
     t = torch.arange(subject.longest, device=subject.device, dtype=torch.float64)
-    sums = [torch.stack([moments(x[:L].double(), t[:L]) for x in states]) for states in hidden_states(model, fitted)]
+    sums = [
+        torch.stack([moments(x[:L].double(), t[:L]) for x in states])
+        for states in hidden_states(model, fitted)
+    ]
     found = [fitted_on(of_layer) for of_layer in torch.stack(sums, dim=1)]
     probes = [probe for probe, _ in found]
-    errors = torch.stack([torch.stack([p(x) - t for p, x in zip(probes, states, strict=True)]) for states in hidden_states(model, tested)])
+    errors = torch.stack(
+        [
+            torch.stack([p(x) - t for p, x in zip(probes, states, strict=True)])
+            for states in hidden_states(model, tested)
+        ]
+    )
     rows = [
-        {"layer": layer, "range": name, **score(errors[:, layer, part], t[part]), "n_documents": len(tested), "penalty": found[layer][1]}
+        {
+            "layer": layer,
+            "range": name,
+            **score(errors[:, layer, part], t[part]),
+            "n_documents": len(tested),
+            "penalty": found[layer][1],
+        }
         for layer in range(len(probes))
         for name, part in (("within", slice(0, L)), ("beyond", slice(L, None)))
         if len(t[part]) > 1
@@ -108,8 +132,15 @@ def hidden_states(model: Transformer, windows: Tensor) -> Iterator[list[Tensor]]
     """For each window (T,) its hidden states [(T, E)]: before the first block, then after each block."""
     for window in windows:
         states: list[Tensor] = []
-        hooks = [model.blocks[0].register_forward_pre_hook(lambda module, given, states=states: states.append(given[0][0]))]
-        hooks += [block.register_forward_hook(lambda module, given, x, states=states: states.append(x[0])) for block in model.blocks]
+        hooks = [
+            model.blocks[0].register_forward_pre_hook(
+                lambda module, given, states=states: states.append(given[0][0])
+            )
+        ]
+        hooks += [
+            block.register_forward_hook(lambda module, given, x, states=states: states.append(x[0]))
+            for block in model.blocks
+        ]
         try:
             model(window[None])
         finally:
@@ -128,10 +159,21 @@ def score(errors: Tensor, t: Tensor) -> dict:
 
 
 def _reading(rows: list[dict], n_fitted: int, n_tested: int, train_length: int) -> list[str]:
-    said = [f"Fitted on {n_fitted} documents, positions below {train_length:,}; tested on {n_tested} others."]
+    said = [
+        f"Fitted on {n_fitted} documents, positions below {train_length:,}; tested on {n_tested} others."
+    ]
     for layer in sorted({row["layer"] for row in rows}):
         by_range = {row["range"]: row for row in rows if row["layer"] == layer}
         within, beyond = by_range["within"], by_range.get("beyond")
-        words = f"Layer {layer}: R2 = {within['r2']:.3g} within (error {within['error']:.3g} tokens)"
-        said.append(words + (f", {beyond['r2']:.3g} beyond (mean read - true {beyond['offset']:+,.1f} tokens)." if beyond else "."))
+        words = (
+            f"Layer {layer}: R2 = {within['r2']:.3g} within (error {within['error']:.3g} tokens)"
+        )
+        said.append(
+            words
+            + (
+                f", {beyond['r2']:.3g} beyond (mean read - true {beyond['offset']:+,.1f} tokens)."
+                if beyond
+                else "."
+            )
+        )
     return said

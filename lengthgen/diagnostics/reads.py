@@ -19,7 +19,9 @@ SEED = 0  # of the draws that training would make
 
 def learned(scheme: Scheme) -> dict[str, Tensor]:
     """The parameters that training changes, by name."""
-    return {name: parameter for name, parameter in scheme.named_parameters() if parameter.requires_grad}
+    return {
+        name: parameter for name, parameter in scheme.named_parameters() if parameter.requires_grad
+    }
 
 
 def as_in_training(scheme: Scheme, tokens: Tensor) -> list[Tensor]:
@@ -40,13 +42,19 @@ def extent(reads: list[Tensor]) -> float:
     return max(float(positions.double().max() - positions.double().min()) for positions in reads)
 
 
-def of_positions(scheme: Scheme, parameters: list[Tensor], positions: Tensor, length: int) -> Iterator[tuple[int, list[Tensor | None]]]:
+def of_positions(
+    scheme: Scheme, parameters: list[Tensor], positions: Tensor, length: int
+) -> Iterator[tuple[int, list[Tensor | None]]]:
     """(position t, what its code reads of each parameter: bool of the parameter's shape, or None) for t = 0..length-1."""
-    code = scheme.embed(torch.zeros(1, length, scheme.dimensions.width, device=parameters[0].device), positions)[0]
+    code = scheme.embed(
+        torch.zeros(1, length, scheme.dimensions.width, device=parameters[0].device), positions
+    )[0]
     yield from _reading(code @ _random(code.shape[-1]).to(code), parameters)
 
 
-def of_offsets(scheme: Scheme, parameters: list[Tensor], length: int) -> Iterator[tuple[int, list[Tensor | None]]]:
+def of_offsets(
+    scheme: Scheme, parameters: list[Tensor], length: int
+) -> Iterator[tuple[int, list[Tensor | None]]]:
     """(offset D, what the bias reads of each parameter, all layers together) for D = 0..length-1. For schemes with `toeplitz`."""
     offsets = torch.arange(length, device=parameters[0].device)
     layers = range(1 if scheme.shares_bias_over_layers else scheme.dimensions.n_layers)
@@ -59,7 +67,9 @@ def _reading(values: Tensor, parameters: list[Tensor]) -> Iterator[tuple[int, li
     if not values.requires_grad:
         return
     for place in range(len(values)):
-        gradients = torch.autograd.grad(values[place], parameters, retain_graph=True, allow_unused=True)
+        gradients = torch.autograd.grad(
+            values[place], parameters, retain_graph=True, allow_unused=True
+        )
         yield place, [None if g is None or not g.any() else g != 0 for g in gradients]
 
 
@@ -72,7 +82,10 @@ def pairs_by_offset(scheme: Scheme, length: int) -> Tensor:
     """(length,) float64: query-key pairs of each offset in one causal window, under the scheme's spans; mean over layers."""
     total = torch.zeros(length, dtype=torch.float64)
     full = length - torch.arange(length, dtype=torch.float64)
-    spans = [windows_and_sinks.narrowed(scheme.span(layer), length) for layer in range(scheme.dimensions.n_layers)]
+    spans = [
+        windows_and_sinks.narrowed(scheme.span(layer), length)
+        for layer in range(scheme.dimensions.n_layers)
+    ]
     for span in spans:
         if span is None:
             total += full

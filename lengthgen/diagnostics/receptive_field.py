@@ -43,13 +43,30 @@ def measure(subject: Subject) -> Finding:
     L = subject.train_length
     for length in sorted({L, subject.longest}):
         tokens = subject.windows[length][: subject.n_read]
-        shares = np.stack([cumulative(gradient_norms(subject.model, window, seed)) for seed, window in enumerate(tokens)])
+        shares = np.stack(
+            [
+                cumulative(gradient_norms(subject.model, window, seed))
+                for seed, window in enumerate(tokens)
+            ]
+        )
         for j in log_spaced(length):
             at = shares[:, j - 1]
-            row = {"eval_length": length, "tokens": j, "share": at.mean(), "low": at.min(), "high": at.max(), "n_windows": len(tokens)}
+            row = {
+                "eval_length": length,
+                "tokens": j,
+                "share": at.mean(),
+                "low": at.min(),
+                "high": at.max(),
+                "n_windows": len(tokens),
+            }
             curves.append(row)
         of_length = [
-            {"eval_length": length, "window": w, "erf": field(share), "share_far": 1 - share[L - 1] if length > L else 0.0}
+            {
+                "eval_length": length,
+                "window": w,
+                "erf": field(share),
+                "share_far": 1 - share[L - 1] if length > L else 0.0,
+            }
             for w, share in enumerate(shares)
         ]
         sizes += of_length
@@ -58,7 +75,10 @@ def measure(subject: Subject) -> Finding:
             f"In windows of {length:,} tokens the last {np.median(fields):,.0f} (median; {min(fields):,} to {max(fields):,} over "
             f"{len(fields)} windows) hold {SHARE:.0%} of the gradient of the last hidden state."
         )
-    return Finding([Table("receptive_field", COLUMNS, curves), Table("receptive_field_size", SIZES, sizes)], said)
+    return Finding(
+        [Table("receptive_field", COLUMNS, curves), Table("receptive_field_size", SIZES, sizes)],
+        said,
+    )
 
 
 def gradient_norms(model: Transformer, tokens: Tensor, seed: int) -> np.ndarray:

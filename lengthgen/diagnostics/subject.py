@@ -19,8 +19,12 @@ class Subject:
     model: Transformer  # as it is evaluated: with its retrofit, if it has one
     trained: Scheme  # the scheme as training left it, without the retrofit
     initial: Scheme  # the same before the first step
-    lengths: tuple[int, ...]  # of the evaluation, ascending, those that the scheme refuses left out; the training length is among them
-    windows: Mapping[int, Tensor]  # length -> (W, length) token ids of held-out documents, one a document; for L and the longest length
+    lengths: tuple[
+        int, ...
+    ]  # of the evaluation, ascending, those that the scheme refuses left out; the training length is among them
+    windows: Mapping[
+        int, Tensor
+    ]  # length -> (W, length) token ids of held-out documents, one a document; for L and the longest length
     training: Tensor  # (W, L) token ids of training windows
     n_read: int  # windows that the costly diagnostics read, at most W
 

@@ -19,7 +19,9 @@ from lengthgen.schemes.base import Scheme
 
 SCORES_AT_ONCE = 2**21  # elements of one chunk's scores: 8 MiB
 
-Consume = Callable[[int, int, Tensor], None]  # layer, first row, weights (B, H, R, S) of rows first..first+R-1 and keys 0..S-1
+Consume = Callable[
+    [int, int, Tensor], None
+]  # layer, first row, weights (B, H, R, S) of rows first..first+R-1 and keys 0..S-1
 
 
 @contextmanager
@@ -39,7 +41,9 @@ def watched(model: Transformer, consume: Consume) -> Iterator[None]:
 
 
 @torch.no_grad()
-def chunks(attention: Attention, x: Tensor, positions: Tensor, bias: Bias | None, scheme: Scheme) -> Iterator[tuple[int, Tensor]]:
+def chunks(
+    attention: Attention, x: Tensor, positions: Tensor, bias: Bias | None, scheme: Scheme
+) -> Iterator[tuple[int, Tensor]]:
     """(first row, weights (B, H, R, S)) of the arguments that the model gives `attention`."""
     B, T, _ = x.shape
     H, layer = attention.n_heads, attention.layer
@@ -58,9 +62,18 @@ def chunks(attention: Attention, x: Tensor, positions: Tensor, bias: Bias | None
             scores = scheme.logits(some, keys, x, positions, layer, first)
         else:
             scores = some @ keys.mT * scheme.score_scale
-            scores = scores if bias is None else scores + bias_rows(bias, first, last).to(scores.dtype)
-        scores = scores.masked_fill(~windows_and_sinks.seen(first, last, scheme.span(layer), x.device), float("-inf"))
-        yield first, scores.softmax(-1) if softmax else _by_columns(scheme, scores, v[:, :, :last], layer, first)
+            scores = (
+                scores if bias is None else scores + bias_rows(bias, first, last).to(scores.dtype)
+            )
+        scores = scores.masked_fill(
+            ~windows_and_sinks.seen(first, last, scheme.span(layer), x.device), float("-inf")
+        )
+        yield (
+            first,
+            scores.softmax(-1)
+            if softmax
+            else _by_columns(scheme, scores, v[:, :, :last], layer, first),
+        )
 
 
 def bias_rows(bias: Bias, first: int, last: int) -> Tensor:
@@ -79,8 +92,12 @@ def _is_softmax(scheme: Scheme, v: Tensor, layer: int) -> bool:
     R = some.shape[2]
     scores = torch.linspace(-2, 2, R * R, device=v.device).view(R, R).expand(1, v.shape[1], R, R)
     scores = scores.masked_fill(~windows_and_sinks.seen(0, R, None, v.device), float("-inf"))
-    moved = scheme.mix(scores, some, layer, 0) - scheme.mix(scores, torch.zeros_like(some), layer, 0)
-    return torch.allclose(moved, scores.softmax(-1) @ some, rtol=1e-3, atol=1e-5 * float(some.abs().max()))
+    moved = scheme.mix(scores, some, layer, 0) - scheme.mix(
+        scores, torch.zeros_like(some), layer, 0
+    )
+    return torch.allclose(
+        moved, scores.softmax(-1) @ some, rtol=1e-3, atol=1e-5 * float(some.abs().max())
+    )
 
 
 def _by_columns(scheme: Scheme, scores: Tensor, v: Tensor, layer: int, first: int) -> Tensor:

@@ -33,7 +33,11 @@ MEASURES: dict[str, Callable[[Subject], Finding]] = {
 
 
 def write(
-    folder: Path, subject: Subject, which: Sequence[str], identity: Mapping[str, Any], about: Mapping[str, Any]
+    folder: Path,
+    subject: Subject,
+    which: Sequence[str],
+    identity: Mapping[str, Any],
+    about: Mapping[str, Any],
 ) -> dict[str, Finding]:
     """Do the diagnostics named in `which` and write `folder`. Returns what was found.
 
@@ -73,9 +77,16 @@ def summary(found: Mapping[str, Finding], identity: Mapping[str, Any]) -> str:
         if finding.skipped:
             parts.append(f"Skipped: {finding.skipped}.")
         parts.append("\n".join(f"- {sentence}" for sentence in finding.reading))
-        parts += [f"![{table.name}]({table.name}.svg)" for table in finding.tables if table.name in figures.DRAWN and table.rows]
+        parts += [
+            f"![{table.name}]({table.name}.svg)"
+            for table in finding.tables
+            if table.name in figures.DRAWN and table.rows
+        ]
     parts.append("## Columns")
     parts.append("Every table begins with " + ", ".join(f"`{column}`" for column in identity) + ".")
     for table in (table for finding in found.values() for table in finding.tables):
-        parts.append(f"`{table.name}.csv`\n\n" + "\n".join(f"- `{column}`: {meaning}" for column, meaning in table.columns.items()))
+        parts.append(
+            f"`{table.name}.csv`\n\n"
+            + "\n".join(f"- `{column}`: {meaning}" for column, meaning in table.columns.items())
+        )
     return "\n\n".join(part for part in parts if part) + "\n"

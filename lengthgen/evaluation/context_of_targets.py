@@ -17,21 +17,29 @@ from lengthgen.evaluation.planners import Request, Window
 
 def contexts(windows: Sequence[Window], sizes: np.ndarray) -> np.ndarray:
     """(W, P): tokens of its own document that each target is seen with, itself not counted. sizes: tokens in each document."""
-    start, first, stop = (np.array([getattr(window, name) for window in windows]) for name in ("start", "first", "stop"))
+    start, first, stop = (
+        np.array([getattr(window, name) for window in windows])
+        for name in ("start", "first", "stop")
+    )
     size = np.asarray(sizes)[[window.document for window in windows]]
     position = first[:, None] + np.arange(stop[0] - first[0])
     seen = np.maximum(position + 1 + np.minimum(start, 0)[:, None], 0)
     return np.where(start[:, None] + position + 1 < size[:, None], seen, 0)
 
 
-def shares(request: Request, sizes: np.ndarray, block: int, answers: np.ndarray | None = None) -> dict[str, float]:
+def shares(
+    request: Request, sizes: np.ndarray, block: int, answers: np.ndarray | None = None
+) -> dict[str, float]:
     """full_context: the share of the request's targets with full context; mean_context: tokens. block: m.
 
     answers: (W, P) bool, the targets that count (exact_match.py); None: all of them.
     """
     found = contexts(request.windows, sizes)
     found = found if answers is None else found[answers]
-    return {"full_context": float((found > request.eval_length - block).mean()), "mean_context": float(found.mean())}
+    return {
+        "full_context": float((found > request.eval_length - block).mean()),
+        "mean_context": float(found.mean()),
+    }
 
 
 def fault(request: Request, full_context: float) -> str:
@@ -43,6 +51,8 @@ def fault(request: Request, full_context: float) -> str:
 
 def histogram(sizes: np.ndarray) -> dict[str, int]:
     """How many documents have so many tokens: {"512": those of 512 to 1,023, "1024": ...}, where there are any."""
-    exponents = np.frexp(np.asarray(sizes, np.float64))[1] - 1  # size = fraction * 2^exponent, fraction in [0.5, 1)
+    exponents = (
+        np.frexp(np.asarray(sizes, np.float64))[1] - 1
+    )  # size = fraction * 2^exponent, fraction in [0.5, 1)
     counts = np.bincount(np.maximum(exponents, 0)) if len(exponents) else []
     return {str(2**exponent): int(count) for exponent, count in enumerate(counts) if count}

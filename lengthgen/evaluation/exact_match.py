@@ -26,7 +26,12 @@ def answers_of(request: Request, splits: Splits) -> np.ndarray | None:
     """(W, P) bool: which targets are answers; None for data without. Windows are whole documents, so their targets are all the symbols."""
     if splits.answers is None:
         return None
-    return np.stack([splits.answers(splits.validation.document(window.document)[1:].numpy()) for window in request.windows])
+    return np.stack(
+        [
+            splits.answers(splits.validation.document(window.document)[1:].numpy())
+            for window in request.windows
+        ]
+    )
 
 
 def matches(hits: np.ndarray, answers: np.ndarray) -> np.ndarray:
@@ -38,7 +43,9 @@ def wilson(n_right: float, n: int) -> tuple[float, float]:
     """The 95 % interval of a share of n_right in n. A mean over draws may be no whole number: the interval is then too wide."""
     z = bootstrap.NORMAL.inv_cdf((1 + bootstrap.LEVEL) / 2)
     middle, half = n_right + z * z / 2, z * np.sqrt(n_right * (n - n_right) / n + z * z / 4)
-    return max(0.0, float((middle - half) / (n + z * z))), min(1.0, float((middle + half) / (n + z * z)))
+    return max(0.0, float((middle - half) / (n + z * z))), min(
+        1.0, float((middle + half) / (n + z * z))
+    )
 
 
 def chance(splits: Splits, requests: Sequence[Request]) -> list[dict] | None:
@@ -53,10 +60,18 @@ def chance(splits: Splits, requests: Sequence[Request]) -> list[dict] | None:
     found = []
     for request in requests:
         answers = answers_of(request, splits)
-        documents = np.stack([splits.validation.document(window.document).numpy() for window in request.windows])
+        documents = np.stack(
+            [splits.validation.document(window.document).numpy() for window in request.windows]
+        )
         hits = guess[documents[:, :-1]] == documents[:, 1:]
         match, accuracy = matches(hits[None], answers).mean(), hits[answers].mean()
-        found.append({"eval_length": request.eval_length, "exact_match": float(match), "token_accuracy": float(accuracy)})
+        found.append(
+            {
+                "eval_length": request.eval_length,
+                "exact_match": float(match),
+                "token_accuracy": float(accuracy),
+            }
+        )
     return found
 
 

@@ -22,10 +22,14 @@ TAIL = float(ndtr(-3))  # of three standard errors
 ROUNDING = 1e-4  # nats: losses are summed in float32 over the vocabulary
 LEAK = "leak"  # status of rows
 
-Exact = Callable[[int, int], np.ndarray]  # document, start -> the floor of each of its tokens, NaN where it is not known
+Exact = Callable[
+    [int, int], np.ndarray
+]  # document, start -> the floor of each of its tokens, NaN where it is not known
 
 
-def of_request(request: Request, exact: Exact, known: dict[tuple[int, int], np.ndarray]) -> np.ndarray | None:
+def of_request(
+    request: Request, exact: Exact, known: dict[tuple[int, int], np.ndarray]
+) -> np.ndarray | None:
     """(W, P): the floor of each scored token; None if the source has no exact rule for one of them. known: kept between requests."""
     rows = []
     for window in request.windows:
@@ -40,13 +44,13 @@ def of_request(request: Request, exact: Exact, known: dict[tuple[int, int], np.n
 
 def leak(excess_sum: np.ndarray, n_tokens: np.ndarray) -> str | None:
     """(D,) sums of the excess and tokens of one request -> why it is a leak; None if it is none, or with fewer than two documents."""
-    found = comparisons.estimate(comparisons.Paired(excess_sum[None, None], np.asarray(n_tokens, np.float64)[None]))
+    found = comparisons.estimate(
+        comparisons.Paired(excess_sum[None, None], np.asarray(n_tokens, np.float64)[None])
+    )
     value, error = float(found.value[0]), float(found.spread.standard_error[0])
     if not value + float(found.spread.critical(TAIL)[0]) * error < -ROUNDING:
         return None
-    return (
-        f"mean excess over the exact floor {value:.4f} nats, standard error {error:.4f}: a model that does not see its targets cannot do so"
-    )
+    return f"mean excess over the exact floor {value:.4f} nats, standard error {error:.4f}: a model that does not see its targets cannot do so"
 
 
 def refuse_leaks(evaluation: Path) -> None:
@@ -55,4 +59,6 @@ def refuse_leaks(evaluation: Path) -> None:
     leaks = [outcome for outcome in outcomes if outcome["status"] == LEAK]
     if leaks:
         where = ", ".join(f"{outcome['protocol']} at {outcome['eval_length']}" for outcome in leaks)
-        raise DataError(f"leak ({where}): {leaks[0]['reason']}; is every score of the scheme causal? Its tables are in {evaluation}")
+        raise DataError(
+            f"leak ({where}): {leaks[0]['reason']}; is every score of the scheme causal? Its tables are in {evaluation}"
+        )

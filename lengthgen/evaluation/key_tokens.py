@@ -61,24 +61,37 @@ def of_reference(evaluation: Path, eval_length: int, alpha: float = ALPHA) -> Ke
     """The key tokens by the reference's evaluation at eval_length. DataError where it lacks that length or a quarter of it."""
     long = stored.read(evaluation, PROTOCOL, eval_length)
     if eval_length % SHORTER:
-        raise DataError(f"key tokens at {eval_length} tokens need losses at a quarter of that; expected a multiple of {SHORTER}")
+        raise DataError(
+            f"key tokens at {eval_length} tokens need losses at a quarter of that; expected a multiple of {SHORTER}"
+        )
     short = stored.read(evaluation, PROTOCOL, eval_length // SHORTER)
     if not short.same_targets(long):
-        raise DataError(f"{evaluation}: {eval_length // SHORTER} and {eval_length} tokens were not scored on the same targets")
+        raise DataError(
+            f"{evaluation}: {eval_length // SHORTER} and {eval_length} tokens were not scored on the same targets"
+        )
     found = mask(short.losses, long.losses, alpha)
     few = f"{int(found.sum())} key tokens of {found.size}; expected at least {FEWEST}: evaluate more documents, or longer texts"
     return KeyTokens(found, long, few if found.sum() < FEWEST else "")
 
 
-def table(reference: Path, evaluations: Sequence[Path], eval_length: int, alpha: float = ALPHA) -> list[dict]:
+def table(
+    reference: Path, evaluations: Sequence[Path], eval_length: int, alpha: float = ALPHA
+) -> list[dict]:
     """Rows with COLUMNS: every run's loss on the reference's key tokens, at every length that it was evaluated at.
 
     reference, evaluations: evaluation folders of runs on the same data with the same settings. What cannot be said is a row that says why.
     """
     key = of_reference(reference, eval_length, alpha)
-    about = {"reference": _run(reference), "reference_length": eval_length, "n_key_tokens": key.n, "n_tokens": key.mask.size}
+    about = {
+        "reference": _run(reference),
+        "reference_length": eval_length,
+        "n_key_tokens": key.n,
+        "n_tokens": key.mask.size,
+    }
     return [
-        {"run": _run(evaluation), "eval_length": length} | about | _measured(key, evaluation, length, reference)
+        {"run": _run(evaluation), "eval_length": length}
+        | about
+        | _measured(key, evaluation, length, reference)
         for evaluation in evaluations
         for length in stored.lengths(evaluation, PROTOCOL)
     ]
@@ -94,10 +107,25 @@ def _measured(key: KeyTokens, evaluation: Path, eval_length: int, reference: Pat
     elif not np.isfinite(tested.losses[key.mask]).all():
         reason = "some losses on the key tokens are not finite"
     if reason:
-        return {"n_documents": 0, "loss": None, "low": None, "high": None, "status": "refused", "reason": reason}
+        return {
+            "n_documents": 0,
+            "loss": None,
+            "low": None,
+            "high": None,
+            "status": "refused",
+            "reason": reason,
+        }
     found = stored.mean_by_document([tested.losses], tested.document, key.mask)
-    numbers = {"loss": found.value, "low": found.low, "high": found.high, "n_documents": found.n_documents}
-    return {name: value[0].item() for name, value in numbers.items()} | {"status": "ok", "reason": ""}
+    numbers = {
+        "loss": found.value,
+        "low": found.low,
+        "high": found.high,
+        "n_documents": found.n_documents,
+    }
+    return {name: value[0].item() for name, value in numbers.items()} | {
+        "status": "ok",
+        "reason": "",
+    }
 
 
 def _run(evaluation: Path) -> str:

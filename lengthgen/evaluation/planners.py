@@ -72,7 +72,14 @@ class Amounts:
 
 def _matched(spans: list[Span], lengths: Sequence[int], amounts: Amounts) -> list[Request]:
     m = amounts.block
-    return [Request("matched", n, tuple(Window(s.document, end - n, n, n - m) for s in spans for end in s.ends)) for n in lengths]
+    return [
+        Request(
+            "matched",
+            n,
+            tuple(Window(s.document, end - n, n, n - m) for s in spans for end in s.ends),
+        )
+        for n in lengths
+    ]
 
 
 def _nonoverlapping(spans: list[Span], lengths: Sequence[int], amounts: Amounts) -> list[Request]:
@@ -80,7 +87,10 @@ def _nonoverlapping(spans: list[Span], lengths: Sequence[int], amounts: Amounts)
 
 
 def _last_k(spans: list[Span], lengths: Sequence[int], amounts: Amounts) -> list[Request]:
-    return [Request("last_k", n, tuple(_cut(spans, n, max(lengths), min(amounts.last_k, n)))) for n in lengths]
+    return [
+        Request("last_k", n, tuple(_cut(spans, n, max(lengths), min(amounts.last_k, n))))
+        for n in lengths
+    ]
 
 
 def _cut(spans: list[Span], length: int, longest: int, scored: int) -> Iterator[Window]:
@@ -91,7 +101,10 @@ def _cut(spans: list[Span], length: int, longest: int, scored: int) -> Iterator[
 
 def _sliding(spans: list[Span], lengths: Sequence[int], amounts: Amounts) -> list[Request]:
     longest = max(lengths)
-    return [Request("sliding", n, tuple(_slid(spans, n, longest, min(amounts.stride, n)))) for n in lengths]
+    return [
+        Request("sliding", n, tuple(_slid(spans, n, longest, min(amounts.stride, n))))
+        for n in lengths
+    ]
 
 
 def _slid(spans: list[Span], length: int, longest: int, stride: int) -> Iterator[Window]:
@@ -109,12 +122,19 @@ def _slid(spans: list[Span], length: int, longest: int, stride: int) -> Iterator
 
 def _position(spans: list[Span], lengths: Sequence[int], amounts: Amounts) -> list[Request]:
     n = max(lengths)
-    return [Request("position", n, tuple(Window(s.document, end - n, n, 0) for s in spans for end in s.ends))]
+    return [
+        Request(
+            "position", n, tuple(Window(s.document, end - n, n, 0) for s in spans for end in s.ends)
+        )
+    ]
 
 
 def _band(spans: list[Span], lengths: Sequence[int], amounts: Amounts) -> list[Request]:
     beyond = [n for n in lengths if n > amounts.train_length]
-    return [Request("band", request.eval_length, request.windows) for request in _matched(spans, beyond, amounts)]
+    return [
+        Request("band", request.eval_length, request.windows)
+        for request in _matched(spans, beyond, amounts)
+    ]
 
 
 PLANNERS: dict[str, Callable[[list[Span], Sequence[int], Amounts], list[Request]]] = {

@@ -26,19 +26,34 @@ from lengthgen.evaluation.planners import PLANNERS, Amounts, Request, Span
 
 EVALUATION_VERSION = 2  # raised when other tokens are scored or numbers change: trained weights stay valid, their evaluations do not
 DEFAULT_FACTORS = [0.5, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0]
-OWN = {"stride": "sliding", "last_k": "last_k"}  # settings of one protocol alone: without it they decide no number
+OWN = {
+    "stride": "sliding",
+    "last_k": "last_k",
+}  # settings of one protocol alone: without it they decide no number
 
 
 @dataclass
 class EvaluationConfig:
-    factors: list[float] = field(default_factory=lambda: list(DEFAULT_FACTORS))  # evaluation lengths as multiples of train_length
+    factors: list[float] = field(
+        default_factory=lambda: list(DEFAULT_FACTORS)
+    )  # evaluation lengths as multiples of train_length
     lengths: list[int] | None = None  # evaluation lengths in tokens; given, they replace `factors`
-    protocols: list[str] = field(default_factory=lambda: ["matched", "nonoverlapping", "position"])  # what to score
-    documents: int = 48  # at most so many validation documents, chosen by a stable hash of their names
-    blocks: int = 2  # target blocks a document (matched, position); fewer in a document that is too short
-    apart: int | None = None  # tokens between the ends of a document's target blocks; null = train_length
+    protocols: list[str] = field(
+        default_factory=lambda: ["matched", "nonoverlapping", "position"]
+    )  # what to score
+    documents: int = (
+        48  # at most so many validation documents, chosen by a stable hash of their names
+    )
+    blocks: int = (
+        2  # target blocks a document (matched, position); fewer in a document that is too short
+    )
+    apart: int | None = (
+        None  # tokens between the ends of a document's target blocks; null = train_length
+    )
     block: int | None = None  # target tokens a block; null = train_length / 4
-    stride: int | None = None  # sliding: tokens that a window moves on by, and targets of all but the first; null = train_length / 4
+    stride: int | None = (
+        None  # sliding: tokens that a window moves on by, and targets of all but the first; null = train_length / 4
+    )
     last_k: int | None = None  # last_k: targets of each window; null = train_length / 4
     tokens_per_batch: int = 8192  # tokens in one forward pass; memory, not results
     resamples: int = 2000  # bootstrap resamples of documents
@@ -47,18 +62,32 @@ class EvaluationConfig:
         known = tuple(PLANNERS)
         for name in self.protocols:
             dataclass_from.choice("evaluation.protocols", name, known)
-        dataclass_from.check(bool(self.protocols), f"evaluation.protocols=[]: expected at least one of {', '.join(known)}")
+        dataclass_from.check(
+            bool(self.protocols),
+            f"evaluation.protocols=[]: expected at least one of {', '.join(known)}",
+        )
         for name in ("documents", "blocks", "tokens_per_batch", "resamples"):
-            dataclass_from.check(getattr(self, name) > 0, f"evaluation.{name}={getattr(self, name)}: expected a positive integer")
+            dataclass_from.check(
+                getattr(self, name) > 0,
+                f"evaluation.{name}={getattr(self, name)}: expected a positive integer",
+            )
         for name in ("apart", "block", "stride", "last_k"):
             value = getattr(self, name)
-            dataclass_from.check(value is None or value > 0, f"evaluation.{name}={value}: expected a positive integer or null")
-        dataclass_from.check(all(f > 0 for f in self.factors), f"evaluation.factors={self.factors}: expected positive numbers")
+            dataclass_from.check(
+                value is None or value > 0,
+                f"evaluation.{name}={value}: expected a positive integer or null",
+            )
+        dataclass_from.check(
+            all(f > 0 for f in self.factors),
+            f"evaluation.factors={self.factors}: expected positive numbers",
+        )
 
 
 def deciding(config: EvaluationConfig) -> dict[str, Any]:
     """The settings that decide an evaluation's numbers, its lengths aside (`eval_lengths`): what its identity is made of."""
-    left_out = {"factors", "lengths", "tokens_per_batch"} | {name for name, protocol in OWN.items() if protocol not in config.protocols}
+    left_out = {"factors", "lengths", "tokens_per_batch"} | {
+        name for name, protocol in OWN.items() if protocol not in config.protocols
+    }
     if config.apart is None:  # so that the evaluations of before this setting keep their names
         left_out.add("apart")
     return {name: value for name, value in asdict(config).items() if name not in left_out}
@@ -75,14 +104,26 @@ def eval_lengths(config: EvaluationConfig, train_length: int) -> list[int]:
             )
         wanted.append(int(length))
     if not wanted or min(wanted) < 2:
-        raise ConfigError(f"evaluation.lengths={wanted}: expected at least one length, each of 2 tokens or more")
+        raise ConfigError(
+            f"evaluation.lengths={wanted}: expected at least one length, each of 2 tokens or more"
+        )
     return sorted({*wanted, train_length})
 
 
-def plan(sizes: np.ndarray, names: Sequence[str], lengths: Sequence[int], train_length: int, config: EvaluationConfig) -> list[Request]:
+def plan(
+    sizes: np.ndarray,
+    names: Sequence[str],
+    lengths: Sequence[int],
+    train_length: int,
+    config: EvaluationConfig,
+) -> list[Request]:
     """The requests of every protocol. `sizes`: tokens in each document. DataError if no document is long enough."""
     longest = max(lengths)
-    enough = [i for i in sorted(range(len(sizes)), key=lambda i: _hash(names[i])) if sizes[i] >= longest + 1]
+    enough = [
+        i
+        for i in sorted(range(len(sizes)), key=lambda i: _hash(names[i]))
+        if sizes[i] >= longest + 1
+    ]
     if not enough:
         raise DataError(
             f"evaluation length {longest} needs a validation document of {longest + 1} tokens; the longest of {len(sizes)} has "
@@ -90,9 +131,16 @@ def plan(sizes: np.ndarray, names: Sequence[str], lengths: Sequence[int], train_
         )
     amounts, apart = amounts_of(config, lengths, train_length), config.apart or train_length
     if apart < amounts.block:
-        raise ConfigError(f"evaluation.apart={apart}: expected the {amounts.block} target tokens of a block or more, none is scored twice")
-    spans = [Span(i, _ends(int(sizes[i]), names[i], longest, apart, config.blocks)) for i in enough[: config.documents]]
-    return [request for name in config.protocols for request in PLANNERS[name](spans, lengths, amounts)]
+        raise ConfigError(
+            f"evaluation.apart={apart}: expected the {amounts.block} target tokens of a block or more, none is scored twice"
+        )
+    spans = [
+        Span(i, _ends(int(sizes[i]), names[i], longest, apart, config.blocks))
+        for i in enough[: config.documents]
+    ]
+    return [
+        request for name in config.protocols for request in PLANNERS[name](spans, lengths, amounts)
+    ]
 
 
 def amounts_of(config: EvaluationConfig, lengths: Sequence[int], train_length: int) -> Amounts:
@@ -111,4 +159,6 @@ def _ends(size: int, name: str, longest: int, apart: int, blocks: int) -> tuple[
 
 
 def _hash(name: str) -> int:
-    return int.from_bytes(hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()[:8], "little")
+    return int.from_bytes(
+        hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()[:8], "little"
+    )

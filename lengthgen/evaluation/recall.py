@@ -28,9 +28,21 @@ from lengthgen.statistics import bootstrap
 
 FOUND = 0.95  # the share of values that has to be found, surely
 # A row of `by_distance`: symbols, values, documents; nats, and shares, with their 95 % intervals (NaN with one document).
-COLUMNS = ("distance", "n_values", "n_documents", "loss", "loss_low", "loss_high", "found", "found_low", "found_high")
+COLUMNS = (
+    "distance",
+    "n_values",
+    "n_documents",
+    "loss",
+    "loss_low",
+    "loss_high",
+    "found",
+    "found_low",
+    "found_high",
+)
 
-Distances = Callable[[int], np.ndarray]  # document -> (T,) how many symbols ago each value stood; 0 where it cannot be known
+Distances = Callable[
+    [int], np.ndarray
+]  # document -> (T,) how many symbols ago each value stood; 0 where it cannot be known
 
 
 def by_distance(losses: Sequence[Stored], distances: Distances) -> list[dict]:
@@ -45,7 +57,11 @@ def by_distance(losses: Sequence[Stored], distances: Distances) -> list[dict]:
 def of_evaluation(evaluation: Path, distances: Distances) -> list[dict]:
     """`by_distance` of one evaluation folder, from the longest windows of its position protocol; [] if it has none."""
     lengths = stored.lengths(evaluation, "position")
-    return by_distance([stored.read(evaluation, "position", lengths[-1])], distances) if lengths else []
+    return (
+        by_distance([stored.read(evaluation, "position", lengths[-1])], distances)
+        if lengths
+        else []
+    )
 
 
 def effective_length(rows: Sequence[dict], least: float = FOUND) -> int:
@@ -56,9 +72,13 @@ def effective_length(rows: Sequence[dict], least: float = FOUND) -> int:
 def _distances(losses: Stored, distances: Distances) -> np.ndarray:
     """(W, P): the distance of each scored value whose earlier key and value the window holds; 0 of all other targets."""
     found = np.zeros(losses.losses.shape, np.int64)
-    for row, (document, start) in enumerate(zip(losses.document.tolist(), losses.start.tolist(), strict=True)):
+    for row, (document, start) in enumerate(
+        zip(losses.document.tolist(), losses.start.tolist(), strict=True)
+    ):
         place = losses.place[row]
-        back = distances(document)[place - 1]  # symbol 0 is token 1: a token that begins the document comes before it
+        back = distances(document)[
+            place - 1
+        ]  # symbol 0 is token 1: a token that begins the document comes before it
         found[row] = np.where(place - back - 1 >= start, back, 0)  # the key stands before its value
     return found
 
@@ -68,7 +88,9 @@ def _row(losses: Sequence[Stored], chosen: np.ndarray, distance: int) -> dict:
     loss = stored.mean_by_document([one.losses for one in losses], document, chosen)
     hits = [one.losses < np.log(2) for one in losses]
     share = stored.mean_by_document(hits, document, chosen)
-    exact = _clopper_pearson(sum(int(hit[chosen].sum()) for hit in hits), len(losses) * int(chosen.sum()))
+    exact = _clopper_pearson(
+        sum(int(hit[chosen].sum()) for hit in hits), len(losses) * int(chosen.sum())
+    )
     # NaN, the spread over documents of one, stays NaN.
     return {
         "distance": distance, "n_values": int(chosen.sum()), "n_documents": int(loss.n_documents[0]),

@@ -17,7 +17,17 @@ from lengthgen import files
 
 # Which run a row belongs to. scheme: a label such as t5_bias or t5_bias(num_buckets=64). setting: hash of everything scientific
 # except scheme and seed. evaluation: hash of the evaluation's settings. Rows of different setting or evaluation are never compared.
-IDENTITY = ("run", "scheme", "dataset", "model", "seed", "train_length", "steps", "setting", "evaluation")
+IDENTITY = (
+    "run",
+    "scheme",
+    "dataset",
+    "model",
+    "seed",
+    "train_length",
+    "steps",
+    "setting",
+    "evaluation",
+)
 # metric: loss [nats/token], perplexity, bits_per_byte, loss_change [nats/token, from train_length, same targets]; for data whose
 # exact floor is known, floor and excess = loss - floor [nats/token, same tokens]. For data with answers all of these are of the answer
 # tokens alone, and there are exact_match, the share of documents whose answer is wholly right, with Wilson's interval over documents, and
@@ -28,9 +38,28 @@ LENGTHS = (
     *IDENTITY, "eval_length", "protocol", "metric", "value", "low", "high", "n_tokens", "n_documents", "dtype", "status", "reason",
 )  # fmt: skip
 # loss_sum in nats; floor_sum: the exact floor of the same tokens, empty where there is none. Tables from before it lack the column.
-DOCUMENTS = (*IDENTITY, "eval_length", "protocol", "document", "loss_sum", "n_tokens", "n_bytes", "floor_sum")
+DOCUMENTS = (
+    *IDENTITY,
+    "eval_length",
+    "protocol",
+    "document",
+    "loss_sum",
+    "n_tokens",
+    "n_bytes",
+    "floor_sum",
+)
 # One bin of positions [position, position_end) in a window of eval_length tokens; value in nats/token.
-POSITIONS = (*IDENTITY, "eval_length", "position", "position_end", "value", "low", "high", "n_tokens", "n_documents")
+POSITIONS = (
+    *IDENTITY,
+    "eval_length",
+    "position",
+    "position_end",
+    "value",
+    "low",
+    "high",
+    "n_tokens",
+    "n_documents",
+)
 TABLES = {"lengths": LENGTHS, "documents": DOCUMENTS, "positions": POSITIONS}
 
 
@@ -51,8 +80,14 @@ class Run:
     @property
     def evaluations(self) -> list[Path]:
         """The folders of its finished evaluations: those that hold every table."""
-        folders = sorted(path for path in (self.folder / "evaluation").glob("[!.]*") if path.is_dir())
-        return [folder for folder in folders if all((folder / f"{table}.csv").is_file() for table in TABLES)]
+        folders = sorted(
+            path for path in (self.folder / "evaluation").glob("[!.]*") if path.is_dir()
+        )
+        return [
+            folder
+            for folder in folders
+            if all((folder / f"{table}.csv").is_file() for table in TABLES)
+        ]
 
 
 def run(folder: Path) -> Run:

@@ -60,8 +60,14 @@ def score(
     model.eval()
     how = (hits, tokens_per_batch, device, autocast, progress)
     confined = [request.protocol == band.PROTOCOL for request in requests]
-    parts = [[request for request, is_band in zip(requests, confined, strict=True) if is_band == wanted] for wanted in (False, True)]
-    free, within = iter(_score_draws(model, store, parts[0], *how)), iter(_score_confined(model, store, parts[1], *how))
+    parts = [
+        [request for request, is_band in zip(requests, confined, strict=True) if is_band == wanted]
+        for wanted in (False, True)
+    ]
+    free, within = (
+        iter(_score_draws(model, store, parts[0], *how)),
+        iter(_score_confined(model, store, parts[1], *how)),
+    )
     return [next(within if is_band else free) for is_band in confined]
 
 
@@ -75,7 +81,9 @@ def _score_confined(model, store, requests, *how) -> list[Scored]:
         return [Scored(request, "refused", str(error), None) for request in requests]
 
 
-def _score_draws(model, store, requests, hits, tokens_per_batch, device, autocast, progress) -> list[Scored]:
+def _score_draws(
+    model, store, requests, hits, tokens_per_batch, device, autocast, progress
+) -> list[Scored]:
     draws, passes = model.scheme.draws, []
     for draw in range(draws):
         model.scheme.use_draw(draw)
@@ -83,8 +91,12 @@ def _score_draws(model, store, requests, hits, tokens_per_batch, device, autocas
         def advance(done: int, total: int, before: int = draw) -> None:
             progress(before * total + done, draws * total)
 
-        passes.append(_score_draw(model, store, requests, hits, tokens_per_batch, device, autocast, advance))
-    return passes[0] if draws == 1 else [_averaged(outcomes) for outcomes in zip(*passes, strict=True)]
+        passes.append(
+            _score_draw(model, store, requests, hits, tokens_per_batch, device, autocast, advance)
+        )
+    return (
+        passes[0] if draws == 1 else [_averaged(outcomes) for outcomes in zip(*passes, strict=True)]
+    )
 
 
 def _averaged(outcomes: Sequence[Scored]) -> Scored:
@@ -98,7 +110,9 @@ def _averaged(outcomes: Sequence[Scored]) -> Scored:
     return replace(outcomes[0], losses=losses, by_draw=by_draw, hits=hits)
 
 
-def _score_draw(model, store, requests, hits, tokens_per_batch, device, autocast, progress) -> list[Scored]:
+def _score_draw(
+    model, store, requests, hits, tokens_per_batch, device, autocast, progress
+) -> list[Scored]:
     outcomes: dict[int, Scored] = {}
     for index, request in enumerate(requests):
         reason = model.scheme.refusal(request.eval_length)
@@ -106,20 +120,38 @@ def _score_draw(model, store, requests, hits, tokens_per_batch, device, autocast
             outcomes[index] = Scored(request, "refused", reason, None)
     while len(outcomes) < len(requests):
         pending = [(i, r) for i, r in enumerate(requests) if i not in outcomes]
-        rows, too_long = _run_all(model, store, [r for _, r in pending], hits, tokens_per_batch, device, autocast, progress)
+        rows, too_long = _run_all(
+            model,
+            store,
+            [r for _, r in pending],
+            hits,
+            tokens_per_batch,
+            device,
+            autocast,
+            progress,
+        )
         if too_long is None:
             outcomes.update((i, _collect(request, rows)) for i, request in pending)
             break
-        for i, request in pending:  # out of memory with a single window: give up this length and what is longer
+        for (
+            i,
+            request,
+        ) in pending:  # out of memory with a single window: give up this length and what is longer
             if request.eval_length >= too_long:
-                outcomes[i] = Scored(request, "oom", f"one window of {too_long} tokens does not fit in memory", None)
+                outcomes[i] = Scored(
+                    request, "oom", f"one window of {too_long} tokens does not fit in memory", None
+                )
     return [outcomes[i] for i in range(len(requests))]
 
 
 def _collect(request: Request, rows: dict) -> Scored:
-    losses, *hits = np.stack([rows[_key(w, rows)][:, w.first : w.stop] for w in request.windows], axis=1)
+    losses, *hits = np.stack(
+        [rows[_key(w, rows)][:, w.first : w.stop] for w in request.windows], axis=1
+    )
     bad = int((~np.isfinite(losses)).sum())
-    status, reason = ("nonfinite", f"{bad} of {losses.size} token losses are not finite") if bad else ("ok", "")
+    status, reason = (
+        ("nonfinite", f"{bad} of {losses.size} token losses are not finite") if bad else ("ok", "")
+    )
     return Scored(request, status, reason, losses, hits=hits[0][None] > 0 if hits else None)
 
 
@@ -133,16 +165,29 @@ def _jobs(model: Transformer, requests: list[Request]) -> dict[int, dict[tuple, 
     merge = model.scheme.declaration.prefix_consistent
     need: dict[tuple, Window] = {}
     for window in (w for request in requests for w in request.windows):
-        key = (window.document, window.start) if merge else (window.document, window.start, window.length)
+        key = (
+            (window.document, window.start)
+            if merge
+            else (window.document, window.start, window.length)
+        )
         known = need.get(key, window)
-        need[key] = Window(window.document, window.start, max(known.length, window.length), min(known.first, window.first))
+        need[key] = Window(
+            window.document,
+            window.start,
+            max(known.length, window.length),
+            min(known.first, window.first),
+        )
     by_length: dict[int, dict[tuple, Window]] = defaultdict(dict)
     for key, window in need.items():
         by_length[window.length][key] = window
-    return dict(sorted(by_length.items(), reverse=True))  # longest first: memory faults show at once
+    return dict(
+        sorted(by_length.items(), reverse=True)
+    )  # longest first: memory faults show at once
 
 
-def _run_all(model, store, requests, hits, tokens_per_batch, device, autocast, progress) -> tuple[dict, int | None]:
+def _run_all(
+    model, store, requests, hits, tokens_per_batch, device, autocast, progress
+) -> tuple[dict, int | None]:
     """Losses of every job, hits below them if wanted, {key: (1 or 2, T) float32, NaN before `first`}; or the length too long for memory."""
     rows: dict[tuple, np.ndarray] = {}
     by_length = _jobs(model, requests)
@@ -157,7 +202,9 @@ def _run_all(model, store, requests, hits, tokens_per_batch, device, autocast, p
                 if batch == 1:
                     return rows, length
                 batch //= 2
-                log.warning("out of memory at length %d: going on with %d windows a batch", length, batch)
+                log.warning(
+                    "out of memory at length %d: going on with %d windows a batch", length, batch
+                )
                 continue
             for (key, _), row in zip(some, found, strict=True):
                 rows[key] = row
@@ -168,7 +215,9 @@ def _run_all(model, store, requests, hits, tokens_per_batch, device, autocast, p
 
 
 @torch.no_grad()
-def _run_batch(model, store, windows: list[Window], hits: bool, device, autocast) -> np.ndarray | None:
+def _run_batch(
+    model, store, windows: list[Window], hits: bool, device, autocast
+) -> np.ndarray | None:
     """(B, 1 or 2, T) float32 losses, and hits if wanted, of windows of one length; None if memory ran out."""
     length, first = windows[0].length, min(window.first for window in windows)
     starts = [int(store.offsets[w.document]) + w.start for w in windows]
@@ -177,7 +226,11 @@ def _run_batch(model, store, windows: list[Window], hits: bool, device, autocast
         with autocast():
             found = _read(model, tokens, first, hits)
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
+        if (
+            isinstance(error, RuntimeError)
+            and not isinstance(error, torch.OutOfMemoryError)
+            and "allocate memory" not in str(error)
+        ):
             raise
         found = None
     if found is None:  # outside the except block: its traceback would keep the tensors alive
@@ -192,6 +245,12 @@ def _run_batch(model, store, windows: list[Window], hits: bool, device, autocast
 def _read(model, tokens: torch.Tensor, first: int, hits: bool) -> torch.Tensor:
     """(B, T + 1) tokens -> (B, 1 or 2, T - first) float32 losses, and hits if wanted."""
     if hits:
-        return torch.stack([values.float() for values in model.losses_and_hits(tokens[:, :-1], tokens[:, 1:], first)], dim=1)
+        return torch.stack(
+            [
+                values.float()
+                for values in model.losses_and_hits(tokens[:, :-1], tokens[:, 1:], first)
+            ],
+            dim=1,
+        )
     losses = model.losses(tokens[:, :-1], tokens[:, 1:], first)
     return losses.float()[:, None]

@@ -15,7 +15,10 @@ def loss(splits: Splits, scored: list[Scored]) -> float | None:
     train, at_once = splits.train, 2**24  # a large corpus is counted a part at a time
     counts = np.ones(splits.vocab_size)
     for first in range(0, train.n_tokens, at_once):
-        counts += np.bincount(train.tokens(first, min(first + at_once, train.n_tokens)).numpy(), minlength=splits.vocab_size)
+        counts += np.bincount(
+            train.tokens(first, min(first + at_once, train.n_tokens)).numpy(),
+            minlength=splits.vocab_size,
+        )
     return float(-np.log(counts / counts.sum())[targets].mean())
 
 

@@ -53,7 +53,11 @@ class Verdict:
     negligible: bool
 
     def __str__(self) -> str:
-        said = f"{self.word}, by a negligible amount" if self.negligible and self.word in ("superior", "inferior") else self.word
+        said = (
+            f"{self.word}, by a negligible amount"
+            if self.negligible and self.word in ("superior", "inferior")
+            else self.word
+        )
         correction = "Holm p" if self.label == "primary" else "q"
         interval = f"{self.value:+.4f} [{self.low:+.4f}, {self.high:+.4f}] nats"
         return f"{self.name}: {said} ({interval}, {correction} {self.adjusted:.2g}, {self.label})"
@@ -74,27 +78,56 @@ def judge(claims: Sequence[Claim], alpha: float = ALPHA) -> list[Verdict]:
     """
     for claim in claims:
         if claim.kind not in KINDS:
-            raise ConfigError(f"claim {claim.name}: kind={claim.kind}; expected {' or '.join(KINDS)}")
+            raise ConfigError(
+                f"claim {claim.name}: kind={claim.kind}; expected {' or '.join(KINDS)}"
+            )
     n_primary = sum(claim.primary for claim in claims)
     if n_primary > MOST_PRIMARY:
-        raise ConfigError(f"{n_primary} primary claims; expected at most {MOST_PRIMARY}: declare the others exploratory")
+        raise ConfigError(
+            f"{n_primary} primary claims; expected at most {MOST_PRIMARY}: declare the others exploratory"
+        )
     p = np.array([_p(claim) for claim in claims])
     adjusted = np.full(len(claims), np.nan)
-    families = [("primary", multiplicity.holm), *((kind, multiplicity.benjamini_hochberg) for kind in KINDS)]
+    families = [
+        ("primary", multiplicity.holm),
+        *((kind, multiplicity.benjamini_hochberg) for kind in KINDS),
+    ]
     for family, correct in families:
-        members = [i for i, claim in enumerate(claims) if ("primary" if claim.primary else claim.kind) == family]
+        members = [
+            i
+            for i, claim in enumerate(claims)
+            if ("primary" if claim.primary else claim.kind) == family
+        ]
         adjusted[members] = correct(p[members])
     return [_verdict(claim, p[i], adjusted[i], alpha) for i, claim in enumerate(claims)]
 
 
 def _p(claim: Claim) -> float:
-    values = claim.estimate.p if claim.kind == "difference" else significance.equivalence(claim.estimate, claim.delta)
+    values = (
+        claim.estimate.p
+        if claim.kind == "difference"
+        else significance.equivalence(claim.estimate, claim.delta)
+    )
     return float(values[claim.column])
 
 
 def _verdict(claim: Claim, p: float, adjusted: float, alpha: float) -> Verdict:
-    value, low, high = (float(values[claim.column]) for values in (claim.estimate.value, claim.estimate.low, claim.estimate.high))
+    value, low, high = (
+        float(values[claim.column])
+        for values in (claim.estimate.value, claim.estimate.low, claim.estimate.high)
+    )
     known = (adjusted, 1.0) if claim.kind == "difference" else (1.0, adjusted)
     negligible = -claim.delta < low and high < claim.delta
     label = "primary" if claim.primary else "exploratory"
-    return Verdict(claim.name, label, claim.kind, word(value, *known, alpha), value, low, high, p, adjusted, negligible)
+    return Verdict(
+        claim.name,
+        label,
+        claim.kind,
+        word(value, *known, alpha),
+        value,
+        low,
+        high,
+        p,
+        adjusted,
+        negligible,
+    )

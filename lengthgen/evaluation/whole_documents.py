@@ -25,5 +25,11 @@ def plan(sizes: np.ndarray, lengths: Sequence[int], documents: int) -> list[Requ
                 f"evaluation length {length} needs validation documents of exactly {length + 1} tokens; there are some for {there}: "
                 "give these in evaluation.lengths, or more in dataset.lengths"
             )
-        requests.append(Request("whole", int(length), tuple(Window(int(index), 0, int(length), 0) for index in whole)))
+        requests.append(
+            Request(
+                "whole",
+                int(length),
+                tuple(Window(int(index), 0, int(length), 0) for index in whole),
+            )
+        )
     return requests

@@ -47,13 +47,29 @@ def write(
     block = amounts_of(settings, eval_lengths(settings, train_length), train_length).block
     summed = [Summed(one, splits, known, block) for one in scored]
     lengths = []
-    for protocol in dict.fromkeys(one.request.protocol for one in scored if one.request.protocol != "position"):
+    for protocol in dict.fromkeys(
+        one.request.protocol for one in scored if one.request.protocol != "position"
+    ):
         some = [s for s in summed if s.scored.request.protocol == protocol]
-        lengths += _length_rows(some, identity, train_length, dtype, resamples, paired=protocol == "matched")
+        lengths += _length_rows(
+            some, identity, train_length, dtype, resamples, paired=protocol == "matched"
+        )
     curves = [s for s in summed if s.scored.request.protocol == "position" and s.usable]
-    positions = [row for s in curves for row in _position_rows(s, s.scored.losses, identity, resamples)]
-    excess = [row for s in curves if s.floors is not None for row in _position_rows(s, s.excess, identity, resamples)]
-    documents = [row for s in summed if s.scored.request.protocol != "position" for row in _document_rows(s, identity)]
+    positions = [
+        row for s in curves for row in _position_rows(s, s.scored.losses, identity, resamples)
+    ]
+    excess = [
+        row
+        for s in curves
+        if s.floors is not None
+        for row in _position_rows(s, s.excess, identity, resamples)
+    ]
+    documents = [
+        row
+        for s in summed
+        if s.scored.request.protocol != "position"
+        for row in _document_rows(s, identity)
+    ]
     with files.replacing_folder(folder) as aside:
         files.write_table(aside / "lengths.csv", lengths, records.LENGTHS)
         files.write_table(aside / "documents.csv", documents, records.DOCUMENTS)
@@ -61,7 +77,11 @@ def write(
         if excess:
             files.write_table(aside / "excess_by_position.csv", excess, records.POSITIONS)
         files.write_npz(aside / "losses.npz", _arrays(summed))
-        if splits.floors and splits.floors.retrieves and (found := recall.of_evaluation(aside, splits.floors.distances)):
+        if (
+            splits.floors
+            and splits.floors.retrieves
+            and (found := recall.of_evaluation(aside, splits.floors.distances))
+        ):
             files.write_table(aside / "recall.csv", found, recall.COLUMNS)
         about = {
             "settings": asdict(settings),
@@ -79,12 +99,21 @@ def write(
 
 def _outcome(s: Summed) -> dict:
     """What became of a request, and how much its tokens were seen with; the loss of every draw where positions were drawn at random."""
-    about = {"protocol": s.scored.request.protocol, "eval_length": s.scored.request.eval_length, "status": s.status, "reason": s.reason}
+    about = {
+        "protocol": s.scored.request.protocol,
+        "eval_length": s.scored.request.eval_length,
+        "status": s.status,
+        "reason": s.reason,
+    }
     about |= s.shares
-    return about | ({"loss_by_draw": list(s.scored.by_draw)} if s.scored.by_draw and s.answers is None else {})
+    return about | (
+        {"loss_by_draw": list(s.scored.by_draw)} if s.scored.by_draw and s.answers is None else {}
+    )
 
 
-def _length_rows(some: list[Summed], identity: dict, train_length: int, dtype: str, resamples: int, paired: bool) -> list[dict]:
+def _length_rows(
+    some: list[Summed], identity: dict, train_length: int, dtype: str, resamples: int, paired: bool
+) -> list[dict]:
     """Rows of one protocol: loss, perplexity, bits a byte, (paired) the change from the training length, and floor and excess if known."""
     rows = []
     usable = [s for s in some if s.usable]
@@ -95,7 +124,9 @@ def _length_rows(some: list[Summed], identity: dict, train_length: int, dtype: s
         place = np.searchsorted(names, s.names)
         loss_sum[row, place], n_tokens[row, place] = s.loss_sum, s.n_tokens
     drawn = bootstrap.bootstrap(loss_sum, n_tokens, n_resamples=resamples) if usable else None
-    at_train = next((i for i, s in enumerate(usable) if s.scored.request.eval_length == train_length), None)
+    at_train = next(
+        (i for i, s in enumerate(usable) if s.scored.request.eval_length == train_length), None
+    )
     change = drawn.change(at_train) if paired and at_train is not None else None
     for s in some:
         request = s.scored.request
@@ -110,17 +141,29 @@ def _length_rows(some: list[Summed], identity: dict, train_length: int, dtype: s
             i = usable.index(s)
             loss = (drawn.value[i], *(bound[i] for bound in drawn.bounds()))
             per_byte = s.n_tokens.sum() / s.n_bytes.sum() / LN2
-            values |= {"loss": loss, "perplexity": tuple(np.exp(loss)), "bits_per_byte": tuple(x * per_byte for x in loss)}
+            values |= {
+                "loss": loss,
+                "perplexity": tuple(np.exp(loss)),
+                "bits_per_byte": tuple(x * per_byte for x in loss),
+            }
             if change is not None:
                 values["loss_change"] = (change.value[i], *(bound[i] for bound in change.bounds()))
             if s.floors is not None:
                 found = bootstrap.bootstrap(
-                    np.stack([s.loss_sum - s.excess_sum, s.excess_sum]), np.stack([s.n_tokens] * 2), n_resamples=resamples
+                    np.stack([s.loss_sum - s.excess_sum, s.excess_sum]),
+                    np.stack([s.n_tokens] * 2),
+                    n_resamples=resamples,
                 )
-                values |= {m: (found.value[j], *(bound[j] for bound in found.bounds())) for j, m in enumerate(("floor", "excess"))}
+                values |= {
+                    m: (found.value[j], *(bound[j] for bound in found.bounds()))
+                    for j, m in enumerate(("floor", "excess"))
+                }
             if s.answers is not None:
                 values |= _matched_answers(s, resamples)
-        rows += [base | {"metric": m, "value": v[0], "low": v[1], "high": v[2]} for m, v in values.items()]
+        rows += [
+            base | {"metric": m, "value": v[0], "low": v[1], "high": v[2]}
+            for m, v in values.items()
+        ]
     return rows
 
 
@@ -139,11 +182,23 @@ def _matched_answers(s: Summed, resamples: int) -> dict[str, tuple]:
 def _document_rows(s: Summed, identity: dict) -> list[dict]:
     if not s.usable:
         return []
-    base = identity | {"eval_length": s.scored.request.eval_length, "protocol": s.scored.request.protocol}
+    base = identity | {
+        "eval_length": s.scored.request.eval_length,
+        "protocol": s.scored.request.protocol,
+    }
     floor_sum = [None] * len(s.names) if s.floors is None else s.loss_sum - s.excess_sum
     return [
-        base | {"document": name, "loss_sum": loss, "n_tokens": int(tokens), "n_bytes": int(size), "floor_sum": floor}
-        for name, loss, tokens, size, floor in zip(s.names, s.loss_sum, s.n_tokens, s.n_bytes, floor_sum, strict=True)
+        base
+        | {
+            "document": name,
+            "loss_sum": loss,
+            "n_tokens": int(tokens),
+            "n_bytes": int(size),
+            "floor_sum": floor,
+        }
+        for name, loss, tokens, size, floor in zip(
+            s.names, s.loss_sum, s.n_tokens, s.n_bytes, floor_sum, strict=True
+        )
     ]
 
 
@@ -180,5 +235,7 @@ def _arrays(summed: list[Summed]) -> dict[str, np.ndarray]:
         if s.answers is not None:
             arrays |= {f"{key}/hits": one.hits, f"{key}/answers": s.answers}
         for name in ("document", "start", "first"):
-            arrays[f"{key}/{name}"] = np.array([getattr(window, name) for window in one.request.windows], dtype=np.int32)
+            arrays[f"{key}/{name}"] = np.array(
+                [getattr(window, name) for window in one.request.windows], dtype=np.int32
+            )
     return arrays

@@ -22,8 +22,12 @@ class Modifier(Wrapper):
 
     Config: ClassVar[type]
     about: ClassVar[About]  # what it says of itself whatever it is put around
-    stage: ClassVar[int] = 4  # its place in the order of application, innermost first: the table in __init__.py
-    leaves: ClassVar[tuple[str, ...] | None] = None  # hooks of `inner` that still count in evaluation; None: all
+    stage: ClassVar[int] = (
+        4  # its place in the order of application, innermost first: the table in __init__.py
+    )
+    leaves: ClassVar[tuple[str, ...] | None] = (
+        None  # hooks of `inner` that still count in evaluation; None: all
+    )
 
     def __init__(self, config: Any, inner: Scheme):
         super().__init__(config, inner)

@@ -23,17 +23,24 @@ from lengthgen.schemes.base import Declaration
 
 @dataclass
 class Config:
-    fraction: float = 0.875  # share of the steps that positions last; 1 = dropped for the evaluation alone
+    fraction: float = (
+        0.875  # share of the steps that positions last; 1 = dropped for the evaluation alone
+    )
 
     def __post_init__(self):
-        dataclass_from.check(0 < self.fraction <= 1, f"modifiers.drope.fraction={self.fraction}: expected a share of the steps, 0 < fraction <= 1")
+        dataclass_from.check(
+            0 < self.fraction <= 1,
+            f"modifiers.drope.fraction={self.fraction}: expected a share of the steps, 0 < fraction <= 1",
+        )
 
 
 class DroPE(Modifier):
     """No parameters."""
 
     Config = Config
-    about = About("Gelberg et al., arXiv 2512.12167", 2025, "any scheme with positions", ("float64 loop",))
+    about = About(
+        "Gelberg et al., arXiv 2512.12167", 2025, "any scheme with positions", ("float64 loop",)
+    )
     stage = 0
     leaves = ("span", "score_scale")
 
@@ -46,7 +53,9 @@ class DroPE(Modifier):
         inner = super().declaration
         if not self.dropped:
             share = f"{100 * self.config.fraction:g} % of the steps"
-            return dataclasses.replace(inner, tail=f"dropped after {share}; until then: {inner.tail}")
+            return dataclasses.replace(
+                inner, tail=f"dropped after {share}; until then: {inner.tail}"
+            )
         return dataclasses.replace(
             inner, acts_on="nothing", structure="none", prefix_consistent=True, shift_invariant=True,
             trained_reach="no positions any more", tail="dropped: only the causal mask is left",
@@ -68,10 +77,18 @@ class DroPE(Modifier):
         return None if self.dropped else self.inner.refusal(length)
 
     def positions(self, length: int, device: torch.device) -> Tensor:
-        return torch.arange(length, device=device) if self.dropped else self.inner.positions(length, device)
+        return (
+            torch.arange(length, device=device)
+            if self.dropped
+            else self.inner.positions(length, device)
+        )
 
     def read(self, tokens: Tensor) -> Tensor:
-        return self.positions(tokens.shape[1], tokens.device) if self.dropped else self.inner.read(tokens)
+        return (
+            self.positions(tokens.shape[1], tokens.device)
+            if self.dropped
+            else self.inner.read(tokens)
+        )
 
     def embed(self, x: Tensor, positions: Tensor) -> Tensor:
         return x if self.dropped else self.inner.embed(x, positions)

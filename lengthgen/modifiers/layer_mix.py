@@ -27,15 +27,23 @@ from lengthgen.schemes.base import Declaration, Scheme
 class Config:
     every: int = 4  # layers every, 2 every, ... are the different ones, counted from 1
     positions: bool = False  # whether the scheme acts in these layers too
-    window: int | None = None  # tokens that a query of the other layers sees, itself included; null = all
+    window: int | None = (
+        None  # tokens that a query of the other layers sees, itself included; null = all
+    )
     sinks: int = 0  # first tokens that every query of the other layers sees besides
 
     def __post_init__(self):
-        dataclass_from.check(self.every > 0, f"modifiers.layer_mix.every={self.every}: expected a positive integer")
         dataclass_from.check(
-            self.window is None or self.window > 0, f"modifiers.layer_mix.window={self.window}: expected a positive integer or null"
+            self.every > 0, f"modifiers.layer_mix.every={self.every}: expected a positive integer"
         )
-        dataclass_from.check(self.sinks >= 0, f"modifiers.layer_mix.sinks={self.sinks}: expected 0 or a positive integer")
+        dataclass_from.check(
+            self.window is None or self.window > 0,
+            f"modifiers.layer_mix.window={self.window}: expected a positive integer or null",
+        )
+        dataclass_from.check(
+            self.sinks >= 0,
+            f"modifiers.layer_mix.sinks={self.sinks}: expected 0 or a positive integer",
+        )
 
 
 class LayerMix(Modifier):
@@ -43,7 +51,10 @@ class LayerMix(Modifier):
 
     Config = Config
     about = About(
-        "Yang et al. (RNoPE-SWA), arXiv 2501.18795; Llama 4 (iRoPE)", 2025, "schemes that act on queries, keys or scores", ("float64 loop",)
+        "Yang et al. (RNoPE-SWA), arXiv 2501.18795; Llama 4 (iRoPE)",
+        2025,
+        "schemes that act on queries, keys or scores",
+        ("float64 loop",),
     )
     stage = 1
 
@@ -68,8 +79,16 @@ class LayerMix(Modifier):
     def declaration(self) -> Declaration:
         inner, config = super().declaration, self.config
         mixed = [str(layer) for layer in range(self.dimensions.n_layers) if self.different(layer)]
-        sharing = inner.sharing if config.positions else f"{inner.sharing}; nothing in layers {', '.join(mixed)} (from 0)"
-        window = "" if config.window is None else f"; the last {config.window} tokens and {config.sinks} sinks in the layers with positions"
+        sharing = (
+            inner.sharing
+            if config.positions
+            else f"{inner.sharing}; nothing in layers {', '.join(mixed)} (from 0)"
+        )
+        window = (
+            ""
+            if config.window is None
+            else f"; the last {config.window} tokens and {config.sinks} sinks in the layers with positions"
+        )
         return dataclasses.replace(inner, sharing=sharing, tail=inner.tail + window)
 
     def different(self, layer: int) -> bool:
@@ -97,7 +116,10 @@ class LayerMix(Modifier):
         return span if self.different(layer) else both(span, self.others)
 
     def biases(self, positions: Tensor) -> list[Bias | None]:
-        return [None if self.bare(layer) else bias for layer, bias in enumerate(self.inner.biases(positions))]
+        return [
+            None if self.bare(layer) else bias
+            for layer, bias in enumerate(self.inner.biases(positions))
+        ]
 
     def toeplitz(self, offsets: Tensor, layer: int) -> Tensor:
         bias = self.inner.toeplitz(offsets, layer)

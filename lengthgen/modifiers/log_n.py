@@ -27,7 +27,10 @@ class Config:
     scale_bias: bool = False  # multiply the positional bias of the scheme too
 
     def __post_init__(self):
-        dataclass_from.check(self.length is None or self.length > 1, f"modifiers.log_n.length={self.length}: expected a length > 1 or null")
+        dataclass_from.check(
+            self.length is None or self.length > 1,
+            f"modifiers.log_n.length={self.length}: expected a length > 1 or null",
+        )
 
 
 class LogN(Scaled, Modifier):
@@ -40,8 +43,12 @@ class LogN(Scaled, Modifier):
     @property
     def declaration(self) -> Declaration:
         inner = super().declaration
-        return dataclasses.replace(inner, tail=f"{inner.tail}; scores times ln n / ln L, whatever n")
+        return dataclasses.replace(
+            inner, tail=f"{inner.tail}; scores times ln n / ln L, whatever n"
+        )
 
     def factor(self, n: Tensor, layer: int) -> Tensor:
-        factor = (n.float().log() / math.log(self.config.length or self.dimensions.train_length))[None]
+        factor = (n.float().log() / math.log(self.config.length or self.dimensions.train_length))[
+            None
+        ]
         return factor.clamp(min=1) if self.config.clip else factor

@@ -45,19 +45,29 @@ class Scaled(Wrapper):
         factor = self._factor(0, q.shape[2], layer, q.device)
         return (q.to(torch.promote_types(q.dtype, torch.float32)) * factor).to(q.dtype), k
 
-    def logits(self, q: Tensor, k: Tensor, x: Tensor, positions: Tensor, layer: int, first: int) -> Tensor:
-        return self.inner.logits(q, k, x, positions, layer, first) * self._factor(first, first + q.shape[2], layer, q.device)
+    def logits(
+        self, q: Tensor, k: Tensor, x: Tensor, positions: Tensor, layer: int, first: int
+    ) -> Tensor:
+        return self.inner.logits(q, k, x, positions, layer, first) * self._factor(
+            first, first + q.shape[2], layer, q.device
+        )
 
     def gate_weights(self, x: Tensor, layer: int) -> Tensor | None:
         weights = self.inner.gate_weights(x, layer)
         if not self.config.scale_bias:
             return weights
-        factor = self._factor(0, x.shape[1], layer, x.device)[..., 0].expand(x.shape[0], self.dimensions.n_heads, -1)
+        factor = self._factor(0, x.shape[1], layer, x.device)[..., 0].expand(
+            x.shape[0], self.dimensions.n_heads, -1
+        )
         return factor if weights is None else weights * factor
 
     def biases(self, positions: Tensor) -> list[Bias | None]:
         biases = self.inner.biases(positions)
-        return [self._scaled(bias, layer) for layer, bias in enumerate(biases)] if self.config.scale_bias else biases
+        return (
+            [self._scaled(bias, layer) for layer, bias in enumerate(biases)]
+            if self.config.scale_bias
+            else biases
+        )
 
     def _factor(self, first: int, last: int, layer: int, device: torch.device) -> Tensor:
         """(H or 1, R, 1) of queries first..last-1."""
@@ -68,7 +78,11 @@ class Scaled(Wrapper):
             return None
 
         def block(first: int, last: int) -> Tensor:
-            rows = bias.block(first, last) if isinstance(bias, Rows) else toeplitz_rows(bias, first, last)
+            rows = (
+                bias.block(first, last)
+                if isinstance(bias, Rows)
+                else toeplitz_rows(bias, first, last)
+            )
             return rows * self._factor(first, last, layer, rows.device)
 
         return Rows(block)
@@ -76,5 +90,8 @@ class Scaled(Wrapper):
 
 def toeplitz_rows(bias: Toeplitz, first: int, last: int) -> Tensor:
     """Rows first..last-1 of a Toeplitz bias against keys 0..last-1: (H, R, S). Entries above the diagonal are those of offset 0."""
-    i, j = torch.arange(first, last, device=bias.vector.device)[:, None], torch.arange(last, device=bias.vector.device)
+    i, j = (
+        torch.arange(first, last, device=bias.vector.device)[:, None],
+        torch.arange(last, device=bias.vector.device),
+    )
     return bias.vector[:, (i - j).clamp(min=0)]

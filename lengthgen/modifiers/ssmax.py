@@ -39,7 +39,9 @@ class SSMax(Scaled, Modifier):
     """scale, offset: (n_layers, H) float32; offset only with `bias`."""
 
     Config = Config
-    about = About("Nakanishi, arXiv 2501.19399", 2025, "any scheme", ("scalable-softmax", "float64 loop"))
+    about = About(
+        "Nakanishi, arXiv 2501.19399", 2025, "any scheme", ("scalable-softmax", "float64 loop")
+    )
     stage = 3
 
     def __init__(self, config, inner):

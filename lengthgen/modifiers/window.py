@@ -27,15 +27,26 @@ class Config:
     layers: list[int] | None = None  # layers with the window, from 0; null = all
 
     def __post_init__(self):
-        dataclass_from.check(self.window is None or self.window > 0, f"modifiers.window.window={self.window}: expected a positive integer or null")
-        dataclass_from.check(self.sinks >= 0, f"modifiers.window.sinks={self.sinks}: expected 0 or a positive integer")
+        dataclass_from.check(
+            self.window is None or self.window > 0,
+            f"modifiers.window.window={self.window}: expected a positive integer or null",
+        )
+        dataclass_from.check(
+            self.sinks >= 0,
+            f"modifiers.window.sinks={self.sinks}: expected 0 or a positive integer",
+        )
 
 
 class Window(Modifier):
     """No parameters."""
 
     Config = Config
-    about = About("Beltagy et al. (Longformer), 2020; Jiang et al. (Mistral), 2023", 2020, "any scheme", ("transformers", "float64 loop"))
+    about = About(
+        "Beltagy et al. (Longformer), 2020; Jiang et al. (Mistral), 2023",
+        2020,
+        "any scheme",
+        ("transformers", "float64 loop"),
+    )
     stage = 2
 
     def __init__(self, config, inner):
@@ -54,8 +65,14 @@ class Window(Modifier):
     def declaration(self) -> Declaration:
         inner = super().declaration
         sinks = f" and the first {self.seen.sinks}" if self.seen.sinks else ""
-        where = "every layer" if len(self.layers) == self.dimensions.n_layers else f"layers {', '.join(map(str, self.layers))}"
-        return dataclasses.replace(inner, tail=f"{inner.tail}; {where} sees the last {self.seen.window} tokens{sinks} only")
+        where = (
+            "every layer"
+            if len(self.layers) == self.dimensions.n_layers
+            else f"layers {', '.join(map(str, self.layers))}"
+        )
+        return dataclasses.replace(
+            inner, tail=f"{inner.tail}; {where} sees the last {self.seen.window} tokens{sinks} only"
+        )
 
     def span(self, layer: int) -> Span | None:
         span = super().span(layer)

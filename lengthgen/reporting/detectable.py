@@ -36,14 +36,23 @@ def table(documents: pd.DataFrame, summary: pd.DataFrame) -> pd.DataFrame:
     scored = documents[documents["protocol"] == "matched"]
     rows = []
     for group, own in scored.groupby(list(tables.GROUP), sort=True):
-        here = known[np.logical_and.reduce([known[name] == value for name, value in zip(tables.GROUP, group, strict=True)])]
+        here = known[
+            np.logical_and.reduce(
+                [known[name] == value for name, value in zip(tables.GROUP, group, strict=True)]
+            )
+        ]
         schemes = sorted(here["scheme"].unique(), key=palette.order)
         at = {scheme: losses.of_scheme(own[own["scheme"] == scheme]) for scheme in schemes}
         valued = set(here[["scheme", "eval_length"]].itertuples(index=False, name=None))
         identity = dict(zip(tables.GROUP, group, strict=True))
-        for eval_length in sorted({length for _, length in valued if length > identity["train_length"]}):
+        for eval_length in sorted(
+            {length for _, length in valued if length > identity["train_length"]}
+        ):
             there = {scheme: at[scheme] for scheme in schemes if (scheme, eval_length) in valued}
-            rows += [identity | row for row in _at_length(there, int(identity["train_length"]), int(eval_length))]
+            rows += [
+                identity | row
+                for row in _at_length(there, int(identity["train_length"]), int(eval_length))
+            ]
     return pd.DataFrame(rows, columns=list(POWER)).astype(dict.fromkeys(NUMBERS, np.float64))
 
 
@@ -57,13 +66,27 @@ def write(found: pd.DataFrame, folder: Path) -> list[Path]:
     return [path]
 
 
-def _at_length(at: dict[str, Grids], train_length: int, eval_length: int) -> Iterator[dict[str, Any]]:
+def _at_length(
+    at: dict[str, Grids], train_length: int, eval_length: int
+) -> Iterator[dict[str, Any]]:
     here, before = ("matched", eval_length), ("matched", train_length)
     pairs = [("change", scheme, "", own[here], own.get(before)) for scheme, own in at.items()]
-    pairs += [("difference", one, other, at[one][here], at[other][here]) for one, other in combinations(at, 2)]
+    pairs += [
+        ("difference", one, other, at[one][here], at[other][here])
+        for one, other in combinations(at, 2)
+    ]
     for kind, scheme, baseline, one, other in pairs:
-        if other is not None and one.documents == other.documents and (seeds := losses.common(one, other)):
-            yield {"eval_length": eval_length, "kind": kind, "scheme": scheme, "baseline": baseline} | _seen(one, other, seeds)
+        if (
+            other is not None
+            and one.documents == other.documents
+            and (seeds := losses.common(one, other))
+        ):
+            yield {
+                "eval_length": eval_length,
+                "kind": kind,
+                "scheme": scheme,
+                "baseline": baseline,
+            } | _seen(one, other, seeds)
 
 
 def _seen(one: losses.Grid, other: losses.Grid, seeds: list[int]) -> dict[str, Any]:
@@ -72,6 +95,11 @@ def _seen(one: losses.Grid, other: losses.Grid, seeds: list[int]) -> dict[str, A
     sums, tokens = losses.stacked([one, other], seeds)
     paired = comparisons.difference(sums[:, :1], sums[:, 1:], tokens[:, :1], tokens[:, 1:])
     found = power.of(paired)
-    numbers = (*(np.sqrt(part) for part in vars(found.parts).values()), found.standard_error, found.detectable, found.cautious)
+    numbers = (
+        *(np.sqrt(part) for part in vars(found.parts).values()),
+        found.standard_error,
+        found.detectable,
+        found.cautious,
+    )
     counts = {"n_seeds": len(seeds), "n_documents": len(one.documents)}
     return counts | {name: float(value[0]) for name, value in zip(NUMBERS, numbers, strict=True)}

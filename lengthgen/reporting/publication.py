@@ -23,7 +23,13 @@ from lengthgen.evaluation import records
 
 SAME = ("setting", "evaluation")  # rows that agree in these scored the same tokens
 TARGETS = ("matched", "whole")  # protocols whose targets are hashed: the first that there is
-DISTINCT = {"commands": "command", "commits": "commit", "devices": "device", "threads": "threads", "versions": "versions"}
+DISTINCT = {
+    "commands": "command",
+    "commits": "commit",
+    "devices": "device",
+    "threads": "threads",
+    "versions": "versions",
+}
 
 
 def provenance(runs: Iterable[records.Run], lengths: pd.DataFrame | None = None) -> dict[str, Any]:
@@ -33,18 +39,31 @@ def provenance(runs: Iterable[records.Run], lengths: pd.DataFrame | None = None)
     """
     found: dict[str, Any] = {plural: [] for plural in DISTINCT}
     listed, runs = [], sorted(runs, key=lambda run: run.name)
-    schemes = {} if lengths is None else lengths.groupby("run")["scheme"].agg(lambda labels: min(labels, key=len)).to_dict()
+    schemes = (
+        {}
+        if lengths is None
+        else lengths.groupby("run")["scheme"].agg(lambda labels: min(labels, key=len)).to_dict()
+    )
     for run in runs:
         made = run.provenance
         made["command"] = _command(made.get("command"))
         for plural, name in DISTINCT.items():
             if made.get(name) not in (None, "", *found[plural]):
                 found[plural].append(made[name])
-        about = {"scheme": schemes.get(run.name), "parameters": made.get("parameters"), "learning_rate": _learning_rate(run)}
+        about = {
+            "scheme": schemes.get(run.name),
+            "parameters": made.get("parameters"),
+            "learning_rate": _learning_rate(run),
+        }
         about = {name: value for name, value in about.items() if value is not None}
-        listed.append({"run": run.name, "seed": run.config.get("seed"), "command": made["command"]} | about)
+        listed.append(
+            {"run": run.name, "seed": run.config.get("seed"), "command": made["command"]} | about
+        )
     found = {plural: sorted(values, key=str) for plural, values in found.items()}
-    found |= {"seeds": sorted({run["seed"] for run in listed if run["seed"] is not None}, key=str), "runs": listed}
+    found |= {
+        "seeds": sorted({run["seed"] for run in listed if run["seed"] is not None}, key=str),
+        "runs": listed,
+    }
     return found if lengths is None else found | {"evaluations": _evaluations(runs, lengths)}
 
 
@@ -65,13 +84,29 @@ def targets(run: records.Run, folder: Path) -> str | None:
         return None
     with np.load(path) as arrays:  # reads only what is asked for
         there = {name.rpartition("/")[0] for name in arrays.files}
-        protocol = next((name for name in TARGETS if any(key.startswith(f"{name}/") for key in there)), None)
-        keys = sorted((key for key in there if key.partition("/")[0] == protocol), key=lambda key: int(key.partition("/")[2]))
+        protocol = next(
+            (name for name in TARGETS if any(key.startswith(f"{name}/") for key in there)), None
+        )
+        keys = sorted(
+            (key for key in there if key.partition("/")[0] == protocol),
+            key=lambda key: int(key.partition("/")[2]),
+        )
         scored = []
-        for key in keys if protocol == "whole" else keys[-1:]:  # matched: the same targets at every length
-            document, start, first = (arrays[f"{key}/{name}"].astype(np.int64) for name in ("document", "start", "first"))
+        for key in (
+            keys if protocol == "whole" else keys[-1:]
+        ):  # matched: the same targets at every length
+            document, start, first = (
+                arrays[f"{key}/{name}"].astype(np.int64) for name in ("document", "start", "first")
+            )
             last = start + int(key.partition("/")[2])
-            scored += sorted(zip(document.tolist(), (start + first + 1).tolist(), (last + 1).tolist(), strict=True))
+            scored += sorted(
+                zip(
+                    document.tolist(),
+                    (start + first + 1).tolist(),
+                    (last + 1).tolist(),
+                    strict=True,
+                )
+            )
     if not scored:
         return None
     text = json.dumps([data["fingerprint"], str(data.get("tokenizer")), scored])
@@ -93,12 +128,15 @@ def missing(note: Mapping[str, Any], rows: pd.DataFrame) -> list[str]:
     inside = scored[(scored["eval_length"] == scored["train_length"]) & scored["loss"].notna()]
     without = sorted(set(rows["scheme"]) - set(inside["scheme"]))
     listed = note.get("runs", [])
-    about = [one for one in note.get("evaluations", []) if all(one[name] == first[name] for name in SAME)]
+    about = [
+        one for one in note.get("evaluations", []) if all(one[name] == first[name] for name in SAME)
+    ]
     known = {
         "seeds": bool(note.get("seeds")) and (scored["n_seeds"] > 0).all(),
         "document counts": (scored["n_documents"] > 0).all(),
         f"the loss at the training length (of {', '.join(without)})": not without,
-        "the hash of the matched targets": targets_of(note, *(first[name] for name in SAME)) is not None,
+        "the hash of the matched targets": targets_of(note, *(first[name] for name in SAME))
+        is not None,
         "the precision": bool(rows["dtype"].str.len().all()),
         "the commit of the training": _clean(note.get("commits", [])),
         "the commit of the evaluation": bool(about) and _clean(about[0]["commits"]),
@@ -110,7 +148,9 @@ def missing(note: Mapping[str, Any], rows: pd.DataFrame) -> list[str]:
 
 def _clean(commits: list[str]) -> bool:
     """A commit that names the code: known, and no file differed from it."""
-    return bool(commits) and not any(commit == "unknown" or commit.endswith("-dirty") for commit in commits)
+    return bool(commits) and not any(
+        commit == "unknown" or commit.endswith("-dirty") for commit in commits
+    )
 
 
 def _evaluations(runs: Iterable[records.Run], lengths: pd.DataFrame) -> list[dict[str, Any]]:
@@ -122,13 +162,17 @@ def _evaluations(runs: Iterable[records.Run], lengths: pd.DataFrame) -> list[dic
             if tuple(identity[name] for name in ("run", "scheme", *SAME)) not in published:
                 continue
             origin = files.read_json(folder / "settings.json", {}).get("origin", {})
-            about = found.setdefault(tuple(identity[name] for name in SAME), {"commits": set(), "commands": set(), "targets": set()})
+            about = found.setdefault(
+                tuple(identity[name] for name in SAME),
+                {"commits": set(), "commands": set(), "targets": set()},
+            )
             for name, value in (
                 ("commits", origin.get("commit")), ("commands", _command(origin.get("command"))), ("targets", targets(run, folder))
             ):  # fmt: skip
                 about[name] |= {value} - {None, ""}
     return [
-        dict(zip(SAME, key, strict=True)) | {name: sorted(values) for name, values in about.items()} for key, about in sorted(found.items())
+        dict(zip(SAME, key, strict=True)) | {name: sorted(values) for name, values in about.items()}
+        for key, about in sorted(found.items())
     ]
 
 
@@ -139,6 +183,10 @@ def _learning_rate(run: records.Run) -> float | None:
 
 def _command(command: Any) -> str:
     """One line, without the folder of the program: a published file names no path of the machine that made it."""
-    words = [str(word) for word in command] if isinstance(command, list | tuple) else str(command or "").split(" ")
+    words = (
+        [str(word) for word in command]
+        if isinstance(command, list | tuple)
+        else str(command or "").split(" ")
+    )
     words[:1] = [Path(word).name for word in words[:1]]
     return shlex.join(words) if isinstance(command, list | tuple) else " ".join(words)

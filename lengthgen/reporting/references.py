@@ -51,17 +51,32 @@ class Reference:
         return losses.common(self.short, self.long)
 
 
-def gather(found: tables.Tables, published: tables.Tables, note: Mapping[str, Any], runs: Sequence[records.Run]) -> pd.DataFrame:
+def gather(
+    found: tables.Tables,
+    published: tables.Tables,
+    note: Mapping[str, Any],
+    runs: Sequence[records.Run],
+) -> pd.DataFrame:
     """COLUMNS of the chosen reference evaluations that some published group can be compared with. ConfigError if there are none.
 
     found: the tables of the chosen runs; note: the publication's provenance; runs: all runs, for the hashes of their targets.
     """
     lengths = found.lengths
-    good = lengths[(lengths["metric"] == "loss") & (lengths["protocol"] == "matched") & (lengths["status"] == "ok")]
+    good = lengths[
+        (lengths["metric"] == "loss")
+        & (lengths["protocol"] == "matched")
+        & (lengths["status"] == "ok")
+    ]
     keys = ["run", "scheme", "evaluation", "eval_length", "protocol"]
     rows = found.documents.merge(good[keys].drop_duplicates(), on=keys)
-    groups = published.lengths[[*SAME_DATA, "train_length", *publication.SAME]].drop_duplicates().to_dict("records")
-    longer = [_same(rows, group) & (rows["train_length"] > group["train_length"]) for group in groups]
+    groups = (
+        published.lengths[[*SAME_DATA, "train_length", *publication.SAME]]
+        .drop_duplicates()
+        .to_dict("records")
+    )
+    longer = [
+        _same(rows, group) & (rows["train_length"] > group["train_length"]) for group in groups
+    ]
     rows = rows[np.any(longer, axis=0)] if len(rows) else rows
     if rows.empty:
         raise ConfigError(
@@ -72,9 +87,17 @@ def gather(found: tables.Tables, published: tables.Tables, note: Mapping[str, An
     for run in runs:
         if run.name in set(rows["run"]):
             for identity, folder in publication.evaluations(run):
-                hashes[run.name, identity["scheme"], identity["evaluation"]] = publication.targets(run, folder)
-    of_row = [hashes.get(key) for key in rows[["run", "scheme", "evaluation"]].itertuples(index=False, name=None)]
-    wanted = {publication.targets_of(note, *(group[name] for name in publication.SAME)) for group in groups} - {None}
+                hashes[run.name, identity["scheme"], identity["evaluation"]] = publication.targets(
+                    run, folder
+                )
+    of_row = [
+        hashes.get(key)
+        for key in rows[["run", "scheme", "evaluation"]].itertuples(index=False, name=None)
+    ]
+    wanted = {
+        publication.targets_of(note, *(group[name] for name in publication.SAME))
+        for group in groups
+    } - {None}
     rows = rows.assign(targets=of_row)
     rows = rows[rows["targets"].isin(wanted)]
     if rows.empty:
@@ -101,15 +124,21 @@ def write(found: pd.DataFrame | None, folder: Path) -> list[Path]:
     return [path]
 
 
-def available(found: pd.DataFrame | None, group: Mapping[str, Any], targets: str | None, eval_length: int) -> list[Reference]:
+def available(
+    found: pd.DataFrame | None, group: Mapping[str, Any], targets: str | None, eval_length: int
+) -> list[Reference]:
     """The references of one published group (its tables.GROUP) at one length, the best first."""
     if found is None or targets is None:
         return []
     pair = (int(group["train_length"]), eval_length)
-    rows = found[_same(found, group) & (found["targets"] == targets) & (found["train_length"] >= eval_length)]
+    rows = found[
+        _same(found, group) & (found["targets"] == targets) & (found["train_length"] >= eval_length)
+    ]
     rows = rows[rows["train_length"] == rows["train_length"].min()]
     made = []
-    for (scheme, train_length, *_), own in rows.groupby(["scheme", "train_length", "steps", "setting", "evaluation"], sort=True):
+    for (scheme, train_length, *_), own in rows.groupby(
+        ["scheme", "train_length", "steps", "setting", "evaluation"], sort=True
+    ):
         at = losses.of_scheme(own[own["eval_length"].isin(pair)])
         ends = [at.get(("matched", length)) for length in pair]
         if all(ends) and losses.common(*ends):
@@ -119,11 +148,25 @@ def available(found: pd.DataFrame | None, group: Mapping[str, Any], targets: str
 
 def of_floor(short: Grid, long: Grid) -> Reference | None:
     """The exact floor as a reference, where both lengths have one: the same for every seed, so that the first one's will do."""
-    ends = [Grid(grid.seeds[:1], grid.documents, grid.floor_sum[:1], grid.n_tokens[:1], grid.floor_sum[:1]) for grid in (short, long)]
+    ends = [
+        Grid(
+            grid.seeds[:1],
+            grid.documents,
+            grid.floor_sum[:1],
+            grid.n_tokens[:1],
+            grid.floor_sum[:1],
+        )
+        for grid in (short, long)
+    ]
     if not all(np.isfinite(grid.loss_sum).all() for grid in ends):
         return None
     seed = ends[0].seeds
-    return Reference(FLOOR, FLOOR, ends[0], Grid(seed, ends[1].documents, ends[1].loss_sum, ends[1].n_tokens, ends[1].floor_sum))
+    return Reference(
+        FLOOR,
+        FLOOR,
+        ends[0],
+        Grid(seed, ends[1].documents, ends[1].loss_sum, ends[1].n_tokens, ends[1].floor_sum),
+    )
 
 
 def own_or_best(scheme: str, ranked: Sequence[Reference]) -> Reference:

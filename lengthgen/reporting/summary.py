@@ -13,7 +13,10 @@ WORDS = {"refused": "refuses", "oom": "out of memory", "nonfinite": "not finite"
 
 
 def summary(
-    groups: Sequence[pd.DataFrame], note: Mapping[str, Any], said: pd.DataFrame | None = None, seen: pd.DataFrame | None = None
+    groups: Sequence[pd.DataFrame],
+    note: Mapping[str, Any],
+    said: pd.DataFrame | None = None,
+    seen: pd.DataFrame | None = None,
 ) -> str:
     """The page for groups of rows with the columns of tables.SUMMARY.
 
@@ -66,7 +69,11 @@ def _group(rows: pd.DataFrame) -> list[str]:
         ]
     for protocol, own in rows.groupby("protocol", sort=True):
         scored = own[own["status"] == "ok"]
-        counts = ", ".join(f"{_range(scored[column])} {noun}" for column, noun in COUNTS) if len(scored) else "nothing scored"
+        counts = (
+            ", ".join(f"{_range(scored[column])} {noun}" for column, noun in COUNTS)
+            if len(scored)
+            else "nothing scored"
+        )
         parts += [f"### Loss (nats/token), {protocol}: {counts}", ""]
         if scored["loss_low"].notna().any():
             parts += [f"Intervals: 95 %, {intervals.words(scored['n_seeds'])}.", ""]
@@ -88,7 +95,11 @@ def _answers(said: pd.DataFrame, first: pd.Series) -> list[str]:
     if said.empty:
         return []
     band = said["use_band"].notna().any()
-    windows = "a window of the text and a hard window in every layer" if band else "a window of the text (no `band` protocol was evaluated)"
+    windows = (
+        "a window of the text and a hard window in every layer"
+        if band
+        else "a window of the text (no `band` protocol was evaluated)"
+    )
     return [
         f"### Fails, tolerates or uses input beyond {int(first['train_length'])} tokens, matched",
         "",
@@ -109,12 +120,22 @@ def _gate(said: pd.DataFrame) -> list[str]:
             "whether a model trained at the longer length would gain by it is not asked here.",
             "The corpus gate was not tried: no reference runs on the same tokens were given (`--reference-where`). A `uses` rests on U.",
         ]
-    by_gate = {gate: sorted({int(length) for length in own["eval_length"]}) for gate, own in said.groupby("gate")}
+    by_gate = {
+        gate: sorted({int(length) for length in own["eval_length"]})
+        for gate, own in said.groupby("gate")
+    }
     words = {"passed": "passed at", "refused": "refused at", "": "not tried at"}
-    found = "; ".join(f"{words[gate]} {', '.join(map(str, by_gate[gate]))}" for gate in words if gate in by_gate)
-    parts = ["whether the best reference gains by the longer input is the corpus gate, which is:", f"{found} tokens."]
+    found = "; ".join(
+        f"{words[gate]} {', '.join(map(str, by_gate[gate]))}" for gate in words if gate in by_gate
+    )
+    parts = [
+        "whether the best reference gains by the longer input is the corpus gate, which is:",
+        f"{found} tokens.",
+    ]
     if refused := verdicts.refused(said):
-        parts += [f"**{cannot_support(refused)}** There `uses` is not said: what U alone would call so is `undecided`."]
+        parts += [
+            f"**{cannot_support(refused)}** There `uses` is not said: what U alone would call so is `undecided`."
+        ]
         parts += ["", *(f"- {length}: {why}" for length, why in refused.items())]
     return parts
 
@@ -140,7 +161,9 @@ def _utilisation(said: pd.DataFrame) -> list[str]:
 def _share(row: Mapping[str, Any]) -> str:
     if pd.isna(row["utilisation"]):
         return "unknown"
-    return f"{row['utilisation']:.2f} [{row['utilisation_low']:.2f}, {row['utilisation_high']:.2f}]".replace("nan", "?")
+    return f"{row['utilisation']:.2f} [{row['utilisation_low']:.2f}, {row['utilisation_high']:.2f}]".replace(
+        "nan", "?"
+    )
 
 
 def _seen(seen: pd.DataFrame) -> list[str]:
@@ -156,13 +179,25 @@ def _seen(seen: pd.DataFrame) -> list[str]:
     )
     lengths = sorted({int(length) for length in seen["eval_length"]})
     lines = [
-        [f"change of {scheme}", *_detectable(own, lengths)] for scheme, own in seen[seen["kind"] == "change"].groupby("scheme", sort=False)
+        [f"change of {scheme}", *_detectable(own, lengths)]
+        for scheme, own in seen[seen["kind"] == "change"].groupby("scheme", sort=False)
     ]
     between = seen[seen["kind"] == "difference"].dropna(subset="detectable")
     if len(between):
-        ranked = [own.sort_values("detectable", kind="stable") for _, own in between.groupby("eval_length")]
-        for title, pick in (("median", lambda own: own.iloc[[(len(own) - 1) // 2]]), ("worst", lambda own: own.iloc[[-1]])):
-            lines.append([f"between two schemes, {title}", *_detectable(pd.concat(map(pick, ranked)), lengths)])
+        ranked = [
+            own.sort_values("detectable", kind="stable")
+            for _, own in between.groupby("eval_length")
+        ]
+        for title, pick in (
+            ("median", lambda own: own.iloc[[(len(own) - 1) // 2]]),
+            ("worst", lambda own: own.iloc[[-1]]),
+        ):
+            lines.append(
+                [
+                    f"between two schemes, {title}",
+                    *_detectable(pd.concat(map(pick, ranked)), lengths),
+                ]
+            )
     return [
         "### What these runs could have seen (nats/token, matched)",
         "",
@@ -179,7 +214,9 @@ def _detectable(rows: pd.DataFrame, lengths: Sequence[int]) -> list[str]:
     cells = {}
     for row in rows.to_dict("records"):
         likely = "unknown" if pd.isna(row["detectable"]) else f"{row['detectable']:.4f}"
-        cells[int(row["eval_length"])] = likely if pd.isna(row["cautious"]) else f"{likely} [{row['cautious']:.4f}]"
+        cells[int(row["eval_length"])] = (
+            likely if pd.isna(row["cautious"]) else f"{likely} [{row['cautious']:.4f}]"
+        )
     return [cells.get(length, "") for length in lengths]
 
 
@@ -194,7 +231,11 @@ def _models(note: Mapping[str, Any]) -> list[str]:
     by_facts: dict[tuple, set[str]] = {}
     for run in note.get("runs", []):
         if {"scheme", "parameters", "learning_rate"} <= set(run):
-            facts = run["parameters"].get("total"), run["parameters"].get("positional"), run["learning_rate"]
+            facts = (
+                run["parameters"].get("total"),
+                run["parameters"].get("positional"),
+                run["learning_rate"],
+            )
             by_facts.setdefault(facts, set()).add(run["scheme"])
     lines = [
         f"- {', '.join(sorted(schemes, key=palette.order))}: {total:,} parameters, {positional:,} positional; learning rate {rate:g}"
@@ -209,7 +250,11 @@ def _evaluations(note: Mapping[str, Any]) -> list[str]:
         f"- `{about['evaluation']}`, setting `{about['setting']}`: commit {_code(about['commits'])}, targets {_code(about['targets'])}"
         for about in note.get("evaluations", [])
     ]
-    return ["Evaluations (the same hash of the targets: the same tokens were scored):", "", *lines, ""] if lines else []
+    return (
+        ["Evaluations (the same hash of the targets: the same tokens were scored):", "", *lines, ""]
+        if lines
+        else []
+    )
 
 
 def _code(values: Sequence[str]) -> str:
@@ -218,7 +263,9 @@ def _code(values: Sequence[str]) -> str:
 
 def _by_length(rows: pd.DataFrame, cell: Callable[[Mapping[str, Any]], str]) -> list[str]:
     cells = {(row["scheme"], int(row["eval_length"])): cell(row) for row in rows.to_dict("records")}
-    return text_tables.grid(cells, _schemes(rows), sorted({length for _, length in cells}), "scheme")
+    return text_tables.grid(
+        cells, _schemes(rows), sorted({length for _, length in cells}), "scheme"
+    )
 
 
 def _schemes(rows: pd.DataFrame) -> list[str]:
@@ -230,7 +277,10 @@ COUNTS = (("n_seeds", "seeds"), ("n_documents", "documents"), ("n_tokens", "toke
 
 def _grid(rows: pd.DataFrame, column: str, pattern: str) -> list[str]:
     lengths = sorted({int(length) for length in rows["eval_length"]})
-    cells = {(row["scheme"], int(row["eval_length"])): _cell(row, column, pattern) for row in rows.to_dict("records")}
+    cells = {
+        (row["scheme"], int(row["eval_length"])): _cell(row, column, pattern)
+        for row in rows.to_dict("records")
+    }
     return text_tables.grid(cells, _schemes(rows), lengths, "scheme")
 
 
@@ -242,7 +292,11 @@ def _cell(row: Mapping[str, Any], column: str, pattern: str) -> str:
         return ""
     if column == "loss_change" and row["eval_length"] == row["train_length"]:
         return "0"
-    return pattern.format(*values) if not pd.isna(values[1]) else pattern.partition(" ")[0].format(values[0])
+    return (
+        pattern.format(*values)
+        if not pd.isna(values[1])
+        else pattern.partition(" ")[0].format(values[0])
+    )
 
 
 def _range(values: pd.Series) -> str:

@@ -30,12 +30,30 @@ SUMMARY = (
     "loss_change", "loss_change_low", "loss_change_high", "dtype", "status", "reason", "excess", "excess_low", "excess_high",
     "exact_match", "exact_match_low", "exact_match_high",
 )  # fmt: skip
-ADDED = ("excess", "excess_low", "excess_high", "exact_match", "exact_match_low", "exact_match_high")  # not known of all data
+ADDED = (
+    "excess",
+    "excess_low",
+    "excess_high",
+    "exact_match",
+    "exact_match_low",
+    "exact_match_high",
+)  # not known of all data
 OPTIONAL = {"floor_sum", *ADDED}  # written where a row has one; tables without them still read
 TEXT = {
     "run", "scheme", "dataset", "model", "setting", "evaluation", "protocol", "metric", "document", "dtype", "status", "reason", "targets",
 }  # fmt: skip
-WHOLE = {"seed", "train_length", "steps", "eval_length", "position", "position_end", "n_seeds", "n_documents", "n_tokens", "n_bytes"}
+WHOLE = {
+    "seed",
+    "train_length",
+    "steps",
+    "eval_length",
+    "position",
+    "position_end",
+    "n_seeds",
+    "n_documents",
+    "n_tokens",
+    "n_bytes",
+}
 
 
 @dataclass(frozen=True)
@@ -62,8 +80,16 @@ def read_evaluations(folders: Iterable[Path]) -> Tables:
     folders = list(folders)
     found = {}
     for name, columns in records.TABLES.items():
-        parts = [part for part in (_read(folder / f"{name}.csv", columns) for folder in folders) if len(part)]
-        found[name] = _whole(pd.concat(parts, ignore_index=True)) if parts else pd.DataFrame(columns=list(columns))
+        parts = [
+            part
+            for part in (_read(folder / f"{name}.csv", columns) for folder in folders)
+            if len(part)
+        ]
+        found[name] = (
+            _whole(pd.concat(parts, ignore_index=True))
+            if parts
+            else pd.DataFrame(columns=list(columns))
+        )
     return Tables(**found)
 
 
@@ -78,17 +104,30 @@ def select(tables: Tables, where: Mapping[str, Sequence[str]]) -> Tables:
     return Tables(chosen(tables.lengths), chosen(tables.documents), chosen(tables.positions))
 
 
-def summarise(documents: pd.DataFrame, lengths: pd.DataFrame, *, n_resamples: int = bootstrap.N_RESAMPLES, seed: int = 0) -> pd.DataFrame:
+def summarise(
+    documents: pd.DataFrame,
+    lengths: pd.DataFrame,
+    *,
+    n_resamples: int = bootstrap.N_RESAMPLES,
+    seed: int = 0,
+) -> pd.DataFrame:
     """Over seeds: one row with the columns of SUMMARY for each line and eval_length, in the palette's order.
 
     Intervals: 95 %, over seeds and documents, or documents alone with one seed (evaluation/intervals.py). A length for which no
     seed has a value is a row with its status and reason; one where some have none is estimated from the others and says so, except that
     a non-finite loss (or a leak) of any seed leaves no value: a mean over the seeds that survived would flatter the scheme.
     """
-    stated: dict[tuple, dict[int, list[dict]]] = {}  # line -> eval_length -> one row of lengths.csv for each seed
+    stated: dict[
+        tuple, dict[int, list[dict]]
+    ] = {}  # line -> eval_length -> one row of lengths.csv for each seed
     for row in lengths[lengths["metric"] == "loss"].to_dict("records"):
-        stated.setdefault(tuple(row[column] for column in LINE), {}).setdefault(row["eval_length"], []).append(row)
-    scored, matches = {key: rows for key, rows in documents.groupby(list(LINE), sort=False)}, _matches(lengths)
+        stated.setdefault(tuple(row[column] for column in LINE), {}).setdefault(
+            row["eval_length"], []
+        ).append(row)
+    scored, matches = (
+        {key: rows for key, rows in documents.groupby(list(LINE), sort=False)},
+        _matches(lengths),
+    )
     rows = []
     for line, at_length in stated.items():
         numbers = _line_numbers(scored[line], line, n_resamples, seed) if line in scored else {}
@@ -96,8 +135,19 @@ def summarise(documents: pd.DataFrame, lengths: pd.DataFrame, *, n_resamples: in
             status, reason = _status(of_seeds)
             row = dict.fromkeys(SUMMARY) | dict(zip(LINE, line, strict=True))
             row |= {"eval_length": eval_length, "n_seeds": 0, "n_documents": 0, "n_tokens": 0}
-            row |= numbers.get(eval_length, {}) | matches.get((*line, eval_length), {}) if status == "ok" else {}
-            rows.append(row | {"dtype": "+".join(sorted({row["dtype"] for row in of_seeds})), "status": status, "reason": reason})
+            row |= (
+                numbers.get(eval_length, {}) | matches.get((*line, eval_length), {})
+                if status == "ok"
+                else {}
+            )
+            rows.append(
+                row
+                | {
+                    "dtype": "+".join(sorted({row["dtype"] for row in of_seeds})),
+                    "status": status,
+                    "reason": reason,
+                }
+            )
     return sort(pd.DataFrame(rows, columns=list(SUMMARY)).pipe(_whole))
 
 
@@ -106,7 +156,11 @@ def positions_over_seeds(positions: pd.DataFrame) -> pd.DataFrame:
 
     The bounds hold for new seeds and new documents (intervals.of_bins); with one seed they are that seed's own.
     """
-    return sort(_over_seeds(positions, [*GROUP, "scheme", "eval_length", "position", "position_end"]).reset_index())
+    return sort(
+        _over_seeds(
+            positions, [*GROUP, "scheme", "eval_length", "position", "position_end"]
+        ).reset_index()
+    )
 
 
 def _over_seeds(table: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
@@ -117,7 +171,9 @@ def _over_seeds(table: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     )  # fmt: skip
     several = means["n_seeds"] > 1
     if several.any():
-        columns = means[several].assign(width=np.sqrt(means["square"]))[["value", "between", "width", "n_seeds", "n_documents"]]
+        columns = means[several].assign(width=np.sqrt(means["square"]))[
+            ["value", "between", "width", "n_seeds", "n_documents"]
+        ]
         means.loc[several, ["low", "high"]] = intervals.of_bins(*columns.to_numpy(np.float64).T).T
     return means.drop(columns=["between", "square"])
 
@@ -137,7 +193,9 @@ def _matches(lengths: pd.DataFrame) -> dict[tuple, dict[str, float]]:
     ends = means[["low", "high"]].where(means["n_seeds"] > 1, own).clip(0.0, 1.0)
     return {
         key: {"exact_match": value, "exact_match_low": low, "exact_match_high": high}
-        for key, value, low, high in zip(means.index, means["value"], ends["low"], ends["high"], strict=True)
+        for key, value, low, high in zip(
+            means.index, means["value"], ends["low"], ends["high"], strict=True
+        )
     }
 
 
@@ -159,8 +217,16 @@ def write_summary(tables: Tables, folder: Path) -> pd.DataFrame:
 
 def published(results: Path | str) -> list[Path]:
     """The published folders under `results`, by name: those with all the tables that a summary is made from."""
-    folders = (path for path in Path(results).glob("*") if path.is_dir() and path.name not in ("runs", "figures"))
-    return sorted(folder for folder in folders if all((folder / f"{name}.csv").is_file() for name in records.TABLES))
+    folders = (
+        path
+        for path in Path(results).glob("*")
+        if path.is_dir() and path.name not in ("runs", "figures")
+    )
+    return sorted(
+        folder
+        for folder in folders
+        if all((folder / f"{name}.csv").is_file() for name in records.TABLES)
+    )
 
 
 def sort(table: pd.DataFrame) -> pd.DataFrame:
@@ -168,20 +234,28 @@ def sort(table: pd.DataFrame) -> pd.DataFrame:
     keys = [column for column in table.columns if column in TEXT | WHOLE]
     if "scheme" not in keys or table.empty:
         return table.reset_index(drop=True)
-    ranks = {scheme: rank for rank, scheme in enumerate(sorted(table["scheme"].unique(), key=palette.order))}
+    ranks = {
+        scheme: rank
+        for rank, scheme in enumerate(sorted(table["scheme"].unique(), key=palette.order))
+    }
     first = [*GROUP, "protocol", "scheme", "seed", "eval_length"]
     keys = [key for key in first if key in keys] + [key for key in keys if key not in first]
     ranked = table.assign(scheme=table["scheme"].map(ranks)).sort_values(keys, kind="stable")
     return table.loc[ranked.index].reset_index(drop=True)
 
 
-def _line_numbers(rows: pd.DataFrame, line: tuple, n_resamples: int, seed: int) -> dict[int, dict[str, Any]]:
+def _line_numbers(
+    rows: pd.DataFrame, line: tuple, n_resamples: int, seed: int
+) -> dict[int, dict[str, Any]]:
     """eval_length -> the numbers of one summary row, for one scheme under one protocol."""
     run, runs = pd.factorize(rows["run"], sort=True)
     column, eval_lengths = pd.factorize(rows["eval_length"], sort=True)
     document, names = pd.factorize(rows["document"], sort=True)
     shape = (len(runs), len(eval_lengths), len(names))
-    loss_sum, n_tokens, n_bytes = (_spread(rows[name], (run, column, document), shape) for name in ("loss_sum", "n_tokens", "n_bytes"))
+    loss_sum, n_tokens, n_bytes = (
+        _spread(rows[name], (run, column, document), shape)
+        for name in ("loss_sum", "n_tokens", "n_bytes")
+    )
     summed = intervals.Summed(loss_sum, n_tokens, n_resamples, seed)
     loss = summed.losses()
     with np.errstate(over="ignore"):  # a loss beyond 709 nats: its perplexity is infinite
@@ -207,13 +281,19 @@ def _line_numbers(rows: pd.DataFrame, line: tuple, n_resamples: int, seed: int) 
     return numbers
 
 
-def _change(summed: intervals.Summed, eval_lengths: list[int], line: tuple) -> dict[str, np.ndarray]:
+def _change(
+    summed: intervals.Summed, eval_lengths: list[int], line: tuple
+) -> dict[str, np.ndarray]:
     """Paired change of the loss from train_length, for the lengths whose targets are the same as there."""
     named = dict(zip(LINE, line, strict=True))
     if named["protocol"] != "matched" or named["train_length"] not in eval_lengths:
         return {}
     change = summed.changes(eval_lengths.index(named["train_length"]))
-    return {"loss_change": change.value, "loss_change_low": change.low, "loss_change_high": change.high}
+    return {
+        "loss_change": change.value,
+        "loss_change_low": change.low,
+        "loss_change_high": change.high,
+    }
 
 
 def _status(of_seeds: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
@@ -225,20 +305,31 @@ def _status(of_seeds: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
     whole = len(failed) == len(of_seeds)
     wrong = [row["status"] for row in failed if row["status"] in ("nonfinite", "leak")]
     status = wrong[0] if wrong else failed[0]["status"] if whole else "ok"
-    return status, reasons if whole else f"seed {', '.join(str(seed) for seed in sorted(row['seed'] for row in failed))}: {reasons}"
+    return (
+        status,
+        reasons
+        if whole
+        else f"seed {', '.join(str(seed) for seed in sorted(row['seed'] for row in failed))}: {reasons}",
+    )
 
 
 def _read(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     kinds = {column: str if column in TEXT else np.float64 for column in columns}
-    empty = {column: [""] for column in columns if column not in TEXT}  # a document called NA is not a missing value
+    empty = {
+        column: [""] for column in columns if column not in TEXT
+    }  # a document called NA is not a missing value
     try:
         table = pd.read_csv(path, dtype=kinds, keep_default_na=False, na_values=empty)
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
-        raise DataError(f"cannot read {path}: {reason}; expected a table of lengthgen: evaluate the run again") from error
+        raise DataError(
+            f"cannot read {path}: {reason}; expected a table of lengthgen: evaluate the run again"
+        ) from error
     missing = [column for column in columns if column not in table and column not in OPTIONAL]
     if missing:
-        raise DataError(f"{path} lacks the columns {', '.join(missing)}; expected a table of lengthgen: evaluate the run again")
+        raise DataError(
+            f"{path} lacks the columns {', '.join(missing)}; expected a table of lengthgen: evaluate the run again"
+        )
     return table.reindex(columns=list(columns))
 
 
@@ -250,12 +341,16 @@ def _spread(values: pd.Series, index: tuple[np.ndarray, ...], shape: tuple[int, 
 
 def _whole(table: pd.DataFrame) -> pd.DataFrame:
     """Counts as integers (nullable ones where one is missing), results as float64."""
-    kinds = {c: ("Int64" if table[c].isna().any() else np.int64) for c in table.columns if c in WHOLE}
+    kinds = {
+        c: ("Int64" if table[c].isna().any() else np.int64) for c in table.columns if c in WHOLE
+    }
     return table.astype(kinds | {c: np.float64 for c in table.columns if c not in TEXT | WHOLE})
 
 
 def write_table(path: Path, table: pd.DataFrame, columns: Sequence[str]) -> None:
     """The columns of a table, in `sort`'s order, as CSV. Optional ones that are empty are left out."""
     kept = [column for column in columns if column not in OPTIONAL or table[column].notna().any()]
-    text = sort(table[kept]).to_csv(index=False, lineterminator="\n", float_format=files.FLOAT_FORMAT)
+    text = sort(table[kept]).to_csv(
+        index=False, lineterminator="\n", float_format=files.FLOAT_FORMAT
+    )
     files.write_text(path, text)

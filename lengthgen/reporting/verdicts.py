@@ -23,7 +23,11 @@ from lengthgen.statistics import losses
 from lengthgen.statistics.losses import Grids
 
 ENDS = ("", "_low", "_high")
-MEASURED = ("failure", "use_fresh", "use_band")  # F, U against a fresh window, U against the band; each with _low and _high
+MEASURED = (
+    "failure",
+    "use_fresh",
+    "use_band",
+)  # F, U against a fresh window, U against the band; each with _low and _high
 RELATIVE = ("use_reference", "utilisation")  # U_ref and u, likewise
 # A row for each scheme and length beyond the training length. word: fails, tolerates, uses, undecided; or the status that left no value.
 VERDICTS = (
@@ -36,28 +40,43 @@ GATED = ("reference", *(f"{name}{end}" for name in RELATIVE for end in ENDS), "g
 
 
 def table(
-    documents: pd.DataFrame, summary: pd.DataFrame, note: Mapping[str, Any] | None = None, reference_rows: pd.DataFrame | None = None
+    documents: pd.DataFrame,
+    summary: pd.DataFrame,
+    note: Mapping[str, Any] | None = None,
+    reference_rows: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """VERDICTS and GATED from the rows of documents.csv and their summary. Empty where no length beyond training has the targets of it.
 
     note: the publication's provenance, which knows the scored targets. reference_rows: references.csv.
     """
-    beyond = summary[(summary["protocol"] == "matched") & (summary["eval_length"] > summary["train_length"])]
+    beyond = summary[
+        (summary["protocol"] == "matched") & (summary["eval_length"] > summary["train_length"])
+    ]
     keys = [*tables.GROUP, "scheme"]
     scored = dict(list(documents.groupby(keys, sort=False)))
     rows = []
     for line, own in beyond.groupby(keys, sort=False):
         at = losses.of_scheme(scored[line]) if line in scored else {}
         for said in own.to_dict("records"):
-            row = dict.fromkeys((*VERDICTS, *GATED)) | {column: said[column] for column in (*keys, "eval_length")} | {"gate": ""}
+            row = (
+                dict.fromkeys((*VERDICTS, *GATED))
+                | {column: said[column] for column in (*keys, "eval_length")}
+                | {"gate": ""}
+            )
             if said["status"] != "ok":
                 rows.append(row | {"n_seeds": 0, "n_documents": 0, "word": said["status"]})
             elif np.isfinite(said["loss_change"]):
                 targets = publication.targets_of(note or {}, said["setting"], said["evaluation"])
-                ranked = references.available(reference_rows, said, targets, int(said["eval_length"]))
+                ranked = references.available(
+                    reference_rows, said, targets, int(said["eval_length"])
+                )
                 rows.append(row | _answer(at, said, ranked))
     found = pd.DataFrame(rows, columns=[*VERDICTS, *GATED])
-    return tables.sort(found.astype({f"{name}{end}": np.float64 for name in (*MEASURED, *RELATIVE) for end in ENDS}))
+    return tables.sort(
+        found.astype(
+            {f"{name}{end}": np.float64 for name in (*MEASURED, *RELATIVE) for end in ENDS}
+        )
+    )
 
 
 def write(found: pd.DataFrame, folder: Path) -> list[Path]:
@@ -78,7 +97,10 @@ def tried(found: pd.DataFrame) -> bool:
 def refused(found: pd.DataFrame) -> dict[int, str]:
     """The lengths at which the gate refused a claim of use, and why."""
     rows = found[found["gate"] == "refused"].drop_duplicates("eval_length")
-    return {int(row["eval_length"]): row["gate_reason"] for row in rows.sort_values("eval_length").to_dict("records")}
+    return {
+        int(row["eval_length"]): row["gate_reason"]
+        for row in rows.sort_values("eval_length").to_dict("records")
+    }
 
 
 def of_group(found: pd.DataFrame, first: Mapping[str, Any]) -> pd.DataFrame:
@@ -88,26 +110,47 @@ def of_group(found: pd.DataFrame, first: Mapping[str, Any]) -> pd.DataFrame:
     return found
 
 
-def _answer(at: Grids, said: Mapping[str, Any], ranked: Sequence[references.Reference]) -> dict[str, Any]:
+def _answer(
+    at: Grids, said: Mapping[str, Any], ranked: Sequence[references.Reference]
+) -> dict[str, Any]:
     """The numbers and the word of one scheme at one length, of the seeds that have it and the training length."""
     from lengthgen.statistics import comparisons, fails_or_uses
 
     train_length, eval_length = int(said["train_length"]), int(said["eval_length"])
-    wanted = {"short": ("matched", train_length), "long": ("matched", eval_length), "band": ("band", eval_length)}
+    wanted = {
+        "short": ("matched", train_length),
+        "long": ("matched", eval_length),
+        "band": ("band", eval_length),
+    }
     parts = {name: at[key] for name, key in wanted.items() if key in at}
     seeds = losses.common(parts["short"], parts["long"])
-    if "band" in parts and not set(seeds) <= set(parts["band"].seeds):  # of some seeds only: it would flatter the scheme
+    if "band" in parts and not set(seeds) <= set(
+        parts["band"].seeds
+    ):  # of some seeds only: it would flatter the scheme
         del parts["band"]
-    sums, tokens = (dict(zip(parts, np.moveaxis(each, 1, 0)[:, :, None], strict=True)) for each in losses.stacked([*parts.values()], seeds))
-    differences = {"failure": ("long", "short"), "use_fresh": ("short", "long"), "use_band": ("band", "long")}
+    sums, tokens = (
+        dict(zip(parts, np.moveaxis(each, 1, 0)[:, :, None], strict=True))
+        for each in losses.stacked([*parts.values()], seeds)
+    )
+    differences = {
+        "failure": ("long", "short"),
+        "use_fresh": ("short", "long"),
+        "use_band": ("band", "long"),
+    }
     paired = {
         name: comparisons.difference(sums[one], sums[other], tokens[one], tokens[other])
         for name, (one, other) in differences.items()
         if one in parts
     }
     found = {name: comparisons.estimate(each) for name, each in paired.items()}
-    (word,) = fails_or_uses.classify(found["failure"], [estimate for name, estimate in found.items() if name != "failure"])
-    numbers: dict[str, Any] = {"n_seeds": len(seeds), "n_documents": int(found["failure"].n_documents[0]), "word": word}
+    (word,) = fails_or_uses.classify(
+        found["failure"], [estimate for name, estimate in found.items() if name != "failure"]
+    )
+    numbers: dict[str, Any] = {
+        "n_seeds": len(seeds),
+        "n_documents": int(found["failure"].n_documents[0]),
+        "word": word,
+    }
     for name, estimate in found.items():
         numbers |= _ends(name, estimate.value, estimate.low, estimate.high)
     floor = references.of_floor(parts["short"], parts["long"])
@@ -115,7 +158,9 @@ def _answer(at: Grids, said: Mapping[str, Any], ranked: Sequence[references.Refe
     return numbers | (_relative(parts, seeds, word, str(said["scheme"]), ranked) if ranked else {})
 
 
-def _relative(parts: Mapping[str, losses.Grid], seeds: list[int], word: str, scheme: str, ranked: Sequence) -> dict[str, Any]:
+def _relative(
+    parts: Mapping[str, losses.Grid], seeds: list[int], word: str, scheme: str, ranked: Sequence
+) -> dict[str, Any]:
     """U_ref, u and the gate of one scheme at one length, and the word that the gate leaves."""
     from lengthgen.statistics import comparisons, fails_or_uses
 

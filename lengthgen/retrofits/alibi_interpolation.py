@@ -21,10 +21,15 @@ from lengthgen.schemes.base import Declaration, Scheme
 
 @dataclass
 class Config:
-    factor: float | None = None  # slopes are divided by it; null = window / train_length, at least 1
+    factor: float | None = (
+        None  # slopes are divided by it; null = window / train_length, at least 1
+    )
 
     def __post_init__(self):
-        dataclass_from.check(self.factor is None or self.factor > 0, f"retrofit.factor={self.factor}: expected a positive number or null")
+        dataclass_from.check(
+            self.factor is None or self.factor > 0,
+            f"retrofit.factor={self.factor}: expected a positive number or null",
+        )
 
 
 class ALiBiInterpolation(Retrofit):
@@ -36,14 +41,20 @@ class ALiBiInterpolation(Retrofit):
     @classmethod
     def refuses(cls, inner: Scheme) -> str | None:
         return (
-            None if isinstance(inner, ALiBi) else "retrofit alibi_interpolation divides ALiBi's slopes, and the run was trained without any"
+            None
+            if isinstance(inner, ALiBi)
+            else "retrofit alibi_interpolation divides ALiBi's slopes, and the run was trained without any"
         )
 
     @property
     def declaration(self) -> Declaration:
         factor = self.config.factor
-        tail = "slopes times L / window, past L" if factor is None else f"slopes divided by {factor:g}"
-        return dataclasses.replace(super().declaration, prefix_consistent=factor is not None, tail=tail)
+        tail = (
+            "slopes times L / window, past L" if factor is None else f"slopes divided by {factor:g}"
+        )
+        return dataclasses.replace(
+            super().declaration, prefix_consistent=factor is not None, tail=tail
+        )
 
     def divisor(self, length: int) -> float:
         """What the slopes are divided by in a window of `length` tokens."""

@@ -22,7 +22,9 @@ from lengthgen.modifiers.base import Modifier
 from lengthgen.schemes.base import Scheme
 from lengthgen.schemes.wrapper import Wrapper
 
-LossOf = Callable[[int], float]  # tokens in a window -> mean loss of a fixed small set of training-split windows of that length, nats
+LossOf = Callable[
+    [int], float
+]  # tokens in a window -> mean loss of a fixed small set of training-split windows of that length, nats
 
 
 class Retrofit(Wrapper):
@@ -57,7 +59,9 @@ def refusal(cls: type[Retrofit], scheme: Scheme) -> str | None:
     reason = cls.refuses(scheme)
     if not reason or not isinstance(scheme, Modifier):
         return reason
-    if scheme.leaves is not None and not any(getattr(cls, hook) is not getattr(Retrofit, hook) for hook in scheme.leaves):
+    if scheme.leaves is not None and not any(
+        getattr(cls, hook) is not getattr(Retrofit, hook) for hook in scheme.leaves
+    ):
         [retrofit, modifier] = (kind.__module__.rpartition(".")[2] for kind in (cls, type(scheme)))
         return f"retrofit {retrofit} changes positions, which modifier {modifier} takes away before any evaluation"
     return refusal(cls, scheme.inner)

@@ -24,14 +24,21 @@ class Config:
     alpha: float = 1.0  # how fast the base grows with the length ("factor" in transformers)
 
     def __post_init__(self):
-        dataclass_from.check(self.alpha >= 1, f"retrofit.alpha={self.alpha}: expected a number >= 1")
+        dataclass_from.check(
+            self.alpha >= 1, f"retrofit.alpha={self.alpha}: expected a number >= 1"
+        )
 
 
 class DynamicNTK(Respaced):
     """Changes the base with the length."""
 
     Config = Config
-    about = About("emozilla, 2023; Peng et al., arXiv 2309.00071, section 3.3", 2023, "rotary schemes", ("transformers", "float64 loop"))
+    about = About(
+        "emozilla, 2023; Peng et al., arXiv 2309.00071, section 3.3",
+        2023,
+        "rotary schemes",
+        ("transformers", "float64 loop"),
+    )
     least_pairs = 2
 
     @property

@@ -24,14 +24,22 @@ class Config:
     window: int | None = None  # W: tokens that a query sees, itself included; null = train_length
 
     def __post_init__(self):
-        dataclass_from.check(self.window is None or self.window > 0, f"retrofit.window={self.window}: expected a positive integer or null")
+        dataclass_from.check(
+            self.window is None or self.window > 0,
+            f"retrofit.window={self.window}: expected a positive integer or null",
+        )
 
 
 class HardWindow(Retrofit):
     """Hides keys; changes no score."""
 
     Config = Config
-    about = About("Chi et al., ACL 2023; Han et al., arXiv 2308.16137, without sinks", 2023, "any scheme", ("transformers", "float64 loop"))
+    about = About(
+        "Chi et al., ACL 2023; Han et al., arXiv 2308.16137, without sinks",
+        2023,
+        "any scheme",
+        ("transformers", "float64 loop"),
+    )
 
     def __init__(self, config, inner):
         super().__init__(config, inner)
@@ -40,11 +48,17 @@ class HardWindow(Retrofit):
     @classmethod
     def refuses(cls, inner: Scheme) -> str | None:
         """Goes inside all modifiers: log-n scaling counts the keys that are then seen."""
-        return "retrofit hard_window goes inside the modifiers" if isinstance(inner, Modifier) else None
+        return (
+            "retrofit hard_window goes inside the modifiers"
+            if isinstance(inner, Modifier)
+            else None
+        )
 
     @property
     def declaration(self) -> Declaration:
-        return dataclasses.replace(super().declaration, tail=f"no key is seen past offset {self.seen.window - 1}")
+        return dataclasses.replace(
+            super().declaration, tail=f"no key is seen past offset {self.seen.window - 1}"
+        )
 
     def span(self, layer: int) -> Span | None:
         return both(self.inner.span(layer), self.seen)

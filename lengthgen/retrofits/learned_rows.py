@@ -30,7 +30,12 @@ class LearnedRows(Retrofit):
     """The trained table under another tail policy; the trained scheme itself is left as it is."""
 
     Config = Config
-    about = About("Chen et al., arXiv 2306.15595, for a learned table; Dosovitskiy et al., ICLR 2021", 2023, "learned", ("float64 loop",))
+    about = About(
+        "Chen et al., arXiv 2306.15595, for a learned table; Dosovitskiy et al., ICLR 2021",
+        2023,
+        "learned",
+        ("float64 loop",),
+    )
 
     def __init__(self, config, inner):
         reading = copy.copy(inner)  # the same parameters
@@ -39,4 +44,8 @@ class LearnedRows(Retrofit):
 
     @classmethod
     def refuses(cls, inner: Scheme) -> str | None:
-        return None if isinstance(inner, Learned) else "retrofit learned_rows re-reads the rows of scheme=learned, and the run has none"
+        return (
+            None
+            if isinstance(inner, Learned)
+            else "retrofit learned_rows re-reads the rows of scheme=learned, and the run has none"
+        )

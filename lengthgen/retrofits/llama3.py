@@ -23,27 +23,41 @@ from lengthgen.retrofits.rotary import Respaced, check_factor
 
 @dataclass
 class Config:
-    factor: float | None = None  # s: slow pairs are slowed by it; null: window / train_length, at least 1
+    factor: float | None = (
+        None  # s: slow pairs are slowed by it; null: window / train_length, at least 1
+    )
     low: float = 1.0  # pairs of fewer turns in the training length are slowed by the whole factor
     high: float = 4.0  # pairs of more turns are left alone
 
     def __post_init__(self):
         check_factor(self.factor)
-        dataclass_from.check(0 < self.low < self.high, f"retrofit.low={self.low}, retrofit.high={self.high}: expected 0 < low < high")
+        dataclass_from.check(
+            0 < self.low < self.high,
+            f"retrofit.low={self.low}, retrofit.high={self.high}: expected 0 < low < high",
+        )
 
 
 class Llama3(Respaced):
     """Slows the slow pairs."""
 
     Config = Config
-    about = About("Grattafiori et al., arXiv 2407.21783; apply_scaling", 2024, "rotary schemes", ("transformers", "float64 loop"))
+    about = About(
+        "Grattafiori et al., arXiv 2407.21783; apply_scaling",
+        2024,
+        "rotary schemes",
+        ("transformers", "float64 loop"),
+    )
 
     @property
     def change(self) -> str:
         return f"pairs of fewer than {self.config.high:g} turns slowed by up to {self.lengthened}"
 
     def frequencies(self, length: int, device: torch.device) -> Tensor:
-        low, high, frequencies = self.config.low, self.config.high, self.inner.spectrum.frequencies(device)
+        low, high, frequencies = (
+            self.config.low,
+            self.config.high,
+            self.inner.spectrum.frequencies(device),
+        )
         turns = self.dimensions.train_length * frequencies / (2 * math.pi)
         kept = ((turns - low) / (high - low)).clamp(0, 1)
         return (1 - kept) * frequencies / self.factor(length) + kept * frequencies

@@ -24,27 +24,44 @@ from lengthgen.schemes.base import Declaration
 
 @dataclass
 class Config:
-    window: int | None = None  # L: keys that a query sees, itself included, and the distance that none exceeds; null = train_length
+    window: int | None = (
+        None  # L: keys that a query sees, itself included, and the distance that none exceeds; null = train_length
+    )
     sinks: int = 10  # first keys that every query sees besides
 
     def __post_init__(self):
-        dataclass_from.check(self.window is None or self.window > 0, f"retrofit.window={self.window}: expected a positive integer or null")
-        dataclass_from.check(self.sinks >= 0, f"retrofit.sinks={self.sinks}: expected 0 or a positive integer")
+        dataclass_from.check(
+            self.window is None or self.window > 0,
+            f"retrofit.window={self.window}: expected a positive integer or null",
+        )
+        dataclass_from.check(
+            self.sinks >= 0, f"retrofit.sinks={self.sinks}: expected 0 or a positive integer"
+        )
 
 
 class LMInfinite(FarSinks):
     """The Lambda mask with its distance ceiling."""
 
     Config = Config
-    about = About("Han et al., NAACL 2024, arXiv 2308.16137", 2023, "rotary schemes, biases of the offset, none", ("float64 loop",))
+    about = About(
+        "Han et al., NAACL 2024, arXiv 2308.16137",
+        2023,
+        "rotary schemes, biases of the offset, none",
+        ("float64 loop",),
+    )
 
     def __init__(self, config, inner):
-        super().__init__(config, inner, Span(config.window or inner.dimensions.train_length, config.sinks))
+        super().__init__(
+            config, inner, Span(config.window or inner.dimensions.train_length, config.sinks)
+        )
 
     @property
     def declaration(self) -> Declaration:
         L = self.seen.window
-        return dataclasses.replace(super().declaration, tail=f"the last {L} and the first {self.seen.sinks} keys, none farther than {L}")
+        return dataclasses.replace(
+            super().declaration,
+            tail=f"the last {L} and the first {self.seen.sinks} keys, none farther than {L}",
+        )
 
     @property
     def query_at(self) -> int:
@@ -71,7 +88,10 @@ class LMInfinite(FarSinks):
 
         def block(first: int, last: int) -> Tensor:
             rows = bias.block(first, last)
-            i, j = torch.arange(first, last, device=rows.device)[:, None], torch.arange(last, device=rows.device)
+            i, j = (
+                torch.arange(first, last, device=rows.device)[:, None],
+                torch.arange(last, device=rows.device),
+            )
             at_ceiling = (i - self.seen.window).clamp(min=0).expand(rows.shape[0], -1, 1)
             return torch.where(i - j > self.seen.window, rows.gather(2, at_ceiling), rows)
 

@@ -25,7 +25,10 @@ class Config:
     scale_bias: bool = False  # multiply the positional bias of the scheme too
 
     def __post_init__(self):
-        dataclass_from.check(self.length is None or self.length > 1, f"retrofit.length={self.length}: expected a length > 1 or null")
+        dataclass_from.check(
+            self.length is None or self.length > 1,
+            f"retrofit.length={self.length}: expected a length > 1 or null",
+        )
 
 
 class LogN(Scaled, Retrofit):
@@ -40,4 +43,6 @@ class LogN(Scaled, Retrofit):
         return dataclasses.replace(inner, tail=f"{inner.tail}; scores times ln n / ln L")
 
     def factor(self, n: Tensor, layer: int) -> Tensor:
-        return (n.float().log() / math.log(self.config.length or self.dimensions.train_length)).clamp(min=1)[None]
+        return (
+            n.float().log() / math.log(self.config.length or self.dimensions.train_length)
+        ).clamp(min=1)[None]

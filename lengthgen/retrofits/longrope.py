@@ -36,7 +36,9 @@ CPU = torch.device("cpu")
 
 @dataclass
 class Config:
-    factor: float = 4.0  # s: the search looks at windows of s train_length tokens; also in the temperature
+    factor: float = (
+        4.0  # s: the search looks at windows of s train_length tokens; also in the temperature
+    )
     factors: list[float] | None = None  # one for each pair, fast ones first; null: searched
     looks: int = 64  # losses that the search may ask for
     start_tokens: int = 0  # positions below it keep their own angles
@@ -44,16 +46,29 @@ class Config:
 
     def __post_init__(self):
         check_factor(self.factor)
-        dataclass_from.check(self.looks >= 3, f"retrofit.looks={self.looks}: expected at least 3, one for each start")
-        dataclass_from.check(self.start_tokens >= 0, f"retrofit.start_tokens={self.start_tokens}: expected an integer >= 0")
-        dataclass_from.check(self.factors is None or min(self.factors) > 0, f"retrofit.factors={self.factors}: expected positive numbers or null")
+        dataclass_from.check(
+            self.looks >= 3, f"retrofit.looks={self.looks}: expected at least 3, one for each start"
+        )
+        dataclass_from.check(
+            self.start_tokens >= 0,
+            f"retrofit.start_tokens={self.start_tokens}: expected an integer >= 0",
+        )
+        dataclass_from.check(
+            self.factors is None or min(self.factors) > 0,
+            f"retrofit.factors={self.factors}: expected positive numbers or null",
+        )
 
 
 class LongRoPE(Respaced):
     """Slows each pair by a factor of its own. `factors`: those in use; before the search YaRN's."""
 
     Config = Config
-    about = About("Ding et al., ICML 2024, arXiv 2402.13753", 2024, "rotary schemes", ("transformers", "float64 loop"))
+    about = About(
+        "Ding et al., ICML 2024, arXiv 2402.13753",
+        2024,
+        "rotary schemes",
+        ("transformers", "float64 loop"),
+    )
     least_pairs = 2
 
     def __init__(self, config, inner):
@@ -72,31 +87,49 @@ class LongRoPE(Respaced):
 
     @property
     def change(self) -> str:
-        origin = "given" if self.config.factors else "searched" if self.search else "not searched yet"
+        origin = (
+            "given" if self.config.factors else "searched" if self.search else "not searched yet"
+        )
         return f"each pair slowed by a factor of its own ({origin})"
 
     @property
     def declaration(self) -> Declaration:
         inner = super().declaration
-        return dataclasses.replace(inner, shift_invariant=inner.shift_invariant and self.config.start_tokens == 0)
+        return dataclasses.replace(
+            inner, shift_invariant=inner.shift_invariant and self.config.start_tokens == 0
+        )
 
     def frequencies(self, length: int, device: torch.device) -> Tensor:
-        return self.inner.spectrum.frequencies(device) / torch.tensor(self.factors, dtype=torch.float64, device=device)
+        return self.inner.spectrum.frequencies(device) / torch.tensor(
+            self.factors, dtype=torch.float64, device=device
+        )
 
     def angles(self, positions: Tensor) -> Tensor:
         own = rotary.angles(positions, self.inner.spectrum.frequencies(positions.device))
-        return torch.where(positions[:, None] < self.config.start_tokens, own, super().angles(positions))
+        return torch.where(
+            positions[:, None] < self.config.start_tokens, own, super().angles(positions)
+        )
 
     def temperature(self, length: int) -> float:
-        return 1 + math.log(self.config.factor) / math.log(self.dimensions.train_length) if self.config.temperature else 1.0
+        return (
+            1 + math.log(self.config.factor) / math.log(self.dimensions.train_length)
+            if self.config.temperature
+            else 1.0
+        )
 
     def starts(self) -> dict[str, tuple[float, ...]]:
         """The factors that known methods amount to, for each pair."""
         s, spectrum = self.config.factor, self.inner.spectrum
-        whole = dataclasses.replace(spectrum, kept=spectrum.channels // 2)  # a factor for pairs that stand still too
+        whole = dataclasses.replace(
+            spectrum, kept=spectrum.channels // 2
+        )  # a factor for pairs that stand still too
         kept = yarn.by_index(whole, self.dimensions.train_length, 1.0, 32.0, CPU)
         slower = whole.frequencies(CPU) / whole.slowed(s).frequencies(CPU)
-        found = {"yarn": 1 / ((1 - kept) / s + kept), "ntk": slower, "linear": torch.full_like(kept, s)}
+        found = {
+            "yarn": 1 / ((1 - kept) / s + kept),
+            "ntk": slower,
+            "linear": torch.full_like(kept, s),
+        }
         return {name: tuple(factors.tolist()) for name, factors in found.items()}
 
     def calibrate(self, loss_of: LossOf) -> None:
@@ -125,7 +158,9 @@ class LongRoPE(Respaced):
             if best == before:
                 step /= 2
         self.factors = best
-        self.search = {"start": first, "looks": len(losses), "loss": losses[best]} | {f"loss_{n}": losses[f] for n, f in starts.items()}
+        self.search = {"start": first, "looks": len(losses), "loss": losses[best]} | {
+            f"loss_{n}": losses[f] for n, f in starts.items()
+        }
 
     @property
     def found(self) -> dict[str, Any]:

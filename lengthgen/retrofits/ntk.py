@@ -22,14 +22,23 @@ from lengthgen.retrofits.rotary import Respaced
 
 @dataclass
 class Config:
-    alpha: float | None = None  # how much slower the slowest pair turns; null: window / train_length, at least 1
+    alpha: float | None = (
+        None  # how much slower the slowest pair turns; null: window / train_length, at least 1
+    )
     base: float | None = None  # the new base itself, in place of alpha
 
     def __post_init__(self):
-        dataclass_from.check(self.alpha is None or self.alpha >= 1, f"retrofit.alpha={self.alpha}: expected a number >= 1 or null")
-        dataclass_from.check(self.base is None or self.base > 1, f"retrofit.base={self.base}: expected a number > 1 or null")
         dataclass_from.check(
-            self.alpha is None or self.base is None, f"retrofit.alpha={self.alpha}, retrofit.base={self.base}: expected one of them"
+            self.alpha is None or self.alpha >= 1,
+            f"retrofit.alpha={self.alpha}: expected a number >= 1 or null",
+        )
+        dataclass_from.check(
+            self.base is None or self.base > 1,
+            f"retrofit.base={self.base}: expected a number > 1 or null",
+        )
+        dataclass_from.check(
+            self.alpha is None or self.base is None,
+            f"retrofit.alpha={self.alpha}, retrofit.base={self.base}: expected one of them",
         )
 
 
@@ -37,7 +46,12 @@ class NTK(Respaced):
     """Changes the base."""
 
     Config = Config
-    about = About("bloc97, 2023; Peng et al., arXiv 2309.00071, definition 1", 2023, "rotary schemes", ("x-transformers", "float64 loop"))
+    about = About(
+        "bloc97, 2023; Peng et al., arXiv 2309.00071, definition 1",
+        2023,
+        "rotary schemes",
+        ("x-transformers", "float64 loop"),
+    )
     least_pairs = 2
 
     @property
@@ -48,12 +62,24 @@ class NTK(Respaced):
     def change(self) -> str:
         if self.config.base is not None:
             return f"base {self.config.base:g}"
-        return "base for " + ("window / train_length" if self.config.alpha is None else f"alpha = {self.config.alpha:g}")
+        return "base for " + (
+            "window / train_length"
+            if self.config.alpha is None
+            else f"alpha = {self.config.alpha:g}"
+        )
 
     def factor(self, length: int) -> float:
-        return max(1.0, length / self.dimensions.train_length) if self.config.alpha is None else self.config.alpha
+        return (
+            max(1.0, length / self.dimensions.train_length)
+            if self.config.alpha is None
+            else self.config.alpha
+        )
 
     def frequencies(self, length: int, device: torch.device) -> Tensor:
         spectrum, base = self.inner.spectrum, self.config.base
-        changed = spectrum.slowed(self.factor(length)) if base is None else dataclasses.replace(spectrum, base=base)
+        changed = (
+            spectrum.slowed(self.factor(length))
+            if base is None
+            else dataclasses.replace(spectrum, base=base)
+        )
         return changed.frequencies(device)

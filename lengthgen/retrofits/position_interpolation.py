@@ -20,7 +20,9 @@ from lengthgen.retrofits.rotary import Respaced, check_factor
 
 @dataclass
 class Config:
-    factor: float | None = None  # s: positions are divided by it; null: window / train_length, at least 1
+    factor: float | None = (
+        None  # s: positions are divided by it; null: window / train_length, at least 1
+    )
 
     def __post_init__(self):
         check_factor(self.factor)
@@ -30,7 +32,12 @@ class PositionInterpolation(Respaced):
     """Divides all frequencies by one number."""
 
     Config = Config
-    about = About("Chen et al., arXiv 2306.15595, eq. 4", 2023, "rotary schemes", ("transformers", "x-transformers", "float64 loop"))
+    about = About(
+        "Chen et al., arXiv 2306.15595, eq. 4",
+        2023,
+        "rotary schemes",
+        ("transformers", "x-transformers", "float64 loop"),
+    )
 
     @property
     def change(self) -> str:

@@ -26,19 +26,34 @@ from lengthgen.schemes.base import Declaration
 @dataclass
 class Config:
     window: int | None = None  # w: offsets below it are kept; null: train_length / 2
-    interval: float = 0.0  # a: how fast offsets grow past the window; 0: ReRoPE, 1/16: Leaky ReRoPE, 1: RoPE
-    log_n: bool = True  # multiply scores by max(1, ln(i + 1) / ln train_length), as the released code does
+    interval: float = (
+        0.0  # a: how fast offsets grow past the window; 0: ReRoPE, 1/16: Leaky ReRoPE, 1: RoPE
+    )
+    log_n: bool = (
+        True  # multiply scores by max(1, ln(i + 1) / ln train_length), as the released code does
+    )
 
     def __post_init__(self):
-        dataclass_from.check(self.window is None or self.window > 0, f"retrofit.window={self.window}: expected a positive integer or null")
-        dataclass_from.check(0 <= self.interval <= 1, f"retrofit.interval={self.interval}: expected 0 <= interval <= 1")
+        dataclass_from.check(
+            self.window is None or self.window > 0,
+            f"retrofit.window={self.window}: expected a positive integer or null",
+        )
+        dataclass_from.check(
+            0 <= self.interval <= 1,
+            f"retrofit.interval={self.interval}: expected 0 <= interval <= 1",
+        )
 
 
 class ReRoPE(Regrouped):
     """Holds far offsets back."""
 
     Config = Config
-    about = About("Su, 2023, bojone/rerope", 2023, "rotary schemes of offsets alone", ("transformers", "float64 loop"))
+    about = About(
+        "Su, 2023, bojone/rerope",
+        2023,
+        "rotary schemes of offsets alone",
+        ("transformers", "float64 loop"),
+    )
 
     @property
     def window(self) -> int:
@@ -49,13 +64,19 @@ class ReRoPE(Regrouped):
         interval = self.config.interval
         past = f"grow by {interval:g} a token" if interval else f"are read as {self.window}"
         scaled = "; scores times ln n / ln L" if self.config.log_n else ""
-        return dataclasses.replace(super().declaration, tail=f"offsets from {self.window} on {past}{scaled}")
+        return dataclasses.replace(
+            super().declaration, tail=f"offsets from {self.window} on {past}{scaled}"
+        )
 
     def far(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         places = positions.double()
-        return (places - self.window) * self.config.interval + self.window, places * self.config.interval
+        return (
+            places - self.window
+        ) * self.config.interval + self.window, places * self.config.interval
 
-    def logits(self, q: Tensor, k: Tensor, x: Tensor, positions: Tensor, layer: int, first: int) -> Tensor:
+    def logits(
+        self, q: Tensor, k: Tensor, x: Tensor, positions: Tensor, layer: int, first: int
+    ) -> Tensor:
         if self.config.log_n:
             seen = torch.arange(first + 1, first + 1 + q.shape[2], device=q.device).to(q.dtype)
             q = q * (seen.log() / math.log(self.dimensions.train_length)).clamp(min=1)[:, None]

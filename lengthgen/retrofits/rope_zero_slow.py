@@ -20,17 +20,27 @@ from lengthgen.retrofits.rotary import Respaced
 
 @dataclass
 class Config:
-    period: float | None = None  # tokens in which a pair must complete a turn to be kept; null: train_length
+    period: float | None = (
+        None  # tokens in which a pair must complete a turn to be kept; null: train_length
+    )
 
     def __post_init__(self):
-        dataclass_from.check(self.period is None or self.period > 0, f"retrofit.period={self.period}: expected a positive number or null")
+        dataclass_from.check(
+            self.period is None or self.period > 0,
+            f"retrofit.period={self.period}: expected a positive number or null",
+        )
 
 
 class RoPEZeroSlow(Respaced):
     """Stops the slow pairs."""
 
     Config = Config
-    about = About("no canonical paper; cf. Liu et al., arXiv 2310.05209", 2023, "rotary schemes", ("transformers", "float64 loop"))
+    about = About(
+        "no canonical paper; cf. Liu et al., arXiv 2310.05209",
+        2023,
+        "rotary schemes",
+        ("transformers", "float64 loop"),
+    )
 
     @property
     def follows_length(self) -> bool:

@@ -24,7 +24,9 @@ from lengthgen.schemes.rotary import Rotary
 
 def check_factor(factor: float | None) -> None:
     """ConfigError unless the option `factor` is null or a number that lengthens."""
-    dataclass_from.check(factor is None or factor >= 1, f"retrofit.factor={factor}: expected a number >= 1 or null")
+    dataclass_from.check(
+        factor is None or factor >= 1, f"retrofit.factor={factor}: expected a number >= 1 or null"
+    )
 
 
 class Respaced(Retrofit):
@@ -38,7 +40,11 @@ class Respaced(Retrofit):
         if not isinstance(inner, Rotary):
             return f"retrofit {name} changes frequencies of rotary pairs: expected rope, rope_partial, p_rope, hope_period or fope itself"
         pairs = inner.spectrum.channels // 2
-        return f"retrofit {name} needs {cls.least_pairs} pairs a head, and the run has {pairs}" if pairs < cls.least_pairs else None
+        return (
+            f"retrofit {name} needs {cls.least_pairs} pairs a head, and the run has {pairs}"
+            if pairs < cls.least_pairs
+            else None
+        )
 
     @property
     def follows_length(self) -> bool:
@@ -54,7 +60,9 @@ class Respaced(Retrofit):
     def declaration(self) -> Declaration:
         inner = super().declaration
         consistent = inner.prefix_consistent and not self.follows_length
-        return dataclasses.replace(inner, prefix_consistent=consistent, tail=f"{self.change}; then {inner.tail}")
+        return dataclasses.replace(
+            inner, prefix_consistent=consistent, tail=f"{self.change}; then {inner.tail}"
+        )
 
     @property
     def lengthened(self) -> str:
@@ -63,7 +71,11 @@ class Respaced(Retrofit):
 
     def factor(self, length: int) -> float:
         """How much longer than in training a window of `length` tokens counts as being; at least 1."""
-        return max(1.0, length / self.dimensions.train_length) if self.config.factor is None else self.config.factor
+        return (
+            max(1.0, length / self.dimensions.train_length)
+            if self.config.factor is None
+            else self.config.factor
+        )
 
     def frequencies(self, length: int, device: torch.device) -> Tensor:
         """(P,) float64 radians a position, for a window of `length` tokens."""
@@ -116,7 +128,9 @@ class Regrouped(Retrofit):
     def general(self, layer: int) -> bool:
         return True
 
-    def logits(self, q: Tensor, k: Tensor, x: Tensor, positions: Tensor, layer: int, first: int) -> Tensor:
+    def logits(
+        self, q: Tensor, k: Tensor, x: Tensor, positions: Tensor, layer: int, first: int
+    ) -> Tensor:
         rows, keys = slice(first, first + q.shape[2]), slice(k.shape[2])
         q = q * self.score_scale  # before the product: a pass less over the scores
         q_far, k_far = self.far(positions)
@@ -124,7 +138,9 @@ class Regrouped(Retrofit):
         far = self._scores(q, k, q_far[rows], k_far[keys], layer)
         return torch.where(positions[rows, None] - positions[keys] < self.window, near, far)
 
-    def _scores(self, q: Tensor, k: Tensor, q_places: Tensor, k_places: Tensor, layer: int) -> Tensor:
+    def _scores(
+        self, q: Tensor, k: Tensor, q_places: Tensor, k_places: Tensor, layer: int
+    ) -> Tensor:
         """Unscaled scores (B, H, R, S) of q (B, H, R, D) and k (B, H, S, D), turned to places (R,) and (S,)."""
         frequencies = self.inner.spectrum.frequencies(q.device)
         q, k = (

@@ -30,8 +30,13 @@ class Config:
     window: int | None = None  # W: offsets below it are kept; null: train_length / 4
 
     def __post_init__(self):
-        dataclass_from.check(self.group > 0, f"retrofit.group={self.group}: expected a positive integer")
-        dataclass_from.check(self.window is None or self.window > 0, f"retrofit.window={self.window}: expected a positive integer or null")
+        dataclass_from.check(
+            self.group > 0, f"retrofit.group={self.group}: expected a positive integer"
+        )
+        dataclass_from.check(
+            self.window is None or self.window > 0,
+            f"retrofit.window={self.window}: expected a positive integer or null",
+        )
 
 
 class SelfExtend(Regrouped):
@@ -39,7 +44,10 @@ class SelfExtend(Regrouped):
 
     Config = Config
     about = About(
-        "Jin et al., ICML 2024, arXiv 2401.01325, eq. 4", 2024, "rotary schemes of offsets alone", ("transformers", "float64 loop")
+        "Jin et al., ICML 2024, arXiv 2401.01325, eq. 4",
+        2024,
+        "rotary schemes of offsets alone",
+        ("transformers", "float64 loop"),
     )
 
     @property
@@ -50,7 +58,9 @@ class SelfExtend(Regrouped):
     def declaration(self) -> Declaration:
         longest = self.config.group * (self.dimensions.train_length - self.window) + self.window
         tail = f"offsets from {self.window} on in groups of {self.config.group}: trained ones up to {longest} tokens, then unseen angles"
-        return dataclasses.replace(super().declaration, shift_invariant=self.config.group == 1, tail=tail)
+        return dataclasses.replace(
+            super().declaration, shift_invariant=self.config.group == 1, tail=tail
+        )
 
     def far(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         groups = positions.div(self.config.group, rounding_mode="floor")

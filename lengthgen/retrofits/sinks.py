@@ -27,7 +27,10 @@ class FarSinks(Retrofit):
     def __init__(self, config: Any, inner: Scheme, seen: Span):
         super().__init__(config, inner)
         self.seen = seen
-        self.turns = inner.declaration.structure == "none" and inner.declaration.acts_on == "queries and keys"
+        self.turns = (
+            inner.declaration.structure == "none"
+            and inner.declaration.acts_on == "queries and keys"
+        )
 
     @property
     def query_at(self) -> int:
@@ -42,8 +45,12 @@ class FarSinks(Retrofit):
     def refuses(cls, inner: Scheme) -> str | None:
         """It goes inside all modifiers: log-n scaling then counts the keys that are seen."""
         declared, steered = inner.declaration, type(inner).steer is not Scheme.steer
-        turned_by_place = declared.acts_on == "queries and keys" and not declared.shift_invariant  # no distance to read a key at: fope
-        other = isinstance(inner, Wrapper) or steered or turned_by_place or declared.acts_on == "input"
+        turned_by_place = (
+            declared.acts_on == "queries and keys" and not declared.shift_invariant
+        )  # no distance to read a key at: fope
+        other = (
+            isinstance(inner, Wrapper) or steered or turned_by_place or declared.acts_on == "input"
+        )
         if other or declared.structure in ("gates", "general"):
             name = cls.__module__.rpartition(".")[2]
             return f"retrofit {name} reads the first keys at another distance: expected rotary positions, a bias of the offset, or none"
@@ -53,7 +60,11 @@ class FarSinks(Retrofit):
     def declaration(self) -> Declaration:
         declared = super().declaration
         structure = "general" if self.turns and self.seen.sinks else declared.structure
-        return dataclasses.replace(declared, structure=structure, acts_on="scores" if structure == "general" else declared.acts_on)
+        return dataclasses.replace(
+            declared,
+            structure=structure,
+            acts_on="scores" if structure == "general" else declared.acts_on,
+        )
 
     def span(self, layer: int) -> Span | None:
         return both(self.inner.span(layer), self.seen)
@@ -64,12 +75,16 @@ class FarSinks(Retrofit):
     def rotate(self, q: Tensor, k: Tensor, positions: Tensor, layer: int) -> tuple[Tensor, Tensor]:
         return (q, k) if self.general(layer) else self.inner.rotate(q, k, positions, layer)
 
-    def logits(self, q: Tensor, k: Tensor, x: Tensor, positions: Tensor, layer: int, first: int) -> Tensor:
+    def logits(
+        self, q: Tensor, k: Tensor, x: Tensor, positions: Tensor, layer: int, first: int
+    ) -> Tensor:
         last = k.shape[2]
         own = self._scores(q, k, positions[first:last], positions[:last], layer)
         sinks_at = self.sinks_at(q.device)[:last]
         n = len(sinks_at)
-        far = self._scores(q, k[:, :, :n], torch.full_like(positions[first:last], self.query_at), sinks_at, layer)
+        far = self._scores(
+            q, k[:, :, :n], torch.full_like(positions[first:last], self.query_at), sinks_at, layer
+        )
         i, j = torch.arange(first, last, device=q.device)[:, None], torch.arange(n, device=q.device)
         return torch.cat((torch.where(self.is_far(i, j), far, own[..., :n]), own[..., n:]), -1)
 
@@ -79,4 +94,8 @@ class FarSinks(Retrofit):
 
     def _scores(self, q: Tensor, k: Tensor, q_at: Tensor, k_at: Tensor, layer: int) -> Tensor:
         """Scores (B, H, R, S) of queries at positions (R,) and keys at (S,)."""
-        return self.inner.rotate(q, q, q_at, layer)[0] @ self.inner.rotate(k, k, k_at, layer)[1].transpose(-1, -2) * self.score_scale
+        return (
+            self.inner.rotate(q, q, q_at, layer)[0]
+            @ self.inner.rotate(k, k, k_at, layer)[1].transpose(-1, -2)
+            * self.score_scale
+        )

@@ -31,11 +31,18 @@ from lengthgen.schemes.base import Declaration
 @dataclass
 class Config:
     sinks: int = 4  # s: first keys that stay in the cache
-    window: int | None = None  # W: last keys in the cache, the query's own included; null = train_length - sinks
+    window: int | None = (
+        None  # W: last keys in the cache, the query's own included; null = train_length - sinks
+    )
 
     def __post_init__(self):
-        dataclass_from.check(self.sinks >= 0, f"retrofit.sinks={self.sinks}: expected 0 or a positive integer")
-        dataclass_from.check(self.window is None or self.window > 0, f"retrofit.window={self.window}: expected a positive integer or null")
+        dataclass_from.check(
+            self.sinks >= 0, f"retrofit.sinks={self.sinks}: expected 0 or a positive integer"
+        )
+        dataclass_from.check(
+            self.window is None or self.window > 0,
+            f"retrofit.window={self.window}: expected a positive integer or null",
+        )
 
 
 class StreamingLLM(FarSinks):
@@ -43,19 +50,26 @@ class StreamingLLM(FarSinks):
 
     Config = Config
     about = About(
-        "Xiao et al., ICLR 2024, arXiv 2309.17453", 2023, "rotary schemes, biases of the offset, none", ("a cache, token by token",)
+        "Xiao et al., ICLR 2024, arXiv 2309.17453",
+        2023,
+        "rotary schemes, biases of the offset, none",
+        ("a cache, token by token",),
     )
 
     def __init__(self, config, inner):
         window = config.window or inner.dimensions.train_length - config.sinks
         if window < 1:
-            raise ConfigError(f"retrofit.sinks={config.sinks}: expected fewer than train_length = {inner.dimensions.train_length}")
+            raise ConfigError(
+                f"retrofit.sinks={config.sinks}: expected fewer than train_length = {inner.dimensions.train_length}"
+            )
         super().__init__(config, inner, Span(window, config.sinks))
 
     @property
     def declaration(self) -> Declaration:
         declared, seen = super().declaration, self.seen
-        structure = "rows" if declared.structure == "toeplitz" and seen.sinks else declared.structure
+        structure = (
+            "rows" if declared.structure == "toeplitz" and seen.sinks else declared.structure
+        )
         tail = f"a cache of the first {seen.sinks} and the last {seen.window} keys, positions counted inside it"
         return dataclasses.replace(declared, structure=structure, tail=tail)
 
@@ -73,13 +87,26 @@ class StreamingLLM(FarSinks):
         return [changed[id(bias)] for bias in inner]
 
     def _cached(self, bias: Bias | None, length: int) -> Bias | None:
-        if bias is None or length <= self.query_at or (isinstance(bias, Toeplitz) and not self.seen.sinks):
+        if (
+            bias is None
+            or length <= self.query_at
+            or (isinstance(bias, Toeplitz) and not self.seen.sinks)
+        ):
             return bias
 
         def block(first: int, last: int) -> Tensor:
-            rows = toeplitz_rows(bias, first, last) if isinstance(bias, Toeplitz) else bias.block(first, last)
-            i, j = torch.arange(first, last, device=rows.device)[:, None], torch.arange(last, device=rows.device)
-            distances = torch.where(self.is_far(i, j), self.query_at - j, i - j).clamp(0, self.query_at)
+            rows = (
+                toeplitz_rows(bias, first, last)
+                if isinstance(bias, Toeplitz)
+                else bias.block(first, last)
+            )
+            i, j = (
+                torch.arange(first, last, device=rows.device)[:, None],
+                torch.arange(last, device=rows.device),
+            )
+            distances = torch.where(self.is_far(i, j), self.query_at - j, i - j).clamp(
+                0, self.query_at
+            )
             return torch.where(i < self.query_at, rows, self._in_full_cache(bias)[:, distances])
 
         return Rows(block)

@@ -27,8 +27,13 @@ class Config:
     average: int = 16  # A: so many values before E are averaged
 
     def __post_init__(self):
-        dataclass_from.check(self.exposed is None or self.exposed > 0, f"retrofit.exposed={self.exposed}: expected a positive integer or null")
-        dataclass_from.check(self.average > 0, f"retrofit.average={self.average}: expected a positive integer")
+        dataclass_from.check(
+            self.exposed is None or self.exposed > 0,
+            f"retrofit.exposed={self.exposed}: expected a positive integer or null",
+        )
+        dataclass_from.check(
+            self.average > 0, f"retrofit.average={self.average}: expected a positive integer"
+        )
 
 
 class TailMean(Retrofit):
@@ -36,14 +41,19 @@ class TailMean(Retrofit):
 
     Config = Config
     about = About(
-        "Raffel et al., JMLR 2020, with the last values shared; no canonical paper", 2020, "biases of the offset", ("float64 loop",)
+        "Raffel et al., JMLR 2020, with the last values shared; no canonical paper",
+        2020,
+        "biases of the offset",
+        ("float64 loop",),
     )
 
     def __init__(self, config, inner):
         super().__init__(config, inner)
         self.exposed = config.exposed or 3 * self.dimensions.train_length // 4
         if config.average > self.exposed:
-            raise ConfigError(f"retrofit.average={config.average}: expected at most the {self.exposed} offsets that are kept")
+            raise ConfigError(
+                f"retrofit.average={config.average}: expected at most the {self.exposed} offsets that are kept"
+            )
 
     @classmethod
     def refuses(cls, inner: Scheme) -> str | None:
@@ -53,7 +63,11 @@ class TailMean(Retrofit):
 
     @property
     def declaration(self) -> Declaration:
-        how = f"the mean of the last {self.config.average} values before it" if self.config.average > 1 else "the last value before it"
+        how = (
+            f"the mean of the last {self.config.average} values before it"
+            if self.config.average > 1
+            else "the last value before it"
+        )
         return dataclasses.replace(super().declaration, tail=f"from offset {self.exposed} on {how}")
 
     def toeplitz(self, offsets: Tensor, layer: int) -> Tensor:

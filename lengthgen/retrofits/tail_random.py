@@ -24,11 +24,16 @@ from lengthgen.schemes.t5_bias import T5Bias
 
 @dataclass
 class Config:
-    start: int | None = None  # S: offsets from it on read the new value; null = where the table's last value begins
+    start: int | None = (
+        None  # S: offsets from it on read the new value; null = where the table's last value begins
+    )
     seed: int = 0  # of the new values
 
     def __post_init__(self):
-        dataclass_from.check(self.start is None or self.start > 1, f"retrofit.start={self.start}: expected an offset > 1 or null")
+        dataclass_from.check(
+            self.start is None or self.start > 1,
+            f"retrofit.start={self.start}: expected an offset > 1 or null",
+        )
 
 
 class TailRandom(Retrofit):
@@ -50,18 +55,27 @@ class TailRandom(Retrofit):
 
     @property
     def declaration(self) -> Declaration:
-        return dataclasses.replace(super().declaration, tail=f"from offset {self.start} on a value drawn at random, for each head")
+        return dataclasses.replace(
+            super().declaration,
+            tail=f"from offset {self.start} on a value drawn at random, for each head",
+        )
 
     def drawn(self, layer: int) -> Tensor:
         """Standard normal draws (H, 1), the same at every call; float32 on the CPU."""
         layer = 0 if self.shares_bias_over_layers else layer
-        generator = torch.Generator().manual_seed(self.config.seed * self.dimensions.n_layers + layer)
+        generator = torch.Generator().manual_seed(
+            self.config.seed * self.dimensions.n_layers + layer
+        )
         return torch.randn(self.dimensions.n_heads, 1, generator=generator)
 
     def toeplitz(self, offsets: Tensor, layer: int) -> Tensor:
         near = self.inner.toeplitz(torch.arange(self.start, device=offsets.device), layer)
         std, mean = torch.std_mean(near, dim=1, keepdim=True)
-        return torch.where(offsets < self.start, self.inner.toeplitz(offsets, layer), mean + std * self.drawn(layer).to(near))
+        return torch.where(
+            offsets < self.start,
+            self.inner.toeplitz(offsets, layer),
+            mean + std * self.drawn(layer).to(near),
+        )
 
     def biases(self, positions: Tensor) -> list[Bias | None]:
         return Scheme.biases(self, positions)

@@ -28,23 +28,35 @@ from lengthgen.schemes.rotary import Spectrum
 
 @dataclass
 class Config:
-    factor: float | None = None  # s: slow pairs are slowed by it; null: window / train_length, at least 1
+    factor: float | None = (
+        None  # s: slow pairs are slowed by it; null: window / train_length, at least 1
+    )
     ramp: str = "index"  # linear in: index (of the pair, the released code) | rotations (the paper)
-    slow: float = 1.0  # alpha: pairs of fewer turns in the training length are slowed by the whole factor
+    slow: float = (
+        1.0  # alpha: pairs of fewer turns in the training length are slowed by the whole factor
+    )
     fast: float = 32.0  # beta: pairs of more turns are left alone
     temperature: bool = True  # multiply scores by (0.1 ln s + 1)^2: YaRN; false: NTK-by-parts
 
     def __post_init__(self):
         check_factor(self.factor)
         dataclass_from.choice("retrofit.ramp", self.ramp, ("index", "rotations"))
-        dataclass_from.check(0 < self.slow < self.fast, f"retrofit.slow={self.slow}, retrofit.fast={self.fast}: expected 0 < slow < fast")
+        dataclass_from.check(
+            0 < self.slow < self.fast,
+            f"retrofit.slow={self.slow}, retrofit.fast={self.fast}: expected 0 < slow < fast",
+        )
 
 
 class YaRN(Respaced):
     """Slows the slow pairs and sharpens attention."""
 
     Config = Config
-    about = About("Peng et al., ICLR 2024, arXiv 2309.00071, eq. 22", 2023, "rotary schemes", ("transformers", "float64 loop"))
+    about = About(
+        "Peng et al., ICLR 2024, arXiv 2309.00071, eq. 22",
+        2023,
+        "rotary schemes",
+        ("transformers", "float64 loop"),
+    )
 
     @property
     def change(self) -> str:
@@ -62,19 +74,30 @@ class YaRN(Respaced):
         return (0.1 * math.log(self.factor(length)) + 1) ** 2 if self.config.temperature else 1.0
 
 
-def by_rotations(spectrum: Spectrum, train_length: int, slow: float, fast: float, device: torch.device) -> Tensor:
+def by_rotations(
+    spectrum: Spectrum, train_length: int, slow: float, fast: float, device: torch.device
+) -> Tensor:
     """(P,) float64: how much of each pair's own frequency is kept, linear in its turns."""
     turns = train_length * spectrum.frequencies(device) / (2 * math.pi)
     return ((turns - slow) / (fast - slow)).clamp(0, 1)
 
 
-def by_index(spectrum: Spectrum, train_length: int, slow: float, fast: float, device: torch.device) -> Tensor:
+def by_index(
+    spectrum: Spectrum, train_length: int, slow: float, fast: float, device: torch.device
+) -> Tensor:
     """(P,) float64: the same, linear in the pair's index."""
 
     def index(turns: float) -> float:
-        return spectrum.channels * math.log(train_length / (2 * math.pi * turns)) / (2 * math.log(spectrum.base))
+        return (
+            spectrum.channels
+            * math.log(train_length / (2 * math.pi * turns))
+            / (2 * math.log(spectrum.base))
+        )
 
-    first, last = max(0, math.floor(index(fast))), min(spectrum.channels - 1, math.ceil(index(slow)))
+    first, last = (
+        max(0, math.floor(index(fast))),
+        min(spectrum.channels - 1, math.ceil(index(slow))),
+    )
     width = last - first if last != first else 0.001  # the released code's guard
     k = torch.arange(spectrum.channels // 2, device=device, dtype=torch.float64)
     return 1 - ((k - first) / width).clamp(0, 1)

@@ -42,21 +42,32 @@ def plan(run: Run) -> dict[int, Tensor]:
         requests = whole_documents.plan(store.lengths, sorted({*lengths}), count)
         return {request.eval_length: _tokens(store, request.windows) for request in requests}
     settings = dataclasses.replace(
-        run.config.evaluation, lengths=lengths, protocols=["position"], documents=count, blocks=1, block=None, stride=None, last_k=None
+        run.config.evaluation,
+        lengths=lengths,
+        protocols=["position"],
+        documents=count,
+        blocks=1,
+        block=None,
+        stride=None,
+        last_k=None,
     )
     (request,) = protocols.plan(store.lengths, store.names, lengths, L, settings)
     windows = _tokens(store, request.windows)
     return {length: windows[:, longest - length :] for length in lengths}
 
 
-def write(run: Run, model: Transformer, as_trained: Scheme, initial: Scheme, windows: dict[int, Tensor]) -> None:
+def write(
+    run: Run, model: Transformer, as_trained: Scheme, initial: Scheme, windows: dict[int, Tensor]
+) -> None:
     """Write the run's diagnostics. model: trained, with its retrofit; as_trained: its scheme without; initial: before the first step."""
     scalars, asked = run.config.scalars, run.config.diagnostics
     model.eval()
     for scheme in (as_trained, initial):
         scheme.to(run.device).eval()
     model.scheme.use_draw(0)
-    taken = [length for length in run.config.diagnosed_lengths if model.scheme.refusal(length) is None]
+    taken = [
+        length for length in run.config.diagnosed_lengths if model.scheme.refusal(length) is None
+    ]
     inputs, _ = batches.crops(
         run.splits.train, seed=scalars.seed, step=0, batch_size=asked.windows, length=scalars.train_length,
         cross_documents=scalars.cross_documents,
@@ -66,12 +77,22 @@ def write(run: Run, model: Transformer, as_trained: Scheme, initial: Scheme, win
         trained=as_trained,
         initial=initial,
         lengths=tuple(taken),
-        windows={length: windows[length].to(run.device) for length in {scalars.train_length, taken[-1]}},
+        windows={
+            length: windows[length].to(run.device) for length in {scalars.train_length, taken[-1]}
+        },
         training=inputs.to(run.device),
         n_read=asked.windows,
     )
-    about = {"settings": dataclasses.asdict(asked), "lengths": taken, "refused": sorted({*run.config.diagnosed_lengths} - {*taken})}
-    identity = {key: value for key, value in run.identity().items() if key in ("run", "scheme", "dataset", "model", "seed", "train_length")}
+    about = {
+        "settings": dataclasses.asdict(asked),
+        "lengths": taken,
+        "refused": sorted({*run.config.diagnosed_lengths} - {*taken}),
+    }
+    identity = {
+        key: value
+        for key, value in run.identity().items()
+        if key in ("run", "scheme", "dataset", "model", "seed", "train_length")
+    }
     from lengthgen.diagnostics import writing
 
     found = writing.write(run.diagnostics_folder, subject, asked.which, identity, about)
@@ -88,4 +109,9 @@ def kept(model: Transformer) -> Scheme:
 
 def _tokens(store, windows) -> Tensor:
     starts = [int(store.offsets[window.document]) + window.start for window in windows]
-    return torch.stack([store.tokens(start, start + window.length) for start, window in zip(starts, windows, strict=True)])
+    return torch.stack(
+        [
+            store.tokens(start, start + window.length)
+            for start, window in zip(starts, windows, strict=True)
+        ]
+    )

@@ -21,7 +21,9 @@ from lengthgen.training import checkpoint, optim
 from lengthgen.training import loop as training
 
 log = logging.getLogger(__name__)
-VALIDATION_WINDOWS = 32  # held-out windows of the training length for the loss shown during training
+VALIDATION_WINDOWS = (
+    32  # held-out windows of the training length for the loss shown during training
+)
 
 
 def fit(run: Run, model: Transformer, tracker: Tracker) -> bool:
@@ -33,9 +35,13 @@ def fit(run: Run, model: Transformer, tracker: Tracker) -> bool:
         model.scheme.begin_step(scalars.steps, scalars.steps)
         return False
     if saved is None and folder.done.exists():
-        raise CheckpointError(f"run {run.id} is finished but its weights are gone or damaged; delete {folder.path} and train again")
+        raise CheckpointError(
+            f"run {run.id} is finished but its weights are gone or damaged; delete {folder.path} and train again"
+        )
     optimizer = optim.make_optimizer(model, run.config.optim)
-    state = training.TrainState(model, optimizer, optim.make_scheduler(optimizer, run.config.optim, scalars.steps))
+    state = training.TrainState(
+        model, optimizer, optim.make_scheduler(optimizer, run.config.optim, scalars.steps)
+    )
     if saved is not None:
         state.load_state_dict(saved)
         log.info("going on from step %d of %d", state.step, scalars.steps)
@@ -57,7 +63,11 @@ def fit(run: Run, model: Transformer, tracker: Tracker) -> bool:
         )
     progress.close()
     model.scheme.begin_step(scalars.steps, scalars.steps)
-    log.info("trained in %s (this session); weights sha256 %s", clock(progress.seconds), checkpoint.weights_sha256(model))
+    log.info(
+        "trained in %s (this session); weights sha256 %s",
+        clock(progress.seconds),
+        checkpoint.weights_sha256(model),
+    )
     return True
 
 
@@ -90,13 +100,24 @@ def _reporter(
             tracker.log(metrics, report.step)
         if "train/loss" in metrics:
             shown = f"loss {metrics['train/loss']:.4f}  {metrics['train/tokens_per_second'] / 1000:.1f}k tokens/s"
-            shown += f"  validation {metrics['validation/loss']:.4f}" if "validation/loss" in metrics else ""
+            shown += (
+                f"  validation {metrics['validation/loss']:.4f}"
+                if "validation/loss" in metrics
+                else ""
+            )
             progress.advance(report.step, shown)
         if report.step % scalars.checkpoint_every == 0 or last or stop["signal"]:
-            kept = {"model": state.model.state_dict(), "step": state.step} if last else state.state_dict()
+            kept = (
+                {"model": state.model.state_dict(), "step": state.step}
+                if last
+                else state.state_dict()
+            )
             checkpoint.save(folder.checkpoints, report.step, kept, scalars.keep_checkpoints)
         if stop["signal"] and not last:
-            raise Interrupted(f"stopped at step {report.step} of {scalars.steps}; the same command goes on from there", stop["signal"])
+            raise Interrupted(
+                f"stopped at step {report.step} of {scalars.steps}; the same command goes on from there",
+                stop["signal"],
+            )
 
     return after_step
 
@@ -105,12 +126,20 @@ def _reporter(
 def _validation_loss(run: Run, model: Transformer) -> float:
     """Mean loss on fixed held-out windows of the training length, the same for every scheme and seed."""
     if run.splits.whole_documents:  # a window cut from a longer one would have answers without their questions, shares of another length
-        inputs, targets = _scored(run, *batches.whole(run.splits.validation, run.config.scalars.train_length, VALIDATION_WINDOWS))
+        inputs, targets = _scored(
+            run,
+            *batches.whole(
+                run.splits.validation, run.config.scalars.train_length, VALIDATION_WINDOWS
+            ),
+        )
     else:
         inputs, targets = _batch(run, run.splits.validation, 0, 0, VALIDATION_WINDOWS)
     model.eval()
     with run.autocast():
-        losses = [_mean(run, model.losses(x, y), y) for x, y in zip(inputs.split(8), targets.split(8), strict=True)]
+        losses = [
+            _mean(run, model.losses(x, y), y)
+            for x, y in zip(inputs.split(8), targets.split(8), strict=True)
+        ]
     model.train()
     return float(torch.stack(losses).mean())
 
@@ -118,7 +147,12 @@ def _validation_loss(run: Run, model: Transformer) -> float:
 def _batch(run: Run, store: TokenStore, seed: int, step: int, size: int) -> tuple[Tensor, Tensor]:
     scalars = run.config.scalars
     inputs, targets = batches.crops(
-        store, seed=seed, step=step, batch_size=size, length=scalars.train_length, cross_documents=scalars.cross_documents
+        store,
+        seed=seed,
+        step=step,
+        batch_size=size,
+        length=scalars.train_length,
+        cross_documents=scalars.cross_documents,
     )
     return _scored(run, inputs, targets)
 
@@ -150,7 +184,11 @@ def stop_requested() -> Iterator[dict]:
         log.warning("stopping after this step (again: at once)")
 
     in_main_thread = threading.current_thread() is threading.main_thread()
-    before = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)} if in_main_thread else {}
+    before = (
+        {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
+        if in_main_thread
+        else {}
+    )
     try:
         yield stop
     finally:

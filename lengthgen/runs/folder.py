@@ -57,7 +57,10 @@ class RunFolder:
         """Drop metric lines of steps that a killed process did after its last checkpoint: they will be done again."""
         if not self.metrics.exists():
             return
-        files.write_jsonl(self.metrics, [row for row in files.read_jsonl(self.metrics) if row.get("step", 0) <= step])
+        files.write_jsonl(
+            self.metrics,
+            [row for row in files.read_jsonl(self.metrics) if row.get("step", 0) <= step],
+        )
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -103,4 +106,6 @@ def find(results: Path, run: str) -> RunFolder:
         raise ConfigError(
             f"run={run} fits {len(matching)} runs; expected one: {', '.join(matching[:4])}{' ...' if len(matching) > 4 else ''}"
         )
-    raise ConfigError(f"run={run}: no such run in {results / 'runs'}; `lengthgen list runs` shows all {len(there)}")
+    raise ConfigError(
+        f"run={run}: no such run in {results / 'runs'}; `lengthgen list runs` shows all {len(there)}"
+    )

@@ -28,7 +28,9 @@ def kernels_of(model: Transformer, batch: int, length: int, compiled: bool = Fal
 
     scheme, device = model.scheme, model.embedding.weight.device
     with torch.autocast(device.type, enabled=False):
-        biases = scheme.biases(scheme.read(torch.zeros(1, length, dtype=torch.int64, device=device)))
+        biases = scheme.biases(
+            scheme.read(torch.zeros(1, length, dtype=torch.int64, device=device))
+        )
     shape = (batch, model.config.n_heads, length, model.config.width // model.config.n_heads)
     q = torch.empty((), device=device).expand(shape)
     x = torch.zeros((), device=device).expand(batch, length, model.config.width)
@@ -41,6 +43,12 @@ def kernels_of(model: Transformer, batch: int, length: int, compiled: bool = Fal
             gates = scheme.gates(x, layer)
         bias = bias if gates is None else Gates(gates)
         with torch.enable_grad():
-            kernel = dispatch.chosen(q, bias, model.config.dropout, block.attention.kernel, scheme.span(layer))
-        found.append("auto, as torch.compile traces it" if compiled and block.attention.kernel == "auto" else kernel)
+            kernel = dispatch.chosen(
+                q, bias, model.config.dropout, block.attention.kernel, scheme.span(layer)
+            )
+        found.append(
+            "auto, as torch.compile traces it"
+            if compiled and block.attention.kernel == "auto"
+            else kernel
+        )
     return found

@@ -32,12 +32,18 @@ class Run:
     @property
     def evaluation_id(self) -> str:
         """Of the evaluation's folder: its settings and its retrofit, if it has one."""
-        return config.evaluation_id(self.config.evaluation, self.config.scalars.train_length, self.config.retrofit)
+        return config.evaluation_id(
+            self.config.evaluation, self.config.scalars.train_length, self.config.retrofit
+        )
 
     @property
     def diagnostics_folder(self) -> Path | None:
         """Where the diagnostics that are asked for go; None if none are."""
-        return self.folder.path / "diagnostics" / config.diagnostics_id(self.config) if self.config.diagnostics else None
+        return (
+            self.folder.path / "diagnostics" / config.diagnostics_id(self.config)
+            if self.config.diagnostics
+            else None
+        )
 
     def autocast(self) -> contextlib.AbstractContextManager:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
@@ -67,8 +73,14 @@ def prepare(checked: TrainConfig) -> Run:
     process.prepare_torch(scalars.threads)
     process.keep_memory()
     device = _device(scalars.device)
-    precision = scalars.precision if scalars.precision != "auto" else ("bf16" if device.type == "cuda" else "fp32")
-    splits = prepare_splits(checked.dataset, checked.tokenizer, Path(scalars.cache) if scalars.cache else None)
+    precision = (
+        scalars.precision
+        if scalars.precision != "auto"
+        else ("bf16" if device.type == "cuda" else "fp32")
+    )
+    splits = prepare_splits(
+        checked.dataset, checked.tokenizer, Path(scalars.cache) if scalars.cache else None
+    )
     data = {"label": splits.label, "fingerprint": splits.fingerprint, "tokenizer": splits.tokenizer}
     science = config.scientific(checked, data, precision)
     folder = RunFolder(Path(scalars.results) / "runs" / config.run_id(checked, science))
@@ -77,5 +89,7 @@ def prepare(checked: TrainConfig) -> Run:
 
 def _device(name: str) -> torch.device:
     if name == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("device=cuda: this machine has no usable NVIDIA GPU; give device=cpu or device=auto")
+        raise ConfigError(
+            "device=cuda: this machine has no usable NVIDIA GPU; give device=cpu or device=auto"
+        )
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")

@@ -20,7 +20,9 @@ def prepare_environment() -> None:
             os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
         else:
             os.environ["GOMP_SPINCOUNT"] = "10000"
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # deterministic cuBLAS, read at its first call
+    os.environ.setdefault(
+        "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
+    )  # deterministic cuBLAS, read at its first call
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 
@@ -38,7 +40,13 @@ def keep_memory() -> bool:
 
     False where that is not ours to say: the user has set malloc up, or it is not glibc's.
     """
-    if any(name.startswith("MALLOC_") or name in ("GLIBC_TUNABLES", "LD_PRELOAD") for name in os.environ) or os.name != "posix":
+    if (
+        any(
+            name.startswith("MALLOC_") or name in ("GLIBC_TUNABLES", "LD_PRELOAD")
+            for name in os.environ
+        )
+        or os.name != "posix"
+    ):
         return False
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:

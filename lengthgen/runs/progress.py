@@ -19,7 +19,11 @@ class Progress:
     def __init__(self, what: str, total: int, done: int = 0, every_seconds: float = 0.0):
         self.what, self.total, self.began_at, self.every_seconds = what, total, done, every_seconds
         self.began = self.last = time.monotonic()
-        self.bar = tqdm(total=total, initial=done, desc=what, leave=False, dynamic_ncols=True) if sys.stderr.isatty() else None
+        self.bar = (
+            tqdm(total=total, initial=done, desc=what, leave=False, dynamic_ncols=True)
+            if sys.stderr.isatty()
+            else None
+        )
 
     def advance(self, done: int, text: str = "", total: int | None = None) -> None:
         self.total = total or self.total
@@ -34,7 +38,13 @@ class Progress:
         self.last = now
         left = (now - self.began) / max(1, done - self.began_at) * (self.total - done)
         log.info(
-            "%s %d/%d (%d %%)%s  %s left", self.what, done, self.total, 100 * done // self.total, f"  {text}" if text else "", clock(left)
+            "%s %d/%d (%d %%)%s  %s left",
+            self.what,
+            done,
+            self.total,
+            100 * done // self.total,
+            f"  {text}" if text else "",
+            clock(left),
         )
 
     @property
@@ -51,4 +61,10 @@ def clock(seconds: float) -> str:
     """75 -> 1m15s."""
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours}h{minutes:02d}m" if hours else f"{minutes}m{seconds:02d}s" if minutes else f"{seconds}s"
+    return (
+        f"{hours}h{minutes:02d}m"
+        if hours
+        else f"{minutes}m{seconds:02d}s"
+        if minutes
+        else f"{seconds}s"
+    )

@@ -12,7 +12,16 @@ import torch
 
 from lengthgen import __version__
 
-PACKAGES = ("torch", "numpy", "hydra-core", "omegaconf", "datasets", "tokenizers", "wandb", "matplotlib")
+PACKAGES = (
+    "torch",
+    "numpy",
+    "hydra-core",
+    "omegaconf",
+    "datasets",
+    "tokenizers",
+    "wandb",
+    "matplotlib",
+)
 
 
 def describe(device: torch.device) -> dict:
@@ -23,10 +32,17 @@ def describe(device: torch.device) -> dict:
         "lengthgen": __version__,
         "commit": commit(),
         "python": platform.python_version(),
-        "versions": {name: version for name in PACKAGES if (version := version_of(name))} | {"torch": torch.__version__},  # with its build
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu ({platform.machine()}, {os.cpu_count()} cores)",
+        "versions": {name: version for name in PACKAGES if (version := version_of(name))}
+        | {"torch": torch.__version__},  # with its build
+        "device": torch.cuda.get_device_name(device)
+        if device.type == "cuda"
+        else f"cpu ({platform.machine()}, {os.cpu_count()} cores)",
         "threads": torch.get_num_threads(),
-        "environment": {k: os.environ[k] for k in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY", "OMP_NUM_THREADS") if k in os.environ},
+        "environment": {
+            k: os.environ[k]
+            for k in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY", "OMP_NUM_THREADS")
+            if k in os.environ
+        },
         "load": round(os.getloadavg()[0], 2),
     }
 
@@ -36,12 +52,16 @@ def commit() -> str:
     root = Path(__file__).resolve().parents[2]
 
     def git(*arguments: str) -> str:
-        return subprocess.run(["git", "-C", root, *arguments], capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+        return subprocess.run(
+            ["git", "-C", root, *arguments], capture_output=True, text=True, timeout=10, check=True
+        ).stdout.strip()
 
     try:
         if Path(git("rev-parse", "--show-toplevel")).resolve() != root:
             return "unknown"
-        return git("rev-parse", "HEAD") + ("-dirty" if git("status", "--porcelain", "--", "lengthgen", "configs") else "")
+        return git("rev-parse", "HEAD") + (
+            "-dirty" if git("status", "--porcelain", "--", "lengthgen", "configs") else ""
+        )
     except (OSError, subprocess.SubprocessError):
         return "unknown"
 

@@ -16,8 +16,15 @@ from lengthgen.retrofits import base
 from lengthgen.runs.prepare import Run
 
 log = logging.getLogger(__name__)
-ADDED = ("found", "paper", "tail", "code")  # what `apply` says of a retrofit beside its name and options
-WINDOWS = 16  # of the training split, for each length that a retrofit asks about: the same at every call
+ADDED = (
+    "found",
+    "paper",
+    "tail",
+    "code",
+)  # what `apply` says of a retrofit beside its name and options
+WINDOWS = (
+    16  # of the training split, for each length that a retrofit asks about: the same at every call
+)
 
 
 def check(run: Run, model: Transformer) -> None:
@@ -40,7 +47,14 @@ def apply(run: Run, model: Transformer) -> dict:
     identity = chosen.identity()
     if chosen.own:
         run.folder.keep(chosen.file, identity["code"])
-    return {"retrofit": identity | {"found": retrofit.found, "paper": retrofit.about.paper, "tail": retrofit.declaration.tail}}
+    return {
+        "retrofit": identity
+        | {
+            "found": retrofit.found,
+            "paper": retrofit.about.paper,
+            "tail": retrofit.declaration.tail,
+        }
+    }
 
 
 @torch.no_grad()
@@ -56,7 +70,9 @@ def _loss(run: Run, model: Transformer, length: int) -> float:
         )
     store = run.splits.train
     across = batches.count_starts(store, length, cross_documents=False) == 0
-    inputs, targets = batches.crops(store, seed=0, step=0, batch_size=WINDOWS, length=length, cross_documents=across)
+    inputs, targets = batches.crops(
+        store, seed=0, step=0, batch_size=WINDOWS, length=length, cross_documents=across
+    )
     at_once = max(1, run.config.evaluation.tokens_per_batch // length)
     total = 0.0
     with run.autocast():

@@ -31,7 +31,15 @@ from lengthgen.runs.progress import Progress
 from lengthgen.training import checkpoint
 
 log = logging.getLogger(__name__)
-EVALUATED_HOW = ("tracking", "device", "threads", "linear", "kernel", "cache", "results")  # may differ from the training
+EVALUATED_HOW = (
+    "tracking",
+    "device",
+    "threads",
+    "linear",
+    "kernel",
+    "cache",
+    "results",
+)  # may differ from the training
 
 
 @dataclass(frozen=True)
@@ -42,7 +50,9 @@ class Outcome:
     evaluation: Path  # the folder of the tables that were asked for
 
 
-def train(given: DictConfig | Mapping[str, Any], own: list[Path], *, figures: bool = True) -> Outcome:
+def train(
+    given: DictConfig | Mapping[str, Any], own: list[Path], *, figures: bool = True
+) -> Outcome:
     """Train and evaluate one run, or what of it is missing. Raises UserError subclasses, each one line.
 
     own: folders with the user's own scheme/, modifier/ and retrofit/ (a --config-dir). figures: draw the run's own curves.
@@ -51,16 +61,26 @@ def train(given: DictConfig | Mapping[str, Any], own: list[Path], *, figures: bo
     return _complete(prepare(checked), figures)
 
 
-def evaluate(given: DictConfig | Mapping[str, Any], own: list[Path], *, figures: bool = True) -> Outcome:
+def evaluate(
+    given: DictConfig | Mapping[str, Any], own: list[Path], *, figures: bool = True
+) -> Outcome:
     """Evaluate a trained run under other settings, or with a retrofit. Its own configuration decides everything else."""
     given = _plain(given)
     results = Path(given["results"])
     folder = find(results, str(given["run"]))
     if not folder.done.exists():
-        raise CheckpointError(f"run {folder.path.name} is not finished; give its training command again first")
+        raise CheckpointError(
+            f"run {folder.path.name} is not finished; give its training command again first"
+        )
     stored = OmegaConf.to_container(OmegaConf.load(folder.config))
-    changed = {key: given[key] for key in ("evaluation", "retrofit", "diagnostics", *EVALUATED_HOW) if key in given}
-    checked = train_config.check({**stored, **changed}, [folder.path, *own])  # the run folder holds the code that it was trained with
+    changed = {
+        key: given[key]
+        for key in ("evaluation", "retrofit", "diagnostics", *EVALUATED_HOW)
+        if key in given
+    }
+    checked = train_config.check(
+        {**stored, **changed}, [folder.path, *own]
+    )  # the run folder holds the code that it was trained with
     run = prepare(checked)
     if run.id != folder.path.name:
         raise DataError(
@@ -74,7 +94,9 @@ def _complete(run: Run, figures: bool) -> Outcome:
     evaluation = run.folder.evaluation(run.evaluation_id)
     if run.folder.finished(run.evaluation_id) and not diagnosing.missing(run):
         floors.refuse_leaks(evaluation)
-        log.info("run %s: nothing to do, trained and evaluated already (%s)", run.id, run.folder.path)
+        log.info(
+            "run %s: nothing to do, trained and evaluated already (%s)", run.id, run.folder.path
+        )
         return Outcome(run.id, run.folder.path, "nothing to do", evaluation)
     with run.folder.locked(), run.folder.logged():
         requests = _plan(run)
@@ -129,7 +151,9 @@ def trained(evaluation: Path) -> tuple[models.Transformer, Splits]:
     run = prepare(train_config.check({**stored, "retrofit": retrofit or None}, own))
     saved = checkpoint.load_newest(folder.checkpoints, run.device)
     if saved is None:
-        raise CheckpointError(f"run {folder.path.name} has no valid weights; delete {folder.path} and train again")
+        raise CheckpointError(
+            f"run {folder.path.name} has no valid weights; delete {folder.path} and train again"
+        )
     model = _untrained(run)
     model.load_state_dict(saved["model"])
     model.scheme.begin_step(run.config.scalars.steps, run.config.scalars.steps)
@@ -142,7 +166,12 @@ def _plan(run: Run) -> list[Request]:
     """The evaluation's windows, planned before training so that data that are too short are refused at once."""
     store, scalars = run.splits.validation, run.config.scalars
     lengths = eval_lengths(run.config.evaluation, scalars.train_length)
-    check_lengths(run.splits, train_length=scalars.train_length, eval_length=max(lengths), cross_documents=scalars.cross_documents)
+    check_lengths(
+        run.splits,
+        train_length=scalars.train_length,
+        eval_length=max(lengths),
+        cross_documents=scalars.cross_documents,
+    )
     if run.splits.whole_documents:
         return whole_documents.plan(store.lengths, lengths, run.config.evaluation.documents)
     return plan(store.lengths, store.names, lengths, scalars.train_length, run.config.evaluation)
@@ -153,7 +182,9 @@ def _describe(run: Run, model: models.Transformer) -> None:
     folder, counts = run.folder, models.parameter_counts(model)
     scalars = run.config.scalars
     with run.autocast():
-        kernels = kernels_of(model, scalars.batch_size // scalars.accumulate, scalars.train_length, scalars.compile)
+        kernels = kernels_of(
+            model, scalars.batch_size // scalars.accumulate, scalars.train_length, scalars.compile
+        )
         products = linear_of(model, scalars.compile)
     log.info(
         "run %s: %s parameters (%s positional), %s training tokens, %s, %s",
@@ -192,7 +223,9 @@ def _origin(run: Run) -> dict:
 @contextlib.contextmanager
 def _tracked(run: Run) -> Iterator[tracking.Tracker]:
     scalars, retrofit = run.config.scalars, run.config.retrofit
-    names = [choice.name for choice in (run.config.scheme, *run.config.modifiers, retrofit) if choice]
+    names = [
+        choice.name for choice in (run.config.scheme, *run.config.modifiers, retrofit) if choice
+    ]
     description = tracking.RunDescription(
         id=f"{run.id}-{retrofit.name}-{run.evaluation_id}" if retrofit else run.id,
         name=f"{run.config.label}-{run.splits.label}-s{scalars.seed}",
@@ -211,7 +244,13 @@ def _tracked(run: Run) -> Iterator[tracking.Tracker]:
     tracker.finish()
 
 
-def _evaluate(run: Run, model: models.Transformer, requests: list[Request], changed: dict, tracker: tracking.Tracker) -> None:
+def _evaluate(
+    run: Run,
+    model: models.Transformer,
+    requests: list[Request],
+    changed: dict,
+    tracker: tracking.Tracker,
+) -> None:
     """changed: what the settings.json says of the retrofit that `model` has, if it has one."""
     if run.folder.evaluation(run.evaluation_id).is_dir():
         return
@@ -239,7 +278,11 @@ def _evaluate(run: Run, model: models.Transformer, requests: list[Request], chan
 def _plain(given: DictConfig | Mapping[str, Any]) -> dict:
     """A resolved plain dict without Hydra's own node."""
     try:
-        plain = OmegaConf.to_container(given, resolve=True, throw_on_missing=True) if isinstance(given, DictConfig) else dict(given)
+        plain = (
+            OmegaConf.to_container(given, resolve=True, throw_on_missing=True)
+            if isinstance(given, DictConfig)
+            else dict(given)
+        )
     except Exception as error:
         raise ConfigError(str(error).splitlines()[0]) from None
     return {key: value for key, value in plain.items() if key != "hydra"}

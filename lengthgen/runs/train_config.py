@@ -29,7 +29,9 @@ from lengthgen.modifiers.base import modified
 from lengthgen.schemes.base import Dimensions, Scheme
 from lengthgen.training.optim import OptimConfig
 
-RESULTS_VERSION = 1  # raised when a change of the code changes numbers: older runs are then not taken for these
+RESULTS_VERSION = (
+    1  # raised when a change of the code changes numbers: older runs are then not taken for these
+)
 GROUPS = ("model", "scheme", "dataset", "tokenizer", "optim", "evaluation", "tracking")
 AROUND = ("modifiers", "retrofit")  # what may be put around the scheme; most runs have neither
 BESIDE = ("diagnostics",)  # what an evaluation may have done beside it
@@ -48,23 +50,49 @@ class Scalars:
     precision: str = "auto"  # auto | fp32 | bf16 (autocast); auto = bf16 on CUDA, fp32 on CPU
     device: str = "auto"  # auto | cpu | cuda
     threads: int | None = None  # CPU threads; null = all cores
-    linear: str = "auto"  # products with weights: auto = the faster library, or a name of linear.KERNELS
-    kernel: str = "auto"  # attention kernel: auto = the fastest exact one, or a name of attention.KERNELS
+    linear: str = (
+        "auto"  # products with weights: auto = the faster library, or a name of linear.KERNELS
+    )
+    kernel: str = (
+        "auto"  # attention kernel: auto = the fastest exact one, or a name of attention.KERNELS
+    )
     compile: bool = False  # torch.compile the training step
     log_every: int = 10  # steps between progress lines and metrics
-    validate_every: int = 100  # steps between losses on held-out windows of the training length; 0 = never
+    validate_every: int = (
+        100  # steps between losses on held-out windows of the training length; 0 = never
+    )
     checkpoint_every: int = 100  # steps between checkpoints
     keep_checkpoints: int = 2  # newest checkpoints kept
     results: str = "results"  # folder of run folders, tables and figures
-    cache: str | None = None  # folder of token stores; null = $LENGTHGEN_CACHE or ~/.cache/lengthgen
+    cache: str | None = (
+        None  # folder of token stores; null = $LENGTHGEN_CACHE or ~/.cache/lengthgen
+    )
 
     def __post_init__(self):
-        for name in ("steps", "batch_size", "accumulate", "log_every", "checkpoint_every", "keep_checkpoints"):
-            dataclass_from.check(getattr(self, name) > 0, f"{name}={getattr(self, name)}: expected a positive integer")
-        dataclass_from.check(self.train_length >= 4, f"train_length={self.train_length}: expected at least 4 tokens")
+        for name in (
+            "steps",
+            "batch_size",
+            "accumulate",
+            "log_every",
+            "checkpoint_every",
+            "keep_checkpoints",
+        ):
+            dataclass_from.check(
+                getattr(self, name) > 0,
+                f"{name}={getattr(self, name)}: expected a positive integer",
+            )
+        dataclass_from.check(
+            self.train_length >= 4, f"train_length={self.train_length}: expected at least 4 tokens"
+        )
         dataclass_from.check(0 <= self.seed < 2**31, f"seed={self.seed}: expected 0 <= seed < 2^31")
-        dataclass_from.check(self.validate_every >= 0, f"validate_every={self.validate_every}: expected 0 (never) or a number of steps")
-        dataclass_from.check(self.threads is None or self.threads > 0, f"threads={self.threads}: expected a positive integer or null")
+        dataclass_from.check(
+            self.validate_every >= 0,
+            f"validate_every={self.validate_every}: expected 0 (never) or a number of steps",
+        )
+        dataclass_from.check(
+            self.threads is None or self.threads > 0,
+            f"threads={self.threads}: expected a positive integer or null",
+        )
         dataclass_from.check(
             self.batch_size % self.accumulate == 0,
             f"accumulate={self.accumulate}: expected a divisor of batch_size={self.batch_size}",
@@ -110,7 +138,9 @@ class TrainConfig:
     optim: OptimConfig
     evaluation: EvaluationConfig
     tracking: dict  # checked by tracking.py
-    modifiers: list[Choice] = field(default_factory=list)  # in the order of application, innermost first
+    modifiers: list[Choice] = field(
+        default_factory=list
+    )  # in the order of application, innermost first
     retrofit: Choice | None = None  # of an evaluation
     diagnostics: DiagnosticsConfig | None = None  # of an evaluation
 
@@ -122,18 +152,27 @@ class TrainConfig:
     @property
     def label(self) -> str:
         """`rope+ssmax(bias=True)+yarn(factor=4)`: what is evaluated."""
-        return "+".join(choice.label for choice in (self.scheme, *self.modifiers, self.retrofit) if choice)
+        return "+".join(
+            choice.label for choice in (self.scheme, *self.modifiers, self.retrofit) if choice
+        )
 
     @property
     def diagnosed_lengths(self) -> list[int]:
         """Of the diagnostics: their own multiples of the training length, else those of the evaluation; always with the training length."""
         own = self.diagnostics.factors
-        evaluation = self.evaluation if own is None else dataclasses.replace(self.evaluation, factors=own, lengths=None)
+        evaluation = (
+            self.evaluation
+            if own is None
+            else dataclasses.replace(self.evaluation, factors=own, lengths=None)
+        )
         return eval_lengths(evaluation, self.scalars.train_length)
 
     def make_scheme(self, options: Any, dimensions: Dimensions) -> Scheme:
         """The scheme inside its modifiers, not yet initialised."""
-        return modified(self.scheme.cls(options, dimensions), [(choice.cls, choice.options) for choice in self.modifiers])
+        return modified(
+            self.scheme.cls(options, dimensions),
+            [(choice.cls, choice.options) for choice in self.modifiers],
+        )
 
     def as_dict(self) -> dict:
         """Everything of the training, resolved and plain, as config.yaml holds it. `check` reads it back to the same."""
@@ -141,7 +180,9 @@ class TrainConfig:
             **dataclasses.asdict(self.scalars),
             "model": {"name": self.model_name, **dataclasses.asdict(self.model)},
             "scheme": self.scheme.as_dict(),
-            "modifiers": {choice.name: dataclasses.asdict(choice.options) for choice in self.modifiers},
+            "modifiers": {
+                choice.name: dataclasses.asdict(choice.options) for choice in self.modifiers
+            },
             "dataset": self.dataset,
             "tokenizer": self.tokenizer,
             "optim": {"name": "adamw", **dataclasses.asdict(self.optim)},
@@ -158,10 +199,16 @@ def check(given: Mapping[str, Any], own: Sequence[Path]) -> TrainConfig:
     missing = [group for group in GROUPS if not isinstance(given.get(group), Mapping)]
     if missing:
         raise ConfigError(f"no {missing[0]} chosen; give {missing[0]}=NAME")
-    scalars = dataclass_from.build(Scalars, {k: v for k, v in given.items() if k not in (*GROUPS, *AROUND, *BESIDE)}, "")
+    scalars = dataclass_from.build(
+        Scalars, {k: v for k, v in given.items() if k not in (*GROUPS, *AROUND, *BESIDE)}, ""
+    )
     model = dataclass_from.build(ModelConfig, _without_name(given["model"]), "model")
-    evaluation = dataclass_from.build(EvaluationConfig, _without_name(given["evaluation"]), "evaluation")
-    eval_lengths(evaluation, scalars.train_length)  # refuses impossible lengths before anything is read or trained
+    evaluation = dataclass_from.build(
+        EvaluationConfig, _without_name(given["evaluation"]), "evaluation"
+    )
+    eval_lengths(
+        evaluation, scalars.train_length
+    )  # refuses impossible lengths before anything is read or trained
     return TrainConfig(
         scalars=scalars,
         model_name=str(given["model"].get("name", "custom")),
@@ -173,8 +220,12 @@ def check(given: Mapping[str, Any], own: Sequence[Path]) -> TrainConfig:
         evaluation=evaluation,
         tracking=dict(given["tracking"]),
         modifiers=choose_modifiers(given.get("modifiers") or {}, own),
-        retrofit=choose(retrofits, "retrofit", given["retrofit"], own) if given.get("retrofit") else None,
-        diagnostics=dataclass_from.build(DiagnosticsConfig, _without_name(given["diagnostics"]), "diagnostics")
+        retrofit=choose(retrofits, "retrofit", given["retrofit"], own)
+        if given.get("retrofit")
+        else None,
+        diagnostics=dataclass_from.build(
+            DiagnosticsConfig, _without_name(given["diagnostics"]), "diagnostics"
+        )
         if given.get("diagnostics")
         else None,
     )
@@ -183,22 +234,33 @@ def check(given: Mapping[str, Any], own: Sequence[Path]) -> TrainConfig:
 def choose(kind: Any, key: str, given: Mapping[str, Any], own: Sequence[Path]) -> Choice:
     """One of `kind` (the package schemes or retrofits) by its name, with its options."""
     if not given.get("name"):
-        raise ConfigError(f"{key} has no name; its YAML needs a first line `name: NAME`, the name of its code file")
+        raise ConfigError(
+            f"{key} has no name; its YAML needs a first line `name: NAME`, the name of its code file"
+        )
     return _choice(kind, key, str(given["name"]), _without_name(given), own)
 
 
 def choose_modifiers(given: Mapping[str, Any], own: Sequence[Path]) -> list[Choice]:
     """Modifiers by name, with their options, in the order of application: modifiers/__init__.py."""
     if not isinstance(given, Mapping):
-        raise ConfigError(f"modifiers={given}: expected names with their options; give modifier=NAME or modifier=[NAME,NAME]")
-    found = [_choice(modifiers, f"modifiers.{name}", str(name), options or {}, own) for name, options in given.items()]
+        raise ConfigError(
+            f"modifiers={given}: expected names with their options; give modifier=NAME or modifier=[NAME,NAME]"
+        )
+    found = [
+        _choice(modifiers, f"modifiers.{name}", str(name), options or {}, own)
+        for name, options in given.items()
+    ]
     return sorted(found, key=lambda choice: (choice.cls.stage, choice.name))
 
 
-def _choice(kind: Any, key: str, name: str, options: Mapping[str, Any], own: Sequence[Path]) -> Choice:
+def _choice(
+    kind: Any, key: str, name: str, options: Mapping[str, Any], own: Sequence[Path]
+) -> Choice:
     folders = [folder / kind.NOUN for folder in own]
     cls, file = kind.load(name, folders), kind.source(name, folders)
-    return Choice(name, dataclass_from.build(cls.Config, options, key), cls, file, file.parent != kind.HERE)
+    return Choice(
+        name, dataclass_from.build(cls.Config, options, key), cls, file, file.parent != kind.HERE
+    )
 
 
 def scientific(config: TrainConfig, data: Mapping[str, str], precision: str) -> dict:
@@ -218,7 +280,9 @@ def scientific(config: TrainConfig, data: Mapping[str, str], precision: str) -> 
         "cross_documents": s.cross_documents,
         "precision": precision,
         "seed": s.seed,
-    } | ({"modifiers": around} if around else {})  # without one, the identity is what it was before there were any
+    } | (
+        {"modifiers": around} if around else {}
+    )  # without one, the identity is what it was before there were any
 
 
 def run_id(config: TrainConfig, science: dict) -> str:
@@ -229,13 +293,24 @@ def run_id(config: TrainConfig, science: dict) -> str:
 
 def setting_id(science: dict) -> str:
     """Hash of everything scientific but scheme, modifiers and seed: runs with the same setting may share a figure."""
-    return _hash({key: value for key, value in science.items() if key not in ("scheme", "modifiers", "seed")})
+    return _hash(
+        {key: value for key, value in science.items() if key not in ("scheme", "modifiers", "seed")}
+    )
 
 
-def evaluation_id(evaluation: EvaluationConfig, train_length: int, retrofit: Choice | None = None) -> str:
+def evaluation_id(
+    evaluation: EvaluationConfig, train_length: int, retrofit: Choice | None = None
+) -> str:
     """Hash of what decides an evaluation's numbers (not the batch size). Without the retrofit: evaluations that may share a figure."""
     changed = {"retrofit": retrofit.identity()} if retrofit else {}
-    return _hash({"version": EVALUATION_VERSION, **deciding(evaluation), "lengths": eval_lengths(evaluation, train_length), **changed})
+    return _hash(
+        {
+            "version": EVALUATION_VERSION,
+            **deciding(evaluation),
+            "lengths": eval_lengths(evaluation, train_length),
+            **changed,
+        }
+    )
 
 
 def diagnostics_id(config: TrainConfig) -> str:
@@ -248,7 +323,9 @@ def diagnostics_id(config: TrainConfig) -> str:
 def _changes(options: Any) -> list[str]:
     changed = []
     for option in dataclasses.fields(options):
-        default = option.default_factory() if option.default is dataclasses.MISSING else option.default
+        default = (
+            option.default_factory() if option.default is dataclasses.MISSING else option.default
+        )
         if getattr(options, option.name) != default:
             changed.append(f"{option.name}={str(getattr(options, option.name)).removesuffix('.0')}")
     return changed

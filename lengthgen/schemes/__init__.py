@@ -8,7 +8,11 @@ from pathlib import Path
 from lengthgen.config.plugins import Kind
 
 NOUN, HERE = "scheme", Path(__file__).parent
-SHARED = ("relative_shift", "rotary", "wrapper")  # files of this folder that are no scheme themselves
+SHARED = (
+    "relative_shift",
+    "rotary",
+    "wrapper",
+)  # files of this folder that are no scheme themselves
 KIND = Kind(NOUN, __name__, HERE, "Scheme", SHARED)
 
 names, source, load = KIND.names, KIND.source, KIND.load

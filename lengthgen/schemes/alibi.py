@@ -25,7 +25,9 @@ class Config:
     max_bias: float = 8.0  # the last slope is 2^-max_bias
 
     def __post_init__(self):
-        dataclass_from.check(self.max_bias > 0, f"scheme.max_bias={self.max_bias}: expected a positive number")
+        dataclass_from.check(
+            self.max_bias > 0, f"scheme.max_bias={self.max_bias}: expected a positive number"
+        )
 
 
 class ALiBi(Scheme):
@@ -49,7 +51,10 @@ class ALiBi(Scheme):
         )
 
     def toeplitz(self, offsets: Tensor, layer: int) -> Tensor:
-        return -slopes(self.dimensions.n_heads, self.config.max_bias, offsets.device)[:, None] * offsets.float()
+        return (
+            -slopes(self.dimensions.n_heads, self.config.max_bias, offsets.device)[:, None]
+            * offsets.float()
+        )
 
 
 def slopes(n_heads: int, max_bias: float, device: torch.device) -> Tensor:

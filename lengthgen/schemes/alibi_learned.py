@@ -28,7 +28,9 @@ class Config:
     per_layer: bool = False  # slopes for each layer too, instead of one a head for all layers
 
     def __post_init__(self):
-        dataclass_from.check(self.max_bias > 0, f"scheme.max_bias={self.max_bias}: expected a positive number")
+        dataclass_from.check(
+            self.max_bias > 0, f"scheme.max_bias={self.max_bias}: expected a positive number"
+        )
 
 
 class ALiBiLearned(Scheme):
@@ -38,7 +40,9 @@ class ALiBiLearned(Scheme):
 
     def __init__(self, config, dimensions):
         super().__init__(config, dimensions)
-        self.log_slopes = nn.Parameter(torch.zeros(dimensions.n_layers if config.per_layer else 1, dimensions.n_heads))
+        self.log_slopes = nn.Parameter(
+            torch.zeros(dimensions.n_layers if config.per_layer else 1, dimensions.n_heads)
+        )
 
     @property
     def declaration(self) -> Declaration:
@@ -47,7 +51,9 @@ class ALiBiLearned(Scheme):
             year=2023,
             acts_on="scores",
             structure="toeplitz",
-            sharing="a number per head and layer" if self.config.per_layer else "a number per head, the same in all layers",
+            sharing="a number per head and layer"
+            if self.config.per_layer
+            else "a number per head, the same in all layers",
             prefix_consistent=True,
             shift_invariant=True,
             trained_reach=f"offset {self.dimensions.train_length - 1}",

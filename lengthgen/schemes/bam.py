@@ -48,13 +48,18 @@ class BAM(Scheme):
 
     @property
     def declaration(self) -> Declaration:
-        learned = "three numbers" if self.config.learn_location else "two learned numbers and a frozen one"
+        learned = (
+            "three numbers"
+            if self.config.learn_location
+            else "two learned numbers and a frozen one"
+        )
         return Declaration(
             paper="Bianchessi et al., arXiv 2505.22842, generalised Gaussian prior",
             year=2025,
             acts_on="scores",
             structure="toeplitz",
-            sharing=f"{learned} per head" + (" and layer" if self.config.per_layer else ", the same in all layers"),
+            sharing=f"{learned} per head"
+            + (" and layer" if self.config.per_layer else ", the same in all layers"),
             prefix_consistent=True,
             shift_invariant=True,
             trained_reach=f"offset {self.dimensions.train_length - 1}",
@@ -69,13 +74,17 @@ class BAM(Scheme):
     @torch.no_grad()
     def initialise(self, generator_for: GeneratorFor) -> None:
         kind = schemes.load("alibi")
-        slopes = -kind(kind.Config(), self.dimensions).toeplitz(torch.ones(1, dtype=torch.int64), 0)[:, 0]
+        slopes = -kind(kind.Config(), self.dimensions).toeplitz(
+            torch.ones(1, dtype=torch.int64), 0
+        )[:, 0]
         self.log_scale.copy_(slopes.double().log2() * math.log(2))
         self.shape.fill_(1.0)
         self.location.fill_(0.0)
 
     def toeplitz(self, offsets: Tensor, layer: int) -> Tensor:
         n = layer if self.config.per_layer else 0
-        log_scale, shape, location = (part[n][:, None] for part in (self.log_scale, self.shape, self.location))
+        log_scale, shape, location = (
+            part[n][:, None] for part in (self.log_scale, self.shape, self.location)
+        )
         distance = (offsets.float() - 2 * location.sinh()).abs() + self.config.eps
         return -log_scale.exp() * distance**shape

@@ -55,7 +55,9 @@ class Declaration:
     shift_invariant: bool  # logits do not change when every position id is shifted alike
     trained_reach: str  # the longest position or offset that training reaches, in words
     tail: str  # what happens past it: a named policy, never silent
-    oracles: tuple[str, ...] = ()  # the independent implementations that the tests compare this scheme with
+    oracles: tuple[
+        str, ...
+    ] = ()  # the independent implementations that the tests compare this scheme with
 
 
 GeneratorFor = Callable[[str], torch.Generator]
@@ -164,7 +166,9 @@ class Scheme(nn.Module):
         """Whether `logits` may be asked for some rows at a time (evaluation of long windows); False: only for the whole window."""
         return True
 
-    def logits(self, q: Tensor, k: Tensor, x: Tensor, positions: Tensor, layer: int, first: int) -> Tensor:
+    def logits(
+        self, q: Tensor, k: Tensor, x: Tensor, positions: Tensor, layer: int, first: int
+    ) -> Tensor:
         """Scores (B, H, R, S) of queries q (B, H, R, D), rows first..first+R-1, and keys k (B, H, S, D), S = first + R; scale included.
 
         q and k have been through `rotate` and `steer`. x (B, T, E): the attention's normalised input. Entries with k > q are masked by the
@@ -190,7 +194,9 @@ class Scheme(nn.Module):
         else:
 
             def build(layer: int) -> Bias:
-                return Rows(lambda first, last: self.rows(positions[first:last], positions[:last], layer))
+                return Rows(
+                    lambda first, last: self.rows(positions[first:last], positions[:last], layer)
+                )
 
         if self.shares_bias_over_layers:
             return [build(0)] * n_layers

@@ -34,8 +34,12 @@ from lengthgen.schemes.base import Declaration, GeneratorFor, Scheme
 class Config:
     inter: str = "rope"  # between segments: rope | alibi
     intra: str = "learned"  # inside a segment: learned | sinusoidal
-    separators: list[int] = field(default_factory=lambda: [10, 46])  # ids of the tokens that end a segment; bytes: newline and full stop
-    rows: int | None = None  # rows of the learned table; later tokens of a segment read the last; null: train_length
+    separators: list[int] = field(
+        default_factory=lambda: [10, 46]
+    )  # ids of the tokens that end a segment; bytes: newline and full stop
+    rows: int | None = (
+        None  # rows of the learned table; later tokens of a segment read the last; null: train_length
+    )
     base: float = 10000.0  # of the rotation (rope) and of the code (sinusoidal)
     slope_factor: float = 96.0  # ALiBi's slopes times this, a step is a whole segment (alibi)
     init_std: float = 0.02  # standard deviation of the table at the start
@@ -43,11 +47,22 @@ class Config:
     def __post_init__(self):
         dataclass_from.choice("scheme.inter", self.inter, ("rope", "alibi"))
         dataclass_from.choice("scheme.intra", self.intra, ("learned", "sinusoidal"))
-        dataclass_from.check(len(self.separators) > 0, "scheme.separators=[]: expected the ids of the tokens that end a segment")
-        dataclass_from.check(self.rows is None or self.rows > 0, f"scheme.rows={self.rows}: expected a positive integer or null")
+        dataclass_from.check(
+            len(self.separators) > 0,
+            "scheme.separators=[]: expected the ids of the tokens that end a segment",
+        )
+        dataclass_from.check(
+            self.rows is None or self.rows > 0,
+            f"scheme.rows={self.rows}: expected a positive integer or null",
+        )
         dataclass_from.check(self.base > 1, f"scheme.base={self.base}: expected a number > 1")
-        dataclass_from.check(self.slope_factor > 0, f"scheme.slope_factor={self.slope_factor}: expected a positive number")
-        dataclass_from.check(self.init_std >= 0, f"scheme.init_std={self.init_std}: expected a number >= 0")
+        dataclass_from.check(
+            self.slope_factor > 0,
+            f"scheme.slope_factor={self.slope_factor}: expected a positive number",
+        )
+        dataclass_from.check(
+            self.init_std >= 0, f"scheme.init_std={self.init_std}: expected a number >= 0"
+        )
 
 
 class BiPE(Scheme):
@@ -58,22 +73,30 @@ class BiPE(Scheme):
     def __init__(self, config, dimensions):
         super().__init__(config, dimensions)
         dataclass_from.check(
-            dimensions.head_dim % 2 == 0 and dimensions.width % 2 == 0, f"model.width={dimensions.width}: scheme bipe expects even heads"
+            dimensions.head_dim % 2 == 0 and dimensions.width % 2 == 0,
+            f"model.width={dimensions.width}: scheme bipe expects even heads",
         )
         if config.intra == "learned":
-            self.table = nn.Parameter(torch.zeros(config.rows or dimensions.train_length, dimensions.width))
+            self.table = nn.Parameter(
+                torch.zeros(config.rows or dimensions.train_length, dimensions.width)
+            )
 
     @property
     def declaration(self) -> Declaration:
         learned, alibi = self.config.intra == "learned", self.config.inter == "alibi"
-        inside = f"clamp: places past row {len(self.table) - 1} of a segment read that row" if learned else "sinusoids of later places"
+        inside = (
+            f"clamp: places past row {len(self.table) - 1} of a segment read that row"
+            if learned
+            else "sinusoids of later places"
+        )
         between = "the line goes on" if alibi else "unseen angles of the slow pairs"
         return Declaration(
             paper="He et al., ICML 2024, arXiv 2401.16421, section 3",
             year=2024,
             acts_on="scores" if alibi else "input",
             structure="gates" if alibi else "none",
-            sharing=("one table, enters once" if learned else "no parameters") + "; the same in every layer between segments",
+            sharing=("one table, enters once" if learned else "no parameters")
+            + "; the same in every layer between segments",
             prefix_consistent=True,
             shift_invariant=False,
             trained_reach=f"place {self.dimensions.train_length - 1} of a segment, and as many segments as a training window holds",
@@ -88,8 +111,12 @@ class BiPE(Scheme):
 
     def read(self, tokens: Tensor) -> Tensor:
         """(2, B, T) int64: the segment of every token, and its place in it."""
-        ends = (tokens[..., None] == torch.tensor(self.config.separators, device=tokens.device)).any(-1)
-        before = functional.pad(ends, (1, 0))[:, :-1]  # the token before it ends a segment, so this one begins the next
+        ends = (
+            tokens[..., None] == torch.tensor(self.config.separators, device=tokens.device)
+        ).any(-1)
+        before = functional.pad(ends, (1, 0))[
+            :, :-1
+        ]  # the token before it ends a segment, so this one begins the next
         places = torch.arange(tokens.shape[1], device=tokens.device)
         starts = torch.where(before, places, 0).cummax(-1).values
         return torch.stack((before.long().cumsum(-1), places - starts))
@@ -97,11 +124,15 @@ class BiPE(Scheme):
     def embed(self, x: Tensor, positions: Tensor) -> Tensor:
         inside = positions if positions.ndim == 1 else positions[1]
         if self.config.intra == "learned":
-            return x + functional.embedding(inside.clamp(max=len(self.table) - 1), self.table).to(x.dtype)
+            return x + functional.embedding(inside.clamp(max=len(self.table) - 1), self.table).to(
+                x.dtype
+            )
         E = self.dimensions.width
         waves = rotary.Spectrum(self.config.base, channels=E, kept=E // 2).frequencies(x.device)
         angles = inside.double()[..., None] * waves
-        return x * E**0.5 + torch.stack((angles.sin(), angles.cos()), dim=-1).flatten(-2).to(x.dtype)
+        return x * E**0.5 + torch.stack((angles.sin(), angles.cos()), dim=-1).flatten(-2).to(
+            x.dtype
+        )
 
     def rotate(self, q: Tensor, k: Tensor, positions: Tensor, layer: int) -> tuple[Tensor, Tensor]:
         if self.config.inter != "rope" or positions.ndim == 1:  # one segment: nothing is turned
@@ -116,6 +147,8 @@ class BiPE(Scheme):
         if self.config.inter != "alibi" or positions.ndim == 1:
             return [None] * self.dimensions.n_layers
         kind = schemes.load("alibi")
-        line = kind(kind.Config(), self.dimensions).toeplitz(torch.ones(1, dtype=torch.int64, device=positions.device), 0)[:, 0]
+        line = kind(kind.Config(), self.dimensions).toeplitz(
+            torch.ones(1, dtype=torch.int64, device=positions.device), 0
+        )[:, 0]
         sums = self.config.slope_factor * line.double()[:, None] * positions[0].double()[:, None]
         return [Gates(sums)] * self.dimensions.n_layers

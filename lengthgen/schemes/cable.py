@@ -28,13 +28,17 @@ ACTIVATIONS = {"relu": F.relu, "softplus": F.softplus}
 
 @dataclass
 class Config:
-    weighted: bool = True  # each query weighs its distances by a number of its own; false = the released code
+    weighted: bool = (
+        True  # each query weighs its distances by a number of its own; false = the released code
+    )
     activation: str = "relu"  # what keeps a token's distance positive: relu (paper, version 3) | softplus (released code)
     init_std: float = 0.02  # standard deviation of the weights at the start
 
     def __post_init__(self):
         dataclass_from.choice("scheme.activation", self.activation, tuple(ACTIVATIONS))
-        dataclass_from.check(self.init_std >= 0, f"scheme.init_std={self.init_std}: expected a number >= 0")
+        dataclass_from.check(
+            self.init_std >= 0, f"scheme.init_std={self.init_std}: expected a number >= 0"
+        )
 
 
 class CABLE(Scheme):
@@ -47,12 +51,16 @@ class CABLE(Scheme):
         N, H, E = dimensions.n_layers, dimensions.n_heads, dimensions.width
         self.weight, self.bias = nn.Parameter(torch.zeros(N, H, E)), nn.Parameter(torch.zeros(N, H))
         if config.weighted:
-            self.scale_weight, self.scale_bias = nn.Parameter(torch.zeros(N, H, E)), nn.Parameter(torch.zeros(N, H))
+            self.scale_weight, self.scale_bias = (
+                nn.Parameter(torch.zeros(N, H, E)),
+                nn.Parameter(torch.zeros(N, H)),
+            )
 
     @property
     def declaration(self) -> Declaration:
         return Declaration(
-            paper="Veisi et al., arXiv 2503.08067" + ("v3" if self.config.weighted else ", without weights"),
+            paper="Veisi et al., arXiv 2503.08067"
+            + ("v3" if self.config.weighted else ", without weights"),
             year=2025,
             acts_on="scores",
             structure="gates",
@@ -67,7 +75,9 @@ class CABLE(Scheme):
     @torch.no_grad()
     def initialise(self, generator_for: GeneratorFor) -> None:
         for kind in ("", "scale_") if self.config.weighted else ("",):
-            getattr(self, f"{kind}weight").normal_(0.0, self.config.init_std, generator=generator_for(f"{kind}weight"))
+            getattr(self, f"{kind}weight").normal_(
+                0.0, self.config.init_std, generator=generator_for(f"{kind}weight")
+            )
             getattr(self, f"{kind}bias").zero_()
 
     def distances(self, x: Tensor, layer: int) -> Tensor:
@@ -78,7 +88,11 @@ class CABLE(Scheme):
         return -self.distances(x, layer)
 
     def gate_weights(self, x: Tensor, layer: int) -> Tensor | None:
-        return F.softplus(_linear(x, self.scale_weight[layer], self.scale_bias[layer])) if self.config.weighted else None
+        return (
+            F.softplus(_linear(x, self.scale_weight[layer], self.scale_bias[layer]))
+            if self.config.weighted
+            else None
+        )
 
 
 def _linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

@@ -25,7 +25,9 @@ from lengthgen.schemes.base import Declaration, Scheme
 
 @dataclass
 class Config:
-    global_shift: float | None = None  # tokens by which a training sequence is shifted at most, either way; null: train_length
+    global_shift: float | None = (
+        None  # tokens by which a training sequence is shifted at most, either way; null: train_length
+    )
     local_shift: float = 0.5  # tokens by which a single position is moved at most, either way
     max_scale: float = 1.1  # factor by which a training sequence is stretched or squeezed at most
     centre: bool = False  # take the window's mean position away first, as the paper does
@@ -34,9 +36,16 @@ class Config:
 
     def __post_init__(self):
         given = self.global_shift
-        dataclass_from.check(given is None or given >= 0, f"scheme.global_shift={given}: expected a number >= 0 or null")
-        dataclass_from.check(self.local_shift >= 0, f"scheme.local_shift={self.local_shift}: expected a number >= 0")
-        dataclass_from.check(self.max_scale >= 1, f"scheme.max_scale={self.max_scale}: expected a number >= 1")
+        dataclass_from.check(
+            given is None or given >= 0,
+            f"scheme.global_shift={given}: expected a number >= 0 or null",
+        )
+        dataclass_from.check(
+            self.local_shift >= 0, f"scheme.local_shift={self.local_shift}: expected a number >= 0"
+        )
+        dataclass_from.check(
+            self.max_scale >= 1, f"scheme.max_scale={self.max_scale}: expected a number >= 1"
+        )
         dataclass_from.check(self.base > 1, f"scheme.base={self.base}: expected a number > 1")
 
 
@@ -47,11 +56,18 @@ class CAPE(Scheme):
 
     def __init__(self, config, dimensions):
         super().__init__(config, dimensions)
-        dataclass_from.check(dimensions.width % 2 == 0, f"model.width={dimensions.width}: scheme cape expects an even number")
+        dataclass_from.check(
+            dimensions.width % 2 == 0,
+            f"model.width={dimensions.width}: scheme cape expects an even number",
+        )
 
     @property
     def declaration(self) -> Declaration:
-        start = (self.dimensions.train_length - 1) / 2 if self.config.centre else self.dimensions.train_length - 1
+        start = (
+            (self.dimensions.train_length - 1) / 2
+            if self.config.centre
+            else self.dimensions.train_length - 1
+        )
         return Declaration(
             paper="Likhomanenko et al., NeurIPS 2021, section 3.1",
             year=2021,
@@ -68,7 +84,11 @@ class CAPE(Scheme):
     @property
     def global_shift(self) -> float:
         """Tokens."""
-        return self.dimensions.train_length if self.config.global_shift is None else self.config.global_shift
+        return (
+            self.dimensions.train_length
+            if self.config.global_shift is None
+            else self.config.global_shift
+        )
 
     def positions(self, length: int, device: torch.device) -> Tensor:
         """(T,) as evaluation has them: 0..T-1, or float32 around 0 with `centre`."""
@@ -92,7 +112,11 @@ class CAPE(Scheme):
 
     def code(self, positions: Tensor) -> Tensor:
         """PE (..., E) float32 of positions (...)."""
-        exponent = 2 * torch.arange(self.dimensions.width // 2, device=positions.device, dtype=torch.float64) / self.dimensions.width
+        exponent = (
+            2
+            * torch.arange(self.dimensions.width // 2, device=positions.device, dtype=torch.float64)
+            / self.dimensions.width
+        )
         angles = positions.double()[..., None] * self.config.base**-exponent
         return torch.stack((angles.sin(), angles.cos()), dim=-1).flatten(-2).float()
 

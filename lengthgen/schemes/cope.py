@@ -26,10 +26,15 @@ from lengthgen.schemes.base import Declaration, GeneratorFor, Scheme
 
 @dataclass
 class Config:
-    max_position: int = 64  # whole positions that have a vector; a query that counts further reads the last one
+    max_position: int = (
+        64  # whole positions that have a vector; a query that counts further reads the last one
+    )
 
     def __post_init__(self):
-        dataclass_from.check(self.max_position > 1, f"scheme.max_position={self.max_position}: expected a whole number > 1")
+        dataclass_from.check(
+            self.max_position > 1,
+            f"scheme.max_position={self.max_position}: expected a whole number > 1",
+        )
 
 
 class CoPE(Scheme):
@@ -39,7 +44,9 @@ class CoPE(Scheme):
 
     def __init__(self, config, dimensions):
         super().__init__(config, dimensions)
-        self.table = nn.Parameter(torch.zeros(dimensions.n_layers, config.max_position, dimensions.head_dim))
+        self.table = nn.Parameter(
+            torch.zeros(dimensions.n_layers, config.max_position, dimensions.head_dim)
+        )
 
     @property
     def declaration(self) -> Declaration:
@@ -60,14 +67,20 @@ class CoPE(Scheme):
     def initialise(self, generator_for: GeneratorFor) -> None:
         self.table.zero_()
 
-    def logits(self, q: Tensor, k: Tensor, x: Tensor, positions: Tensor, layer: int, first: int) -> Tensor:
+    def logits(
+        self, q: Tensor, k: Tensor, x: Tensor, positions: Tensor, layer: int, first: int
+    ) -> Tensor:
         scores = super().logits(q, k, x, positions, layer, first)
         places = self.counts(scores, first)
-        below = places.detach().floor().clamp(max=self.config.max_position - 2)  # its neighbour above exists
+        below = (
+            places.detach().floor().clamp(max=self.config.max_position - 2)
+        )  # its neighbour above exists
         share = places - below
         values = q @ self.table[layer].to(q.dtype).T  # (B, H, R, max_position)
         index = below.long()
-        return scores + values.gather(-1, index) * (1 - share) + values.gather(-1, index + 1) * share
+        return (
+            scores + values.gather(-1, index) * (1 - share) + values.gather(-1, index + 1) * share
+        )
 
     def counts(self, scores: Tensor, first: int) -> Tensor:
         """Positions p_ij (B, H, R, S) of scores whose rows are first..first+R-1; rubbish where j > i."""

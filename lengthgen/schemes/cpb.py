@@ -33,8 +33,13 @@ class Config:
     per_layer: bool = False  # a network for each layer instead of one for all
 
     def __post_init__(self):
-        dataclass_from.check(self.depth > 0, f"scheme.depth={self.depth}: expected a positive integer")
-        dataclass_from.check(self.hidden is None or self.hidden > 0, f"scheme.hidden={self.hidden}: expected a positive integer or null")
+        dataclass_from.check(
+            self.depth > 0, f"scheme.depth={self.depth}: expected a positive integer"
+        )
+        dataclass_from.check(
+            self.hidden is None or self.hidden > 0,
+            f"scheme.hidden={self.hidden}: expected a positive integer or null",
+        )
 
 
 class CPB(Scheme):
@@ -59,7 +64,10 @@ class CPB(Scheme):
             year=2021,
             acts_on="scores",
             structure="toeplitz",
-            sharing=("a network per layer" if self.config.per_layer else "one network for all layers") + ", an output per head",
+            sharing=(
+                "a network per layer" if self.config.per_layer else "one network for all layers"
+            )
+            + ", an output per head",
             prefix_consistent=True,
             shift_invariant=True,
             trained_reach=f"offset {self.dimensions.train_length - 1}",
@@ -74,7 +82,9 @@ class CPB(Scheme):
     @torch.no_grad()
     def initialise(self, generator_for: GeneratorFor) -> None:
         for number in range(self.config.depth + 1):
-            bound = getattr(self, f"w{number}").shape[-1] ** -0.5  # what torch.nn.Linear draws from, weights and biases alike
+            bound = (
+                getattr(self, f"w{number}").shape[-1] ** -0.5
+            )  # what torch.nn.Linear draws from, weights and biases alike
             for name in (f"w{number}", f"b{number}"):
                 getattr(self, name).uniform_(-bound, bound, generator=generator_for(name))
 
@@ -83,6 +93,8 @@ class CPB(Scheme):
         values = offsets.float()
         units = (values.log1p() if self.config.log_distance else values)[:, None]
         for number in range(self.config.depth):
-            units = F.silu(F.linear(units, getattr(self, f"w{number}")[n], getattr(self, f"b{number}")[n]))
+            units = F.silu(
+                F.linear(units, getattr(self, f"w{number}")[n], getattr(self, f"b{number}")[n])
+            )
         last = self.config.depth
         return F.linear(units, getattr(self, f"w{last}")[n], getattr(self, f"b{last}")[n]).T

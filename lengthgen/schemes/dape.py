@@ -39,14 +39,23 @@ ROWS = 64  # rows of scores that pass the network at a time: 3 times faster than
 
 @dataclass
 class Config:
-    inner: str = "kerple_log"  # the scheme whose bias is adapted: alibi, kerple_log, fire, t5_bias, ...
-    inner_options: dict[str, Any] = field(default_factory=dict)  # its options, as +scheme.inner_options.NAME=VALUE; {} = defaults
+    inner: str = (
+        "kerple_log"  # the scheme whose bias is adapted: alibi, kerple_log, fire, t5_bias, ...
+    )
+    inner_options: dict[str, Any] = field(
+        default_factory=dict
+    )  # its options, as +scheme.inner_options.NAME=VALUE; {} = defaults
     kernel: int = 1  # keys that one output sees: 1 = DAPE, 3 = DAPE V2; odd
     hidden: int = 32  # hidden units of the network
 
     def __post_init__(self):
-        dataclass_from.check(self.kernel > 0 and self.kernel % 2 == 1, f"scheme.kernel={self.kernel}: expected an odd number >= 1")
-        dataclass_from.check(self.hidden > 0, f"scheme.hidden={self.hidden}: expected a positive integer")
+        dataclass_from.check(
+            self.kernel > 0 and self.kernel % 2 == 1,
+            f"scheme.kernel={self.kernel}: expected an odd number >= 1",
+        )
+        dataclass_from.check(
+            self.hidden > 0, f"scheme.hidden={self.hidden}: expected a positive integer"
+        )
 
 
 class DAPE(Wrapper):
@@ -56,9 +65,15 @@ class DAPE(Wrapper):
 
     def __init__(self, config, dimensions):
         kind = schemes.load(config.inner)
-        inner = kind(dataclass_from.build(kind.Config, config.inner_options, "scheme.inner_options"), dimensions)
+        inner = kind(
+            dataclass_from.build(kind.Config, config.inner_options, "scheme.inner_options"),
+            dimensions,
+        )
         structure = inner.declaration.structure
-        dataclass_from.check(structure in ("toeplitz", "rows"), f"scheme.inner={config.inner}: expected a scheme with an additive bias of positions")
+        dataclass_from.check(
+            structure in ("toeplitz", "rows"),
+            f"scheme.inner={config.inner}: expected a scheme with an additive bias of positions",
+        )
         super().__init__(config, inner)
         N, H = dimensions.n_layers, dimensions.n_heads
         self.hidden_weight = nn.Parameter(torch.zeros(N, config.hidden, 2 * H, config.kernel))
@@ -70,7 +85,12 @@ class DAPE(Wrapper):
     def declaration(self) -> Declaration:
         inner = self.inner.declaration
         return Declaration(
-            paper="Zheng et al., " + ("NeurIPS 2024, arXiv 2405.14722" if self.config.kernel == 1 else "DAPE V2, arXiv 2410.04798"),
+            paper="Zheng et al., "
+            + (
+                "NeurIPS 2024, arXiv 2405.14722"
+                if self.config.kernel == 1
+                else "DAPE V2, arXiv 2410.04798"
+            ),
             year=2024,
             acts_on="scores",
             structure="general",
@@ -97,11 +117,15 @@ class DAPE(Wrapper):
         self.inner.initialise(generator_for)
         for part in ("hidden", "out"):
             weight = getattr(self, f"{part}_weight")
-            bound = weight[0, 0].numel() ** -0.5  # what torch's Conv2d draws from, weights and biases alike
+            bound = (
+                weight[0, 0].numel() ** -0.5
+            )  # what torch's Conv2d draws from, weights and biases alike
             for name in (f"{part}_weight", f"{part}_bias"):
                 getattr(self, name).uniform_(-bound, bound, generator=generator_for(name))
 
-    def logits(self, q: Tensor, k: Tensor, x: Tensor, positions: Tensor, layer: int, first: int) -> Tensor:
+    def logits(
+        self, q: Tensor, k: Tensor, x: Tensor, positions: Tensor, layer: int, first: int
+    ) -> Tensor:
         scores = q @ k.transpose(-1, -2) * self.score_scale
         bias = self._bias(positions, layer, first, k.shape[2]).to(q.dtype).expand_as(scores)
         return scores + bias + self._adapted(torch.cat((scores, bias), dim=1), layer, first)
@@ -118,7 +142,9 @@ class DAPE(Wrapper):
         """What the network makes of channels (B, 2H, R, S), rows first..first+R-1: (B, H, R, S). Rubbish or 0 where a key is later."""
         rows, keys = channels.shape[2:]
         parts = []
-        for start in range(0, rows, ROWS):  # hidden units of few rows fit the cache, and keys after a chunk need none
+        for start in range(
+            0, rows, ROWS
+        ):  # hidden units of few rows fit the cache, and keys after a chunk need none
             last = min(rows, start + ROWS)
             part = self._network(channels[:, :, start:last, : first + last], layer, first + start)
             parts.append(F.pad(part, (0, keys - first - last)))
@@ -127,8 +153,12 @@ class DAPE(Wrapper):
     def _network(self, channels: Tensor, layer: int, first: int) -> Tensor:
         half = self.config.kernel // 2
         if half:
-            channels = F.pad(channels.tril(first), (half, 2 * half))  # as many hidden units to the right as the output will look at
+            channels = F.pad(
+                channels.tril(first), (half, 2 * half)
+            )  # as many hidden units to the right as the output will look at
         parameters = (self.hidden_weight, self.hidden_bias, self.out_weight, self.out_bias)
-        hidden_weight, hidden_bias, out_weight, out_bias = (parameter[layer].to(channels.dtype) for parameter in parameters)
+        hidden_weight, hidden_bias, out_weight, out_bias = (
+            parameter[layer].to(channels.dtype) for parameter in parameters
+        )
         hidden = F.leaky_relu_(F.conv2d(channels, hidden_weight[:, :, None], hidden_bias))
         return F.conv2d(F.pad(hidden, (half, 0)), out_weight[:, :, None], out_bias)

@@ -22,21 +22,31 @@ from torch import Tensor, nn
 from lengthgen.config import dataclass_from
 from lengthgen.schemes.base import Declaration, GeneratorFor, Scheme
 
-HIDDEN_AT_ONCE = {"cpu": 2**20, "cuda": 2**26}  # hidden units x pairs of positions held without gradients: 4 MiB, 256 MiB
+HIDDEN_AT_ONCE = {
+    "cpu": 2**20,
+    "cuda": 2**26,
+}  # hidden units x pairs of positions held without gradients: 4 MiB, 256 MiB
 
 
 @dataclass
 class Config:
     hidden: int = 32  # hidden units of the network
     c: float = 0.1  # first value of the learned c in psi
-    threshold_ratio: float = 0.25  # first value of L0 / train_length; 1 or more leaves interpolation untrained
+    threshold_ratio: float = (
+        0.25  # first value of L0 / train_length; 1 or more leaves interpolation untrained
+    )
     eps: float = 1e-6  # added to the normaliser
     per_layer: bool = True  # a network for each layer; false = one for all (FIRE-S)
 
     def __post_init__(self):
-        dataclass_from.check(self.hidden > 0, f"scheme.hidden={self.hidden}: expected a positive integer")
+        dataclass_from.check(
+            self.hidden > 0, f"scheme.hidden={self.hidden}: expected a positive integer"
+        )
         dataclass_from.check(self.c != 0, f"scheme.c={self.c}: expected a number other than 0")
-        dataclass_from.check(self.threshold_ratio > 0, f"scheme.threshold_ratio={self.threshold_ratio}: expected a positive number")
+        dataclass_from.check(
+            self.threshold_ratio > 0,
+            f"scheme.threshold_ratio={self.threshold_ratio}: expected a positive number",
+        )
         dataclass_from.check(self.eps > 0, f"scheme.eps={self.eps}: expected a positive number")
 
 
@@ -47,10 +57,17 @@ class FIRE(Scheme):
 
     def __init__(self, config, dimensions):
         super().__init__(config, dimensions)
-        N, H, hidden = dimensions.n_layers if config.per_layer else 1, dimensions.n_heads, config.hidden
+        N, H, hidden = (
+            dimensions.n_layers if config.per_layer else 1,
+            dimensions.n_heads,
+            config.hidden,
+        )
         self.c = nn.Parameter(torch.full((N,), config.c))
         self.multiplier = nn.Parameter(torch.ones(N))
-        self.w1, self.b1 = nn.Parameter(torch.zeros(N, hidden)), nn.Parameter(torch.zeros(N, hidden))
+        self.w1, self.b1 = (
+            nn.Parameter(torch.zeros(N, hidden)),
+            nn.Parameter(torch.zeros(N, hidden)),
+        )
         self.w2, self.b2 = nn.Parameter(torch.zeros(N, H, hidden)), nn.Parameter(torch.zeros(N, H))
 
     @property
@@ -61,13 +78,20 @@ class FIRE(Scheme):
     @property
     def declaration(self) -> Declaration:
         last = self.dimensions.train_length - 1
-        trained = "later rows train interpolation" if self.threshold < last else "NO training row lies past it: interpolation is untrained"
+        trained = (
+            "later rows train interpolation"
+            if self.threshold < last
+            else "NO training row lies past it: interpolation is untrained"
+        )
         return Declaration(
             paper="Li et al., ICLR 2024, arXiv 2310.04418, section 3",
             year=2024,
             acts_on="scores",
             structure="rows",
-            sharing=("a network per layer" if self.config.per_layer else "one network for all layers") + ", an output per head",
+            sharing=(
+                "a network per layer" if self.config.per_layer else "one network for all layers"
+            )
+            + ", an output per head",
             prefix_consistent=True,
             shift_invariant=False,
             trained_reach=f"position {last}; L0 starts at {self.threshold:g}, {trained}",
@@ -83,7 +107,12 @@ class FIRE(Scheme):
     def initialise(self, generator_for: GeneratorFor) -> None:
         self.c.fill_(self.config.c)
         self.multiplier.fill_(1.0)
-        for name, fan_in in (("w1", 1), ("b1", 1), ("w2", self.config.hidden), ("b2", self.config.hidden)):
+        for name, fan_in in (
+            ("w1", 1),
+            ("b1", 1),
+            ("w2", self.config.hidden),
+            ("b2", self.config.hidden),
+        ):
             bound = fan_in**-0.5  # what torch.nn.Linear draws from, weights and biases alike
             getattr(self, name).uniform_(-bound, bound, generator=generator_for(name))
 
@@ -97,8 +126,14 @@ class FIRE(Scheme):
             share = self._psi(i[:, None] - j, n) / (self._psi(reach, n) + self.config.eps)[:, None]
             if torch.is_grad_enabled():  # autograd keeps every hidden unit anyway
                 return self._network(share, n)
-            at_once = max(1, HIDDEN_AT_ONCE.get(share.device.type, 2**20) // (self.config.hidden * share.shape[1]))
-            return torch.cat([self._network(some_rows, n) for some_rows in share.split(at_once)], dim=1)
+            at_once = max(
+                1,
+                HIDDEN_AT_ONCE.get(share.device.type, 2**20)
+                // (self.config.hidden * share.shape[1]),
+            )
+            return torch.cat(
+                [self._network(some_rows, n) for some_rows in share.split(at_once)], dim=1
+            )
 
     def _network(self, share: Tensor, n: int) -> Tensor:
         """f of shares (T, S) -> (H, T, S). Units first, pairs last: two matrix products, four times faster than units last."""

@@ -50,11 +50,18 @@ class FoPE(Scheme):
     def __init__(self, config, dimensions):
         super().__init__(config, dimensions)
         N, H, D = dimensions.n_layers, dimensions.n_heads, dimensions.head_dim
-        dataclass_from.check(D % 2 == 0, f"model.width / n_heads = {D}: scheme fope expects an even number")
+        dataclass_from.check(
+            D % 2 == 0, f"model.width / n_heads = {D}: scheme fope expects an even number"
+        )
         F = self.spectrum.kept
         M = min(F, D // 4) if config.form == "released" else F
-        dataclass_from.check(M > 0, f"train_length={dimensions.train_length}, {D} channels a head: fope expects a pair that completes a turn")
-        self.cosine, self.sine = (nn.Parameter(torch.zeros(N, H, F, M), requires_grad=config.learnable) for _ in range(2))
+        dataclass_from.check(
+            M > 0,
+            f"train_length={dimensions.train_length}, {D} channels a head: fope expects a pair that completes a turn",
+        )
+        self.cosine, self.sine = (
+            nn.Parameter(torch.zeros(N, H, F, M), requires_grad=config.learnable) for _ in range(2)
+        )
 
     @property
     def declaration(self) -> Declaration:
@@ -76,7 +83,9 @@ class FoPE(Scheme):
     @property
     def spectrum(self) -> rotary.Spectrum:
         D, base = self.dimensions.head_dim, self.config.base
-        return rotary.Spectrum(base, channels=D, kept=rotary.within(base, D, self.dimensions.train_length))
+        return rotary.Spectrum(
+            base, channels=D, kept=rotary.within(base, D, self.dimensions.train_length)
+        )
 
     @torch.no_grad()
     def initialise(self, generator_for: GeneratorFor) -> None:
@@ -87,13 +96,20 @@ class FoPE(Scheme):
                 own[m * math.ceil(F / M), m] = 1.0
         for name in ("cosine", "sine"):
             coefficients = getattr(self, name)
-            coefficients.normal_(0.0, self.config.gain * (2 / (F * M + H * M)) ** 0.5, generator=generator_for(name))
+            coefficients.normal_(
+                0.0, self.config.gain * (2 / (F * M + H * M)) ** 0.5, generator=generator_for(name)
+            )
             coefficients += own
 
     def turn(self, x: Tensor, cos: Tensor, sin: Tensor, layer: int) -> Tensor:
         _, _, F, M = self.cosine.shape
-        with torch.autocast(x.device.type, enabled=False):  # called inside attention: a bfloat16 product would be another rotation
-            cos, sin = (wave[:, :F] @ mix[layer].to(wave.dtype) for wave, mix in ((cos, self.cosine), (sin, self.sine)))  # (H, T, M)
+        with torch.autocast(
+            x.device.type, enabled=False
+        ):  # called inside attention: a bfloat16 product would be another rotation
+            cos, sin = (
+                wave[:, :F] @ mix[layer].to(wave.dtype)
+                for wave, mix in ((cos, self.cosine), (sin, self.sine))
+            )  # (H, T, M)
         still = x.shape[-1] // 2 - M
         cos = functional.pad(cos, (0, still), value=1.0)
         sin = functional.pad(sin, (0, still), value=1.0 if self.config.form == "released" else 0.0)

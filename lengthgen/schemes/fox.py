@@ -42,16 +42,25 @@ class Config:
     gate: str = "full"  # what a gate depends on: full (the text) | bias_only (learned, not the text) | fixed
     init_std: float = 0.02  # standard deviation of the gate's weights at the start (full)
     bias_init: float = 0.0  # the gate's bias at the start (full): 0 = the official 0.5 a token; 5 = 0.993, x-transformers' choice
-    shortest: float | None = None  # tokens in which the first head's gates fall to 1/e (bias_only, fixed); null = 2^(8 / n_heads), ALiBi's
+    shortest: float | None = (
+        None  # tokens in which the first head's gates fall to 1/e (bias_only, fixed); null = 2^(8 / n_heads), ALiBi's
+    )
     longest: float = 256.0  # the same of the last head
     rope: bool = False  # rotate queries and keys too
     rope_base: float = 10000.0  # of that rotation; the official code has 500,000
 
     def __post_init__(self):
         dataclass_from.choice("scheme.gate", self.gate, tuple(SHARING))
-        dataclass_from.check(self.init_std >= 0, f"scheme.init_std={self.init_std}: expected a number >= 0")
-        dataclass_from.check(self.shortest is None or self.shortest > 0, f"scheme.shortest={self.shortest}: expected a positive number or null")
-        dataclass_from.check(self.longest > 0, f"scheme.longest={self.longest}: expected a positive number")
+        dataclass_from.check(
+            self.init_std >= 0, f"scheme.init_std={self.init_std}: expected a number >= 0"
+        )
+        dataclass_from.check(
+            self.shortest is None or self.shortest > 0,
+            f"scheme.shortest={self.shortest}: expected a positive number or null",
+        )
+        dataclass_from.check(
+            self.longest > 0, f"scheme.longest={self.longest}: expected a positive number"
+        )
 
 
 class FoX(Scheme):
@@ -81,7 +90,8 @@ class FoX(Scheme):
             prefix_consistent=True,
             shift_invariant=True,
             trained_reach=f"offset {self.dimensions.train_length - 1}; a gate is trained wherever its token stands",
-            tail="defined at any length: gates go on adding up" + ("; unseen angles of the slow pairs" if self.config.rope else ""),
+            tail="defined at any length: gates go on adding up"
+            + ("; unseen angles of the slow pairs" if self.config.rope else ""),
             oracles=("x-transformers", "float64 loop"),
         )
 
@@ -93,7 +103,9 @@ class FoX(Scheme):
         """(H,) float64: tokens in which the gates of a head multiply to 1/e, as they start."""
         H = self.dimensions.n_heads
         shortest = self.config.shortest or 2 ** (8 / H)
-        return torch.linspace(math.log(shortest), math.log(self.config.longest), H, dtype=torch.float64).exp()
+        return torch.linspace(
+            math.log(shortest), math.log(self.config.longest), H, dtype=torch.float64
+        ).exp()
 
     @torch.no_grad()
     def initialise(self, generator_for: GeneratorFor) -> None:
@@ -110,9 +122,15 @@ class FoX(Scheme):
         if self.config.gate != "full":
             return None
         wide = torch.promote_types(x.dtype, torch.float32)
-        return F.logsigmoid(F.linear(x.to(wide), self.weight[layer].to(wide), self.bias[layer].to(wide))).transpose(1, 2)
+        return F.logsigmoid(
+            F.linear(x.to(wide), self.weight[layer].to(wide), self.bias[layer].to(wide))
+        ).transpose(1, 2)
 
     def toeplitz(self, offsets: Tensor, layer: int) -> Tensor:
         learned = self.config.gate == "bias_only"
-        log_gates = F.logsigmoid(self.bias[layer]) if learned else -(1 / self.times()).float().to(offsets.device)
+        log_gates = (
+            F.logsigmoid(self.bias[layer])
+            if learned
+            else -(1 / self.times()).float().to(offsets.device)
+        )
         return log_gates[:, None] * offsets.float()

@@ -35,15 +35,23 @@ GATES = {"path": (), "key": ("key",), "query": ("query",), "both": ("key", "quer
 
 @dataclass
 class Config:
-    form: str = "path"  # path (GRAPE-AP) | key | query | both (GRAPE-A): what gives a token's penalty
+    form: str = (
+        "path"  # path (GRAPE-AP) | key | query | both (GRAPE-A): what gives a token's penalty
+    )
     path_size: int = 8  # d, size of p (path); even
     normalise_query: bool = False  # divide p by its root mean square on the query's side too (path): the paper; false: its code
     init_factor: float = 0.5  # standard deviation of W at the start, times sqrt(model.width) (path)
 
     def __post_init__(self):
         dataclass_from.choice("scheme.form", self.form, FORMS)
-        dataclass_from.check(self.path_size > 0 and self.path_size % 2 == 0, f"scheme.path_size={self.path_size}: expected an even positive integer")
-        dataclass_from.check(self.init_factor > 0, f"scheme.init_factor={self.init_factor}: expected a positive number")
+        dataclass_from.check(
+            self.path_size > 0 and self.path_size % 2 == 0,
+            f"scheme.path_size={self.path_size}: expected an even positive integer",
+        )
+        dataclass_from.check(
+            self.init_factor > 0,
+            f"scheme.init_factor={self.init_factor}: expected a positive number",
+        )
 
 
 class GRAPE(Scheme):
@@ -61,21 +69,29 @@ class GRAPE(Scheme):
         else:
             self.omega = nn.Parameter(torch.zeros(N, H))
         for side in GATES[config.form]:
-            self.register_parameter(f"{side}_direction", nn.Parameter(torch.zeros(N, H, dimensions.head_dim)))
+            self.register_parameter(
+                f"{side}_direction", nn.Parameter(torch.zeros(N, H, dimensions.head_dim))
+            )
 
     @property
     def declaration(self) -> Declaration:
         path = self.config.form == "path"
         return Declaration(
-            paper="Zhang et al., ICLR 2026, arXiv 2512.07805, " + ("eq. 5.1 and 5.2" if path else "eq. 4.6"),
+            paper="Zhang et al., ICLR 2026, arXiv 2512.07805, "
+            + ("eq. 5.1 and 5.2" if path else "eq. 4.6"),
             year=2025,
             acts_on="scores",
             structure="general",
-            sharing="a projection per layer and head" if path else "a direction or two and a rate per layer and head",
+            sharing="a projection per layer and head"
+            if path
+            else "a direction or two and a rate per layer and head",
             prefix_consistent=True,
             shift_invariant=not path,
-            trained_reach=f"offset {self.dimensions.train_length - 1}" + ("; turns of whole radians, never the same twice" if path else ""),
-            tail="defined at any length: penalties go on adding up" if path else "defined at any length: the line goes on",
+            trained_reach=f"offset {self.dimensions.train_length - 1}"
+            + ("; turns of whole radians, never the same twice" if path else ""),
+            tail="defined at any length: penalties go on adding up"
+            if path
+            else "defined at any length: the line goes on",
             oracles=("x-transformers", "float64 loop"),
         )
 
@@ -85,17 +101,27 @@ class GRAPE(Scheme):
             if name == "omega":
                 parameter.fill_(math.log(math.expm1(1.0)))
             else:
-                std = self.config.init_factor * self.dimensions.width**-0.5 if name == "weight" else 1.0
+                std = (
+                    self.config.init_factor * self.dimensions.width**-0.5
+                    if name == "weight"
+                    else 1.0
+                )
                 parameter.normal_(0.0, std, generator=generator_for(name))
 
-    def logits(self, q: Tensor, k: Tensor, x: Tensor, positions: Tensor, layer: int, first: int) -> Tensor:
+    def logits(
+        self, q: Tensor, k: Tensor, x: Tensor, positions: Tensor, layer: int, first: int
+    ) -> Tensor:
         scores = super().logits(q, k, x, positions, layer, first)
         positions = positions[: k.shape[2]]
         slopes = self.slopes.to(q)[:, None, None]
         if self.config.form == "path":
-            return scores + slopes * self._path(x[:, : k.shape[2]].to(q.dtype), positions, layer, first)
+            return scores + slopes * self._path(
+                x[:, : k.shape[2]].to(q.dtype), positions, layer, first
+            )
         distance = (positions[first:, None] - positions).clamp(min=0).to(q.dtype)
-        return scores - slopes * F.softplus(self.omega[layer]).to(q)[:, None, None] * distance * self._rates(q, k, layer)
+        return scores - slopes * F.softplus(self.omega[layer]).to(q)[
+            :, None, None
+        ] * distance * self._rates(q, k, layer)
 
     def _rates(self, q: Tensor, k: Tensor, layer: int) -> Tensor:
         """(B, H, R or 1, S or 1): what a token of distance costs."""
@@ -103,13 +129,19 @@ class GRAPE(Scheme):
         for side in GATES[self.config.form]:
             vectors = k if side == "key" else q
             direction = F.normalize(getattr(self, f"{side}_direction")[layer].to(q), dim=-1)
-            rate = F.softplus((vectors * direction[:, None]).sum(-1) * self.dimensions.head_dim**-0.5)
+            rate = F.softplus(
+                (vectors * direction[:, None]).sum(-1) * self.dimensions.head_dim**-0.5
+            )
             total = total + (rate[..., None, :] if side == "key" else rate[..., None])
         return total
 
     def _path(self, x: Tensor, positions: Tensor, layer: int, first: int) -> Tensor:
         """Sums (B, H, R, S) of ln sigmoid over the tokens after each key, up to each query's own."""
-        p = F.linear(x, self.weight[layer].to(x.dtype)).unflatten(-1, (self.dimensions.n_heads, -1)).transpose(1, 2)
+        p = (
+            F.linear(x, self.weight[layer].to(x.dtype))
+            .unflatten(-1, (self.dimensions.n_heads, -1))
+            .transpose(1, 2)
+        )
         even = F.rms_norm(p, p.shape[-1:])
         probes = (even if self.config.normalise_query else p)[:, :, first:]
         edges = F.logsigmoid(probes @ _turned(even, positions).mT / p.shape[-1]).tril(first)

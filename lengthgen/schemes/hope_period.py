@@ -37,7 +37,8 @@ class HoPEPeriod(Scheme):
     def __init__(self, config, dimensions):
         super().__init__(config, dimensions)
         dataclass_from.check(
-            dimensions.head_dim % 2 == 0, f"model.width / n_heads = {dimensions.head_dim}: scheme hope_period expects an even number"
+            dimensions.head_dim % 2 == 0,
+            f"model.width / n_heads = {dimensions.head_dim}: scheme hope_period expects an even number",
         )
 
     @property
@@ -59,7 +60,9 @@ class HoPEPeriod(Scheme):
     @property
     def spectrum(self) -> rotary.Spectrum:
         D, base = self.dimensions.head_dim, self.config.base
-        return rotary.Spectrum(base, channels=D, kept=rotary.within(base, D, self.dimensions.train_length))
+        return rotary.Spectrum(
+            base, channels=D, kept=rotary.within(base, D, self.dimensions.train_length)
+        )
 
     def turn(self, x: Tensor, cos: Tensor, sin: Tensor, layer: int) -> Tensor:
         return rotary.turned(x, cos, sin, self.config.layout)

@@ -24,7 +24,9 @@ LOWEST = 0.01  # of r1 and r2, as in the official code
 
 @dataclass
 class Config:
-    per_layer: bool = False  # a pair of parameters for each layer too, instead of one a head for all layers
+    per_layer: bool = (
+        False  # a pair of parameters for each layer too, instead of one a head for all layers
+    )
 
 
 class KerpleLog(Scheme):
@@ -45,7 +47,9 @@ class KerpleLog(Scheme):
             year=2022,
             acts_on="scores",
             structure="toeplitz",
-            sharing="two numbers per head and layer" if self.config.per_layer else "two numbers per head, the same in all layers",
+            sharing="two numbers per head and layer"
+            if self.config.per_layer
+            else "two numbers per head, the same in all layers",
             prefix_consistent=True,
             shift_invariant=True,
             trained_reach=f"offset {self.dimensions.train_length - 1}",

@@ -34,12 +34,16 @@ TAILS = {
 
 @dataclass
 class Config:
-    tail: str = "untrained"  # past the last trained row: untrained | refuse | clamp | wrap | resample
+    tail: str = (
+        "untrained"  # past the last trained row: untrained | refuse | clamp | wrap | resample
+    )
     init_std: float = 0.02  # standard deviation of the table at the start (GPT-2)
 
     def __post_init__(self):
         dataclass_from.choice("scheme.tail", self.tail, tuple(TAILS))
-        dataclass_from.check(self.init_std >= 0, f"scheme.init_std={self.init_std}: expected a number >= 0")
+        dataclass_from.check(
+            self.init_std >= 0, f"scheme.init_std={self.init_std}: expected a number >= 0"
+        )
 
 
 class Learned(Scheme):
@@ -50,7 +54,9 @@ class Learned(Scheme):
     def __init__(self, config, dimensions):
         super().__init__(config, dimensions)
         self.table = nn.Parameter(torch.zeros(dimensions.train_length, dimensions.width))
-        self.generator_for: GeneratorFor = lambda name: torch.Generator().manual_seed(0)  # replaced by `initialise`
+        self.generator_for: GeneratorFor = lambda name: torch.Generator().manual_seed(
+            0
+        )  # replaced by `initialise`
 
     @property
     def declaration(self) -> Declaration:
@@ -78,7 +84,13 @@ class Learned(Scheme):
         rows, drawn = len(self.table), []
         for number in range(1, -(-length // rows)):
             block = torch.empty(self.table.shape)
-            drawn.append(block.normal_(0.0, self.config.init_std, generator=self.generator_for(f"untrained table {number}")))
+            drawn.append(
+                block.normal_(
+                    0.0,
+                    self.config.init_std,
+                    generator=self.generator_for(f"untrained table {number}"),
+                )
+            )
         return torch.cat(drawn)[: length - rows].to(self.table)
 
     def refusal(self, length: int) -> str | None:
@@ -94,7 +106,9 @@ class Learned(Scheme):
         rows = len(self.table)
         if self.config.tail != "resample" or length <= rows:
             return super().positions(length, device)
-        return (torch.arange(length, device=device, dtype=torch.float64) * (rows - 1) / (length - 1)).float()
+        return (
+            torch.arange(length, device=device, dtype=torch.float64) * (rows - 1) / (length - 1)
+        ).float()
 
     def embed(self, x: Tensor, positions: Tensor) -> Tensor:
         rows = len(self.table)
@@ -109,7 +123,9 @@ class Learned(Scheme):
             elif self.config.tail == "wrap":
                 positions = positions % rows
             table = self.table
-            if self.config.tail == "untrained" and len(positions) > rows:  # by their count: reading ids back would stall a GPU
+            if (
+                self.config.tail == "untrained" and len(positions) > rows
+            ):  # by their count: reading ids back would stall a GPU
                 table = torch.cat((table, self.untrained(len(positions))))
             code = functional.embedding(positions, table)
         return x + code.to(x.dtype)

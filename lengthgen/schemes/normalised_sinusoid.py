@@ -36,7 +36,9 @@ class Config:
 
     def __post_init__(self):
         dataclass_from.choice("scheme.form", self.form, ("scalar", "direction", "harmonics"))
-        dataclass_from.check(self.init_std >= 0, f"scheme.init_std={self.init_std}: expected a number >= 0")
+        dataclass_from.check(
+            self.init_std >= 0, f"scheme.init_std={self.init_std}: expected a number >= 0"
+        )
 
 
 class NormalisedSinusoid(Scheme):

@@ -36,7 +36,10 @@ class PRoPE(Scheme):
 
     def __init__(self, config, dimensions):
         super().__init__(config, dimensions)
-        dataclass_from.check(dimensions.head_dim % 2 == 0, f"model.width / n_heads = {dimensions.head_dim}: scheme p_rope expects an even number")
+        dataclass_from.check(
+            dimensions.head_dim % 2 == 0,
+            f"model.width / n_heads = {dimensions.head_dim}: scheme p_rope expects an even number",
+        )
 
     @property
     def declaration(self) -> Declaration:

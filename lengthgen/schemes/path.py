@@ -38,8 +38,12 @@ class Config:
 
     def __post_init__(self):
         dataclass_from.check(self.rank > 0, f"scheme.rank={self.rank}: expected a positive integer")
-        dataclass_from.check(self.kernel > 0, f"scheme.kernel={self.kernel}: expected a positive integer")
-        dataclass_from.check(self.init_std > 0, f"scheme.init_std={self.init_std}: expected a positive number")
+        dataclass_from.check(
+            self.kernel > 0, f"scheme.kernel={self.kernel}: expected a positive integer"
+        )
+        dataclass_from.check(
+            self.init_std > 0, f"scheme.init_std={self.init_std}: expected a positive number"
+        )
 
 
 class PaTH(Scheme):
@@ -49,17 +53,32 @@ class PaTH(Scheme):
 
     def __init__(self, config, dimensions):
         super().__init__(config, dimensions)
-        N, H, E, size = dimensions.n_layers, dimensions.n_heads, dimensions.width, dimensions.n_heads * dimensions.head_dim
-        self.down, self.up = nn.Parameter(torch.zeros(N, config.rank, E)), nn.Parameter(torch.zeros(N, size, config.rank))
+        N, H, E, size = (
+            dimensions.n_layers,
+            dimensions.n_heads,
+            dimensions.width,
+            dimensions.n_heads * dimensions.head_dim,
+        )
+        self.down, self.up = (
+            nn.Parameter(torch.zeros(N, config.rank, E)),
+            nn.Parameter(torch.zeros(N, size, config.rank)),
+        )
         self.conv = nn.Parameter(torch.zeros(N, size, config.kernel))
-        self.beta_weight, self.beta_bias = nn.Parameter(torch.zeros(N, H, E)), nn.Parameter(torch.zeros(N, H))
+        self.beta_weight, self.beta_bias = (
+            nn.Parameter(torch.zeros(N, H, E)),
+            nn.Parameter(torch.zeros(N, H)),
+        )
         if config.forget_gate:
-            self.gate_weight, self.gate_bias = nn.Parameter(torch.zeros(N, H, E)), nn.Parameter(torch.zeros(N, H))
+            self.gate_weight, self.gate_bias = (
+                nn.Parameter(torch.zeros(N, H, E)),
+                nn.Parameter(torch.zeros(N, H)),
+            )
 
     @property
     def declaration(self) -> Declaration:
         return Declaration(
-            paper="Yang et al., NeurIPS 2025, arXiv 2505.16381" + (", with FoX's gate" if self.config.forget_gate else ""),
+            paper="Yang et al., NeurIPS 2025, arXiv 2505.16381"
+            + (", with FoX's gate" if self.config.forget_gate else ""),
             year=2025,
             acts_on="scores",
             structure="general",
@@ -67,7 +86,8 @@ class PaTH(Scheme):
             prefix_consistent=True,
             shift_invariant=True,
             trained_reach=f"products of {self.dimensions.train_length - 1} reflections",
-            tail="defined at any length: products go on" + (", gates go on adding up" if self.config.forget_gate else ""),
+            tail="defined at any length: products go on"
+            + (", gates go on adding up" if self.config.forget_gate else ""),
             oracles=("transformers", "float64 loop"),
         )
 
@@ -84,26 +104,41 @@ class PaTH(Scheme):
 
     def reflections(self, x: Tensor, layer: int) -> tuple[Tensor, Tensor]:
         """w (B, H, T, D) of length 1 and beta (B, H, T) in (0, 2), of x (B, T, E)."""
-        low = F.linear(F.linear(x, self.down[layer].to(x.dtype)), self.up[layer].to(x.dtype)).transpose(1, 2)
+        low = F.linear(
+            F.linear(x, self.down[layer].to(x.dtype)), self.up[layer].to(x.dtype)
+        ).transpose(1, 2)
         conv = self.conv[layer].to(x.dtype)
-        u = F.silu(F.conv1d(F.pad(low, (self.config.kernel - 1, 0)), conv[:, None], groups=len(conv)))
+        u = F.silu(
+            F.conv1d(F.pad(low, (self.config.kernel - 1, 0)), conv[:, None], groups=len(conv))
+        )
         u = u.unflatten(1, (self.dimensions.n_heads, -1)).transpose(2, 3)
         w = u * (u.square().sum(-1, keepdim=True) + 1e-6).rsqrt()
-        beta = 2 * F.linear(x, self.beta_weight[layer].to(x.dtype), self.beta_bias[layer].to(x.dtype)).sigmoid()
+        beta = (
+            2
+            * F.linear(
+                x, self.beta_weight[layer].to(x.dtype), self.beta_bias[layer].to(x.dtype)
+            ).sigmoid()
+        )
         return w, beta.transpose(1, 2)
 
-    def logits(self, q: Tensor, k: Tensor, x: Tensor, positions: Tensor, layer: int, first: int) -> Tensor:
+    def logits(
+        self, q: Tensor, k: Tensor, x: Tensor, positions: Tensor, layer: int, first: int
+    ) -> Tensor:
         x = x[:, : k.shape[2]].to(q.dtype)
         scores = path_scores(q, k, *self.reflections(x, layer), first) * self.score_scale
         if not self.config.forget_gate:
             return scores
-        gates = F.logsigmoid(F.linear(x, self.gate_weight[layer].to(x.dtype), self.gate_bias[layer].to(x.dtype)))
+        gates = F.logsigmoid(
+            F.linear(x, self.gate_weight[layer].to(x.dtype), self.gate_bias[layer].to(x.dtype))
+        )
         total = gates.transpose(1, 2).double().cumsum(-1)
         between = (total[..., first:, None] - total[..., None, :]).to(q.dtype)
         return scores + between * (self.score_scale if self.config.gate_inside else 1.0)
 
 
-def path_scores(q: Tensor, k: Tensor, w: Tensor, beta: Tensor, first: int, block: int = BLOCK) -> Tensor:
+def path_scores(
+    q: Tensor, k: Tensor, w: Tensor, beta: Tensor, first: int, block: int = BLOCK
+) -> Tensor:
     """q_i^T H_i ... H_(j+1) k_j, (B, H, R, S), of queries first..first+R-1, (B, H, R, D), and keys (B, H, S, D); 0 or rubbish where j > i.
 
     w (B, H, S, D), beta (B, H, S): H_t = I - beta_t w_t w_t^T. Not scaled. Rubbish is finite.
@@ -116,20 +151,34 @@ def path_scores(q: Tensor, k: Tensor, w: Tensor, beta: Tensor, first: int, block
     q = F.pad(q, (0, 0, ahead, missing)).unflatten(2, (n_blocks - n_before, block))
     scaled = beta[..., None] * w
     lower = (scaled @ w.mT).tril(-1)  # the solver takes the ones of the diagonal for granted
-    taken_keys = torch.linalg.solve_triangular(lower, (scaled @ k.mT).tril(-1), upper=False, unitriangular=True)  # (..., t, j)
-    taken = torch.linalg.solve_triangular(lower, scaled, upper=False, unitriangular=True)  # of any vector at the block's start
+    taken_keys = torch.linalg.solve_triangular(
+        lower, (scaled @ k.mT).tril(-1), upper=False, unitriangular=True
+    )  # (..., t, j)
+    taken = torch.linalg.solve_triangular(
+        lower, scaled, upper=False, unitriangular=True
+    )  # of any vector at the block's start
     k_end = k - taken_keys.mT @ w
     through = w.mT @ taken  # a vector at a block's start loses this much of itself by its end
     met = (q @ w[:, :, n_before:].mT).tril()
     within = (q @ k[:, :, n_before:].mT).tril() - met @ taken_keys[:, :, n_before:]
     q = q - met @ taken[:, :, n_before:]
     rows = [[part] for part in within.unbind(2)]
-    for back in range(1, n_blocks):  # the blocks of keys that lie so many blocks before those of the queries
+    for back in range(
+        1, n_blocks
+    ):  # the blocks of keys that lie so many blocks before those of the queries
         lead = max(n_before, back)
         q = q[:, :, q.shape[2] - (n_blocks - lead) :]
         keys = slice(lead - back, n_blocks - back)
-        for row, part in zip(rows[lead - n_before :], (q @ k_end[:, :, keys].mT).unbind(2), strict=True):
+        for row, part in zip(
+            rows[lead - n_before :], (q @ k_end[:, :, keys].mT).unbind(2), strict=True
+        ):
             row.insert(0, part)
         q = q - q @ through[:, :, keys]
-    whole = torch.cat([F.pad(torch.cat(row, dim=-1), (0, (n_blocks - n_before - 1 - a) * block)) for a, row in enumerate(rows)], dim=2)
+    whole = torch.cat(
+        [
+            F.pad(torch.cat(row, dim=-1), (0, (n_blocks - n_before - 1 - a) * block))
+            for a, row in enumerate(rows)
+        ],
+        dim=2,
+    )
     return whole[:, :, ahead : S - n_before * block, :S]

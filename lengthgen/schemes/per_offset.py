@@ -36,12 +36,17 @@ TAILS = {
 @dataclass
 class Config:
     tail: str = "clamp"  # for offsets past the table: clamp | refuse | zero | mean | linear
-    reach: int | None = None  # K: offsets >= K - 1 share one entry already in training; null = train_length entries
+    reach: int | None = (
+        None  # K: offsets >= K - 1 share one entry already in training; null = train_length entries
+    )
     per_layer: bool = False  # a table for each layer instead of one for all
 
     def __post_init__(self):
         dataclass_from.choice("scheme.tail", self.tail, tuple(TAILS))
-        dataclass_from.check(self.reach is None or self.reach > 0, f"scheme.reach={self.reach}: expected a positive integer or null")
+        dataclass_from.check(
+            self.reach is None or self.reach > 0,
+            f"scheme.reach={self.reach}: expected a positive integer or null",
+        )
         dataclass_from.check(
             self.reach is None or self.tail == "clamp",
             f"scheme.reach={self.reach} leaves no offset past the table, so scheme.tail={self.tail} has no effect: expected tail=clamp",
@@ -57,8 +62,15 @@ class PerOffset(Scheme):
         super().__init__(config, dimensions)
         length = dimensions.train_length
         self.size = config.reach or length
-        dataclass_from.check(self.size <= length, f"scheme.reach={self.size}: expected at most train_length = {length}")
-        self.table = nn.Parameter(torch.zeros(dimensions.n_layers if config.per_layer else 1, dimensions.n_heads, self.size))
+        dataclass_from.check(
+            self.size <= length,
+            f"scheme.reach={self.size}: expected at most train_length = {length}",
+        )
+        self.table = nn.Parameter(
+            torch.zeros(
+                dimensions.n_layers if config.per_layer else 1, dimensions.n_heads, self.size
+            )
+        )
 
     @property
     def declaration(self) -> Declaration:
@@ -67,11 +79,16 @@ class PerOffset(Scheme):
             year=2020,
             acts_on="scores",
             structure="toeplitz",
-            sharing="a table per layer, a row per head" if self.config.per_layer else "one table for all layers, a row per head",
+            sharing="a table per layer, a row per head"
+            if self.config.per_layer
+            else "one table for all layers, a row per head",
             prefix_consistent=True,
             shift_invariant=True,
-            trained_reach=f"offset {self.size - 1}" + (" and all later ones, which share its entry" if self.config.reach else ""),
-            tail="reach: later offsets share the last entry, in training too" if self.config.reach else TAILS[self.config.tail],
+            trained_reach=f"offset {self.size - 1}"
+            + (" and all later ones, which share its entry" if self.config.reach else ""),
+            tail="reach: later offsets share the last entry, in training too"
+            if self.config.reach
+            else TAILS[self.config.tail],
             oracles=("transformers", "float64 loop"),
         )
 

@@ -56,7 +56,8 @@ class PoPE(Scheme):
             year=2025,
             acts_on="queries and keys",
             structure="none",
-            sharing="a shift per head and channel, " + ("in every layer its own" if self.config.per_layer else "one table for all layers"),
+            sharing="a shift per head and channel, "
+            + ("in every layer its own" if self.config.per_layer else "one table for all layers"),
             prefix_consistent=True,
             shift_invariant=True,
             trained_reach=f"offset {reach - 1}; {finished} of {D} channels complete a turn",
@@ -73,7 +74,9 @@ class PoPE(Scheme):
 
     def rotate(self, q: Tensor, k: Tensor, positions: Tensor, layer: int) -> tuple[Tensor, Tensor]:
         D = self.dimensions.head_dim
-        frequencies = rotary.Spectrum(self.config.base, channels=2 * D, kept=D).frequencies(positions.device)
+        frequencies = rotary.Spectrum(self.config.base, channels=2 * D, kept=D).frequencies(
+            positions.device
+        )
         angles = rotary.angles(positions, frequencies)
         shift = self.shift[layer if self.config.per_layer else 0]
         if self.config.clamp:

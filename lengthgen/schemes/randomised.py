@@ -35,12 +35,19 @@ from lengthgen.schemes.wrapper import Wrapper
 class Config:
     inner: str = "rope"  # the scheme that gets random positions: rope, alibi, learned, t5_bias, sinusoidal, fire, ...
     inner_options: dict[str, Any] = field(default_factory=dict)  # its options; {} = its defaults
-    max_position: int | None = None  # M: positions are below it, no window is longer; null: 8 * train_length
-    per_layer_draws: bool = True  # a draw for every layer, as the official code has it; false: one for the whole pass
+    max_position: int | None = (
+        None  # M: positions are below it, no window is longer; null: 8 * train_length
+    )
+    per_layer_draws: bool = (
+        True  # a draw for every layer, as the official code has it; false: one for the whole pass
+    )
     evaluation_draws: int = 4  # evaluations of a window that are averaged
 
     def __post_init__(self):
-        dataclass_from.check(self.evaluation_draws > 0, f"scheme.evaluation_draws={self.evaluation_draws}: expected a positive integer")
+        dataclass_from.check(
+            self.evaluation_draws > 0,
+            f"scheme.evaluation_draws={self.evaluation_draws}: expected a positive integer",
+        )
 
 
 class Randomised(Wrapper):
@@ -50,10 +57,19 @@ class Randomised(Wrapper):
 
     def __init__(self, config, dimensions):
         M = 8 * dimensions.train_length if config.max_position is None else config.max_position
-        dataclass_from.check(dimensions.train_length <= M, f"scheme.max_position={M}: expected at least train_length = {dimensions.train_length}")
+        dataclass_from.check(
+            dimensions.train_length <= M,
+            f"scheme.max_position={M}: expected at least train_length = {dimensions.train_length}",
+        )
         kind = schemes.load(config.inner)
         options = dataclass_from.build(kind.Config, config.inner_options, "scheme.inner_options")
-        reached = Dimensions(dimensions.n_layers, dimensions.n_heads, dimensions.head_dim, dimensions.width, train_length=M)
+        reached = Dimensions(
+            dimensions.n_layers,
+            dimensions.n_heads,
+            dimensions.head_dim,
+            dimensions.width,
+            train_length=M,
+        )
         inner = kind(options, reached)
         structure = inner.declaration.structure
         dataclass_from.check(
@@ -119,7 +135,9 @@ class Randomised(Wrapper):
             raise ConfigError(reason)
         generator = None if self.training else generator_of(self.draw, length, layer)
         # On the CPU whatever the device: the same numbers everywhere.
-        return torch.randperm(self.max_position, generator=generator)[:length].sort().values.to(device)
+        return (
+            torch.randperm(self.max_position, generator=generator)[:length].sort().values.to(device)
+        )
 
     def embed(self, x: Tensor, positions: Tensor) -> Tensor:
         return self.inner.embed(x, of_layer(positions, 0))
@@ -138,9 +156,17 @@ class Randomised(Wrapper):
     def _bias(self, places: Tensor, layer: int) -> Rows:
         source = 0 if self.inner.shares_bias_over_layers else layer
         if self.inner.declaration.structure == "rows":
-            return Rows(lambda first, last: self.inner.rows(places[first:last], places[:last], source))
-        by_offset = self.inner.toeplitz(torch.arange(self.max_position, device=places.device), source)
-        return Rows(lambda first, last: by_offset[:, (places[first:last, None] - places[:last]).clamp(min=0)])
+            return Rows(
+                lambda first, last: self.inner.rows(places[first:last], places[:last], source)
+            )
+        by_offset = self.inner.toeplitz(
+            torch.arange(self.max_position, device=places.device), source
+        )
+        return Rows(
+            lambda first, last: by_offset[
+                :, (places[first:last, None] - places[:last]).clamp(min=0)
+            ]
+        )
 
 
 def of_layer(positions: Tensor, layer: int) -> Tensor:

@@ -24,10 +24,14 @@ from lengthgen.schemes.base import Declaration, Scheme
 class Config:
     fraction: float = 0.25  # share of a head's channels that is rotated (GPT-NeoX, GPT-J)
     base: float = 10000.0  # theta: pair k has the wavelength 2 pi base^(2k/R), R rotated channels
-    layout: str = "interleaved"  # which of the rotated channels make a pair: interleaved | half_split
+    layout: str = (
+        "interleaved"  # which of the rotated channels make a pair: interleaved | half_split
+    )
 
     def __post_init__(self):
-        dataclass_from.check(0 < self.fraction <= 1, f"scheme.fraction={self.fraction}: expected 0 < fraction <= 1")
+        dataclass_from.check(
+            0 < self.fraction <= 1, f"scheme.fraction={self.fraction}: expected 0 < fraction <= 1"
+        )
         dataclass_from.check(self.base > 1, f"scheme.base={self.base}: expected a number > 1")
         dataclass_from.choice("scheme.layout", self.layout, rotary.LAYOUTS)
 
@@ -68,7 +72,9 @@ class RoPEPartial(Scheme):
 
     def turn(self, x: Tensor, cos: Tensor, sin: Tensor, layer: int) -> Tensor:
         R = self.spectrum.channels
-        return torch.cat((rotary.turned(x[..., :R], cos, sin, self.config.layout), x[..., R:]), dim=-1)
+        return torch.cat(
+            (rotary.turned(x[..., :R], cos, sin, self.config.layout), x[..., R:]), dim=-1
+        )
 
     def rotate(self, q: Tensor, k: Tensor, positions: Tensor, layer: int) -> tuple[Tensor, Tensor]:
         angles = rotary.angles(positions, self.spectrum.frequencies(positions.device))

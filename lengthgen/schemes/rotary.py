@@ -39,7 +39,9 @@ class Spectrum:
 
     def slowed(self, factor: float) -> "Spectrum":
         """The same with the base that makes the last pair `factor` times slower: base factor^(R / (R - 2)). R >= 4."""
-        return dataclasses.replace(self, base=self.base * factor ** (self.channels / (self.channels - 2)))
+        return dataclasses.replace(
+            self, base=self.base * factor ** (self.channels / (self.channels - 2))
+        )
 
 
 @runtime_checkable
@@ -70,7 +72,9 @@ def waves(angles: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     return angles.cos().to(exact), angles.sin().to(exact)
 
 
-def rotate(scheme: Rotary, q: Tensor, k: Tensor, angles: Tensor, layer: int) -> tuple[Tensor, Tensor]:
+def rotate(
+    scheme: Rotary, q: Tensor, k: Tensor, angles: Tensor, layer: int
+) -> tuple[Tensor, Tensor]:
     """Queries and keys (B, H, T, D), turned by `scheme` through angles (T, P)."""
     cos, sin = waves(angles, q.dtype)
     return scheme.turn(q, cos, sin, layer), scheme.turn(k, cos, sin, layer)

@@ -24,7 +24,10 @@ class Config:
     base: float = 10000.0  # longest wavelength / 2 pi, nearly
 
     def __post_init__(self):
-        dataclass_from.check(self.d_bar > 0 and self.d_bar % 2 == 0, f"scheme.d_bar={self.d_bar}: expected an even positive integer")
+        dataclass_from.check(
+            self.d_bar > 0 and self.d_bar % 2 == 0,
+            f"scheme.d_bar={self.d_bar}: expected an even positive integer",
+        )
         dataclass_from.check(self.base > 1, f"scheme.base={self.base}: expected a number > 1")
 
 

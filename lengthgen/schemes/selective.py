@@ -27,8 +27,12 @@ from lengthgen.schemes.wrapper import Wrapper
 
 @dataclass
 class Config:
-    inner: str = "none"  # the scheme that gives positions: one that changes inputs, or queries and keys
-    inner_options: dict[str, Any] = field(default_factory=dict)  # its options, as +scheme.inner_options.NAME=VALUE; {} = defaults
+    inner: str = (
+        "none"  # the scheme that gives positions: one that changes inputs, or queries and keys
+    )
+    inner_options: dict[str, Any] = field(
+        default_factory=dict
+    )  # its options, as +scheme.inner_options.NAME=VALUE; {} = defaults
 
 
 class Selective(Wrapper):
@@ -38,9 +42,15 @@ class Selective(Wrapper):
 
     def __init__(self, config, dimensions):
         kind = schemes.load(config.inner)
-        inner = kind(dataclass_from.build(kind.Config, config.inner_options, "scheme.inner_options"), dimensions)
+        inner = kind(
+            dataclass_from.build(kind.Config, config.inner_options, "scheme.inner_options"),
+            dimensions,
+        )
         structure = inner.declaration.structure
-        dataclass_from.check(structure == "none", f"scheme.inner={config.inner}: expected a scheme that leaves scores as they are")
+        dataclass_from.check(
+            structure == "none",
+            f"scheme.inner={config.inner}: expected a scheme that leaves scores as they are",
+        )
         super().__init__(config, inner)
 
     @property
@@ -66,13 +76,17 @@ class Selective(Wrapper):
     def general(self, layer: int) -> bool:
         return True
 
-    def logits(self, q: Tensor, k: Tensor, x: Tensor, positions: Tensor, layer: int, first: int) -> Tensor:
+    def logits(
+        self, q: Tensor, k: Tensor, x: Tensor, positions: Tensor, layer: int, first: int
+    ) -> Tensor:
         scores = q @ k.transpose(-1, -2) * self.score_scale
         return scores - masked(scores[:, :1])
 
 
 def masked(scores: Tensor) -> Tensor:
     """F (B, 1, T, T) of one head's scores (B, 1, T, T): what the rows before each row have taken from each key."""
-    selected = scores[..., 1:].relu().tril(-2)  # key j + 1 lies at j: only keys before the row, the first one never
+    selected = (
+        scores[..., 1:].relu().tril(-2)
+    )  # key j + 1 lies at j: only keys before the row, the first one never
     taken = selected.cumsum(-2)
     return F.pad(taken[..., :-1, :], (1, 0, 1, 0))

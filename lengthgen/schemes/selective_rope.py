@@ -35,8 +35,12 @@ class Config:
     def __post_init__(self):
         dataclass_from.check(self.base > 1, f"scheme.base={self.base}: expected a number > 1")
         dataclass_from.check(self.rank > 0, f"scheme.rank={self.rank}: expected a positive integer")
-        dataclass_from.check(self.kernel > 0, f"scheme.kernel={self.kernel}: expected a positive integer")
-        dataclass_from.check(self.init_std > 0, f"scheme.init_std={self.init_std}: expected a positive number")
+        dataclass_from.check(
+            self.kernel > 0, f"scheme.kernel={self.kernel}: expected a positive integer"
+        )
+        dataclass_from.check(
+            self.init_std > 0, f"scheme.init_std={self.init_std}: expected a positive number"
+        )
 
 
 class SelectiveRoPE(Scheme):
@@ -84,12 +88,20 @@ class SelectiveRoPE(Scheme):
         D, H = self.dimensions.head_dim, self.dimensions.n_heads
         slices = x.unflatten(-1, (H, -1))
         even = (slices * (slices.square().sum(-1, keepdim=True) + 1e-6).rsqrt()).flatten(-2)
-        low = F.linear(F.linear(even, self.down[layer].to(x.dtype)), self.up[layer].to(x.dtype)).transpose(1, 2)
+        low = F.linear(
+            F.linear(even, self.down[layer].to(x.dtype)), self.up[layer].to(x.dtype)
+        ).transpose(1, 2)
         conv = self.conv[layer].to(x.dtype)
-        turns = F.conv1d(F.pad(low, (self.config.kernel - 1, 0)), conv[:, None], groups=len(conv)).unflatten(1, (H, -1)).transpose(2, 3)
+        turns = (
+            F.conv1d(F.pad(low, (self.config.kernel - 1, 0)), conv[:, None], groups=len(conv))
+            .unflatten(1, (H, -1))
+            .transpose(2, 3)
+        )
         if self.config.step:
             turns = turns + self.log_step[layer].to(x.dtype).exp()[:, None]
-        theta = self.config.base ** (-2 * torch.arange(D // 2, device=x.device, dtype=torch.float64) / D)
+        theta = self.config.base ** (
+            -2 * torch.arange(D // 2, device=x.device, dtype=torch.float64) / D
+        )
         return turns.double().cumsum(2) * theta
 
     def steer(self, q: Tensor, k: Tensor, x: Tensor, layer: int) -> tuple[Tensor, Tensor]:
@@ -97,7 +109,9 @@ class SelectiveRoPE(Scheme):
         with torch.autocast(q.device.type, enabled=False):
             angles = self.angles(x.to(wide), layer)
             cos, sin = angles.cos().to(wide), angles.sin().to(wide)
-            return _turned(q.to(wide), cos, sin).to(q.dtype), _turned(k.to(wide), cos, sin).to(k.dtype)
+            return _turned(q.to(wide), cos, sin).to(q.dtype), _turned(k.to(wide), cos, sin).to(
+                k.dtype
+            )
 
 
 def _turned(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

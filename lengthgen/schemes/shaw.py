@@ -40,7 +40,13 @@ class Shaw(Scheme):
     def __init__(self, config, dimensions):
         super().__init__(config, dimensions)
         for name in self.tables:
-            setattr(self, name, nn.Parameter(torch.zeros(dimensions.n_layers, config.clip + 1, dimensions.head_dim)))
+            setattr(
+                self,
+                name,
+                nn.Parameter(
+                    torch.zeros(dimensions.n_layers, config.clip + 1, dimensions.head_dim)
+                ),
+            )
 
     @property
     def tables(self) -> tuple[str, ...]:
@@ -58,7 +64,8 @@ class Shaw(Scheme):
             prefix_consistent=True,
             shift_invariant=True,
             trained_reach=f"offset {reach}; those from {clip} on share one vector",
-            tail="clamp: one vector for all far offsets" + ("" if clip <= reach else ", which NO training offset reaches"),
+            tail="clamp: one vector for all far offsets"
+            + ("" if clip <= reach else ", which NO training offset reaches"),
             oracles=("transformers", "float64 loop"),
         )
 
@@ -68,7 +75,9 @@ class Shaw(Scheme):
         for name in self.tables:
             getattr(self, name).uniform_(-bound, bound, generator=generator_for(name))
 
-    def logits(self, q: Tensor, k: Tensor, x: Tensor, positions: Tensor, layer: int, first: int) -> Tensor:
+    def logits(
+        self, q: Tensor, k: Tensor, x: Tensor, positions: Tensor, layer: int, first: int
+    ) -> Tensor:
         table = self.key_table[layer, : k.shape[2]].to(q.dtype)
         by_content = super().logits(q, k, x, positions, layer, first)
         return by_content + relative_shift.by_key(q @ table.T, k.shape[2]) * self.score_scale
@@ -77,12 +86,16 @@ class Shaw(Scheme):
         weights = logits.softmax(-1)
         if not self.config.values:
             return weights @ v
-        return weights @ v + summed(weights, first, self.config.clip) @ self.value_table[layer].to(v.dtype)
+        return weights @ v + summed(weights, first, self.config.clip) @ self.value_table[layer].to(
+            v.dtype
+        )
 
 
 def summed(weights: Tensor, first: int, clip: int) -> Tensor:
     """Weights (B, H, R, S) of rows first..first+R-1, summed by offset, those from `clip` on together: (B, H, R, clip + 1)."""
     rows, keys = weights.shape[-2:]
     places = torch.arange(keys, device=weights.device)
-    offsets = (places[first:, None] - places).clamp(0, clip).expand_as(weights)  # a later key has no weight
+    offsets = (
+        (places[first:, None] - places).clamp(0, clip).expand_as(weights)
+    )  # a later key has no weight
     return weights.new_zeros(*weights.shape[:-2], rows, clip + 1).scatter_add(-1, offsets, weights)

@@ -28,7 +28,9 @@ from lengthgen.schemes.base import Declaration, Scheme
 class Config:
     form: str = "vaswani"  # vaswani | tensor2tensor
     base: float = 10000.0  # longest wavelength / 2 pi (in the paper's form, nearly)
-    scale_embedding: bool = True  # multiply token embeddings by sqrt(width) first, as Vaswani et al. do
+    scale_embedding: bool = (
+        True  # multiply token embeddings by sqrt(width) first, as Vaswani et al. do
+    )
 
     def __post_init__(self):
         dataclass_from.choice("scheme.form", self.form, ("vaswani", "tensor2tensor"))
@@ -42,7 +44,10 @@ class Sinusoidal(Scheme):
 
     def __init__(self, config, dimensions):
         super().__init__(config, dimensions)
-        dataclass_from.check(dimensions.width % 2 == 0, f"model.width={dimensions.width}: scheme sinusoidal expects an even number")
+        dataclass_from.check(
+            dimensions.width % 2 == 0,
+            f"model.width={dimensions.width}: scheme sinusoidal expects an even number",
+        )
 
     @property
     def declaration(self) -> Declaration:

@@ -25,8 +25,12 @@ from lengthgen.schemes.base import Declaration, Scheme
 
 @dataclass
 class Config:
-    attend_current: bool = False  # the query's own key takes the first share; false (official): only earlier keys do
-    remainder: str = "value"  # what is left of the stick: value (added to the token's own value) | drop
+    attend_current: bool = (
+        False  # the query's own key takes the first share; false (official): only earlier keys do
+    )
+    remainder: str = (
+        "value"  # what is left of the stick: value (added to the token's own value) | drop
+    )
 
     def __post_init__(self):
         dataclass_from.choice("scheme.remainder", self.remainder, ("value", "drop"))
@@ -55,7 +59,9 @@ class StickBreaking(Scheme):
     def mix(self, logits: Tensor, v: Tensor, layer: int, first: int) -> Tensor:
         rows = logits.shape[2]
         if not self.config.attend_current:
-            own = torch.eye(rows, logits.shape[3], dtype=torch.bool, device=logits.device).roll(first, -1)
+            own = torch.eye(rows, logits.shape[3], dtype=torch.bool, device=logits.device).roll(
+                first, -1
+            )
             logits = logits.masked_fill(own, float("-inf"))
         weights = broken(logits)
         mixed = weights @ v
@@ -67,7 +73,9 @@ class StickBreaking(Scheme):
 def broken(logits: Tensor) -> Tensor:
     """Weights (..., S) of logits (..., S), the last key breaking first; 0 where a logit is -inf."""
     hidden = logits.isneginf()
-    logits = logits.masked_fill(hidden, 0.0)  # -inf would be right too, but its gradient is 0 times infinity
+    logits = logits.masked_fill(
+        hidden, 0.0
+    )  # -inf would be right too, but its gradient is 0 times infinity
     kept = F.logsigmoid(-logits).masked_fill(hidden, 0.0)
     left = kept.flip(-1).cumsum(-1).flip(-1)  # logarithm of what each key and those after it leave
     return (logits + left).exp().masked_fill(hidden, 0.0)  # ln sigmoid(z) = z + ln sigmoid(-z)

@@ -27,7 +27,9 @@ from lengthgen.schemes.base import Declaration, GeneratorFor, Scheme
 
 @dataclass
 class Config:
-    num_buckets: int = 32  # learned values a head; half of them for single offsets, half for ranges; even
+    num_buckets: int = (
+        32  # learned values a head; half of them for single offsets, half for ranges; even
+    )
     max_distance: int = 128  # the logarithmic ranges end here; later offsets share the last bucket
     per_layer: bool = False  # a table for each layer instead of one for all (T5 has one)
     scale_scores: bool = True  # divide q.k by sqrt(head size); T5 itself does not
@@ -43,7 +45,9 @@ class Config:
             self.max_distance > self.num_buckets // 2,
             f"scheme.max_distance={self.max_distance}: expected more than num_buckets / 2 = {self.num_buckets // 2}",
         )
-        dataclass_from.check(self.init_std >= 0, f"scheme.init_std={self.init_std}: expected a number >= 0")
+        dataclass_from.check(
+            self.init_std >= 0, f"scheme.init_std={self.init_std}: expected a number >= 0"
+        )
 
 
 class T5Bias(Scheme):
@@ -63,12 +67,18 @@ class T5Bias(Scheme):
             year=2020,
             acts_on="scores",
             structure="toeplitz",
-            sharing="a table per layer, a row per head" if self.config.per_layer else "one table for all layers, a row per head",
+            sharing="a table per layer, a row per head"
+            if self.config.per_layer
+            else "one table for all layers, a row per head",
             prefix_consistent=True,
             shift_invariant=True,
             trained_reach=f"offset {self.dimensions.train_length - 1}; the last bucket begins at {self.last_bucket_start}",
             tail="last bucket: one value for all far offsets"
-            + ("" if self.last_bucket_start < self.dimensions.train_length else ", which NO training offset reaches"),
+            + (
+                ""
+                if self.last_bucket_start < self.dimensions.train_length
+                else ", which NO training offset reaches"
+            ),
             oracles=("transformers", "x-transformers", "whole numbers"),
         )
 
@@ -76,7 +86,12 @@ class T5Bias(Scheme):
     def last_bucket_start(self) -> int:
         """The first offset of the last bucket."""
         offsets = torch.arange(self.config.max_distance + 1)
-        return int((bucket(offsets, self.config.num_buckets, self.config.max_distance) < self.config.num_buckets - 1).sum())
+        return int(
+            (
+                bucket(offsets, self.config.num_buckets, self.config.max_distance)
+                < self.config.num_buckets - 1
+            ).sum()
+        )
 
     @property
     def shares_bias_over_layers(self) -> bool:

@@ -32,9 +32,14 @@ class Config:
     init_std: float = 0.02  # standard deviation of W, u and v at the start
 
     def __post_init__(self):
-        dataclass_from.check(self.clamp is None or self.clamp > 0, f"scheme.clamp={self.clamp}: expected a positive integer or null")
+        dataclass_from.check(
+            self.clamp is None or self.clamp > 0,
+            f"scheme.clamp={self.clamp}: expected a positive integer or null",
+        )
         dataclass_from.check(self.base > 1, f"scheme.base={self.base}: expected a number > 1")
-        dataclass_from.check(self.init_std >= 0, f"scheme.init_std={self.init_std}: expected a number >= 0")
+        dataclass_from.check(
+            self.init_std >= 0, f"scheme.init_std={self.init_std}: expected a number >= 0"
+        )
 
 
 class TransformerXL(Scheme):
@@ -44,9 +49,20 @@ class TransformerXL(Scheme):
 
     def __init__(self, config, dimensions):
         super().__init__(config, dimensions)
-        dataclass_from.check(dimensions.width % 2 == 0, f"model.width={dimensions.width}: scheme transformer_xl expects an even number")
-        pairs = (dimensions.n_layers if config.untie else 1, dimensions.n_heads, dimensions.head_dim)
-        self.projection = nn.Parameter(torch.zeros(dimensions.n_layers, dimensions.n_heads * dimensions.head_dim, dimensions.width))
+        dataclass_from.check(
+            dimensions.width % 2 == 0,
+            f"model.width={dimensions.width}: scheme transformer_xl expects an even number",
+        )
+        pairs = (
+            dimensions.n_layers if config.untie else 1,
+            dimensions.n_heads,
+            dimensions.head_dim,
+        )
+        self.projection = nn.Parameter(
+            torch.zeros(
+                dimensions.n_layers, dimensions.n_heads * dimensions.head_dim, dimensions.width
+            )
+        )
         self.u, self.v = nn.Parameter(torch.zeros(pairs)), nn.Parameter(torch.zeros(pairs))
 
     @property
@@ -54,13 +70,16 @@ class TransformerXL(Scheme):
         clamp, reach = self.config.clamp, self.dimensions.train_length - 1
         unseen = "sinusoids of later offsets were never seen"
         if clamp is not None:
-            unseen = f"clamp: offsets past {clamp} count as {clamp}" + ("" if clamp <= reach else ", which NO training offset reaches")
+            unseen = f"clamp: offsets past {clamp} count as {clamp}" + (
+                "" if clamp <= reach else ", which NO training offset reaches"
+            )
         return Declaration(
             paper="Dai et al., ACL 2019, section 3.3",
             year=2019,
             acts_on="scores",
             structure="general",
-            sharing="a matrix per layer; u and v per head" + (" and layer" if self.config.untie else ", the same in all layers"),
+            sharing="a matrix per layer; u and v per head"
+            + (" and layer" if self.config.untie else ", the same in all layers"),
             prefix_consistent=True,
             shift_invariant=True,
             trained_reach=f"offset {reach}",
@@ -73,17 +92,25 @@ class TransformerXL(Scheme):
         for name in ("projection", "u", "v"):
             getattr(self, name).normal_(0.0, self.config.init_std, generator=generator_for(name))
 
-    def logits(self, q: Tensor, k: Tensor, x: Tensor, positions: Tensor, layer: int, first: int) -> Tensor:
+    def logits(
+        self, q: Tensor, k: Tensor, x: Tensor, positions: Tensor, layer: int, first: int
+    ) -> Tensor:
         keys, n = k.shape[2], layer if self.config.untie else 0
         u, v = (pair[n][:, None].to(q.dtype) for pair in (self.u, self.v))
-        offsets = torch.arange(keys if self.config.clamp is None else min(keys, self.config.clamp + 1), device=q.device)
+        offsets = torch.arange(
+            keys if self.config.clamp is None else min(keys, self.config.clamp + 1), device=q.device
+        )
         by_offset = (q + v) @ self.relative_keys(offsets, layer, q.dtype).mT
         return ((q + u) @ k.mT + relative_shift.by_key(by_offset, keys)) * self.score_scale
 
     def relative_keys(self, offsets: Tensor, layer: int, dtype: torch.dtype) -> Tensor:
         """W r_n (H, O, D) of offsets (O,)."""
         waves = sinusoid(offsets, self.dimensions.width, self.config.base).to(dtype)
-        return (waves @ self.projection[layer].to(dtype).T).unflatten(-1, (self.dimensions.n_heads, -1)).transpose(0, 1)
+        return (
+            (waves @ self.projection[layer].to(dtype).T)
+            .unflatten(-1, (self.dimensions.n_heads, -1))
+            .transpose(0, 1)
+        )
 
 
 def sinusoid(offsets: Tensor, width: int, base: float) -> Tensor:

@@ -87,7 +87,9 @@ class Wrapper(Scheme):
     def general(self, layer: int) -> bool:
         return self.inner.general(layer)
 
-    def logits(self, q: Tensor, k: Tensor, x: Tensor, positions: Tensor, layer: int, first: int) -> Tensor:
+    def logits(
+        self, q: Tensor, k: Tensor, x: Tensor, positions: Tensor, layer: int, first: int
+    ) -> Tensor:
         return self.inner.logits(q, k, x, positions, layer, first)
 
     def mix(self, logits: Tensor, v: Tensor, layer: int, first: int) -> Tensor:

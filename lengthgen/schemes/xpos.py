@@ -28,7 +28,9 @@ from lengthgen.schemes import rotary
 from lengthgen.schemes.base import Declaration, Scheme
 
 SMOOTHING = 0.4  # gamma of the paper
-LARGEST = 100 * math.log(2)  # of the logarithm of a score's factor: leaves 2^27 for queries and keys themselves
+LARGEST = 100 * math.log(
+    2
+)  # of the logarithm of a score's factor: leaves 2^27 for queries and keys themselves
 
 
 @dataclass
@@ -38,7 +40,9 @@ class Config:
     layout: str = "interleaved"  # which channels make a pair: interleaved | half_split
 
     def __post_init__(self):
-        dataclass_from.check(self.scale_base > 0, f"scheme.scale_base={self.scale_base}: expected a positive number")
+        dataclass_from.check(
+            self.scale_base > 0, f"scheme.scale_base={self.scale_base}: expected a positive number"
+        )
         dataclass_from.check(self.base > 1, f"scheme.base={self.base}: expected a number > 1")
         dataclass_from.choice("scheme.layout", self.layout, rotary.LAYOUTS)
 
@@ -50,7 +54,10 @@ class XPos(Scheme):
 
     def __init__(self, config, dimensions):
         super().__init__(config, dimensions)
-        dataclass_from.check(dimensions.head_dim % 2 == 0, f"model.width / n_heads = {dimensions.head_dim}: scheme xpos expects an even number")
+        dataclass_from.check(
+            dimensions.head_dim % 2 == 0,
+            f"model.width / n_heads = {dimensions.head_dim}: scheme xpos expects an even number",
+        )
         dataclass_from.check(
             dimensions.train_length <= self.longest,
             f"scheme.scale_base={config.scale_base}: windows of train_length={dimensions.train_length} tokens would leave the range of "
@@ -98,12 +105,16 @@ class XPos(Scheme):
     def factors(self, positions: Tensor) -> Tensor:
         """(T, D/2) float64: what a query's pairs are multiplied by at positions (T,), and a key's are divided by."""
         D = self.dimensions.head_dim
-        z = (torch.arange(0, D, 2, device=positions.device, dtype=torch.float64) / D + SMOOTHING) / (1 + SMOOTHING)
+        z = (
+            torch.arange(0, D, 2, device=positions.device, dtype=torch.float64) / D + SMOOTHING
+        ) / (1 + SMOOTHING)
         return z ** ((positions.double()[:, None] - self.centre) / self.config.scale_base)
 
     def rotate(self, q: Tensor, k: Tensor, positions: Tensor, layer: int) -> tuple[Tensor, Tensor]:
         D = self.dimensions.head_dim
-        frequencies = rotary.Spectrum(self.config.base, channels=D, kept=D // 2).frequencies(positions.device)
+        frequencies = rotary.Spectrum(self.config.base, channels=D, kept=D // 2).frequencies(
+            positions.device
+        )
         cos, sin = rotary.waves(rotary.angles(positions, frequencies), q.dtype)
         factors = self.factors(positions)
         up, down = factors.to(cos.dtype), factors.reciprocal().to(cos.dtype)

@@ -46,7 +46,9 @@ class Bootstrap:
         """Paired differences from the length with index `reference` (same seeds, same documents in every resample)."""
         column = slice(reference, reference + 1)
         left_out = tuple(values - values[:, column] for values in self.left_out)
-        return Bootstrap(self.value - self.value[column], self.samples - self.samples[:, column], left_out)
+        return Bootstrap(
+            self.value - self.value[column], self.samples - self.samples[:, column], left_out
+        )
 
     def bounds(self, level: float = LEVEL) -> tuple[np.ndarray, np.ndarray]:
         """(low, high), each (A,): the percentile interval. NaN where there is none to give."""
@@ -66,20 +68,31 @@ class Bootstrap:
         acceleration = _acceleration(self.left_out, len(self.value))
         for column, drawn in enumerate(self.samples.T):
             drawn = drawn[np.isfinite(drawn)]
-            below = np.mean([drawn < self.value[column], drawn <= self.value[column]]) if drawn.size else 0.0
+            below = (
+                np.mean([drawn < self.value[column], drawn <= self.value[column]])
+                if drawn.size
+                else 0.0
+            )
             if 0 < below < 1 and np.isfinite(acceleration[column]):
-                ends = [_moved(tail, NORMAL.inv_cdf(below), acceleration[column]) for tail in ((1 - level) / 2, (1 + level) / 2)]
+                ends = [
+                    _moved(tail, NORMAL.inv_cdf(below), acceleration[column])
+                    for tail in ((1 - level) / 2, (1 + level) / 2)
+                ]
                 low[column], high[column] = np.quantile(drawn, ends)
         return low, high
 
 
-def differ(percentile: tuple[np.ndarray, np.ndarray], other: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+def differ(
+    percentile: tuple[np.ndarray, np.ndarray], other: tuple[np.ndarray, np.ndarray]
+) -> np.ndarray:
     """(A,) bool: a bound of `other` lies further than DIFFER of the percentile interval's width from the percentile bound."""
     allowed = DIFFER * (percentile[1] - percentile[0])
     return np.any([np.abs(a - b) > allowed for a, b in zip(percentile, other, strict=True)], axis=0)
 
 
-def document_sums(loss: np.ndarray, document: np.ndarray, n_documents: int) -> tuple[np.ndarray, np.ndarray]:
+def document_sums(
+    loss: np.ndarray, document: np.ndarray, n_documents: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Per-token losses (N,) in nats and the document index (N,) of each -> loss_sum (D,) float64, n_tokens (D,) int."""
     loss_sum = np.bincount(document, weights=np.asarray(loss, np.float64), minlength=n_documents)
     return loss_sum, np.bincount(document, minlength=n_documents)
@@ -87,11 +100,16 @@ def document_sums(loss: np.ndarray, document: np.ndarray, n_documents: int) -> t
 
 def token_mean(loss_sum: np.ndarray, n_tokens: np.ndarray) -> np.ndarray:
     """Token-weighted mean over the last axis (documents): (..., D) -> (...). NaN where no token was scored."""
-    total, weight = np.sum(loss_sum, axis=-1, dtype=np.float64), np.sum(n_tokens, axis=-1, dtype=np.float64)
+    total, weight = (
+        np.sum(loss_sum, axis=-1, dtype=np.float64),
+        np.sum(n_tokens, axis=-1, dtype=np.float64),
+    )
     return np.divide(total, weight, out=np.full_like(total, np.nan), where=weight > 0)
 
 
-def bootstrap(loss_sum: np.ndarray, n_tokens: np.ndarray, *, n_resamples: int = N_RESAMPLES, seed: int = 0) -> Bootstrap:
+def bootstrap(
+    loss_sum: np.ndarray, n_tokens: np.ndarray, *, n_resamples: int = N_RESAMPLES, seed: int = 0
+) -> Bootstrap:
     """Ratio means and their resamples: documents (one run), or seeds and documents together (several).
 
     loss_sum, n_tokens: (D,), (A, D) or (S, A, D). A document is the same text for every seed and length, so one draw of
@@ -102,12 +120,17 @@ def bootstrap(loss_sum: np.ndarray, n_tokens: np.ndarray, *, n_resamples: int = 
     """
     total, weight = _three_axes(loss_sum), _three_axes(n_tokens)
     if total.shape != weight.shape:
-        raise ValueError(f"loss_sum has shape {total.shape} and n_tokens {weight.shape}; expected the same")
+        raise ValueError(
+            f"loss_sum has shape {total.shape} and n_tokens {weight.shape}; expected the same"
+        )
     _, n_lengths, n_documents = total.shape
     finite = np.isfinite(total).all(axis=(0, 2))
     scored = (weight.sum(axis=0) > 0).sum(axis=-1)  # (A,) documents with a scored token
     total = np.where(finite[:, None], total, 0.0)
-    value = token_mean(total.transpose(1, 0, 2).reshape(n_lengths, -1), weight.transpose(1, 0, 2).reshape(n_lengths, -1))
+    value = token_mean(
+        total.transpose(1, 0, 2).reshape(n_lengths, -1),
+        weight.transpose(1, 0, 2).reshape(n_lengths, -1),
+    )
 
     generator = np.random.default_rng(seed)
     rows = max(1, CHUNK // max(n_documents, total.shape[0] * n_lengths, 1))
@@ -122,17 +145,27 @@ def multiplicities(n_units: int, n_resamples: int, generator: np.random.Generato
     """(R, n_units) float64: how often each unit is drawn when n_units are drawn with replacement. Rows sum to n_units."""
     drawn = generator.integers(n_units, size=(n_resamples, n_units))
     drawn += n_units * np.arange(n_resamples)[:, None]
-    return np.bincount(drawn.ravel(), minlength=n_resamples * n_units).reshape(n_resamples, n_units).astype(np.float64)
+    return (
+        np.bincount(drawn.ravel(), minlength=n_resamples * n_units)
+        .reshape(n_resamples, n_units)
+        .astype(np.float64)
+    )
 
 
-def _resample(total: np.ndarray, weight: np.ndarray, size: int, generator: np.random.Generator) -> np.ndarray:
+def _resample(
+    total: np.ndarray, weight: np.ndarray, size: int, generator: np.random.Generator
+) -> np.ndarray:
     """(S, A, D) twice -> (size, A): one ratio for each draw of documents and seeds."""
     n_seeds, n_lengths, n_documents = total.shape
     documents = multiplicities(n_documents, size, generator)  # (size, D)
-    seeds = multiplicities(n_seeds, size, generator)[:, :, None] if n_seeds > 1 else 1.0  # (size, S, 1)
+    seeds = (
+        multiplicities(n_seeds, size, generator)[:, :, None] if n_seeds > 1 else 1.0
+    )  # (size, S, 1)
 
     def drawn(values: np.ndarray) -> np.ndarray:
-        by_seed = (documents @ values.reshape(n_seeds * n_lengths, n_documents).T).reshape(size, n_seeds, n_lengths)
+        by_seed = (documents @ values.reshape(n_seeds * n_lengths, n_documents).T).reshape(
+            size, n_seeds, n_lengths
+        )
         return (seeds * by_seed).sum(axis=1)
 
     sums, counts = drawn(total), drawn(weight)
@@ -141,8 +174,14 @@ def _resample(total: np.ndarray, weight: np.ndarray, size: int, generator: np.ra
 
 def _left_out(total: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, ...]:
     """(S, A, D) twice -> the ratio without each seed (S, A), if there are several, and without each document (D, A)."""
-    seeds, documents = (total.sum(axis=2), weight.sum(axis=2)), (total.sum(axis=0).T, weight.sum(axis=0).T)
-    return tuple(_without(sums, counts) for sums, counts in ((seeds, documents) if len(total) > 1 else (documents,)))
+    seeds, documents = (
+        (total.sum(axis=2), weight.sum(axis=2)),
+        (total.sum(axis=0).T, weight.sum(axis=0).T),
+    )
+    return tuple(
+        _without(sums, counts)
+        for sums, counts in ((seeds, documents) if len(total) > 1 else (documents,))
+    )
 
 
 def _without(sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
@@ -169,5 +208,7 @@ def _moved(tail: float, bias: float, acceleration: float) -> float:
 def _three_axes(values: np.ndarray) -> np.ndarray:
     values = np.asarray(values, np.float64)
     if not 1 <= values.ndim <= 3:
-        raise ValueError(f"got {values.ndim} axes; expected documents, (lengths, documents) or (seeds, lengths, documents)")
+        raise ValueError(
+            f"got {values.ndim} axes; expected documents, (lengths, documents) or (seeds, lengths, documents)"
+        )
     return values.reshape((1,) * (3 - values.ndim) + values.shape)

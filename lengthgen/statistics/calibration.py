@@ -30,17 +30,26 @@ class Setting:
 
 
 SETTINGS = {
-    "balanced": Setting(0.010, 0.041, 0.039),  # about t5_bias against alibi at four times the training length, tiny model
+    "balanced": Setting(
+        0.010, 0.041, 0.039
+    ),  # about t5_bias against alibi at four times the training length, tiny model
     "seeds differ": Setting(0.030, 0.040, 0.040),
     "documents differ": Setting(0.003, 0.160, 0.035),
     "skewed documents": Setting(0.003, 0.160, 0.035, skewed=True),
-    "same scheme": Setting(0.010, 0.0, 0.040),  # nothing but the seed sets differs: no document effect in the difference
+    "same scheme": Setting(
+        0.010, 0.0, 0.040
+    ),  # nothing but the seed sets differs: no document effect in the difference
 }
 TRUTH = 0.03  # nats
 
 
 def table(
-    *, n_sets: int = 1000, n_resamples: int = 2000, seeds: Sequence[int] = (3, 5, 10), documents: Sequence[int] = (48, 200), seed: int = 0
+    *,
+    n_sets: int = 1000,
+    n_resamples: int = 2000,
+    seeds: Sequence[int] = (3, 5, 10),
+    documents: Sequence[int] = (48, 200),
+    seed: int = 0,
 ) -> list[dict]:
     """Coverage: a row for each setting, number of seeds and documents, and method.
 
@@ -53,11 +62,23 @@ def table(
         for n_seeds in seeds:
             for n_documents in documents:
                 cell = {"setting": name, "n_seeds": n_seeds, "n_documents": n_documents}
-                rows += [cell | row for row in coverage(setting, n_seeds, n_documents, n_sets, n_resamples, generator)]
+                rows += [
+                    cell | row
+                    for row in coverage(
+                        setting, n_seeds, n_documents, n_sets, n_resamples, generator
+                    )
+                ]
     return rows
 
 
-def coverage(setting: Setting, n_seeds: int, n_documents: int, n_sets: int, n_resamples: int, generator: np.random.Generator) -> list[dict]:
+def coverage(
+    setting: Setting,
+    n_seeds: int,
+    n_documents: int,
+    n_sets: int,
+    n_resamples: int,
+    generator: np.random.Generator,
+) -> list[dict]:
     """A row for each method, as `table` has them, of one setting."""
     found: dict[str, list[np.ndarray]] = {}
     for first in range(0, n_sets, AT_ONCE):
@@ -67,39 +88,70 @@ def coverage(setting: Setting, n_seeds: int, n_documents: int, n_sets: int, n_re
     return [_row(method, np.concatenate(bounds, axis=1)) for method, bounds in found.items()]
 
 
-def simulated(setting: Setting, n_seeds: int, n_sets: int, n_documents: int, generator: np.random.Generator) -> Paired:
+def simulated(
+    setting: Setting, n_seeds: int, n_sets: int, n_documents: int, generator: np.random.Generator
+) -> Paired:
     """Paired differences whose mean is TRUTH, a comparison in each column."""
-    n_tokens = np.broadcast_to(np.where(np.arange(n_documents) % 2, 128.0, 256.0), (n_sets, n_documents))
-    of_document = generator.exponential(size=(n_sets, n_documents)) - 1 if setting.skewed else generator.normal(size=(n_sets, n_documents))
-    mean = TRUTH + setting.seed * generator.normal(size=(n_seeds, n_sets, 1)) + setting.document * of_document
+    n_tokens = np.broadcast_to(
+        np.where(np.arange(n_documents) % 2, 128.0, 256.0), (n_sets, n_documents)
+    )
+    of_document = (
+        generator.exponential(size=(n_sets, n_documents)) - 1
+        if setting.skewed
+        else generator.normal(size=(n_sets, n_documents))
+    )
+    mean = (
+        TRUTH
+        + setting.seed * generator.normal(size=(n_seeds, n_sets, 1))
+        + setting.document * of_document
+    )
     mean = mean + setting.interaction * generator.normal(size=(n_seeds, n_sets, n_documents))
     return Paired(mean * n_tokens, n_tokens)
 
 
 def same_scheme(
-    *, n_comparisons: int = 200, n_seeds: int = 10, n_documents: int = 48, n_resamples: int = 2000, seed: int = 0
+    *,
+    n_comparisons: int = 200,
+    n_seeds: int = 10,
+    n_documents: int = 48,
+    n_resamples: int = 2000,
+    seed: int = 0,
 ) -> dict[str, float]:
     """A/A: two arms of one scheme with disjoint seeds on the same documents -> how often each test, at 0.05, sees a difference.
 
     Each arm's losses: 2 nats, documents +- 0.2, seeds +- 0.01, both +- 0.03.
     """
     generator = np.random.default_rng(seed)
-    n_tokens = np.broadcast_to(np.where(np.arange(n_documents) % 2, 128.0, 256.0), (n_comparisons, n_documents))
+    n_tokens = np.broadcast_to(
+        np.where(np.arange(n_documents) % 2, 128.0, 256.0), (n_comparisons, n_documents)
+    )
     documents = 2 + 0.2 * generator.normal(size=(n_comparisons, n_documents))
 
     def arm() -> np.ndarray:
         of_seed = 0.01 * generator.normal(size=(n_seeds, n_comparisons, 1))
-        return (documents + of_seed + 0.03 * generator.normal(size=(n_seeds, n_comparisons, n_documents))) * n_tokens
+        return (
+            documents
+            + of_seed
+            + 0.03 * generator.normal(size=(n_seeds, n_comparisons, n_documents))
+        ) * n_tokens
 
     paired = comparisons.difference(arm(), arm(), n_tokens, n_tokens)
-    rejected = {method: (low > 0) | (high < 0) for method, low, high in _intervals(paired, n_resamples, seed)}
+    rejected = {
+        method: (low > 0) | (high < 0)
+        for method, low, high in _intervals(paired, n_resamples, seed)
+    }
     rejected["paired t"] = significance.paired_t(paired.seed_values) <= 0.05
     rejected["sign flip"] = significance.sign_flip(paired.seed_values).p <= 0.05
     return {test: float(np.mean(found)) for test, found in rejected.items()}
 
 
 def tokens_as_independent(
-    *, n_sets: int = 1000, n_documents: int = 100, n_tokens: int = 1024, correlation: float = 0.05, seed: int = 0
+    *,
+    n_sets: int = 1000,
+    n_documents: int = 100,
+    n_tokens: int = 1024,
+    correlation: float = 0.05,
+    seed: int = 0,
 ) -> dict[str, float]:
     """The anchor: coverage of 95 % intervals of a mean over documents, from tokens taken as independent and from documents.
 
@@ -108,16 +160,27 @@ def tokens_as_independent(
     """
     generator = np.random.default_rng(seed)
     of_document = np.sqrt(correlation) * generator.normal(size=(n_sets, n_documents))
-    within = (1 - correlation) * generator.chisquare(n_tokens - 1, size=(n_sets, n_documents))  # sum of squares in each document
-    means = of_document + np.sqrt((1 - correlation) / n_tokens) * generator.normal(size=(n_sets, n_documents))
+    within = (1 - correlation) * generator.chisquare(
+        n_tokens - 1, size=(n_sets, n_documents)
+    )  # sum of squares in each document
+    means = of_document + np.sqrt((1 - correlation) / n_tokens) * generator.normal(
+        size=(n_sets, n_documents)
+    )
     value, size = means.mean(axis=1), n_documents * n_tokens
     squares = within.sum(axis=1) + n_tokens * ((means - value[:, None]) ** 2).sum(axis=1)
     by_token = -ndtri(0.025) * np.sqrt(squares / (size - 1) / size)
-    by_document = -stdtrit(n_documents - 1, 0.025) * means.std(axis=1, ddof=1) / np.sqrt(n_documents)
-    return {"tokens": float(np.mean(np.abs(value) <= by_token)), "documents": float(np.mean(np.abs(value) <= by_document))}
+    by_document = (
+        -stdtrit(n_documents - 1, 0.025) * means.std(axis=1, ddof=1) / np.sqrt(n_documents)
+    )
+    return {
+        "tokens": float(np.mean(np.abs(value) <= by_token)),
+        "documents": float(np.mean(np.abs(value) <= by_document)),
+    }
 
 
-def _intervals(paired: Paired, n_resamples: int, seed: int) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+def _intervals(
+    paired: Paired, n_resamples: int, seed: int
+) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """(method, low, high), (N,) each: the interval of the verdicts first, then what it is to be compared with."""
     found = comparisons.estimate(paired)
     yield "two-way Student", found.low, found.high
@@ -127,7 +190,10 @@ def _intervals(paired: Paired, n_resamples: int, seed: int) -> Iterator[tuple[st
     yield "percentile", *drawn.percentile
     yield "BCa", *drawn.bca
     squares = variance.mean_squares(paired.table())
-    alone = ("seeds alone", squares.seed, squares.n_seeds - 1), ("documents alone", squares.document, squares.n_documents - 1)
+    alone = (
+        ("seeds alone", squares.seed, squares.n_seeds - 1),
+        ("documents alone", squares.document, squares.n_documents - 1),
+    )
     for method, square, df in alone:
         half = -stdtrit(df, 0.025) * np.sqrt(square / (squares.n_seeds * squares.n_documents))
         yield method, found.value - half, found.value + half

@@ -49,13 +49,24 @@ class Paired:
     def minus(self, other: "Paired", times: np.ndarray | float = 1.0) -> "Paired":
         """self - times (A,) * other, on the same targets."""
         _same_targets(self.n_tokens, other.n_tokens)
-        return Paired(self.sums - np.reshape(times, (-1, 1)) * _over_seeds(other.sums, self.n_seeds), self.n_tokens)
+        return Paired(
+            self.sums - np.reshape(times, (-1, 1)) * _over_seeds(other.sums, self.n_seeds),
+            self.n_tokens,
+        )
 
     def table(self) -> np.ndarray:
         """(S, A, D): a value for each seed and document whose plain mean is `value`; the ratio's linearisation."""
         value, tokens = self.value, self.n_tokens.mean(axis=1)
-        weighted = np.divide(self.n_tokens, tokens[:, None], out=np.full_like(self.n_tokens, np.nan), where=tokens[:, None] > 0)
-        return value[:, None] * (1 - weighted) + self.sums / np.where(tokens > 0, tokens, np.nan)[:, None]
+        weighted = np.divide(
+            self.n_tokens,
+            tokens[:, None],
+            out=np.full_like(self.n_tokens, np.nan),
+            where=tokens[:, None] > 0,
+        )
+        return (
+            value[:, None] * (1 - weighted)
+            + self.sums / np.where(tokens > 0, tokens, np.nan)[:, None]
+        )
 
 
 @dataclass(frozen=True)
@@ -96,7 +107,9 @@ class Resampled:
     differ: np.ndarray
 
 
-def difference(treatment: np.ndarray, baseline: np.ndarray, n_tokens: np.ndarray, baseline_tokens: np.ndarray) -> Paired:
+def difference(
+    treatment: np.ndarray, baseline: np.ndarray, n_tokens: np.ndarray, baseline_tokens: np.ndarray
+) -> Paired:
     """Loss sums (S, A, D) of a scheme and of its baseline, row s of both from the same seed, with their token counts -> the differences.
 
     The baseline may have one row for all seeds (an exact floor). Token counts: (A, D), or (S, A, D) and then the same for all
@@ -104,11 +117,16 @@ def difference(treatment: np.ndarray, baseline: np.ndarray, n_tokens: np.ndarray
     """
     treatment, baseline = np.asarray(treatment, np.float64), np.asarray(baseline, np.float64)
     if treatment.ndim != 3:
-        raise ValueError(f"loss sums have {treatment.ndim} axes; expected (seeds, lengths, documents)")
+        raise ValueError(
+            f"loss sums have {treatment.ndim} axes; expected (seeds, lengths, documents)"
+        )
     counted = _tokens(n_tokens)
     _same_targets(counted, _tokens(baseline_tokens))
     finite = np.isfinite(treatment).all(axis=(0, 2)) & np.isfinite(baseline).all(axis=(0, 2))
-    usable = [np.where(finite[:, None], sums, np.nan) for sums in (treatment, _over_seeds(baseline, len(treatment)))]
+    usable = [
+        np.where(finite[:, None], sums, np.nan)
+        for sums in (treatment, _over_seeds(baseline, len(treatment)))
+    ]
     scored = (counted > 0).any(axis=0)
     return Paired((usable[0] - usable[1])[:, :, scored], counted[:, scored])
 
@@ -125,7 +143,9 @@ def estimate(paired: Paired) -> Estimate:
     return Estimate(value, value - half, value + half, p, spread, paired.seed_values, n_documents)
 
 
-def resampled(paired: Paired, *, n_resamples: int = bootstrap.N_RESAMPLES, seed: int = 0) -> Resampled:
+def resampled(
+    paired: Paired, *, n_resamples: int = bootstrap.N_RESAMPLES, seed: int = 0
+) -> Resampled:
     """The multi-bootstrap over seeds and documents (over documents with one seed). Deterministic in `seed`."""
     tokens = np.broadcast_to(paired.n_tokens, paired.sums.shape)
     drawn = bootstrap.bootstrap(paired.sums, tokens, n_resamples=n_resamples, seed=seed)
@@ -144,7 +164,9 @@ def _tokens(n_tokens: np.ndarray) -> np.ndarray:
 
 def _same_targets(one: np.ndarray, other: np.ndarray) -> None:
     if one.shape != other.shape:
-        raise DataError(f"token counts have the shapes {one.shape} and {other.shape}; expected the same lengths and documents")
+        raise DataError(
+            f"token counts have the shapes {one.shape} and {other.shape}; expected the same lengths and documents"
+        )
     if not np.array_equal(one, other):
         raise DataError(
             f"{int((one != other).sum())} of {one.size} token counts differ between the two sides; a paired difference needs the same "
@@ -154,5 +176,7 @@ def _same_targets(one: np.ndarray, other: np.ndarray) -> None:
 
 def _over_seeds(sums: np.ndarray, n_seeds: int) -> np.ndarray:
     if len(sums) not in (1, n_seeds):
-        raise DataError(f"{n_seeds} seeds are compared with {len(sums)}; expected the same seeds on both sides")
+        raise DataError(
+            f"{n_seeds} seeds are compared with {len(sums)}; expected the same seeds on both sides"
+        )
     return np.broadcast_to(sums, (n_seeds, *sums.shape[1:]))

@@ -58,26 +58,50 @@ class EffectiveContext:
 
 def failure(loss_sum: np.ndarray, n_tokens: np.ndarray, at_train: int) -> Paired:
     """F: loss sums (S, A, D) by length, minus those of the length with index `at_train`, on the same targets."""
-    return comparisons.difference(loss_sum, _repeated(loss_sum, at_train), n_tokens, _repeated(n_tokens, at_train))
+    return comparisons.difference(
+        loss_sum, _repeated(loss_sum, at_train), n_tokens, _repeated(n_tokens, at_train)
+    )
 
 
-def use(window: np.ndarray, loss_sum: np.ndarray, window_tokens: np.ndarray, n_tokens: np.ndarray) -> Paired:
+def use(
+    window: np.ndarray, loss_sum: np.ndarray, window_tokens: np.ndarray, n_tokens: np.ndarray
+) -> Paired:
     """U: loss sums of the same model confined to a window (S, A, D), or (S, 1, D) for one window at every length, minus those with L'."""
-    every = [np.broadcast_to(values, np.shape(like)) for values, like in ((window, loss_sum), (window_tokens, n_tokens))]
+    every = [
+        np.broadcast_to(values, np.shape(like))
+        for values, like in ((window, loss_sum), (window_tokens, n_tokens))
+    ]
     return comparisons.difference(every[0], loss_sum, every[1], n_tokens)
 
 
-def classify(failures: Estimate, uses: Sequence[Estimate], *, delta: float = DELTA, gain: float = SMALLEST_GAIN) -> list[str]:
+def classify(
+    failures: Estimate,
+    uses: Sequence[Estimate],
+    *,
+    delta: float = DELTA,
+    gain: float = SMALLEST_GAIN,
+) -> list[str]:
     """A word for each of the A lengths, all beyond L: fails | tolerates | uses | undecided. uses: U against every window measured."""
     if not uses:
         raise ValueError("classify got no U; expected at least one window of the training length")
-    low, high = np.stack([u.low for u in uses]).min(axis=0), np.stack([u.high for u in uses]).min(axis=0)
+    low, high = (
+        np.stack([u.low for u in uses]).min(axis=0),
+        np.stack([u.high for u in uses]).min(axis=0),
+    )
     holds = failures.high < delta
-    words = [("fails", failures.low > delta), ("uses", holds & (low > 0)), ("tolerates", holds & (high < gain))]
+    words = [
+        ("fails", failures.low > delta),
+        ("uses", holds & (low > 0)),
+        ("tolerates", holds & (high < gain)),
+    ]
     return np.select([rule for _, rule in words], [word for word, _ in words], "undecided").tolist()
 
 
-def gate(reference: Estimate, smallest: float = SMALLEST_GAIN, name: str = "a model trained at this length") -> Gate:
+def gate(
+    reference: Estimate,
+    smallest: float = SMALLEST_GAIN,
+    name: str = "a model trained at this length",
+) -> Gate:
     """Can this corpus show the use of longer context? `reference`: U of a model that was trained at the longest length, called `name`.
 
     Refused unless the lower bound of the reference's gain reaches `smallest`: where a model that could use the context gains
@@ -85,8 +109,12 @@ def gate(reference: Estimate, smallest: float = SMALLEST_GAIN, name: str = "a mo
     """
     passed = reference.low >= smallest
     reasons = [
-        "" if good else f"{name} gains {value:.4f} nats [{low:.4f}, {high:.4f}]; a claim needs {smallest} surely"
-        for good, value, low, high in zip(passed, reference.value, reference.low, reference.high, strict=True)
+        ""
+        if good
+        else f"{name} gains {value:.4f} nats [{low:.4f}, {high:.4f}]; a claim needs {smallest} surely"
+        for good, value, low, high in zip(
+            passed, reference.value, reference.low, reference.high, strict=True
+        )
     ]
     return Gate(passed, reasons)
 
@@ -97,7 +125,9 @@ def utilisation(gain: Paired, reference: Paired) -> tuple[np.ndarray, np.ndarray
     `reference` has the seeds of `gain`, or one row (an exact floor). NaN where U_ref's own interval reaches 0: no ratio is known there.
     """
     known = comparisons.estimate(reference).low > 0
-    value = np.divide(gain.value, reference.value, out=np.full_like(gain.value, np.nan), where=known)
+    value = np.divide(
+        gain.value, reference.value, out=np.full_like(gain.value, np.nan), where=known
+    )
 
     def beyond(ratio: np.ndarray) -> np.ndarray:
         found = comparisons.estimate(gain.minus(reference, ratio))
@@ -112,7 +142,9 @@ def slopes(contexts: Sequence[int], curve: np.ndarray) -> np.ndarray:
     return np.diff(curve) / np.diff(np.log2(contexts))
 
 
-def effective_context(contexts: Sequence[int], costs: Estimate, eps: float = EPS) -> EffectiveContext:
+def effective_context(
+    contexts: Sequence[int], costs: Estimate, eps: float = EPS
+) -> EffectiveContext:
     """The smallest measured context that loses at most eps against the longest.
 
     contexts: A, rising; costs: C(k) - C(L') of each, `failure(..., -1)`. A model that fails at L' needs little to do as well: read it
@@ -120,19 +152,28 @@ def effective_context(contexts: Sequence[int], costs: Estimate, eps: float = EPS
     """
 
     def first(loss: np.ndarray) -> int:
-        return int(next((k for k, lost in zip(contexts, loss, strict=True) if lost <= eps), contexts[-1]))
+        return int(
+            next((k for k, lost in zip(contexts, loss, strict=True) if lost <= eps), contexts[-1])
+        )
 
     return EffectiveContext(first(costs.value), first(costs.low), first(costs.high))
 
 
-def discontinuity(position_sums: np.ndarray, windows: np.ndarray, train_length: int, step: int = STEP) -> Paired:
+def discontinuity(
+    position_sums: np.ndarray, windows: np.ndarray, train_length: int, step: int = STEP
+) -> Paired:
     """J by seed and document, one column. position_sums: (S, D, T) losses added over a document's windows; windows: (D,) how many.
 
     Position t of the text is index t - 1: J compares the first `step` positions that training never reached with the `step` before.
     """
     if not step <= train_length <= position_sums.shape[2] - step:
-        raise ValueError(f"windows of {position_sums.shape[2]} positions; expected {train_length} with {step} on each side of it")
-    after, before = (position_sums[:, :, first : first + step].sum(axis=2)[:, None] for first in (train_length, train_length - step))
+        raise ValueError(
+            f"windows of {position_sums.shape[2]} positions; expected {train_length} with {step} on each side of it"
+        )
+    after, before = (
+        position_sums[:, :, first : first + step].sum(axis=2)[:, None]
+        for first in (train_length, train_length - step)
+    )
     tokens = step * np.asarray(windows)[None]
     return comparisons.difference(after, before, tokens, tokens)
 
@@ -141,7 +182,9 @@ def _repeated(values: np.ndarray, at: int) -> np.ndarray:
     return np.broadcast_to(values[..., [at], :], np.shape(values))
 
 
-def _crossing(beyond: Callable[[np.ndarray], np.ndarray], start: np.ndarray, side: float) -> np.ndarray:
+def _crossing(
+    beyond: Callable[[np.ndarray], np.ndarray], start: np.ndarray, side: float
+) -> np.ndarray:
     """(A,): the first point from `start` towards `side` where `beyond` rises above 0. NaN where none is found."""
     reach = np.full_like(start, 1e-3)
     for _ in range(DOUBLINGS):

@@ -18,10 +18,17 @@ def by_lag(tokens: np.ndarray, lags: range) -> np.ndarray:
 
 def _between(one: np.ndarray, other: np.ndarray) -> float:
     size, n = int(max(one.max(), other.max())) + 1, len(one)
-    pairs = np.bincount(one.astype(np.int64) * size + other, minlength=size * size).reshape(size, size)
-    entropies = [_entropy(counts[counts > 0] / n) for counts in (pairs.sum(axis=1), pairs.sum(axis=0), pairs.ravel())]
+    pairs = np.bincount(one.astype(np.int64) * size + other, minlength=size * size).reshape(
+        size, size
+    )
+    entropies = [
+        _entropy(counts[counts > 0] / n)
+        for counts in (pairs.sum(axis=1), pairs.sum(axis=0), pairs.ravel())
+    ]
     kinds = [np.count_nonzero(counts) for counts in (pairs.sum(axis=1), pairs.sum(axis=0), pairs)]
-    return entropies[0] + entropies[1] - entropies[2] - (kinds[2] - kinds[0] - kinds[1] + 1) / (2 * n)
+    return (
+        entropies[0] + entropies[1] - entropies[2] - (kinds[2] - kinds[0] - kinds[1] + 1) / (2 * n)
+    )
 
 
 def _entropy(p: np.ndarray) -> float:

@@ -31,7 +31,9 @@ class Means:
     def unknown(cls, n_lengths: int) -> "Means":
         return cls(*np.full((3, n_lengths), np.nan))
 
-    def put(self, columns: np.ndarray, value: np.ndarray, low: np.ndarray, high: np.ndarray) -> None:
+    def put(
+        self, columns: np.ndarray, value: np.ndarray, low: np.ndarray, high: np.ndarray
+    ) -> None:
         self.value[columns], self.low[columns], self.high[columns] = value, low, high
 
 
@@ -75,23 +77,39 @@ class Summed:
                 found.put(columns, *estimate(np.flatnonzero(seeds), columns, reference))
         return found
 
-    def _of_one(self, seeds: np.ndarray, columns: np.ndarray, reference: int | None) -> tuple[np.ndarray, ...]:
+    def _of_one(
+        self, seeds: np.ndarray, columns: np.ndarray, reference: int | None
+    ) -> tuple[np.ndarray, ...]:
         (row,) = seeds
         if row not in self.drawn:
-            self.drawn[row] = bootstrap.bootstrap(self.loss_sum[row], self.n_tokens[row], n_resamples=self.n_resamples, seed=self.seed)
+            self.drawn[row] = bootstrap.bootstrap(
+                self.loss_sum[row], self.n_tokens[row], n_resamples=self.n_resamples, seed=self.seed
+            )
         drawn = self.drawn[row] if reference is None else self.drawn[row].change(reference)
         return tuple(values[columns] for values in (drawn.value, *drawn.bounds()))
 
-    def _of_several(self, seeds: np.ndarray, columns: np.ndarray, reference: int | None) -> tuple[np.ndarray, ...]:
+    def _of_several(
+        self, seeds: np.ndarray, columns: np.ndarray, reference: int | None
+    ) -> tuple[np.ndarray, ...]:
         from lengthgen.statistics import comparisons
 
         sums, tokens = (values[np.ix_(seeds, columns)] for values in (self.loss_sum, self.n_tokens))
-        before = np.zeros_like(sums) if reference is None else np.broadcast_to(self.loss_sum[seeds][:, [reference]], sums.shape)
+        before = (
+            np.zeros_like(sums)
+            if reference is None
+            else np.broadcast_to(self.loss_sum[seeds][:, [reference]], sums.shape)
+        )
         found = comparisons.estimate(comparisons.difference(sums, before, tokens, tokens))
         return found.value, found.low, found.high
 
 
-def of_bins(value: np.ndarray, between: np.ndarray, width: np.ndarray, n_seeds: np.ndarray, n_documents: np.ndarray) -> np.ndarray:
+def of_bins(
+    value: np.ndarray,
+    between: np.ndarray,
+    width: np.ndarray,
+    n_seeds: np.ndarray,
+    n_documents: np.ndarray,
+) -> np.ndarray:
     """(2, N): low and high of means over several seeds, where only each seed's mean and its interval over documents are known.
 
     value: the mean over seeds; between: the variance of the seeds' values; width: the root mean square width of the seeds' intervals.
@@ -104,7 +122,9 @@ def of_bins(value: np.ndarray, between: np.ndarray, width: np.ndarray, n_seeds: 
     for seeds, documents in np.unique(np.stack([n_seeds, n_documents]), axis=1).T:
         rows = (n_seeds == seeds) & (n_documents == documents)
         if seeds > 1 and documents > 1:
-            spread = variance.Spread(between[rows] / seeds, error[rows] ** 2, int(seeds) - 1, int(documents) - 1)
+            spread = variance.Spread(
+                between[rows] / seeds, error[rows] ** 2, int(seeds) - 1, int(documents) - 1
+            )
             half = spread.critical(tail) * spread.standard_error
             bounds[:, rows] = value[rows] - half, value[rows] + half
     return bounds

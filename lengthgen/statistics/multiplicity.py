@@ -24,7 +24,9 @@ def benjamini_hochberg(p: np.ndarray) -> np.ndarray:
     order = np.argsort(p, kind="stable")
     stepped = p[order] * len(p) / np.arange(1, len(p) + 1)
     known = np.where(np.isnan(stepped), np.inf, stepped)
-    return _restored(np.where(np.isnan(stepped), np.nan, np.minimum.accumulate(known[::-1])[::-1]), order)
+    return _restored(
+        np.where(np.isnan(stepped), np.nan, np.minimum.accumulate(known[::-1])[::-1]), order
+    )
 
 
 def _restored(adjusted: np.ndarray, order: np.ndarray) -> np.ndarray:

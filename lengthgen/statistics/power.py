@@ -25,7 +25,9 @@ CAUTION = 0.8  # confidence that a variance is not larger
 GOAL = 0.005  # nats: what ten seeds and 200 documents should show
 
 
-def minimum_detectable(parts: Components, n_seeds: int, n_documents: int, *, alpha: float = ALPHA, power: float = POWER) -> np.ndarray:
+def minimum_detectable(
+    parts: Components, n_seeds: int, n_documents: int, *, alpha: float = ALPHA, power: float = POWER
+) -> np.ndarray:
     """(A,): the smallest mean difference that is found with probability `power`. NaN with fewer than two seeds or documents."""
     if min(n_seeds, n_documents) < 2:
         return np.full_like(parts.seed, np.nan)
@@ -59,10 +61,15 @@ def of(paired: Paired) -> Seen:
     likely = variance.components(squares)
     if squares.n_seeds < 2 or squares.n_documents < 2:
         spread = variance.spread(squares)
-        return Seen(likely, spread.standard_error, found_by(spread), np.full_like(squares.seed, np.nan))
+        return Seen(
+            likely, spread.standard_error, found_by(spread), np.full_like(squares.seed, np.nan)
+        )
     size = squares.n_seeds, squares.n_documents
     spread = variance.expected(likely, *size)
-    detectable, cautious = found_by(spread), minimum_detectable(variance.components(_upper(squares)), *size)
+    detectable, cautious = (
+        found_by(spread),
+        minimum_detectable(variance.components(_upper(squares)), *size),
+    )
     return Seen(likely, spread.standard_error, detectable, np.maximum(detectable, cautious))
 
 
@@ -75,11 +82,17 @@ def table(pilot: Paired, column: int, seeds: Iterable[int], documents: Iterable[
     squares = variance.mean_squares(pilot.table()[:, column : column + 1])
     likely, cautious = variance.components(squares), variance.components(_upper(squares))
     documents = list(documents)
-    return [_row(likely, cautious, n_seeds, n_documents) for n_seeds in seeds for n_documents in documents]
+    return [
+        _row(likely, cautious, n_seeds, n_documents)
+        for n_seeds in seeds
+        for n_documents in documents
+    ]
 
 
 def _row(likely: Components, cautious: Components, n_seeds: int, n_documents: int) -> dict:
-    detectable = [float(minimum_detectable(parts, n_seeds, n_documents)[0]) for parts in (likely, cautious)]
+    detectable = [
+        float(minimum_detectable(parts, n_seeds, n_documents)[0]) for parts in (likely, cautious)
+    ]
     return {
         "n_seeds": n_seeds,
         "n_documents": n_documents,
@@ -92,5 +105,8 @@ def _row(likely: Components, cautious: Components, n_seeds: int, n_documents: in
 
 def _upper(squares: MeanSquares) -> MeanSquares:
     """The mean squares of seeds and documents at the upper end of their one-sided intervals (chi squared)."""
-    raised = [n / chdtri(n, CAUTION) if n else np.nan for n in (squares.n_seeds - 1, squares.n_documents - 1)]
+    raised = [
+        n / chdtri(n, CAUTION) if n else np.nan
+        for n in (squares.n_seeds - 1, squares.n_documents - 1)
+    ]
     return replace(squares, seed=squares.seed * raised[0], document=squares.document * raised[1])

@@ -35,7 +35,9 @@ def paired_t(seed_values: np.ndarray) -> np.ndarray:
     if n_seeds < 2:
         return np.full(seed_values.shape[1], np.nan)
     mean, error = seed_values.mean(axis=0), seed_values.std(axis=0, ddof=1) / np.sqrt(n_seeds)
-    ratio = np.divide(mean, error, out=np.where(mean == 0, 0.0, np.inf), where=(error > 0) | np.isnan(error))
+    ratio = np.divide(
+        mean, error, out=np.where(mean == 0, 0.0, np.inf), where=(error > 0) | np.isnan(error)
+    )
     return 2 * stdtr(n_seeds - 1, -np.abs(ratio))
 
 
@@ -47,7 +49,9 @@ def sign_flip(seed_values: np.ndarray, *, n_flips: int = N_FLIPS, seed: int = 0)
     n_seeds = len(seed_values)
     exact = n_seeds <= EXACT_UP_TO
     if exact:
-        patterns = np.arange(2 ** (n_seeds - 1))[:, None]  # the last sign stays: all signs turned give the same size
+        patterns = np.arange(2 ** (n_seeds - 1))[
+            :, None
+        ]  # the last sign stays: all signs turned give the same size
         signs = 1.0 - 2.0 * ((patterns >> np.arange(n_seeds)) & 1)
     else:
         signs = np.random.default_rng(seed).choice([-1.0, 1.0], size=(n_flips, n_seeds))
@@ -55,7 +59,9 @@ def sign_flip(seed_values: np.ndarray, *, n_flips: int = N_FLIPS, seed: int = 0)
     scale = np.abs(seed_values).sum(axis=0)
     reached = (np.abs(signs @ seed_values) >= observed - ROUNDING * scale).sum(axis=0)
     p = reached / len(signs) if exact else (reached + 1) / (len(signs) + 1)
-    smallest = 2.0 ** (1 - np.count_nonzero(seed_values, axis=0).clip(1))  # a zero has no sign to flip
+    smallest = 2.0 ** (
+        1 - np.count_nonzero(seed_values, axis=0).clip(1)
+    )  # a zero has no sign to flip
     unknown = np.isnan(scale)
     smallest = smallest if exact else np.maximum(smallest, 1 / (n_flips + 1))
     return SignFlip(np.where(unknown, np.nan, p), np.where(unknown, np.nan, smallest), exact)
@@ -66,4 +72,6 @@ def equivalence(estimate: Estimate, delta: float = DELTA) -> np.ndarray:
 
     At most 0.05 exactly where the 90 % interval lies inside (-delta, delta).
     """
-    return np.maximum(estimate.spread.tail(delta - estimate.value), estimate.spread.tail(estimate.value + delta))
+    return np.maximum(
+        estimate.spread.tail(delta - estimate.value), estimate.spread.tail(estimate.value + delta)
+    )

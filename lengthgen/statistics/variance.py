@@ -59,7 +59,11 @@ class Spread:
 
     def where(self, known: np.ndarray) -> "Spread":
         """The same, NaN in the columns that are not `known` (A,)."""
-        return replace(self, seed=np.where(known, self.seed, np.nan), document=np.where(known, self.document, np.nan))
+        return replace(
+            self,
+            seed=np.where(known, self.seed, np.nan),
+            document=np.where(known, self.document, np.nan),
+        )
 
     @property
     def standard_error(self) -> np.ndarray:
@@ -68,22 +72,43 @@ class Spread:
     def critical(self, tail: float | np.ndarray) -> np.ndarray:
         """(A,): how many standard errors leave the probability `tail` (below 0.5) beyond them on one side."""
         total = self.seed + self.document
-        share = np.divide(self.seed, total, out=np.full_like(total, 1.0 if self.seed_df else 0.0), where=total > 0)
+        share = np.divide(
+            self.seed, total, out=np.full_like(total, 1.0 if self.seed_df else 0.0), where=total > 0
+        )
         quantiles = [-stdtrit(df, tail) if df else 0.0 for df in (self.seed_df, self.document_df)]
         return share * quantiles[0] + (1 - share) * quantiles[1]
 
     def tail(self, distance: np.ndarray) -> np.ndarray:
         """(A,): one-sided p-value of a mean that lies `distance` (A,) above what the null allows; the inverse of `critical`."""
         distance, error = np.asarray(distance, np.float64), self.standard_error
-        ratio = np.divide(np.abs(distance), error, out=np.where(distance == 0, 0.0, np.inf), where=error > 0)
-        upper = np.exp(bisect(lambda log_p: ratio - self.critical(np.exp(log_p)), *np.log([SMALLEST, 0.5]), len(ratio)))
-        return np.where(np.isnan(distance + error), np.nan, np.where(distance >= 0, upper, 1 - upper))
+        ratio = np.divide(
+            np.abs(distance), error, out=np.where(distance == 0, 0.0, np.inf), where=error > 0
+        )
+        upper = np.exp(
+            bisect(
+                lambda log_p: ratio - self.critical(np.exp(log_p)),
+                *np.log([SMALLEST, 0.5]),
+                len(ratio),
+            )
+        )
+        return np.where(
+            np.isnan(distance + error), np.nan, np.where(distance >= 0, upper, 1 - upper)
+        )
 
     @property
     def df(self) -> np.ndarray:
         """(A,): degrees of freedom of the two parts taken as one variance (Satterthwaite 1946, Biometrics Bulletin 2)."""
-        parts = [part**2 / df for part, df in ((self.seed, self.seed_df), (self.document, self.document_df)) if df]
-        return np.divide((self.seed + self.document) ** 2, sum(parts), out=np.full_like(self.seed, np.inf), where=sum(parts) > 0)
+        parts = [
+            part**2 / df
+            for part, df in ((self.seed, self.seed_df), (self.document, self.document_df))
+            if df
+        ]
+        return np.divide(
+            (self.seed + self.document) ** 2,
+            sum(parts),
+            out=np.full_like(self.seed, np.inf),
+            where=sum(parts) > 0,
+        )
 
 
 def mean_squares(table: np.ndarray) -> MeanSquares:
@@ -94,7 +119,9 @@ def mean_squares(table: np.ndarray) -> MeanSquares:
     document = n_seeds * ((by_document - mean[:, None]) ** 2).sum(axis=1)
     rest = ((table - by_seed[:, :, None] - by_document + mean[:, None]) ** 2).sum(axis=(0, 2))
     df = n_seeds - 1, n_documents - 1
-    found = (sums / max(n, 1) for sums, n in ((seed, df[0]), (document, df[1]), (rest, df[0] * df[1])))
+    found = (
+        sums / max(n, 1) for sums, n in ((seed, df[0]), (document, df[1]), (rest, df[0] * df[1]))
+    )
     return MeanSquares(*found, n_seeds, n_documents)
 
 
@@ -120,9 +147,17 @@ def expected(parts: Components, n_seeds: int, n_documents: int) -> Spread:
     return Spread(seed, parts.document / n_documents, n_seeds - 1, n_documents - 1)
 
 
-def bisect(function: Callable[[np.ndarray], np.ndarray], low: float | np.ndarray, high: float | np.ndarray, size: int) -> np.ndarray:
+def bisect(
+    function: Callable[[np.ndarray], np.ndarray],
+    low: float | np.ndarray,
+    high: float | np.ndarray,
+    size: int,
+) -> np.ndarray:
     """(size,): where `function`, applied to every column at once, goes from negative at `low` to positive at `high`."""
-    low, high = np.broadcast_to(low, size).astype(np.float64), np.broadcast_to(high, size).astype(np.float64)
+    low, high = (
+        np.broadcast_to(low, size).astype(np.float64),
+        np.broadcast_to(high, size).astype(np.float64),
+    )
     for _ in range(BISECTIONS):
         middle = (low + high) / 2
         above = function(middle) > 0

@@ -23,7 +23,9 @@ class Claim:
     says: str = ""  # in words
     measure: str = ""  # a name of measures.py
     of: str = ""  # arm, or arm+condition
-    minus: str | None = None  # arm (or arm+condition) whose measure is taken off, seed by seed and document by document
+    minus: str | None = (
+        None  # arm (or arm+condition) whose measure is taken off, seed by seed and document by document
+    )
     at: float | None = None  # evaluation length / train_length
     window: float | None = None  # tokens / train_length, of the measure beyond_window
     protocol: str | None = None  # null: the measure's own
@@ -31,7 +33,10 @@ class Claim:
     primary: bool = False  # one of those that decide the study
 
     def __post_init__(self):
-        dataclass_from.check(bool(PREDICTION.fullmatch(self.predict)), f"predict={self.predict}: expected `above X`, `below X` or `within X`")
+        dataclass_from.check(
+            bool(PREDICTION.fullmatch(self.predict)),
+            f"predict={self.predict}: expected `above X`, `below X` or `within X`",
+        )
 
     @property
     def kind(self) -> str:

@@ -30,7 +30,9 @@ class Asked:
         label = study.name if name == next(iter(study.scales)) else f"{study.name}-{name}"
         if self.seeds in (None, scale.seeds):
             return label, scale
-        return f"{label}-{self.seeds}-seeds", dataclasses.replace(scale, seeds=self.seeds, arm_seeds={})
+        return f"{label}-{self.seeds}-seeds", dataclasses.replace(
+            scale, seeds=self.seeds, arm_seeds={}
+        )
 
 
 def run(study: Study, asked: Asked) -> None:
@@ -40,23 +42,33 @@ def run(study: Study, asked: Asked) -> None:
     label, scale = asked.scale_of(study)
     jobs = running.jobs(study, scale, asked.results.absolute(), ["threads=1", *asked.overrides])
     workers = max(1, min(asked.workers, len(jobs)))
-    print(f"study {label}: {len(study.arms)} arms, {scale.seeds} seeds, {len(jobs)} runs, {workers} at a time", flush=True)
+    print(
+        f"study {label}: {len(study.arms)} arms, {scale.seeds} seeds, {len(jobs)} runs, {workers} at a time",
+        flush=True,
+    )
     began, width = time.monotonic(), len(str(len(jobs)))
 
     def tell(made: running.Made, ended: int) -> None:
         left = (time.monotonic() - began) / ended * (len(jobs) - ended)
         said = f"failed: {made.error}" if made.error else f"{made.status}, {clock(made.seconds)}"
-        print(f"{ended:>{width}}/{len(jobs)}  {made.job.arm} seed {made.job.seed}: {said}  ({clock(left)} left)", flush=True)
+        print(
+            f"{ended:>{width}}/{len(jobs)}  {made.job.arm} seed {made.job.seed}: {said}  ({clock(left)} left)",
+            flush=True,
+        )
 
     made = running.run(jobs, workers, asked.config_dir, tell)
     material = running.material(study, made)
-    verdicts = judgement.judge(study.claims, {n: measures.measure(material, claim) for n, claim in study.claims.items()})
+    verdicts = judgement.judge(
+        study.claims, {n: measures.measure(material, claim) for n, claim in study.claims.items()}
+    )
     parts = {
         "values": tables.values(study, material),
         "repairs": tables.repairs(study, material),
         "context": tables.effective_context(material),
         "costs": costs.rows(material, study.costs, print) if study.costs else [],
-        "information": tables.mutual_information(material, study.information) if study.information else [],
+        "information": tables.mutual_information(material, study.information)
+        if study.information
+        else [],
         "key_tokens": tables.key_tokens(study, material),
         "claims": tables.claims(study, verdicts),
     }
@@ -64,16 +76,29 @@ def run(study: Study, asked: Asked) -> None:
     study_folder.write(folder, parts, _about(study, label, scale, asked, [one.run for one in made]))
     report.write_all(asked.results)
     print("\n" + _said(verdicts))
-    print(f"\n{label}: {judgement.of_study(verdicts)} ({clock(time.monotonic() - began)}); {folder / 'summary.md'}", flush=True)
+    print(
+        f"\n{label}: {judgement.of_study(verdicts)} ({clock(time.monotonic() - began)}); {folder / 'summary.md'}",
+        flush=True,
+    )
 
 
-def _about(study: Study, label: str, scale: Scale, asked: Asked, runs: Sequence[str]) -> dict[str, Any]:
+def _about(
+    study: Study, label: str, scale: Scale, asked: Asked, runs: Sequence[str]
+) -> dict[str, Any]:
     """study.json: the declaration as it was, and what made the runs."""
     from lengthgen.reporting import publication
 
-    made = publication.provenance(records.run(asked.results / "runs" / name) for name in dict.fromkeys(runs))
+    made = publication.provenance(
+        records.run(asked.results / "runs" / name) for name in dict.fromkeys(runs)
+    )
     flags = {"--scale": asked.scale, "--seeds": asked.seeds}
-    words = ["lengthgen", "study", study.name, *(f"{flag} {value}" for flag, value in flags.items() if value), *asked.overrides]
+    words = [
+        "lengthgen",
+        "study",
+        study.name,
+        *(f"{flag} {value}" for flag, value in flags.items() if value),
+        *asked.overrides,
+    ]
     return {
         "name": study.name, "meaning": study.meaning, "claim": study.claim, "command": " ".join(words),
         "seeds": list(range(scale.seeds)), "shown": study.shown, "axis": study.axis,

@@ -22,16 +22,24 @@ from lengthgen.studies.losses import Evaluation, Material
 ROUNDS = 7
 
 
-def rows(material: Material, at: float, tell: Callable[[str], None] = lambda text: None) -> list[dict[str, Any]]:
+def rows(
+    material: Material, at: float, tell: Callable[[str], None] = lambda text: None
+) -> list[dict[str, Any]]:
     """COSTS of every subject's first seed. of_trained: time / time of the arm as it was trained; low, high: over the rounds."""
     length = {name: subject.length(at) for name, subject in material.subjects.items()}
     tell(f"costs: {ROUNDS} rounds of {len(length)} forward passes")
-    calls = {name: forward(subject.evaluations[0], length[name]) for name, subject in material.subjects.items()}
+    calls = {
+        name: forward(subject.evaluations[0], length[name])
+        for name, subject in material.subjects.items()
+    }
     for call in calls.values():
         call()
     rounds = [{name: _seconds(call) for name, call in calls.items()} for _ in range(ROUNDS)]
     tell("costs: memory, a process for each")
-    memory = {name: _memory(subject.evaluations[0], length[name]) for name, subject in material.subjects.items()}
+    memory = {
+        name: _memory(subject.evaluations[0], length[name])
+        for name, subject in material.subjects.items()
+    }
     return [_row(name, length[name], rounds, memory) for name in calls]
 
 
@@ -65,7 +73,12 @@ def _seconds(call: Callable[[], Any]) -> float:
 
 def _memory(evaluation: Evaluation, length: int) -> float:
     """MiB."""
-    command = [sys.executable, "-m", "lengthgen.studies.costs", json.dumps([str(evaluation.folder), length])]
+    command = [
+        sys.executable,
+        "-m",
+        "lengthgen.studies.costs",
+        json.dumps([str(evaluation.folder), length]),
+    ]
     done = subprocess.run(command, capture_output=True, text=True)
     lines = done.stdout.strip().splitlines()
     if done.returncode or not lines:
@@ -74,7 +87,9 @@ def _memory(evaluation: Evaluation, length: int) -> float:
     return (found["peak"] - found["base"]) / 2**20
 
 
-def _row(name: str, length: int, rounds: list[Mapping[str, float]], memory: Mapping[str, float]) -> dict[str, Any]:
+def _row(
+    name: str, length: int, rounds: list[Mapping[str, float]], memory: Mapping[str, float]
+) -> dict[str, Any]:
     arm = name.partition("+")[0]
     ratios = sorted(one[name] / one[arm] for one in rounds)
     return {
@@ -93,7 +108,9 @@ def main(folder: str, length: int) -> None:
     evaluation = Evaluation(Path(folder))
     forward(evaluation, child.SHORT)()
     call = forward(evaluation, length)
-    with contextlib.suppress(OSError, AttributeError):  # glibc: what a retrofit's search has freed is given back, and counts as new again
+    with contextlib.suppress(
+        OSError, AttributeError
+    ):  # glibc: what a retrofit's search has freed is given back, and counts as new again
         ctypes.CDLL(None).malloc_trim(0)
     import torch
 

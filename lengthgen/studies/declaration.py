@@ -32,9 +32,13 @@ from lengthgen.studies.claims import Claim
 @dataclass
 class Scale:
     seeds: int = 3  # of every arm: 0, 1, ...
-    arm_seeds: dict[str, int] = field(default_factory=dict)  # of single arms, instead; such an arm is compared with none of other seeds
+    arm_seeds: dict[str, int] = field(
+        default_factory=dict
+    )  # of single arms, instead; such an arm is compared with none of other seeds
     base: list[str] = field(default_factory=list)  # overrides of every arm at this scale
-    arms: dict[str, list[str]] = field(default_factory=dict)  # overrides of single arms at this scale, after their own
+    arms: dict[str, list[str]] = field(
+        default_factory=dict
+    )  # overrides of single arms at this scale, after their own
 
     def __post_init__(self):
         for seeds in (self.seeds, *self.arm_seeds.values()):
@@ -54,7 +58,9 @@ class Condition:
 class Published:
     source: str = ""  # paper, table, data, protocol
     at: float = 2.0  # evaluation length / train_length
-    worst_first: list[str] = field(default_factory=list)  # subjects of the study in the order of the published losses
+    worst_first: list[str] = field(
+        default_factory=list
+    )  # subjects of the study in the order of the published losses
 
 
 @dataclass
@@ -94,11 +100,19 @@ class Study:
 
     def conditions_of(self, arm: str) -> dict[str, list[str]]:
         """Name -> overrides of `lengthgen evaluate` for every condition that the arm is evaluated under."""
-        return {name: one.overrides for name, one in self.conditions.items() if not one.arms or arm in one.arms}
+        return {
+            name: one.overrides
+            for name, one in self.conditions.items()
+            if not one.arms or arm in one.arms
+        }
 
     def subjects(self) -> list[str]:
         """Every arm and arm+condition, in the order of the declaration."""
-        return [name for arm in self.arms for name in (arm, *(f"{arm}+{condition}" for condition in self.conditions_of(arm)))]
+        return [
+            name
+            for arm in self.arms
+            for name in (arm, *(f"{arm}+{condition}" for condition in self.conditions_of(arm)))
+        ]
 
 
 def names(where: Sequence[Path]) -> list[str]:
@@ -181,9 +195,13 @@ def _refuse_strangers(key: str, study: Study) -> None:
         for subject in filter(None, (claim.of, claim.minus)):
             dataclass_from.choice(f"{key}: claims.{n}", subject, tuple(known))
         for name, scale in study.scales.items():
-            of, minus = (scale.seeds_of((subject or claim.of).partition("+")[0]) for subject in (claim.of, claim.minus))
+            of, minus = (
+                scale.seeds_of((subject or claim.of).partition("+")[0])
+                for subject in (claim.of, claim.minus)
+            )
             dataclass_from.check(
-                of == minus, f"{key}: claims.{n}: {of} seeds of {claim.of} and {minus} of {claim.minus} in scale {name}: expected as many"
+                of == minus,
+                f"{key}: claims.{n}: {of} seeds of {claim.of} and {minus} of {claim.minus} in scale {name}: expected as many",
             )
     for subject in (study.key_tokens.reference, *study.key_tokens.of) if study.key_tokens else ():
         dataclass_from.choice(f"{key}: key_tokens", subject, tuple(known))
@@ -194,5 +212,6 @@ def _refuse_strangers(key: str, study: Study) -> None:
     dataclass_from.choice(f"{key}: axis", study.axis, ("length", "tokens"))
     primary = [n for n, claim in study.claims.items() if claim.primary]
     dataclass_from.check(
-        1 <= len(primary) <= MOST_PRIMARY, f"{key}: {len(primary)} primary claims; expected 1 to {MOST_PRIMARY}, the others exploratory"
+        1 <= len(primary) <= MOST_PRIMARY,
+        f"{key}: {len(primary)} primary claims; expected 1 to {MOST_PRIMARY}, the others exploratory",
     )

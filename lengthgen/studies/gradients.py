@@ -35,7 +35,12 @@ def _share(stored: dict) -> float:
             f"scheme {run.config.scheme.label} has no table of its training length; expected one such as learned or per_offset"
         )
     inputs, targets = batches.crops(
-        run.splits.train, seed=scalars.seed, step=0, batch_size=scalars.batch_size, length=length, cross_documents=scalars.cross_documents
+        run.splits.train,
+        seed=scalars.seed,
+        step=0,
+        batch_size=scalars.batch_size,
+        length=length,
+        cross_documents=scalars.cross_documents,
     )
     model.losses(inputs, targets).mean().backward()
     within, beyond = [], []

@@ -48,10 +48,15 @@ def judge(declared: Mapping[str, Claim], measured: Mapping[str, Measured]) -> li
     adjusted = np.ones((2, len(names)))
     for primary, correct in ((True, multiplicity.holm), (False, multiplicity.benjamini_hochberg)):
         members = [i for i, name in enumerate(names) if declared[name].primary == primary]
-        p = np.array([_sides(declared[names[i]], measured[names[i]]) for i in members]).reshape(-1, 2)
+        p = np.array([_sides(declared[names[i]], measured[names[i]]) for i in members]).reshape(
+            -1, 2
+        )
         for side in (0, 1):
             adjusted[side, members] = correct(p[:, side])
-    return [_verdict(name, declared[name], measured[name], adjusted[:, i]) for i, name in enumerate(names)]
+    return [
+        _verdict(name, declared[name], measured[name], adjusted[:, i])
+        for i, name in enumerate(names)
+    ]
 
 
 def of_study(verdicts: list[Verdict]) -> str:
@@ -62,7 +67,9 @@ def _sides(claim: Claim, found: Measured) -> tuple[float, float]:
     """(p of the claim being wrong, p of its contrary being wrong): small is evidence for the claim, or against it."""
     threshold = claim.threshold
     if claim.kind == "within":
-        return found.within(threshold), min(1.0, 2 * min(found.above(threshold), found.below(-threshold)))
+        return found.within(threshold), min(
+            1.0, 2 * min(found.above(threshold), found.below(-threshold))
+        )
     sides = 2 * found.above(threshold), 2 * found.below(threshold)
     return tuple(min(1.0, p) for p in (sides if claim.kind == "above" else sides[::-1]))
 
@@ -70,4 +77,12 @@ def _sides(claim: Claim, found: Measured) -> tuple[float, float]:
 def _verdict(name: str, claim: Claim, found: Measured, adjusted: np.ndarray) -> Verdict:
     for_it, against = adjusted
     word = SUPPORTED if for_it <= ALPHA else REFUTED if against <= ALPHA else UNDECIDED
-    return Verdict(name, claim, word, *found.bounds, float(min(for_it, against)), found.detectable, *found.counts)
+    return Verdict(
+        name,
+        claim,
+        word,
+        *found.bounds,
+        float(min(for_it, against)),
+        found.detectable,
+        *found.counts,
+    )

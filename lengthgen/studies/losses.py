@@ -38,7 +38,9 @@ class Block:
     @property
     def excess(self) -> np.ndarray:
         if self.floors is None:
-            raise DataError("these data have no exact floor, so that no excess over it is known; expected a synthetic dataset")
+            raise DataError(
+                "these data have no exact floor, so that no excess over it is known; expected a synthetic dataset"
+            )
         return self.losses - self.floors
 
 
@@ -68,16 +70,34 @@ class Evaluation:
         return int(self.config["train_length"])
 
     def lengths(self, protocol: str) -> list[int]:
-        return sorted({int(one["eval_length"]) for one in self.outcomes if one["protocol"] == protocol})
+        return sorted(
+            {int(one["eval_length"]) for one in self.outcomes if one["protocol"] == protocol}
+        )
 
     def block(self, protocol: str, length: int) -> Block:
         """DataError, with the reason, where there are no losses."""
         key = f"{protocol}/{length}"
         if f"{key}/losses" not in self._arrays:
-            said = next((o for o in self.outcomes if o["protocol"] == protocol and int(o["eval_length"]) == length), None)
-            reason = f"{said['status']}: {said['reason']}" if said else f"not evaluated; there are {self.lengths(protocol)}"
-            raise DataError(f"{self.folder.parent.parent.name}: no losses for {protocol} at {length} ({reason})")
-        found = {name: self._arrays.get(f"{key}/{name}") for name in ("losses", "floors", "document", "start", "first")}
+            said = next(
+                (
+                    o
+                    for o in self.outcomes
+                    if o["protocol"] == protocol and int(o["eval_length"]) == length
+                ),
+                None,
+            )
+            reason = (
+                f"{said['status']}: {said['reason']}"
+                if said
+                else f"not evaluated; there are {self.lengths(protocol)}"
+            )
+            raise DataError(
+                f"{self.folder.parent.parent.name}: no losses for {protocol} at {length} ({reason})"
+            )
+        found = {
+            name: self._arrays.get(f"{key}/{name}")
+            for name in ("losses", "floors", "document", "start", "first")
+        }
         return Block(**found | {"losses": found["losses"].astype(np.float64)})
 
 
@@ -99,7 +119,11 @@ class Subject:
     def total(self, protocol: str, length: int, values: Values) -> Paired:
         """Sums by seed and document, (S, 1, D), and tokens (1, D), of what `values` makes of each seed's block."""
         sums, tokens = zip(
-            *(_by_document(block, values(block)) for block in (e.block(protocol, length) for e in self.evaluations)), strict=True
+            *(
+                _by_document(block, values(block))
+                for block in (e.block(protocol, length) for e in self.evaluations)
+            ),
+            strict=True,
         )
         return Paired(np.stack(sums)[:, None], tokens[0][None])
 
@@ -117,4 +141,6 @@ class Material:
 def _by_document(block: Block, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(W, P) -> sums (D,) and counts (D,), documents in the order of their numbers."""
     _, place = np.unique(block.document, return_inverse=True)
-    return np.bincount(place, weights=values.sum(axis=1)), np.bincount(place).astype(np.float64) * values.shape[1]
+    return np.bincount(place, weights=values.sum(axis=1)), np.bincount(place).astype(
+        np.float64
+    ) * values.shape[1]

@@ -43,7 +43,11 @@ class Mean:
     def detectable(self) -> float:
         """The smallest true difference that so many seeds and documents find with probability 0.8; NaN with one seed."""
         squares = variance.mean_squares(self.paired.table())
-        return float(power.minimum_detectable(variance.components(squares), squares.n_seeds, squares.n_documents)[0])
+        return float(
+            power.minimum_detectable(
+                variance.components(squares), squares.n_seeds, squares.n_documents
+            )[0]
+        )
 
     @property
     def counts(self) -> tuple[int, int]:
@@ -60,7 +64,9 @@ class Share:
 
     @property
     def bounds(self) -> tuple[float, float, float]:
-        return tuple(float(part[0]) for part in fails_or_uses.utilisation(self.gain, self.reference))
+        return tuple(
+            float(part[0]) for part in fails_or_uses.utilisation(self.gain, self.reference)
+        )
 
     @property
     def _known(self) -> bool:

@@ -40,7 +40,10 @@ from lengthgen.studies.measured import Exact, Mean, Measured, Share
 def measure(material: Material, claim: Claim) -> Measured:
     """The measure of the claim's subject, minus that of the other one if it names one."""
     if claim.measure in OF_MATERIAL:
-        dataclass_from.check(claim.minus is None or claim.measure == "utilisation", f"measure {claim.measure} of {claim.of}: expected no `minus`")
+        dataclass_from.check(
+            claim.minus is None or claim.measure == "utilisation",
+            f"measure {claim.measure} of {claim.of}: expected no `minus`",
+        )
         return OF_MATERIAL[claim.measure](material, claim)
     make = OF_SUBJECT[claim.measure]
     paired = make(material[claim.of], claim)
@@ -60,7 +63,9 @@ def _excesses(block: Block) -> np.ndarray:
     return block.excess
 
 
-def _mean(values: Callable[[Block], np.ndarray], subject: Subject, protocol: str, length: int) -> Paired:
+def _mean(
+    values: Callable[[Block], np.ndarray], subject: Subject, protocol: str, length: int
+) -> Paired:
     return subject.total(protocol, length, values)
 
 
@@ -68,7 +73,9 @@ def _change(subject: Subject, protocol: str, length: int) -> Paired:
     """Of the documents' means where a protocol scores more tokens at one length than at the other (last_k)."""
     long, short = (subject.total(protocol, n, _losses) for n in (length, subject.train_length))
     if not np.array_equal(long.n_tokens, short.n_tokens):
-        long, short = (Paired(one.sums / one.n_tokens, np.ones_like(one.n_tokens)) for one in (long, short))
+        long, short = (
+            Paired(one.sums / one.n_tokens, np.ones_like(one.n_tokens)) for one in (long, short)
+        )
     return long.minus(short)
 
 
@@ -90,7 +97,9 @@ def _use_band(subject: Subject, claim: Claim) -> Paired:
 
 def _band_change(subject: Subject, claim: Claim) -> Paired:
     length = _length(subject, claim)
-    return subject.total("band", length, _losses).minus(subject.total("matched", subject.train_length, _losses))
+    return subject.total("band", length, _losses).minus(
+        subject.total("matched", subject.train_length, _losses)
+    )
 
 
 def _moved(material: Material, claim: Claim) -> Mean:
@@ -114,13 +123,17 @@ def _around(first: int, subject: Subject, claim: Claim) -> Paired:
     begin = subject.train_length + first
 
     def there(block: Block) -> np.ndarray:
-        return (block.losses if block.floors is None else block.excess)[:, begin : begin + fails_or_uses.STEP]
+        return (block.losses if block.floors is None else block.excess)[
+            :, begin : begin + fails_or_uses.STEP
+        ]
 
     return subject.total("position", _longest(subject), there)
 
 
 def _early_excess(subject: Subject, claim: Claim) -> Paired:
-    return subject.total("position", _longest(subject), lambda block: block.excess[:, : subject.train_length])
+    return subject.total(
+        "position", _longest(subject), lambda block: block.excess[:, : subject.train_length]
+    )
 
 
 def _beyond_window(subject: Subject, claim: Claim) -> Paired:
@@ -129,7 +142,9 @@ def _beyond_window(subject: Subject, claim: Claim) -> Paired:
             f"measure beyond_window of {subject.name}: window={claim.window} at={claim.at}; expected a window smaller than `at`"
         )
     floors = _window_floors(subject, subject.length(claim.window))
-    return subject.total("matched", _length(subject, claim), lambda block: block.losses - floors(block))
+    return subject.total(
+        "matched", _length(subject, claim), lambda block: block.losses - floors(block)
+    )
 
 
 def _window_floors(subject: Subject, window: int) -> Callable[[Block], np.ndarray]:
@@ -141,7 +156,9 @@ def _window_floors(subject: Subject, window: int) -> Callable[[Block], np.ndarra
 
     def of(block: Block) -> np.ndarray:
         rows = []
-        for document, start, first, losses in zip(block.document, block.start, block.first, block.losses, strict=True):
+        for document, start, first, losses in zip(
+            block.document, block.start, block.first, block.losses, strict=True
+        ):
             if document not in known:
                 symbols = exact.store.document(int(document))[1:].numpy()
                 known[document] = np.concatenate(([np.nan], exact.dataset.floors(symbols, window)))
@@ -154,11 +171,16 @@ def _window_floors(subject: Subject, window: int) -> Callable[[Block], np.ndarra
 def _recovered(material: Material, claim: Claim) -> Share:
     arm, _, condition = claim.of.partition("+")
     if not condition:
-        raise ConfigError(f"measure recovered of {claim.of}: expected arm+condition, the condition being the repair")
+        raise ConfigError(
+            f"measure recovered of {claim.of}: expected arm+condition, the condition being the repair"
+        )
     broken, repaired = material[arm], material[claim.of]
     length = _length(broken, claim)
     lost = _change(broken, "matched", length)
-    return Share(broken.total("matched", length, _losses).minus(repaired.total("matched", length, _losses)), lost)
+    return Share(
+        broken.total("matched", length, _losses).minus(repaired.total("matched", length, _losses)),
+        lost,
+    )
 
 
 def _utilisation(material: Material, claim: Claim) -> Share:
@@ -178,14 +200,18 @@ def _floors(block: Block) -> np.ndarray:
 
 def _length(subject: Subject, claim: Claim) -> int:
     if claim.at is None:
-        raise ConfigError(f"measure {claim.measure} of {claim.of}: give `at`, the evaluation length / train_length")
+        raise ConfigError(
+            f"measure {claim.measure} of {claim.of}: give `at`, the evaluation length / train_length"
+        )
     return subject.length(claim.at)
 
 
 def _longest(subject: Subject) -> int:
     lengths = subject.evaluations[0].lengths("position")
     if not lengths:
-        raise ConfigError(f"{subject.name}: the position protocol was not evaluated; add it to evaluation.protocols")
+        raise ConfigError(
+            f"{subject.name}: the position protocol was not evaluated; add it to evaluation.protocols"
+        )
     return max(lengths)
 
 

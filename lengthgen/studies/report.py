@@ -23,7 +23,10 @@ def write(folder: Path) -> list[Path]:
     found = {name: study_folder.read(folder / f"{name}.csv") for name in study_folder.TABLES}
     values = found["values"]
     with drawing.fixed_style():
-        drawn = drawing.save(figure.draw(_title(about), _details(values), values, about["shown"], about["axis"]), folder / "values")
+        drawn = drawing.save(
+            figure.draw(_title(about), _details(values), values, about["shown"], about["axis"]),
+            folder / "values",
+        )
     files.write_text(folder / "summary.md", "\n".join(_summary(about, found)).rstrip() + "\n")
     return [folder / "summary.md", *drawn]
 
@@ -50,12 +53,30 @@ def claim_lines(claims: Sequence[Row]) -> list[str]:
     """A Markdown table of claims."""
     lines = []
     for row in claims:
-        of = row["of"] + (f" − {row['minus']}" if row["minus"] else "") + (f" at {float(row['at']):.3g} L" if row["at"] else "")
+        of = (
+            row["of"]
+            + (f" − {row['minus']}" if row["minus"] else "")
+            + (f" at {float(row['at']):.3g} L" if row["at"] else "")
+        )
         says = row["says"] + ("" if row["primary"] == "True" else " *(exploratory)*")
         verdict = f"**{row['verdict']}**" if row["primary"] == "True" else row["verdict"]
         p, detectable = markdown.p_value(row["p"]), markdown.number(row["detectable"])
-        lines.append([says, f"{row['measure']} of {of}", row["predict"], markdown.interval(row), verdict, p, detectable])
-    return text_tables.markdown(["claim", "measure", "predicted", "found [95 % interval]", "verdict", "p", "detectable"], lines, "l")
+        lines.append(
+            [
+                says,
+                f"{row['measure']} of {of}",
+                row["predict"],
+                markdown.interval(row),
+                verdict,
+                p,
+                detectable,
+            ]
+        )
+    return text_tables.markdown(
+        ["claim", "measure", "predicted", "found [95 % interval]", "verdict", "p", "detectable"],
+        lines,
+        "l",
+    )
 
 
 def _title(about: Mapping[str, Any]) -> str:
@@ -63,7 +84,10 @@ def _title(about: Mapping[str, Any]) -> str:
 
 
 def _details(values: Sequence[Row]) -> str:
-    seeds, documents = ({int(row[column]) for row in values if row["status"] == "ok"} for column in ("n_seeds", "n_documents"))
+    seeds, documents = (
+        {int(row[column]) for row in values if row["status"] == "ok"}
+        for column in ("n_seeds", "n_documents")
+    )
     return f"{_span(seeds)} seeds, {_span(documents)} documents; bands: 95 % intervals, two-way Student over seeds and documents."
 
 
@@ -103,23 +127,47 @@ def _summary(about: Mapping[str, Any], found: Mapping[str, Sequence[Row]]) -> li
         )
     ]
     parts += sections.repairs(found["repairs"]) + sections.costs(found["costs"], values)
-    parts += sections.context(found["context"]) + sections.orders(about.get("published", []), values)
+    parts += sections.context(found["context"]) + sections.orders(
+        about.get("published", []), values
+    )
     parts += sections.information(found["information"]) + sections.key_tokens(found["key_tokens"])
     for protocol, measure in dict.fromkeys((row["protocol"], row["measure"]) for row in values):
         own = [row for row in values if (row["protocol"], row["measure"]) == (protocol, measure)]
-        parts += [f"## {measure.capitalize()} by evaluation length, {protocol}", "", f"nats/token; {_details(own)}", ""]
+        parts += [
+            f"## {measure.capitalize()} by evaluation length, {protocol}",
+            "",
+            f"nats/token; {_details(own)}",
+            "",
+        ]
         for train_length in dict.fromkeys(row["train_length"] for row in own):
-            parts += [*markdown.grid([row for row in own if row["train_length"] == train_length], lambda row: row["subject"], "value"), ""]
+            parts += [
+                *markdown.grid(
+                    [row for row in own if row["train_length"] == train_length],
+                    lambda row: row["subject"],
+                    "value",
+                ),
+                "",
+            ]
     return parts + _made(about)
 
 
 def _made(about: Mapping[str, Any]) -> list[str]:
     parts = ["## How it was made", "", f"`{about['command']}`", ""]
-    for title, key in (("Commits", "commits"), ("Devices", "devices"), ("Threads of a run", "threads")):
+    for title, key in (
+        ("Commits", "commits"),
+        ("Devices", "devices"),
+        ("Threads of a run", "threads"),
+    ):
         parts += [f"{title}: {', '.join(f'`{value}`' for value in about.get(key, []))}.", ""]
     parts += ["Each run again, with `seed=0`, `1`, ...:", ""]
-    parts += [f"- {arm}: `lengthgen train {' '.join(overrides)}`" for arm, overrides in about["arms"].items()]
-    parts += [f"- +{name}: `lengthgen evaluate run=ID {' '.join(overrides)}`" for name, overrides in about["conditions"].items()]
+    parts += [
+        f"- {arm}: `lengthgen train {' '.join(overrides)}`"
+        for arm, overrides in about["arms"].items()
+    ]
+    parts += [
+        f"- +{name}: `lengthgen evaluate run=ID {' '.join(overrides)}`"
+        for name, overrides in about["conditions"].items()
+    ]
     return parts
 
 
@@ -127,17 +175,40 @@ def verdict_lines(folders: Sequence[Path], where: str = "") -> list[str]:
     """A Markdown table of studies and their verdicts; where: what comes before a study's folder in a link."""
     lines = []
     for folder in folders:
-        about, claims = files.read_json(folder / "study.json", {}), study_folder.read(folder / "claims.csv")
+        about, claims = (
+            files.read_json(folder / "study.json", {}),
+            study_folder.read(folder / "claims.csv"),
+        )
         words = [row["verdict"] for row in claims if row["primary"] == "True"]
         counts = ", ".join(str(words.count(w)) for w in ("supported", "refuted", "undecided"))
-        lines.append([f"[{folder.name}]({where}{folder.name}/summary.md)", about["meaning"], f"**{word(claims)}**", counts])
-    return text_tables.markdown(["study", "what it asks", "verdict", "primary claims: supported, refuted, undecided"], lines, "l")
+        lines.append(
+            [
+                f"[{folder.name}]({where}{folder.name}/summary.md)",
+                about["meaning"],
+                f"**{word(claims)}**",
+                counts,
+            ]
+        )
+    return text_tables.markdown(
+        ["study", "what it asks", "verdict", "primary claims: supported, refuted, undecided"],
+        lines,
+        "l",
+    )
 
 
 def _all(folders: Sequence[Path]) -> str:
-    parts = ["# Studies", "", "Made by `lengthgen study NAME`, declared before the runs in configs/study/.", "", *verdict_lines(folders)]
+    parts = [
+        "# Studies",
+        "",
+        "Made by `lengthgen study NAME`, declared before the runs in configs/study/.",
+        "",
+        *verdict_lines(folders),
+    ]
     for folder in folders:
-        about, claims = files.read_json(folder / "study.json", {}), study_folder.read(folder / "claims.csv")
+        about, claims = (
+            files.read_json(folder / "study.json", {}),
+            study_folder.read(folder / "claims.csv"),
+        )
         parts += ["", f"## {folder.name}", "", about["claim"], "", *claim_lines(claims)]
     return "\n".join(parts) + "\n"
 

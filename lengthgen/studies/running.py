@@ -61,12 +61,25 @@ def jobs(study: Study, scale: Scale, results: Path, how: Sequence[str]) -> list[
     seeds = {arm: scale.seeds_of(arm) for arm in study.arms}
     for seed in range(max(seeds.values())):
         for arm in (arm for arm in study.arms if seed < seeds[arm]):
-            conditions = tuple((name, tuple(overrides)) for name, overrides in study.conditions_of(arm).items())
-            found.append(Job(arm, seed, (*study.training(arm, scale), f"seed={seed}"), conditions, results, (*ALWAYS, *how)))
+            conditions = tuple(
+                (name, tuple(overrides)) for name, overrides in study.conditions_of(arm).items()
+            )
+            found.append(
+                Job(
+                    arm,
+                    seed,
+                    (*study.training(arm, scale), f"seed={seed}"),
+                    conditions,
+                    results,
+                    (*ALWAYS, *how),
+                )
+            )
     return found
 
 
-def run(found: Sequence[Job], workers: int, config_dir: Path | None, tell: Callable[[Made, int], None]) -> list[Made]:
+def run(
+    found: Sequence[Job], workers: int, config_dir: Path | None, tell: Callable[[Made, int], None]
+) -> list[Made]:
     """Make what is missing of every job. tell: called after each, with how many have ended. StudyError names the first that failed."""
     made = []
     for ended, one in enumerate(_results(found, workers, config_dir), start=1):
@@ -76,7 +89,9 @@ def run(found: Sequence[Job], workers: int, config_dir: Path | None, tell: Calla
     if failed:
         first = failed[0]
         others = f" ({len(failed)} of {len(found)} jobs failed)" if len(failed) > 1 else ""
-        raise StudyError(f"arm {first.job.arm}, seed {first.job.seed}: {first.error}{others}", first.exit_code)
+        raise StudyError(
+            f"arm {first.job.arm}, seed {first.job.seed}: {first.error}{others}", first.exit_code
+        )
     return made
 
 
@@ -86,7 +101,9 @@ def material(study: Study, made: Sequence[Made]) -> Material:
     for name in study.subjects():
         arm, _, condition = name.partition("+")
         own = sorted((one for one in made if one.job.arm == arm), key=lambda one: one.job.seed)
-        subjects[name] = Subject(name, [Evaluation(dict(one.evaluations)[condition]) for one in own])
+        subjects[name] = Subject(
+            name, [Evaluation(dict(one.evaluations)[condition]) for one in own]
+        )
     return Material(subjects)
 
 
@@ -94,13 +111,17 @@ def _results(found: Sequence[Job], workers: int, config_dir: Path | None) -> Ite
     if workers == 1:
         yield from (_work(job, config_dir) for job in found)
         return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_begin, initargs=(os.getpid(),)) as pool:
+    with ProcessPoolExecutor(
+        workers, mp_context=get_context("spawn"), initializer=_begin, initargs=(os.getpid(),)
+    ) as pool:
         waiting = [pool.submit(_work, job, config_dir) for job in found]
         try:
             for future in as_completed(waiting):
                 yield future.result()
         except BrokenProcessPool:
-            raise StudyError("a worker was killed (out of memory?); the same command goes on from there, --workers 1 needs less") from None
+            raise StudyError(
+                "a worker was killed (out of memory?); the same command goes on from there, --workers 1 needs less"
+            ) from None
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise
@@ -131,25 +152,42 @@ def _work(job: Job, config_dir: Path | None) -> Made:
     try:
         run_id, evaluations, status = _train_and_evaluate(job, config_dir)
     except UserError as error:
-        return Made(job, error=" ".join(str(error).split()), exit_code=error.exit_code, seconds=time.monotonic() - began)
+        return Made(
+            job,
+            error=" ".join(str(error).split()),
+            exit_code=error.exit_code,
+            seconds=time.monotonic() - began,
+        )
     finally:
         WORKING.clear()
     return Made(job, run_id, tuple(evaluations), status, time.monotonic() - began)
 
 
-def _train_and_evaluate(job: Job, config_dir: Path | None) -> tuple[str, list[tuple[str, Path]], str]:
+def _train_and_evaluate(
+    job: Job, config_dir: Path | None
+) -> tuple[str, list[tuple[str, Path]], str]:
     from lengthgen.config import compose
     from lengthgen.runs import run
 
     own = [config_dir] if config_dir else []
-    trained = run.train(compose.composed("train", [*job.training, *job.how], config_dir, job.results), own, figures=False)
+    trained = run.train(
+        compose.composed("train", [*job.training, *job.how], config_dir, job.results),
+        own,
+        figures=False,
+    )
     evaluations, statuses = [("", trained.evaluation)], [trained.status]
     for name, overrides in job.conditions:
         given = [f"run={trained.run_id}", *_evaluation(job.training), *overrides, *job.how]
-        outcome = run.evaluate(compose.composed("evaluate", given, config_dir, job.results), own, figures=False)
+        outcome = run.evaluate(
+            compose.composed("evaluate", given, config_dir, job.results), own, figures=False
+        )
         evaluations.append((name, outcome.evaluation))
         statuses.append(outcome.status)
-    return trained.run_id, evaluations, next((s for s in ("trained", "evaluated") if s in statuses), statuses[0])
+    return (
+        trained.run_id,
+        evaluations,
+        next((s for s in ("trained", "evaluated") if s in statuses), statuses[0]),
+    )
 
 
 def _evaluation(training: Sequence[str]) -> list[str]:

@@ -13,7 +13,14 @@ def repairs(rows: Sequence[Row]) -> list[str]:
     if not rows:
         return []
     said = "Share of what an arm loses beyond its training length that a condition gives back; no weight is trained for it."
-    return ["## Repairs", "", said, "", *markdown.grid(rows, lambda row: f"{row['arm']}+{row['condition']}", "recovered"), ""]
+    return [
+        "## Repairs",
+        "",
+        said,
+        "",
+        *markdown.grid(rows, lambda row: f"{row['arm']}+{row['condition']}", "recovered"),
+        "",
+    ]
 
 
 def context(rows: Sequence[Row]) -> list[str]:
@@ -22,7 +29,10 @@ def context(rows: Sequence[Row]) -> list[str]:
     said = "Symbols of a document that the best predictor would have to see to have this loss [95 % interval]."
     lengths = sorted({int(row["eval_length"]) for row in rows})
     cells = {
-        (row["subject"], int(row["eval_length"])): "{:.0f} [{:.0f}, {:.0f}]".format(*_numbers(row, "tokens", "low", "high")) for row in rows
+        (row["subject"], int(row["eval_length"])): "{:.0f} [{:.0f}, {:.0f}]".format(
+            *_numbers(row, "tokens", "low", "high")
+        )
+        for row in rows
     }
     table = text_tables.grid(cells, dict.fromkeys(row["subject"] for row in rows), lengths)
     return ["## Effective context", "", said, "", *table, ""]
@@ -36,13 +46,29 @@ def information(rows: Sequence[Row]) -> list[str]:
     for row in rows:
         found.setdefault(row["dataset"], {})[int(row["lag"])] = float(row["nats"])
     said = "Between a byte and the one so many bytes later, nats; every distance is in information.csv. Peaks: above both neighbours."
-    shown = [lag for lag in (1, 2, 4, 8, 15, 16, 17, 31, 32) if all(lag in curve for curve in found.values())]
+    shown = [
+        lag
+        for lag in (1, 2, 4, 8, 15, 16, 17, 31, 32)
+        if all(lag in curve for curve in found.values())
+    ]
     lines = []
     for dataset, curve in found.items():
-        peaks = [lag for lag in curve if lag > 1 and curve[lag] > curve[lag - 1] and curve[lag] > curve.get(lag + 1, 0.0)]
+        peaks = [
+            lag
+            for lag in curve
+            if lag > 1 and curve[lag] > curve[lag - 1] and curve[lag] > curve.get(lag + 1, 0.0)
+        ]
         highest = sorted(sorted(peaks, key=lambda lag: -curve[lag])[:3])
-        lines.append([dataset, *(f"{curve[lag]:.3f}" for lag in shown), ", ".join(map(str, highest)) or "none"])
-    table = text_tables.markdown(["text", *map(str, shown), "highest peaks"], lines, "l" + "r" * len(shown) + "l")
+        lines.append(
+            [
+                dataset,
+                *(f"{curve[lag]:.3f}" for lag in shown),
+                ", ".join(map(str, highest)) or "none",
+            ]
+        )
+    table = text_tables.markdown(
+        ["text", *map(str, shown), "highest peaks"], lines, "l" + "r" * len(shown) + "l"
+    )
     return ["## Mutual information by distance", "", said, "", *table, ""]
 
 
@@ -67,7 +93,10 @@ def costs(rows: Sequence[Row], values: Sequence[Row]) -> list[str]:
     loss = {
         (row["subject"], int(row["eval_length"])): float(row["value"])
         for row in values
-        if row["measure"] == "loss" and row["protocol"] == "matched" and row["status"] == "ok" and row["eval_length"] != row["train_length"]
+        if row["measure"] == "loss"
+        and row["protocol"] == "matched"
+        and row["status"] == "ok"
+        and row["eval_length"] != row["train_length"]
     }
     lengths = sorted({length for _, length in loss})
     at = rows[0]["eval_length"]
@@ -75,7 +104,13 @@ def costs(rows: Sequence[Row], values: Sequence[Row]) -> list[str]:
         f"Loss on matched targets (nats/token); time of a forward pass over {at} tokens, also against the arm as it was trained; memory "
         "above the model. **Bold**: no other row has a lower loss at that length and takes neither more time nor more memory."
     )
-    head = ["", *(f"loss at {length}" for length in lengths), "ms", "time of trained [least, most]", "MiB"]
+    head = [
+        "",
+        *(f"loss at {length}" for length in lengths),
+        "ms",
+        "time of trained [least, most]",
+        "MiB",
+    ]
     lines = []
     for row in rows:
         cells = [_best(rows, loss, row, length) for length in lengths]
@@ -90,7 +125,11 @@ def _best(rows: Sequence[Row], loss: Mapping[tuple[str, int], float], row: Row, 
     if own is None:
         return ""
     cost = _numbers(row, "milliseconds", "mib")
-    better = [_numbers(other, "milliseconds", "mib") for other in rows if loss.get((other["subject"], length), own) < own]
+    better = [
+        _numbers(other, "milliseconds", "mib")
+        for other in rows
+        if loss.get((other["subject"], length), own) < own
+    ]
     beaten = any(time <= cost[0] and memory <= cost[1] for time, memory in better)
     return f"{own:.3f}" if beaten else f"**{own:.3f}**"
 
@@ -99,7 +138,14 @@ def orders(published: Sequence[Mapping[str, Any]], values: Sequence[Row]) -> lis
     """The published orders, and the study's own under every protocol."""
     if not published:
         return []
-    lines = ["## Orders, worst first", "", "In order only: other data, model size and training.", "", "| order | |", "|---|---|"]
+    lines = [
+        "## Orders, worst first",
+        "",
+        "In order only: other data, model size and training.",
+        "",
+        "| order | |",
+        "|---|---|",
+    ]
     for one in published:
         lines.append(f"| {one['source']} | {' > '.join(one['worst_first'])} |")
         for protocol, order in _own_orders(one, values):
@@ -112,7 +158,12 @@ def _own_orders(one: Mapping[str, Any], values: Sequence[Row]) -> Iterator[tuple
     losses: dict[str, dict[str, float]] = {}
     for row in values:
         at = float(row["eval_length"]) / float(row["train_length"])
-        if row["measure"] == "loss" and row["subject"] in one["worst_first"] and abs(at - one["at"]) < 1e-6 and row["status"] == "ok":
+        if (
+            row["measure"] == "loss"
+            and row["subject"] in one["worst_first"]
+            and abs(at - one["at"]) < 1e-6
+            and row["status"] == "ok"
+        ):
             losses.setdefault(row["protocol"], {})[row["subject"]] = float(row["value"])
     for protocol, found in losses.items():
         yield protocol, sorted(found, key=lambda name: -found[name])

@@ -19,18 +19,50 @@ from typing import Any
 
 from lengthgen import files
 
-COSTS = ("subject", "eval_length", "milliseconds", "of_trained", "low", "high", "mib", "mib_of_trained", "rounds")
+COSTS = (
+    "subject",
+    "eval_length",
+    "milliseconds",
+    "of_trained",
+    "low",
+    "high",
+    "mib",
+    "mib_of_trained",
+    "rounds",
+)
 VALUES = (
     "subject", "scheme", "dataset", "train_length", "tokens", "protocol", "eval_length", "measure", "value", "low", "high", "n_seeds",
     "n_documents", "status",
 )  # fmt: skip
-REPAIRS = ("arm", "condition", "eval_length", "change", "recovered", "low", "high", "n_seeds", "n_documents")
+REPAIRS = (
+    "arm",
+    "condition",
+    "eval_length",
+    "change",
+    "recovered",
+    "low",
+    "high",
+    "n_seeds",
+    "n_documents",
+)
 CLAIMS = (
     "study", "claim", "says", "primary", "measure", "of", "minus", "at", "predict", "value", "low", "high", "p", "detectable", "n_seeds",
     "n_documents", "verdict",
 )  # fmt: skip
 INFORMATION = ("dataset", "lag", "nats")
-KEY_TOKENS = ("subject", "seed", "eval_length", "n_key_tokens", "n_tokens", "n_documents", "loss", "low", "high", "status", "reason")
+KEY_TOKENS = (
+    "subject",
+    "seed",
+    "eval_length",
+    "n_key_tokens",
+    "n_tokens",
+    "n_documents",
+    "loss",
+    "low",
+    "high",
+    "status",
+    "reason",
+)
 CONTEXT = ("subject", "eval_length", "tokens", "low", "high")
 TABLES = {
     "values": VALUES,
@@ -43,7 +75,9 @@ TABLES = {
 }
 
 
-def write(folder: Path, parts: Mapping[str, list[dict[str, Any]]], about: Mapping[str, Any]) -> None:
+def write(
+    folder: Path, parts: Mapping[str, list[dict[str, Any]]], about: Mapping[str, Any]
+) -> None:
     """The tables that have rows, and study.json, into `folder`."""
     for name, columns in TABLES.items():
         if parts.get(name):

@@ -30,7 +30,13 @@ def values(study: Study, material: Material) -> list[dict[str, Any]]:
         for protocol, length in _asked(subject):
             for measure in dict.fromkeys(("loss", study.shown)):
                 rows.append(
-                    about | {"protocol": protocol, "eval_length": length, "measure": measure, **_cell(subject, measure, protocol, length)}
+                    about
+                    | {
+                        "protocol": protocol,
+                        "eval_length": length,
+                        "measure": measure,
+                        **_cell(subject, measure, protocol, length),
+                    }
                 )
     return rows
 
@@ -48,9 +54,17 @@ def claims(study: Study, verdicts: list[Verdict]) -> list[dict[str, Any]]:
     """CLAIMS."""
     rows = []
     for v in verdicts:
-        declared = {key: getattr(v.claim, key) for key in ("says", "primary", "measure", "of", "minus", "at", "predict")}
-        numbers = {key: getattr(v, key) for key in ("value", "low", "high", "p", "detectable", "n_seeds", "n_documents")}
-        rows.append({"study": study.name, "claim": v.name, **declared, **numbers, "verdict": v.word})
+        declared = {
+            key: getattr(v.claim, key)
+            for key in ("says", "primary", "measure", "of", "minus", "at", "predict")
+        }
+        numbers = {
+            key: getattr(v, key)
+            for key in ("value", "low", "high", "p", "detectable", "n_seeds", "n_documents")
+        }
+        rows.append(
+            {"study": study.name, "claim": v.name, **declared, **numbers, "verdict": v.word}
+        )
     return rows
 
 
@@ -71,7 +85,15 @@ def effective_context(material: Material) -> list[dict[str, Any]]:
                 floor = source.floor(length - 1)
                 found = measures.by_length(subject, "excess", protocol, length)
                 tokens, most, least = (source.context_of(floor + excess) for excess in found.bounds)
-                rows.append({"subject": name, "eval_length": length, "tokens": tokens, "low": least, "high": most})
+                rows.append(
+                    {
+                        "subject": name,
+                        "eval_length": length,
+                        "tokens": tokens,
+                        "low": least,
+                        "high": most,
+                    }
+                )
     return rows
 
 
@@ -89,7 +111,10 @@ def mutual_information(material: Material, longest: int) -> list[dict[str, Any]]
         if splits.floors is None and splits.answers is None:
             tokens = splits.train.tokens(0, min(splits.train.n_tokens, TOKENS)).numpy()
             found = information.by_lag(tokens, range(1, longest + 1))
-            rows += [{"dataset": label, "lag": lag, "nats": nats} for lag, nats in enumerate(found, start=1)]
+            rows += [
+                {"dataset": label, "lag": lag, "nats": nats}
+                for lag, nats in enumerate(found, start=1)
+            ]
     return rows
 
 
@@ -105,7 +130,10 @@ def key_tokens(study: Study, material: Material) -> list[dict[str, Any]]:
         subject = material[name]
         for evaluation in subject.evaluations:
             for row in measured.table(reference, [evaluation.folder], subject.length(asked.at)):
-                rows.append({"subject": name, "seed": evaluation.config["seed"]} | {c: row[c] for c in KEY_TOKENS if c in row})
+                rows.append(
+                    {"subject": name, "seed": evaluation.config["seed"]}
+                    | {c: row[c] for c in KEY_TOKENS if c in row}
+                )
     return rows
 
 
@@ -123,7 +151,11 @@ def _about(subject: Subject) -> dict[str, Any]:
 
 
 def _asked(subject: Subject) -> Iterator[tuple[str, int]]:
-    asked = {(one["protocol"], int(one["eval_length"])) for one in subject.evaluations[0].outcomes if one["protocol"] != "position"}
+    asked = {
+        (one["protocol"], int(one["eval_length"]))
+        for one in subject.evaluations[0].outcomes
+        if one["protocol"] != "position"
+    }
     yield from sorted(asked)
 
 
@@ -132,10 +164,21 @@ def _cell(subject: Subject, measure: str, protocol: str, length: int) -> dict[st
         found = measures.by_length(subject, measure, protocol, length)
     except DataError as error:
         nothing = dict.fromkeys(("value", "low", "high"))
-        return nothing | {"n_seeds": len(subject.evaluations), "n_documents": 0, "status": str(error)}
+        return nothing | {
+            "n_seeds": len(subject.evaluations),
+            "n_documents": 0,
+            "status": str(error),
+        }
     value, low, high = found.bounds
     n_seeds, n_documents = found.counts
-    return {"value": value, "low": low, "high": high, "n_seeds": n_seeds, "n_documents": n_documents, "status": "ok"}
+    return {
+        "value": value,
+        "low": low,
+        "high": high,
+        "n_seeds": n_seeds,
+        "n_documents": n_documents,
+        "status": "ok",
+    }
 
 
 def _repair(material: Material, arm: str, condition: str) -> Iterator[dict[str, Any]]:
@@ -147,7 +190,12 @@ def _repair(material: Material, arm: str, condition: str) -> Iterator[dict[str, 
         value, low, _ = change.bounds
         if not low > DELTA:  # nothing is broken there
             continue
-        claim = Claim(measure="recovered", of=f"{arm}+{condition}", at=length / broken.train_length, predict="above 0")
+        claim = Claim(
+            measure="recovered",
+            of=f"{arm}+{condition}",
+            at=length / broken.train_length,
+            predict="above 0",
+        )
         found = measures.measure(material, claim)
         recovered, least, most = found.bounds
         n_seeds, n_documents = found.counts

@@ -27,12 +27,21 @@ BACKENDS: dict[str, type[Backend]] = {"wandb": Wandb, "tensorboard": TensorBoard
 
 def start(tracking_config: Any, description: RunDescription) -> Tracker:
     """A tracker for one run. `tracking_config`: a mapping or dataclass whose `name` is one of BACKENDS, with that backend's fields."""
-    fields = dataclasses.asdict(tracking_config) if dataclasses.is_dataclass(tracking_config) else dict(tracking_config)
+    fields = (
+        dataclasses.asdict(tracking_config)
+        if dataclasses.is_dataclass(tracking_config)
+        else dict(tracking_config)
+    )
     backend = _choose(fields)
     config = backend.Config(**fields)
     text = {name: redact_text(getattr(description, name)) for name in ("name", "group")}
     tags = tuple(redact_text(str(tag)) for tag in description.tags)
-    return Tracker(backend(config, dataclasses.replace(description, **text, tags=tags, config=redact(description.config))))
+    return Tracker(
+        backend(
+            config,
+            dataclasses.replace(description, **text, tags=tags, config=redact(description.config)),
+        )
+    )
 
 
 def _choose(fields: Mapping[str, Any]) -> type[Backend]:

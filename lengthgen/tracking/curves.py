@@ -32,7 +32,9 @@ def points(rows: Sequence[Mapping]) -> list[dict[str, float]]:
     """One dict for each length, in order: {"eval/length": 1024, "eval/matched/loss": 2.1, ...}."""
     by_length: dict[int, dict[str, float]] = {}
     for row in _measured(rows):
-        by_length.setdefault(row["eval_length"], {"eval/length": row["eval_length"]})[curve_name(row)] = row["value"]
+        by_length.setdefault(row["eval_length"], {"eval/length": row["eval_length"]})[
+            curve_name(row)
+        ] = row["value"]
     return [by_length[length] for length in sorted(by_length)]
 
 
@@ -42,7 +44,10 @@ def lines(rows: Sequence[Mapping], metric: str) -> dict[str, tuple[list[int], li
     for row in _measured(rows):
         if row["metric"] == metric:
             found.setdefault(row["protocol"], []).append((row["eval_length"], row["value"]))
-    return {protocol: tuple(map(list, zip(*sorted(pairs), strict=True))) for protocol, pairs in sorted(found.items())}
+    return {
+        protocol: tuple(map(list, zip(*sorted(pairs), strict=True)))
+        for protocol, pairs in sorted(found.items())
+    }
 
 
 def curve_name(row: Mapping) -> str:

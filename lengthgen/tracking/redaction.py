@@ -50,12 +50,17 @@ def redact_text(text: str, environment: Mapping[str, str] | None = None) -> str:
 
 def _redact(value: Any, secrets: list[str], key: str) -> Any:
     if isinstance(value, Mapping):
-        return {_redact(name, secrets, ""): _redact(item, secrets, _inherited(key, name)) for name, item in value.items()}
+        return {
+            _redact(name, secrets, ""): _redact(item, secrets, _inherited(key, name))
+            for name, item in value.items()
+        }
     if isinstance(value, list | tuple | set | frozenset):
         return [_redact(item, secrets, key) for item in value]
     if value is None or isinstance(value, bool):
         return value
-    if _names_secret(key, is_text=isinstance(value, str)) or (isinstance(value, int | float) and str(value) in secrets):
+    if _names_secret(key, is_text=isinstance(value, str)) or (
+        isinstance(value, int | float) and str(value) in secrets
+    ):
         return REDACTED
     return _redact_text(value, secrets) if isinstance(value, str) else value
 
@@ -83,7 +88,9 @@ def _names_secret(key: str, is_text: bool) -> bool:
 def _secrets(environment: Mapping[str, str]) -> list[str]:
     """Values of variables whose names say that they are secret, longest first; too short or plain a word is left alone."""
     values = {value.strip() for name, value in environment.items() if SECRET_VARIABLE.search(name)}
-    found = {value for value in values if len(value) >= 8 or (len(value) >= 6 and not value.isalpha())}
+    found = {
+        value for value in values if len(value) >= 8 or (len(value) >= 6 and not value.isalpha())
+    }
     return sorted(found | {quote(value, safe="") for value in found}, key=len, reverse=True)
 
 
@@ -91,5 +98,12 @@ def _redact_text(text: str, secrets: list[str]) -> str:
     for secret in secrets:
         text = text.replace(secret, REDACTED)
     text = URL_USER.sub(rf"\1{REDACTED}@", text)
-    text = ASSIGNMENT.sub(lambda found: f"{found[1]}={REDACTED}" if _names_secret(found[1].rpartition(".")[2], True) else found[0], text)
+    text = ASSIGNMENT.sub(
+        lambda found: (
+            f"{found[1]}={REDACTED}"
+            if _names_secret(found[1].rpartition(".")[2], True)
+            else found[0]
+        ),
+        text,
+    )
     return FORMS.sub(REDACTED, BEARER.sub(rf"\1 {REDACTED}", text))

@@ -47,7 +47,9 @@ class Backend:
     label: ClassVar[str] = "tracking"
     Config: ClassVar[type] = NoConfig
     active: bool = False  # False: the tracker starts no thread and calls nothing
-    opening_limit: float = 10.0  # seconds from the start of the run that `finish` allows `open` to take
+    opening_limit: float = (
+        10.0  # seconds from the start of the run that `finish` allows `open` to take
+    )
     closing_limit: float = 10.0  # seconds that `finish` then waits for the calls that are left
 
     def __init__(self, config: Any, description: RunDescription):
@@ -86,7 +88,9 @@ class Tracker:
             self._turn_off(reason)
         self._thread = None
         if not self._off:
-            self._thread = threading.Thread(target=self._work, name="lengthgen-tracking", daemon=True)
+            self._thread = threading.Thread(
+                target=self._work, name="lengthgen-tracking", daemon=True
+            )
             self._thread.start()
 
     def log(self, metrics: Mapping[str, float], step: int) -> None:
@@ -113,10 +117,17 @@ class Tracker:
         self._opened.wait(max(0.0, self._started + self._backend.opening_limit - monotonic()))
         self._thread.join(self._backend.closing_limit)
         if self._thread.is_alive():
-            self._turn_off(f"no answer in {self._backend.closing_limit:g} s at the end of the run, not waiting any longer")
+            self._turn_off(
+                f"no answer in {self._backend.closing_limit:g} s at the end of the run, not waiting any longer"
+            )
             self._backend.abandon(grace=0.0)
         if self._dropped:
-            LOGGER.warning("%s was slow: %d of %d log calls dropped there", self._backend.label, self._dropped, self._logged)
+            LOGGER.warning(
+                "%s was slow: %d of %d log calls dropped there",
+                self._backend.label,
+                self._dropped,
+                self._logged,
+            )
 
     def __enter__(self) -> Self:
         return self
@@ -145,7 +156,11 @@ class Tracker:
             already, self._off = self._off, True
         if not already:
             label = self._backend.label
-            LOGGER.warning("%s is off for this run: %s (the run goes on; metrics.jsonl has every value)", label, one_line(reason))
+            LOGGER.warning(
+                "%s is off for this run: %s (the run goes on; metrics.jsonl has every value)",
+                label,
+                one_line(reason),
+            )
 
 
 def one_line(text: str) -> str:

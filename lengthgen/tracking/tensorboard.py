@@ -30,7 +30,11 @@ class TensorBoard(Backend):
         self._writer: Any = None
 
     def missing(self) -> str | None:
-        spec = importlib.util.find_spec("tensorboard") if sys.modules.get("tensorboard", self) is not None else None
+        spec = (
+            importlib.util.find_spec("tensorboard")
+            if sys.modules.get("tensorboard", self) is not None
+            else None
+        )
         if spec is None:
             return "tensorboard is not installed (pip install tensorboard)"
         try:  # here, not in the thread: two threads that import at once can meet half-made modules
@@ -45,9 +49,17 @@ class TensorBoard(Backend):
         folder = self.description.folder / "tensorboard"
         self._writer = SummaryWriter(str(folder), flush_secs=self.config.flush_seconds)
         run = self.description
-        about = {"run": run.id, "name": run.name, "group": run.group, "job_type": run.job_type, "tags": ", ".join(run.tags)}
+        about = {
+            "run": run.id,
+            "name": run.name,
+            "group": run.group,
+            "job_type": run.job_type,
+            "tags": ", ".join(run.tags),
+        }
         self._writer.add_text("run", _markdown(["", ""], list(about.items())))
-        self._writer.add_text("config", _markdown(["key", "value"], sorted(_flat(run.config).items())))
+        self._writer.add_text(
+            "config", _markdown(["key", "value"], sorted(_flat(run.config).items()))
+        )
         LOGGER.info("TensorBoard: tensorboard --logdir %s", folder)
 
     def log(self, metrics: Mapping[str, float], step: int) -> None:
@@ -72,10 +84,16 @@ def _flat(config: Mapping, prefix: str = "") -> dict[str, Any]:
     """{"optim.lr": 0.001, ...}"""
     found: dict[str, Any] = {}
     for key, value in config.items():
-        found |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+        found |= (
+            _flat(value, f"{prefix}{key}.")
+            if isinstance(value, Mapping)
+            else {f"{prefix}{key}": value}
+        )
     return found
 
 
 def _markdown(columns: Sequence[str], data: Sequence[Sequence]) -> str:
     lines = [columns, ["---"] * len(columns), *data]
-    return "\n".join("|" + "|".join("" if cell is None else str(cell) for cell in line) + "|" for line in lines)
+    return "\n".join(
+        "|" + "|".join("" if cell is None else str(cell) for cell in line) + "|" for line in lines
+    )

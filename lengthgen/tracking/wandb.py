@@ -23,7 +23,13 @@ from lengthgen.errors import ConfigError
 from lengthgen.tracking import curves
 from lengthgen.tracking.seam import LOGGER, Backend, RunDescription, one_line
 
-MODES = {"online": "online", "offline": "offline", "disabled": "disabled", "run": "online", "dryrun": "offline"}  # and W&B's old words
+MODES = {
+    "online": "online",
+    "offline": "offline",
+    "disabled": "disabled",
+    "run": "online",
+    "dryrun": "offline",
+}  # and W&B's old words
 LAST_WORDS = 10.0  # seconds to wait for the reason of a child that is ending
 FORBIDDEN_IN_PROJECT = "/\\#?%:"  # W&B refuses them
 
@@ -36,15 +42,21 @@ class WandbConfig:
     mode: str = "offline"  # offline | online | disabled
     group: str | None = None  # null: the run's own group
     tags: list[str] = field(default_factory=list)  # added to the run's own tags
-    init_timeout: float = 20.0  # seconds until an online run that reaches no server is recorded offline
+    init_timeout: float = (
+        20.0  # seconds until an online run that reaches no server is recorded offline
+    )
     finish_timeout: float = 15.0  # seconds to wait for W&B at the end of a run
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
-            raise ConfigError(f"tracking.mode={self.mode!r}: expected online, offline or disabled (default: WANDB_MODE)")
+            raise ConfigError(
+                f"tracking.mode={self.mode!r}: expected online, offline or disabled (default: WANDB_MODE)"
+            )
         wrong = [letter for letter in FORBIDDEN_IN_PROJECT if letter in str(self.project)]
         if wrong or not 1 <= len(str(self.project)) <= 128:
-            raise ConfigError(f"tracking.project={self.project!r}: expected 1 to 128 characters without {' '.join(FORBIDDEN_IN_PROJECT)}")
+            raise ConfigError(
+                f"tracking.project={self.project!r}: expected 1 to 128 characters without {' '.join(FORBIDDEN_IN_PROJECT)}"
+            )
         for name in ("init_timeout", "finish_timeout"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"tracking.{name}={getattr(self, name)}: expected seconds > 0")
@@ -67,9 +79,17 @@ class Wandb(Backend):
     def missing(self) -> str | None:
         if not self.active:
             return None
-        spec = importlib.util.find_spec("wandb") if sys.modules.get("wandb", self) is not None else None
+        spec = (
+            importlib.util.find_spec("wandb")
+            if sys.modules.get("wandb", self) is not None
+            else None
+        )
         # A folder ./wandb of offline runs looks like a package without an origin.
-        return "wandb is not installed (pip install wandb)" if spec is None or spec.origin is None else None
+        return (
+            "wandb is not installed (pip install wandb)"
+            if spec is None or spec.origin is None
+            else None
+        )
 
     def open(self) -> None:
         """Start the child. An online run that cannot be opened in time gets a fresh child, offline."""
@@ -80,14 +100,22 @@ class Wandb(Backend):
             if self._mode != "online" or self._abandoned:
                 raise
             reason = one_line(str(error))
-            LOGGER.warning("W&B cannot be reached, this run is recorded offline (%s); upload it later with `wandb sync`", reason)
+            LOGGER.warning(
+                "W&B cannot be reached, this run is recorded offline (%s); upload it later with `wandb sync`",
+                reason,
+            )
             self._end(grace=0.0)
-            for empty in set(self._folders()) - before:  # of the online attempt: `wandb sync` would upload it as a run
+            for empty in (
+                set(self._folders()) - before
+            ):  # of the online attempt: `wandb sync` would upload it as a run
                 shutil.rmtree(empty, ignore_errors=True)
             self._start("offline")
 
     def log(self, metrics: Mapping[str, float], step: int) -> None:
-        numbers = {name: value if isinstance(value, int | float) else float(value) for name, value in metrics.items()}
+        numbers = {
+            name: value if isinstance(value, int | float) else float(value)
+            for name, value in metrics.items()
+        }
         self._send({"log": numbers | {"train/step": int(step)}})
 
     def curves(self, rows: Sequence[Mapping]) -> None:
@@ -138,7 +166,11 @@ class Wandb(Backend):
         until = monotonic() + limit
         self._replies = b""
         self._process = subprocess.Popen(
-            [sys.executable, "-P", str(Path(__file__).with_name("wandb_process.py"))],  # -P: this folder's wandb.py is not W&B
+            [
+                sys.executable,
+                "-P",
+                str(Path(__file__).with_name("wandb_process.py")),
+            ],  # -P: this folder's wandb.py is not W&B
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -148,16 +180,29 @@ class Wandb(Backend):
         )
         if self._abandoned:
             self._end(grace=0.0)
-        self._send({"init": self._init_arguments(mode, folder), "settings": self._settings(limit), "parent": os.getpid()})
+        self._send(
+            {
+                "init": self._init_arguments(mode, folder),
+                "settings": self._settings(limit),
+                "parent": os.getpid(),
+            }
+        )
         reply = self._reply(until)
         if reply is None:
             raise TimeoutError(f"no answer in {limit:.0f} s")
         where = reply["opened"] or folder
-        LOGGER.info("W&B run %s, %s: %s", self.description.id, mode, where if mode == "online" else f"wandb sync {_short(where)}")
+        LOGGER.info(
+            "W&B run %s, %s: %s",
+            self.description.id,
+            mode,
+            where if mode == "online" else f"wandb sync {_short(where)}",
+        )
 
     def _init_arguments(self, mode: str, folder: Path) -> dict:
         run = self.description
-        tags = [tag[:64] for tag in dict.fromkeys((*run.tags, *map(str, self.config.tags))) if tag]  # W&B's limit
+        tags = [
+            tag[:64] for tag in dict.fromkeys((*run.tags, *map(str, self.config.tags))) if tag
+        ]  # W&B's limit
         return {
             "project": self.config.project,
             "entity": self.config.entity,
@@ -207,13 +252,17 @@ class Wandb(Backend):
         """The child's next message, or None if there is none by then. RuntimeError if it reports a failure or has ended badly."""
         output = self._process.stdout.fileno()
         while b"\n" not in self._replies:
-            ready, _, _ = select.select([output], [], [], max(0.0, until - monotonic()) if until else 0.0)
+            ready, _, _ = select.select(
+                [output], [], [], max(0.0, until - monotonic()) if until else 0.0
+            )
             if not ready:
                 return None
             received = os.read(output, 65536)
             if not received:
                 if code := self._process.wait(10.0):
-                    raise RuntimeError(f"its process ended with {f'signal {-code}' if code < 0 else f'exit code {code}'}")
+                    raise RuntimeError(
+                        f"its process ended with {f'signal {-code}' if code < 0 else f'exit code {code}'}"
+                    )
                 return None
             self._replies += received
         line, _, self._replies = self._replies.partition(b"\n")

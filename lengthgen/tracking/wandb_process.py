@@ -18,12 +18,18 @@ def main() -> int:
     requests, replies = take_pipes()
 
     def reply(**message: Any) -> None:
-        with contextlib.suppress(OSError):  # nobody may be listening any more: the run is closed all the same
+        with contextlib.suppress(
+            OSError
+        ):  # nobody may be listening any more: the run is closed all the same
             replies.write(json.dumps(message) + "\n")
             replies.flush()
 
     os.nice(5)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # a scheduler signals the whole job; we end when training does
+    for number in (
+        signal.SIGINT,
+        signal.SIGTERM,
+        signal.SIGHUP,
+    ):  # a scheduler signals the whole job; we end when training does
         signal.signal(number, signal.SIG_IGN)
     run = None
     try:
@@ -42,7 +48,10 @@ def main() -> int:
 
 def take_pipes() -> tuple[Iterator[str], TextIO]:
     """Keep the pipes to ourselves: W&B and its service get /dev/null as standard input and output."""
-    requests, replies = os.fdopen(os.dup(0), "r", encoding="utf-8"), os.fdopen(os.dup(1), "w", encoding="utf-8")
+    requests, replies = (
+        os.fdopen(os.dup(0), "r", encoding="utf-8"),
+        os.fdopen(os.dup(1), "w", encoding="utf-8"),
+    )
     nothing = os.open(os.devnull, os.O_RDWR)
     os.dup2(nothing, 0)
     os.dup2(nothing, 1)
@@ -92,10 +101,22 @@ def log_curves(wandb: Any, run: Any, curves: dict) -> None:
         run.define_metric(name, step_metric="eval/length", summary="none")
     for point in curves["points"]:
         run.log(point)
-    run.log({"eval/lengths": wandb.Table(columns=curves["columns"], data=curves["data"], allow_mixed_types=True)})
+    run.log(
+        {
+            "eval/lengths": wandb.Table(
+                columns=curves["columns"], data=curves["data"], allow_mixed_types=True
+            )
+        }
+    )
     for metric, lines in curves["plots"].items():
         lengths, values = zip(*lines.values(), strict=True)
-        plot = wandb.plot.line_series(xs=lengths, ys=values, keys=list(lines), title=f"{metric} by evaluation length", xname="eval_length")
+        plot = wandb.plot.line_series(
+            xs=lengths,
+            ys=values,
+            keys=list(lines),
+            title=f"{metric} by evaluation length",
+            xname="eval_length",
+        )
         run.log({f"eval/{metric}_by_length": plot})
     run.summary.update(curves["scalars"])
 

@@ -26,7 +26,11 @@ def save(folder: Path, step: int, state: dict, keep: int) -> Path:
             torch.save(state, aside / STATE)
         except RuntimeError as error:  # how torch.save reports a full disk, without an errno
             raise OSError(str(error)) from error
-        manifest = {"step": step, "torch": torch.__version__, "sha256": {STATE: _sha256(aside / STATE)}}
+        manifest = {
+            "step": step,
+            "torch": torch.__version__,
+            "sha256": {STATE: _sha256(aside / STATE)},
+        }
         (aside / MANIFEST).write_text(json.dumps(manifest))
     for old in _whole(folder)[:-keep]:
         shutil.rmtree(old, ignore_errors=True)
@@ -40,7 +44,11 @@ def load_newest(folder: Path, map_location: str | torch.device = "cpu") -> dict 
         fault = _fault(path)
         if fault is None:
             return torch.load(path / STATE, map_location=map_location, weights_only=True)
-        log.warning("checkpoint %s is damaged (%s); set aside, going back to the one before", path.name, fault)
+        log.warning(
+            "checkpoint %s is damaged (%s); set aside, going back to the one before",
+            path.name,
+            fault,
+        )
         files.set_aside(path, f"{path.name}.corrupt")
     return None
 
@@ -56,7 +64,11 @@ def weights_sha256(model: torch.nn.Module) -> str:
 
 def _whole(folder: Path) -> list[Path]:
     """Checkpoint folders by step, oldest first; never by time."""
-    return sorted(path for path in folder.glob("step-*") if path.is_dir() and path.name.removeprefix("step-").isdigit())
+    return sorted(
+        path
+        for path in folder.glob("step-*")
+        if path.is_dir() and path.name.removeprefix("step-").isdigit()
+    )
 
 
 def _fault(path: Path) -> str | None:

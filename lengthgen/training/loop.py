@@ -20,7 +20,9 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from lengthgen.errors import NonFiniteError
 
-BatchAt = Callable[[int], tuple[Tensor, Tensor]]  # step -> inputs (B, T), targets (B, T), both int64
+BatchAt = Callable[
+    [int], tuple[Tensor, Tensor]
+]  # step -> inputs (B, T), targets (B, T), both int64
 
 
 @dataclass
@@ -99,15 +101,26 @@ def train(
         state.optimizer.zero_grad(set_to_none=True)
         state.scheduler.step()
         state.step += 1
-        after_step(StepReport(state.step, loss, lr, grad_norm, targets.numel(), time.perf_counter() - began))
+        after_step(
+            StepReport(
+                state.step, loss, lr, grad_norm, targets.numel(), time.perf_counter() - began
+            )
+        )
 
 
 def forward_backward(
-    losses: Callable, inputs: Tensor, targets: Tensor, accumulate: int, autocast: Callable, n_scored: Callable = Tensor.numel
+    losses: Callable,
+    inputs: Tensor,
+    targets: Tensor,
+    accumulate: int,
+    autocast: Callable,
+    n_scored: Callable = Tensor.numel,
 ) -> float:
     """Gradients of the mean loss, in `accumulate` micro-batches. Returns that mean, in nats."""
     total, count = 0.0, n_scored(targets)
-    for some_inputs, some_targets in zip(inputs.chunk(accumulate), targets.chunk(accumulate), strict=True):
+    for some_inputs, some_targets in zip(
+        inputs.chunk(accumulate), targets.chunk(accumulate), strict=True
+    ):
         with autocast():
             loss = losses(some_inputs, some_targets).sum() / count
         loss.backward()

@@ -23,10 +23,17 @@ class OptimConfig:
     def __post_init__(self):
         dataclass_from.check(self.lr > 0, f"optim.lr={self.lr}: expected a positive number")
         dataclass_from.check(
-            len(self.betas) == 2 and all(0 <= beta < 1 for beta in self.betas), f"optim.betas={self.betas}: expected two numbers in [0, 1)"
+            len(self.betas) == 2 and all(0 <= beta < 1 for beta in self.betas),
+            f"optim.betas={self.betas}: expected two numbers in [0, 1)",
         )
-        dataclass_from.check(0 <= self.warmup < 1, f"optim.warmup={self.warmup}: expected a share of the steps, 0 <= warmup < 1")
-        dataclass_from.check(0 <= self.final_lr <= 1, f"optim.final_lr={self.final_lr}: expected a share of the peak rate, 0 to 1")
+        dataclass_from.check(
+            0 <= self.warmup < 1,
+            f"optim.warmup={self.warmup}: expected a share of the steps, 0 <= warmup < 1",
+        )
+        dataclass_from.check(
+            0 <= self.final_lr <= 1,
+            f"optim.final_lr={self.final_lr}: expected a share of the peak rate, 0 to 1",
+        )
         dataclass_from.check(
             min(self.weight_decay, self.positional_weight_decay, self.clip) >= 0,
             "optim.weight_decay, optim.positional_weight_decay, optim.clip: expected numbers >= 0",
@@ -45,13 +52,25 @@ def make_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.AdamW:
         {"params": positional, "weight_decay": config.positional_weight_decay},
     ]
     return torch.optim.AdamW(
-        [group for group in groups if group["params"]], lr=config.lr, betas=tuple(config.betas), eps=config.eps, fused=True
+        [group for group in groups if group["params"]],
+        lr=config.lr,
+        betas=tuple(config.betas),
+        eps=config.eps,
+        fused=True,
     )
 
 
-def make_scheduler(optimizer: torch.optim.Optimizer, config: OptimConfig, steps: int) -> LRScheduler:
+def make_scheduler(
+    optimizer: torch.optim.Optimizer, config: OptimConfig, steps: int
+) -> LRScheduler:
     """Rate of step k (0-based): warm-up to the peak over `warmup * steps` steps, then a cosine to `final_lr * lr` at the last."""
     warm = max(1, round(config.warmup * steps))
-    rise = LinearLR(optimizer, start_factor=1 / warm, total_iters=warm - 1) if warm > 1 else LinearLR(optimizer, 1.0, total_iters=0)
-    fall = CosineAnnealingLR(optimizer, T_max=max(1, steps - warm), eta_min=config.final_lr * config.lr)
+    rise = (
+        LinearLR(optimizer, start_factor=1 / warm, total_iters=warm - 1)
+        if warm > 1
+        else LinearLR(optimizer, 1.0, total_iters=0)
+    )
+    fall = CosineAnnealingLR(
+        optimizer, T_max=max(1, steps - warm), eta_min=config.final_lr * config.lr
+    )
     return SequentialLR(optimizer, [rise, fall], milestones=[warm])

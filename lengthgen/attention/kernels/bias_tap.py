@@ -20,7 +20,9 @@ from torch.autograd.function import once_differentiable
 from lengthgen.attention.kernels import torch_bias
 
 
-def tap(out: Tensor, bias: Tensor, q: Tensor, k: Tensor, v: Tensor, lse: Tensor, scale: float) -> Tensor:
+def tap(
+    out: Tensor, bias: Tensor, q: Tensor, k: Tensor, v: Tensor, lse: Tensor, scale: float
+) -> Tensor:
     """`out` (B, H, T, D) itself, with a gradient for `bias`, (H, T) by offset or (H, T, T), that `out` was computed from.
 
     lse: (B, H, T), natural logarithm of the sum of exponentials of the biased scores. First derivatives only.
@@ -30,7 +32,16 @@ def tap(out: Tensor, bias: Tensor, q: Tensor, k: Tensor, v: Tensor, lse: Tensor,
 
 class _Tap(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, out: Tensor, bias: Tensor, q: Tensor, k: Tensor, v: Tensor, lse: Tensor, scale: float) -> Tensor:
+    def forward(
+        ctx: Any,
+        out: Tensor,
+        bias: Tensor,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        lse: Tensor,
+        scale: float,
+    ) -> Tensor:
         ctx.save_for_backward(out, bias, q, k, v, lse)
         ctx.scale = scale
         return out.view_as(out)
@@ -47,21 +58,48 @@ class _Tap(torch.autograd.Function):
 
 
 @torch.library.custom_op("lengthgen::vector_gradient", mutates_args=())
-def vector_gradient(q: Tensor, k: Tensor, v: Tensor, out: Tensor, lse: Tensor, grad: Tensor, bias: Tensor, scale: float) -> Tensor:
+def vector_gradient(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    out: Tensor,
+    lse: Tensor,
+    grad: Tensor,
+    bias: Tensor,
+    scale: float,
+) -> Tensor:
     """Gradient (H, T) of a bias vector (H, T); deterministic if torch is asked to be."""
     ordered = torch.are_deterministic_algorithms_enabled()
     return implementation(q).vector_gradient(q, k, v, out, lse, grad, bias, scale, ordered=ordered)
 
 
 @torch.library.custom_op("lengthgen::matrix_gradient", mutates_args=())
-def matrix_gradient(q: Tensor, k: Tensor, v: Tensor, out: Tensor, lse: Tensor, grad: Tensor, bias: Tensor, scale: float) -> Tensor:
+def matrix_gradient(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    out: Tensor,
+    lse: Tensor,
+    grad: Tensor,
+    bias: Tensor,
+    scale: float,
+) -> Tensor:
     """Gradient (H, T, T) of a bias matrix (H, T, T); always deterministic."""
     return implementation(q).matrix_gradient(q, k, v, out, lse, grad, bias, scale)
 
 
 @vector_gradient.register_fake
 @matrix_gradient.register_fake
-def _(q: Tensor, k: Tensor, v: Tensor, out: Tensor, lse: Tensor, grad: Tensor, bias: Tensor, scale: float) -> Tensor:
+def _(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    out: Tensor,
+    lse: Tensor,
+    grad: Tensor,
+    bias: Tensor,
+    scale: float,
+) -> Tensor:
     return bias.new_empty(bias.shape, dtype=torch.promote_types(q.dtype, torch.float32))
 
 

@@ -40,7 +40,10 @@ class ChunkedBias(Protocol):
 def available() -> bool:
     """Whether this torch has the two kernels."""
     aten = torch.ops.aten
-    return all(hasattr(aten, f"_scaled_dot_product_flash_attention_for_cpu{suffix}") for suffix in ("", "_backward"))
+    return all(
+        hasattr(aten, f"_scaled_dot_product_flash_attention_for_cpu{suffix}")
+        for suffix in ("", "_backward")
+    )
 
 
 def chunk_of(length: int) -> int:
@@ -54,7 +57,9 @@ def chunk_of(length: int) -> int:
 def attend(q: Tensor, k: Tensor, v: Tensor, bias: ChunkedBias, scale: float) -> Tensor:
     """q, k, v (B, H, T, D) float32 on CPU -> (B, H, T, D). First derivatives only: a second one raises RuntimeError."""
     q, k, v = (_dense_rows(x) for x in (q, k, v))
-    if torch.is_grad_enabled() and (bias.learned or q.requires_grad or k.requires_grad or v.requires_grad):
+    if torch.is_grad_enabled() and (
+        bias.learned or q.requires_grad or k.requires_grad or v.requires_grad
+    ):
         return _Attention.apply(q, k, v, scale, bias, *bias.learned)
     if bias.reversed_keys:
         k, v = k.flip(2), v.flip(2)
@@ -63,7 +68,9 @@ def attend(q: Tensor, k: Tensor, v: Tensor, bias: ChunkedBias, scale: float) -> 
 
 class _Attention(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, scale: float, bias: ChunkedBias, *learned: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, q: Tensor, k: Tensor, v: Tensor, scale: float, bias: ChunkedBias, *learned: Tensor
+    ) -> Tensor:
         if bias.reversed_keys:
             k, v = k.flip(2), v.flip(2)
         out, logsumexp = _forward(q, k, v, scale, bias)
@@ -81,7 +88,9 @@ class _Attention(torch.autograd.Function):
         return dq, dk, dv, None, None, *dbias
 
 
-def _forward(q: Tensor, k: Tensor, v: Tensor, scale: float, bias: ChunkedBias) -> tuple[Tensor, Tensor]:
+def _forward(
+    q: Tensor, k: Tensor, v: Tensor, scale: float, bias: ChunkedBias
+) -> tuple[Tensor, Tensor]:
     """Output (B, H, T, D), laid out as (B, T, H, D) for the projection that follows, and log-sum-exp (B, H, T); k, v as `bias` orders."""
     batch, n_heads, length, size = q.shape
     out = q.new_empty(batch, length, n_heads, size).transpose(1, 2)
@@ -96,19 +105,42 @@ def _forward(q: Tensor, k: Tensor, v: Tensor, scale: float, bias: ChunkedBias) -
     return out, logsumexp
 
 
-def _forward_part(q: Tensor, k: Tensor, v: Tensor, out: Tensor, logsumexp: Tensor, scale: float, bias: ChunkedBias, part: Part) -> None:
+def _forward_part(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    out: Tensor,
+    logsumexp: Tensor,
+    scale: float,
+    bias: ChunkedBias,
+    part: Part,
+) -> None:
     flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
     length = q.shape[2]
     for first, last in spans(length, bias.chunk):
-        rows, keys = slice(first, last), windows_and_sinks.slices(first, last, bias.span, length, bias.reversed_keys)
+        rows, keys = (
+            slice(first, last),
+            windows_and_sinks.slices(first, last, bias.span, length, bias.reversed_keys),
+        )
         some_k, some_v = (windows_and_sinks.take(x, keys, dim=2) for x in (k, v))
         out[:, :, rows], logsumexp[:, :, rows] = flash(
-            q[:, :, rows], some_k, some_v, attn_mask=_mask(q, some_k, bias, first, last, part), scale=scale
+            q[:, :, rows],
+            some_k,
+            some_v,
+            attn_mask=_mask(q, some_k, bias, first, last, part),
+            scale=scale,
         )
 
 
 def _backward(
-    q: Tensor, k: Tensor, v: Tensor, out: Tensor, logsumexp: Tensor, grad: Tensor, scale: float, bias: ChunkedBias
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    out: Tensor,
+    logsumexp: Tensor,
+    grad: Tensor,
+    scale: float,
+    bias: ChunkedBias,
 ) -> tuple[Tensor, Tensor, Tensor, tuple[()]]:
     """Gradients of q, k, v when the bias is fixed; k, v in the bias's order."""
     dq, dk, dv = torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)
@@ -132,7 +164,10 @@ def _backward_part(
         dk.zero_()
         dv.zero_()
     for first, last in reversed(spans(length, bias.chunk)):
-        rows, keys = slice(first, last), windows_and_sinks.slices(first, last, bias.span, length, bias.reversed_keys)
+        rows, keys = (
+            slice(first, last),
+            windows_and_sinks.slices(first, last, bias.span, length, bias.reversed_keys),
+        )
         some_k, some_v = (windows_and_sinks.take(x, keys, dim=2) for x in (k, v))
         dq[:, :, rows], dk_part, dv_part = flash(
             grad[:, :, rows], q[:, :, rows], some_k, some_v, out[:, :, rows], logsumexp[:, :, rows],

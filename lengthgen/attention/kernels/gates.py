@@ -18,7 +18,9 @@ from torch import Tensor
 from lengthgen.attention.bias_forms import Gates, Span
 from lengthgen.attention.kernels import threads, windows_and_sinks
 
-AT_ONCE = 2**21  # elements of the mask of one chunk and group of heads, 8 MiB; more where 16 rows need more
+AT_ONCE = (
+    2**21
+)  # elements of the mask of one chunk and group of heads, 8 MiB; more where 16 rows need more
 
 
 def dense(gates: Gates, first: int, last: int) -> Tensor:
@@ -36,28 +38,47 @@ class GateRows:
     """The mask of a chunk of query rows, from running sums (B, H, T); gradients are collected by `GateGradient`."""
 
     reversed_keys = False
-    parts = staticmethod(threads.head_groups)  # masks are made: the smaller the better they stay in the caches
+    parts = staticmethod(
+        threads.head_groups
+    )  # masks are made: the smaller the better they stay in the caches
 
-    def __init__(self, gates: Gates, chunk: int, span: Span | None = None, dtype: torch.dtype = torch.float32):
+    def __init__(
+        self, gates: Gates, chunk: int, span: Span | None = None, dtype: torch.dtype = torch.float32
+    ):
         """dtype: of the masks."""
-        tensors = [x for x in (gates.cumulative, gates.weights) if x is not None and x.requires_grad and torch.is_grad_enabled()]
+        tensors = [
+            x
+            for x in (gates.cumulative, gates.weights)
+            if x is not None and x.requires_grad and torch.is_grad_enabled()
+        ]
         self.learned, self.gates = tuple(tensors), gates
         self.chunk, self.span, self.dtype = chunk, span, dtype
         self.sums = gates.cumulative.detach().double()
-        self.rows = self.sums.cummin(-1).values if span is None else self.sums  # a window may hide the least one
+        self.rows = (
+            self.sums.cummin(-1).values if span is None else self.sums
+        )  # a window may hide the least one
         self.weights = None if gates.weights is None else gates.weights.detach().to(dtype)
 
     def mask(self, sequences: slice, heads: slice, first: int, last: int) -> Tensor:
         """Queries first..last-1 against the keys that they see: (sequences, heads, last - first, keys)."""
         columns = windows_and_sinks.slices(first, last, self.span, last, newest_first=False)
-        rows, keys = self.rows[sequences, heads, first:last], windows_and_sinks.take(self.sums[sequences, heads], columns, dim=2)
-        n_older = keys.shape[2] - (last - first)  # the chunk's own keys come last, whatever the span
+        rows, keys = (
+            self.rows[sequences, heads, first:last],
+            windows_and_sinks.take(self.sums[sequences, heads], columns, dim=2),
+        )
+        n_older = keys.shape[2] - (
+            last - first
+        )  # the chunk's own keys come last, whatever the span
         mask = torch.empty(*rows.shape, keys.shape[2], dtype=self.dtype)
         mask[..., n_older:] = rows[..., :, None] - keys[..., None, n_older:]
         if n_older:
             older = keys[..., :n_older]
             least = older.amin(-1, keepdim=True)
-            torch.sub((rows - least).to(self.dtype)[..., None], (older - least).to(self.dtype)[..., None, :], out=mask[..., :n_older])
+            torch.sub(
+                (rows - least).to(self.dtype)[..., None],
+                (older - least).to(self.dtype)[..., None, :],
+                out=mask[..., :n_older],
+            )
         if self.weights is not None:
             mask *= self.weights[sequences, heads, first:last, None]
         return self._cut(mask, columns, first, last)
@@ -68,7 +89,9 @@ class GateRows:
             own = windows_and_sinks.seen(0, last - first, None, mask.device)
             mask[..., first:].masked_fill_(~own, float("-inf"))
             return mask
-        seen = windows_and_sinks.take(windows_and_sinks.seen(first, last, self.span, mask.device), columns, dim=1)
+        seen = windows_and_sinks.take(
+            windows_and_sinks.seen(first, last, self.span, mask.device), columns, dim=1
+        )
         return mask.masked_fill_(~seen, float("-inf"))
 
     def gradient(self) -> "GateGradient":
@@ -90,13 +113,20 @@ class GateGradient:
         if self.weights is None:
             windows_and_sinks.add(self.sums[:, heads], columns, -scores.sum(2), dim=2)
             return
-        weights, keys = self.bias.weights[:, heads, None, first:last], windows_and_sinks.take(self.bias.sums[:, heads], columns, dim=2)
+        weights, keys = (
+            self.bias.weights[:, heads, None, first:last],
+            windows_and_sinks.take(self.bias.sums[:, heads], columns, dim=2),
+        )
         windows_and_sinks.add(self.sums[:, heads], columns, -(weights @ scores)[:, :, 0], dim=2)
-        near = (keys[..., -1:] - keys).to(scores.dtype)  # any constant would do: a row's gradients sum to zero
+        near = (keys[..., -1:] - keys).to(
+            scores.dtype
+        )  # any constant would do: a row's gradients sum to zero
         self.weights[:, heads, first:last] = (scores @ near[..., None])[..., 0]
 
     def result(self) -> tuple[Tensor, ...]:
         """The gradients of the running sums and of the weights, (B, H, T) each: of those that learn."""
         gates = self.bias.gates
         pairs = ((gates.cumulative, self.sums), (gates.weights, self.weights))
-        return tuple(gradient.to(x.dtype) for x, gradient in pairs if x is not None and x.requires_grad)
+        return tuple(
+            gradient.to(x.dtype) for x, gradient in pairs if x is not None and x.requires_grad
+        )

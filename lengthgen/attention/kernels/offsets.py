@@ -42,7 +42,9 @@ class Offsets:
         values = vector.detach().to(torch.promote_types(vector.dtype, torch.float32))
         future = values.new_full((values.shape[0], chunk - 1), float("-inf"))
         self.padded = torch.cat([future, values], dim=1)  # (H, chunk - 1 + T)
-        self.near = self.padded if span is None else self.padded[:, : 2 * chunk + span.window].clone()  # what a chunk may read of it
+        self.near = (
+            self.padded if span is None else self.padded[:, : 2 * chunk + span.window].clone()
+        )  # what a chunk may read of it
         if span is not None:
             self.near[:, chunk - 1 + span.window :] = float("-inf")
 
@@ -53,8 +55,13 @@ class Offsets:
         """
         columns = windows_and_sinks.slices(first, last, self.span, last, newest_first=True)
         only_sinks = self.span is not None and last <= self.span.sinks
-        sources = (self.padded,) if only_sinks else (self.near, self.padded)  # the window's end does not cut the sinks
-        parts = [self._columns(source, last - first, s) for s, source in zip(columns, sources, strict=False)]
+        sources = (
+            (self.padded,) if only_sinks else (self.near, self.padded)
+        )  # the window's end does not cut the sinks
+        parts = [
+            self._columns(source, last - first, s)
+            for s, source in zip(columns, sources, strict=False)
+        ]
         mask = parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
         return mask[None] if mask.shape[0] == 1 else mask[None, heads]
 
@@ -72,14 +79,20 @@ class OffsetGradient:
 
     def __init__(self, padded: Tensor, chunk: int, span: Span | None = None):
         self.chunk, self.width, self.span = chunk, padded.shape[1], span
-        self.sums = padded.new_zeros(padded.shape[0], chunk, self.width + 1)  # row r, column s: row stride one more than `width`
+        self.sums = padded.new_zeros(
+            padded.shape[0], chunk, self.width + 1
+        )  # row r, column s: row stride one more than `width`
 
     def add(self, heads: slice, first: int, last: int, scores: Tensor) -> None:
         """scores (B, heads, last - first, keys): gradient of the biased scores, keys as `Offsets.mask` has them."""
         columns = windows_and_sinks.slices(first, last, self.span, last, newest_first=True)
-        windows_and_sinks.add(self.sums[heads, self.chunk - (last - first) :], columns, scores.sum(0), dim=2)
+        windows_and_sinks.add(
+            self.sums[heads, self.chunk - (last - first) :], columns, scores.sum(0), dim=2
+        )
 
     def result(self) -> tuple[Tensor]:
         """The gradient of the vector, (H, T). Reading the same memory with row stride `width` puts equal offsets into one column."""
-        aligned = self.sums.flatten(1)[:, : self.chunk * self.width].view(-1, self.chunk, self.width)
+        aligned = self.sums.flatten(1)[:, : self.chunk * self.width].view(
+            -1, self.chunk, self.width
+        )
         return (aligned.sum(1)[:, self.chunk - 1 :],)

@@ -30,7 +30,11 @@ def available() -> bool:
 @functools.cache
 def faster() -> bool:
     """Whether torch's own product leaves half of this processor unused: it has AVX-512, and MKL does not know it for Intel's."""
-    return torch.backends.mkl.is_available() and torch.backends.cpu.get_cpu_capability() == "AVX512" and "GenuineIntel" not in _vendor()
+    return (
+        torch.backends.mkl.is_available()
+        and torch.backends.cpu.get_cpu_capability() == "AVX512"
+        and "GenuineIntel" not in _vendor()
+    )
 
 
 def product(x: Tensor, weight: Tensor) -> Tensor:
@@ -53,7 +57,9 @@ class _Product(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         grad = grad.contiguous()  # it may come expanded from a sum
         needs_x, needs_weight = ctx.needs_input_grad
-        return _multiply(grad, weight.t()) if needs_x else None, _weight_gradient(x, grad) if needs_weight else None
+        return _multiply(grad, weight.t()) if needs_x else None, _weight_gradient(
+            x, grad
+        ) if needs_weight else None
 
 
 def _weight_gradient(x: Tensor, grad: Tensor) -> Tensor:

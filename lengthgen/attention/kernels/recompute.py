@@ -27,7 +27,14 @@ LOG2E = math.log2(math.e)
 
 
 def gradients(
-    q: Tensor, k: Tensor, v: Tensor, out: Tensor, logsumexp: Tensor, grad: Tensor, scale: float, bias: Any
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    out: Tensor,
+    logsumexp: Tensor,
+    grad: Tensor,
+    scale: float,
+    bias: Any,
 ) -> tuple[Tensor, Tensor, Tensor, tuple[Tensor, ...]]:
     """Gradients of q, k, v (B, H, T, D) and of the bias's learned tensors; k and v in the bias's order of keys."""
     dq, dk, dv = torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)
@@ -54,21 +61,35 @@ def _with_column(x: Tensor, column: Tensor | float) -> Tensor:
     return wide
 
 
-def _group(q: Tensor, k: Tensor, v: Tensor, grad: Tensor, bias: Any, dbias: Any, heads: slice) -> tuple[Tensor, Tensor, Tensor]:
+def _group(
+    q: Tensor, k: Tensor, v: Tensor, grad: Tensor, bias: Any, dbias: Any, heads: slice
+) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients (B, G, T, D) of q (still to be scaled), k and v, of one group; adds the bias's to `dbias`.
 
     Views are made once for all chunks where they can be: threads share one interpreter, and wait for it.
     """
     batch, n_heads, length, _ = q.shape
     q, k, v, grad = (x.flatten(0, 1) for x in (q, k, v, grad))
-    dq, dk, dv = q.new_empty(q[..., 1:].shape), k.new_zeros(k[..., 1:].shape), v.new_zeros(v[..., 1:].shape)
+    dq, dk, dv = (
+        q.new_empty(q[..., 1:].shape),
+        k.new_zeros(k[..., 1:].shape),
+        v.new_zeros(v[..., 1:].shape),
+    )
     k_across, v_across, k_alone = k.transpose(1, 2), v.transpose(1, 2), k[..., :-1]
-    chunks = zip(*(x.split(CHUNK, dim=1) for x in (q, q[..., :-1], grad, grad[..., :-1], dq)), strict=True)
-    scratch = q.new_empty(2, q.shape[0] * min(CHUNK, length) * windows_and_sinks.most(bias.span, CHUNK, length))
-    for (first, last), (some_q, q_alone, some_grad, grad_alone, some_dq) in zip(spans(length, CHUNK), chunks, strict=True):
+    chunks = zip(
+        *(x.split(CHUNK, dim=1) for x in (q, q[..., :-1], grad, grad[..., :-1], dq)), strict=True
+    )
+    scratch = q.new_empty(
+        2, q.shape[0] * min(CHUNK, length) * windows_and_sinks.most(bias.span, CHUNK, length)
+    )
+    for (first, last), (some_q, q_alone, some_grad, grad_alone, some_dq) in zip(
+        spans(length, CHUNK), chunks, strict=True
+    ):
         keys = windows_and_sinks.slices(first, last, bias.span, length, bias.reversed_keys)
         by_head = (batch, n_heads, last - first, sum(s.stop - s.start for s in keys))
-        weights, dscores = (buffer[: math.prod(by_head)].view(q.shape[0], *by_head[2:]) for buffer in scratch)
+        weights, dscores = (
+            buffer[: math.prod(by_head)].view(q.shape[0], *by_head[2:]) for buffer in scratch
+        )
         weights.view(by_head).copy_(bias.mask(slice(None), heads, first, last))
         weights.baddbmm_(some_q, windows_and_sinks.take(k_across, keys, dim=2)).mul_(LOG2E).exp2_()
         _add_product(dv, keys, weights.transpose(1, 2), grad_alone)

@@ -12,7 +12,15 @@ from torch.nn import functional
 from lengthgen.attention.bias_forms import Span
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale: float, dropout: float = 0.0, span: Span | None = None) -> Tensor:
+def attend(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    bias: Tensor | None,
+    scale: float,
+    dropout: float = 0.0,
+    span: Span | None = None,
+) -> Tensor:
     """q, k, v (B, H, T, D); bias (H, T, T), (B, H, T, T) or None, its entries outside `span` and above the diagonal ignored
     -> (B, H, T, D)."""
     length = q.shape[-2]

@@ -15,7 +15,9 @@ from torch import Tensor
 from lengthgen.attention.bias_forms import Span
 from lengthgen.attention.kernels import threads, windows_and_sinks
 
-AT_ONCE = 2**21  # elements of a block that is evaluated and thrown away, 8 MiB; more where 16 rows need more
+AT_ONCE = (
+    2**21
+)  # elements of a block that is evaluated and thrown away, 8 MiB; more where 16 rows need more
 
 BlockOf = Callable[[int, int], Tensor]
 
@@ -32,7 +34,9 @@ def chunk_of(n_heads: int, length: int, longest: int) -> int:
 
 def masked(block: Tensor, first: int, last: int) -> Tensor:
     """A block (H, last - first, last), at least float32, with -inf where the key is later than the query."""
-    return wide(block).masked_fill(~windows_and_sinks.seen(first, last, None, block.device), float("-inf"))
+    return wide(block).masked_fill(
+        ~windows_and_sinks.seen(first, last, None, block.device), float("-inf")
+    )
 
 
 def wide(block: Tensor) -> Tensor:
@@ -99,7 +103,9 @@ class BlockGradient:
     def add(self, heads: slice, first: int, last: int, scores: Tensor) -> None:
         """scores (B, heads, last - first, keys): gradient of the biased scores, keys as `Blocks.mask` has them."""
         columns = windows_and_sinks.slices(first, last, self.span, last, newest_first=False)
-        windows_and_sinks.add(_within(self.sums, self.chunk, first, last)[heads], columns, scores.sum(0), dim=2)
+        windows_and_sinks.add(
+            _within(self.sums, self.chunk, first, last)[heads], columns, scores.sum(0), dim=2
+        )
 
     def result(self) -> tuple[Tensor, ...]:
         """The gradient of every block."""
@@ -109,7 +115,9 @@ class BlockGradient:
 def _cut(block: Tensor, first: int, last: int, span: Span | None) -> Tensor:
     """A block (H, last - first, last) -> the columns that its rows see, -inf where a row does not."""
     columns = windows_and_sinks.slices(first, last, span, last, newest_first=False)
-    seen = windows_and_sinks.take(windows_and_sinks.seen(first, last, span, block.device), columns, dim=1)
+    seen = windows_and_sinks.take(
+        windows_and_sinks.seen(first, last, span, block.device), columns, dim=1
+    )
     return windows_and_sinks.take(wide(block), columns, dim=2).masked_fill(~seen, float("-inf"))
 
 

@@ -26,7 +26,15 @@ from lengthgen.attention.kernels.rows import spans
 MASK_AT_ONCE = 2**27  # elements of one chunk's mask (256 MiB in bfloat16)
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale: float, dropout: float = 0.0, span: Span | None = None) -> Tensor:
+def attend(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    bias: Tensor | None,
+    scale: float,
+    dropout: float = 0.0,
+    span: Span | None = None,
+) -> Tensor:
     """q, k, v (B, H, T, D); bias (H, T, T), (B, H, T, T) or None, its entries outside `span` and above the diagonal ignored
     -> (B, H, T, D)."""
     length = q.shape[-2]
@@ -34,10 +42,16 @@ def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale: float, d
         bias = q.new_zeros(1, length, length)
     with _backends(q, bias is not None):
         if bias is None:
-            return functional.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale, dropout_p=dropout)
-        mask = bias.masked_fill(~windows_and_sinks.seen(0, length, span, q.device), float("-inf")).to(q.dtype)
+            return functional.scaled_dot_product_attention(
+                q, k, v, is_causal=True, scale=scale, dropout_p=dropout
+            )
+        mask = bias.masked_fill(
+            ~windows_and_sinks.seen(0, length, span, q.device), float("-inf")
+        ).to(q.dtype)
         mask = (aligned(mask) if q.is_cuda else mask).expand(q.shape[0], q.shape[1], length, length)
-        return functional.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale, dropout_p=dropout)
+        return functional.scaled_dot_product_attention(
+            q, k, v, attn_mask=mask, scale=scale, dropout_p=dropout
+        )
 
 
 def chunk_of(n_heads: int, length: int) -> int:
@@ -46,7 +60,13 @@ def chunk_of(n_heads: int, length: int) -> int:
 
 
 def attend_by_rows(
-    q: Tensor, k: Tensor, v: Tensor, masks: VectorRows | MatrixRows, scale: float, chunk: int, span: Span | None = None
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    masks: VectorRows | MatrixRows,
+    scale: float,
+    chunk: int,
+    span: Span | None = None,
 ) -> Tensor:
     """q, k, v (B, H, T, D), masks in q's dtype -> (B, H, T, D), without gradients."""
     out = q.new_empty(q.shape)
@@ -55,7 +75,9 @@ def attend_by_rows(
             keys = windows_and_sinks.slices(first, last, span, last, newest_first=False)
             mask = masks.mask(first, last)
             if span is not None:
-                mask = mask.masked_fill(~windows_and_sinks.seen(first, last, span, q.device), float("-inf"))
+                mask = mask.masked_fill(
+                    ~windows_and_sinks.seen(first, last, span, q.device), float("-inf")
+                )
                 mask = aligned(windows_and_sinks.take(mask, keys, dim=-1).contiguous())
             some_k, some_v = (windows_and_sinks.take(x, keys, dim=2) for x in (k, v))
             mask = mask.expand(q.shape[0], q.shape[1], last - first, some_k.shape[2])
@@ -65,14 +87,20 @@ def attend_by_rows(
     return out
 
 
-def backend_order(capability: tuple[int, int], masked: bool, deterministic: bool) -> list[SDPBackend]:
+def backend_order(
+    capability: tuple[int, int], masked: bool, deterministic: bool
+) -> list[SDPBackend]:
     """torch's backends in the order in which they are to be tried on a GPU of this compute capability; MATH can do everything."""
     if masked:
         return [SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
     rest = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
     if deterministic:  # cuDNN's backward adds in whatever order its blocks finish
         return rest
-    return [SDPBackend.CUDNN_ATTENTION, *rest] if capability[0] >= 9 else [*rest[:2], SDPBackend.CUDNN_ATTENTION, rest[2]]
+    return (
+        [SDPBackend.CUDNN_ATTENTION, *rest]
+        if capability[0] >= 9
+        else [*rest[:2], SDPBackend.CUDNN_ATTENTION, rest[2]]
+    )
 
 
 def backend(q: Tensor, masked: bool, dropout: float = 0.0) -> str:
@@ -92,4 +120,7 @@ def _backends(q: Tensor, masked: bool) -> AbstractContextManager:
     if not q.is_cuda:
         return nullcontext()
     capability = torch.cuda.get_device_capability(q.device)
-    return sdpa_kernel(backend_order(capability, masked, torch.are_deterministic_algorithms_enabled()), set_priority=True)
+    return sdpa_kernel(
+        backend_order(capability, masked, torch.are_deterministic_algorithms_enabled()),
+        set_priority=True,
+    )

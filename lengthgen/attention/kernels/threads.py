@@ -31,7 +31,9 @@ def pieces(batch: int, n_heads: int) -> list[Part]:
 def head_groups(batch: int, n_heads: int) -> list[Part]:
     """(all sequences, heads) in groups of at least MATRICES for each batched product, where that leaves a group for every thread."""
     n_threads = torch.get_num_threads()
-    matrices = MATRICES if n_threads == 1 else 4 * MATRICES  # threads share one interpreter: they meet in it less often
+    matrices = (
+        MATRICES if n_threads == 1 else 4 * MATRICES
+    )  # threads share one interpreter: they meet in it less often
     size = min(-(-matrices // batch), max(1, n_heads // n_threads))
     return [(slice(None), heads) for heads in _split(n_heads, -(-n_heads // size))]
 
@@ -67,7 +69,9 @@ def each(work: Callable[[slice, slice], None], parts: Sequence[Part]) -> None:
         waiting.clear()
         begun = [helper for helper in helpers if not helper.cancel()]
         wait(begun)
-        torch.set_num_threads(n_threads)  # last: a helper's setting is also torch's default for threads to come
+        torch.set_num_threads(
+            n_threads
+        )  # last: a helper's setting is also torch's default for threads to come
     for helper in begun:
         helper.result()
 

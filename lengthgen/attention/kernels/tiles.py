@@ -32,16 +32,30 @@ def serve(length: int, span: Span | None) -> bool:
     return enough and not torch.is_grad_enabled() and onednn.available() and onednn.faster()
 
 
-def forward_part(q: Tensor, k: Tensor, v: Tensor, out: Tensor, logsumexp: Tensor, scale: float, bias: Any, part: Part) -> None:
+def forward_part(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    out: Tensor,
+    logsumexp: Tensor,
+    scale: float,
+    bias: Any,
+    part: Part,
+) -> None:
     """Writes `out` (B, H, T, D) and `logsumexp` (B, H, T) of some sequences and heads; k and v in the bias's order of keys."""
     batch, n_heads, length, _ = q.shape
     q, k, v = (q * scale).contiguous(), k.contiguous(), v.contiguous()
     for first, last in spans(length, bias.chunk):
-        rows, keys = slice(first, last), windows_and_sinks.slices(first, last, bias.span, length, bias.reversed_keys)
+        rows, keys = (
+            slice(first, last),
+            windows_and_sinks.slices(first, last, bias.span, length, bias.reversed_keys),
+        )
         some_k, some_v = (windows_and_sinks.take(x, keys, dim=2) for x in (k, v))
         mask = bias.mask(*part, first, last).expand(batch, n_heads, -1, -1)
         for one in itertools.product(range(batch), range(n_heads)):
-            out[one][rows], logsumexp[one][rows] = _attended(q[one][rows], some_k[one], some_v[one], mask[one])
+            out[one][rows], logsumexp[one][rows] = _attended(
+                q[one][rows], some_k[one], some_v[one], mask[one]
+            )
 
 
 def _attended(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -50,7 +64,9 @@ def _attended(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> tuple[Tensor, Te
     Every query sees a key of the first tile, which is wider than the chunk is high: no maximum is -inf.
     """
     largest = total = mixture = None
-    for some_k, some_v, some_mask in zip(k.split(KEYS), v.split(KEYS), mask.split(KEYS, dim=1), strict=True):
+    for some_k, some_v, some_mask in zip(
+        k.split(KEYS), v.split(KEYS), mask.split(KEYS, dim=1), strict=True
+    ):
         scores = onednn.product(q, some_k).add_(some_mask)
         top = scores.amax(-1, keepdim=True)
         if largest is not None:

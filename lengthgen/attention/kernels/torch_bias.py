@@ -18,20 +18,44 @@ SCORES_AT_ONCE = 2**26  # elements of one chunk of scores (256 MiB in float32)
 
 
 def vector_gradient(
-    q: Tensor, k: Tensor, v: Tensor, out: Tensor, lse: Tensor, grad: Tensor, vector: Tensor, scale: float, *, ordered: bool = True
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    out: Tensor,
+    lse: Tensor,
+    grad: Tensor,
+    vector: Tensor,
+    scale: float,
+    *,
+    ordered: bool = True,
 ) -> Tensor:
     """Gradient (H, T) of a bias vector (H, T) by offset; arguments and `ordered` as triton_bias.vector_gradient (always deterministic)."""
     batch, n_heads, length, _ = q.shape
     chunk = max(1, min(128, length, SCORES_AT_ONCE // (batch * n_heads * length)))
     dtype = _wide(q)
     masks = VectorRows(vector.to(dtype), chunk)
-    sums = OffsetGradient(torch.empty(n_heads, chunk - 1 + length, dtype=dtype, device=q.device), chunk)
+    sums = OffsetGradient(
+        torch.empty(n_heads, chunk - 1 + length, dtype=dtype, device=q.device), chunk
+    )
     for first, last, scores in _score_gradients(q, k, v, out, lse, grad, masks, scale, chunk):
-        sums.add(slice(None), first, last, scores.flip(-1)[None])  # it wants the newest key first, and a batch
-    return sums.result()[0].clone(memory_format=torch.contiguous_format)  # torch.compile expects no view
+        sums.add(
+            slice(None), first, last, scores.flip(-1)[None]
+        )  # it wants the newest key first, and a batch
+    return sums.result()[0].clone(
+        memory_format=torch.contiguous_format
+    )  # torch.compile expects no view
 
 
-def matrix_gradient(q: Tensor, k: Tensor, v: Tensor, out: Tensor, lse: Tensor, grad: Tensor, matrix: Tensor, scale: float) -> Tensor:
+def matrix_gradient(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    out: Tensor,
+    lse: Tensor,
+    grad: Tensor,
+    matrix: Tensor,
+    scale: float,
+) -> Tensor:
     """Gradient (H, T, T) of a bias matrix (H, T, T); zero above the diagonal."""
     batch, n_heads, length, _ = q.shape
     chunk = max(1, min(128, length, SCORES_AT_ONCE // (batch * n_heads * length)))
@@ -47,7 +71,15 @@ def _wide(q: Tensor) -> torch.dtype:
 
 
 def _score_gradients(
-    q: Tensor, k: Tensor, v: Tensor, out: Tensor, lse: Tensor, grad: Tensor, masks: VectorRows | MatrixRows, scale: float, chunk: int
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    out: Tensor,
+    lse: Tensor,
+    grad: Tensor,
+    masks: VectorRows | MatrixRows,
+    scale: float,
+    chunk: int,
 ) -> Iterator[tuple[int, int, Tensor]]:
     """(first, last, gradient (H, last - first, last) of the biased scores of these rows, summed over the batch)."""
     q, k, v, out, grad = (x.to(_wide(q)) for x in (q, k, v, out, grad))

@@ -32,8 +32,16 @@ def _row_sums(grad, out, delta, grad_b, grad_h, grad_t, out_b, out_h, out_t, n_h
     x = tl.arange(0, PADDED)
     sequence, head = (tl.program_id(1) // n_heads).to(tl.int64), tl.program_id(1) % n_heads
     inside = (i < length)[:, None] & (x < SIZE)[None, :]
-    a = tl.load(grad + sequence * grad_b + head * grad_h + i[:, None] * grad_t + x[None, :], mask=inside, other=0.0)
-    b = tl.load(out + sequence * out_b + head * out_h + i[:, None] * out_t + x[None, :], mask=inside, other=0.0)
+    a = tl.load(
+        grad + sequence * grad_b + head * grad_h + i[:, None] * grad_t + x[None, :],
+        mask=inside,
+        other=0.0,
+    )
+    b = tl.load(
+        out + sequence * out_b + head * out_h + i[:, None] * out_t + x[None, :],
+        mask=inside,
+        other=0.0,
+    )
     total = tl.sum(a.to(tl.float32) * b.to(tl.float32), axis=1)
     tl.store(delta + tl.program_id(1).to(tl.int64) * length + i, total, mask=i < length)
 
@@ -56,7 +64,11 @@ def _score_gradients(q, k, v, grad, lse, delta, bias, schedule, result,
     offset = start + r[:, None] - c[None, :]
     # The future gets -inf, so that no other test of it is needed: its weights come out as exp2(-inf) = 0.
     if MODE == "matrix":
-        place = (head * length + tile_row * ROWS + r[:, None]) * length + tile_column * COLUMNS + c[None, :]
+        place = (
+            (head * length + tile_row * ROWS + r[:, None]) * length
+            + tile_column * COLUMNS
+            + c[None, :]
+        )
         known = (offset >= 0) & (tile_row * ROWS + r < length)[:, None]
     else:
         place = head * length + offset
@@ -69,34 +81,69 @@ def _score_gradients(q, k, v, grad, lse, delta, bias, schedule, result,
         i = (tile_row + step) * ROWS + r
         j = (tile_column + step * (ROWS // COLUMNS)) * COLUMNS + c
         rows, columns = (i < length)[:, None] & within, (j < length)[:, None] & within
-        q_tile = tl.load(q + sequence * q_b + head * q_h + i[:, None] * q_t + x[None, :], mask=rows, other=0.0)
-        k_tile = tl.load(k + sequence * k_b + head * k_h + j[:, None] * k_t + x[None, :], mask=columns, other=0.0)
-        grad_tile = tl.load(grad + sequence * grad_b + head * grad_h + i[:, None] * grad_t + x[None, :], mask=rows, other=0.0)
-        v_tile = tl.load(v + sequence * v_b + head * v_h + j[:, None] * v_t + x[None, :], mask=columns, other=0.0)
+        q_tile = tl.load(
+            q + sequence * q_b + head * q_h + i[:, None] * q_t + x[None, :], mask=rows, other=0.0
+        )
+        k_tile = tl.load(
+            k + sequence * k_b + head * k_h + j[:, None] * k_t + x[None, :], mask=columns, other=0.0
+        )
+        grad_tile = tl.load(
+            grad + sequence * grad_b + head * grad_h + i[:, None] * grad_t + x[None, :],
+            mask=rows,
+            other=0.0,
+        )
+        v_tile = tl.load(
+            v + sequence * v_b + head * v_h + j[:, None] * v_t + x[None, :], mask=columns, other=0.0
+        )
         row = (sequence * n_heads + head) * length + i
-        row_lse = tl.load(lse + row, mask=i < length, other=float("inf")) * LOG2E  # rows past the end: weights 0
+        row_lse = (
+            tl.load(lse + row, mask=i < length, other=float("inf")) * LOG2E
+        )  # rows past the end: weights 0
         row_delta = tl.load(delta + row, mask=i < length, other=0.0)
         scores = tl.dot(q_tile, tl.trans(k_tile), input_precision="ieee") * (scale * LOG2E)
         weights = tl.exp2(scores + (tile_bias - row_lse[:, None]))
-        total += weights * (tl.dot(grad_tile, tl.trans(v_tile), input_precision="ieee") - row_delta[:, None])
+        total += weights * (
+            tl.dot(grad_tile, tl.trans(v_tile), input_precision="ieee") - row_delta[:, None]
+        )
     if MODE == "matrix":
         tl.store(result + place, total, mask=known)
     else:
         # Column p of the sheared tile holds the entries with offset = p modulo C; which multiple of C is added depends on the row.
         source = (r[:, None] - c[None, :] + COLUMNS) % COLUMNS
         sheared = tl.gather(total, source, 1)
-        multiple = (r[:, None] - c[None, :] - source + COLUMNS) // COLUMNS  # 0 .. R / C, one more than the multiple
+        multiple = (
+            r[:, None] - c[None, :] - source + COLUMNS
+        ) // COLUMNS  # 0 .. R / C, one more than the multiple
         for part in tl.static_range(ROWS // COLUMNS + 1):
             sums = tl.sum(tl.where(multiple == part, sheared, 0.0), axis=0)
             if MODE == "atomic":
                 target = start + (part - 1) * COLUMNS + c
-                tl.atomic_add(result + head * length + target, sums, mask=(target >= 0) & (target < length), sem="relaxed")
+                tl.atomic_add(
+                    result + head * length + target,
+                    sums,
+                    mask=(target >= 0) & (target < length),
+                    sem="relaxed",
+                )
             else:
-                tl.store(result + ((head * n_programs + program) * (ROWS // COLUMNS + 1) + part) * COLUMNS + c, sums)
+                tl.store(
+                    result
+                    + ((head * n_programs + program) * (ROWS // COLUMNS + 1) + part) * COLUMNS
+                    + c,
+                    sums,
+                )
 
 
 @triton.jit
-def _ordered_sums(parts, starts, result, n_programs, n_diagonals, length, RATIO: tl.constexpr, COLUMNS: tl.constexpr):
+def _ordered_sums(
+    parts,
+    starts,
+    result,
+    n_programs,
+    n_diagonals,
+    length,
+    RATIO: tl.constexpr,
+    COLUMNS: tl.constexpr,
+):
     """Adds what `ordered` stored. Grid (offset blocks, H); parts (H, programs, RATIO + 1, C); starts: first program of each diagonal."""
     block, head = tl.program_id(0), tl.program_id(1).to(tl.int64)
     c = tl.arange(0, COLUMNS)
@@ -107,7 +154,9 @@ def _ordered_sums(parts, starts, result, n_programs, n_diagonals, length, RATIO:
         first = tl.load(starts + diagonal, mask=exists, other=0)
         last = tl.load(starts + diagonal + 1, mask=exists, other=0)
         for program in range(first, last):
-            total += tl.load(parts + ((head * n_programs + program) * (RATIO + 1) + part) * COLUMNS + c)
+            total += tl.load(
+                parts + ((head * n_programs + program) * (RATIO + 1) + part) * COLUMNS + c
+            )
     offset = block * COLUMNS + c
     tl.store(result + head * length + offset, total, mask=offset < length)
 
@@ -128,10 +177,22 @@ def vector_gradient(
     gradient = torch.zeros(n_heads, length, dtype=torch.float32, device=q.device)
     if not ordered:
         return _launch(q, k, v, out, lse, grad, vector, scale, tile, schedule, gradient, "atomic")
-    parts = torch.empty(n_heads, n_programs, ratio + 1, tile[1], dtype=torch.float32, device=q.device)
+    parts = torch.empty(
+        n_heads, n_programs, ratio + 1, tile[1], dtype=torch.float32, device=q.device
+    )
     _launch(q, k, v, out, lse, grad, vector, scale, tile, schedule, parts, "ordered")
     grid = (-(-length // tile[1]), n_heads)
-    _ordered_sums[grid](parts, starts, gradient, n_programs, n_diagonals, length, RATIO=ratio, COLUMNS=tile[1], num_warps=1)
+    _ordered_sums[grid](
+        parts,
+        starts,
+        gradient,
+        n_programs,
+        n_diagonals,
+        length,
+        RATIO=ratio,
+        COLUMNS=tile[1],
+        num_warps=1,
+    )
     return gradient
 
 
@@ -162,7 +223,16 @@ def _launch(
     padded = max(16, triton.next_power_of_2(size))  # what tl.dot takes
     delta = torch.empty(batch, n_heads, length, dtype=torch.float32, device=q.device)
     _row_sums[(triton.cdiv(length, 64), batch * n_heads)](
-        grad, out, delta, *grad.stride()[:3], *out.stride()[:3], n_heads, length, SIZE=size, PADDED=padded, ROWS=64
+        grad,
+        out,
+        delta,
+        *grad.stride()[:3],
+        *out.stride()[:3],
+        n_heads,
+        length,
+        SIZE=size,
+        PADDED=padded,
+        ROWS=64,
     )
     _score_gradients[(len(schedule), n_heads)](
         q, k, v, grad, lse.float().contiguous(), delta, bias.float().contiguous(), schedule, result,
@@ -174,7 +244,9 @@ def _launch(
 
 
 @lru_cache(maxsize=64)
-def _schedule(length: int, batch: int, n_programs: int, rows: int, columns: int, device: torch.device) -> tuple[Tensor, Tensor]:
+def _schedule(
+    length: int, batch: int, n_programs: int, rows: int, columns: int, device: torch.device
+) -> tuple[Tensor, Tensor]:
     """About `n_programs` programs (P, 5) for `_score_gradients` and, by diagonal, the number of the first one; int32 on `device`.
 
     n_programs 0: one per tile, as `matrix` needs. Diagonal d holds the tiles (m, n) with d = m R / C - n.
@@ -191,7 +263,12 @@ def _schedule(length: int, batch: int, n_programs: int, rows: int, columns: int,
             programs += [(m, n, 1, 0, batch) for m, n in tiles]
         else:
             items, piece = len(tiles) * batch, -(-n_items // n_programs)
-            programs += [(*tiles[0], len(tiles), first, min(first + piece, items)) for first in range(0, items, piece)]
+            programs += [
+                (*tiles[0], len(tiles), first, min(first + piece, items))
+                for first in range(0, items, piece)
+            ]
         starts.append(len(programs))
     with torch.inference_mode(False):  # kept for later calls, which may be of training
-        return tuple(torch.tensor(table, dtype=torch.int32, device=device) for table in (programs, starts))
+        return tuple(
+            torch.tensor(table, dtype=torch.int32, device=device) for table in (programs, starts)
+        )

@@ -27,7 +27,9 @@ def seen(first: int, last: int, span: Span | None, device: torch.device) -> Tens
     return (j <= i) & ((i - j < span.window) | (j < span.sinks))
 
 
-def slices(first: int, last: int, span: Span | None, length: int, newest_first: bool) -> list[slice]:
+def slices(
+    first: int, last: int, span: Span | None, length: int, newest_first: bool
+) -> list[slice]:
     """Where the keys that queries first..last-1 see stand among `length` keys: slices that do not overlap, in the order of the keys.
 
     newest_first: key j stands at length - 1 - j. With `length` = last: their columns in a mask of those rows.
@@ -37,7 +39,11 @@ def slices(first: int, last: int, span: Span | None, length: int, newest_first: 
         sinks = min(span.sinks, last)
         ranges = [(0, sinks), (max(sinks, first - span.window + 1), last)]
     ranges = [(start, stop) for start, stop in ranges if start < stop]
-    return [slice(length - stop, length - start) for start, stop in reversed(ranges)] if newest_first else [slice(*r) for r in ranges]
+    return (
+        [slice(length - stop, length - start) for start, stop in reversed(ranges)]
+        if newest_first
+        else [slice(*r) for r in ranges]
+    )
 
 
 def take(x: Tensor, where: list[slice], dim: int) -> Tensor:
@@ -55,4 +61,8 @@ def add(total: Tensor, where: list[slice], x: Tensor, dim: int) -> None:
 
 def most(span: Span | None, rows: int, length: int) -> int:
     """The most keys that `rows` rows of a window of `length` tokens see."""
-    return length if span is None or span.window is None else min(length, rows - 1 + span.window + span.sinks)
+    return (
+        length
+        if span is None or span.window is None
+        else min(length, rows - 1 + span.window + span.sinks)
+    )

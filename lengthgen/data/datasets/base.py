@@ -33,7 +33,9 @@ class Dataset:
     """Base class of the sources. `documents` may be called several times and gives the same each time."""
 
     Config: ClassVar[type]
-    symbols: int | None = None  # how many different symbols its documents are drawn from; None: they are text
+    symbols: int | None = (
+        None  # how many different symbols its documents are drawn from; None: they are text
+    )
     whole_documents: bool = False  # must a window be a whole document, because the document's length is part of what it says?
     retrieves: bool = False  # are there symbols that can be known from one earlier place alone, and does `distances` say which?
     answered: bool = False  # are only its answers trained on and scored? It then has whole documents and `answers`, and no floors
@@ -78,13 +80,23 @@ def options_key(config: Any, files: Iterable[Path] = ()) -> str:
         except OSError as error:
             raise DataError(f"cannot read {path}: {error.strerror}") from None
         # the change time too: copying tools and editors can keep size and modification time
-        listing.append([str(path.absolute()), found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino])
+        listing.append(
+            [
+                str(path.absolute()),
+                found.st_size,
+                found.st_mtime_ns,
+                found.st_ctime_ns,
+                found.st_ino,
+            ]
+        )
     return json.dumps([options, listing], sort_keys=True)
 
 
 def split_of(name: str, validation_fraction: float) -> str:
     """The split of a document by a hash of its name: stable when documents are added, removed or reordered."""
-    number = int.from_bytes(hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest()[:8], "big")
+    number = int.from_bytes(
+        hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest()[:8], "big"
+    )
     return "validation" if number < validation_fraction * 2**64 else "train"
 
 

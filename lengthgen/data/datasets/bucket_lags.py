@@ -18,7 +18,9 @@ class Config(Settings):
     p: float = 0.9  # probability that a symbol is copied
     num_buckets: int = 32  # as scheme.num_buckets of t5_bias
     max_distance: int = 128  # as scheme.max_distance of t5_bias
-    levels: list[float] = field(default_factory=lambda: [0.1, 1.0])  # shares of buckets 0, 1, ... (repeated), each spread over its lags
+    levels: list[float] = field(
+        default_factory=lambda: [0.1, 1.0]
+    )  # shares of buckets 0, 1, ... (repeated), each spread over its lags
 
     def __post_init__(self):
         super().__post_init__()
@@ -31,7 +33,10 @@ class Config(Settings):
             self.max_distance > self.num_buckets // 2,
             f"dataset.max_distance={self.max_distance}: expected more than num_buckets / 2 = {self.num_buckets // 2}",
         )
-        check(bool(self.levels) and all(level > 0 for level in self.levels), f"dataset.levels={self.levels}: expected positive numbers")
+        check(
+            bool(self.levels) and all(level > 0 for level in self.levels),
+            f"dataset.levels={self.levels}: expected positive numbers",
+        )
 
 
 class BucketLags(Synthetic):
@@ -39,5 +44,7 @@ class BucketLags(Synthetic):
 
     def make_source(self) -> Lags:
         config = self.config
-        law = weights.buckets(config.levels, config.num_buckets, config.max_distance, config.document_length)
+        law = weights.buckets(
+            config.levels, config.num_buckets, config.max_distance, config.document_length
+        )
         return Lags(config.n_symbols, config.p, *law)

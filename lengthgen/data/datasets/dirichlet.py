@@ -18,7 +18,10 @@ class Config(Settings):
 
     def __post_init__(self):
         super().__post_init__()
-        check(2 <= self.n_symbols < 2**16, f"dataset.n_symbols={self.n_symbols}: expected 2 to {2**16 - 1}")
+        check(
+            2 <= self.n_symbols < 2**16,
+            f"dataset.n_symbols={self.n_symbols}: expected 2 to {2**16 - 1}",
+        )
         check(self.beta > 0, f"dataset.beta={self.beta}: expected a positive number")
 
 

@@ -17,21 +17,39 @@ from lengthgen.errors import DataError
 
 PLAIN = (".txt", ".text", ".md", ".rst", ".tex", ".py", ".raw", ".tokens")
 RECORDS = (".jsonl", ".ndjson", ".parquet")
-SPLIT_NAMES = {"train": "train", "validation": "validation", "valid": "validation", "val": "validation", "dev": "validation", "test": None}
+SPLIT_NAMES = {
+    "train": "train",
+    "validation": "validation",
+    "valid": "validation",
+    "val": "validation",
+    "dev": "validation",
+    "test": None,
+}
 
 
 @dataclass
 class Config:
     path: str = "???"  # a file, a folder (searched through) or a glob such as texts/**/*.txt
-    label: str | None = None  # name in tables and figures; null: the path's last part without its ending
+    label: str | None = (
+        None  # name in tables and figures; null: the path's last part without its ending
+    )
     text_key: str = "text"  # column of a record that holds the text
-    id_key: str | None = "id"  # column with the document's unique name; where a record has none, or null: file and record number
-    split_key: str | None = "split"  # column with train, validation or test; where a file has none, or null: hash of the name
+    id_key: str | None = (
+        "id"  # column with the document's unique name; where a record has none, or null: file and record number
+    )
+    split_key: str | None = (
+        "split"  # column with train, validation or test; where a file has none, or null: hash of the name
+    )
     validation_fraction: float = 0.1  # share of the documents that the hash puts into validation
-    errors: str = "strict"  # text that is not UTF-8: strict (an error with its offset) or replace (by U+FFFD)
+    errors: str = (
+        "strict"  # text that is not UTF-8: strict (an error with its offset) or replace (by U+FFFD)
+    )
 
     def __post_init__(self):
-        check(0 < self.validation_fraction < 1, f"dataset.validation_fraction={self.validation_fraction}: expected between 0 and 1")
+        check(
+            0 < self.validation_fraction < 1,
+            f"dataset.validation_fraction={self.validation_fraction}: expected between 0 and 1",
+        )
         choice("dataset.errors", self.errors, ("strict", "replace"))
 
 
@@ -58,7 +76,9 @@ class Files(Dataset):
         readable = ", ".join(PLAIN + RECORDS)
         if given.is_file():
             if given.suffix.lower() not in PLAIN + RECORDS:
-                raise DataError(f"dataset.path={given}: cannot read {given.suffix or 'a file without an ending'}; expected {readable}")
+                raise DataError(
+                    f"dataset.path={given}: cannot read {given.suffix or 'a file without an ending'}; expected {readable}"
+                )
             return [(given.name, given)]
         if given.is_dir():
             root, found = given, given.rglob("*")
@@ -67,12 +87,22 @@ class Files(Dataset):
             root = Path(*parts[: next(i for i, part in enumerate(parts) if glob.has_magic(part))])
             found = map(Path, glob.glob(str(given), recursive=True))
         elif given.exists():
-            raise DataError(f"dataset.path={given} is no regular file and no folder; expected one of these or a glob of {readable}")
+            raise DataError(
+                f"dataset.path={given} is no regular file and no folder; expected one of these or a glob of {readable}"
+            )
         else:
-            raise DataError(f"dataset.path={given} does not exist (seen from {Path.cwd()}); expected a file, folder or glob of {readable}")
-        files = [(path.relative_to(root).as_posix(), path) for path in found if path.suffix.lower() in PLAIN + RECORDS and path.is_file()]
+            raise DataError(
+                f"dataset.path={given} does not exist (seen from {Path.cwd()}); expected a file, folder or glob of {readable}"
+            )
+        files = [
+            (path.relative_to(root).as_posix(), path)
+            for path in found
+            if path.suffix.lower() in PLAIN + RECORDS and path.is_file()
+        ]
         if not files:
-            raise DataError(f"dataset.path={given} holds no file of {readable}; expected at least one")
+            raise DataError(
+                f"dataset.path={given} holds no file of {readable}; expected at least one"
+            )
         return sorted(files)
 
     def _from_records(self, name: str, path: Path, split: str) -> Iterator[Document]:
@@ -83,18 +113,26 @@ class Files(Dataset):
             place = f"{path}: record {number}"
             given = record.get(config.split_key) if config.split_key else None
             if divided not in (None, given is not None):
-                raise DataError(f"{place}: {config.split_key!r} stands in some records only; mend them or set dataset.split_key=null")
+                raise DataError(
+                    f"{place}: {config.split_key!r} stands in some records only; mend them or set dataset.split_key=null"
+                )
             divided = given is not None
             document = record.get(config.id_key) if config.id_key else None
             document = f"{name}:{number}" if document is None else str(document)
-            belongs = _split(given, place, config.split_key) if divided else split_of(document, config.validation_fraction)
+            belongs = (
+                _split(given, place, config.split_key)
+                if divided
+                else split_of(document, config.validation_fraction)
+            )
             if belongs == split:
                 yield Document(document, _text(record, config, place))
 
 
 def _split(given: Any, place: str, key: str) -> str | None:
     if not isinstance(given, str) or given not in SPLIT_NAMES:
-        raise DataError(f"{place}: {key}={str(given)[:40]!r}; expected one of {', '.join(SPLIT_NAMES)}, or set dataset.split_key=null")
+        raise DataError(
+            f"{place}: {key}={str(given)[:40]!r}; expected one of {', '.join(SPLIT_NAMES)}, or set dataset.split_key=null"
+        )
     return SPLIT_NAMES[given]
 
 
@@ -142,12 +180,18 @@ def _parquet(path: Path, config: Config) -> Iterator[tuple[int, dict[str, Any]]]
         with pyarrow.parquet.ParquetFile(path) as file:
             present = file.schema_arrow.names
             if config.text_key not in present:
-                raise DataError(f"{path} has no column {config.text_key!r}; it has {', '.join(present)}: set dataset.text_key=COLUMN")
-            columns = [key for key in (config.text_key, config.id_key, config.split_key) if key in present]
+                raise DataError(
+                    f"{path} has no column {config.text_key!r}; it has {', '.join(present)}: set dataset.text_key=COLUMN"
+                )
+            columns = [
+                key for key in (config.text_key, config.id_key, config.split_key) if key in present
+            ]
             number = 0
             for batch in file.iter_batches(batch_size=16, columns=columns):
                 for record in batch.to_pylist():
                     number += 1
                     yield number, record
     except (OSError, pyarrow.ArrowException) as error:
-        raise DataError(f"cannot read {path} as Parquet: {(str(error).splitlines() or ['damaged'])[0]}") from None
+        raise DataError(
+            f"cannot read {path} as Parquet: {(str(error).splitlines() or ['damaged'])[0]}"
+        ) from None

@@ -18,7 +18,9 @@ class Config(Settings):
     train_documents: int = 4096  # documents to train on
     validation_documents: int = 48  # documents to evaluate on, of each length
     document_length: int = 512  # symbols in a training document: the train_length
-    lengths: list[int] = field(default_factory=lambda: [256, 512, 640, 768, 1024, 1536, 2048])  # symbols in the documents to evaluate on
+    lengths: list[int] = field(
+        default_factory=lambda: [256, 512, 640, 768, 1024, 1536, 2048]
+    )  # symbols in the documents to evaluate on
     n_symbols: int = 32  # different symbols
     p: float = 0.9  # probability that a symbol is copied
     share: float = 0.25  # from this share of the document's length before
@@ -29,7 +31,10 @@ class Config(Settings):
         check(bool(self.lengths), "dataset.lengths=[]: expected at least one length")
         for length in (self.document_length, *self.lengths):
             lag = round(self.share * length)
-            check(0 < lag < length, f"dataset.share={self.share} of {length} symbols is a lag of {lag}: expected 1 to {length - 1}")
+            check(
+                0 < lag < length,
+                f"dataset.share={self.share} of {length} symbols is a lag of {lag}: expected 1 to {length - 1}",
+            )
 
 
 class FractionalLag(Synthetic):
@@ -42,4 +47,8 @@ class FractionalLag(Synthetic):
     def lengths(self, split: str) -> list[int]:
         if split == "train":
             return super().lengths(split)
-        return [length for length in sorted(set(self.config.lengths)) for _ in range(self.config.validation_documents)]
+        return [
+            length
+            for length in sorted(set(self.config.lengths))
+            for _ in range(self.config.validation_documents)
+        ]

@@ -15,7 +15,13 @@ from lengthgen.data import hub
 from lengthgen.data.datasets.base import Dataset, Document, options_key, split_of, utf8
 from lengthgen.errors import DataError
 
-LOCAL_KINDS = ("parquet", "json", "text", "csv", "arrow")  # as `path`: the library reads `data_files` itself
+LOCAL_KINDS = (
+    "parquet",
+    "json",
+    "text",
+    "csv",
+    "arrow",
+)  # as `path`: the library reads `data_files` itself
 
 
 @dataclass
@@ -26,19 +32,33 @@ class Config:
     revision: str | None = None  # commit or tag on the hub; null: the newest
     data_files: Any = None  # file, glob, list, or mapping of split to these
     train_split: str = "train"  # the library's name of the split to train on
-    validation_split: str | None = "validation"  # the same to evaluate on; null: a share of train_split, by hash
+    validation_split: str | None = (
+        "validation"  # the same to evaluate on; null: a share of train_split, by hash
+    )
     validation_fraction: float = 0.01  # that share
     text_key: str = "text"  # column that holds the text
-    streaming: bool = False  # read over the network as needed instead of downloading the whole first
+    streaming: bool = (
+        False  # read over the network as needed instead of downloading the whole first
+    )
     max_documents: int | None = None  # read at most so many documents of each split; null: all
-    max_bytes: int | None = None  # stop reading a split after the document that reaches so many bytes; null: never
-    wikitext_articles: bool = False  # rows are lines of WikiText: put articles together at their " = Title = " lines
+    max_bytes: int | None = (
+        None  # stop reading a split after the document that reaches so many bytes; null: never
+    )
+    wikitext_articles: bool = (
+        False  # rows are lines of WikiText: put articles together at their " = Title = " lines
+    )
 
     def __post_init__(self):
-        check(0 < self.validation_fraction < 1, f"dataset.validation_fraction={self.validation_fraction}: expected between 0 and 1")
+        check(
+            0 < self.validation_fraction < 1,
+            f"dataset.validation_fraction={self.validation_fraction}: expected between 0 and 1",
+        )
         for name in ("max_documents", "max_bytes"):
             limit = getattr(self, name)
-            check(limit is None or limit > 0, f"dataset.{name}={limit}: expected a positive number or null")
+            check(
+                limit is None or limit > 0,
+                f"dataset.{name}={limit}: expected a positive number or null",
+            )
 
 
 class HuggingFace(Dataset):
@@ -51,7 +71,9 @@ class HuggingFace(Dataset):
     def documents(self, split: str) -> Iterator[Document]:
         config = self.config
         if config.validation_split is not None:
-            yield from self._read(config.train_split if split == "train" else config.validation_split)
+            yield from self._read(
+                config.train_split if split == "train" else config.validation_split
+            )
             return
         for document in self._read(config.train_split):
             if split_of(document.name, config.validation_fraction) == split:
@@ -65,7 +87,9 @@ class HuggingFace(Dataset):
         config, n_bytes = self.config, 0
         texts = self._texts(split)
         for number, text in enumerate(articles(texts) if config.wikitext_articles else texts):
-            if number == config.max_documents or (config.max_bytes is not None and n_bytes >= config.max_bytes):
+            if number == config.max_documents or (
+                config.max_bytes is not None and n_bytes >= config.max_bytes
+            ):
                 return
             # hub texts with a stray NUL or surrogate are mended: a user cannot edit them
             raw = utf8(text.encode("utf-8", "surrogatepass"), "replace", split)
@@ -75,7 +99,10 @@ class HuggingFace(Dataset):
     def _texts(self, split: str) -> Iterator[str]:
         config = self.config
         if self._on_hub():
-            hub.require(f"dataset {config.path}", "dataset=python, dataset=files, or HF_HUB_OFFLINE=1 with a copy in the library's cache")
+            hub.require(
+                f"dataset {config.path}",
+                "dataset=python, dataset=files, or HF_HUB_OFFLINE=1 with a copy in the library's cache",
+            )
         try:
             import datasets
 
@@ -97,13 +124,23 @@ class HuggingFace(Dataset):
         except DataError:
             raise
         except ImportError as error:
-            raise DataError(f"dataset {config.path} needs the library `datasets`: {error}; pip install datasets") from None
-        except Exception as error:  # of many kinds: missing id, split or subset, network, damaged file
-            raise DataError(f"dataset {config.path} ({split}) cannot be read: {hub.first_line(error)}") from None
+            raise DataError(
+                f"dataset {config.path} needs the library `datasets`: {error}; pip install datasets"
+            ) from None
+        except (
+            Exception
+        ) as error:  # of many kinds: missing id, split or subset, network, damaged file
+            raise DataError(
+                f"dataset {config.path} ({split}) cannot be read: {hub.first_line(error)}"
+            ) from None
 
     def _on_hub(self) -> bool:
         # in offline mode the library looks into its own cache and fails at once: no need to ask
-        return self.config.path not in LOCAL_KINDS and not Path(self.config.path).is_dir() and not hub.offline()
+        return (
+            self.config.path not in LOCAL_KINDS
+            and not Path(self.config.path).is_dir()
+            and not hub.offline()
+        )
 
     def _local_files(self) -> list[Path]:
         """The files on this machine that are to be read; none for a dataset of the hub."""
@@ -117,7 +154,9 @@ class HuggingFace(Dataset):
         if self.config.path not in LOCAL_KINDS:
             return []
         given = list(_flat(self.config.data_files))
-        found = [Path(name) for pattern in given for name in sorted(glob.glob(pattern, recursive=True))]
+        found = [
+            Path(name) for pattern in given for name in sorted(glob.glob(pattern, recursive=True))
+        ]
         if not found and not any("://" in pattern for pattern in given):
             raise DataError(
                 f"dataset.path={self.config.path} with dataset.data_files={self.config.data_files}: no such file; expected a file or a glob"
@@ -131,7 +170,10 @@ def articles(lines: Iterable[str]) -> Iterator[str]:
     An article begins at a line " = Title = " between blank lines; " = = Section = = " lines do not begin one.
     """
     article: list[str] = []
-    heading, blank = None, True  # a line that may be a title, held until the next shows it; was the line before it blank?
+    heading, blank = (
+        None,
+        True,
+    )  # a line that may be a title, held until the next shows it; was the line before it blank?
     for line in lines:
         line = line if line.strip() else " \n"
         if heading is not None:
@@ -153,7 +195,12 @@ def articles(lines: Iterable[str]) -> Iterator[str]:
 
 def _is_title(line: str) -> bool:
     bare = line.strip()
-    return len(bare) > 4 and bare.startswith("= ") and bare.endswith(" =") and not bare.startswith("= =")
+    return (
+        len(bare) > 4
+        and bare.startswith("= ")
+        and bare.endswith(" =")
+        and not bare.startswith("= =")
+    )
 
 
 def _flat(data_files: Any) -> Iterator[str]:

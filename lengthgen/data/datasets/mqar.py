@@ -16,7 +16,10 @@ class Config(Settings):
     def __post_init__(self):
         super().__post_init__()
         for name in ("n_keys", "n_values"):
-            check(getattr(self, name) >= 2, f"dataset.{name}={getattr(self, name)}: expected at least 2")
+            check(
+                getattr(self, name) >= 2,
+                f"dataset.{name}={getattr(self, name)}: expected at least 2",
+            )
 
 
 class Mqar(TaskDataset):

@@ -13,12 +13,17 @@ class Config(Settings):
     label: str = "power_lags"  # name in tables and figures
     n_symbols: int = 32  # different symbols
     p: float = 0.9  # probability that a symbol is copied
-    exponent: float = 1.5  # weight of lag k: k^-exponent; at 1 or less the far past never becomes negligible
+    exponent: float = (
+        1.5  # weight of lag k: k^-exponent; at 1 or less the far past never becomes negligible
+    )
 
     def __post_init__(self):
         super().__post_init__()
         check_symbols(self.n_symbols, self.p)
-        check(0 < self.exponent <= 20, f"dataset.exponent={self.exponent}: expected a positive number up to 20")
+        check(
+            0 < self.exponent <= 20,
+            f"dataset.exponent={self.exponent}: expected a positive number up to 20",
+        )
 
 
 class PowerLags(Synthetic):

@@ -28,12 +28,19 @@ EXCLUDED = (
 @dataclass
 class Config:
     label: str = "python"  # name in tables and figures
-    include: list[str] = field(default_factory=list)  # top-level entries of the library to take, such as json; empty: all
-    exclude: list[str] = field(default_factory=lambda: list(EXCLUDED))  # names of files and folders to leave out (shell patterns)
+    include: list[str] = field(
+        default_factory=list
+    )  # top-level entries of the library to take, such as json; empty: all
+    exclude: list[str] = field(
+        default_factory=lambda: list(EXCLUDED)
+    )  # names of files and folders to leave out (shell patterns)
     validation_fraction: float = 0.2  # share of the files, chosen by a hash of their path
 
     def __post_init__(self):
-        check(0 < self.validation_fraction < 1, f"dataset.validation_fraction={self.validation_fraction}: expected between 0 and 1")
+        check(
+            0 < self.validation_fraction < 1,
+            f"dataset.validation_fraction={self.validation_fraction}: expected between 0 and 1",
+        )
 
 
 class Python(Dataset):
@@ -60,17 +67,26 @@ class Python(Dataset):
         for folder, folders, files in os.walk(root):
             here = Path(folder)
             folders[:] = [name for name in folders if self._wanted(name, here == root)]
-            names = [name for name in files if name.endswith(".py") and self._wanted(name, here == root)]
+            names = [
+                name for name in files if name.endswith(".py") and self._wanted(name, here == root)
+            ]
             found += [((here / name).relative_to(root).as_posix(), here / name) for name in names]
         if not found:
             wanted = f" in {', '.join(self.config.include)}" if self.config.include else ""
-            raise DataError(f"no Python sources{wanted} under {root}; expected the standard library: use dataset=files dataset.path=...")
+            raise DataError(
+                f"no Python sources{wanted} under {root}; expected the standard library: use dataset=files dataset.path=..."
+            )
         return sorted(found)
 
     def _wanted(self, name: str, top: bool) -> bool:
         if any(fnmatchcase(name, pattern) for pattern in self.config.exclude):
             return False
-        return not top or not self.config.include or name.removesuffix(".py") in self.config.include or name in self.config.include
+        return (
+            not top
+            or not self.config.include
+            or name.removesuffix(".py") in self.config.include
+            or name in self.config.include
+        )
 
 
 def _decoded(raw: bytes) -> bytes | None:

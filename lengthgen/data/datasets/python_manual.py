@@ -19,7 +19,10 @@ class Config:
     validation_fraction: float = 0.2  # share of the topics, chosen by a hash of their name
 
     def __post_init__(self):
-        check(0 < self.validation_fraction < 1, f"dataset.validation_fraction={self.validation_fraction}: expected between 0 and 1")
+        check(
+            0 < self.validation_fraction < 1,
+            f"dataset.validation_fraction={self.validation_fraction}: expected between 0 and 1",
+        )
 
 
 class PythonManual(Dataset):
@@ -31,12 +34,19 @@ class PythonManual(Dataset):
                 yield Document(name, text.encode())
 
     def key(self) -> str:
-        return options_key(self.config) + hashlib.sha256("".join(text for _, text in sorted(_topics().items())).encode()).hexdigest()
+        return (
+            options_key(self.config)
+            + hashlib.sha256(
+                "".join(text for _, text in sorted(_topics().items())).encode()
+            ).hexdigest()
+        )
 
 
 def _topics() -> dict[str, str]:
     try:
         from pydoc_data.topics import topics
     except ImportError:
-        raise DataError("this Python has no pydoc_data.topics; expected the standard library whole: use dataset=files") from None
+        raise DataError(
+            "this Python has no pydoc_data.topics; expected the standard library whole: use dataset=files"
+        ) from None
     return topics

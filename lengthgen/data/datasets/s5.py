@@ -15,7 +15,9 @@ class Config(Settings):
 
     def __post_init__(self):
         super().__post_init__()
-        check(2 <= self.degree <= 6, f"dataset.degree={self.degree}: expected 2 to 6")  # 7: a table of 25 million products
+        check(
+            2 <= self.degree <= 6, f"dataset.degree={self.degree}: expected 2 to 6"
+        )  # 7: a table of 25 million products
 
 
 class S5(TaskDataset):

@@ -22,11 +22,16 @@ class Settings:
     seed: int = 0  # of the documents; the run's own seed does not change them
     train_documents: int = 1024  # documents to train on
     validation_documents: int = 64  # documents to evaluate on, independent of those
-    document_length: int = 4096  # symbols in a document; a token that begins the document comes before them
+    document_length: int = (
+        4096  # symbols in a document; a token that begins the document comes before them
+    )
 
     def __post_init__(self):
         for name in ("train_documents", "validation_documents", "document_length"):
-            check(getattr(self, name) > 0, f"dataset.{name}={getattr(self, name)}: expected a positive integer")
+            check(
+                getattr(self, name) > 0,
+                f"dataset.{name}={getattr(self, name)}: expected a positive integer",
+            )
 
 
 class Synthetic(Dataset):
@@ -42,7 +47,9 @@ class Synthetic(Dataset):
 
     def lengths(self, split: str) -> list[int]:
         """Symbols in each document of a split."""
-        count = self.config.train_documents if split == "train" else self.config.validation_documents
+        count = (
+            self.config.train_documents if split == "train" else self.config.validation_documents
+        )
         return [self.config.document_length] * count
 
     def documents(self, split: str) -> Iterator[Document]:

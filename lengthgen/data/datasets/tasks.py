@@ -26,7 +26,9 @@ class Settings(synthetic.Settings):
     train_documents: int = 4096  # documents to train on
     validation_documents: int = 96  # documents to evaluate on, of each length
     document_length: int = 512  # symbols in a training document: the train_length
-    lengths: list[int] = field(default_factory=lambda: [256, 512, 640, 768, 1024, 1536, 2048])  # symbols in the documents to evaluate on
+    lengths: list[int] = field(
+        default_factory=lambda: [256, 512, 640, 768, 1024, 1536, 2048]
+    )  # symbols in the documents to evaluate on
 
     def __post_init__(self):
         super().__post_init__()
@@ -52,10 +54,19 @@ class TaskDataset(Dataset):
         super().__init__(config)
         self.packed = Packed(self.make_task())
         self.symbols = self.packed.n_symbols
-        check(self.symbols < 2**16, f"dataset {config.label} has {self.symbols} symbols: expected below {2**16}")
+        check(
+            self.symbols < 2**16,
+            f"dataset {config.label} has {self.symbols} symbols: expected below {2**16}",
+        )
         least = self.packed.task.length(1)
-        for name, length in (("document_length", config.document_length), ("lengths", min(config.lengths))):
-            check(length >= least, f"dataset.{name}: {length} symbols hold no example of {config.label}; expected at least {least}")
+        for name, length in (
+            ("document_length", config.document_length),
+            ("lengths", min(config.lengths)),
+        ):
+            check(
+                length >= least,
+                f"dataset.{name}: {length} symbols hold no example of {config.label}; expected at least {least}",
+            )
 
     def make_task(self) -> Task:
         raise NotImplementedError
@@ -68,10 +79,19 @@ class TaskDataset(Dataset):
     def documents(self, split: str) -> Iterator[Document]:
         config = self.config
         train = split == "train"
-        count, make = (config.train_documents, self.packed.full) if train else (config.validation_documents, self.packed.one)
+        count, make = (
+            (config.train_documents, self.packed.full)
+            if train
+            else (config.validation_documents, self.packed.one)
+        )
         for length in [config.document_length] if train else sorted(set(config.lengths)):
-            for number in range(count):  # keyed by the length too: more lengths leave the documents of the others as they are
-                yield Document(f"{split}-{length}-{number:07d}", make(Draws(config.seed, split, length, number), length))
+            for number in range(
+                count
+            ):  # keyed by the length too: more lengths leave the documents of the others as they are
+                yield Document(
+                    f"{split}-{length}-{number:07d}",
+                    make(Draws(config.seed, split, length, number), length),
+                )
 
     def key(self) -> str:
         return options_key(self.config)

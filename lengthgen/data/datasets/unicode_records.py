@@ -13,18 +13,29 @@ from dataclasses import dataclass
 from lengthgen.config.dataclass_from import check
 from lengthgen.data.datasets.base import Dataset, Document, options_key, split_of
 
-COUNTED = ("CJK ", "HANGUL SYLLABLE", "TANGUT ", "NUSHU CHARACTER", "KHITAN SMALL SCRIPT")  # how the names of such characters begin
+COUNTED = (
+    "CJK ",
+    "HANGUL SYLLABLE",
+    "TANGUT ",
+    "NUSHU CHARACTER",
+    "KHITAN SMALL SCRIPT",
+)  # how the names of such characters begin
 
 
 @dataclass
 class Config:
     label: str = "unicode_records"  # name in tables and figures
     lines: int = 512  # characters in a document, 16 bytes each
-    validation_fraction: float = 0.2  # share of the documents, chosen by a hash of their first character
+    validation_fraction: float = (
+        0.2  # share of the documents, chosen by a hash of their first character
+    )
 
     def __post_init__(self):
         check(self.lines > 0, f"dataset.lines={self.lines}: expected a positive integer")
-        check(0 < self.validation_fraction < 1, f"dataset.validation_fraction={self.validation_fraction}: expected between 0 and 1")
+        check(
+            0 < self.validation_fraction < 1,
+            f"dataset.validation_fraction={self.validation_fraction}: expected between 0 and 1",
+        )
 
 
 class UnicodeRecords(Dataset):
@@ -44,7 +55,10 @@ class UnicodeRecords(Dataset):
 
 def record(character: str) -> str:
     """The line of one character, 16 bytes."""
-    bidirectional, combining = unicodedata.bidirectional(character), unicodedata.combining(character)
+    bidirectional, combining = (
+        unicodedata.bidirectional(character),
+        unicodedata.combining(character),
+    )
     return f"{ord(character):05X} {unicodedata.category(character)} {bidirectional:<3.3}{combining:>3}\n"
 
 

@@ -33,10 +33,14 @@ class Addition(WholeAnswers):
         return 3 * size + 4
 
     def example(self, draws: Draws, size: int) -> tuple[np.ndarray, np.ndarray]:
-        terms = draws.integers(self.base, 2 * size).reshape(2, size)  # least significant digit first
+        terms = draws.integers(self.base, 2 * size).reshape(
+            2, size
+        )  # least significant digit first
         total = added(*terms, self.base)
         step = 1 if self.least_first else -1
-        return np.concatenate((terms[0][::step], [self.plus], terms[1][::step])), total[::step].copy()
+        return np.concatenate((terms[0][::step], [self.plus], terms[1][::step])), total[
+            ::step
+        ].copy()
 
 
 def added(first: np.ndarray, second: np.ndarray, base: int) -> np.ndarray:

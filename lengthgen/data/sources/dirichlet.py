@@ -31,13 +31,18 @@ class Dirichlet:
 
     def __post_init__(self):
         if self.n_symbols < 2 or not self.beta > 0:
-            raise ValueError(f"n_symbols={self.n_symbols}, beta={self.beta}: expected at least 2 symbols and beta > 0")
+            raise ValueError(
+                f"n_symbols={self.n_symbols}, beta={self.beta}: expected at least 2 symbols and beta > 0"
+            )
 
     def sample(self, draws: Draws, length: int) -> np.ndarray:
         """One document, (length,) int64, by the urn: at t a new symbol with chance V beta / (t + V beta), else a copy of any before."""
         places, new = np.arange(length), self.n_symbols * self.beta
         drawn = np.floor(draws.uniform(length) * (places + new) - new).astype(np.int64)
-        return follow(np.where(drawn < 0, places, np.minimum(drawn, places)), draws.integers(self.n_symbols, length))
+        return follow(
+            np.where(drawn < 0, places, np.minimum(drawn, places)),
+            draws.integers(self.n_symbols, length),
+        )
 
     def losses(self, symbols: np.ndarray, window: int | np.ndarray | None = None) -> np.ndarray:
         """(T,) nats. Exact for every window: the symbols before it have the same law as those in it."""
@@ -45,9 +50,13 @@ class Dirichlet:
         length = len(symbols)
         places = np.arange(length)
         first = np.maximum(places - (length if window is None else window), 0)
-        key = symbols * (length + 1)  # with a place added: a number that orders by symbol, then by place
+        key = symbols * (
+            length + 1
+        )  # with a place added: a number that orders by symbol, then by place
         ordered = np.sort(key + places)
-        same = np.searchsorted(ordered, key + places) - np.searchsorted(ordered, key + first)  # equal symbols in first .. t - 1
+        same = np.searchsorted(ordered, key + places) - np.searchsorted(
+            ordered, key + first
+        )  # equal symbols in first .. t - 1
         return -np.log((same + self.beta) / (places - first + self.n_symbols * self.beta))
 
     def floor(self, seen: int) -> float:
@@ -90,5 +99,8 @@ def digamma(x: float) -> float:
         below += 1 / x
         x += 1
     y = x**-2
-    series = y * (1 / 12 - y * (1 / 120 - y * (1 / 252 - y * (1 / 240 - y * (1 / 132 - y * (691 / 32760 - y / 12))))))
+    series = y * (
+        1 / 12
+        - y * (1 / 120 - y * (1 / 252 - y * (1 / 240 - y * (1 / 132 - y * (691 / 32760 - y / 12)))))
+    )
     return math.log(x) - 1 / (2 * x) - series - below

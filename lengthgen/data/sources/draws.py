@@ -14,7 +14,9 @@ class Draws:
     def __init__(self, *key: str | int):
         # hashed: a stream keyed by plain numbers could be the one that batches.py draws its windows from
         digest = hashlib.sha256("/".join(map(str, ("source", *key))).encode()).digest()
-        self._stream = np.random.Philox(key=np.frombuffer(digest[:16], dtype="<u8").astype(np.uint64))
+        self._stream = np.random.Philox(
+            key=np.frombuffer(digest[:16], dtype="<u8").astype(np.uint64)
+        )
 
     def uniform(self, size: int) -> np.ndarray:
         """(size,) float64 in [0, 1)."""

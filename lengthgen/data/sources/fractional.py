@@ -26,7 +26,9 @@ class FractionalLag:
         """The lag copy that documents of `length` symbols are drawn from. ValueError where its lag is not 1 .. length - 1."""
         lag = round(self.share * length)
         if not 0 < lag < length:
-            raise ValueError(f"share={self.share} of {length} symbols is the lag {lag}: expected 1 to {length - 1}")
+            raise ValueError(
+                f"share={self.share} of {length} symbols is the lag {lag}: expected 1 to {length - 1}"
+            )
         return lag_copy(self.n_symbols, self.p, lag)
 
     def sample(self, draws: Draws, length: int) -> np.ndarray:

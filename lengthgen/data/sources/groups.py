@@ -38,17 +38,27 @@ class WordProblem(WholeAnswers):
 
     def example(self, draws: Draws, size: int) -> tuple[np.ndarray, np.ndarray]:
         prompt = draws.integers(len(self.table), size)
-        states = np.array(list(itertools.accumulate(prompt.tolist(), lambda state, element: self.table[element][state])))
+        states = np.array(
+            list(
+                itertools.accumulate(
+                    prompt.tolist(), lambda state, element: self.table[element][state]
+                )
+            )
+        )
         return prompt, states if self.every_state else states[-1:]
 
 
 def cyclic(order: int) -> Table:
     """Addition of 0 .. order - 1 modulo order. Order 2: parity."""
-    return tuple(tuple((element + state) % order for state in range(order)) for element in range(order))
+    return tuple(
+        tuple((element + state) % order for state in range(order)) for element in range(order)
+    )
 
 
 def symmetric(degree: int) -> Table:
     """The degree! permutations of 0 .. degree - 1, numbered in lexicographic order (0 is the identity); g after s maps x to g[s[x]]."""
     elements = list(itertools.permutations(range(degree)))
     number = {element: index for index, element in enumerate(elements)}
-    return tuple(tuple(number[tuple(after[x] for x in before)] for before in elements) for after in elements)
+    return tuple(
+        tuple(number[tuple(after[x] for x in before)] for before in elements) for after in elements
+    )

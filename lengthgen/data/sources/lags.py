@@ -30,13 +30,21 @@ class Lags:
 
     def __post_init__(self):
         lags = np.asarray(self.lags, dtype=np.int64)
-        weights = np.ones(len(lags)) if self.weights is None else np.asarray(self.weights, dtype=np.float64)
+        weights = (
+            np.ones(len(lags))
+            if self.weights is None
+            else np.asarray(self.weights, dtype=np.float64)
+        )
         if lags.ndim != 1 or len(lags) == 0 or lags[0] < 1 or (np.diff(lags) < 1).any():
             raise ValueError(f"lags={lags}: expected rising integers >= 1")
         if weights.shape != lags.shape or not (np.isfinite(weights) & (weights > 0)).all():
-            raise ValueError(f"weights={weights}: expected one positive number for each of {len(lags)} lags")
+            raise ValueError(
+                f"weights={weights}: expected one positive number for each of {len(lags)} lags"
+            )
         if self.n_symbols < 2 or not 0 <= self.p < 1:
-            raise ValueError(f"n_symbols={self.n_symbols}, p={self.p}: expected at least 2 symbols and 0 <= p < 1")
+            raise ValueError(
+                f"n_symbols={self.n_symbols}, p={self.p}: expected at least 2 symbols and 0 <= p < 1"
+            )
         object.__setattr__(self, "lags", lags)
         object.__setattr__(self, "weights", weights / weights.sum())
 
@@ -49,7 +57,9 @@ class Lags:
         chosen = np.searchsorted(mass[1:], draws.uniform(length) * mass[present], side="right")
         lag = self.lags[np.minimum(chosen, np.maximum(present - 1, 0))]
         copies = (draws.uniform(length) < self.p) & (present > 0)
-        return follow(np.where(copies, places - lag, places), draws.integers(self.n_symbols, length))
+        return follow(
+            np.where(copies, places - lag, places), draws.integers(self.n_symbols, length)
+        )
 
     def losses(self, symbols: np.ndarray, window: int | np.ndarray | None = None) -> np.ndarray:
         """(T,) nats. NaN where a window shows some of the lags that the document has there and hides others.
@@ -64,7 +74,9 @@ class Lags:
         for lag, weight in zip(self.lags[self.lags < len(symbols)], self.weights, strict=False):
             mass[lag:] += weight
             match[lag:] += weight * (symbols[lag:] == symbols[:-lag])
-        copied = np.divide(match, mass, out=np.full(len(symbols), 1 / self.n_symbols), where=mass > 0)
+        copied = np.divide(
+            match, mass, out=np.full(len(symbols), 1 / self.n_symbols), where=mass > 0
+        )
         losses = -np.log((1 - self.p) / self.n_symbols + self.p * copied)
         if window is None:
             return losses

@@ -17,11 +17,15 @@ def entropy_rate(n_symbols: int, p: float, weights: np.ndarray) -> float:
     if abs(weights.sum() - 1) > 1e-9:
         raise ValueError(f"weights of sum {weights.sum()}: expected 1")
     if len(weights) > LARGEST_K:
-        raise ValueError(f"{len(weights)} lags: the closed form is computed for at most {LARGEST_K}; average `losses` instead")
+        raise ValueError(
+            f"{len(weights)} lags: the closed form is computed for at most {LARGEST_K}; average `losses` instead"
+        )
     states = _partitions(len(weights))
     number = {state: index for index, state in enumerate(states)}
     chance = np.array([_next(state, n_symbols, p, weights) for state in states])  # (S, K + 1)
-    follower = np.array([[number[_shift(state, block)] for block in range(len(weights) + 1)] for state in states])
+    follower = np.array(
+        [[number[_shift(state, block)] for block in range(len(weights) + 1)] for state in states]
+    )
     share = _stationary(chance, follower)
     return float(share @ _entropies(states, chance, n_symbols))
 
@@ -54,7 +58,9 @@ def _stationary(chance: np.ndarray, follower: np.ndarray) -> np.ndarray:
     share = np.zeros(len(chance))
     share[0] = 1.0
     while True:
-        after = np.bincount(follower.ravel(), weights=(share[:, None] * chance).ravel(), minlength=len(share))
+        after = np.bincount(
+            follower.ravel(), weights=(share[:, None] * chance).ravel(), minlength=len(share)
+        )
         if np.abs(after - share).sum() < 1e-13:
             return after / after.sum()
         share = after

@@ -91,7 +91,9 @@ class Packed:
         """(length,) int64: one example, the largest that fits. ValueError if none does."""
         size = self.largest(length)
         if not size:
-            raise ValueError(f"{length} symbols hold no example; expected at least {self.task.length(1)}")
+            raise ValueError(
+                f"{length} symbols hold no example; expected at least {self.task.length(1)}"
+            )
         return self._padded([self._example(draws, size)], length)
 
     def answers(self, symbols: np.ndarray) -> np.ndarray:

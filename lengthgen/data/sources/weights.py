@@ -54,5 +54,7 @@ def t5_bucket(offsets: np.ndarray, num_buckets: int, max_distance: int) -> np.nd
     logarithmic ranges up to max_distance; all that is farther shares the last bucket."""
     exact = num_buckets // 2
     ratio = np.log(np.maximum(offsets, exact) / exact) / np.log(max_distance / exact)
-    ranged = exact + np.floor(ratio * (num_buckets - exact) + 1e-9).astype(np.int64)  # 1e-9: an offset on a boundary, whatever rounding
+    ranged = exact + np.floor(ratio * (num_buckets - exact) + 1e-9).astype(
+        np.int64
+    )  # 1e-9: an offset on a boundary, whatever rounding
     return np.where(offsets < exact, offsets, np.minimum(ranged, num_buckets - 1))

@@ -42,26 +42,59 @@ def loss_by_length(rows: pd.DataFrame, remark: str = "") -> Figure:
     last sentence under the title.
     """
     schemes = sorted(rows["scheme"].unique(), key=palette.order)
-    train_length, lengths = int(rows["train_length"].iloc[0]), sorted(int(length) for length in rows["eval_length"].unique())
-    lines = {scheme: rows[(rows["scheme"] == scheme) & (rows["status"] == "ok")].sort_values("eval_length") for scheme in schemes}
-    missing = {scheme: rows[(rows["scheme"] == scheme) & (rows["status"] != "ok")].sort_values("eval_length") for scheme in schemes}
+    train_length, lengths = (
+        int(rows["train_length"].iloc[0]),
+        sorted(int(length) for length in rows["eval_length"].unique()),
+    )
+    lines = {
+        scheme: rows[(rows["scheme"] == scheme) & (rows["status"] == "ok")].sort_values(
+            "eval_length"
+        )
+        for scheme in schemes
+    }
+    missing = {
+        scheme: rows[(rows["scheme"] == scheme) & (rows["status"] != "ok")].sort_values(
+            "eval_length"
+        )
+        for scheme in schemes
+    }
     missing = {scheme: part for scheme, part in missing.items() if len(part)}
-    gone = {scheme: length_axis.what_is_missing(scheme, part, lengths) for scheme, part in missing.items()}
+    gone = {
+        scheme: length_axis.what_is_missing(scheme, part, lengths)
+        for scheme, part in missing.items()
+    }
     with_change = bool(np.isfinite(rows["loss_change"].astype(float)).any()) and len(lengths) > 1
 
     off = _off_scale if with_change else str
     named = layout.ROW * (len(schemes) + 1)  # the height that the names need
     heights = [max(3.2, named), layout.ROW * 1.2 * len(missing), max(2.2, named) * with_change]
     heights = [height for height in heights if height]
-    figure, panels = layout.stack(heights, _length_title(rows, with_change, remark), [*map(off, schemes), *gone.values()])
-    ends = {scheme: line for scheme, line in lines.items() if len(line) and line["eval_length"].max() == lengths[-1]}
+    figure, panels = layout.stack(
+        heights, _length_title(rows, with_change, remark), [*map(off, schemes), *gone.values()]
+    )
+    ends = {
+        scheme: line
+        for scheme, line in lines.items()
+        if len(line) and line["eval_length"].max() == lengths[-1]
+    }
 
     top = panels[0]
     for scheme in schemes:
-        layout.line(top, scheme, lines[scheme]["eval_length"], *(lines[scheme][f"perplexity{end}"] for end in ("", "_low", "_high")))
+        layout.line(
+            top,
+            scheme,
+            lines[scheme]["eval_length"],
+            *(lines[scheme][f"perplexity{end}"] for end in ("", "_low", "_high")),
+        )
     length_axis.draw(top, lengths, train_length)
     _perplexity_axis(top, rows["perplexity"].to_numpy(np.float64))
-    layout.name_ends(top, {scheme: (lengths[-1], line["perplexity"].iloc[-1], scheme) for scheme, line in ends.items()})
+    layout.name_ends(
+        top,
+        {
+            scheme: (lengths[-1], line["perplexity"].iloc[-1], scheme)
+            for scheme, line in ends.items()
+        },
+    )
     if missing:
         length_axis.strip(panels[1], missing, gone, lengths, train_length)
     if with_change:
@@ -76,16 +109,38 @@ def loss_by_length(rows: pd.DataFrame, remark: str = "") -> Figure:
 def exact_match_by_length(rows: pd.DataFrame) -> Figure:
     """The share of documents whose answer is wholly right, against evaluation length. rows: as for `loss_by_length`."""
     schemes = sorted(rows["scheme"].unique(), key=palette.order)
-    train_length, lengths = int(rows["train_length"].iloc[0]), sorted(int(length) for length in rows["eval_length"].unique())
+    train_length, lengths = (
+        int(rows["train_length"].iloc[0]),
+        sorted(int(length) for length in rows["eval_length"].unique()),
+    )
     scored = rows[rows["exact_match"].notna()].sort_values("eval_length")
-    missing = {scheme: part for scheme, part in rows[rows["exact_match"].isna()].sort_values("eval_length").groupby("scheme")}
-    gone = {scheme: length_axis.what_is_missing(scheme, missing[scheme], lengths) for scheme in schemes if scheme in missing}
+    missing = {
+        scheme: part
+        for scheme, part in rows[rows["exact_match"].isna()]
+        .sort_values("eval_length")
+        .groupby("scheme")
+    }
+    gone = {
+        scheme: length_axis.what_is_missing(scheme, missing[scheme], lengths)
+        for scheme in schemes
+        if scheme in missing
+    }
     heights = [max(3.2, layout.ROW * (len(schemes) + 1)), layout.ROW * 1.2 * len(gone)]
-    title = _heading("Exact match by evaluation length", rows), " ".join(_scored_on(rows, scored, "each document one question"))
-    figure, panels = layout.stack([height for height in heights if height], title, [*schemes, *gone.values()])
+    title = (
+        _heading("Exact match by evaluation length", rows),
+        " ".join(_scored_on(rows, scored, "each document one question")),
+    )
+    figure, panels = layout.stack(
+        [height for height in heights if height], title, [*schemes, *gone.values()]
+    )
     ends = {}
     for scheme, line in scored.groupby("scheme"):
-        layout.line(panels[0], scheme, line["eval_length"], *(line[f"exact_match{end}"] for end in ("", "_low", "_high")))
+        layout.line(
+            panels[0],
+            scheme,
+            line["eval_length"],
+            *(line[f"exact_match{end}"] for end in ("", "_low", "_high")),
+        )
         if line["eval_length"].max() == lengths[-1]:
             ends[scheme] = (lengths[-1], line["exact_match"].iloc[-1], scheme)
     length_axis.draw(panels[0], lengths, train_length)
@@ -93,7 +148,9 @@ def exact_match_by_length(rows: pd.DataFrame) -> Figure:
     panels[0].set_ylabel("exact match (share of documents)")
     layout.name_ends(panels[0], ends)
     if gone:
-        length_axis.strip(panels[1], {scheme: missing[scheme] for scheme in gone}, gone, lengths, train_length)
+        length_axis.strip(
+            panels[1], {scheme: missing[scheme] for scheme in gone}, gone, lengths, train_length
+        )
         panels[0].tick_params(axis="x", labelbottom=False)
     panels[-1].set_xlabel("evaluation length (tokens, and as a multiple of the training length)")
     length_axis.mark_training_length(panels[0], train_length)
@@ -116,19 +173,31 @@ def loss_by_position(bins: pd.DataFrame, rows: pd.DataFrame) -> Figure:
             lines[scheme] = own[own["eval_length"] == window].sort_values("position")
             names[scheme] = scheme if window == longest else f"{scheme} (window of {window})"
     tall = max(3.6, layout.ROW * (len(lines) + 1))
-    figure, (panel,) = layout.stack([tall], _position_title(lines, longest, rows), list(names.values()))
+    figure, (panel,) = layout.stack(
+        [tall], _position_title(lines, longest, rows), list(names.values())
+    )
     ends = {}
     for index, (scheme, line) in enumerate(lines.items()):
         middle = (line["position"] + line["position_end"]) / 2
         every = max(1, round(longest / 9 / (line["position_end"] - line["position"]).median()))
         marks = (index * every // len(lines), every)  # the schemes' markers take turns
         layout.line(panel, scheme, middle, line["value"], line["low"], line["high"], marks)
-        ends[scheme] = (middle.iloc[-1], line["value"].iloc[-1] if names[scheme] == scheme else None, names[scheme])
+        ends[scheme] = (
+            middle.iloc[-1],
+            line["value"].iloc[-1] if names[scheme] == scheme else None,
+            names[scheme],
+        )
     panel.set_xlim(0, longest)
-    step = train_length / 2 if longest <= 2 * train_length else train_length * max(1, round(longest / train_length / 8))
+    step = (
+        train_length / 2
+        if longest <= 2 * train_length
+        else train_length * max(1, round(longest / train_length / 8))
+    )
     ticks = np.arange(0, longest + 1, step)
     panel.xaxis.set_major_locator(FixedLocator(ticks))
-    panel.xaxis.set_major_formatter(FixedFormatter([f"{tick:,.0f}\n{tick / train_length:g}×" for tick in ticks]))
+    panel.xaxis.set_major_formatter(
+        FixedFormatter([f"{tick:,.0f}\n{tick / train_length:g}×" for tick in ticks])
+    )
     panel.yaxis.set_major_locator(MaxNLocator(7))
     panel.set_ylabel("loss (nats/token)")
     panel.set_xlabel("position in the window (tokens, and as a multiple of the training length)")
@@ -150,7 +219,9 @@ def _length_title(rows: pd.DataFrame, with_change: bool, remark: str) -> tuple[s
         else "No bands: an interval needs two documents.",
     ]
     if with_change:
-        details.append(f"Lower panel: below 0 the longer input helps; grey: within {EQUIVALENT} nats, 1 % of perplexity.")
+        details.append(
+            f"Lower panel: below 0 the longer input helps; grey: within {EQUIVALENT} nats, 1 % of perplexity."
+        )
     return _heading("Perplexity by evaluation length", rows), " ".join([*details, remark]).rstrip()
 
 
@@ -162,9 +233,14 @@ def _scored_on(rows: pd.DataFrame, scored: pd.DataFrame, what: str) -> list[str]
     ]
 
 
-def _position_title(lines: dict[str, pd.DataFrame], longest: int, rows: pd.DataFrame) -> tuple[str, str]:
+def _position_title(
+    lines: dict[str, pd.DataFrame], longest: int, rows: pd.DataFrame
+) -> tuple[str, str]:
     n_tokens = pd.Series([line["n_tokens"].sum() for line in lines.values()])
-    n_documents, n_seeds = (pd.Series([line[name].max() for line in lines.values()]) for name in ("n_documents", "n_seeds"))
+    n_documents, n_seeds = (
+        pd.Series([line[name].max() for line in lines.values()])
+        for name in ("n_documents", "n_seeds")
+    )
     details = [
         f"{int(rows['steps'].iloc[0]):,} training steps; {_range(n_seeds, 'seed')} per scheme;",
         f"{_range(n_documents, 'document')}, {_range(n_tokens, 'token')} scored.",
@@ -180,7 +256,12 @@ def _heading(what: str, rows: pd.DataFrame) -> str:
 
 def _range(counts: pd.Series, noun: str) -> str:
     low, high = (int(counts.min()), int(counts.max())) if len(counts) else (0, 0)
-    return f"{low:,}" + (f" to {high:,}" if high > low else "") + f" {noun}" + ("" if high == 1 else "s")
+    return (
+        f"{low:,}"
+        + (f" to {high:,}" if high > low else "")
+        + f" {noun}"
+        + ("" if high == 1 else "s")
+    )
 
 
 def _perplexity_axis(axes: Axes, drawn: np.ndarray) -> None:
@@ -193,12 +274,20 @@ def _perplexity_axis(axes: Axes, drawn: np.ndarray) -> None:
         return
     axes.set_yscale("log")
     decades = np.log10(drawn.max() / drawn.min())
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 4, 5, 7) if decades < 1 else (1, 2, 5) if decades < 2.5 else (1,)))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 10 else f"{value:g}"))
+    axes.yaxis.set_major_locator(
+        LogLocator(
+            subs=(1, 1.5, 2, 3, 4, 5, 7) if decades < 1 else (1, 2, 5) if decades < 2.5 else (1,)
+        )
+    )
+    axes.yaxis.set_major_formatter(
+        FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 10 else f"{value:g}")
+    )
     axes.yaxis.set_minor_locator(NullLocator())
 
 
-def _change_panel(axes: Axes, lines: dict, ends: dict, lengths: Sequence[int], train_length: int) -> None:
+def _change_panel(
+    axes: Axes, lines: dict, ends: dict, lengths: Sequence[int], train_length: int
+) -> None:
     """The paired change of the loss, scaled to the schemes that change little; the others leave the panel and are named there."""
     limit = _near_limit(lines)
     labels = {}
@@ -210,7 +299,9 @@ def _change_panel(axes: Axes, lines: dict, ends: dict, lengths: Sequence[int], t
         layout.line(axes, scheme, line["eval_length"], *bounds.T)
         last = bounds[-1, 0]
         off = np.nanmax(np.abs(bounds)) > limit
-        low, high = (low, high) if off else (min(low, np.nanmin(bounds)), max(high, np.nanmax(bounds)))
+        low, high = (
+            (low, high) if off else (min(low, np.nanmin(bounds)), max(high, np.nanmax(bounds)))
+        )
         if scheme in ends:
             labels[scheme] = (lengths[-1], last, scheme)
     length_axis.draw(axes, lengths, train_length)
@@ -222,7 +313,11 @@ def _change_panel(axes: Axes, lines: dict, ends: dict, lengths: Sequence[int], t
     axes.axhspan(-EQUIVALENT, EQUIVALENT, color="#eeeeee", linewidth=0, zorder=0)
     axes.axhline(0, color=layout.GREY, linewidth=0.8, zorder=1)
     axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: "0" if abs(value) < 1e-9 else f"{value:+.3g}".replace("-", "−")))
+    axes.yaxis.set_major_formatter(
+        FuncFormatter(
+            lambda value, _: "0" if abs(value) < 1e-9 else f"{value:+.3g}".replace("-", "−")
+        )
+    )
     axes.set_ylabel(f"loss minus loss at {train_length:,}\n(nats/token, paired)")
     layout.name_ends(axes, labels)
 
@@ -235,7 +330,9 @@ def _near_limit(lines: dict) -> float:
     """The largest change (nats) that the panel must hold: grows over the schemes while each is at most 4 times the one before."""
     sizes = []
     for line in lines.values():
-        bounds = np.abs(line[["loss_change", "loss_change_low", "loss_change_high"]].to_numpy(np.float64))
+        bounds = np.abs(
+            line[["loss_change", "loss_change_low", "loss_change_high"]].to_numpy(np.float64)
+        )
         if np.isfinite(bounds).any():
             sizes.append(float(np.nanmax(bounds)))
     limit = min(sizes, default=0.0)

@@ -32,7 +32,9 @@ LEFT, PLOT, RIGHT, BOTTOM = 0.95, 6.0, 0.55, 0.72  # margins and width of the pl
 ROW = 0.185  # height of one name
 
 
-def stack(heights: Sequence[float], title: tuple[str, str], names: Sequence[str], gap: float = 0.14) -> tuple[Figure, list[Axes]]:
+def stack(
+    heights: Sequence[float], title: tuple[str, str], names: Sequence[str], gap: float = 0.14
+) -> tuple[Figure, list[Axes]]:
     """Panels above each other, `gap` inches apart, with room on the right for the longest name and above for the title."""
     width = LEFT + PLOT + RIGHT + 0.07 * max(len(name) for name in names)
     heading = textwrap.wrap(title[0], int(width / 0.092))
@@ -40,13 +42,19 @@ def stack(heights: Sequence[float], title: tuple[str, str], names: Sequence[str]
     above = 0.42 + 0.2 * len(heading) + 0.165 * len(lines)
     height = above + sum(heights) + gap * (len(heights) - 1) + BOTTOM
     figure = Figure(figsize=(width, height), facecolor="white")
-    figure.text(0.14 / width, 1 - 0.1 / height, "\n".join(heading), weight="bold", size=11, va="top")
+    figure.text(
+        0.14 / width, 1 - 0.1 / height, "\n".join(heading), weight="bold", size=11, va="top"
+    )
     top = 1 - (0.16 + 0.2 * len(heading)) / height
-    figure.text(0.14 / width, top, "\n".join(lines), size=8.5, color=GREY, va="top", linespacing=1.35)
+    figure.text(
+        0.14 / width, top, "\n".join(lines), size=8.5, color=GREY, va="top", linespacing=1.35
+    )
     panels, y = [], height - above
     for panel_height in heights:
         y -= panel_height
-        panels.append(figure.add_axes((LEFT / width, y / height, PLOT / width, panel_height / height)))
+        panels.append(
+            figure.add_axes((LEFT / width, y / height, PLOT / width, panel_height / height))
+        )
         y -= gap
     return figure, panels
 
@@ -56,7 +64,9 @@ def line(axes: Axes, scheme: str, x, y, low, high, markevery: int | tuple[int, i
     style = palette.style(scheme)
     x, y, low, high = (np.asarray(values, np.float64) for values in (x, y, low, high))
     axes.fill_between(x, low, high, color=style.colour, alpha=0.13, linewidth=0)
-    (drawn,) = axes.plot(x, y, color=style.colour, linestyle=style.line, marker=style.marker, markevery=markevery)
+    (drawn,) = axes.plot(
+        x, y, color=style.colour, linestyle=style.line, marker=style.marker, markevery=markevery
+    )
     drawn.set(markeredgecolor="white", markeredgewidth=0.5)
 
 
@@ -68,7 +78,10 @@ def name_ends(axes: Axes, ends: dict[str, tuple[float, float | None, str]]) -> N
     """
     to_axes = axes.transData + axes.transAxes.inverted()
     height = axes.get_position().height * axes.figure.get_figheight()
-    points = {scheme: to_axes.transform((x, y)) if y is not None else (1.0, -np.inf) for scheme, (x, y, _) in ends.items()}
+    points = {
+        scheme: to_axes.transform((x, y)) if y is not None else (1.0, -np.inf)
+        for scheme, (x, y, _) in ends.items()
+    }
     wanted = sorted((1 - y, palette.order(scheme), scheme) for scheme, (_, y) in points.items())
     inset = ROW / 2 / height  # so that the names of two panels do not touch
     places = spread([target for target, _, _ in wanted], ROW / height, inset)
@@ -76,7 +89,13 @@ def name_ends(axes: Axes, ends: dict[str, tuple[float, float | None, str]]) -> N
         name(axes, scheme, ends[scheme][2], 1 - place)
         x, y = points[scheme]
         if 0 <= y <= 1:
-            leader = Line2D([x, 1.0, 1.022], [y, y, 1 - place], transform=axes.transAxes, color=palette.style(scheme).colour, linewidth=0.6)
+            leader = Line2D(
+                [x, 1.0, 1.022],
+                [y, y, 1 - place],
+                transform=axes.transAxes,
+                color=palette.style(scheme).colour,
+                linewidth=0.6,
+            )
             leader.set(clip_on=False, alpha=0.6, zorder=1)
             axes.add_artist(leader)
 
@@ -84,7 +103,14 @@ def name_ends(axes: Axes, ends: dict[str, tuple[float, float | None, str]]) -> N
 def name(axes: Axes, scheme: str, text: str, y: float) -> None:
     """A sample of the scheme's line and its name, right of the plot at height y (0..1)."""
     style = palette.style(scheme)
-    sample = Line2D([1.025, 1.05, 1.075], [y] * 3, transform=axes.transAxes, color=style.colour, linestyle=style.line, marker=style.marker)
+    sample = Line2D(
+        [1.025, 1.05, 1.075],
+        [y] * 3,
+        transform=axes.transAxes,
+        color=style.colour,
+        linestyle=style.line,
+        marker=style.marker,
+    )
     sample.set(clip_on=False, markevery=[1], markeredgecolor="white", markeredgewidth=0.5)
     axes.add_artist(sample)
     axes.text(1.085, y, text, transform=axes.transAxes, va="center", ha="left", size=9)

@@ -17,10 +17,15 @@ def draw(axes: Axes, lengths: Sequence[int], train_length: int) -> None:
     axes.set_xscale("log", base=2)
     axes.set_xlim(first / 2 ** (0.04 * octaves), last * 2 ** (0.04 * octaves))
     labelled: list[int] = []
-    for length in sorted(lengths, key=lambda length: (length != train_length, length not in (first, last), length)):
+    for length in sorted(
+        lengths, key=lambda length: (length != train_length, length not in (first, last), length)
+    ):
         if all(abs(np.log2(length / other)) > 0.068 * octaves for other in labelled):
             labelled.append(length)
-    texts = [f"{length:,}\n{length / train_length:.3g}×" if length in labelled else "" for length in lengths]
+    texts = [
+        f"{length:,}\n{length / train_length:.3g}×" if length in labelled else ""
+        for length in lengths
+    ]
     axes.xaxis.set_major_locator(FixedLocator(lengths))
     axes.xaxis.set_major_formatter(FixedFormatter(texts))
     axes.xaxis.set_minor_locator(NullLocator())
@@ -29,7 +34,12 @@ def draw(axes: Axes, lengths: Sequence[int], train_length: int) -> None:
 
 def mark_training_length(axes: Axes, train_length: int) -> None:
     axes.axvline(train_length, color=layout.GREY, linewidth=1, linestyle=(0, (4, 2)), zorder=1)
-    text = axes.text(train_length, 1.015, f"training length {train_length:,}", transform=axes.get_xaxis_transform())
+    text = axes.text(
+        train_length,
+        1.015,
+        f"training length {train_length:,}",
+        transform=axes.get_xaxis_transform(),
+    )
     text.set(ha="center", va="bottom", size=8.5, color=layout.GREY)
 
 
@@ -44,14 +54,25 @@ def strip(axes: Axes, missing: dict, gone: dict, lengths: Sequence[int], train_l
     axes.tick_params(axis="x", length=0)
     axes.set_ylabel("no value", rotation=0, ha="right", va="center", color=layout.GREY)
     for row, (scheme, part) in enumerate(missing.items()):
-        (crosses,) = axes.plot(part["eval_length"], [row] * len(part), linestyle="none", marker="x", color=palette.style(scheme).colour)
+        (crosses,) = axes.plot(
+            part["eval_length"],
+            [row] * len(part),
+            linestyle="none",
+            marker="x",
+            color=palette.style(scheme).colour,
+        )
         crosses.set_markeredgewidth(1.6)
         layout.name(axes, scheme, gone[scheme], 1 - (row + 0.5) / len(missing))
 
 
 def what_is_missing(scheme: str, part: pd.DataFrame, lengths: Sequence[int]) -> str:
     """`learned refuses > 512`, `rope out of memory at 2048`."""
-    verb = {"refused": "refuses", "oom": "out of memory", "nonfinite": "not finite", "leak": "leaks"}
+    verb = {
+        "refused": "refuses",
+        "oom": "out of memory",
+        "nonfinite": "not finite",
+        "leak": "leaks",
+    }
     texts = []
     for status, rows in part.groupby("status", sort=True):
         absent = [int(length) for length in rows["eval_length"]]
@@ -59,6 +80,8 @@ def what_is_missing(scheme: str, part: pd.DataFrame, lengths: Sequence[int]) -> 
         if absent == lengths[len(present) :] and present:
             where = f"> {present[-1]:,}"
         else:
-            where = ("" if status == "refused" else "at ") + ", ".join(f"{length:,}" for length in absent)
+            where = ("" if status == "refused" else "at ") + ", ".join(
+                f"{length:,}" for length in absent
+            )
         texts.append(f"{verb.get(status, status)} {where}")
     return f"{scheme} {'; '.join(texts)}"

@@ -36,9 +36,17 @@ LOOKS = {
 def draw(answers: pd.DataFrame, n_tokens: int) -> Figure:
     """answers: the rows of one group of verdicts.csv. n_tokens: targets scored at each length."""
     schemes = sorted(answers["scheme"].unique(), key=palette.order)
-    rows = [row for scheme in schemes for row in answers[answers["scheme"] == scheme].sort_values("eval_length").to_dict("records")]
+    rows = [
+        row
+        for scheme in schemes
+        for row in answers[answers["scheme"] == scheme]
+        .sort_values("eval_length")
+        .to_dict("records")
+    ]
     height = ROW * (len(rows) + len(schemes) + 0.5)
-    figure, (axes,) = layout.stack([height], _title(answers, n_tokens), ["undecided +0.0000 [+0.0000, +0.0000]"])
+    figure, (axes,) = layout.stack(
+        [height], _title(answers, n_tokens), ["undecided +0.0000 [+0.0000, +0.0000]"]
+    )
     place, ticks, labels = 0.0, [], []
     for scheme in schemes:
         axes.text(
@@ -55,7 +63,9 @@ def draw(answers: pd.DataFrame, n_tokens: int) -> Figure:
         for row in (row for row in rows if row["scheme"] == scheme):
             _row(axes, row, place)
             ticks.append(place)
-            labels.append(f"{int(row['eval_length']):,} ({row['eval_length'] / row['train_length']:g}×)")
+            labels.append(
+                f"{int(row['eval_length']):,} ({row['eval_length'] / row['train_length']:g}×)"
+            )
             place += 1
     axes.axvspan(-EQUIVALENT, EQUIVALENT, color="#dddddd", zorder=0)
     axes.axvline(0, color="black", linewidth=0.8, zorder=1)
@@ -70,35 +80,91 @@ def draw(answers: pd.DataFrame, n_tokens: int) -> Figure:
 def _row(axes: Axes, row: dict, place: float) -> None:
     look = LOOKS.get(row["word"])
     if look is None:  # refused, oom, nonfinite: no value
-        axes.text(1.02, place, row["word"], transform=axes.get_yaxis_transform(), va="center", size=8, color=layout.GREY)
+        axes.text(
+            1.02,
+            place,
+            row["word"],
+            transform=axes.get_yaxis_transform(),
+            va="center",
+            size=8,
+            color=layout.GREY,
+        )
         return
-    axes.plot([row["failure_low"], row["failure_high"]], [place, place], color=look.colour, linewidth=1.4, solid_capstyle="butt")
-    axes.plot([row["failure"]], [place], color=look.colour, marker=look.marker, markersize=5, markeredgecolor="white", markeredgewidth=0.5)
+    axes.plot(
+        [row["failure_low"], row["failure_high"]],
+        [place, place],
+        color=look.colour,
+        linewidth=1.4,
+        solid_capstyle="butt",
+    )
+    axes.plot(
+        [row["failure"]],
+        [place],
+        color=look.colour,
+        marker=look.marker,
+        markersize=5,
+        markeredgecolor="white",
+        markeredgewidth=0.5,
+    )
     text = f"{row['word']}  {row['failure']:+.3f} [{row['failure_low']:+.3f}, {row['failure_high']:+.3f}]"
-    axes.text(1.02, place, text, transform=axes.get_yaxis_transform(), va="center", size=8, color=look.colour)
+    axes.text(
+        1.02,
+        place,
+        text,
+        transform=axes.get_yaxis_transform(),
+        va="center",
+        size=8,
+        color=look.colour,
+    )
 
 
 def _value_axis(axes: Axes, answers: pd.DataFrame) -> None:
     bounds = answers[["failure_low", "failure_high"]].to_numpy(np.float64)
     bounds = bounds[np.isfinite(bounds)]
-    low, high = (min(bounds.min(), -EQUIVALENT), max(bounds.max(), EQUIVALENT)) if bounds.size else (-EQUIVALENT, EQUIVALENT)
+    low, high = (
+        (min(bounds.min(), -EQUIVALENT), max(bounds.max(), EQUIVALENT))
+        if bounds.size
+        else (-EQUIVALENT, EQUIVALENT)
+    )
     axes.set_xscale("symlog", linthresh=LINEAR, linscale=1.0)
     axes.set_xlim(low * 1.3 - 0.005, high * 1.3 + 0.005)
     steps = [0, 0.01, 0.03, 0.1, 0.3, 1, 3, 10]
-    inside = [tick for tick in [*(-step for step in steps[:0:-1]), *steps] if low * 1.3 - 0.005 <= tick <= high * 1.3 + 0.005]
+    inside = [
+        tick
+        for tick in [*(-step for step in steps[:0:-1]), *steps]
+        if low * 1.3 - 0.005 <= tick <= high * 1.3 + 0.005
+    ]
     axes.xaxis.set_major_locator(FixedLocator(inside))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:+g}" if value else "0"))
-    axes.set_xlabel("F: change of the mean loss from the training length, nats/token (below 0: the longer input helps)")
+    axes.set_xlabel(
+        "F: change of the mean loss from the training length, nats/token (below 0: the longer input helps)"
+    )
 
 
 def _title(answers: pd.DataFrame, n_tokens: int) -> tuple[str, str]:
     first = answers.iloc[0]
-    length, seeds, documents = int(first["train_length"]), answers["n_seeds"].max(), answers["n_documents"].max()
-    windows = "a window of the text, and a hard window in every layer" if answers["use_band"].notna().any() else "a window of the text"
+    length, seeds, documents = (
+        int(first["train_length"]),
+        answers["n_seeds"].max(),
+        answers["n_documents"].max(),
+    )
+    windows = (
+        "a window of the text, and a hard window in every layer"
+        if answers["use_band"].notna().any()
+        else "a window of the text"
+    )
     gate = answers["gate"] if "gate" in answers else pd.Series([""] * len(answers))
-    refused = " The corpus gate refused: this text cannot show the use of longer input." if (gate == "refused").any() else ""
-    tried = "" if (gate != "").any() else " Whether any model would gain by longer input on this text was not asked."
+    refused = (
+        " The corpus gate refused: this text cannot show the use of longer input."
+        if (gate == "refused").any()
+        else ""
+    )
+    tried = (
+        ""
+        if (gate != "").any()
+        else " Whether any model would gain by longer input on this text was not asked."
+    )
     details = (
         f"F with its 95 % interval, two-way over {int(seeds)} seeds and {int(documents)} documents; the same {n_tokens:,} target tokens at "
         f"every length, baseline: the scheme's own loss at {length:,} tokens. fails: F surely above {EQUIVALENT} (grey band: 1 % of "
