@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 import lengthgen
 from lengthgen.cli import completion, listing, main, sweep
 from lengthgen.config import catalogue, command_line, messages
+from lengthgen.config.nearest import nearest
 from lengthgen.errors import ConfigError, DataError, Interrupted
 
 ROOT = Path(__file__).parent.parent
@@ -450,8 +451,8 @@ def test_help_and_configuration_import_no_torch(tmp_path):
 
 MALFORMED = [
     (
-        "train scheme=t5bias",
-        "no scheme 't5bias'; nearest: t5_bias; `lengthgen list schemes` shows all",
+        "train scheme=t5bais",
+        "no scheme 't5bais'; nearest: t5_bias; `lengthgen list schemes` shows all",
     ),
     (
         "train +scheme=sand",
@@ -787,11 +788,11 @@ def test_arrange_config_dir(tmp_path, monkeypatch):
 
 
 def test_nearest():
-    assert command_line.nearest("t5", ["alibi", "t5_bias"]) == ["t5_bias"]
-    assert command_line.nearest(
-        "evaluation.lenghts", ["evaluation.lengths", "evaluation.documents"]
-    ) == ["evaluation.lengths"]
-    assert command_line.nearest("zzz", ["alibi"]) == []
+    assert nearest("t5", ["alibi", "t5_bias"]) == ["t5_bias"]
+    assert nearest("evaluation.lenghts", ["evaluation.lengths", "evaluation.documents"]) == [
+        "evaluation.lengths"
+    ]
+    assert nearest("zzz", ["alibi"]) == []
 
 
 def test_in_one_line():
@@ -934,3 +935,59 @@ def test_two_sweeps_of_the_same_second_do_not_share_a_folder(tmp_path):
     assert [path.name for path in claimed] == ["now", "now-2", "now-3"] and all(
         path.is_dir() for path in claimed
     )
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ("ALiBi", "alibi"),
+        ("T5", "t5_bias"),
+        ("RoPE", "rope"),
+        ("NoPE", "none"),
+        ("FIRE", "fire"),
+        ("KERPLE", "kerple_log"),
+        ("learned-absolute", "learned"),
+        ("Transformer-XL", "transformer_xl"),
+        ("'learned absolute'", "learned"),
+    ],
+)
+def test_the_papers_names_choose_the_scheme(jobs, given, name):
+    assert main.main(["train", f"+scheme={given}"]) == 0
+    assert jobs[0].config.scheme.name == name
+
+
+def test_a_sweep_may_mix_the_papers_names(jobs):
+    assert main.main(["train", "-m", "+scheme=ALiBi,T5,rope"]) == 0
+    assert [job.config.scheme.name for job in jobs] == ["alibi", "t5_bias", "rope"]
+
+
+@pytest.mark.parametrize(
+    "words", [("scheme=alibi", "+scheme=rope"), ("+scheme=ALiBi", "scheme=alibi")]
+)
+def test_a_group_given_twice_is_refused(jobs, capsys, words):
+    assert main.main(["train", *words]) == 2
+    assert "scheme is given twice" in capsys.readouterr().err and jobs == []
+
+
+@pytest.mark.parametrize(
+    ("word", "key"),
+    [
+        ("epochs", "steps"),
+        ("learning_rate", "optim.lr"),
+        ("lr", "optim.lr"),
+        ("batch", "batch_size"),
+        ("seq_len", "train_length"),
+    ],
+)
+def test_keys_of_other_trainers_are_understood(jobs, capsys, word, key):
+    assert main.main(["train", f"{word}=3"]) == 2
+    assert f"no key {word!r}; nearest: {key};" in capsys.readouterr().err
+
+
+def test_every_name_of_a_paper_stands_for_one_that_is_there():
+    from lengthgen.config import nearest as names
+
+    for group, papers in names.PAPERS.items():
+        assert set(papers.values()) <= set(catalogue.options(group, catalogue.folders())) | {
+            "bytes"
+        }

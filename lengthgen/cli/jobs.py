@@ -40,7 +40,7 @@ class Asked:
 
     command: str
     argv: tuple[str, ...]  # as the user wrote it
-    own: tuple[Path, ...]  # folders of the user's own schemes, modifiers and retrofits
+    user_folders: tuple[Path, ...]  # with the user's schemes, modifiers, retrofits and datasets
     n_jobs: int = 1
     varied: frozenset[str] = frozenset()  # keys that tell the jobs of a sweep apart
 
@@ -85,7 +85,7 @@ def _run(asked: Asked, config: DictConfig) -> Any:
     with _program(
         "lengthgen", [asked.command, *asked.argv]
     ):  # provenance records the command as it was given
-        return work(config, list(asked.own))
+        return work(config, list(asked.user_folders))
 
 
 # Sweeps
@@ -108,7 +108,7 @@ def _sweep(asked: Asked, request: Request, overrides: list[Override]) -> int:
         raise refusals.explained(asked.command, request, error) from error
     folder = sweep.claim(folder)
     varied = frozenset(o.get_key_element() for o in overrides if o.is_sweep_override())
-    asked = Asked(asked.command, asked.argv, asked.own, n_jobs, varied)
+    asked = Asked(asked.command, asked.argv, asked.user_folders, n_jobs, varied)
     request.overrides.append(
         f"hydra.sweep.dir={_quoted(str(folder))}"
     )  # decided here once, so that the table finds it

@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 
 from lengthgen.cli import scheme_tables
 from lengthgen.config import catalogue, command_line
+from lengthgen.config.nearest import nearest
 from lengthgen.errors import ConfigError
 from lengthgen.evaluation import records
 from lengthgen.reporting.text_tables import WIDTH, aligned
@@ -38,13 +39,13 @@ def main(argv: Sequence[str]) -> int:
     )
     given = parser.parse_args(list(argv) or [""])
     if given.topic not in TOPICS:
-        near = command_line.nearest(given.topic, TOPICS)
+        near = nearest(given.topic, TOPICS)
         what = f"no list of {given.topic!r}" if given.topic else "list what?"
         raise ConfigError(
             f"{what}; {'nearest' if near else 'expected one of'}: {', '.join(near or TOPICS)}"
         )
-    own = command_line.existing_folder(given.config_dir) if given.config_dir else None
-    where = catalogue.folders(own)
+    config_dir = command_line.existing_folder(given.config_dir) if given.config_dir else None
+    where = catalogue.folders(config_dir)
     listed = {
         "schemes": lambda: scheme_tables.scheme_table(where),
         "modifiers": lambda: scheme_tables.modifier_table(where),

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from lengthgen import __version__
 from lengthgen.config import catalogue, command_line
+from lengthgen.config.nearest import nearest
 from lengthgen.errors import ConfigError, UserError
 
 EXAMPLES = """\
@@ -131,7 +132,7 @@ def _dispatch(argv: list[str]) -> int:
         if command.name == argv[0]:
             return command.call(argv[1:])
     names = [command.name for command in COMMANDS]
-    near = command_line.nearest(argv[0], names)
+    near = nearest(argv[0], names)
     expected = f"nearest: {', '.join(near)}" if near else f"expected one of: {', '.join(names)}"
     raise ConfigError(f"no command {argv[0]!r}; {expected}; `lengthgen --help` shows all")
 

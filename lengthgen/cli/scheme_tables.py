@@ -126,7 +126,7 @@ def _rows(
     noun: str, kind: ModuleType, where: Sequence[Path], cells: Cells, width: int
 ) -> list[tuple[str, ...]]:
     """(option, *cells) of each YAML of the group `noun`, variants after what they vary."""
-    own, rows, changes = [root / noun for root in where[1:]], {}, {}
+    user_folders, rows, changes = [root / noun for root in where[1:]], {}, {}
     for option, path in sorted(catalogue.files(noun, where).items()):
         if option == "none" and kind is not schemes:
             continue  # nothing, by that name
@@ -134,7 +134,7 @@ def _rows(
         try:
             name, options = _read(path)
             key = (name, "" if option == name else option)
-            cls = kind.load(name, own)
+            cls = kind.load(name, user_folders)
             rows[key] = (option, *cells(cls, dataclass_from.build(cls.Config, options, noun), path))
             changes[key] = ", ".join(
                 f"{k}={v}" for k, v in options.items() if getattr(cls.Config(), k) != v

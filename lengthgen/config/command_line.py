@@ -6,12 +6,12 @@
 """
 
 import argparse
-import difflib
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lengthgen.config.nearest import nearest
 from lengthgen.errors import ConfigError
 
 
@@ -108,17 +108,6 @@ def without_plus(override: str, groups: Iterable[str]) -> str:
     """`+scheme=x` -> `scheme=x` where `scheme` is in the defaults list; anything else unchanged."""
     plus = re.match(r"\+{1,2}(?P<group>[^=@]+)(?=[=@])", override)
     return override.lstrip("+") if plus and plus["group"] in groups else override
-
-
-def nearest(given: str, known: Iterable[str]) -> list[str]:
-    """At most two names of `known` that `given` may have meant, the best first; [] if none is like it."""
-    likeness = {name: difflib.SequenceMatcher(None, given, name).ratio() for name in known}
-    for name in likeness:
-        if len(given) > 1 and name.startswith(given):  # t5 -> t5_bias
-            likeness[name] += 0.5
-    best = max(likeness.values(), default=0.0)
-    near = [name for name, ratio in likeness.items() if ratio >= max(0.55, best - 0.1)]
-    return sorted(near, key=lambda name: -likeness[name])[:2]
 
 
 def _flag(word: str) -> tuple[Flag, str | None]:

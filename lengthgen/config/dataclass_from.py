@@ -1,13 +1,13 @@
 """A mapping becomes a dataclass, strictly: unknown keys and wrong types are one line that names the key."""
 
 import dataclasses
-import difflib
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from lengthgen.config.nearest import nearest
 from lengthgen.errors import ConfigError
 
 T = TypeVar("T")
@@ -22,7 +22,7 @@ def build(cls: type[T], given: Mapping[str, Any], key: str) -> T:
     fields = [field.name for field in dataclasses.fields(cls)]
     for name in given:
         if name not in fields:
-            near = difflib.get_close_matches(str(name), fields, n=2) or fields
+            near = nearest(str(name), fields) or fields
             raise ConfigError(
                 f"unknown key {_place(key, name)}; expected one of: {', '.join(near)}"
             )
@@ -49,7 +49,7 @@ def check(condition: bool, message: str) -> None:
 def choice(key: str, given: str, allowed: tuple[str, ...]) -> None:
     """Raise ConfigError unless `given` is one of `allowed`."""
     if given not in allowed:
-        near = difflib.get_close_matches(str(given), allowed, n=1)
+        near = nearest(str(given), allowed)
         raise ConfigError(
             f"{key}={given}: expected one of {', '.join(allowed)}"
             + (f"; nearest: {near[0]}" if near else "")

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lengthgen.config.command_line import nearest
+from lengthgen.config.nearest import key_meant, nearest, same_name
 from lengthgen.errors import ConfigError
 
 LISTED = {  # key -> topic of `lengthgen list`
@@ -20,7 +20,8 @@ SHORT_LIST = 8  # names that one line may hold
 
 def unknown_option(group: str, given: str, options: Sequence[str]) -> ConfigError:
     """`scheme=t5bias`: no such option of the group."""
-    near = nearest(given, options)
+    same = same_name(given, options, group)
+    near = [same] if same else nearest(given, options)
     parts = [f"no {group} {given!r}"]
     if near:
         parts.append(f"nearest: {', '.join(near)}")
@@ -29,6 +30,14 @@ def unknown_option(group: str, given: str, options: Sequence[str]) -> ConfigErro
     elif options and (len(options) <= SHORT_LIST or not near):
         parts.append(f"expected one of: {', '.join(options)}")
     return ConfigError("; ".join(parts))
+
+
+def given_twice(first: str, second: str) -> ConfigError:
+    """`scheme=alibi scheme=rope`: of a group, one option can be chosen."""
+    group = second.partition("=")[0].lstrip("+")
+    return ConfigError(
+        f"{group} is given twice: {first} and {second}; give one, or several as a sweep: -m {group}=A,B"
+    )
 
 
 def null_option(group: str, options: Sequence[str]) -> ConfigError:
@@ -65,6 +74,8 @@ def unknown_key(command: str, given: str, known: Sequence[str], choice: str = ""
     near = (
         [places[last]] if last in places else [siblings[name] for name in nearest(last, siblings)]
     )
+    if not parent and (meant := key_meant(given)) in {**dict.fromkeys(known)}:
+        near = [meant]
     if not near and not (parent and siblings):
         near = [places[name] for name in nearest(last, places)] or nearest(given, known)
     if near:

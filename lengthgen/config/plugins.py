@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-from lengthgen.config.command_line import nearest
+from lengthgen.config.nearest import nearest
 from lengthgen.errors import ConfigError
 
 

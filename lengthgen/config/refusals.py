@@ -4,6 +4,7 @@ Some is told before Hydra is asked (`checked`), some of what it composed (`refus
 """
 
 import itertools
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from lengthgen.config import catalogue, messages
 from lengthgen.config.command_line import Request
+from lengthgen.config.nearest import same_name
 from lengthgen.errors import ConfigError, UserError
 
 
@@ -39,16 +41,22 @@ def checked(command: str, request: Request, groups: list[str]) -> list[Override]
     options = {
         group: catalogue.options(group, where) for group in {*groups, *catalogue.all_groups(where)}
     }
-    parsed = []
-    for text in request.overrides:
+    parsed: list[Override] = []
+    for index, text in enumerate(request.overrides):
         try:
             override = OverridesParser.create().parse_override(text)
         except HydraException as error:
             raise messages.unreadable(command, text, options) from error
         if not override.key_or_group:
             raise messages.unreadable(command, text, options)
-        parsed.append(override)
         group = override.key_or_group
+        if group in groups:
+            earlier = [other for other in parsed if other.key_or_group == group]
+            if earlier:
+                raise messages.given_twice(earlier[0].input_line, text)
+            text = request.overrides[index] = _as_listed(override, options[group])
+            override = OverridesParser.create().parse_override(text)
+        parsed.append(override)
         if (
             request.config_dir
             and "." not in group
@@ -67,6 +75,16 @@ def checked(command: str, request: Request, groups: list[str]) -> list[Override]
             if (override.is_delete() or override.value() is None) and group not in optional:
                 raise messages.no_value(command, group)
     return parsed
+
+
+def _as_listed(override: Override, options: Sequence[str]) -> str:
+    """The override with its options spelled as they are listed: `scheme=ALiBi,T5` -> `scheme=alibi,t5_bias`."""
+    text = override.input_line
+    for name in _names(override):
+        listed = name if name in options else same_name(name, options, override.key_or_group)
+        if listed not in (name, None):
+            text = re.sub(rf"(?<![\w-]){re.escape(name)}(?![\w-])", listed, text)
+    return text
 
 
 def _names(override: Override) -> list[str]:

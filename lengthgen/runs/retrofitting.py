@@ -45,7 +45,7 @@ def apply(run: Run, model: Transformer) -> dict:
     retrofit.calibrate(lambda length: _loss(run, model, length))
     log.info("retrofit %s: %s", chosen.label, retrofit.declaration.tail)
     identity = chosen.identity()
-    if chosen.own:
+    if chosen.from_user:
         run.folder.keep(chosen.file, identity["code"])
     return {
         "retrofit": identity

@@ -7,7 +7,7 @@ changed evaluation settings re-use the trained weights. Knows no Hydra (hydra_ap
 import contextlib
 import dataclasses
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,18 +51,24 @@ class Outcome:
 
 
 def train(
-    given: DictConfig | Mapping[str, Any], own: list[Path], *, figures: bool = True
+    given: DictConfig | Mapping[str, Any],
+    user_folders: Sequence[Path] = (),
+    *,
+    figures: bool = True,
 ) -> Outcome:
     """Train and evaluate one run, or what of it is missing. Raises UserError subclasses, each one line.
 
-    own: folders with the user's own scheme/, modifier/ and retrofit/ (a --config-dir). figures: draw the run's own curves.
+    user_folders: the user's folders with scheme/, modifier/, retrofit/ or dataset/ (--config-dir). figures: draw curves.
     """
-    checked = train_config.check(_plain(given), own)
+    checked = train_config.check(_plain(given), user_folders)
     return _complete(prepare(checked), figures)
 
 
 def evaluate(
-    given: DictConfig | Mapping[str, Any], own: list[Path], *, figures: bool = True
+    given: DictConfig | Mapping[str, Any],
+    user_folders: Sequence[Path] = (),
+    *,
+    figures: bool = True,
 ) -> Outcome:
     """Evaluate a trained run under other settings, or with a retrofit. Its own configuration decides everything else."""
     given = _plain(given)
@@ -79,7 +85,7 @@ def evaluate(
         if key in given
     }
     checked = train_config.check(
-        {**stored, **changed}, [folder.path, *own]
+        {**stored, **changed}, [folder.path, *user_folders]
     )  # the run folder holds the code that it was trained with
     run = prepare(checked)
     if run.id != folder.path.name:
@@ -146,9 +152,9 @@ def trained(evaluation: Path) -> tuple[models.Transformer, Splits]:
     origin = files.read_json(evaluation / "settings.json", {}).get("origin", {})
     said = origin.get("retrofit") or {}
     retrofit = {key: value for key, value in said.items() if key not in retrofitting.ADDED}
-    own = [folder.path, *([folder.retrofit(said["code"])] if "code" in said else [])]
+    user_folders = [folder.path, *([folder.retrofit(said["code"])] if "code" in said else [])]
     stored = OmegaConf.to_container(OmegaConf.load(folder.config))
-    run = prepare(train_config.check({**stored, "retrofit": retrofit or None}, own))
+    run = prepare(train_config.check({**stored, "retrofit": retrofit or None}, user_folders))
     saved = checkpoint.load_newest(folder.checkpoints, run.device)
     if saved is None:
         raise CheckpointError(
@@ -195,7 +201,7 @@ def _describe(run: Run, model: models.Transformer) -> None:
     for note in run.splits.notes:
         log.info("dataset %s: %s", run.splits.label, note)
     for choice in (run.config.scheme, *run.config.modifiers):
-        if choice.own:
+        if choice.from_user:
             folder.keep(choice.file)
     facts = _origin(run) | {
         "precision": run.precision,

@@ -111,7 +111,7 @@ class Choice:
     options: Any
     cls: type
     file: Path
-    own: bool  # from outside the package
+    from_user: bool  # defined outside the package
 
     @property
     def label(self) -> str:
@@ -124,7 +124,7 @@ class Choice:
 
     def identity(self) -> dict:
         """What decides its numbers; code from outside may change under the same name."""
-        return self.as_dict() | ({"code": _hash(self.file.read_text())} if self.own else {})
+        return self.as_dict() | ({"code": _hash(self.file.read_text())} if self.from_user else {})
 
 
 @dataclass
@@ -191,10 +191,10 @@ class TrainConfig:
         }
 
 
-def check(given: Mapping[str, Any], own: Sequence[Path]) -> TrainConfig:
+def check(given: Mapping[str, Any], user_folders: Sequence[Path] = ()) -> TrainConfig:
     """A plain mapping (resolved) -> TrainConfig. Raises ConfigError with one line.
 
-    own: folders that hold schemes, modifiers and retrofits from outside the package, in scheme/, modifier/ and retrofit/.
+    user_folders: folders that hold schemes, modifiers and retrofits from outside the package, in scheme/, modifier/ and retrofit/.
     """
     missing = [group for group in GROUPS if not isinstance(given.get(group), Mapping)]
     if missing:
@@ -213,14 +213,14 @@ def check(given: Mapping[str, Any], own: Sequence[Path]) -> TrainConfig:
         scalars=scalars,
         model_name=str(given["model"].get("name", "custom")),
         model=model,
-        scheme=choose(schemes, "scheme", given["scheme"], own),
+        scheme=choose(schemes, "scheme", given["scheme"], user_folders),
         dataset=dict(given["dataset"]),
         tokenizer=dict(given["tokenizer"]),
         optim=dataclass_from.build(OptimConfig, _without_name(given["optim"]), "optim"),
         evaluation=evaluation,
         tracking=dict(given["tracking"]),
-        modifiers=choose_modifiers(given.get("modifiers") or {}, own),
-        retrofit=choose(retrofits, "retrofit", given["retrofit"], own)
+        modifiers=choose_modifiers(given.get("modifiers") or {}, user_folders),
+        retrofit=choose(retrofits, "retrofit", given["retrofit"], user_folders)
         if given.get("retrofit")
         else None,
         diagnostics=dataclass_from.build(
@@ -231,32 +231,32 @@ def check(given: Mapping[str, Any], own: Sequence[Path]) -> TrainConfig:
     )
 
 
-def choose(kind: Any, key: str, given: Mapping[str, Any], own: Sequence[Path]) -> Choice:
+def choose(kind: Any, key: str, given: Mapping[str, Any], user_folders: Sequence[Path]) -> Choice:
     """One of `kind` (the package schemes or retrofits) by its name, with its options."""
     if not given.get("name"):
         raise ConfigError(
             f"{key} has no name; its YAML needs a first line `name: NAME`, the name of its code file"
         )
-    return _choice(kind, key, str(given["name"]), _without_name(given), own)
+    return _choice(kind, key, str(given["name"]), _without_name(given), user_folders)
 
 
-def choose_modifiers(given: Mapping[str, Any], own: Sequence[Path]) -> list[Choice]:
+def choose_modifiers(given: Mapping[str, Any], user_folders: Sequence[Path]) -> list[Choice]:
     """Modifiers by name, with their options, in the order of application: modifiers/__init__.py."""
     if not isinstance(given, Mapping):
         raise ConfigError(
             f"modifiers={given}: expected names with their options; give modifier=NAME or modifier=[NAME,NAME]"
         )
     found = [
-        _choice(modifiers, f"modifiers.{name}", str(name), options or {}, own)
+        _choice(modifiers, f"modifiers.{name}", str(name), options or {}, user_folders)
         for name, options in given.items()
     ]
     return sorted(found, key=lambda choice: (choice.cls.stage, choice.name))
 
 
 def _choice(
-    kind: Any, key: str, name: str, options: Mapping[str, Any], own: Sequence[Path]
+    kind: Any, key: str, name: str, options: Mapping[str, Any], user_folders: Sequence[Path]
 ) -> Choice:
-    folders = [folder / kind.NOUN for folder in own]
+    folders = [folder / kind.NOUN for folder in user_folders]
     cls, file = kind.load(name, folders), kind.source(name, folders)
     return Choice(
         name, dataclass_from.build(cls.Config, options, key), cls, file, file.parent != kind.HERE

@@ -169,17 +169,19 @@ def _train_and_evaluate(
     from lengthgen.config import compose
     from lengthgen.runs import run
 
-    own = [config_dir] if config_dir else []
+    user_folders = [config_dir] if config_dir else []
     trained = run.train(
         compose.composed("train", [*job.training, *job.how], config_dir, job.results),
-        own,
+        user_folders,
         figures=False,
     )
     evaluations, statuses = [("", trained.evaluation)], [trained.status]
     for name, overrides in job.conditions:
         given = [f"run={trained.run_id}", *_evaluation(job.training), *overrides, *job.how]
         outcome = run.evaluate(
-            compose.composed("evaluate", given, config_dir, job.results), own, figures=False
+            compose.composed("evaluate", given, config_dir, job.results),
+            user_folders,
+            figures=False,
         )
         evaluations.append((name, outcome.evaluation))
         statuses.append(outcome.status)
