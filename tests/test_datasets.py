@@ -4,6 +4,7 @@ import ast
 import json
 import logging
 import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -15,6 +16,7 @@ import pytest
 import yaml
 
 import lengthgen
+from lengthgen.cli import main
 from lengthgen.data import datasets
 from lengthgen.data.datasets import base, huggingface
 from lengthgen.data.splits import check_lengths, make_dataset, prepare_splits
@@ -713,3 +715,95 @@ def test_wikitext_through_the_library(tmp_path, library):
         "nothing for the train split (4 left out: train document that is also in validation)"
         in message
     )
+
+
+# a dataset of the user's own
+
+CHANT = """
+from dataclasses import dataclass
+from lengthgen.data.datasets.base import Dataset, Document, options_key
+
+@dataclass
+class Config:
+    label: str = "chant"
+    verses: int = 12
+
+class Chant(Dataset):
+    Config = Config
+
+    def documents(self, split):
+        for number in range(self.config.verses):
+            yield Document(f"{split}-{number}", f"{split} {number} la la la ".encode() * 20)
+
+    def key(self):
+        return options_key(self.config)
+"""
+
+
+@pytest.fixture
+def chant(tmp_path, monkeypatch):
+    """The file of the dataset chant, in mine/dataset/ below the current folder."""
+    monkeypatch.chdir(tmp_path)
+    corpus(
+        tmp_path / "mine" / "dataset",
+        {"chant.py": CHANT, "chant.yaml": "name: chant  # the same few words\nverses: 9\n"},
+    )
+    return tmp_path / "mine" / "dataset" / "chant.py"
+
+
+TINY_RUN = [
+    *("steps=2", "train_length=16", "batch_size=2", "model.n_layers=1", "model.width=16"),
+    *("evaluation=quick", "tracking=none", "threads=1", "cache=cache"),
+]
+
+
+def finished_runs():
+    return sorted(path.parent.name for path in Path("results/runs").glob("*/done.json"))
+
+
+def test_a_dataset_of_the_users_own_is_trained_evaluated_and_listed(chant, capsys):
+    words = ["--config-dir", "mine", "+scheme=alibi", "dataset=chant", *TINY_RUN]
+    assert main.main(["train", *words]) == 0
+    (run_id,) = finished_runs()
+    folder = Path("results/runs", run_id)
+    assert run_id.startswith("alibi-chant-tiny-L16-s0-")
+    assert (folder / "dataset" / "chant.py").read_text() == CHANT
+    assert yaml.safe_load((folder / "config.yaml").read_text())["dataset"]["verses"] == 9
+
+    # evaluated without --config-dir, and although the user's file has changed since
+    chant.write_text(CHANT.replace("la la la", "lo lo lo"))
+    before = len(list(folder.glob("evaluation/*")))
+    assert main.main(["evaluate", f"run={run_id}", "evaluation.lengths=[16,24]"]) == 0
+    assert len(list(folder.glob("evaluation/*"))) == before + 1
+
+    capsys.readouterr()
+    assert main.main(["list", "datasets", "--config-dir", "mine"]) == 0
+    assert re.search(r"^chant +the same few words$", capsys.readouterr().out, re.MULTILINE)
+
+
+def test_other_code_under_the_same_name_is_another_run(chant):
+    """Also where it gives the same tokens: the code says as well which of them are scored."""
+    words = ["--config-dir", "mine", "+scheme=alibi", "dataset=chant", *TINY_RUN]
+    for code in (CHANT, CHANT + "# changed"):
+        chant.write_text(code)
+        assert main.main(["train", *words]) == 0
+    assert len(finished_runs()) == 2
+
+
+def test_other_code_under_the_same_name_has_other_token_stores(chant):
+    """Although `key` is the same: it knows nothing of the code."""
+    options, folders = {"name": "chant", "verses": 3}, [chant.parent]
+    first = prepare_splits(options, BYTES, Path("cache"), folders)
+    chant.write_text(CHANT.replace("la la la", "lo lo lo"))
+    second = prepare_splits(options, BYTES, Path("cache"), folders)
+    assert b"lo lo lo" in text_of(second.train, 0) and b"la la la" in text_of(first.train, 0)
+    assert (
+        first.user_code == chant and prepare_splits(SMALL, BYTES, Path("cache")).user_code is None
+    )
+
+
+def test_a_dataset_that_has_no_file_names_the_folders(chant):
+    with pytest.raises(
+        ConfigError, match=r"dataset 'chat' has no code.*chat\.py in .*mine/dataset"
+    ):
+        make_dataset({"name": "chat"}, [chant.parent])

@@ -1,5 +1,6 @@
 """A dataset as token stores on disk, made once: `prepare_splits` finds them in the cache or builds them."""
 
+import dataclasses
 import hashlib
 import itertools
 import json
@@ -69,6 +70,7 @@ class Splits:
     answers: Callable[[np.ndarray], np.ndarray] | None = (
         None  # which symbols of a document are trained on and scored; None: all
     )
+    user_code: Path | None = None  # the dataset's file, where it is not of the package
 
 
 def make_dataset(options: Mapping[str, Any], folders: Sequence[Path] = ()) -> Dataset:
@@ -103,7 +105,11 @@ def prepare_splits(
     coding = tokenizer["name"]
     if origin.symbols is not None:
         coding, wanted = "symbols", _own_symbols(origin, coding)
-    request = json.dumps([FORMAT, dataset["name"], origin.key(), coding, wanted.request()])
+    parts = [FORMAT, dataset["name"], origin.key(), coding, wanted.request()]
+    user_code = _user_code(dataset["name"], folders)
+    if user_code:  # its code may change under the same name
+        parts.append(hashlib.sha256(user_code.read_bytes()).hexdigest())
+    request = json.dumps(parts)
     place = f"{dataset['name']}-{coding}-{hashlib.sha256(request.encode()).hexdigest()[:16]}"
     folder = cache / "stores" / re.sub(r"[^\w.-]", "_", place)
     splits = _open(folder, origin)
@@ -112,7 +118,7 @@ def prepare_splits(
         splits = _open(folder, origin)
         if splits is None:
             raise DiskError(f"the token store {folder} vanished while it was built; run again")
-    return splits
+    return dataclasses.replace(splits, user_code=user_code)
 
 
 def check_lengths(
@@ -142,6 +148,11 @@ def check_lengths(
             f"eval length {eval_length} needs a document of {eval_length + 1} tokens; the longest of {splits.validation.n_documents} "
             f"validation documents has {longest} ({of}): choose shorter evaluation lengths or longer documents"
         )
+
+
+def _user_code(name: str, folders: Sequence[Path]) -> Path | None:
+    file = datasets.source(name, folders)
+    return None if file.parent == datasets.HERE else file
 
 
 def _own_symbols(origin: Dataset, tokenizer: str) -> tokenizers.Symbols:

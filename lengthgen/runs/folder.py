@@ -4,7 +4,7 @@ results/runs/<run id>/
   config.yaml        everything, resolved          provenance.json   command, commit, versions, device, data
   metrics.jsonl      one line a logged step        log.txt           what the run printed
   checkpoints/       step-NNNNNN/
-  scheme/, modifier/ the code of those from outside the package that it was trained with
+  scheme/, modifier/, dataset/  the code of those from outside the package that it was trained with
   retrofits/<code>/retrofit/  the code of such a retrofit, by its hash: the same name may be other code at another evaluation
   evaluation/<id>/   tables and per-token losses of one evaluation; the folder appears whole or not at all
   diagnostics/<id>/  tables and figures of one set of diagnostics; the folder appears whole or not at all
@@ -34,7 +34,7 @@ class RunFolder:
         self.done = path / "done.json"
 
     def keep(self, file: Path, code: str | None = None) -> None:
-        """Copy the code of a scheme or modifier, or of a retrofit with the hash `code`, from outside the package: kind/NAME.py."""
+        """Copy the code of a scheme, modifier or dataset, or of a retrofit with the hash `code`, from outside the package: kind/NAME.py."""
         kept = (self.path if code is None else self.retrofit(code)) / file.parent.name
         files.write_bytes(kept / file.name, file.read_bytes())
 

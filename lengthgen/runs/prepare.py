@@ -79,9 +79,15 @@ def prepare(checked: TrainConfig) -> Run:
         else ("bf16" if device.type == "cuda" else "fp32")
     )
     splits = prepare_splits(
-        checked.dataset, checked.tokenizer, Path(scalars.cache) if scalars.cache else None
+        checked.dataset,
+        checked.tokenizer,
+        Path(scalars.cache) if scalars.cache else None,
+        checked.dataset_folders,
     )
     data = {"label": splits.label, "fingerprint": splits.fingerprint, "tokenizer": splits.tokenizer}
+    if splits.user_code:
+        # the fingerprint is of the tokens alone; the code also decides which of them are scored
+        data["code"] = config.code_hash(splits.user_code)
     science = config.scientific(checked, data, precision)
     folder = RunFolder(Path(scalars.results) / "runs" / config.run_id(checked, science))
     return Run(checked, splits, device, precision, science, folder)

@@ -203,6 +203,8 @@ def _describe(run: Run, model: models.Transformer) -> None:
     for choice in (run.config.scheme, *run.config.modifiers):
         if choice.from_user:
             folder.keep(choice.file)
+    if run.splits.user_code:
+        folder.keep(run.splits.user_code)
     facts = _origin(run) | {
         "precision": run.precision,
         "kernels": kernels,

@@ -124,7 +124,7 @@ class Choice:
 
     def identity(self) -> dict:
         """What decides its numbers; code from outside may change under the same name."""
-        return self.as_dict() | ({"code": _hash(self.file.read_text())} if self.from_user else {})
+        return self.as_dict() | ({"code": code_hash(self.file)} if self.from_user else {})
 
 
 @dataclass
@@ -143,6 +143,7 @@ class TrainConfig:
     )  # in the order of application, innermost first
     retrofit: Choice | None = None  # of an evaluation
     diagnostics: DiagnosticsConfig | None = None  # of an evaluation
+    dataset_folders: Sequence[Path] = ()  # where the user's own datasets are
 
     @property
     def name(self) -> str:
@@ -194,7 +195,7 @@ class TrainConfig:
 def check(given: Mapping[str, Any], user_folders: Sequence[Path] = ()) -> TrainConfig:
     """A plain mapping (resolved) -> TrainConfig. Raises ConfigError with one line.
 
-    user_folders: folders that hold schemes, modifiers and retrofits from outside the package, in scheme/, modifier/ and retrofit/.
+    user_folders: folders with the user's scheme/, modifier/, retrofit/ and dataset/.
     """
     missing = [group for group in GROUPS if not isinstance(given.get(group), Mapping)]
     if missing:
@@ -228,6 +229,7 @@ def check(given: Mapping[str, Any], user_folders: Sequence[Path] = ()) -> TrainC
         )
         if given.get("diagnostics")
         else None,
+        dataset_folders=[folder / "dataset" for folder in user_folders],
     )
 
 
@@ -264,7 +266,11 @@ def _choice(
 
 
 def scientific(config: TrainConfig, data: Mapping[str, str], precision: str) -> dict:
-    """What decides the numbers of a run. `data`: label, fingerprint, tokenizer; `precision`: the resolved one."""
+    """What decides the numbers of a run.
+
+    data: label, fingerprint, tokenizer and, for a dataset of the user's, the hash of its code.
+    precision: the resolved one.
+    """
     s = config.scalars
     around = {choice.name: choice.identity() for choice in config.modifiers}
     return {
@@ -318,6 +324,11 @@ def diagnostics_id(config: TrainConfig) -> str:
     changed = {"retrofit": config.retrofit.identity()} if config.retrofit else {}
     settings = dataclasses.asdict(config.diagnostics) | {"factors": config.diagnosed_lengths}
     return _hash({"version": DIAGNOSTICS_VERSION, **settings, **changed})
+
+
+def code_hash(file: Path) -> str:
+    """Part of the identity of what comes from outside the package: its code may change under the same name."""
+    return _hash(file.read_text())
 
 
 def _changes(options: Any) -> list[str]:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from lengthgen import files
+from lengthgen.data.splits import Splits, prepare_splits
 from lengthgen.errors import DataError
 from lengthgen.evaluation import records
 from lengthgen.statistics.comparisons import Paired
@@ -59,6 +60,11 @@ class Evaluation:
     def config(self) -> Mapping[str, Any]:
         """The run's configuration."""
         return records.run(self.folder.parent.parent).config
+
+    def splits(self) -> Splits:
+        """The data that the run was trained on; the run folder keeps the code of a user's dataset."""
+        config, kept = self.config, self.folder.parent.parent / "dataset"
+        return prepare_splits(config["dataset"], config["tokenizer"], config["cache"], [kept])
 
     @cached_property
     def outcomes(self) -> list[dict[str, Any]]:

@@ -28,7 +28,6 @@ from functools import partial
 import numpy as np
 
 from lengthgen.config import dataclass_from
-from lengthgen.data.splits import prepare_splits
 from lengthgen.errors import ConfigError
 from lengthgen.statistics import fails_or_uses
 from lengthgen.statistics.comparisons import Paired
@@ -150,8 +149,7 @@ def _beyond_window(subject: Subject, claim: Claim) -> Paired:
 def _window_floors(subject: Subject, window: int) -> Callable[[Block], np.ndarray]:
     """(W, P): the floor of each target, were the last `window` symbols before it all that is seen."""
 
-    config = subject.evaluations[0].config
-    exact = prepare_splits(config["dataset"], config["tokenizer"], config["cache"]).floors
+    exact = subject.evaluations[0].splits().floors
     known: dict[int, np.ndarray] = {}
 
     def of(block: Block) -> np.ndarray:

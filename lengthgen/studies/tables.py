@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from lengthgen.data.sources import dirichlet
-from lengthgen.data.splits import prepare_splits
 from lengthgen.errors import DataError
 from lengthgen.statistics import information
 from lengthgen.statistics.significance import DELTA
@@ -102,12 +101,11 @@ def mutual_information(material: Material, longest: int) -> list[dict[str, Any]]
 
     rows, known = [], set()
     for subject in material.subjects.values():
-        config = subject.evaluations[0].config
         label = _about(subject)["dataset"]
         if label in known:
             continue
         known.add(label)
-        splits = prepare_splits(config["dataset"], config["tokenizer"], config["cache"])
+        splits = subject.evaluations[0].splits()
         if splits.floors is None and splits.answers is None:
             tokens = splits.train.tokens(0, min(splits.train.n_tokens, TOKENS)).numpy()
             found = information.by_lag(tokens, range(1, longest + 1))
