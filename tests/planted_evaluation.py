@@ -79,7 +79,7 @@ TOKENS = [  # which tokens are fed and scored
     Bug(
         "documents all read from their beginning",
         f"{EVALUATION}/protocols.py",
-        "first = longest + _hash(name) % (room - (count - 1) * apart + 1)",
+        "first = longest + _hash(name) % (room - (count - 1) * spacing + 1)",
         "first = longest",
         BASE,
         "where_a_document",
@@ -125,7 +125,7 @@ TOKENS = [  # which tokens are fed and scored
         "what_is_scored",
     ),
     Bug(
-        "band wider than L",
+        "hard window wider than L",
         "lengthgen/retrofits/hard_window.py",
         "Span(config.window or self.dimensions.train_length)",
         "Span(config.window or self.dimensions.train_length + 1)",
@@ -133,9 +133,9 @@ TOKENS = [  # which tokens are fed and scored
         "in_one_layer",
     ),
     Bug(
-        "band without its band",
+        "hard window that is not there",
         f"{EVALUATION}/scoring.py",
-        "with band.confined(model):",
+        "with hard_window.confined(model):",
         "with contextlib.nullcontext(model):",
         BASE,
         "the_band_reads and alibi",

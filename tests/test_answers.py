@@ -35,7 +35,7 @@ def found() -> tuple[pd.DataFrame, pd.DataFrame]:
             own = IDENTITY | {"run": f"{scheme}-{seed}", "scheme": scheme, "seed": seed}
             hard = np.random.default_rng(1).normal(2, 0.3, 20)
             at = {("matched", 16): 0.0, ("matched", 32): failure} | (
-                {("band", 32): failure + use} if use is not None else {}
+                {("hard_window", 32): failure + use} if use is not None else {}
             )
             for (protocol, length), change in at.items():
                 row = own | {"eval_length": length, "protocol": protocol}
@@ -68,10 +68,12 @@ def test_words_follow_the_rule(found):
     assert rows.loc["breaks", "failure"] == pytest.approx(0.5, abs=1e-3)
     assert rows.loc["breaks", "use_fresh"] == pytest.approx(-rows.loc["breaks", "failure"])
     assert (
-        rows.loc["uses", "use_band"] == pytest.approx(0.05, abs=1e-3)
-        and rows.loc["uses", "use_band_low"] > 0.04
+        rows.loc["uses", "use_hard_window"] == pytest.approx(0.05, abs=1e-3)
+        and rows.loc["uses", "use_hard_window_low"] > 0.04
     )
-    assert np.isnan(rows.loc["no band", "use_band"]) and np.isnan(rows.loc["gone", "failure"])
+    assert np.isnan(rows.loc["no band", "use_hard_window"]) and np.isnan(
+        rows.loc["gone", "failure"]
+    )
 
 
 def test_a_failures_interval_is_the_summarys(found):

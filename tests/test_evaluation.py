@@ -12,7 +12,7 @@ from lengthgen import modifiers, schemes
 from lengthgen.data.splits import Splits
 from lengthgen.data.tokens import write_store
 from lengthgen.errors import ConfigError, DataError
-from lengthgen.evaluation import band, last_lines, records, scoring, unigram, writing
+from lengthgen.evaluation import hard_window, last_lines, records, scoring, unigram, writing
 from lengthgen.evaluation.protocols import EvaluationConfig, eval_lengths, plan
 from lengthgen.model import ModelConfig
 from lengthgen.modifiers.base import modified
@@ -452,10 +452,10 @@ def weights(model):
 def test_the_band_reads_the_matched_windows_through_a_hard_window(store, scheme):
     model = make(scheme)
     before, trained = weights(model), model.scheme
-    wanted = requests(store, protocols=["band", "matched"])
+    wanted = requests(store, protocols=["hard_window", "matched"])
     found = {(s.request.protocol, s.request.eval_length): s for s in score(model, store, wanted)}
     assert list(found) == [(r.protocol, r.eval_length) for r in wanted]
-    assert [length for protocol, length in found if protocol == "band"] == [
+    assert [length for protocol, length in found if protocol == "hard_window"] == [
         20,
         24,
         32,
@@ -464,14 +464,16 @@ def test_the_band_reads_the_matched_windows_through_a_hard_window(store, scheme)
     ]  # beyond 16 alone
     assert model.scheme is trained and before.keys() == weights(model).keys()
     for length in (20, 64):
-        within, matched = found["band", length], found["matched", length]
+        within, matched = found["hard_window", length], found["matched", length]
         assert within.request.windows == matched.request.windows and within.status == "ok"
         assert np.abs(within.losses - matched.losses).max() > 1e-6
     # The retrofit itself, around the same model, gives the same numbers.
     model.scheme, _ = base.apply(hard_window.HardWindow, hard_window.Config(), trained)
     for one in score(model, store, requests(store, [16, 64], protocols=["matched"])):
         if one.request.eval_length == 64:
-            np.testing.assert_allclose(one.losses, found["band", 64].losses, rtol=0, atol=1e-5)
+            np.testing.assert_allclose(
+                one.losses, found["hard_window", 64].losses, rtol=0, atol=1e-5
+            )
 
 
 def test_in_one_layer_the_band_hides_exactly_what_is_farther_than_the_training_length(store):
@@ -493,7 +495,7 @@ def test_in_one_layer_the_band_hides_exactly_what_is_farther_than_the_training_l
                     parameter.shape, generator=torch.Generator().manual_seed(parameter.numel())
                 )
             )
-    (one,) = score(model, store, requests(store, [16, 64], protocols=["band"]))
+    (one,) = score(model, store, requests(store, [16, 64], protocols=["hard_window"]))
     for window, got in zip(one.request.windows, one.losses, strict=True):
         for position, loss in zip(range(window.first, window.length), got, strict=True):
             last = int(store.offsets[window.document]) + window.start + position
@@ -505,7 +507,7 @@ def test_in_one_layer_the_band_hides_exactly_what_is_farther_than_the_training_l
 
 
 def test_a_scheme_that_refuses_a_length_refuses_it_under_the_band_too(store):
-    found = score(make("learned", tail="refuse"), store, requests(store, protocols=["band"]))
+    found = score(make("learned", tail="refuse"), store, requests(store, protocols=["hard_window"]))
     assert {s.status for s in found} == {"refused"} and len(found) == 5
 
 
@@ -514,7 +516,7 @@ def test_inside_modifiers_the_band_is_put_in_and_taken_out(store):
     cls = modifiers.load("log_n")
     model.scheme = around = modified(model.scheme, [(cls, cls.Config())])
     inner = around.inner
-    with band.confined(model):
+    with hard_window.confined(model):
         assert (
             model.scheme is around
             and around.inner.inner is inner

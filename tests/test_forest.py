@@ -21,7 +21,7 @@ def answer(scheme: str, eval_length: int, word: str, value: float, **more) -> di
         "failure": value,
         "failure_low": value - 0.01,
         "failure_high": value + 0.01,
-        "use_band": float("nan"),
+        "use_hard_window": float("nan"),
     }
     return (
         GROUP
@@ -82,7 +82,7 @@ def test_every_word_and_number_is_there():
     ("change", "said", "unsaid"),
     [
         ({"gate": "refused"}, "corpus gate refused", "was not asked"),
-        ({"use_band": 0.1}, "a hard window in every layer", "gate refused"),
+        ({"use_hard_window": 0.1}, "a hard window in every layer", "gate refused"),
     ],
 )
 def test_what_was_tried_is_said(change, said, unsaid):

@@ -24,7 +24,7 @@ from .test_evaluation import (  # noqa: F401
     write_rows,
 )
 
-ALL = ("matched", "nonoverlapping", "sliding", "last_k", "position", "band")
+ALL = ("matched", "nonoverlapping", "sliding", "last_k", "position", "hard_window")
 
 
 def planned(size, lengths, train_length=4, **options):
@@ -97,21 +97,25 @@ def test_models_of_two_training_lengths_score_the_same_targets_when_blocks_are_a
             for target in targets(request)
         }
 
-    assert found(20, [20, 80], apart=20) == found(80, [20, 80], apart=20) == found(20, [20, 80])
+    assert (
+        found(20, [20, 80], block_spacing=20)
+        == found(80, [20, 80], block_spacing=20)
+        == found(20, [20, 80])
+    )
     assert found(80, [20, 80]) != found(20, [20, 80])
 
 
 def test_blocks_that_would_overlap_are_refused():
     with pytest.raises(
-        ConfigError, match="apart=4: expected the 5 target tokens of a block or more"
+        ConfigError, match="block_spacing=4: expected the 5 target tokens of a block or more"
     ):
-        plan(np.array([300]), ["a"], [20, 80], 20, EvaluationConfig(block=5, apart=4))
+        plan(np.array([300]), ["a"], [20, 80], 20, EvaluationConfig(block=5, block_spacing=4))
 
 
 def test_an_evaluation_with_the_default_distance_is_called_as_before_there_was_one():
     of = {
-        apart: train_config.evaluation_id(EvaluationConfig(apart=apart), 512)
-        for apart in (None, 256, 512)
+        spacing: train_config.evaluation_id(EvaluationConfig(block_spacing=spacing), 512)
+        for spacing in (None, 256, 512)
     }
     assert of[None] == "e605cd0c" and len(set(of.values())) == 3
 

@@ -103,7 +103,7 @@ def test_a_single_loss_that_is_not_finite_leaves_no_mean(store, tmp_path, monkey
 
 
 CHANGED = {
-    "factors": [1.0, 2.0], "lengths": [100, 600], "protocols": ["matched"], "documents": 7, "blocks": 3, "apart": 99, "block": 5,
+    "factors": [1.0, 2.0], "lengths": [100, 600], "protocols": ["matched"], "documents": 7, "blocks": 3, "block_spacing": 99, "block": 5,
     "stride": 9, "last_k": 9, "tokens_per_batch": 1, "resamples": 7,
 }  # fmt: skip
 

@@ -91,7 +91,13 @@ def write_mine(folder: Path, **change) -> Path:
     """A study that is right but for what is changed."""
     fine = {"claim": "x", "scales": {"s": {"seeds": 1}}, "arms": {"a": []}}
     fine["claims"] = {
-        "c": {"measure": "loss", "of": "a", "at": 1.0, "predict": "above 0", "primary": True}
+        "c": {
+            "measure": "loss",
+            "subject": "a",
+            "length_factor": 1.0,
+            "predict": "above 0",
+            "primary": True,
+        }
     }
     path = folder / "mine.yaml"
     path.write_text(json.dumps(fine | change))
@@ -100,12 +106,14 @@ def write_mine(folder: Path, **change) -> Path:
 
 def subjects_of(claim: Claim) -> set[str]:
     """The arms that a claim asks for at its own `at` (a reference of utilisation is asked for at the other one's lengths)."""
-    named = (claim.of, None if claim.measure == "utilisation" else claim.minus)
+    named = (claim.subject, None if claim.measure == "utilisation" else claim.baseline)
     return {subject.partition("+")[0] for subject in named if subject}
 
 
 def claim(**given) -> Claim:
-    return Claim(**{"measure": "loss", "of": "arm", "at": 2.0, "predict": "above 0"} | given)
+    return Claim(
+        **{"measure": "loss", "subject": "arm", "length_factor": 2.0, "predict": "above 0"} | given
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -122,7 +130,11 @@ def test_a_declaration_holds_together_and_its_overrides_compose(name):
             lengths = config.evaluation.lengths or [
                 factor * config.train_length for factor in config.evaluation.factors
             ]
-            asked = [c.at for c in study.claims.values() if c.at and job.arm in subjects_of(c)]
+            asked = [
+                c.length_factor
+                for c in study.claims.values()
+                if c.length_factor and job.arm in subjects_of(c)
+            ]
             assert {round(at * config.train_length) for at in asked} <= {
                 round(length) for length in lengths
             }
@@ -155,7 +167,12 @@ def test_runs_that_studies_share_are_the_same_runs():
         (
             {
                 "claims": {
-                    "c": {"measure": "loss", "of": "nobody", "predict": "above 0", "primary": True}
+                    "c": {
+                        "measure": "loss",
+                        "subject": "nobody",
+                        "predict": "above 0",
+                        "primary": True,
+                    }
                 }
             },
             "nobody",
@@ -163,7 +180,7 @@ def test_runs_that_studies_share_are_the_same_runs():
         (
             {
                 "claims": {
-                    "c": {"measure": "lost", "of": "a", "predict": "above 0", "primary": True}
+                    "c": {"measure": "lost", "subject": "a", "predict": "above 0", "primary": True}
                 }
             },
             "lost",
@@ -171,19 +188,24 @@ def test_runs_that_studies_share_are_the_same_runs():
         (
             {
                 "claims": {
-                    "c": {"measure": "loss", "of": "a", "predict": "about 0", "primary": True}
+                    "c": {"measure": "loss", "subject": "a", "predict": "about 0", "primary": True}
                 }
             },
             "predict=about 0",
         ),
         (
-            {"claims": {"c": {"measure": "loss", "of": "a", "predict": "above 0"}}},
+            {"claims": {"c": {"measure": "loss", "subject": "a", "predict": "above 0"}}},
             "0 primary claims",
         ),
         (
             {
                 "claims": {
-                    f"c{i}": {"measure": "loss", "of": "a", "predict": "above 0", "primary": True}
+                    f"c{i}": {
+                        "measure": "loss",
+                        "subject": "a",
+                        "predict": "above 0",
+                        "primary": True,
+                    }
                     for i in range(7)
                 }
             },
@@ -196,8 +218,8 @@ def test_runs_that_studies_share_are_the_same_runs():
                 "claims": {
                     "c": {
                         "measure": "loss",
-                        "of": "a",
-                        "minus": "b",
+                        "subject": "a",
+                        "baseline": "b",
                         "predict": "above 0",
                         "primary": True,
                     }
@@ -208,7 +230,7 @@ def test_runs_that_studies_share_are_the_same_runs():
         ),
         ({"arm": {}}, "unknown key arm"),
         ({"claim": ""}, "claim is missing"),
-        ({"shown": "step"}, "shown"),
+        ({"show": "step"}, "show"),
     ],
 )
 def test_a_wrong_declaration_is_one_line(tmp_path, change, said):
@@ -219,7 +241,7 @@ def test_a_wrong_declaration_is_one_line(tmp_path, change, said):
 
 
 def test_measures_on_losses_made_by_hand(tmp_path):
-    means = {"matched/16": 1.0, "matched/32": 1.7, "band/32": 1.2, "position/32": 1.0}
+    means = {"matched/16": 1.0, "matched/32": 1.7, "hard_window/32": 1.2, "position/32": 1.0}
     arm = subject(tmp_path, "arm", means)
     repaired = subject(tmp_path, "arm+repair", means | {"matched/32": 1.28})
     material = Material({"arm": arm, "arm+repair": repaired})
@@ -231,13 +253,13 @@ def test_measures_on_losses_made_by_hand(tmp_path):
     assert value() == pytest.approx(1.7, abs=0.06)  # document effects are part of a loss
     assert value(measure="excess") == pytest.approx(1.2, **near)
     assert value(measure="change") == pytest.approx(0.7, **near)
-    assert value(measure="use_band") == pytest.approx(-0.5, **near)
-    assert value(measure="band_change") == pytest.approx(0.2, **near)
-    assert value(measure="early_excess", at=None) == pytest.approx(0.5, **near)
-    assert value(measure="step", at=None) == pytest.approx(0.0, **near)
-    assert value(measure="moved", of="arm+repair") == pytest.approx(0.28, **near)
-    assert value(measure="recovered", of="arm+repair") == pytest.approx(0.6, **near)
-    assert value(of="arm+repair", minus="arm") == pytest.approx(-0.42, **near)
+    assert value(measure="use_hard_window") == pytest.approx(-0.5, **near)
+    assert value(measure="hard_window_change") == pytest.approx(0.2, **near)
+    assert value(measure="early_excess", length_factor=None) == pytest.approx(0.5, **near)
+    assert value(measure="step", length_factor=None) == pytest.approx(0.0, **near)
+    assert value(measure="moved", subject="arm+repair") == pytest.approx(0.28, **near)
+    assert value(measure="recovered", subject="arm+repair") == pytest.approx(0.6, **near)
+    assert value(subject="arm+repair", baseline="arm") == pytest.approx(-0.42, **near)
 
 
 def test_utilisation_is_a_share_of_what_a_reference_gains_or_of_what_the_floor_does(tmp_path):
@@ -248,7 +270,7 @@ def test_utilisation_is_a_share_of_what_a_reference_gains_or_of_what_the_floor_d
             "longer": subject(tmp_path, "longer", {"matched/16": 1.2, "matched/32": 0.8}),
         }
     )
-    found = measures.measure(material, claim(measure="utilisation", minus="longer"))
+    found = measures.measure(material, claim(measure="utilisation", baseline="longer"))
     assert found.bounds[0] == pytest.approx(0.25, abs=0.02)
     floors = {"matched/16": 0.5, "matched/32": 0.3}
     noise = {
@@ -275,7 +297,9 @@ def test_utilisation_is_a_share_of_what_a_reference_gains_or_of_what_the_floor_d
 def test_key_tokens_of_a_study_name_every_seed_or_say_why_not(tmp_path):
     study = declaration.read(
         write_mine(
-            tmp_path, key_tokens={"reference": "a", "at": 4.0, "of": ["b"]}, arms={"a": [], "b": []}
+            tmp_path,
+            key_tokens={"reference": "a", "length_factor": 4.0, "subjects": ["b"]},
+            arms={"a": [], "b": []},
         )
     )
     means = {"matched/16": 5.0, "matched/64": 1.0}
@@ -307,7 +331,9 @@ def test_the_step_compares_the_8_positions_on_each_side_of_the_training_length(t
     folders = [tmp_path / "runs" / f"a-{seed}" / "evaluation" / "e" for seed in range(2)]
     arm = Subject("arm", [evaluated(folder, {"position/64": losses}) for folder in folders])
     found = {
-        name: measures.measure(Material({"arm": arm}), claim(measure=name, at=None)).bounds[0]
+        name: measures.measure(
+            Material({"arm": arm}), claim(measure=name, length_factor=None)
+        ).bounds[0]
         for name in ("step", "last_8", "next_8")
     }
     assert found == pytest.approx({"step": 2.0, "last_8": 1.0, "next_8": 3.0})
@@ -318,11 +344,11 @@ def test_what_was_not_evaluated_is_said(tmp_path):
     with pytest.raises(
         DataError, match=r"no losses for matched at 64 \(not evaluated; there are \[16, 32\]\)"
     ):
-        measures.measure(material, claim(at=4.0))
+        measures.measure(material, claim(length_factor=4.0))
     with pytest.raises(ConfigError, match="position protocol was not evaluated"):
-        measures.measure(material, claim(measure="step", at=None))
+        measures.measure(material, claim(measure="step", length_factor=None))
     with pytest.raises(ConfigError, match="give `at`"):
-        measures.measure(material, claim(at=None))
+        measures.measure(material, claim(length_factor=None))
     with pytest.raises(ConfigError, match=r"expected arm\+condition"):
         measures.measure(material, claim(measure="recovered"))
 
@@ -402,7 +428,7 @@ def test_shares_and_exact_numbers():
 MINE = """\
 # Do rows beyond training get a gradient
 claim: a small study of the tests
-shown: excess
+show: excess
 base:
   - dataset=lag_copy
   - [dataset.n_symbols=16, dataset.train_documents=8, dataset.document_length=256]
@@ -420,9 +446,9 @@ arms:
 conditions:
   wrap: {arms: [learned], overrides: [retrofit=learned_rows, retrofit.tail=wrap]}
 claims:
-  gradient: {says: no gradient, measure: gradient, of: learned, predict: within 0, primary: true}
-  far: {says: untrained, measure: excess, of: t5_bias, minus: learned, at: 4, predict: below 0}
-  seen: {says: sees, measure: beyond_window, of: t5_bias, at: 2, window: 1, predict: above 0}
+  gradient: {claim: no gradient, measure: gradient, subject: learned, predict: within 0, primary: true}
+  far: {claim: untrained, measure: excess, subject: t5_bias, baseline: learned, length_factor: 4, predict: below 0}
+  seen: {claim: sees, measure: beyond_window, subject: t5_bias, length_factor: 2, window: 1, predict: above 0}
 """
 
 
@@ -641,7 +667,9 @@ def test_published_orders_beside_ours():
         value("a", 1.0, "sliding"),
         value("b", 2.0, "sliding"),
     ]
-    lines = sections.orders([{"source": "a paper", "at": 2.0, "worst_first": ["a", "b"]}], values)
+    lines = sections.orders(
+        [{"source": "a paper", "length_factor": 2.0, "worst_first": ["a", "b"]}], values
+    )
     assert (
         "| here, matched, at 2 L: the same | a > b |" in lines
         and "| here, sliding, at 2 L: **another** | b > a |" in lines

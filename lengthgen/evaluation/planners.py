@@ -16,8 +16,8 @@ with p+1 tokens of its own document; positions first .. length-unscored-1 are sc
 - last_k: the windows of nonoverlapping, of which the last K targets are scored, as Sandwich and DAPE do with K = 256. No target has
   little context, but longer windows are fewer: at every length other tokens, and at the longest the fewest.
 - position: windows of the longest length (those of the matched targets), every position scored: the loss-by-position curve.
-- band: the matched windows and targets of every length beyond L, read by the same model under a hard window of L tokens in every layer
-  (band.py): what the matched loss there is below it comes from farther than L. Not in the default plan: it costs as much again.
+- hard_window: the matched windows and targets of every length beyond L, read by the same model under a hard window of L tokens in every layer
+  (hard_window.py): what the matched loss there is below it comes from farther than L. Not in the default plan: it costs as much again.
 
 sliding and last_k are there so that published numbers can be compared, and their artefacts seen beside the matched protocol on the same
 checkpoint; they are not in the default plan either. Published tables run over whole documents or corpora; here each text is cut to the
@@ -129,10 +129,10 @@ def _position(spans: list[Span], lengths: Sequence[int], amounts: Amounts) -> li
     ]
 
 
-def _band(spans: list[Span], lengths: Sequence[int], amounts: Amounts) -> list[Request]:
+def _hard_window(spans: list[Span], lengths: Sequence[int], amounts: Amounts) -> list[Request]:
     beyond = [n for n in lengths if n > amounts.train_length]
     return [
-        Request("band", request.eval_length, request.windows)
+        Request("hard_window", request.eval_length, request.windows)
         for request in _matched(spans, beyond, amounts)
     ]
 
@@ -143,5 +143,5 @@ PLANNERS: dict[str, Callable[[list[Span], Sequence[int], Amounts], list[Request]
     "sliding": _sliding,
     "last_k": _last_k,
     "position": _position,
-    "band": _band,
+    "hard_window": _hard_window,
 }

@@ -7,7 +7,7 @@ Where the ends lie decides what an evaluation costs. Windows that start at the s
 shorter ones of the next do (1.5 L with 0.5 L, 2 L with L, 4 L with 3 L). Non-overlapping windows are cut from the first end, so that
 the last one at every length is a matched window. At the default lengths an evaluation takes 0.38 of the FLOPs of separate passes (0.60
 with ends a block apart and non-overlapping windows from the document's beginning; odd lengths such as 513 and 520 merge less).
-A model trained at another length scores the same tokens when it is given the same `apart` and `block` (references.py).
+A model trained at another length scores the same tokens when it is given the same `block_spacing` and `block` (references.py).
 Only differences between starts matter for this, so a document's first end is free: it is a stable function of the document's name, spread
 over the document. Were it the longest length itself, all targets would be from the beginnings of documents (licences, imports, front
 matter), and windows of the longest length, alone of all, would begin with the token that begins a document.
@@ -47,7 +47,7 @@ class EvaluationConfig:
     blocks: int = (
         2  # target blocks a document (matched, position); fewer in a document that is too short
     )
-    apart: int | None = (
+    block_spacing: int | None = (
         None  # tokens between the ends of a document's target blocks; null = train_length
     )
     block: int | None = None  # target tokens a block; null = train_length / 4
@@ -71,7 +71,7 @@ class EvaluationConfig:
                 getattr(self, name) > 0,
                 f"evaluation.{name}={getattr(self, name)}: expected a positive integer",
             )
-        for name in ("apart", "block", "stride", "last_k"):
+        for name in ("block_spacing", "block", "stride", "last_k"):
             value = getattr(self, name)
             dataclass_from.check(
                 value is None or value > 0,
@@ -88,8 +88,10 @@ def deciding(config: EvaluationConfig) -> dict[str, Any]:
     left_out = {"factors", "lengths", "tokens_per_batch"} | {
         name for name, protocol in OWN.items() if protocol not in config.protocols
     }
-    if config.apart is None:  # so that the evaluations of before this setting keep their names
-        left_out.add("apart")
+    if (
+        config.block_spacing is None
+    ):  # so that the evaluations of before this setting keep their names
+        left_out.add("block_spacing")
     return {name: value for name, value in asdict(config).items() if name not in left_out}
 
 
@@ -129,13 +131,16 @@ def plan(
             f"evaluation length {longest} needs a validation document of {longest + 1} tokens; the longest of {len(sizes)} has "
             f"{max(sizes, default=0)}: give shorter evaluation.lengths or another dataset"
         )
-    amounts, apart = amounts_of(config, lengths, train_length), config.apart or train_length
-    if apart < amounts.block:
+    amounts, spacing = (
+        amounts_of(config, lengths, train_length),
+        config.block_spacing or train_length,
+    )
+    if spacing < amounts.block:
         raise ConfigError(
-            f"evaluation.apart={apart}: expected the {amounts.block} target tokens of a block or more, none is scored twice"
+            f"evaluation.block_spacing={spacing}: expected the {amounts.block} target tokens of a block or more, none is scored twice"
         )
     spans = [
-        Span(i, _ends(int(sizes[i]), names[i], longest, apart, config.blocks))
+        Span(i, _ends(int(sizes[i]), names[i], longest, spacing, config.blocks))
         for i in enough[: config.documents]
     ]
     return [
@@ -150,12 +155,12 @@ def amounts_of(config: EvaluationConfig, lengths: Sequence[int], train_length: i
     return Amounts(train_length, block, config.stride or quarter, config.last_k or quarter)
 
 
-def _ends(size: int, name: str, longest: int, apart: int, blocks: int) -> tuple[int, ...]:
-    """Up to `blocks` ends in longest .. size - 1, `apart` tokens apart; the first at a place that depends on the document's name alone."""
+def _ends(size: int, name: str, longest: int, spacing: int, blocks: int) -> tuple[int, ...]:
+    """Up to `blocks` ends in longest .. size - 1, `spacing` tokens apart; the first at a place that depends on the document's name alone."""
     room = size - 1 - longest
-    count = min(blocks, room // apart + 1)
-    first = longest + _hash(name) % (room - (count - 1) * apart + 1)
-    return tuple(first + k * apart for k in range(count))
+    count = min(blocks, room // spacing + 1)
+    first = longest + _hash(name) % (room - (count - 1) * spacing + 1)
+    return tuple(first + k * spacing for k in range(count))
 
 
 def _hash(name: str) -> int:

@@ -18,7 +18,7 @@ import torch
 
 from lengthgen.data.tokens import TokenStore
 from lengthgen.errors import ConfigError
-from lengthgen.evaluation import band
+from lengthgen.evaluation import hard_window
 from lengthgen.evaluation.planners import Request, Window
 from lengthgen.model import Transformer
 
@@ -55,27 +55,31 @@ def score(
 ) -> list[Scored]:
     """Score every request. A length that the scheme refuses, or that does not fit in memory, is an outcome; the others go on.
 
-    Requests of the band protocol are scored after the others, with the model confined to a window (band.py).
+    Requests of the hard_window protocol are scored after the others, with the model confined to a window (hard_window.py).
     """
     model.eval()
     how = (hits, tokens_per_batch, device, autocast, progress)
-    confined = [request.protocol == band.PROTOCOL for request in requests]
+    confined = [request.protocol == hard_window.PROTOCOL for request in requests]
     parts = [
-        [request for request, is_band in zip(requests, confined, strict=True) if is_band == wanted]
+        [
+            request
+            for request, is_confined in zip(requests, confined, strict=True)
+            if is_confined == wanted
+        ]
         for wanted in (False, True)
     ]
     free, within = (
         iter(_score_draws(model, store, parts[0], *how)),
         iter(_score_confined(model, store, parts[1], *how)),
     )
-    return [next(within if is_band else free) for is_band in confined]
+    return [next(within if is_confined else free) for is_confined in confined]
 
 
 def _score_confined(model, store, requests, *how) -> list[Scored]:
     if not requests:
         return []
     try:
-        with band.confined(model):
+        with hard_window.confined(model):
             return _score_draws(model, store, requests, *how)
     except ConfigError as error:
         return [Scored(request, "refused", str(error), None) for request in requests]

@@ -19,7 +19,7 @@ from lengthgen.reporting.figures import curves, drawing, palette, verdict_figure
 
 Where = Mapping[str, Sequence[str]]  # identity column -> the values that are chosen
 FIGURES = (
-    "loss_by_length", "loss_by_length_nonoverlapping", "loss_by_length_band", "loss_by_length_whole", "loss_by_length_sliding",
+    "loss_by_length", "loss_by_length_nonoverlapping", "loss_by_length_hard_window", "loss_by_length_whole", "loss_by_length_sliding",
     "loss_by_length_last_k", "loss_by_position", "exact_match_by_length", "fails_or_uses",
 )  # fmt: skip
 

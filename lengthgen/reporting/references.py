@@ -103,7 +103,7 @@ def gather(
     if rows.empty:
         raise ConfigError(
             "the runs of --reference-where scored other tokens than the published ones; evaluate both with the same evaluation.documents, "
-            "evaluation.block, evaluation.blocks, evaluation.apart (null is the training length) and longest of evaluation.lengths"
+            "evaluation.block, evaluation.blocks, evaluation.block_spacing (null is the training length) and longest of evaluation.lengths"
         )
     return rows[list(COLUMNS)].reset_index(drop=True)
 

@@ -94,11 +94,11 @@ def _answers(said: pd.DataFrame, first: pd.Series) -> list[str]:
     """The words of one group, scheme x length, and what they rest on."""
     if said.empty:
         return []
-    band = said["use_band"].notna().any()
+    confined = said["use_hard_window"].notna().any()
     windows = (
         "a window of the text and a hard window in every layer"
-        if band
-        else "a window of the text (no `band` protocol was evaluated)"
+        if confined
+        else "a window of the text (no `hard_window` protocol was evaluated)"
     )
     return [
         f"### Fails, tolerates or uses input beyond {int(first['train_length'])} tokens, matched",

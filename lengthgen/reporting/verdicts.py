@@ -2,7 +2,7 @@
 
 The rule and the quantities are those of evaluation/context.py, over the seeds and documents of the matched protocol: F = loss at L' minus
 loss at L; U = loss of the same model confined to L tokens minus loss at L', confined by a window of the text (fresh: U = -F) and, where the
-band protocol was asked for, by a hard window in every layer. `uses` and `tolerates` are said against every window that was measured.
+hard_window protocol was asked for, by a hard window in every layer. `uses` and `tolerates` are said against every window that was measured.
 
 With references (references.py) there is the utilisation u = U / U_ref, U against the fresh window, with Fieller's interval; and the corpus
 gate: where the best reference does not surely gain 0.005 nats, `uses` is not said (the word is `undecided`) whatever U is.
@@ -26,8 +26,8 @@ ENDS = ("", "_low", "_high")
 MEASURED = (
     "failure",
     "use_fresh",
-    "use_band",
-)  # F, U against a fresh window, U against the band; each with _low and _high
+    "use_hard_window",
+)  # F, U against a fresh window, U against the hard window; each with _low and _high
 RELATIVE = ("use_reference", "utilisation")  # U_ref and u, likewise
 # A row for each scheme and length beyond the training length. word: fails, tolerates, uses, undecided; or the status that left no value.
 VERDICTS = (
@@ -120,14 +120,14 @@ def _answer(
     wanted = {
         "short": ("matched", train_length),
         "long": ("matched", eval_length),
-        "band": ("band", eval_length),
+        "hard_window": ("hard_window", eval_length),
     }
     parts = {name: at[key] for name, key in wanted.items() if key in at}
     seeds = losses.common(parts["short"], parts["long"])
-    if "band" in parts and not set(seeds) <= set(
-        parts["band"].seeds
+    if "hard_window" in parts and not set(seeds) <= set(
+        parts["hard_window"].seeds
     ):  # of some seeds only: it would flatter the scheme
-        del parts["band"]
+        del parts["hard_window"]
     sums, tokens = (
         dict(zip(parts, np.moveaxis(each, 1, 0)[:, :, None], strict=True))
         for each in losses.stacked([*parts.values()], seeds)
@@ -135,7 +135,7 @@ def _answer(
     differences = {
         "failure": ("long", "short"),
         "use_fresh": ("short", "long"),
-        "use_band": ("band", "long"),
+        "use_hard_window": ("hard_window", "long"),
     }
     paired = {
         name: comparisons.difference(sums[one], sums[other], tokens[one], tokens[other])

@@ -20,13 +20,13 @@ def of_study(words: Iterable[str]) -> str:
 
 @dataclass
 class Claim:
-    says: str = ""  # in words
+    claim: str = ""  # in words
     measure: str = ""  # a name of measures.py
-    of: str = ""  # arm, or arm+condition
-    minus: str | None = (
+    subject: str = ""  # arm, or arm+condition
+    baseline: str | None = (
         None  # arm (or arm+condition) whose measure is taken off, seed by seed and document by document
     )
-    at: float | None = None  # evaluation length / train_length
+    length_factor: float | None = None  # evaluation length / train_length
     window: float | None = None  # tokens / train_length, of the measure beyond_window
     protocol: str | None = None  # null: the measure's own
     predict: str = ""  # above X | below X | within X

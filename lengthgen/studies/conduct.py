@@ -101,7 +101,7 @@ def _about(
     ]
     return {
         "name": study.name, "meaning": study.meaning, "claim": study.claim, "command": " ".join(words),
-        "seeds": list(range(scale.seeds)), "shown": study.shown, "axis": study.axis,
+        "seeds": list(range(scale.seeds)), "show": study.show, "axis": study.axis,
         "arms": {arm: study.training(arm, scale) for arm in study.arms},
         "conditions": {name: one.overrides for name, one in study.conditions.items()},
         "claims": {name: dataclasses.asdict(claim) for name, claim in study.claims.items()},
@@ -120,7 +120,7 @@ def _said(verdicts: Sequence) -> str:
             v.name,
             v.claim.predict,
             _interval(v),
-            v.claim.says,
+            v.claim.claim,
         )
         for v in verdicts
     ]

@@ -57,7 +57,7 @@ class Condition:
 @dataclass
 class Published:
     source: str = ""  # paper, table, data, protocol
-    at: float = 2.0  # evaluation length / train_length
+    length_factor: float = 2.0  # evaluation length / train_length
     worst_first: list[str] = field(
         default_factory=list
     )  # subjects of the study in the order of the published losses
@@ -66,8 +66,8 @@ class Published:
 @dataclass
 class KeyTokens:
     reference: str = ""  # arm whose first seed decides which tokens those are
-    at: float = 4.0  # its long context / train_length of the others
-    of: list[str] = field(default_factory=list)  # arms that are measured on them
+    length_factor: float = 4.0  # its long context / train_length of the others
+    subjects: list[str] = field(default_factory=list)  # arms that are measured on them
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Study:
     arms: Mapping[str, tuple[str, ...]]
     conditions: Mapping[str, Condition]
     claims: Mapping[str, Claim]
-    shown: str  # the measure of its table and figure
+    show: str  # the measure of its table and figure
     axis: str  # of the figure: length | tokens (arms whose names end in _N are then points of one line)
     published: tuple[Published, ...]
     costs: float | None
@@ -145,7 +145,7 @@ KEYS = (
     "arms",
     "conditions",
     "claims",
-    "shown",
+    "show",
     "axis",
     "published",
     "costs",
@@ -167,7 +167,7 @@ def _checked(name: str, meaning: str, given: Mapping[str, Any]) -> Study:
         {n: tuple(_spread(overrides or ())) for n, overrides in given["arms"].items()},
         {n: dataclass_from.build(Condition, one, f"{key}: conditions.{n}") for n, one in (given.get("conditions") or {}).items()},
         {n: dataclass_from.build(Claim, one, f"{key}: claims.{n}") for n, one in given["claims"].items()},
-        given.get("shown", "loss"), given.get("axis", "length"),
+        given.get("show", "loss"), given.get("axis", "length"),
         tuple(dataclass_from.build(Published, one, f"{key}: published") for one in given.get("published") or ()), given.get("costs"),
         given.get("information"),
         dataclass_from.build(KeyTokens, given["key_tokens"], f"{key}: key_tokens") if given.get("key_tokens") else None,
@@ -192,23 +192,25 @@ def _refuse_strangers(key: str, study: Study) -> None:
             dataclass_from.choice(f"{key}: scales.{n}.arms", arm, tuple(study.arms))
     for n, claim in study.claims.items():
         dataclass_from.choice(f"{key}: claims.{n}.measure", claim.measure, tuple(measures.MEASURES))
-        for subject in filter(None, (claim.of, claim.minus)):
+        for subject in filter(None, (claim.subject, claim.baseline)):
             dataclass_from.choice(f"{key}: claims.{n}", subject, tuple(known))
         for name, scale in study.scales.items():
             of, minus = (
-                scale.seeds_of((subject or claim.of).partition("+")[0])
-                for subject in (claim.of, claim.minus)
+                scale.seeds_of((subject or claim.subject).partition("+")[0])
+                for subject in (claim.subject, claim.baseline)
             )
             dataclass_from.check(
                 of == minus,
-                f"{key}: claims.{n}: {of} seeds of {claim.of} and {minus} of {claim.minus} in scale {name}: expected as many",
+                f"{key}: claims.{n}: {of} seeds of {claim.subject} and {minus} of {claim.baseline} in scale {name}: expected as many",
             )
-    for subject in (study.key_tokens.reference, *study.key_tokens.of) if study.key_tokens else ():
+    for subject in (
+        (study.key_tokens.reference, *study.key_tokens.subjects) if study.key_tokens else ()
+    ):
         dataclass_from.choice(f"{key}: key_tokens", subject, tuple(known))
     for published in study.published:
         for subject in published.worst_first:
             dataclass_from.choice(f"{key}: published", subject, tuple(known))
-    dataclass_from.choice(f"{key}: shown", study.shown, tuple(measures.BY_LENGTH))
+    dataclass_from.choice(f"{key}: show", study.show, tuple(measures.BY_LENGTH))
     dataclass_from.choice(f"{key}: axis", study.axis, ("length", "tokens"))
     primary = [n for n, claim in study.claims.items() if claim.primary]
     dataclass_from.check(

@@ -1,22 +1,22 @@
 """The measures that a study's claims are about: from per-token losses to a mean with its interval. Nats a token unless said.
 
-L: training length; `at`: evaluation length / L. Protocol: matched, unless the claim names one (`whole` for data that are whole documents).
+L: training length; f: length_factor, evaluation length / L. Protocol: matched, unless the claim names one (`whole` for data that are whole documents).
 
 | measure | what it is |
 |---|---|
-| loss | mean loss at `at` |
+| loss | mean loss at f L |
 | excess | loss - exact floor, same tokens |
-| change | loss at `at` - loss at L, same targets: F of evaluation/context.py |
-| moved | loss at `at` - loss at L of the arm as it was trained: change, for an arm under a condition |
-| band_change | loss at `at` under a hard window of L in every layer - loss at L: positions alone, no more keys than in training |
-| use_band | loss under a hard window of L in every layer - loss, both at `at`: U |
+| change | loss at f L - loss at L, same targets: F of evaluation/context.py |
+| moved | loss at f L - loss at L of the arm as it was trained: change, for an arm under a condition |
+| hard_window_change | loss at f L under a hard window of L in every layer - loss at L: positions alone, no more keys than in training |
+| use_hard_window | loss under a hard window of L in every layer - loss, both at f L: U |
 | step | loss (excess, where a floor is known) at positions L+1..L+8 - that at L-7..L of the longest windows: J |
 | last_8, next_8 | the two sides of step, by themselves: positions L-7..L, and L+1..L+8 |
 | early_excess | excess at the first L positions of the longest windows: what a longer input does to where training was |
-| beyond_window | loss at `at` - floor of the best predictor that sees the last `window` x L symbols alone; below 0: it uses more |
+| beyond_window | loss at f L - floor of the best predictor that sees the last `window` x L symbols alone; below 0: it uses more |
 | gradient | largest gradient of a table's entries beyond L over the largest before L, on a training batch, exact: no interval |
-| utilisation | gain between L and `at`, over that of `minus`, a model trained at that length (else of the exact floor): u, a ratio |
-| recovered | share of an arm's change at `at` that a condition takes away: 1 - (loss under the condition - loss at L) / change; a ratio |
+| utilisation | gain between L and f L, over that of `baseline`, a model trained at that length (else of the exact floor): u, a ratio |
+| recovered | share of an arm's change at f L that a condition takes away: 1 - (loss under the condition - loss at L) / change; a ratio |
 
 Sources: evaluation/context.py; Miller 2024 (arXiv 2411.00640: paired differences, clustered by document).
 Shape letters: S seeds, D documents, W windows, P scored positions.
@@ -40,13 +40,15 @@ def measure(material: Material, claim: Claim) -> Measured:
     """The measure of the claim's subject, minus that of the other one if it names one."""
     if claim.measure in OF_MATERIAL:
         dataclass_from.check(
-            claim.minus is None or claim.measure == "utilisation",
-            f"measure {claim.measure} of {claim.of}: expected no `minus`",
+            claim.baseline is None or claim.measure == "utilisation",
+            f"measure {claim.measure} of {claim.subject}: expected no baseline",
         )
         return OF_MATERIAL[claim.measure](material, claim)
     make = OF_SUBJECT[claim.measure]
-    paired = make(material[claim.of], claim)
-    return Mean(paired if claim.minus is None else paired.minus(make(material[claim.minus], claim)))
+    paired = make(material[claim.subject], claim)
+    return Mean(
+        paired if claim.baseline is None else paired.minus(make(material[claim.baseline], claim))
+    )
 
 
 def by_length(subject: Subject, name: str, protocol: str, length: int) -> Measured:
@@ -89,20 +91,22 @@ def _at(name: str, subject: Subject, claim: Claim) -> Paired:
     return BY_LENGTH[name](subject, claim.protocol or "matched", _length(subject, claim))
 
 
-def _use_band(subject: Subject, claim: Claim) -> Paired:
+def _use_hard_window(subject: Subject, claim: Claim) -> Paired:
     length = _length(subject, claim)
-    return subject.total("band", length, _losses).minus(subject.total("matched", length, _losses))
+    return subject.total("hard_window", length, _losses).minus(
+        subject.total("matched", length, _losses)
+    )
 
 
-def _band_change(subject: Subject, claim: Claim) -> Paired:
+def _hard_window_change(subject: Subject, claim: Claim) -> Paired:
     length = _length(subject, claim)
-    return subject.total("band", length, _losses).minus(
+    return subject.total("hard_window", length, _losses).minus(
         subject.total("matched", subject.train_length, _losses)
     )
 
 
 def _moved(material: Material, claim: Claim) -> Mean:
-    trained, changed = material[claim.of.partition("+")[0]], material[claim.of]
+    trained, changed = material[claim.subject.partition("+")[0]], material[claim.subject]
     before = trained.total("matched", trained.train_length, _losses)
     return Mean(changed.total("matched", _length(changed, claim), _losses).minus(before))
 
@@ -110,7 +114,7 @@ def _moved(material: Material, claim: Claim) -> Mean:
 def _gradient(material: Material, claim: Claim) -> Exact:
     from lengthgen.studies import gradients
 
-    return Exact(tuple(gradients.beyond_training(material[claim.of])))
+    return Exact(tuple(gradients.beyond_training(material[claim.subject])))
 
 
 def _step(subject: Subject, claim: Claim) -> Paired:
@@ -136,9 +140,9 @@ def _early_excess(subject: Subject, claim: Claim) -> Paired:
 
 
 def _beyond_window(subject: Subject, claim: Claim) -> Paired:
-    if claim.window is None or claim.window >= (claim.at or 0):
+    if claim.window is None or claim.window >= (claim.length_factor or 0):
         raise ConfigError(
-            f"measure beyond_window of {subject.name}: window={claim.window} at={claim.at}; expected a window smaller than `at`"
+            f"measure beyond_window of {subject.name}: window={claim.window} length_factor={claim.length_factor}; expected a window smaller than length_factor"
         )
     floors = _window_floors(subject, subject.length(claim.window))
     return subject.total(
@@ -167,12 +171,12 @@ def _window_floors(subject: Subject, window: int) -> Callable[[Block], np.ndarra
 
 
 def _recovered(material: Material, claim: Claim) -> Share:
-    arm, _, condition = claim.of.partition("+")
+    arm, _, condition = claim.subject.partition("+")
     if not condition:
         raise ConfigError(
-            f"measure recovered of {claim.of}: expected arm+condition, the condition being the repair"
+            f"measure recovered of {claim.subject}: expected arm+condition, the condition being the repair"
         )
-    broken, repaired = material[arm], material[claim.of]
+    broken, repaired = material[arm], material[claim.subject]
     length = _length(broken, claim)
     lost = _change(broken, "matched", length)
     return Share(
@@ -182,9 +186,9 @@ def _recovered(material: Material, claim: Claim) -> Share:
 
 
 def _utilisation(material: Material, claim: Claim) -> Share:
-    subject = material[claim.of]
+    subject = material[claim.subject]
     lengths = subject.train_length, _length(subject, claim)
-    of, values = (material[claim.minus], _losses) if claim.minus else (subject, _floors)
+    of, values = (material[claim.baseline], _losses) if claim.baseline else (subject, _floors)
     gain, reference = (
         one.total("matched", lengths[0], what).minus(one.total("matched", lengths[1], what))
         for one, what in ((subject, _losses), (of, values))
@@ -197,11 +201,11 @@ def _floors(block: Block) -> np.ndarray:
 
 
 def _length(subject: Subject, claim: Claim) -> int:
-    if claim.at is None:
+    if claim.length_factor is None:
         raise ConfigError(
-            f"measure {claim.measure} of {claim.of}: give `at`, the evaluation length / train_length"
+            f"measure {claim.measure} of {claim.subject}: give length_factor, the evaluation length / train_length"
         )
-    return subject.length(claim.at)
+    return subject.length(claim.length_factor)
 
 
 def _longest(subject: Subject) -> int:
@@ -215,8 +219,8 @@ def _longest(subject: Subject) -> int:
 
 OF_SUBJECT: dict[str, Callable[[Subject, Claim], Paired]] = {
     **{name: partial(_at, name) for name in BY_LENGTH},
-    "band_change": _band_change,
-    "use_band": _use_band,
+    "hard_window_change": _hard_window_change,
+    "use_hard_window": _use_hard_window,
     "step": _step,
     "last_8": partial(_around, -fails_or_uses.STEP),
     "next_8": partial(_around, 0),

@@ -24,7 +24,7 @@ def write(folder: Path) -> list[Path]:
     values = found["values"]
     with drawing.fixed_style():
         drawn = drawing.save(
-            figure.draw(_title(about), _details(values), values, about["shown"], about["axis"]),
+            figure.draw(_title(about), _details(values), values, about["show"], about["axis"]),
             folder / "values",
         )
     files.write_text(folder / "summary.md", "\n".join(_summary(about, found)).rstrip() + "\n")
@@ -54,11 +54,11 @@ def claim_lines(claims: Sequence[Row]) -> list[str]:
     lines = []
     for row in claims:
         of = (
-            row["of"]
-            + (f" − {row['minus']}" if row["minus"] else "")
-            + (f" at {float(row['at']):.3g} L" if row["at"] else "")
+            row["subject"]
+            + (f" − {row['baseline']}" if row["baseline"] else "")
+            + (f" at {float(row['length_factor']):.3g} L" if row["length_factor"] else "")
         )
-        says = row["says"] + ("" if row["primary"] == "True" else " *(exploratory)*")
+        says = row["claim"] + ("" if row["primary"] == "True" else " *(exploratory)*")
         verdict = f"**{row['verdict']}**" if row["primary"] == "True" else row["verdict"]
         p, detectable = markdown.p_value(row["p"]), markdown.number(row["detectable"])
         lines.append(
@@ -100,7 +100,7 @@ SUMMARY = """\
 
 Verdict: **{word}** ({n_seeds} seeds; `{command}`).
 
-![{shown}](values.svg)
+![{show}](values.svg)
 
 ## Claims
 

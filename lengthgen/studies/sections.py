@@ -150,7 +150,9 @@ def orders(published: Sequence[Mapping[str, Any]], values: Sequence[Row]) -> lis
         lines.append(f"| {one['source']} | {' > '.join(one['worst_first'])} |")
         for protocol, order in _own_orders(one, values):
             same = "the same" if order == list(one["worst_first"]) else "**another**"
-            lines.append(f"| here, {protocol}, at {one['at']:g} L: {same} | {' > '.join(order)} |")
+            lines.append(
+                f"| here, {protocol}, at {one['length_factor']:g} L: {same} | {' > '.join(order)} |"
+            )
     return [*lines, ""]
 
 
@@ -161,7 +163,7 @@ def _own_orders(one: Mapping[str, Any], values: Sequence[Row]) -> Iterator[tuple
         if (
             row["measure"] == "loss"
             and row["subject"] in one["worst_first"]
-            and abs(at - one["at"]) < 1e-6
+            and abs(at - one["length_factor"]) < 1e-6
             and row["status"] == "ok"
         ):
             losses.setdefault(row["protocol"], {})[row["subject"]] = float(row["value"])

@@ -46,7 +46,7 @@ REPAIRS = (
     "n_documents",
 )
 CLAIMS = (
-    "study", "claim", "says", "primary", "measure", "of", "minus", "at", "predict", "value", "low", "high", "p", "detectable", "n_seeds",
+    "study", "name", "claim", "primary", "measure", "subject", "baseline", "length_factor", "predict", "value", "low", "high", "p", "detectable", "n_seeds",
     "n_documents", "verdict",
 )  # fmt: skip
 INFORMATION = ("dataset", "lag", "nats")

@@ -27,7 +27,7 @@ def values(study: Study, material: Material) -> list[dict[str, Any]]:
         subject = material[name]
         about = _about(subject)
         for protocol, length in _asked(subject):
-            for measure in dict.fromkeys(("loss", study.shown)):
+            for measure in dict.fromkeys(("loss", study.show)):
                 rows.append(
                     about
                     | {
@@ -55,15 +55,21 @@ def claims(study: Study, verdicts: list[Verdict]) -> list[dict[str, Any]]:
     for v in verdicts:
         declared = {
             key: getattr(v.claim, key)
-            for key in ("says", "primary", "measure", "of", "minus", "at", "predict")
+            for key in (
+                "claim",
+                "primary",
+                "measure",
+                "subject",
+                "baseline",
+                "length_factor",
+                "predict",
+            )
         }
         numbers = {
             key: getattr(v, key)
             for key in ("value", "low", "high", "p", "detectable", "n_seeds", "n_documents")
         }
-        rows.append(
-            {"study": study.name, "claim": v.name, **declared, **numbers, "verdict": v.word}
-        )
+        rows.append({"study": study.name, "name": v.name, **declared, **numbers, "verdict": v.word})
     return rows
 
 
@@ -124,10 +130,12 @@ def key_tokens(study: Study, material: Material) -> list[dict[str, Any]]:
     if asked is None:
         return rows
     reference = material[asked.reference].evaluations[0].folder
-    for name in asked.of:
+    for name in asked.subjects:
         subject = material[name]
         for evaluation in subject.evaluations:
-            for row in measured.table(reference, [evaluation.folder], subject.length(asked.at)):
+            for row in measured.table(
+                reference, [evaluation.folder], subject.length(asked.length_factor)
+            ):
                 rows.append(
                     {"subject": name, "seed": evaluation.config["seed"]}
                     | {c: row[c] for c in KEY_TOKENS if c in row}
@@ -190,8 +198,8 @@ def _repair(material: Material, arm: str, condition: str) -> Iterator[dict[str, 
             continue
         claim = Claim(
             measure="recovered",
-            of=f"{arm}+{condition}",
-            at=length / broken.train_length,
+            subject=f"{arm}+{condition}",
+            length_factor=length / broken.train_length,
             predict="above 0",
         )
         found = measures.measure(material, claim)

@@ -31,7 +31,7 @@ PROTOCOLS = {
     "nonoverlapping": "non-overlapping windows: longer windows hold fewer tokens with little context, which alone lowers the curve",
     "sliding": "sliding window: the same tokens at every length, the first window's with little context, the others' with nearly all of it",
     "last_k": "the last targets of each window, none with little context: other tokens at every length, and fewer in longer windows",
-    "band": "matched targets, read through a hard window of the training length in every layer",
+    "hard_window": "matched targets, read through a hard window of the training length in every layer",
 }
 
 

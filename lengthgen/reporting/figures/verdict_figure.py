@@ -151,7 +151,7 @@ def _title(answers: pd.DataFrame, n_tokens: int) -> tuple[str, str]:
     )
     windows = (
         "a window of the text, and a hard window in every layer"
-        if answers["use_band"].notna().any()
+        if answers["use_hard_window"].notna().any()
         else "a window of the text"
     )
     gate = answers["gate"] if "gate" in answers else pd.Series([""] * len(answers))
