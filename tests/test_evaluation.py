@@ -16,7 +16,8 @@ from lengthgen.evaluation import hard_window, last_lines, records, scoring, unig
 from lengthgen.evaluation.protocols import EvaluationConfig, eval_lengths, plan
 from lengthgen.model import ModelConfig
 from lengthgen.modifiers.base import modified
-from lengthgen.retrofits import base, hard_window
+from lengthgen.retrofits import base
+from lengthgen.retrofits import hard_window as window_retrofit
 from lengthgen.runs import train_config
 
 TRAIN_LENGTH = 16
@@ -468,7 +469,7 @@ def test_the_band_reads_the_matched_windows_through_a_hard_window(store, scheme)
         assert within.request.windows == matched.request.windows and within.status == "ok"
         assert np.abs(within.losses - matched.losses).max() > 1e-6
     # The retrofit itself, around the same model, gives the same numbers.
-    model.scheme, _ = base.apply(hard_window.HardWindow, hard_window.Config(), trained)
+    model.scheme, _ = base.apply(window_retrofit.HardWindow, window_retrofit.Config(), trained)
     for one in score(model, store, requests(store, [16, 64], protocols=["matched"])):
         if one.request.eval_length == 64:
             np.testing.assert_allclose(

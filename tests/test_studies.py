@@ -347,7 +347,7 @@ def test_what_was_not_evaluated_is_said(tmp_path):
         measures.measure(material, claim(length_factor=4.0))
     with pytest.raises(ConfigError, match="position protocol was not evaluated"):
         measures.measure(material, claim(measure="step", length_factor=None))
-    with pytest.raises(ConfigError, match="give `at`"):
+    with pytest.raises(ConfigError, match="give length_factor"):
         measures.measure(material, claim(length_factor=None))
     with pytest.raises(ConfigError, match=r"expected arm\+condition"):
         measures.measure(material, claim(measure="recovered"))
@@ -474,7 +474,7 @@ def made(tmp_path_factory) -> Path:
 
 def test_a_study_from_its_command_to_its_files(made, capsys):
     folder = made / "mine" / "results" / "studies" / "mine"
-    claims = {row["claim"]: row for row in study_folder.read(folder / "claims.csv")}
+    claims = {row["name"]: row for row in study_folder.read(folder / "claims.csv")}
     assert (
         claims["gradient"]["verdict"] == "supported" and float(claims["gradient"]["value"]) == 0.0
     )

@@ -95,8 +95,9 @@ class Study:
         return name, self.scales[name]
 
     def training(self, arm: str, scale: Scale) -> list[str]:
-        """Overrides of `lengthgen train` for an arm, without the seed."""
-        return [*self.base, *scale.base, *self.arms[arm], *scale.arms.get(arm, [])]
+        """Overrides of `lengthgen train` for an arm, without the seed; the last one of each key."""
+        overrides = [*self.base, *scale.base, *self.arms[arm], *scale.arms.get(arm, [])]
+        return list({override.partition("=")[0]: override for override in overrides}.values())
 
     def conditions_of(self, arm: str) -> dict[str, list[str]]:
         """Name -> overrides of `lengthgen evaluate` for every condition that the arm is evaluated under."""
