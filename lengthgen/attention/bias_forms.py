@@ -9,6 +9,7 @@ Shape letters: B batch, T queries, S keys (T = S here: causal self-attention ove
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 
@@ -20,6 +21,11 @@ class Toeplitz:
     """
 
     vector: Tensor
+
+    def block(self, first: int, last: int) -> Tensor:
+        """(H, last - first, last), as Rows.block; above the diagonal: the value at offset 0."""
+        places = torch.arange(last, device=self.vector.device)
+        return self.vector[:, (places[first:, None] - places).clamp(min=0)]
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,11 @@ class Gates:
 
     cumulative: Tensor
     weights: Tensor | None = None
+
+    def block(self, first: int, last: int) -> Tensor:
+        """(B, H, last - first, last), as Rows.block, in the dtype of the sums."""
+        between = self.cumulative[..., first:last, None] - self.cumulative[..., None, :last]
+        return between if self.weights is None else self.weights[..., first:last, None] * between
 
 
 @dataclass(frozen=True)

@@ -168,9 +168,7 @@ def _mask_rows(bias: Bias | None, q: Tensor, chunk: int) -> masks.VectorRows | m
     if isinstance(bias, Toeplitz):
         return masks.VectorRows(_vector(bias, q).to(q.dtype), chunk)
     if isinstance(bias, Gates):
-        return masks.MatrixRows(
-            lambda first, last: gates.dense(_checked(bias, q), first, last), q.dtype
-        )
+        return masks.MatrixRows(lambda first, last: _checked(bias, q).block(first, last), q.dtype)
     return masks.MatrixRows(bias.block, q.dtype)
 
 
@@ -230,7 +228,7 @@ def _dense(bias: Bias | None, q: Tensor) -> Tensor | None:
     if bias is None:
         return None
     if isinstance(bias, Gates):
-        return gates.dense(_checked(bias, q), 0, q.shape[-2])
+        return _checked(bias, q).block(0, q.shape[-2])
     return (
         offsets.dense(_vector(bias, q))
         if isinstance(bias, Toeplitz)

@@ -94,12 +94,7 @@ def curves(subject: Subject, length: int) -> dict[str, np.ndarray]:
             members.setdefault(id(bias), []).append(layer)
     found = {}
     for layers in members.values():
-        bias = biases[layers[0]]
-        b = (
-            bias.vector[:, :length]
-            if isinstance(bias, Toeplitz)
-            else bias.block(length - 1, length)[:, 0].flip(-1)
-        )
+        b = biases[layers[0]].block(length - 1, length)[:, 0].flip(-1)
         found["-".join(map(str, dict.fromkeys((layers[0], layers[-1]))))] = b.double().cpu().numpy()
     return found
 

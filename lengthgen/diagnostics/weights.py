@@ -12,8 +12,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from lengthgen.attention.bias_forms import Bias, Gates, Toeplitz
-from lengthgen.attention.kernels import gates, windows_and_sinks
+from lengthgen.attention.bias_forms import Bias, Gates
+from lengthgen.attention.kernels import windows_and_sinks
 from lengthgen.model import Attention, Transformer
 from lengthgen.schemes.base import Scheme
 
@@ -62,9 +62,7 @@ def chunks(
             scores = scheme.logits(some, keys, x, positions, layer, first)
         else:
             scores = some @ keys.mT * scheme.score_scale
-            scores = (
-                scores if bias is None else scores + bias_rows(bias, first, last).to(scores.dtype)
-            )
+            scores = scores if bias is None else scores + bias.block(first, last).to(scores.dtype)
         scores = scores.masked_fill(
             ~windows_and_sinks.seen(first, last, scheme.span(layer), x.device), float("-inf")
         )
@@ -74,16 +72,6 @@ def chunks(
             if softmax
             else _by_columns(scheme, scores, v[:, :, :last], layer, first),
         )
-
-
-def bias_rows(bias: Bias, first: int, last: int) -> Tensor:
-    """(H or B, H, last - first, last): the bias of queries first..last-1 against keys 0..last-1, rubbish above the diagonal."""
-    if isinstance(bias, Gates):
-        return gates.dense(bias, first, last)
-    if isinstance(bias, Toeplitz):
-        places = torch.arange(last, device=bias.vector.device)
-        return bias.vector[:, (places[first:, None] - places).clamp(min=0)]
-    return bias.block(first, last)
 
 
 def _is_softmax(scheme: Scheme, v: Tensor, layer: int) -> bool:

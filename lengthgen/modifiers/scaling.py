@@ -15,7 +15,7 @@ import dataclasses
 import torch
 from torch import Tensor
 
-from lengthgen.attention.bias_forms import Bias, Gates, Rows, Toeplitz
+from lengthgen.attention.bias_forms import Bias, Gates, Rows
 from lengthgen.modifiers.spans import n_visible
 from lengthgen.schemes.base import Declaration
 from lengthgen.schemes.wrapper import Wrapper
@@ -78,20 +78,7 @@ class Scaled(Wrapper):
             return None
 
         def block(first: int, last: int) -> Tensor:
-            rows = (
-                bias.block(first, last)
-                if isinstance(bias, Rows)
-                else toeplitz_rows(bias, first, last)
-            )
+            rows = bias.block(first, last)
             return rows * self._factor(first, last, layer, rows.device)
 
         return Rows(block)
-
-
-def toeplitz_rows(bias: Toeplitz, first: int, last: int) -> Tensor:
-    """Rows first..last-1 of a Toeplitz bias against keys 0..last-1: (H, R, S). Entries above the diagonal are those of offset 0."""
-    i, j = (
-        torch.arange(first, last, device=bias.vector.device)[:, None],
-        torch.arange(last, device=bias.vector.device),
-    )
-    return bias.vector[:, (i - j).clamp(min=0)]

@@ -23,7 +23,6 @@ from lengthgen.attention.bias_forms import Bias, Rows, Span, Toeplitz
 from lengthgen.config import dataclass_from
 from lengthgen.config.plugins import About
 from lengthgen.errors import ConfigError
-from lengthgen.modifiers.scaling import toeplitz_rows
 from lengthgen.retrofits.sinks import FarSinks
 from lengthgen.schemes.base import Declaration
 
@@ -95,11 +94,7 @@ class StreamingLLM(FarSinks):
             return bias
 
         def block(first: int, last: int) -> Tensor:
-            rows = (
-                toeplitz_rows(bias, first, last)
-                if isinstance(bias, Toeplitz)
-                else bias.block(first, last)
-            )
+            rows = bias.block(first, last)
             i, j = (
                 torch.arange(first, last, device=rows.device)[:, None],
                 torch.arange(last, device=rows.device),
@@ -111,8 +106,6 @@ class StreamingLLM(FarSinks):
 
         return Rows(block)
 
-    def _in_full_cache(self, bias: Toeplitz | Rows) -> Tensor:
+    def _in_full_cache(self, bias: Bias) -> Tensor:
         """(H, s + W): the bias of a query at the end of a full cache, by distance."""
-        if isinstance(bias, Toeplitz):
-            return bias.vector[:, : self.query_at + 1]
         return bias.block(self.query_at, self.query_at + 1)[:, 0].flip(1)

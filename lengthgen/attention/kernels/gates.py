@@ -23,12 +23,6 @@ AT_ONCE = (
 )  # elements of the mask of one chunk and group of heads, 8 MiB; more where 16 rows need more
 
 
-def dense(gates: Gates, first: int, last: int) -> Tensor:
-    """(B, H, last - first, last), queries first..last-1 against keys 0..last-1, in the sums' dtype. Differentiable."""
-    between = gates.cumulative[..., first:last, None] - gates.cumulative[..., None, :last]
-    return between if gates.weights is None else gates.weights[..., first:last, None] * between
-
-
 def chunk_of(batch: int, length: int, longest: int) -> int:
     """Query rows per chunk: a multiple of 16, at most `longest`, that keeps the mask of a group of heads small."""
     return max(16, min(longest, AT_ONCE // (max(4, batch) * length)) // 16 * 16)
