@@ -3,14 +3,10 @@
 import re
 import shlex
 from pathlib import Path
-from unittest.mock import create_autospec
 
 import pytest
-from omegaconf import OmegaConf
 
 from lengthgen.cli import main
-from lengthgen.config import compose
-from lengthgen.runs import run, train_config
 from lengthgen.studies import report
 
 ROOT = Path(__file__).parent.parent
@@ -74,17 +70,27 @@ def test_the_own_scheme_trains_and_is_listed(mine, tmp_path, capsys):
     assert "log_penalty" in capsys.readouterr().out
 
 
-def test_the_call_from_python_is_one_that_run_takes(monkeypatch):
-    """With the composed configuration in the place of a stored one, and a `train` that only looks at how it is called."""
-    [code] = [block for block in blocks("python") if "run.train" in block]
-    composed, called = compose.composed("train", ["scheme=t5_bias"]), create_autospec(run.train)
-    monkeypatch.setattr(run, "train", called)
-    monkeypatch.setattr(OmegaConf, "load", lambda _: composed)
-    exec(code, {})
+def test_the_example_from_python_runs(monkeypatch, tmp_path):
+    """As it stands, but for the sizes."""
+    monkeypatch.chdir(tmp_path)
+    [code] = [block for block in blocks("python") if "load_run" in block]
+    small = [
+        "steps=2",
+        "train_length=16",
+        "model=nano",
+        "evaluation=quick",
+        "tracking=none",
+        "validate_every=0",
+    ]
+    assert '"steps=50"' in code
+    names = {}
+    exec(code.replace('"steps=50"', ", ".join(map(repr, small))), names)
+    assert names["outcome"].status == "trained"
     assert (
-        train_config.check(called.call_args.args[0], called.call_args.kwargs["own"]).scheme.name
-        == "t5_bias"
+        names["run"].model.scheme.declaration.paper.startswith("Press")
+        and names["run"].tokenizer.key == "bytes"
     )
+    assert set(names["table"]["run"]) == {names["outcome"].run_id}
 
 
 def test_the_verdicts_are_those_of_the_results():

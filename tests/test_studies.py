@@ -125,7 +125,7 @@ def test_a_declaration_holds_together_and_its_overrides_compose(name):
     for scale in study.scales.values():
         assert scale.seeds >= 3
         for job in running.jobs(study, scale, Path("x"), [])[: len(study.arms)]:
-            config = compose.composed("train", [*job.training, *job.how], results=job.results)
+            config = compose.compose([*job.training, *job.how], results=job.results)
             assert config.tracking.name == "none" and config.results == "x" and config.seed == 0
             lengths = config.evaluation.lengths or [
                 factor * config.train_length for factor in config.evaluation.factors
@@ -139,7 +139,7 @@ def test_a_declaration_holds_together_and_its_overrides_compose(name):
                 round(length) for length in lengths
             }
             for overrides in dict(job.conditions).values():
-                assert compose.composed("evaluate", ["run=r", *overrides]).retrofit.name
+                assert compose.compose(["run=r", *overrides], command="evaluate").retrofit.name
 
 
 def test_runs_that_studies_share_are_the_same_runs():
@@ -153,7 +153,7 @@ def test_runs_that_studies_share_are_the_same_runs():
 
     def identity(name: str) -> dict:
         study = studies[name]
-        composed = compose.composed("train", study.training("text_alibi", study.scale(None)[1]))
+        composed = compose.compose(study.training("text_alibi", study.scale(None)[1]))
         return config.scientific(config.check(_plain(composed), []), {"label": "x"}, "fp32")
 
     assert (

@@ -1,4 +1,4 @@
-"""Words such as `scheme=alibi`, `seed=1` -> the composed configuration of one run, without running it."""
+"""Words such as `scheme=alibi`, `seed=1` -> the composed configuration of one run, which is not run."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,30 +9,35 @@ from omegaconf import DictConfig, open_dict
 
 from lengthgen.config import catalogue, command_line, refusals
 
-VERSION_BASE = "1.3"
+VERSION_BASE = "1.3"  # of Hydra's behaviour
 
 
-def composed(
-    command: str, argv: Sequence[str], config_dir: Path | None = None, results: Path | None = None
+def compose(
+    overrides: Sequence[str] = (),
+    *,
+    command: str = "train",
+    config_dir: Path | str | None = None,
+    results: Path | str | None = None,
 ) -> DictConfig:
-    """The configuration of one run as `lengthgen <command> ARGV` would have it; nothing is run. UserError for what the user can mend.
+    """The configuration that `lengthgen COMMAND OVERRIDES` would use.
 
-    results: the folder, set afterwards: as an override it would be refused where `config_dir` has a folder of that name.
+    overrides: as on the command line: `["scheme=alibi", "steps=50"]`. command: "train" or "evaluate".
+    config_dir: a folder with the user's configurations. results: the folder of results. Raises ConfigError.
     """
     setup_globals()
     groups = [group.name for group in catalogue.groups(command)]
-    request = command_line.arrange(argv, groups)
-    request.config_dir = config_dir
+    request = command_line.arrange(overrides, groups)
+    request.config_dir = Path(config_dir).absolute() if config_dir else None
     refusals.checked(command, request, groups)
     try:
-        config = refusals.loader(config_dir).load_configuration(
-            command, request.overrides, RunMode.RUN
-        )
+        loader = refusals.loader(request.config_dir)
+        config = loader.load_configuration(command, request.overrides, RunMode.RUN)
     except Exception as error:
         raise refusals.explained(command, request, error) from error
     with open_dict(config):
-        del config["hydra"]  # its own node, which a job never sees either
+        del config["hydra"]  # Hydra's node: a job never sees it either
     if results is not None:
+        # Not as an override: where config_dir has a folder of that name, Hydra takes it for a group.
         config["results"] = str(results)
     refusals.refuse_gaps(command, config)
     return config

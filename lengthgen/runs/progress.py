@@ -1,4 +1,4 @@
-"""One line of progress worth reading: a bar on a terminal, plain lines otherwise."""
+"""One line of progress worth reading: a bar on a terminal or in a notebook, plain lines in a log."""
 
 import logging
 import sys
@@ -10,22 +10,21 @@ log = logging.getLogger(__name__)
 
 
 class Progress:
-    """Progress of a run of `total` units, `done` of them behind it already.
+    """Progress of `total` units, of which `done` were done before.
 
-    `advance(done, text, total)` moves to `done` (and to another `total`, where it is known only on the way); on a terminal the bar
-    shows `text`, otherwise a plain line is logged with percent and time left, at most every `every_seconds` and always at the end.
+    On a terminal or in a notebook it is a bar. Elsewhere a plain line is logged with percent and time left, at most
+    every `every_seconds`, and always at the end.
     """
 
     def __init__(self, what: str, total: int, done: int = 0, every_seconds: float = 0.0):
         self.what, self.total, self.began_at, self.every_seconds = what, total, done, every_seconds
         self.began = self.last = time.monotonic()
-        self.bar = (
-            tqdm(total=total, initial=done, desc=what, leave=False, dynamic_ncols=True)
-            if sys.stderr.isatty()
-            else None
-        )
+        self.bar = None
+        if sys.stderr.isatty() or "ipykernel" in sys.modules:
+            self.bar = tqdm(total=total, initial=done, desc=what, leave=False, dynamic_ncols=True)
 
     def advance(self, done: int, text: str = "", total: int | None = None) -> None:
+        """Move to `done`. text: shown beside it. total: a new total, where it becomes known on the way."""
         self.total = total or self.total
         if self.bar is not None:
             self.bar.total = self.total
@@ -36,15 +35,11 @@ class Progress:
         if now - self.last < self.every_seconds and done < self.total:
             return
         self.last = now
+        percent = 100 * done // self.total
         left = (now - self.began) / max(1, done - self.began_at) * (self.total - done)
+        text = f"  {text}" if text else ""
         log.info(
-            "%s %d/%d (%d %%)%s  %s left",
-            self.what,
-            done,
-            self.total,
-            100 * done // self.total,
-            f"  {text}" if text else "",
-            clock(left),
+            "%s %d/%d (%d %%)%s  %s left", self.what, done, self.total, percent, text, clock(left)
         )
 
     @property
@@ -57,14 +52,10 @@ class Progress:
             self.bar.close()
 
 
-def clock(seconds: float) -> str:
-    """75 -> 1m15s."""
-    minutes, seconds = divmod(round(seconds), 60)
+def clock(duration: float) -> str:
+    """Seconds in words: 75 -> 1m15s."""
+    minutes, seconds = divmod(round(duration), 60)
     hours, minutes = divmod(minutes, 60)
-    return (
-        f"{hours}h{minutes:02d}m"
-        if hours
-        else f"{minutes}m{seconds:02d}s"
-        if minutes
-        else f"{seconds}s"
-    )
+    if hours:
+        return f"{hours}h{minutes:02d}m"
+    return f"{minutes}m{seconds:02d}s" if minutes else f"{seconds}s"

@@ -1,4 +1,4 @@
-"""Where a number came from: command, commit, versions, device, threads, data. Never a path of the machine."""
+"""Where a number came from: command, commit, versions, device, threads. Never a path of the machine."""
 
 import importlib.metadata
 import os
@@ -7,44 +7,43 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from lengthgen import __version__
 
-PACKAGES = (
-    "torch",
-    "numpy",
-    "hydra-core",
-    "omegaconf",
-    "datasets",
-    "tokenizers",
-    "wandb",
-    "matplotlib",
-)
+PACKAGES = ("numpy", "hydra-core", "omegaconf", "datasets", "tokenizers", "wandb", "matplotlib")
+ENVIRONMENT = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY", "OMP_NUM_THREADS")
 
 
-def describe(device: torch.device) -> dict:
+def describe(device: torch.device) -> dict[str, Any]:
     """Facts about the process that makes a run."""
+    on_gpu = device.type == "cuda"
+    versions = {name: version for name in PACKAGES if (version := version_of(name))}
     return {
-        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": command(),
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "lengthgen": __version__,
         "commit": commit(),
         "python": platform.python_version(),
-        "versions": {name: version for name in PACKAGES if (version := version_of(name))}
-        | {"torch": torch.__version__},  # with its build
+        # torch's own word names its build, +cpu or +cu128.
+        "versions": {"torch": torch.__version__} | versions,
         "device": torch.cuda.get_device_name(device)
-        if device.type == "cuda"
+        if on_gpu
         else f"cpu ({platform.machine()}, {os.cpu_count()} cores)",
         "threads": torch.get_num_threads(),
-        "environment": {
-            k: os.environ[k]
-            for k in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY", "OMP_NUM_THREADS")
-            if k in os.environ
-        },
+        "environment": {name: os.environ[name] for name in ENVIRONMENT if name in os.environ},
         "load": round(os.getloadavg()[0], 2),
     }
+
+
+def command() -> str:
+    """The command line without the program's folder; a notebook's, which holds only paths of the machine, is `notebook`."""
+    program = Path(sys.argv[0]).name
+    if program == "__main__.py":
+        program = Path(sys.argv[0]).parent.name
+    return "notebook" if "ipykernel" in program else " ".join([program, *sys.argv[1:]])
 
 
 def commit() -> str:
@@ -52,16 +51,15 @@ def commit() -> str:
     root = Path(__file__).resolve().parents[2]
 
     def git(*arguments: str) -> str:
-        return subprocess.run(
-            ["git", "-C", root, *arguments], capture_output=True, text=True, timeout=10, check=True
-        ).stdout.strip()
+        words = ["git", "-C", str(root), *arguments]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=10, check=True)
+        return done.stdout.strip()
 
     try:
         if Path(git("rev-parse", "--show-toplevel")).resolve() != root:
             return "unknown"
-        return git("rev-parse", "HEAD") + (
-            "-dirty" if git("status", "--porcelain", "--", "lengthgen", "configs") else ""
-        )
+        changed = git("status", "--porcelain", "--", "lengthgen", "configs")
+        return git("rev-parse", "HEAD") + ("-dirty" if changed else "")
     except (OSError, subprocess.SubprocessError):
         return "unknown"
 

@@ -1,7 +1,7 @@
-"""One run, from configuration to records: identity, data, model, training, evaluation, tables, figures.
+"""One run, from its configuration to its records: data, model, training, evaluation, tables, figures.
 
-`train` does what is missing and no more: a finished run is left alone, a broken one goes on from its newest checkpoint, and
-changed evaluation settings re-use the trained weights. Knows no Hydra (hydra_app.py hands the composed configuration in).
+`train` does what is missing and no more: a finished run is left alone, a broken one goes on from its newest
+checkpoint, and changed evaluation settings reuse the trained weights. Knows no Hydra: cli/jobs.py composes.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from lengthgen import model as models
 from lengthgen.data.splits import Splits, check_lengths
 from lengthgen.errors import CheckpointError, ConfigError, DataError
 from lengthgen.evaluation import floors, last_lines, whole_documents
-from lengthgen.evaluation import writing as evaluation_rows
+from lengthgen.evaluation import writing as evaluation_files
 from lengthgen.evaluation.protocols import Request, eval_lengths, plan
 from lengthgen.evaluation.scoring import score
 from lengthgen.runs import diagnosing, provenance, retrofitting, train_config
@@ -31,72 +31,100 @@ from lengthgen.runs.progress import Progress
 from lengthgen.training import checkpoint
 
 log = logging.getLogger(__name__)
-EVALUATED_HOW = (
-    "tracking",
-    "device",
-    "threads",
-    "linear",
-    "kernel",
-    "cache",
-    "results",
-)  # may differ from the training
+# Keys that an evaluation may set otherwise than the training did.
+PER_EVALUATION = (
+    "evaluation", "retrofit", "diagnostics",
+    "tracking", "device", "threads", "linear", "kernel", "cache", "results",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Outcome:
+    """What a call did, and where its results are."""
+
     run_id: str
     folder: Path
     status: str  # "trained" | "evaluated" | "nothing to do"
-    evaluation: Path  # the folder of the tables that were asked for
+    evaluation: Path  # the folder of this evaluation's tables
 
 
 def train(
-    given: DictConfig | Mapping[str, Any],
+    config: DictConfig | Mapping[str, Any],
     user_folders: Sequence[Path] = (),
     *,
     figures: bool = True,
 ) -> Outcome:
     """Train and evaluate one run, or what of it is missing. Raises UserError subclasses, each one line.
 
-    user_folders: the user's folders with scheme/, modifier/, retrofit/ or dataset/ (--config-dir). figures: draw curves.
+    user_folders: folders with the user's scheme/, modifier/, retrofit/ or dataset/. figures: draw the run's curves.
     """
-    checked = train_config.check(_plain(given), user_folders)
+    checked = train_config.check(_plain(config), user_folders)
     return _complete(prepare(checked), figures)
 
 
 def evaluate(
-    given: DictConfig | Mapping[str, Any],
+    config: DictConfig | Mapping[str, Any],
     user_folders: Sequence[Path] = (),
     *,
     figures: bool = True,
 ) -> Outcome:
-    """Evaluate a trained run under other settings, or with a retrofit. Its own configuration decides everything else."""
-    given = _plain(given)
-    results = Path(given["results"])
-    folder = find(results, str(given["run"]))
+    """Evaluate a trained run under other settings, or with a retrofit; the run's configuration decides the rest."""
+    options = _plain(config)
+    folder = find(Path(options["results"]), str(options["run"]))
     if not folder.done.exists():
-        raise CheckpointError(
-            f"run {folder.path.name} is not finished; give its training command again first"
-        )
-    stored = OmegaConf.to_container(OmegaConf.load(folder.config))
-    changed = {
-        key: given[key]
-        for key in ("evaluation", "retrofit", "diagnostics", *EVALUATED_HOW)
-        if key in given
-    }
-    checked = train_config.check(
-        {**stored, **changed}, [folder.path, *user_folders]
-    )  # the run folder holds the code that it was trained with
-    run = prepare(checked)
+        raise CheckpointError(f"run {folder.path.name} is not finished; rerun its training command")
+    changed = {key: options[key] for key in PER_EVALUATION if key in options}
+    run = _stored_run(folder, changed, user_folders)
     if run.id != folder.path.name:
         raise DataError(
-            f"run {folder.path.name} cannot be evaluated as it was trained: this machine's data, precision or code give {run.id}; "
-            "use the same data (and device type)"
+            f"run {folder.path.name} cannot be evaluated as it was trained: this machine's data, precision or "
+            f"code give {run.id}; use the same data (and device type)"
         )
     return _complete(dataclasses.replace(run, folder=folder), figures)
 
 
+def trained_model(folder: RunFolder) -> tuple[models.Transformer, Splits]:
+    """A run's model with its trained weights, in evaluation mode, and its data. CheckpointError without weights."""
+    run = _stored_run(folder, {"retrofit": None})
+    return _with_weights(run, folder), run.splits
+
+
+def evaluated_model(evaluation: Path) -> tuple[models.Transformer, Splits]:
+    """The model that a finished evaluation scored, with its retrofit, and its data. CheckpointError without weights."""
+    folder = RunFolder(evaluation.parent.parent)
+    origin = files.read_json(evaluation / "settings.json", {}).get("origin", {})
+    stored = origin.get("retrofit") or {}
+    options = {key: value for key, value in stored.items() if key not in retrofitting.ADDED}
+    user_folders = [folder.retrofit(stored["code"])] if "code" in stored else []
+    run = _stored_run(folder, {"retrofit": options or None}, user_folders)
+    model = _with_weights(run, folder)
+    retrofitting.apply(run, model)
+    return model, run.splits
+
+
+def _stored_run(
+    folder: RunFolder, changed: Mapping[str, Any], user_folders: Sequence[Path] = ()
+) -> Run:
+    """The run of a folder, prepared again from its configuration with some keys changed."""
+    stored = OmegaConf.to_container(OmegaConf.load(folder.config))
+    # The run folder comes first: it holds the code that the run was trained with.
+    return prepare(train_config.check({**stored, **changed}, [folder.path, *user_folders]))
+
+
+def _with_weights(run: Run, folder: RunFolder) -> models.Transformer:
+    saved = checkpoint.load_newest(folder.checkpoints, run.device)
+    if saved is None:
+        raise CheckpointError(
+            f"run {folder.path.name} has no valid weights; delete {folder.path} and train again"
+        )
+    model = _untrained(run)
+    model.load_state_dict(saved["model"])
+    model.scheme.begin_step(run.config.scalars.steps, run.config.scalars.steps)
+    return model.eval()
+
+
 def _complete(run: Run, figures: bool) -> Outcome:
+    """Do what the run lacks."""
     evaluation = run.folder.evaluation(run.evaluation_id)
     if run.folder.finished(run.evaluation_id) and not diagnosing.missing(run):
         floors.refuse_leaks(evaluation)
@@ -105,6 +133,7 @@ def _complete(run: Run, figures: bool) -> Outcome:
         )
         return Outcome(run.id, run.folder.path, "nothing to do", evaluation)
     with run.folder.locked(), run.folder.logged():
+        # Whatever can refuse the run does so before the training.
         requests = _plan(run)
         windows = diagnosing.plan(run) if diagnosing.missing(run) else {}
         model = _untrained(run)
@@ -114,8 +143,8 @@ def _complete(run: Run, figures: bool) -> Outcome:
             trained = fit(run, model, tracker)
             weights = checkpoint.weights_sha256(model)
             as_trained = diagnosing.kept(model) if diagnosing.missing(run) else None
-            changed = retrofitting.apply(run, model)
-            _evaluate(run, model, requests, changed, tracker)
+            retrofit = retrofitting.apply(run, model)
+            _evaluate(run, model, requests, retrofit, tracker)
             floors.refuse_leaks(evaluation)
             if as_trained is not None:
                 diagnosing.write(run, model, as_trained, _untrained(run).scheme, windows)
@@ -126,6 +155,7 @@ def _complete(run: Run, figures: bool) -> Outcome:
 
 
 def _figures(run: Run) -> list[Path]:
+    # matplotlib and pandas take seconds to import: only here, after the training.
     from lengthgen.reporting import publish
 
     return publish.write_run_figures(run.folder.path, run.identity()["evaluation"])
@@ -133,43 +163,22 @@ def _figures(run: Run) -> list[Path]:
 
 def _untrained(run: Run) -> models.Transformer:
     """The run's model with the weights of its seed, on its device."""
+    scalars = run.config.scalars
     model = models.build(
         run.config.model,
         run.config.make_scheme,
         run.config.scheme.options,
-        train_length=run.config.scalars.train_length,
+        train_length=scalars.train_length,
         vocab_size=run.splits.vocab_size,
-        seed=run.config.scalars.seed,
+        seed=scalars.seed,
     ).to(run.device)
-    model.use_kernel(run.config.scalars.kernel)
-    model.use_linear(run.config.scalars.linear)
+    model.use_kernel(scalars.kernel)
+    model.use_linear(scalars.linear)
     return model
 
 
-def trained(evaluation: Path) -> tuple[models.Transformer, Splits]:
-    """The model that a finished evaluation scored, with its weights and its retrofit, and the data. CheckpointError without weights."""
-    folder = RunFolder(evaluation.parent.parent)
-    origin = files.read_json(evaluation / "settings.json", {}).get("origin", {})
-    said = origin.get("retrofit") or {}
-    retrofit = {key: value for key, value in said.items() if key not in retrofitting.ADDED}
-    user_folders = [folder.path, *([folder.retrofit(said["code"])] if "code" in said else [])]
-    stored = OmegaConf.to_container(OmegaConf.load(folder.config))
-    run = prepare(train_config.check({**stored, "retrofit": retrofit or None}, user_folders))
-    saved = checkpoint.load_newest(folder.checkpoints, run.device)
-    if saved is None:
-        raise CheckpointError(
-            f"run {folder.path.name} has no valid weights; delete {folder.path} and train again"
-        )
-    model = _untrained(run)
-    model.load_state_dict(saved["model"])
-    model.scheme.begin_step(run.config.scalars.steps, run.config.scalars.steps)
-    model.eval()
-    retrofitting.apply(run, model)
-    return model, run.splits
-
-
 def _plan(run: Run) -> list[Request]:
-    """The evaluation's windows, planned before training so that data that are too short are refused at once."""
+    """The evaluation's windows, planned before the training, so that data that are too short are refused at once."""
     store, scalars = run.splits.validation, run.config.scalars
     lengths = eval_lengths(run.config.evaluation, scalars.train_length)
     check_lengths(
@@ -184,18 +193,21 @@ def _plan(run: Run) -> list[Request]:
 
 
 def _describe(run: Run, model: models.Transformer) -> None:
-    """Write config.yaml and provenance.json (once), and say what is about to be done."""
-    folder, counts = run.folder, models.parameter_counts(model)
-    scalars = run.config.scalars
+    """Log what is about to be done; write config.yaml and provenance.json if they are not there."""
+    folder, counts, scalars = run.folder, models.parameter_counts(model), run.config.scalars
     with run.autocast():
-        kernels = kernels_of(
-            model, scalars.batch_size // scalars.accumulate, scalars.train_length, scalars.compile
-        )
+        micro_batch = scalars.batch_size // scalars.accumulate
+        kernels = kernels_of(model, micro_batch, scalars.train_length, scalars.compile)
         products = linear_of(model, scalars.compile)
     log.info(
         "run %s: %s parameters (%s positional), %s training tokens, %s, %s",
-        run.id, f"{counts['total']:,}", f"{counts['positional']:,}", f"{run.splits.train.n_tokens:,}", run.device, run.precision,
-    )  # fmt: skip
+        run.id,
+        f"{counts['total']:,}",
+        f"{counts['positional']:,}",
+        f"{run.splits.train.n_tokens:,}",
+        run.device,
+        run.precision,
+    )
     if folder.config.exists():
         return
     for note in run.splits.notes:
@@ -205,24 +217,24 @@ def _describe(run: Run, model: models.Transformer) -> None:
             folder.keep(choice.file)
     if run.splits.user_code:
         folder.keep(run.splits.user_code)
+    tokens = {
+        "train_tokens": run.splits.train.n_tokens,
+        "validation_tokens": run.splits.validation.n_tokens,
+        "left_out": run.splits.notes,
+    }
     facts = _origin(run) | {
         "precision": run.precision,
         "kernels": kernels,
         "linear": products,
         "parameters": counts,
-        "data": run.science["data"]
-        | {
-            "train_tokens": run.splits.train.n_tokens,
-            "validation_tokens": run.splits.validation.n_tokens,
-            "left_out": run.splits.notes,
-        },
+        "data": run.science["data"] | tokens,
         "scheme": dataclasses.asdict(model.scheme.declaration),
     }
     files.write_json(folder.provenance, facts)
     files.write_text(folder.config, OmegaConf.to_yaml(OmegaConf.create(run.config.as_dict())))
 
 
-def _origin(run: Run) -> dict:
+def _origin(run: Run) -> dict[str, Any]:
     """Command, commit, versions, device; without secrets that a command line may hold."""
     facts = provenance.describe(run.device)
     return facts | {"command": tracking.redact_text(facts["command"])}
@@ -231,15 +243,13 @@ def _origin(run: Run) -> dict:
 @contextlib.contextmanager
 def _tracked(run: Run) -> Iterator[tracking.Tracker]:
     scalars, retrofit = run.config.scalars, run.config.retrofit
-    names = [
-        choice.name for choice in (run.config.scheme, *run.config.modifiers, retrofit) if choice
-    ]
+    choices = [run.config.scheme, *run.config.modifiers, *([retrofit] if retrofit else [])]
     description = tracking.RunDescription(
         id=f"{run.id}-{retrofit.name}-{run.evaluation_id}" if retrofit else run.id,
         name=f"{run.config.label}-{run.splits.label}-s{scalars.seed}",
         group=f"{run.splits.label}-{run.config.model_name}-L{scalars.train_length}",
         job_type="evaluate" if run.folder.done.exists() else "train",
-        tags=(*names, run.splits.label, run.config.model_name),
+        tags=(*(choice.name for choice in choices), run.splits.label, run.config.model_name),
         config=run.config.as_dict() | ({"retrofit": retrofit.as_dict()} if retrofit else {}),
         folder=run.folder.path,
     )
@@ -256,11 +266,12 @@ def _evaluate(
     run: Run,
     model: models.Transformer,
     requests: list[Request],
-    changed: dict,
+    retrofit: Mapping[str, Any],
     tracker: tracking.Tracker,
 ) -> None:
-    """changed: what the settings.json says of the retrofit that `model` has, if it has one."""
-    if run.folder.evaluation(run.evaluation_id).is_dir():
+    """Score the requests and write the evaluation's folder. retrofit: what its settings.json says of it."""
+    folder = run.folder.evaluation(run.evaluation_id)
+    if folder.is_dir():
         return
     progress = Progress("evaluation", 1, every_seconds=5.0)
     scored = score(
@@ -274,23 +285,26 @@ def _evaluate(
         hits=run.splits.answers is not None,
     )
     progress.close()
-    rows = evaluation_rows.write(
-        run.folder.evaluation(run.evaluation_id), scored, run.splits, run.identity(),
-        train_length=run.config.scalars.train_length, dtype=run.precision, settings=run.config.evaluation, origin=_origin(run) | changed,
-    )  # fmt: skip
+    rows = evaluation_files.write(
+        folder,
+        scored,
+        run.splits,
+        run.identity(),
+        train_length=run.config.scalars.train_length,
+        dtype=run.precision,
+        settings=run.config.evaluation,
+        origin=_origin(run) | retrofit,
+    )
     tracker.curves(rows)
     for line in last_lines.lines(rows):
         log.info("%s", line)
 
 
-def _plain(given: DictConfig | Mapping[str, Any]) -> dict:
-    """A resolved plain dict without Hydra's own node."""
-    try:
-        plain = (
-            OmegaConf.to_container(given, resolve=True, throw_on_missing=True)
-            if isinstance(given, DictConfig)
-            else dict(given)
-        )
-    except Exception as error:
-        raise ConfigError(str(error).splitlines()[0]) from None
-    return {key: value for key, value in plain.items() if key != "hydra"}
+def _plain(config: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
+    """A resolved dict without Hydra's node."""
+    if isinstance(config, DictConfig):
+        try:
+            config = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+        except Exception as error:
+            raise ConfigError(str(error).splitlines()[0]) from None
+    return {str(key): value for key, value in config.items() if key != "hydra"}

@@ -49,7 +49,7 @@ def forward(evaluation: Evaluation, length: int) -> Callable[[], Any]:
 
     from lengthgen.runs import run
 
-    model, splits = run.trained(evaluation.folder)
+    model, splits = run.evaluated_model(evaluation.folder)
     tokens = splits.validation.tokens(0, length + 1)[None].to(model.embedding.weight.device)
 
     @torch.no_grad()

@@ -171,7 +171,7 @@ def _train_and_evaluate(
 
     user_folders = [config_dir] if config_dir else []
     trained = run.train(
-        compose.composed("train", [*job.training, *job.how], config_dir, job.results),
+        compose.compose([*job.training, *job.how], config_dir=config_dir, results=job.results),
         user_folders,
         figures=False,
     )
@@ -179,7 +179,7 @@ def _train_and_evaluate(
     for name, overrides in job.conditions:
         given = [f"run={trained.run_id}", *_evaluation(job.training), *overrides, *job.how]
         outcome = run.evaluate(
-            compose.composed("evaluate", given, config_dir, job.results),
+            compose.compose(given, command="evaluate", config_dir=config_dir, results=job.results),
             user_folders,
             figures=False,
         )

@@ -1,0 +1,123 @@
+"""The functions that `import lengthgen` offers: train and evaluate from a script or a notebook, and read what is there.
+
+They do what the commands do, with the same run folders, and say the same on standard output.
+"""
+
+import contextlib
+import logging
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from lengthgen.data import tokenizers
+from lengthgen.data.splits import Splits, default_cache, make_dataset
+from lengthgen.data.tokenizers import Tokenizer
+from lengthgen.errors import ConfigError
+from lengthgen.model import Transformer
+from lengthgen.runs import process, run
+from lengthgen.runs.folder import find
+from lengthgen.runs.run import Outcome
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TABLES = ("lengths", "documents", "positions", "summary")
+
+
+@dataclass(frozen=True)
+class LoadedRun:
+    """A trained run: its model in evaluation mode, its tokenizer and data, its configuration and folder."""
+
+    model: Transformer
+    tokenizer: Tokenizer
+    data: Splits
+    config: DictConfig
+    folder: Path
+
+
+def train(
+    config: DictConfig | Mapping[str, Any],
+    user_folders: Sequence[Path | str] = (),
+    *,
+    figures: bool = True,
+) -> Outcome:
+    """Train and evaluate the run that `config` describes, or what of it is missing.
+
+    config: from `compose`. user_folders: folders with schemes, datasets, ... of your own (a --config-dir).
+    figures: draw the run's curves. Raises UserError subclasses, each with one line.
+    """
+    process.prepare_environment()
+    with _messages_shown():
+        return run.train(config, [Path(folder) for folder in user_folders], figures=figures)
+
+
+def evaluate(
+    config: DictConfig | Mapping[str, Any],
+    user_folders: Sequence[Path | str] = (),
+    *,
+    figures: bool = True,
+) -> Outcome:
+    """Evaluate a trained run under other settings, or with a retrofit.
+
+    config: from `compose(["run=..."], command="evaluate")`. The rest is as in `train`.
+    """
+    process.prepare_environment()
+    with _messages_shown():
+        return run.evaluate(config, [Path(folder) for folder in user_folders], figures=figures)
+
+
+def load_run(name: str, results: Path | str = "results") -> LoadedRun:
+    """A finished run by its id, a part of it that no other run shares, or its folder.
+
+    Raises ConfigError (no such run), CheckpointError (no weights) and DataError (its data are not the same).
+    """
+    folder = find(Path(results), str(name))
+    model, splits = run.trained_model(folder)
+    config = OmegaConf.load(folder.config)
+    assert isinstance(config, DictConfig)
+    dataset = make_dataset(config.dataset, [folder.path / "dataset"])
+    cache = Path(config.cache) if config.cache else default_cache()
+    if dataset.symbols is not None:
+        coding = tokenizers.Symbols(dataset.symbols)
+    else:
+        coding = tokenizers.configured(config.tokenizer)
+    tokenizer = coding.build(lambda: (d.text for d in dataset.documents("train")), cache)
+    return LoadedRun(model, tokenizer, splits, config, folder.path)
+
+
+def load_results(results: Path | str = "results", table: str = "lengths") -> "pd.DataFrame":
+    """A table over every finished evaluation under results/runs, one tidy row a number.
+
+    table: "lengths" (a metric at a length), "documents" (the loss of a document), "positions" (loss by position)
+    or "summary" (means over seeds, with intervals). Columns: results/README.md. Empty without runs.
+    """
+    from lengthgen.reporting import tables
+
+    if table not in TABLES:
+        raise ConfigError(f"table={table!r}: expected one of {', '.join(TABLES)}")
+    collected = tables.collect(results)
+    if table == "summary":
+        return tables.summarise(collected.documents, collected.lengths)
+    return getattr(collected, table)
+
+
+@contextlib.contextmanager
+def _messages_shown() -> Iterator[None]:
+    """What a run says, on standard output; unless the caller has set up logging."""
+    logger = logging.getLogger("lengthgen")
+    if logger.handlers or logging.getLogger().handlers:
+        yield
+        return
+    handler, level = logging.StreamHandler(sys.stdout), logger.level
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
