@@ -991,3 +991,22 @@ def test_every_name_of_a_paper_stands_for_one_that_is_there():
         assert set(papers.values()) <= set(catalogue.options(group, catalogue.folders())) | {
             "bytes"
         }
+
+
+def test_a_users_variant_is_a_defaults_list(capsys, tmp_path):
+    """It composes as Hydra merges it, and `list` reads the same; one of nothing is a row that says so."""
+    (tmp_path / "scheme").mkdir()
+    text = "# T5's bias, my ranges\ndefaults: [t5_far, _self_]\nnum_buckets: 16\n"
+    (tmp_path / "scheme" / "mine.yaml").write_text(text)
+    words = ["scheme=mine", "--config-dir", str(tmp_path), "--cfg", "job", "--resolve"]
+    assert main.main(["train", *words]) == 0
+    composed = OmegaConf.create(capsys.readouterr().out).scheme
+    assert composed.name == "t5_bias" and composed.max_distance == 512
+    folders = catalogue.folders(tmp_path)
+    assert catalogue.contents(tmp_path / "scheme" / "mine.yaml", folders) == composed
+    assert composed.num_buckets == 16
+    (tmp_path / "scheme" / "lost.yaml").write_text("# of nothing\ndefaults: [gone, _self_]\n")
+    assert main.main(["list", "schemes", "--config-dir", str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("mine ") and "t5_bias with" in line for line in lines)
+    assert any(line.startswith("lost ") and "cannot be loaded" in line for line in lines)

@@ -1,13 +1,19 @@
-"""Every YAML in configs/: it composes, it is accepted, it lists what its dataclass has, and each key carries its comment."""
+"""Every YAML in configs/: it composes, is accepted, and says of each key what its dataclass says."""
 
+import ast
 import dataclasses
+import inspect
+import io
 import re
+import tokenize
 
 import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
+from lengthgen import modifiers, retrofits, schemes
 from lengthgen.config import catalogue, dataclass_from
+from lengthgen.data import datasets, tokenizers
 from lengthgen.diagnostics.settings import DiagnosticsConfig
 from lengthgen.errors import ConfigError
 from lengthgen.evaluation.protocols import EvaluationConfig
@@ -106,14 +112,66 @@ def test_evaluate_composes():
     "path", [path for path in FILES if path.parent.name != "study"], ids=name_of
 )  # studies: their claims say it
 def test_every_key_carries_a_comment(path):
-    """A line `key: value` has its comment beside it; `name:` may have it on the line above, and groups of keys none."""
-    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    bare = [line for line in lines if re.match(r" *(- )?[\w/]+: *\S", line) and "#" not in line]
-    own_words = ("name:", "- override ", "- _self_")
-    assert [
-        line for line in bare if not line.strip().startswith(own_words)
-    ] == [] or path.parent.name == "job_logging"
+    """Beside `key: value`; `name:` may have it above. What a variant changes is said where it varies from."""
     assert catalogue.meaning(path), "the file says nowhere what it is"
+    text = path.read_text(encoding="utf-8")
+    if path.parent.name == "job_logging" or re.search(r"^defaults: \[\w+, _self_\]$", text, re.M):
+        return
+    bare = [
+        line.strip()
+        for line in text.splitlines()
+        if re.match(r" *(- )?[\w/]+: *[^\s#][^#]*$", line)
+    ]
+    assert all(line.startswith(("name:", "- override ", "- _self_")) for line in bare), bare
+
+
+def comments_of_fields(cls):
+    """{field: its comment} of a dataclass and its bases: on the lines above it or beside it."""
+    comments = {}
+    for base in reversed(cls.__mro__[:-1]):
+        source = inspect.getsource(base)
+        words = {
+            token.start[0]: token.string.lstrip("# ")
+            for token in tokenize.generate_tokens(io.StringIO(source).readline)
+            if token.type == tokenize.COMMENT
+        }
+        last = 0
+        for node in ast.parse(source).body[0].body:
+            if isinstance(node, ast.AnnAssign):
+                lines = range(last + 1, node.end_lineno + 1)
+                comments[node.target.id] = " ".join(words[n] for n in lines if n in words)
+            last = node.end_lineno
+    return {field.name: comments[field.name] for field in dataclasses.fields(cls)}
+
+
+def comments_of_keys(path):
+    """{key: the comment beside it} of a YAML file."""
+    lines = (re.match(r"(\w+):.*? +# (.*)", line) for line in path.read_text().splitlines())
+    return {line[1]: line[2] for line in lines if line}
+
+
+DATACLASSES = {
+    (group, name): package.load(name).Config
+    for group, package in (
+        ("scheme", schemes),
+        ("modifier", modifiers),
+        ("retrofit", retrofits),
+        ("dataset", datasets),
+    )
+    for name in package.names()
+} | {("tokenizer", name): cls for name, cls in tokenizers.KINDS.items()}
+
+
+@pytest.mark.parametrize(("group", "name"), DATACLASSES)
+def test_yaml_says_what_its_dataclass_says(group, name):
+    """The same keys in the same order, the same defaults and the same comments, word by word."""
+    path, cls = FOLDER / group / f"{name}.yaml", DATACLASSES[group, name]
+    options = OmegaConf.to_container(OmegaConf.load(path))
+    assert options.pop("name", name) == name
+    required = {key: value for key, value in options.items() if value == "???"}
+    assert list(options) == [field.name for field in dataclasses.fields(cls)]
+    assert options == plain(cls) | required
+    assert {**comments_of_keys(path), "name": ""} == {**comments_of_fields(cls), "name": ""}
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)

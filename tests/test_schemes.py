@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from lengthgen import schemes
 from lengthgen.attention.bias_forms import Gates, Rows, Toeplitz
-from lengthgen.config import dataclass_from
+from lengthgen.config import catalogue
 from lengthgen.errors import ConfigError
 from lengthgen.schemes.base import STRUCTURES, Dimensions, Scheme
 
@@ -51,18 +51,13 @@ CANCELS = {("fire", "b2"), ("dape", "out_bias"), ("cpb", "b2"), ("randomised", "
 
 
 def named_variants() -> dict[str, tuple[str, dict]]:
-    """YAML files that name another file's scheme with changed options: {YAML's name: (scheme, what differs from its defaults)}."""
-    found = {}
-    for path in sorted(CONFIGS.glob("*.yaml")):
-        given = OmegaConf.to_container(OmegaConf.load(path))
-        name = given.pop("name")
-        if name != path.stem:
-            defaults = dataclasses.asdict(schemes.load(name).Config())
-            found[path.stem] = (
-                name,
-                {key: value for key, value in given.items() if value != defaults[key]},
-            )
-    return found
+    """YAML files that vary another's scheme: {YAML's name: (scheme, what they change)}."""
+    variants = {}
+    for option, path in catalogue.files("scheme", [catalogue.folder()]).items():
+        keys = OmegaConf.to_container(OmegaConf.load(path))
+        if "defaults" in keys:
+            variants[option] = (keys.pop("defaults")[0], keys)
+    return variants
 
 
 def cases() -> list:
@@ -419,18 +414,6 @@ def test_declaration_is_well_formed(name, options):
 
 
 @every_scheme
-def test_yaml_equals_the_dataclass_with_a_comment_on_every_line(name):
-    path, kind = CONFIGS / f"{name}.yaml", schemes.load(name)
-    given = OmegaConf.to_container(OmegaConf.load(path))
-    assert list(given) == ["name", *(field.name for field in dataclasses.fields(kind.Config))]
-    assert given.pop("name") == name
-    assert given == dataclasses.asdict(kind.Config())
-    assert dataclass_from.build(kind.Config, given, "scheme") == kind.Config()
-    for line in path.read_text().splitlines():
-        assert "  # " in line, line
-
-
-@every_scheme
 def test_file_documents_itself(name):
     text = schemes.source(name).read_text()
     tree = ast.parse(text)
@@ -442,17 +425,18 @@ def test_file_documents_itself(name):
 
 def test_every_scheme_has_its_yaml_and_every_other_yaml_is_a_variant():
     stems = {path.stem for path in CONFIGS.glob("*.yaml")}
-    variants = named_variants()
-    assert stems == set(schemes.names()) | set(variants)
-    assert all(options for _, options in variants.values()), "a variant differs from the defaults"
+    assert stems == set(schemes.names()) | set(named_variants())
+    assert not set(schemes.names()) & set(named_variants())
 
 
 @pytest.mark.parametrize("stem", named_variants())
-def test_a_variant_lists_every_option_with_a_comment(stem):
-    kind = schemes.load(named_variants()[stem][0])
-    given = OmegaConf.to_container(OmegaConf.load(CONFIGS / f"{stem}.yaml"))
-    assert list(given) == ["name", *(field.name for field in dataclasses.fields(kind.Config))]
-    assert all("  # " in line for line in (CONFIGS / f"{stem}.yaml").read_text().splitlines())
+def test_a_variant_is_what_it_varies_and_its_changes(stem):
+    path, (name, changes) = CONFIGS / f"{stem}.yaml", named_variants()[stem]
+    defaults = {"name": name} | dataclasses.asdict(schemes.load(name).Config())
+    assert catalogue.contents(path, [catalogue.folder()]) == defaults | changes
+    assert changes and all(defaults[key] != value for key, value in changes.items())
+    first, second, *_ = path.read_text().splitlines()
+    assert first == f"# {catalogue.meaning(path)}" and second == f"defaults: [{name}, _self_]"
 
 
 def test_parameter_counts():

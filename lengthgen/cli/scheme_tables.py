@@ -132,7 +132,7 @@ def _rows(
             continue  # nothing, by that name
         name, key = option, (option, "")
         try:
-            name, options = _read(path)
+            name, options = _read(path, where)
             key = (name, "" if option == name else option)
             cls = kind.load(name, user_folders)
             rows[key] = (option, *cells(cls, dataclass_from.build(cls.Config, options, noun), path))
@@ -158,12 +158,10 @@ def _variant(
     return kept[0], "", f"{name} with {changed}", *kept[3:]
 
 
-def _read(path: Path) -> tuple[str, dict]:
-    """(name of the code, options) of a YAML file: named by its `name:`, or by its package where it is a modifier's."""
-    text = path.read_text(encoding="utf-8")
-    options = OmegaConf.to_container(OmegaConf.create(text)) or {}
-    package = re.match(r"# @package modifiers\.(\w+)", text)
-    options.pop("defaults", None)
+def _read(path: Path, where: Sequence[Path]) -> tuple[str, dict[str, Any]]:
+    """(name of the code, options) of a YAML file: named by `name:`, a modifier by its package."""
+    options = catalogue.contents(path, where)
+    package = re.match(r"# @package modifiers\.(\w+)", path.read_text(encoding="utf-8"))
     return str(options.pop("name", package[1] if package else path.stem)), options
 
 

@@ -7,6 +7,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from lengthgen.errors import ConfigError
 
 PACKAGE = Path(__file__).parent.parent  # lengthgen/
 _DEFAULT = re.compile(r"^ +- (?P<group>[\w/]+): *(?P<option>[\w./-]+)(?: +# *(?P<comment>.*))?$")
@@ -69,6 +72,27 @@ def files(group: str, where: Sequence[Path]) -> dict[str, Path]:
         for path in sorted((root / group).glob("*.yaml")):
             found.setdefault(path.stem, path)
     return found
+
+
+def contents(path: Path, where: Sequence[Path]) -> dict[str, Any]:
+    """The keys of an option's YAML file over those of the options that its defaults list names, as Hydra merges them.
+
+    ConfigError if one of these does not exist.
+    """
+    from omegaconf import OmegaConf
+
+    keys = OmegaConf.to_container(OmegaConf.load(path)) or {}
+    defaults = keys.pop("defaults", [])
+    siblings = files(path.parent.name, where)
+    layers = []
+    for entry in defaults if "_self_" in defaults else [*defaults, "_self_"]:
+        if entry == "_self_":
+            layers.append(keys)
+        elif entry in siblings and siblings[entry] != path:
+            layers.append(contents(siblings[entry], where))
+        else:
+            raise ConfigError(f"{path}: no {path.parent.name} {entry!r}; expected one that exists")
+    return OmegaConf.to_container(OmegaConf.merge(*layers))
 
 
 def meaning(path: Path) -> str:

@@ -134,7 +134,7 @@ class Bpe:
 class Gpt2:
     """GPT-2's 50,257 ids: from a file, from the Hugging Face cache, or from the hub."""
 
-    path: str | None = None  # a local tokenizer.json; null: the hub's
+    path: str | None = None  # a local tokenizer.json; null: the Hugging Face cache or hub
     repository: str = "openai-community/gpt2"  # where the hub has it
 
     BEGIN = "<|endoftext|>"

@@ -24,7 +24,7 @@ from lengthgen.schemes.base import Declaration
 @dataclass
 class Config:
     fraction: float = (
-        0.875  # share of the steps that positions last; 1 = dropped for the evaluation alone
+        0.875  # share of the steps that positions last; 1: dropped for the evaluation alone
     )
 
     def __post_init__(self):

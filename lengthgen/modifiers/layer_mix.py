@@ -28,7 +28,7 @@ class Config:
     every: int = 4  # layers every, 2 every, ... are the different ones, counted from 1
     positions: bool = False  # whether the scheme acts in these layers too
     window: int | None = (
-        None  # tokens that a query of the other layers sees, itself included; null = all
+        None  # tokens that a query of the other layers sees, itself included; null: all
     )
     sinks: int = 0  # first tokens that every query of the other layers sees besides
 

@@ -22,7 +22,7 @@ from lengthgen.schemes.base import Declaration
 
 @dataclass
 class Config:
-    length: int | None = None  # L, where the factor is 1; null = train_length
+    length: int | None = None  # L, where the factor is 1; null: train_length
     clip: bool = False  # never a factor below 1
     scale_bias: bool = False  # multiply the positional bias of the scheme too
 

@@ -23,7 +23,7 @@ from lengthgen.schemes.base import Declaration, GeneratorFor
 
 @dataclass
 class Config:
-    init: float | None = None  # s at the start; null = 1 / ln(train_length)
+    init: float | None = None  # s at the start; null: 1 / ln(train_length)
     bias: bool = False  # learn b as well: the factor is then s ln n + b
     bias_init: float = 0.0  # b at the start
     scale_bias: bool = False  # multiply the positional bias of the scheme too

@@ -22,9 +22,9 @@ from lengthgen.schemes.base import Declaration
 
 @dataclass
 class Config:
-    window: int | None = None  # tokens that a query sees, itself included; null = train_length / 4
+    window: int | None = None  # tokens that a query sees, itself included; null: train_length / 4
     sinks: int = 0  # first tokens that every query sees besides
-    layers: list[int] | None = None  # layers with the window, from 0; null = all
+    layers: list[int] | None = None  # layers with the window, from 0, for example [0,1,2]; null: all
 
     def __post_init__(self):
         dataclass_from.check(

@@ -22,7 +22,7 @@ from lengthgen.schemes.base import Declaration, Scheme
 @dataclass
 class Config:
     factor: float | None = (
-        None  # slopes are divided by it; null = window / train_length, at least 1
+        None  # slopes are divided by it; null: window / train_length, at least 1
     )
 
     def __post_init__(self):

@@ -21,7 +21,7 @@ from lengthgen.schemes.base import Declaration, Scheme
 
 @dataclass
 class Config:
-    window: int | None = None  # W: tokens that a query sees, itself included; null = train_length
+    window: int | None = None  # W: tokens that a query sees, itself included; null: train_length
 
     def __post_init__(self):
         dataclass_from.check(

@@ -25,7 +25,7 @@ from lengthgen.schemes.base import Declaration
 @dataclass
 class Config:
     window: int | None = (
-        None  # L: keys that a query sees, itself included, and the distance that none exceeds; null = train_length
+        None  # L: keys that a query sees, itself included, and the distance that none exceeds; null: train_length
     )
     sinks: int = 10  # first keys that every query sees besides
 

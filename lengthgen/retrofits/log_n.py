@@ -21,7 +21,7 @@ from lengthgen.schemes.base import Declaration
 
 @dataclass
 class Config:
-    length: int | None = None  # L, from which on scores are scaled; null = train_length
+    length: int | None = None  # L, from which on scores are scaled; null: train_length
     scale_bias: bool = False  # multiply the positional bias of the scheme too
 
     def __post_init__(self):

@@ -31,7 +31,7 @@ from lengthgen.schemes.base import Declaration
 class Config:
     sinks: int = 4  # s: first keys that stay in the cache
     window: int | None = (
-        None  # W: last keys in the cache, the query's own included; null = train_length - sinks
+        None  # W: last keys in the cache, the query's own included; null: train_length - sinks
     )
 
     def __post_init__(self):

@@ -23,7 +23,7 @@ from lengthgen.schemes.wrapper import Wrapper
 
 @dataclass
 class Config:
-    exposed: int | None = None  # E: offsets below it are kept; null = 3/4 train_length
+    exposed: int | None = None  # E: offsets below it are kept; null: 3/4 train_length
     average: int = 16  # A: so many values before E are averaged
 
     def __post_init__(self):

@@ -25,7 +25,7 @@ from lengthgen.schemes.t5_bias import T5Bias
 @dataclass
 class Config:
     start: int | None = (
-        None  # S: offsets from it on read the new value; null = where the table's last value begins
+        None  # S: offsets from it on read the new value; null: where the table's last value begins
     )
     seed: int = 0  # of the new values
 

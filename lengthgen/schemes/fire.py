@@ -31,7 +31,7 @@ HIDDEN_AT_ONCE = {
 @dataclass
 class Config:
     hidden: int = 32  # hidden units of the network
-    c: float = 0.1  # first value of the learned c in psi
+    c: float = 0.1  # first value of the learned c in psi(x) = ln(|c x| + 1)
     threshold_ratio: float = (
         0.25  # first value of L0 / train_length; 1 or more leaves interpolation untrained
     )

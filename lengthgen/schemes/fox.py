@@ -43,7 +43,7 @@ class Config:
     init_std: float = 0.02  # standard deviation of the gate's weights at the start (full)
     bias_init: float = 0.0  # the gate's bias at the start (full): 0 = the official 0.5 a token; 5 = 0.993, x-transformers' choice
     shortest: float | None = (
-        None  # tokens in which the first head's gates fall to 1/e (bias_only, fixed); null = 2^(8 / n_heads), ALiBi's
+        None  # tokens in which the first head's gates fall to 1/e (bias_only, fixed); null: 2^(8 / n_heads), ALiBi's
     )
     longest: float = 256.0  # the same of the last head
     rope: bool = False  # rotate queries and keys too

@@ -37,7 +37,7 @@ TAILS = {
 class Config:
     tail: str = "clamp"  # for offsets past the table: clamp | refuse | zero | mean | linear
     reach: int | None = (
-        None  # K: offsets >= K - 1 share one entry already in training; null = train_length entries
+        None  # K: offsets >= K - 1 share one entry already in training; null: train_length entries
     )
     per_layer: bool = False  # a table for each layer instead of one for all
 

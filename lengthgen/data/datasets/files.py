@@ -29,11 +29,13 @@ SPLIT_NAMES = {
 
 @dataclass
 class Config:
-    path: str = "???"  # a file, a folder (searched through) or a glob such as texts/**/*.txt
+    # a file, a folder (searched through) or a glob of .txt .text .md .rst .tex .py .raw .tokens
+    # .jsonl .ndjson .parquet
+    path: str = "???"
     label: str | None = (
         None  # name in tables and figures; null: the path's last part without its ending
     )
-    text_key: str = "text"  # column of a record that holds the text
+    text_key: str = "text"  # column of a record (.jsonl, .parquet) that holds the text
     id_key: str | None = (
         "id"  # column with the document's unique name; where a record has none, or null: file and record number
     )
