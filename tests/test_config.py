@@ -1,6 +1,7 @@
 """Checked configuration and the identity of a run: what changes it, what does not, and the one line for each mistake."""
 
 import copy
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -314,3 +315,28 @@ def test_yaml_of_model_optim_and_evaluation_equal_their_dataclasses():
     primary = OmegaConf.to_container(OmegaConf.load(CONFIGS / "train.yaml"))
     scalars = dataclasses.asdict(train_config.Scalars())
     assert {key: primary[key] for key in scalars} == scalars
+
+
+@dataclasses.dataclass
+class Bounded:
+    count: int = 1
+    at_most: int | None = None
+    share: float = 1.0
+
+
+@pytest.mark.parametrize(
+    ("bound", "field", "value", "words"),
+    [
+        ("> 0", "count", 0, "a positive integer"),
+        ("> 1", "count", 1, "a whole number > 1"),
+        ("> 0", "at_most", 0, "a positive integer or null"),
+        ("> 0", "share", 0.0, "a positive number"),
+        (">= 1", "share", 0.5, "a number >= 1"),
+        ("> 0", "share", float("nan"), "a positive number"),
+    ],
+)
+def test_a_bound_of_a_field_is_one_line(bound, field, value, words):
+    dataclass_from.limit(Bounded(2, None, 1.5), "group", bound, "count", "at_most", "share")
+    with pytest.raises(ConfigError) as refused:
+        dataclass_from.limit(Bounded(**{field: value}), "group", bound, field)
+    assert str(refused.value) == f"group.{field}={value}: expected {words}"

@@ -1,6 +1,7 @@
 """A mapping becomes a dataclass, strictly: unknown keys and wrong types are one line that names the key."""
 
 import dataclasses
+import operator
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -44,6 +45,23 @@ def check(condition: bool, message: str) -> None:
     """Raise ConfigError(message) unless the condition holds. For the range checks of __post_init__."""
     if not condition:
         raise ConfigError(message)
+
+
+def limit(config: Any, key: str, bound: str, *names: str) -> None:
+    """Raise ConfigError unless every field `names` of a dataclass keeps to `bound`: "> 0", ">= 1", ...
+
+    A field whose type allows None may be None. `key` is the place of `config`, as in `build`.
+    """
+    compare, number = bound.split()
+    holds = {">": operator.gt, ">=": operator.ge}[compare]
+    for name in names:
+        value, kind = getattr(config, name), _type_of(type(config), name)
+        if value is None or holds(value, float(number)):
+            continue
+        noun = {"int": "integer" if bound == "> 0" else "whole number"}.get(kind[:3], "number")
+        expected = f"a positive {noun}" if bound == "> 0" else f"a {noun} {bound}"
+        null = " or null" if kind.endswith("None") else ""
+        raise ConfigError(f"{_place(key, name)}={value}: expected {expected}{null}")
 
 
 def choice(key: str, given: str, allowed: tuple[str, ...]) -> None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lengthgen.config import dataclass_from
+from lengthgen.config.dataclass_from import limit
 from lengthgen.schemes.base import Declaration, Scheme
 
 
@@ -25,9 +25,7 @@ class Config:
     max_bias: float = 8.0  # the last slope is 2^-max_bias
 
     def __post_init__(self):
-        dataclass_from.check(
-            self.max_bias > 0, f"scheme.max_bias={self.max_bias}: expected a positive number"
-        )
+        limit(self, "scheme", "> 0", "max_bias")
 
 
 class ALiBi(Scheme):

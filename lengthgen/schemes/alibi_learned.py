@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from lengthgen import schemes
-from lengthgen.config import dataclass_from
+from lengthgen.config.dataclass_from import limit
 from lengthgen.schemes.base import Declaration, GeneratorFor, Scheme
 
 
@@ -28,9 +28,7 @@ class Config:
     per_layer: bool = False  # slopes for each layer too, instead of one a head for all layers
 
     def __post_init__(self):
-        dataclass_from.check(
-            self.max_bias > 0, f"scheme.max_bias={self.max_bias}: expected a positive number"
-        )
+        limit(self, "scheme", "> 0", "max_bias")
 
 
 class ALiBiLearned(Scheme):

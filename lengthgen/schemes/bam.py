@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from lengthgen import schemes
-from lengthgen.config import dataclass_from
+from lengthgen.config.dataclass_from import limit
 from lengthgen.schemes.base import Declaration, GeneratorFor, Scheme
 
 
@@ -31,7 +31,7 @@ class Config:
     eps: float = 1e-5  # added to the distance, so that its power has a slope at 0
 
     def __post_init__(self):
-        dataclass_from.check(self.eps > 0, f"scheme.eps={self.eps}: expected a positive number")
+        limit(self, "scheme", "> 0", "eps")
 
 
 class BAM(Scheme):

@@ -25,7 +25,7 @@ from torch.nn import functional
 
 from lengthgen import schemes
 from lengthgen.attention.bias_forms import Bias, Gates
-from lengthgen.config import dataclass_from
+from lengthgen.config.dataclass_from import check, choice, limit
 from lengthgen.schemes import rotary
 from lengthgen.schemes.base import Declaration, GeneratorFor, Scheme
 
@@ -34,35 +34,24 @@ from lengthgen.schemes.base import Declaration, GeneratorFor, Scheme
 class Config:
     inter: str = "rope"  # between segments: rope | alibi
     intra: str = "learned"  # inside a segment: learned | sinusoidal
-    separators: list[int] = field(
-        default_factory=lambda: [10, 46]
-    )  # ids of the tokens that end a segment; bytes: newline and full stop
-    rows: int | None = (
-        None  # rows of the learned table; later tokens of a segment read the last; null: train_length
-    )
+    # ids of the tokens that end a segment; bytes: newline and full stop
+    separators: list[int] = field(default_factory=lambda: [10, 46])
+    # rows of the learned table; later tokens of a segment read the last; null: train_length
+    rows: int | None = None
     base: float = 10000.0  # of the rotation (rope) and of the code (sinusoidal)
     slope_factor: float = 96.0  # ALiBi's slopes times this, a step is a whole segment (alibi)
     init_std: float = 0.02  # standard deviation of the table at the start
 
     def __post_init__(self):
-        dataclass_from.choice("scheme.inter", self.inter, ("rope", "alibi"))
-        dataclass_from.choice("scheme.intra", self.intra, ("learned", "sinusoidal"))
-        dataclass_from.check(
+        choice("scheme.inter", self.inter, ("rope", "alibi"))
+        choice("scheme.intra", self.intra, ("learned", "sinusoidal"))
+        check(
             len(self.separators) > 0,
             "scheme.separators=[]: expected the ids of the tokens that end a segment",
         )
-        dataclass_from.check(
-            self.rows is None or self.rows > 0,
-            f"scheme.rows={self.rows}: expected a positive integer or null",
-        )
-        dataclass_from.check(self.base > 1, f"scheme.base={self.base}: expected a number > 1")
-        dataclass_from.check(
-            self.slope_factor > 0,
-            f"scheme.slope_factor={self.slope_factor}: expected a positive number",
-        )
-        dataclass_from.check(
-            self.init_std >= 0, f"scheme.init_std={self.init_std}: expected a number >= 0"
-        )
+        limit(self, "scheme", "> 0", "rows", "slope_factor")
+        limit(self, "scheme", "> 1", "base")
+        limit(self, "scheme", ">= 0", "init_std")
 
 
 class BiPE(Scheme):
@@ -72,7 +61,7 @@ class BiPE(Scheme):
 
     def __init__(self, config, dimensions):
         super().__init__(config, dimensions)
-        dataclass_from.check(
+        check(
             dimensions.head_dim % 2 == 0 and dimensions.width % 2 == 0,
             f"model.width={dimensions.width}: scheme bipe expects even heads",
         )

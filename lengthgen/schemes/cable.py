@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lengthgen.config import dataclass_from
+from lengthgen.config.dataclass_from import choice, limit
 from lengthgen.schemes.base import Declaration, GeneratorFor, Scheme
 
 ACTIVATIONS = {"relu": F.relu, "softplus": F.softplus}
@@ -28,17 +28,15 @@ ACTIVATIONS = {"relu": F.relu, "softplus": F.softplus}
 
 @dataclass
 class Config:
-    weighted: bool = (
-        True  # each query weighs its distances by a number of its own; false = the released code
-    )
-    activation: str = "relu"  # what keeps a token's distance positive: relu (paper, version 3) | softplus (released code)
+    # each query weighs its distances by a number of its own; false = the released code
+    weighted: bool = True
+    # what keeps a token's distance positive: relu (paper, version 3) | softplus (released code)
+    activation: str = "relu"
     init_std: float = 0.02  # standard deviation of the weights at the start
 
     def __post_init__(self):
-        dataclass_from.choice("scheme.activation", self.activation, tuple(ACTIVATIONS))
-        dataclass_from.check(
-            self.init_std >= 0, f"scheme.init_std={self.init_std}: expected a number >= 0"
-        )
+        choice("scheme.activation", self.activation, tuple(ACTIVATIONS))
+        limit(self, "scheme", ">= 0", "init_std")
 
 
 class CABLE(Scheme):

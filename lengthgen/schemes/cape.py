@@ -19,15 +19,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lengthgen.config import dataclass_from
+from lengthgen.config.dataclass_from import check, limit
 from lengthgen.schemes.base import Declaration, Scheme
 
 
 @dataclass
 class Config:
-    global_shift: float | None = (
-        None  # tokens by which a training sequence is shifted at most, either way; null: train_length
-    )
+    # tokens by which a training sequence is shifted at most, either way; null: train_length
+    global_shift: float | None = None
     local_shift: float = 0.5  # tokens by which a single position is moved at most, either way
     max_scale: float = 1.1  # factor by which a training sequence is stretched or squeezed at most
     centre: bool = False  # take the window's mean position away first, as the paper does
@@ -36,17 +35,13 @@ class Config:
 
     def __post_init__(self):
         given = self.global_shift
-        dataclass_from.check(
+        check(
             given is None or given >= 0,
             f"scheme.global_shift={given}: expected a number >= 0 or null",
         )
-        dataclass_from.check(
-            self.local_shift >= 0, f"scheme.local_shift={self.local_shift}: expected a number >= 0"
-        )
-        dataclass_from.check(
-            self.max_scale >= 1, f"scheme.max_scale={self.max_scale}: expected a number >= 1"
-        )
-        dataclass_from.check(self.base > 1, f"scheme.base={self.base}: expected a number > 1")
+        limit(self, "scheme", ">= 0", "local_shift")
+        limit(self, "scheme", ">= 1", "max_scale")
+        limit(self, "scheme", "> 1", "base")
 
 
 class CAPE(Scheme):
@@ -56,7 +51,7 @@ class CAPE(Scheme):
 
     def __init__(self, config, dimensions):
         super().__init__(config, dimensions)
-        dataclass_from.check(
+        check(
             dimensions.width % 2 == 0,
             f"model.width={dimensions.width}: scheme cape expects an even number",
         )

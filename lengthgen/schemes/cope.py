@@ -20,21 +20,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from lengthgen.config import dataclass_from
+from lengthgen.config.dataclass_from import limit
 from lengthgen.schemes.base import Declaration, GeneratorFor, Scheme
 
 
 @dataclass
 class Config:
-    max_position: int = (
-        64  # whole positions that have a vector; a query that counts further reads the last one
-    )
+    # whole positions that have a vector; a query that counts further reads the last one
+    max_position: int = 64
 
     def __post_init__(self):
-        dataclass_from.check(
-            self.max_position > 1,
-            f"scheme.max_position={self.max_position}: expected a whole number > 1",
-        )
+        limit(self, "scheme", "> 1", "max_position")
 
 
 class CoPE(Scheme):
@@ -72,9 +68,8 @@ class CoPE(Scheme):
     ) -> Tensor:
         scores = super().logits(q, k, x, positions, layer, first)
         places = self.counts(scores, first)
-        below = (
-            places.detach().floor().clamp(max=self.config.max_position - 2)
-        )  # its neighbour above exists
+        # its neighbour above exists
+        below = places.detach().floor().clamp(max=self.config.max_position - 2)
         share = places - below
         values = q @ self.table[layer].to(q.dtype).T  # (B, H, R, max_position)
         index = below.long()

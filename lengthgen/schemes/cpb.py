@@ -21,25 +21,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lengthgen.config import dataclass_from
+from lengthgen.config.dataclass_from import limit
 from lengthgen.schemes.base import Declaration, GeneratorFor, Scheme
 
 
 @dataclass
 class Config:
-    log_distance: bool = True  # the network reads ln(1 + offset), as Swin V2's; false: the offset, x-transformers' default
+    # the network reads ln(1 + offset), as Swin V2's; false: the offset, x-transformers' default
+    log_distance: bool = True
     depth: int = 2  # hidden layers
     hidden: int | None = None  # units of a hidden layer; null: model.width / 4
     per_layer: bool = False  # a network for each layer instead of one for all
 
     def __post_init__(self):
-        dataclass_from.check(
-            self.depth > 0, f"scheme.depth={self.depth}: expected a positive integer"
-        )
-        dataclass_from.check(
-            self.hidden is None or self.hidden > 0,
-            f"scheme.hidden={self.hidden}: expected a positive integer or null",
-        )
+        limit(self, "scheme", "> 0", "depth", "hidden")
 
 
 class CPB(Scheme):
@@ -82,9 +77,8 @@ class CPB(Scheme):
     @torch.no_grad()
     def initialise(self, generator_for: GeneratorFor) -> None:
         for number in range(self.config.depth + 1):
-            bound = (
-                getattr(self, f"w{number}").shape[-1] ** -0.5
-            )  # what torch.nn.Linear draws from, weights and biases alike
+            # what torch.nn.Linear draws from, weights and biases alike
+            bound = getattr(self, f"w{number}").shape[-1] ** -0.5
             for name in (f"w{number}", f"b{number}"):
                 getattr(self, name).uniform_(-bound, bound, generator=generator_for(name))
 

@@ -30,32 +30,30 @@ from torch import Tensor, nn
 
 from lengthgen import schemes
 from lengthgen.attention.bias_forms import Bias
-from lengthgen.config import dataclass_from
+from lengthgen.config.dataclass_from import build, check, limit
 from lengthgen.schemes.base import Declaration, GeneratorFor, Scheme
 from lengthgen.schemes.wrapper import Wrapper
 
-ROWS = 64  # rows of scores that pass the network at a time: 3 times faster than all 512 at once on CPU (one layer, both ways)
+# rows of scores that pass the network at a time: 3 times faster than all 512 at once on CPU (one
+# layer, both ways)
+ROWS = 64
 
 
 @dataclass
 class Config:
-    inner: str = (
-        "kerple_log"  # the scheme whose bias is adapted: alibi, kerple_log, fire, t5_bias, ...
-    )
-    inner_options: dict[str, Any] = field(
-        default_factory=dict
-    )  # its options, as +scheme.inner_options.NAME=VALUE; {} = defaults
+    # the scheme whose bias is adapted: alibi, kerple_log, fire, t5_bias, ...
+    inner: str = "kerple_log"
+    # its options, as +scheme.inner_options.NAME=VALUE; {} = defaults
+    inner_options: dict[str, Any] = field(default_factory=dict)
     kernel: int = 1  # keys that one output sees: 1 = DAPE, 3 = DAPE V2; odd
     hidden: int = 32  # hidden units of the network
 
     def __post_init__(self):
-        dataclass_from.check(
+        check(
             self.kernel > 0 and self.kernel % 2 == 1,
             f"scheme.kernel={self.kernel}: expected an odd number >= 1",
         )
-        dataclass_from.check(
-            self.hidden > 0, f"scheme.hidden={self.hidden}: expected a positive integer"
-        )
+        limit(self, "scheme", "> 0", "hidden")
 
 
 class DAPE(Wrapper):
@@ -65,12 +63,9 @@ class DAPE(Wrapper):
 
     def __init__(self, config, dimensions):
         kind = schemes.load(config.inner)
-        inner = kind(
-            dataclass_from.build(kind.Config, config.inner_options, "scheme.inner_options"),
-            dimensions,
-        )
+        inner = kind(build(kind.Config, config.inner_options, "scheme.inner_options"), dimensions)
         structure = inner.declaration.structure
-        dataclass_from.check(
+        check(
             structure in ("toeplitz", "rows"),
             f"scheme.inner={config.inner}: expected a scheme with an additive bias of positions",
         )
@@ -117,9 +112,8 @@ class DAPE(Wrapper):
         self.inner.initialise(generator_for)
         for part in ("hidden", "out"):
             weight = getattr(self, f"{part}_weight")
-            bound = (
-                weight[0, 0].numel() ** -0.5
-            )  # what torch's Conv2d draws from, weights and biases alike
+            # what torch's Conv2d draws from, weights and biases alike
+            bound = weight[0, 0].numel() ** -0.5
             for name in (f"{part}_weight", f"{part}_bias"):
                 getattr(self, name).uniform_(-bound, bound, generator=generator_for(name))
 
@@ -153,9 +147,8 @@ class DAPE(Wrapper):
     def _network(self, channels: Tensor, layer: int, first: int) -> Tensor:
         half = self.config.kernel // 2
         if half:
-            channels = F.pad(
-                channels.tril(first), (half, 2 * half)
-            )  # as many hidden units to the right as the output will look at
+            # as many hidden units to the right as the output will look at
+            channels = F.pad(channels.tril(first), (half, 2 * half))
         parameters = (self.hidden_weight, self.hidden_bias, self.out_weight, self.out_bias)
         hidden_weight, hidden_bias, out_weight, out_bias = (
             parameter[layer].to(channels.dtype) for parameter in parameters

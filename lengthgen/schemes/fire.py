@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from lengthgen.config import dataclass_from
+from lengthgen.config.dataclass_from import check, limit
 from lengthgen.schemes.base import Declaration, GeneratorFor, Scheme
 
 HIDDEN_AT_ONCE = {
@@ -32,22 +32,14 @@ HIDDEN_AT_ONCE = {
 class Config:
     hidden: int = 32  # hidden units of the network
     c: float = 0.1  # first value of the learned c in psi(x) = ln(|c x| + 1)
-    threshold_ratio: float = (
-        0.25  # first value of L0 / train_length; 1 or more leaves interpolation untrained
-    )
+    # first value of L0 / train_length; 1 or more leaves interpolation untrained
+    threshold_ratio: float = 0.25
     eps: float = 1e-6  # added to the normaliser
     per_layer: bool = True  # a network for each layer; false = one for all (FIRE-S)
 
     def __post_init__(self):
-        dataclass_from.check(
-            self.hidden > 0, f"scheme.hidden={self.hidden}: expected a positive integer"
-        )
-        dataclass_from.check(self.c != 0, f"scheme.c={self.c}: expected a number other than 0")
-        dataclass_from.check(
-            self.threshold_ratio > 0,
-            f"scheme.threshold_ratio={self.threshold_ratio}: expected a positive number",
-        )
-        dataclass_from.check(self.eps > 0, f"scheme.eps={self.eps}: expected a positive number")
+        limit(self, "scheme", "> 0", "hidden", "threshold_ratio", "eps")
+        check(self.c != 0, f"scheme.c={self.c}: expected a number other than 0")
 
 
 class FIRE(Scheme):
@@ -117,7 +109,8 @@ class FIRE(Scheme):
             getattr(self, name).uniform_(-bound, bound, generator=generator_for(name))
 
     def rows(self, q_positions: Tensor, k_positions: Tensor, layer: int) -> Tensor:
-        # Called inside attention, where autocast may be on: bfloat16 would merge neighbouring offsets.
+        # Called inside attention, where autocast may be on: bfloat16 would merge neighbouring
+        # offsets.
         with torch.autocast(q_positions.device.type, enabled=False):
             n = layer if self.config.per_layer else 0
             wide = torch.promote_types(self.c.dtype, torch.float32)

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lengthgen.config import dataclass_from
+from lengthgen.config.dataclass_from import check, choice, limit
 from lengthgen.schemes import rotary
 from lengthgen.schemes.base import Declaration, GeneratorFor, Scheme
 
@@ -32,14 +32,16 @@ class Config:
     base: float = 10000.0  # theta: frequency k has the wavelength 2 pi base^(2k/D)
     gain: float = 0.3  # size of the noise that mixes other waves into each pair's own
     learnable: bool = False  # train the coefficients; the authors freeze them
-    form: str = "paper"  # paper: every trained frequency has its pair, others are left alone | released: as the authors' code
+    # paper: every trained frequency has its pair, others are left alone | released: as the authors'
+    # code
+    form: str = "paper"
     layout: str = "interleaved"  # which channels make a pair: interleaved | half_split
 
     def __post_init__(self):
-        dataclass_from.check(self.base > 1, f"scheme.base={self.base}: expected a number > 1")
-        dataclass_from.check(self.gain >= 0, f"scheme.gain={self.gain}: expected a number >= 0")
-        dataclass_from.choice("scheme.form", self.form, ("paper", "released"))
-        dataclass_from.choice("scheme.layout", self.layout, rotary.LAYOUTS)
+        limit(self, "scheme", "> 1", "base")
+        limit(self, "scheme", ">= 0", "gain")
+        choice("scheme.form", self.form, ("paper", "released"))
+        choice("scheme.layout", self.layout, rotary.LAYOUTS)
 
 
 class FoPE(Scheme):
@@ -50,12 +52,10 @@ class FoPE(Scheme):
     def __init__(self, config, dimensions):
         super().__init__(config, dimensions)
         N, H, D = dimensions.n_layers, dimensions.n_heads, dimensions.head_dim
-        dataclass_from.check(
-            D % 2 == 0, f"model.width / n_heads = {D}: scheme fope expects an even number"
-        )
+        check(D % 2 == 0, f"model.width / n_heads = {D}: scheme fope expects an even number")
         F = self.spectrum.kept
         M = min(F, D // 4) if config.form == "released" else F
-        dataclass_from.check(
+        check(
             M > 0,
             f"train_length={dimensions.train_length}, {D} channels a head: fope expects a pair that completes a turn",
         )

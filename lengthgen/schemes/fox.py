@@ -27,7 +27,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lengthgen import schemes
-from lengthgen.config import dataclass_from
+from lengthgen.config.dataclass_from import choice, limit
 from lengthgen.schemes.base import Declaration, GeneratorFor, Scheme
 
 SHARING = {
@@ -39,28 +39,23 @@ SHARING = {
 
 @dataclass
 class Config:
-    gate: str = "full"  # what a gate depends on: full (the text) | bias_only (learned, not the text) | fixed
+    # what a gate depends on: full (the text) | bias_only (learned, not the text) | fixed
+    gate: str = "full"
     init_std: float = 0.02  # standard deviation of the gate's weights at the start (full)
-    bias_init: float = 0.0  # the gate's bias at the start (full): 0 = the official 0.5 a token; 5 = 0.993, x-transformers' choice
-    shortest: float | None = (
-        None  # tokens in which the first head's gates fall to 1/e (bias_only, fixed); null: 2^(8 / n_heads), ALiBi's
-    )
+    # the gate's bias at the start (full): 0 = the official 0.5 a token; 5 = 0.993, x-transformers'
+    # choice
+    bias_init: float = 0.0
+    # tokens in which the first head's gates fall to 1/e (bias_only, fixed); null: 2^(8 / n_heads),
+    # ALiBi's
+    shortest: float | None = None
     longest: float = 256.0  # the same of the last head
     rope: bool = False  # rotate queries and keys too
     rope_base: float = 10000.0  # of that rotation; the official code has 500,000
 
     def __post_init__(self):
-        dataclass_from.choice("scheme.gate", self.gate, tuple(SHARING))
-        dataclass_from.check(
-            self.init_std >= 0, f"scheme.init_std={self.init_std}: expected a number >= 0"
-        )
-        dataclass_from.check(
-            self.shortest is None or self.shortest > 0,
-            f"scheme.shortest={self.shortest}: expected a positive number or null",
-        )
-        dataclass_from.check(
-            self.longest > 0, f"scheme.longest={self.longest}: expected a positive number"
-        )
+        choice("scheme.gate", self.gate, tuple(SHARING))
+        limit(self, "scheme", ">= 0", "init_std")
+        limit(self, "scheme", "> 0", "shortest", "longest")
 
 
 class FoX(Scheme):

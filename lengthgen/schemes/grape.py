@@ -26,7 +26,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lengthgen import schemes
-from lengthgen.config import dataclass_from
+from lengthgen.config.dataclass_from import check, choice, limit
 from lengthgen.schemes.base import Declaration, GeneratorFor, Scheme
 
 FORMS = ("path", "key", "query", "both")
@@ -35,23 +35,20 @@ GATES = {"path": (), "key": ("key",), "query": ("query",), "both": ("key", "quer
 
 @dataclass
 class Config:
-    form: str = (
-        "path"  # path (GRAPE-AP) | key | query | both (GRAPE-A): what gives a token's penalty
-    )
+    # path (GRAPE-AP) | key | query | both (GRAPE-A): what gives a token's penalty
+    form: str = "path"
     path_size: int = 8  # d, size of p (path); even
-    normalise_query: bool = False  # divide p by its root mean square on the query's side too (path): the paper; false: its code
+    # divide p by its root mean square on the query's side too (path): the paper; false: its code
+    normalise_query: bool = False
     init_factor: float = 0.5  # standard deviation of W at the start, times sqrt(model.width) (path)
 
     def __post_init__(self):
-        dataclass_from.choice("scheme.form", self.form, FORMS)
-        dataclass_from.check(
+        choice("scheme.form", self.form, FORMS)
+        check(
             self.path_size > 0 and self.path_size % 2 == 0,
             f"scheme.path_size={self.path_size}: expected an even positive integer",
         )
-        dataclass_from.check(
-            self.init_factor > 0,
-            f"scheme.init_factor={self.init_factor}: expected a positive number",
-        )
+        limit(self, "scheme", "> 0", "init_factor")
 
 
 class GRAPE(Scheme):

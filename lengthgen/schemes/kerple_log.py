@@ -24,9 +24,8 @@ LOWEST = 0.01  # of r1 and r2, as in the official code
 
 @dataclass
 class Config:
-    per_layer: bool = (
-        False  # a pair of parameters for each layer too, instead of one a head for all layers
-    )
+    # a pair of parameters for each layer too, instead of one a head for all layers
+    per_layer: bool = False
 
 
 class KerpleLog(Scheme):

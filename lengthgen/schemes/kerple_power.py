@@ -24,9 +24,8 @@ HIGHEST_POWER = 2.0  # the kernel is conditionally positive definite up to here
 
 @dataclass
 class Config:
-    per_layer: bool = (
-        False  # a pair of parameters for each layer too, instead of one a head for all layers
-    )
+    # a pair of parameters for each layer too, instead of one a head for all layers
+    per_layer: bool = False
 
 
 class KerplePower(Scheme):

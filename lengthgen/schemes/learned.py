@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lengthgen.config import dataclass_from
+from lengthgen.config.dataclass_from import choice, limit
 from lengthgen.errors import ConfigError
 from lengthgen.schemes.base import Declaration, GeneratorFor, Scheme
 
@@ -34,16 +34,13 @@ TAILS = {
 
 @dataclass
 class Config:
-    tail: str = (
-        "untrained"  # past the last trained row: untrained | refuse | clamp | wrap | resample
-    )
+    # past the last trained row: untrained | refuse | clamp | wrap | resample
+    tail: str = "untrained"
     init_std: float = 0.02  # standard deviation of the table at the start (GPT-2)
 
     def __post_init__(self):
-        dataclass_from.choice("scheme.tail", self.tail, tuple(TAILS))
-        dataclass_from.check(
-            self.init_std >= 0, f"scheme.init_std={self.init_std}: expected a number >= 0"
-        )
+        choice("scheme.tail", self.tail, tuple(TAILS))
+        limit(self, "scheme", ">= 0", "init_std")
 
 
 class Learned(Scheme):
@@ -54,9 +51,8 @@ class Learned(Scheme):
     def __init__(self, config, dimensions):
         super().__init__(config, dimensions)
         self.table = nn.Parameter(torch.zeros(dimensions.train_length, dimensions.width))
-        self.generator_for: GeneratorFor = lambda name: torch.Generator().manual_seed(
-            0
-        )  # replaced by `initialise`
+        # replaced by `initialise`
+        self.generator_for: GeneratorFor = lambda name: torch.Generator().manual_seed(0)
 
     @property
     def declaration(self) -> Declaration:

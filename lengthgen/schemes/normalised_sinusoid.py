@@ -24,21 +24,20 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from lengthgen.config import dataclass_from
+from lengthgen.config.dataclass_from import choice, limit
 from lengthgen.schemes.base import Declaration, GeneratorFor, Scheme
 
 
 @dataclass
 class Config:
-    form: str = "direction"  # scalar (erased by LayerNorm) | direction (learned) | harmonics (k = 1..width/2)
+    # scalar (erased by LayerNorm) | direction (learned) | harmonics (k = 1..width/2)
+    form: str = "direction"
     scale_embedding: bool = True  # harmonics: multiply token embeddings by sqrt(width) first
     init_std: float = 0.02  # direction: standard deviation at the start, that of token embeddings
 
     def __post_init__(self):
-        dataclass_from.choice("scheme.form", self.form, ("scalar", "direction", "harmonics"))
-        dataclass_from.check(
-            self.init_std >= 0, f"scheme.init_std={self.init_std}: expected a number >= 0"
-        )
+        choice("scheme.form", self.form, ("scalar", "direction", "harmonics"))
+        limit(self, "scheme", ">= 0", "init_std")
 
 
 class NormalisedSinusoid(Scheme):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from lengthgen.config import dataclass_from
+from lengthgen.config.dataclass_from import check, choice, limit
 from lengthgen.schemes import rotary
 from lengthgen.schemes.base import Declaration, Scheme
 
@@ -24,9 +24,9 @@ class Config:
     layout: str = "interleaved"  # which channels make a pair: interleaved | half_split
 
     def __post_init__(self):
-        dataclass_from.check(0 <= self.p <= 1, f"scheme.p={self.p}: expected 0 <= p <= 1")
-        dataclass_from.check(self.base > 1, f"scheme.base={self.base}: expected a number > 1")
-        dataclass_from.choice("scheme.layout", self.layout, rotary.LAYOUTS)
+        check(0 <= self.p <= 1, f"scheme.p={self.p}: expected 0 <= p <= 1")
+        limit(self, "scheme", "> 1", "base")
+        choice("scheme.layout", self.layout, rotary.LAYOUTS)
 
 
 class PRoPE(Scheme):
@@ -36,7 +36,7 @@ class PRoPE(Scheme):
 
     def __init__(self, config, dimensions):
         super().__init__(config, dimensions)
-        dataclass_from.check(
+        check(
             dimensions.head_dim % 2 == 0,
             f"model.width / n_heads = {dimensions.head_dim}: scheme p_rope expects an even number",
         )

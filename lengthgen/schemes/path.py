@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lengthgen.config import dataclass_from
+from lengthgen.config.dataclass_from import limit
 from lengthgen.schemes.base import Declaration, GeneratorFor, Scheme
 
 BLOCK = 64  # tokens whose reflections are multiplied by one triangular solve
@@ -33,17 +33,12 @@ class Config:
     rank: int = 32  # size of the layer between the input and w
     kernel: int = 3  # tokens that the convolution sees
     forget_gate: bool = False  # also FoX's gate
-    gate_inside: bool = True  # that gate's sum is divided by sqrt(head size) with the score (official code); false: as in FoX
+    # that gate's sum is divided by sqrt(head size) with the score (official code); false: as in FoX
+    gate_inside: bool = True
     init_std: float = 0.02  # standard deviation of the matrices at the start
 
     def __post_init__(self):
-        dataclass_from.check(self.rank > 0, f"scheme.rank={self.rank}: expected a positive integer")
-        dataclass_from.check(
-            self.kernel > 0, f"scheme.kernel={self.kernel}: expected a positive integer"
-        )
-        dataclass_from.check(
-            self.init_std > 0, f"scheme.init_std={self.init_std}: expected a positive number"
-        )
+        limit(self, "scheme", "> 0", "rank", "kernel", "init_std")
 
 
 class PaTH(Scheme):
@@ -151,12 +146,12 @@ def path_scores(
     q = F.pad(q, (0, 0, ahead, missing)).unflatten(2, (n_blocks - n_before, block))
     scaled = beta[..., None] * w
     lower = (scaled @ w.mT).tril(-1)  # the solver takes the ones of the diagonal for granted
+    # (..., t, j)
     taken_keys = torch.linalg.solve_triangular(
         lower, (scaled @ k.mT).tril(-1), upper=False, unitriangular=True
-    )  # (..., t, j)
-    taken = torch.linalg.solve_triangular(
-        lower, scaled, upper=False, unitriangular=True
-    )  # of any vector at the block's start
+    )
+    # of any vector at the block's start
+    taken = torch.linalg.solve_triangular(lower, scaled, upper=False, unitriangular=True)
     k_end = k - taken_keys.mT @ w
     through = w.mT @ taken  # a vector at a block's start loses this much of itself by its end
     met = (q @ w[:, :, n_before:].mT).tril()

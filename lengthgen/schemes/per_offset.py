@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from lengthgen.config import dataclass_from
+from lengthgen.config.dataclass_from import check, choice, limit
 from lengthgen.errors import ConfigError
 from lengthgen.schemes.base import Declaration, GeneratorFor, Scheme
 
@@ -36,18 +36,14 @@ TAILS = {
 @dataclass
 class Config:
     tail: str = "clamp"  # for offsets past the table: clamp | refuse | zero | mean | linear
-    reach: int | None = (
-        None  # K: offsets >= K - 1 share one entry already in training; null: train_length entries
-    )
+    # K: offsets >= K - 1 share one entry already in training; null: train_length entries
+    reach: int | None = None
     per_layer: bool = False  # a table for each layer instead of one for all
 
     def __post_init__(self):
-        dataclass_from.choice("scheme.tail", self.tail, tuple(TAILS))
-        dataclass_from.check(
-            self.reach is None or self.reach > 0,
-            f"scheme.reach={self.reach}: expected a positive integer or null",
-        )
-        dataclass_from.check(
+        choice("scheme.tail", self.tail, tuple(TAILS))
+        limit(self, "scheme", "> 0", "reach")
+        check(
             self.reach is None or self.tail == "clamp",
             f"scheme.reach={self.reach} leaves no offset past the table, so scheme.tail={self.tail} has no effect: expected tail=clamp",
         )
@@ -62,7 +58,7 @@ class PerOffset(Scheme):
         super().__init__(config, dimensions)
         length = dimensions.train_length
         self.size = config.reach or length
-        dataclass_from.check(
+        check(
             self.size <= length,
             f"scheme.reach={self.size}: expected at most train_length = {length}",
         )
@@ -126,7 +122,9 @@ class PerOffset(Scheme):
                 return table[:, -max(1, self.size // 4) :].mean(1, keepdim=True)
             case "linear":
                 return _line(table, offsets)
-            case _:  # refuse: `positions` has refused such a window; whoever asks all the same gets no silent number
+            # refuse: `positions` has refused such a window; whoever asks all the same gets no
+            # silent number
+            case _:
                 return torch.full_like(table[:, :1], float("nan"))
 
 

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lengthgen.config import dataclass_from
+from lengthgen.config.dataclass_from import choice, limit
 from lengthgen.schemes import rotary
 from lengthgen.schemes.base import Declaration, GeneratorFor, Scheme
 
@@ -33,8 +33,8 @@ class Config:
     per_layer: bool = True  # shifts for each layer; false: one table for all
 
     def __post_init__(self):
-        dataclass_from.check(self.base > 1, f"scheme.base={self.base}: expected a number > 1")
-        dataclass_from.choice("scheme.init", self.init, ("zero", "uniform"))
+        limit(self, "scheme", "> 1", "base")
+        choice("scheme.init", self.init, ("zero", "uniform"))
 
 
 class PoPE(Scheme):

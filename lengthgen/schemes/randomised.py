@@ -25,7 +25,7 @@ from torch import Tensor
 
 from lengthgen import schemes
 from lengthgen.attention.bias_forms import Bias, Rows
-from lengthgen.config import dataclass_from
+from lengthgen.config.dataclass_from import build, check, limit
 from lengthgen.errors import ConfigError
 from lengthgen.schemes.base import Declaration, Dimensions
 from lengthgen.schemes.wrapper import Wrapper
@@ -33,21 +33,17 @@ from lengthgen.schemes.wrapper import Wrapper
 
 @dataclass
 class Config:
-    inner: str = "rope"  # the scheme that gets random positions: rope, alibi, learned, t5_bias, sinusoidal, fire, ...
+    # the scheme that gets random positions: rope, alibi, learned, t5_bias, sinusoidal, fire, ...
+    inner: str = "rope"
     inner_options: dict[str, Any] = field(default_factory=dict)  # its options; {} = its defaults
-    max_position: int | None = (
-        None  # M: positions are below it, no window is longer; null: 8 * train_length
-    )
-    per_layer_draws: bool = (
-        True  # a draw for every layer, as the official code has it; false: one for the whole pass
-    )
+    # M: positions are below it, no window is longer; null: 8 * train_length
+    max_position: int | None = None
+    # a draw for every layer, as the official code has it; false: one for the whole pass
+    per_layer_draws: bool = True
     evaluation_draws: int = 4  # evaluations of a window that are averaged
 
     def __post_init__(self):
-        dataclass_from.check(
-            self.evaluation_draws > 0,
-            f"scheme.evaluation_draws={self.evaluation_draws}: expected a positive integer",
-        )
+        limit(self, "scheme", "> 0", "evaluation_draws")
 
 
 class Randomised(Wrapper):
@@ -57,12 +53,12 @@ class Randomised(Wrapper):
 
     def __init__(self, config, dimensions):
         M = 8 * dimensions.train_length if config.max_position is None else config.max_position
-        dataclass_from.check(
+        check(
             dimensions.train_length <= M,
             f"scheme.max_position={M}: expected at least train_length = {dimensions.train_length}",
         )
         kind = schemes.load(config.inner)
-        options = dataclass_from.build(kind.Config, config.inner_options, "scheme.inner_options")
+        options = build(kind.Config, config.inner_options, "scheme.inner_options")
         reached = Dimensions(
             dimensions.n_layers,
             dimensions.n_heads,
@@ -72,7 +68,7 @@ class Randomised(Wrapper):
         )
         inner = kind(options, reached)
         structure = inner.declaration.structure
-        dataclass_from.check(
+        check(
             structure in ("none", "toeplitz", "rows") and inner.declaration.acts_on != "nothing",
             f"scheme.inner={config.inner}: expected a scheme of positions alone, whose scores the text does not change",
         )

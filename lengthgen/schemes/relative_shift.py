@@ -21,6 +21,7 @@ def by_key(values: Tensor, keys: int) -> Tensor:
     rows, offsets = values.shape[-2:]
     far = values[..., -1:].expand(*values.shape[:-1], keys - offsets)
     newest_last = torch.cat((far, values.flip(-1)), dim=-1)
-    # Row r begins R - 1 - r entries too early; a row that is one longer than what is read of it makes up for that, one a row.
+    # Row r begins R - 1 - r entries too early; a row that is one longer than what is read of it
+    # makes up for that, one a row.
     flat = functional.pad(newest_last, (0, 1)).flatten(-2)
     return flat[..., rows - 1 : rows - 1 + rows * keys].unflatten(-1, (rows, keys))

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from lengthgen.config import dataclass_from
+from lengthgen.config.dataclass_from import check, choice, limit
 from lengthgen.schemes import rotary
 from lengthgen.schemes.base import Declaration, Scheme
 
@@ -25,8 +25,8 @@ class Config:
     layout: str = "interleaved"  # which channels make a pair: interleaved | half_split
 
     def __post_init__(self):
-        dataclass_from.check(self.base > 1, f"scheme.base={self.base}: expected a number > 1")
-        dataclass_from.choice("scheme.layout", self.layout, rotary.LAYOUTS)
+        limit(self, "scheme", "> 1", "base")
+        choice("scheme.layout", self.layout, rotary.LAYOUTS)
 
 
 class RoPE(Scheme):
@@ -36,7 +36,7 @@ class RoPE(Scheme):
 
     def __init__(self, config, dimensions):
         super().__init__(config, dimensions)
-        dataclass_from.check(
+        check(
             dimensions.head_dim % 2 == 0,
             f"model.width / n_heads = {dimensions.head_dim}: scheme rope expects an even number",
         )

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lengthgen.config import dataclass_from
+from lengthgen.config.dataclass_from import check, choice, limit
 from lengthgen.schemes import rotary
 from lengthgen.schemes.base import Declaration, Scheme
 
@@ -24,16 +24,15 @@ from lengthgen.schemes.base import Declaration, Scheme
 class Config:
     fraction: float = 0.25  # share of a head's channels that is rotated (GPT-NeoX, GPT-J)
     base: float = 10000.0  # theta: pair k has the wavelength 2 pi base^(2k/R), R rotated channels
-    layout: str = (
-        "interleaved"  # which of the rotated channels make a pair: interleaved | half_split
-    )
+    # which of the rotated channels make a pair: interleaved | half_split
+    layout: str = "interleaved"
 
     def __post_init__(self):
-        dataclass_from.check(
+        check(
             0 < self.fraction <= 1, f"scheme.fraction={self.fraction}: expected 0 < fraction <= 1"
         )
-        dataclass_from.check(self.base > 1, f"scheme.base={self.base}: expected a number > 1")
-        dataclass_from.choice("scheme.layout", self.layout, rotary.LAYOUTS)
+        limit(self, "scheme", "> 1", "base")
+        choice("scheme.layout", self.layout, rotary.LAYOUTS)
 
 
 class RoPEPartial(Scheme):
@@ -43,7 +42,7 @@ class RoPEPartial(Scheme):
 
     def __init__(self, config, dimensions):
         super().__init__(config, dimensions)
-        dataclass_from.check(
+        check(
             self.spectrum.channels > 0,
             f"scheme.fraction={config.fraction} of {dimensions.head_dim} channels a head: expected room for a pair",
         )

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lengthgen.config import dataclass_from
+from lengthgen.config.dataclass_from import check, limit
 from lengthgen.schemes.base import Declaration, Scheme
 
 
@@ -24,11 +24,11 @@ class Config:
     base: float = 10000.0  # longest wavelength / 2 pi, nearly
 
     def __post_init__(self):
-        dataclass_from.check(
+        check(
             self.d_bar > 0 and self.d_bar % 2 == 0,
             f"scheme.d_bar={self.d_bar}: expected an even positive integer",
         )
-        dataclass_from.check(self.base > 1, f"scheme.base={self.base}: expected a number > 1")
+        limit(self, "scheme", "> 1", "base")
 
 
 class Sandwich(Scheme):

@@ -20,19 +20,17 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lengthgen import schemes
-from lengthgen.config import dataclass_from
+from lengthgen.config.dataclass_from import build, check
 from lengthgen.schemes.base import Declaration
 from lengthgen.schemes.wrapper import Wrapper
 
 
 @dataclass
 class Config:
-    inner: str = (
-        "none"  # the scheme that gives positions: one that changes inputs, or queries and keys
-    )
-    inner_options: dict[str, Any] = field(
-        default_factory=dict
-    )  # its options, as +scheme.inner_options.NAME=VALUE; {} = defaults
+    # the scheme that gives positions: one that changes inputs, or queries and keys
+    inner: str = "none"
+    # its options, as +scheme.inner_options.NAME=VALUE; {} = defaults
+    inner_options: dict[str, Any] = field(default_factory=dict)
 
 
 class Selective(Wrapper):
@@ -42,12 +40,9 @@ class Selective(Wrapper):
 
     def __init__(self, config, dimensions):
         kind = schemes.load(config.inner)
-        inner = kind(
-            dataclass_from.build(kind.Config, config.inner_options, "scheme.inner_options"),
-            dimensions,
-        )
+        inner = kind(build(kind.Config, config.inner_options, "scheme.inner_options"), dimensions)
         structure = inner.declaration.structure
-        dataclass_from.check(
+        check(
             structure == "none",
             f"scheme.inner={config.inner}: expected a scheme that leaves scores as they are",
         )
@@ -85,8 +80,7 @@ class Selective(Wrapper):
 
 def masked(scores: Tensor) -> Tensor:
     """F (B, 1, T, T) of one head's scores (B, 1, T, T): what the rows before each row have taken from each key."""
-    selected = (
-        scores[..., 1:].relu().tril(-2)
-    )  # key j + 1 lies at j: only keys before the row, the first one never
+    # key j + 1 lies at j: only keys before the row, the first one never
+    selected = scores[..., 1:].relu().tril(-2)
     taken = selected.cumsum(-2)
     return F.pad(taken[..., :-1, :], (1, 0, 1, 0))

@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lengthgen.config import dataclass_from
+from lengthgen.config.dataclass_from import limit
 from lengthgen.schemes.base import Declaration, GeneratorFor, Scheme
 
 
@@ -33,14 +33,8 @@ class Config:
     init_std: float = 0.02  # standard deviation of the matrices at the start
 
     def __post_init__(self):
-        dataclass_from.check(self.base > 1, f"scheme.base={self.base}: expected a number > 1")
-        dataclass_from.check(self.rank > 0, f"scheme.rank={self.rank}: expected a positive integer")
-        dataclass_from.check(
-            self.kernel > 0, f"scheme.kernel={self.kernel}: expected a positive integer"
-        )
-        dataclass_from.check(
-            self.init_std > 0, f"scheme.init_std={self.init_std}: expected a positive number"
-        )
+        limit(self, "scheme", "> 1", "base")
+        limit(self, "scheme", "> 0", "rank", "kernel", "init_std")
 
 
 class SelectiveRoPE(Scheme):

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from lengthgen.config import dataclass_from
+from lengthgen.config.dataclass_from import limit
 from lengthgen.schemes import relative_shift
 from lengthgen.schemes.base import Declaration, GeneratorFor, Scheme
 
@@ -29,7 +29,7 @@ class Config:
     values: bool = True  # also add vectors to the values, as the paper does
 
     def __post_init__(self):
-        dataclass_from.check(self.clip > 0, f"scheme.clip={self.clip}: expected a positive integer")
+        limit(self, "scheme", "> 0", "clip")
 
 
 class Shaw(Scheme):
@@ -95,7 +95,6 @@ def summed(weights: Tensor, first: int, clip: int) -> Tensor:
     """Weights (B, H, R, S) of rows first..first+R-1, summed by offset, those from `clip` on together: (B, H, R, clip + 1)."""
     rows, keys = weights.shape[-2:]
     places = torch.arange(keys, device=weights.device)
-    offsets = (
-        (places[first:, None] - places).clamp(0, clip).expand_as(weights)
-    )  # a later key has no weight
+    # a later key has no weight
+    offsets = (places[first:, None] - places).clamp(0, clip).expand_as(weights)
     return weights.new_zeros(*weights.shape[:-2], rows, clip + 1).scatter_add(-1, offsets, weights)

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lengthgen.config import dataclass_from
+from lengthgen.config.dataclass_from import check, choice, limit
 from lengthgen.schemes.base import Declaration, Scheme
 
 
@@ -28,13 +28,12 @@ from lengthgen.schemes.base import Declaration, Scheme
 class Config:
     form: str = "vaswani"  # vaswani | tensor2tensor
     base: float = 10000.0  # longest wavelength / 2 pi (in the paper's form, nearly)
-    scale_embedding: bool = (
-        True  # multiply token embeddings by sqrt(width) first, as Vaswani et al. do
-    )
+    # multiply token embeddings by sqrt(width) first, as Vaswani et al. do
+    scale_embedding: bool = True
 
     def __post_init__(self):
-        dataclass_from.choice("scheme.form", self.form, ("vaswani", "tensor2tensor"))
-        dataclass_from.check(self.base > 1, f"scheme.base={self.base}: expected a number > 1")
+        choice("scheme.form", self.form, ("vaswani", "tensor2tensor"))
+        limit(self, "scheme", "> 1", "base")
 
 
 class Sinusoidal(Scheme):
@@ -44,7 +43,7 @@ class Sinusoidal(Scheme):
 
     def __init__(self, config, dimensions):
         super().__init__(config, dimensions)
-        dataclass_from.check(
+        check(
             dimensions.width % 2 == 0,
             f"model.width={dimensions.width}: scheme sinusoidal expects an even number",
         )

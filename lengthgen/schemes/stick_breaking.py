@@ -19,21 +19,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lengthgen.config import dataclass_from
+from lengthgen.config.dataclass_from import choice
 from lengthgen.schemes.base import Declaration, Scheme
 
 
 @dataclass
 class Config:
-    attend_current: bool = (
-        False  # the query's own key takes the first share; false (official): only earlier keys do
-    )
-    remainder: str = (
-        "value"  # what is left of the stick: value (added to the token's own value) | drop
-    )
+    # the query's own key takes the first share; false (official): only earlier keys do
+    attend_current: bool = False
+    # what is left of the stick: value (added to the token's own value) | drop
+    remainder: str = "value"
 
     def __post_init__(self):
-        dataclass_from.choice("scheme.remainder", self.remainder, ("value", "drop"))
+        choice("scheme.remainder", self.remainder, ("value", "drop"))
 
 
 class StickBreaking(Scheme):
@@ -73,9 +71,8 @@ class StickBreaking(Scheme):
 def broken(logits: Tensor) -> Tensor:
     """Weights (..., S) of logits (..., S), the last key breaking first; 0 where a logit is -inf."""
     hidden = logits.isneginf()
-    logits = logits.masked_fill(
-        hidden, 0.0
-    )  # -inf would be right too, but its gradient is 0 times infinity
+    # -inf would be right too, but its gradient is 0 times infinity
+    logits = logits.masked_fill(hidden, 0.0)
     kept = F.logsigmoid(-logits).masked_fill(hidden, 0.0)
     left = kept.flip(-1).cumsum(-1).flip(-1)  # logarithm of what each key and those after it leave
     return (logits + left).exp().masked_fill(hidden, 0.0)  # ln sigmoid(z) = z + ln sigmoid(-z)

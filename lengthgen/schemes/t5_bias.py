@@ -21,33 +21,31 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from lengthgen.config import dataclass_from
+from lengthgen.config.dataclass_from import check, limit
 from lengthgen.schemes.base import Declaration, GeneratorFor, Scheme
 
 
 @dataclass
 class Config:
-    num_buckets: int = (
-        32  # learned values a head; half of them for single offsets, half for ranges; even
-    )
+    # learned values a head; half of them for single offsets, half for ranges; even
+    num_buckets: int = 32
     max_distance: int = 128  # the logarithmic ranges end here; later offsets share the last bucket
     per_layer: bool = False  # a table for each layer instead of one for all (T5 has one)
     scale_scores: bool = True  # divide q.k by sqrt(head size); T5 itself does not
-    scale_bias: bool = True  # multiply the bias by sqrt(head size), as GPT-NeoX and x-transformers do; T5 itself does not
+    # multiply the bias by sqrt(head size), as GPT-NeoX and x-transformers do; T5 itself does not
+    scale_bias: bool = True
     init_std: float = 0.02  # standard deviation of the table at the start
 
     def __post_init__(self):
-        dataclass_from.check(
+        check(
             self.num_buckets >= 2 and self.num_buckets % 2 == 0,
             f"scheme.num_buckets={self.num_buckets}: expected an even number >= 2",
         )
-        dataclass_from.check(
+        check(
             self.max_distance > self.num_buckets // 2,
             f"scheme.max_distance={self.max_distance}: expected more than num_buckets / 2 = {self.num_buckets // 2}",
         )
-        dataclass_from.check(
-            self.init_std >= 0, f"scheme.init_std={self.init_std}: expected a number >= 0"
-        )
+        limit(self, "scheme", ">= 0", "init_std")
 
 
 class T5Bias(Scheme):
@@ -115,6 +113,7 @@ def bucket(offsets: Tensor, num_buckets: int, max_distance: int) -> Tensor:
     """Bucket (O,) int64 of causal offsets i - j >= 0 (O,)."""
     exact = num_buckets // 2
     ratio = (offsets.clamp(min=exact).double() / exact).log() / math.log(max_distance / exact)
-    # 1e-9: an offset exactly on a boundary (32 of (32, 256)) must not fall below it by rounding, on any device.
+    # 1e-9: an offset exactly on a boundary (32 of (32, 256)) must not fall below it by rounding, on
+    # any device.
     ranged = exact + (ratio * (num_buckets - exact) + 1e-9).floor().long()
     return torch.where(offsets < exact, offsets, ranged.clamp(max=num_buckets - 1))

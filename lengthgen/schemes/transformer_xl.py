@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from lengthgen.config import dataclass_from
+from lengthgen.config.dataclass_from import check, limit
 from lengthgen.schemes import relative_shift
 from lengthgen.schemes.base import Declaration, GeneratorFor, Scheme
 
@@ -32,14 +32,9 @@ class Config:
     init_std: float = 0.02  # standard deviation of W, u and v at the start
 
     def __post_init__(self):
-        dataclass_from.check(
-            self.clamp is None or self.clamp > 0,
-            f"scheme.clamp={self.clamp}: expected a positive integer or null",
-        )
-        dataclass_from.check(self.base > 1, f"scheme.base={self.base}: expected a number > 1")
-        dataclass_from.check(
-            self.init_std >= 0, f"scheme.init_std={self.init_std}: expected a number >= 0"
-        )
+        limit(self, "scheme", "> 0", "clamp")
+        limit(self, "scheme", "> 1", "base")
+        limit(self, "scheme", ">= 0", "init_std")
 
 
 class TransformerXL(Scheme):
@@ -49,7 +44,7 @@ class TransformerXL(Scheme):
 
     def __init__(self, config, dimensions):
         super().__init__(config, dimensions)
-        dataclass_from.check(
+        check(
             dimensions.width % 2 == 0,
             f"model.width={dimensions.width}: scheme transformer_xl expects an even number",
         )

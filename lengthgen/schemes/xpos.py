@@ -22,15 +22,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lengthgen.config import dataclass_from
+from lengthgen.config.dataclass_from import check, choice, limit
 from lengthgen.errors import ConfigError
 from lengthgen.schemes import rotary
 from lengthgen.schemes.base import Declaration, Scheme
 
 SMOOTHING = 0.4  # gamma of the paper
-LARGEST = 100 * math.log(
-    2
-)  # of the logarithm of a score's factor: leaves 2^27 for queries and keys themselves
+# of the logarithm of a score's factor: leaves 2^27 for queries and keys themselves
+LARGEST = 100 * math.log(2)
 
 
 @dataclass
@@ -40,11 +39,9 @@ class Config:
     layout: str = "interleaved"  # which channels make a pair: interleaved | half_split
 
     def __post_init__(self):
-        dataclass_from.check(
-            self.scale_base > 0, f"scheme.scale_base={self.scale_base}: expected a positive number"
-        )
-        dataclass_from.check(self.base > 1, f"scheme.base={self.base}: expected a number > 1")
-        dataclass_from.choice("scheme.layout", self.layout, rotary.LAYOUTS)
+        limit(self, "scheme", "> 0", "scale_base")
+        limit(self, "scheme", "> 1", "base")
+        choice("scheme.layout", self.layout, rotary.LAYOUTS)
 
 
 class XPos(Scheme):
@@ -54,11 +51,11 @@ class XPos(Scheme):
 
     def __init__(self, config, dimensions):
         super().__init__(config, dimensions)
-        dataclass_from.check(
+        check(
             dimensions.head_dim % 2 == 0,
             f"model.width / n_heads = {dimensions.head_dim}: scheme xpos expects an even number",
         )
-        dataclass_from.check(
+        check(
             dimensions.train_length <= self.longest,
             f"scheme.scale_base={config.scale_base}: windows of train_length={dimensions.train_length} tokens would leave the range of "
             "float32; give a larger one",
