@@ -122,8 +122,8 @@ POSITIONS = [
     Bug(
         "perplexity averaged",  # over documents
         "lengthgen/evaluation/writing.py",
-        '"perplexity": tuple(np.exp(loss))',
-        '"perplexity": (float(np.exp(s.loss_sum / s.n_tokens).mean()), *np.exp(loss[1:]))',
+        '"perplexity": tuple(np.exp(ends))',
+        '"perplexity": (float(np.exp(s.loss_sum / s.n_tokens).mean()), *np.exp(ends[1:]))',
         "tests/test_evaluation.py",
         "rows_equal",
     ),

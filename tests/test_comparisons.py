@@ -8,7 +8,7 @@ import pytest
 
 from lengthgen.errors import DataError
 from lengthgen.statistics import bootstrap, comparisons
-from lengthgen.statistics.comparisons import Paired
+from lengthgen.statistics.losses import Losses, Paired
 
 
 def arms(n_seeds=4, n_lengths=3, n_documents=20, seed=0):
@@ -32,9 +32,14 @@ def arms(n_seeds=4, n_lengths=3, n_documents=20, seed=0):
     return first * n_tokens, second * n_tokens, n_tokens
 
 
+def difference(first, second, n_tokens, other_tokens=None) -> Paired:
+    other_tokens = n_tokens if other_tokens is None else other_tokens
+    return Losses.numbered(first, n_tokens).minus(Losses.numbered(second, other_tokens))
+
+
 def test_the_estimand_is_the_difference_of_the_ratio_means():
     first, second, n_tokens = arms()
-    paired = comparisons.difference(first, second, n_tokens, n_tokens)
+    paired = difference(first, second, n_tokens)
     by_hand = [
         sum(first[s, 1]) / sum(n_tokens[s, 1]) - sum(second[s, 1]) / sum(n_tokens[s, 1])
         for s in range(4)
@@ -65,8 +70,8 @@ def test_the_standard_error_of_unequal_documents_is_the_ratio_estimators():
 
 def test_pairing_takes_out_the_documents():
     first, second, n_tokens = arms()
-    paired = comparisons.estimate(comparisons.difference(first, second, n_tokens, n_tokens))
-    single = comparisons.estimate(comparisons.difference(first, 0 * second, n_tokens, n_tokens))
+    paired = comparisons.estimate(difference(first, second, n_tokens))
+    single = comparisons.estimate(difference(first, 0 * second, n_tokens))
     assert paired.value == pytest.approx([0.1] * 3, abs=0.05)
     assert ((paired.high - paired.low) < (single.high - single.low) / 3).all()
     assert (paired.p < 0.05).all() and (paired.low > 0).all()
@@ -75,22 +80,22 @@ def test_pairing_takes_out_the_documents():
 def test_p_and_interval_agree():
     first, second, n_tokens = arms(n_lengths=40)
     shift = np.linspace(0, 0.2, 40)[:, None] * n_tokens
-    found = comparisons.estimate(comparisons.difference(first, second + shift, n_tokens, n_tokens))
+    found = comparisons.estimate(difference(first, second + shift, n_tokens))
     assert np.array_equal(found.p <= 0.05, (found.low > 0) | (found.high < 0))
     assert 0 < np.mean(found.p <= 0.05) < 1
     assert np.allclose(found.bounds(0.95), (found.low, found.high))
     assert (found.bounds(0.9)[0] > found.low).all()
 
 
-def test_scope_and_what_is_not_known():
+def test_what_is_not_known():
     first, second, n_tokens = arms(n_documents=5)
     n_tokens = n_tokens.copy()
     n_tokens[:, 1, 1:] = 0  # one document at the second length
     first[:, 1, 1:] = second[:, 1, 1:] = 0
     first[1, 2, 3] = np.inf
-    paired = comparisons.difference(first, second, n_tokens, n_tokens)
+    paired = difference(first, second, n_tokens)
     found = comparisons.estimate(paired)
-    assert found.scope == "new seeds and new documents" and found.n_seeds == 4
+    assert found.n_seeds == 4
     assert np.isfinite([found.value[0], found.low[0], found.p[0]]).all()
     assert (
         np.isfinite(found.value[1])
@@ -104,10 +109,8 @@ def test_scope_and_what_is_not_known():
         and np.isnan(drawn.bca[1][1:]).all()
     )
     assert not drawn.differ[1:].any()
-    one = comparisons.estimate(
-        comparisons.difference(first[:1], second[:1], n_tokens[:1], n_tokens[:1])
-    )
-    assert one.scope == "new documents, this seed" and np.isfinite(one.low[0])
+    one = comparisons.estimate(difference(first[:1], second[:1], n_tokens[:1]))
+    assert one.n_seeds == 1 and np.isfinite(one.low[0])
 
 
 def test_documents_without_tokens_are_left_out():
@@ -116,10 +119,7 @@ def test_documents_without_tokens_are_left_out():
         np.concatenate([values, np.zeros((4, 3, 2))], axis=2)
         for values in (first, second, n_tokens)
     ]
-    with_empty, without = (
-        comparisons.difference(*wider, wider[2]),
-        comparisons.difference(first, second, n_tokens, n_tokens),
-    )
+    with_empty, without = (difference(*wider), difference(first, second, n_tokens))
     assert comparisons.estimate(with_empty).low == pytest.approx(comparisons.estimate(without).low)
 
 
@@ -128,46 +128,41 @@ def test_both_sides_must_have_the_same_targets_and_seeds():
     with pytest.raises(DataError, match=r"1 of 60 token counts differ .* matched protocol"):
         other = n_tokens.copy()
         other[:, 0, 0] += 1
-        comparisons.difference(first, second, n_tokens, other)
+        difference(first, second, n_tokens, other)
     with pytest.raises(
         DataError, match="2 of 60 token counts differ"
     ):  # as many in all, of other documents
         other = n_tokens.copy()
         other[:, 0, :2] += [1, -1]
-        comparisons.difference(first, second, n_tokens, other)
+        difference(first, second, n_tokens, other)
     with pytest.raises(DataError, match="token counts differ"):  # between seeds
         other = n_tokens.copy()
         other[2, 0, 0] += 1
-        comparisons.difference(first, second, other, other)
-    with pytest.raises(DataError, match="4 seeds are compared with 3"):
-        comparisons.difference(first, second[:3], n_tokens, n_tokens[:3])
+        difference(first, second, other)
+    with pytest.raises(DataError, match=r"seeds \(0, 1, 2, 3\) are compared with \(0, 1, 2\)"):
+        difference(first, second[:3], n_tokens, n_tokens[:3])
     with pytest.raises(DataError, match="same lengths and documents"):
-        comparisons.difference(first, second, n_tokens, n_tokens[:, :2])
+        difference(first, second[:, :2], n_tokens, n_tokens[:, :2])
     with pytest.raises(ValueError, match="2 axes"):
-        comparisons.difference(first[0], second[0], n_tokens, n_tokens)
+        difference(first[0], second[0], n_tokens)
 
 
 def test_an_exact_floor_has_one_row_for_all_seeds():
     first, second, n_tokens = arms()
-    found = comparisons.difference(first, second[:1], n_tokens, n_tokens[0])
+    found = difference(first, second[:1], n_tokens, n_tokens[:1])
     assert found.sums == pytest.approx(first - second[:1])
 
 
 def test_a_difference_of_differences():
     first, second, n_tokens = arms()
-    one, other = (
-        comparisons.difference(first, second, n_tokens, n_tokens),
-        comparisons.difference(first, 0 * first, n_tokens, n_tokens),
-    )
+    one, other = (difference(first, second, n_tokens), difference(first, 0 * first, n_tokens))
     found = one.minus(other, np.array([0.0, 1.0, 2.0]))
     assert found.value == pytest.approx(one.value - np.array([0, 1, 2]) * other.value)
 
 
 def test_resampled_intervals_are_the_multi_bootstraps():
     first, second, n_tokens = arms()
-    drawn = comparisons.resampled(
-        comparisons.difference(first, second, n_tokens, n_tokens), n_resamples=500, seed=3
-    )
+    drawn = comparisons.resampled(difference(first, second, n_tokens), n_resamples=500, seed=3)
     expected = bootstrap.bootstrap(first - second, n_tokens, n_resamples=500, seed=3)
     assert np.array(drawn.percentile) == pytest.approx(np.array(expected.bounds()))
     assert np.array(drawn.bca) == pytest.approx(np.array(expected.bca()))

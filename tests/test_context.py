@@ -1,4 +1,4 @@
-"""F, U, utilisation, context curves and J: by hand, and words that change only with the evidence."""
+"""F, U and utilisation by hand, and words that change only with the evidence."""
 
 from dataclasses import replace
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lengthgen.statistics import comparisons, fails_or_uses
-from lengthgen.statistics.comparisons import Paired
+from lengthgen.statistics.losses import Losses, Paired
 
 N_TOKENS = 50.0
 
@@ -17,26 +17,28 @@ def sums(*means, noise=0.0, n_seeds=5, n_documents=40, seed=0):
     shape = (n_seeds, len(means), n_documents)
     of_document = 2 + generator.normal(0, 0.5, n_documents)
     losses = of_document + np.array(means)[:, None] + noise * generator.normal(size=shape)
-    return losses * N_TOKENS, np.full(shape[1:], N_TOKENS)
+    return losses * N_TOKENS, np.full(shape, N_TOKENS)
+
+
+def failure(loss_sum, n_tokens) -> Paired:
+    """F of every length against the first."""
+    losses = Losses.numbered(loss_sum, n_tokens)
+    return losses.minus(losses.at(0))
 
 
 def estimate(*means, **settings):
-    return comparisons.estimate(fails_or_uses.failure(*sums(0.0, *means, **settings), at_train=0))
+    return comparisons.estimate(failure(*sums(0.0, *means, **settings)))
 
 
 def test_failure_and_use_by_hand():
     loss_sum = np.array(
         [[[10.0, 20.0], [14.0, 20.0], [8.0, 18.0]]]
     )  # one seed, lengths L/2, L, 2L, two documents
-    n_tokens = np.array([[2.0, 4.0]] * 3)
-    failure = fails_or_uses.failure(loss_sum, n_tokens, at_train=1)
-    assert failure.value == pytest.approx([-4 / 6, 0, -8 / 6])
-    use = fails_or_uses.use(
-        loss_sum[:, [1]], loss_sum, n_tokens[[1]], n_tokens
-    )  # fresh windows of L
-    assert use.value == pytest.approx([4 / 6, 0, 8 / 6])
-    band = fails_or_uses.use(loss_sum + 1.0, loss_sum, n_tokens, n_tokens)
-    assert band.value == pytest.approx([2 / 6] * 3)
+    n_tokens = np.array([[[2.0, 4.0]] * 3])
+    losses, band = (Losses.numbered(sums, n_tokens) for sums in (loss_sum, loss_sum + 1.0))
+    assert losses.minus(losses.at(1)).value == pytest.approx([-4 / 6, 0, -8 / 6])
+    assert losses.at(1).minus(losses.at(2)).value == pytest.approx([8 / 6])  # a fresh window of L
+    assert band.minus(losses).value == pytest.approx([2 / 6] * 3)
 
 
 def test_words():
@@ -91,7 +93,7 @@ def test_words_need_a_window_and_knowledge():
         fails_or_uses.classify(estimate(0.0), [])
     loss_sum, n_tokens = sums(0.0, 0.1)
     loss_sum[0, 1, 0] = np.nan
-    unknown = comparisons.estimate(fails_or_uses.failure(loss_sum, n_tokens, at_train=0))
+    unknown = comparisons.estimate(failure(loss_sum, n_tokens))
     assert fails_or_uses.classify(unknown, [unknown])[1] == "undecided"
 
 
@@ -108,10 +110,7 @@ def test_gate_refuses_a_corpus_without_long_context():
 
 
 def test_utilisation_by_hand():
-    gain, reference = (
-        fails_or_uses.failure(*sums(0.0, *means), at_train=0)
-        for means in ((0.1, 0.0, -0.2), (0.2, 0.2, 0.2))
-    )
+    gain, reference = (failure(*sums(0.0, *means)) for means in ((0.1, 0.0, -0.2), (0.2, 0.2, 0.2)))
     value, low, high = fails_or_uses.utilisation(gain, reference)
     assert value[1:] == pytest.approx([0.5, 0, -1]) and np.isnan(
         value[0]
@@ -165,46 +164,3 @@ def test_utilisation_is_unknown_without_a_reference_gain():
     )  # an exact floor: one row
     value, low, high = fails_or_uses.utilisation(gain, floor)
     assert value == pytest.approx([0.5], abs=0.1) and low < value < high
-
-
-def test_slopes_and_effective_context():
-    contexts, curve = [16, 32, 64, 128], [0.5, 0.2, 0.008, 0.0]
-    assert fails_or_uses.slopes(contexts, np.array(curve)) == pytest.approx([-0.3, -0.192, -0.008])
-    sure = comparisons.estimate(fails_or_uses.failure(*sums(*curve, noise=1e-4), at_train=-1))
-    assert fails_or_uses.effective_context(contexts, sure) == fails_or_uses.EffectiveContext(
-        64, 64, 64
-    )
-    unsure = comparisons.estimate(fails_or_uses.failure(*sums(*curve, noise=0.05), at_train=-1))
-    found = fails_or_uses.effective_context(contexts, unsure)
-    assert found.low <= found.value <= found.high == 128
-    assert fails_or_uses.effective_context(contexts, sure, eps=0.3).value == 32
-
-
-def test_discontinuity_by_hand():
-    # One seed, two documents of 1 and 2 windows, training length 3, one position on each side of the step is 3 | 4, two 2, 3 | 4, 5.
-    position_sums = np.array([[[9.0, 1.0, 2.0, 5.0, 7.0, 9.0], [9.0, 2.0, 4.0, 6.0, 8.0, 9.0]]])
-    windows = np.array([1, 2])
-    assert fails_or_uses.discontinuity(position_sums, windows, 3, step=1).value == pytest.approx(
-        [(5 + 6 - 2 - 4) / 3]
-    )
-    assert fails_or_uses.discontinuity(position_sums, windows, 3, step=2).value == pytest.approx(
-        [(12 + 14 - 3 - 6) / 6]
-    )
-    with pytest.raises(ValueError, match="expected 3 with 4 on each side"):
-        fails_or_uses.discontinuity(position_sums, windows, 3, step=4)
-    with pytest.raises(ValueError, match="expected 5 with 2 on each side"):
-        fails_or_uses.discontinuity(position_sums, windows, 5, step=2)
-
-
-def test_discontinuity_finds_a_step_and_no_slope():
-    """A step of 1 nat after position 64 (the 65th is the first that training never reached); a slope alone gives 8 of its units."""
-    generator = np.random.default_rng(8)
-    positions = np.arange(1, 129)
-    loss = (
-        2
-        - 0.001 * positions
-        + np.where(positions > 64, 1.0, 0.0)
-        + 0.1 * generator.normal(size=(4, 30, 128))
-    )
-    found = comparisons.estimate(fails_or_uses.discontinuity(loss * 2, np.full(30, 2), 64))
-    assert found.low[0] < 1 - 0.008 < found.high[0] and found.high[0] - found.low[0] < 0.1

@@ -4,7 +4,6 @@ import pandas as pd
 import pytest
 
 from lengthgen.reporting.figures import drawing, verdict_figure
-from lengthgen.statistics import fails_or_uses, significance
 
 GROUP = {
     "dataset": "d",
@@ -90,10 +89,3 @@ def test_what_was_tried_is_said(change, said, unsaid):
         text for text in texts([row | change for row in ROWS]) if text.startswith("F with")
     )
     assert said in details and unsaid not in details
-
-
-def test_its_thresholds_are_those_of_the_words():
-    assert (verdict_figure.EQUIVALENT, verdict_figure.SMALLEST_GAIN) == (
-        significance.DELTA,
-        fails_or_uses.SMALLEST_GAIN,
-    )

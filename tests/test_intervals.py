@@ -5,6 +5,7 @@ import pytest
 from scipy import stats
 
 from lengthgen.statistics import bootstrap, intervals
+from lengthgen.statistics.losses import Losses
 
 
 def sums(n_seeds: int, n_documents: int = 12, seed: int = 0):
@@ -25,35 +26,35 @@ def sums(n_seeds: int, n_documents: int = 12, seed: int = 0):
 def test_one_seed_is_the_bootstrap_of_its_documents():
     loss, tokens = sums(1)
     drawn = bootstrap.bootstrap(loss, tokens, n_resamples=300)
-    found = intervals.Summed(loss, tokens, 300)
-    assert found.losses().low == pytest.approx(drawn.bounds()[0]) and found.changes(
-        1
+    found = Losses.numbered(loss, tokens)
+    assert found.means(300).low == pytest.approx(drawn.bounds()[0]) and found.changes(
+        1, 300
     ).high == pytest.approx(drawn.change(1).bounds()[1])
 
 
 def test_a_seed_without_a_length_takes_no_part_there_nor_in_its_change():
     loss, tokens = sums(3)
     loss[2, 2], tokens[2, 2] = 0, 0
-    found, pair = intervals.Summed(loss, tokens), intervals.Summed(loss[:2], tokens[:2])
+    found, pair = Losses.numbered(loss, tokens), Losses.numbered(loss[:2], tokens[:2])
     assert (
-        found.losses().low[2] == pytest.approx(pair.losses().low[2])
-        and found.losses().low[0] != pair.losses().low[0]
+        found.means(300).low[2] == pytest.approx(pair.means(300).low[2])
+        and found.means(300).low[0] != pair.means(300).low[0]
     )
-    assert found.changes(0).value[2] == pytest.approx(
-        pair.changes(0).value[2]
+    assert found.changes(0, 300).value[2] == pytest.approx(
+        pair.changes(0, 300).value[2]
     )  # of the same two seeds at both lengths
-    assert found.changes(0).high[1] != pytest.approx(pair.changes(0).high[1])
+    assert found.changes(0, 300).high[1] != pytest.approx(pair.changes(0, 300).high[1])
     loss[1:, 2], tokens[1:, 2] = 0, 0
-    alone = intervals.Summed(loss, tokens, 300)
-    assert alone.losses().low[2] == pytest.approx(
-        intervals.Summed(loss[:1], tokens[:1], 300).losses().low[2]
+    alone = Losses.numbered(loss, tokens)
+    assert alone.means(300).low[2] == pytest.approx(
+        Losses.numbered(loss[:1], tokens[:1]).means(300).low[2]
     )
 
 
 def test_a_change_needs_the_same_targets():
     loss, tokens = sums(3)
     tokens[:, 2, 0] += 1
-    changes = intervals.Summed(loss, tokens).changes(0)
+    changes = Losses.numbered(loss, tokens).changes(0, 300)
     assert np.isnan(changes.value).tolist() == [False, False, True]
     assert [changes.value[0], changes.low[0], changes.high[0]] == [0, 0, 0]
 

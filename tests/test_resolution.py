@@ -6,7 +6,8 @@ import pytest
 
 from lengthgen.reporting import detectable, tables
 from lengthgen.reporting import summary as markdown
-from lengthgen.statistics import comparisons, losses, power
+from lengthgen.statistics import power
+from lengthgen.statistics.losses import Losses
 
 from .fake_runs import write_runs
 
@@ -47,11 +48,10 @@ def test_the_numbers_are_those_of_a_pilot_of_the_same_size(several, kind, scheme
     own = found.documents[found.documents["train_length"] == 512]
     other, length = ends
     one, other = (
-        losses.of_scheme(own[own["scheme"] == name])["matched", at]
+        Losses.of_rows(own[(own["scheme"] == name) & (own["protocol"] == "matched")]).at(at)
         for name, at in ((scheme, 1024), (other, length))
     )
-    sums, tokens = losses.stacked([one, other], [0, 1, 2])
-    paired = comparisons.difference(sums[:, :1], sums[:, 1:], tokens[:, :1], tokens[:, 1:])
+    paired = one.minus(other)
     (expected,) = power.table(paired, 0, [3], [12])
     row = rows[
         (rows["kind"] == kind) & (rows["scheme"] == scheme) & (rows["eval_length"] == 1024)

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from lengthgen.statistics import comparisons, significance
-from lengthgen.statistics.comparisons import Paired
+from lengthgen.statistics.losses import Paired
 
 
 def column(*values):

@@ -32,15 +32,6 @@ def test_value_is_the_ratio_of_sums_not_a_mean_of_means():
     assert np.isnan(bootstrap.token_mean(np.zeros(3), np.zeros(3)))
 
 
-def test_document_sums_against_a_loop():
-    generator = np.random.default_rng(0)
-    loss, document = generator.random(200).astype(np.float32), generator.integers(0, 7, 200)
-    loss_sum, n_tokens = bootstrap.document_sums(loss, document, 9)
-    for d in range(9):
-        assert loss_sum[d] == pytest.approx(float(loss[document == d].astype(np.float64).sum()))
-        assert n_tokens[d] == (document == d).sum()
-
-
 def test_every_resample_is_that_draw_of_seeds_and_documents():
     total, weight = losses(np.random.default_rng(1))
     n_seeds, n_lengths, n_documents = total.shape

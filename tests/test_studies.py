@@ -13,10 +13,10 @@ from lengthgen import files
 from lengthgen.cli import main
 from lengthgen.config import catalogue
 from lengthgen.errors import ConfigError, DataError
-from lengthgen.statistics.comparisons import Paired
+from lengthgen.statistics.losses import Paired
 from lengthgen.studies import (
+    claims,
     declaration,
-    judgement,
     measures,
     report,
     running,
@@ -368,26 +368,24 @@ def paired(mean: float, spread: float = 0.01, n_seeds: int = 6) -> Paired:
     ],
 )  # fmt: skip
 def test_verdict_of_one_claim(predict, mean, word):
-    (verdict,) = judgement.judge(
+    (verdict,) = claims.judge(
         {"c": claim(predict=predict, primary=True)}, {"c": Mean(paired(mean))}
     )
     assert verdict.word == word
-    assert judgement.of_study([verdict]) == word
+    assert claims.of_verdicts([verdict]) == word
 
 
 def test_primary_claims_share_their_error_rate():
     one = Mean(paired(0.0025))  # below 0.05 alone, above it six times over
     p = 2 * one.above(0.0)
     assert 0.01 < p < 0.05
-    alone = judgement.judge({"a": claim(primary=True)}, {"a": one})
-    six = judgement.judge(
+    alone = claims.judge({"a": claim(primary=True)}, {"a": one})
+    six = claims.judge(
         {name: claim(primary=True) for name in "abcdef"}, dict.fromkeys("abcdef", one)
     )
     assert alone[0].word == "supported" and {verdict.word for verdict in six} == {"undecided"}
     assert six[0].p == pytest.approx(6 * p) or six[0].p == 1.0
-    exploratory = judgement.judge(
-        {name: claim() for name in "abcdef"}, dict.fromkeys("abcdef", one)
-    )
+    exploratory = claims.judge({name: claim() for name in "abcdef"}, dict.fromkeys("abcdef", one))
     assert exploratory[0].p == pytest.approx(
         p
     )  # equal p-values: nothing is adjusted for false discoveries
@@ -395,11 +393,11 @@ def test_primary_claims_share_their_error_rate():
 
 def test_a_study_is_refuted_by_one_primary_claim_and_not_by_an_exploratory_one():
     yes, no = Mean(paired(1.0)), Mean(paired(-1.0))
-    claims = {"a": claim(primary=True), "b": claim(primary=True), "c": claim()}
-    assert judgement.of_study(judgement.judge(claims, {"a": yes, "b": no, "c": yes})) == "refuted"
-    assert judgement.of_study(judgement.judge(claims, {"a": yes, "b": yes, "c": no})) == "supported"
+    declared = {"a": claim(primary=True), "b": claim(primary=True), "c": claim()}
+    assert claims.of_verdicts(claims.judge(declared, {"a": yes, "b": no, "c": yes})) == "refuted"
+    assert claims.of_verdicts(claims.judge(declared, {"a": yes, "b": yes, "c": no})) == "supported"
     assert (
-        judgement.of_study(judgement.judge(claims, {"a": yes, "b": Mean(paired(0.0)), "c": no}))
+        claims.of_verdicts(claims.judge(declared, {"a": yes, "b": Mean(paired(0.0)), "c": no}))
         == "undecided"
     )
 

@@ -13,7 +13,8 @@ from lengthgen.errors import DataError
 from lengthgen.evaluation import records
 from lengthgen.reporting import publication, references, tables, verdicts
 from lengthgen.reporting.figures import curves, drawing
-from lengthgen.statistics import comparisons, fails_or_uses, losses
+from lengthgen.statistics import fails_or_uses
+from lengthgen.statistics.losses import Losses
 
 LENGTHS = (16, 32, 64)
 TOKENS = 8
@@ -150,9 +151,8 @@ def test_fiellers_interval_is_that_of_the_two_gains(results):
 
     def gain(train_length):
         own = found[(found["scheme"] == "rope") & (found["train_length"] == train_length)]
-        at = losses.of_scheme(own)
-        sums, tokens = losses.stacked([at["matched", 16], at["matched", 64]], [0, 1, 2])
-        return comparisons.difference(sums[:, :1], sums[:, 1:], tokens[:, :1], tokens[:, 1:])
+        losses = Losses.of_rows(own)
+        return losses.at(16).minus(losses.at(64))
 
     expected = [float(end[0]) for end in fails_or_uses.utilisation(gain(16), gain(64))]
     assert row[["utilisation", "utilisation_low", "utilisation_high"]].tolist() == pytest.approx(
@@ -254,9 +254,9 @@ def test_the_nearest_length_that_was_trained_at(tmp_path):
 
 
 def test_a_retrofit_is_compared_with_its_scheme():
-    grid = losses.Grid((0,), ("a",), np.ones((1, 1)), np.ones((1, 1)), np.ones((1, 1)))
+    losses = Losses.numbered(np.ones((1, 1, 1)), np.ones((1, 1, 1)))
     ranked = [
-        references.Reference(name, name, grid, grid) for name in ("alibi", "rope", "rope+log_n")
+        references.Reference(name, name, losses, losses) for name in ("alibi", "rope", "rope+log_n")
     ]
     chosen = {
         scheme: references.own_or_best(scheme, ranked).name
@@ -410,6 +410,6 @@ def test_each_thing_that_is_missing_is_named(results):
 def test_one_seed_twice_is_one_line(results):
     rows = tables.collect(results).documents.query("scheme == 'rope' and train_length == 16")
     with pytest.raises(
-        DataError, match=r"^seed 0 of rope is there twice: rope-L16-s0 and again; [^\n]*$"
+        DataError, match=r"^two runs of rope have seed 0: again and rope-L16-s0; [^\n]*$"
     ):
-        losses.of_scheme(pd.concat([rows, rows[rows["seed"] == 0].assign(run="again")]))
+        Losses.of_rows(pd.concat([rows, rows[rows["seed"] == 0].assign(run="again")]))

@@ -20,8 +20,8 @@ from lengthgen import files
 from lengthgen.errors import ConfigError, UserError
 from lengthgen.evaluation import records
 from lengthgen.reporting import tables, text_tables
-from lengthgen.statistics import calibration, comparisons, losses, power
-from lengthgen.statistics.comparisons import Paired
+from lengthgen.statistics import calibration, power
+from lengthgen.statistics.losses import Losses, Paired, common_seeds
 
 SEEDS = (3, 5, 10)
 DOCUMENTS = (48, 96, 200)
@@ -62,11 +62,9 @@ def pilot(folder: Path, schemes: Sequence[str], factor: int = 4) -> Paired:
         raise ConfigError(
             f"--pilot {folder} --schemes {','.join(schemes)}: expected one setting with both schemes at {factor} times its length"
         )
-    (_, one), (_, other) = (
-        next(iter(losses.of_scheme(own[own["scheme"] == scheme]).items())) for scheme in schemes
-    )
-    sums, tokens = losses.stacked([one, other], losses.common(one, other))
-    return comparisons.difference(sums[:, :1], sums[:, 1:], tokens[:, :1], tokens[:, 1:])
+    one, other = (Losses.of_rows(own[own["scheme"] == scheme]) for scheme in schemes)
+    seeds = common_seeds(one, other)
+    return one.of_seeds(seeds).minus(other.of_seeds(seeds))
 
 
 def to_the_goal(found: Paired) -> list[tuple[int, int]]:

@@ -17,6 +17,7 @@ from lengthgen import files
 from lengthgen.errors import DataError
 from lengthgen.evaluation.planners import Request
 from lengthgen.statistics import comparisons
+from lengthgen.statistics.losses import Paired
 
 TAIL = float(ndtr(-3))  # of three standard errors
 ROUNDING = 1e-4  # nats: losses are summed in float32 over the vocabulary
@@ -45,7 +46,7 @@ def of_request(
 def leak(excess_sum: np.ndarray, n_tokens: np.ndarray) -> str | None:
     """(D,) sums of the excess and tokens of one request -> why it is a leak; None if it is none, or with fewer than two documents."""
     found = comparisons.estimate(
-        comparisons.Paired(excess_sum[None, None], np.asarray(n_tokens, np.float64)[None])
+        Paired(excess_sum[None, None], np.asarray(n_tokens, np.float64)[None])
     )
     value, error = float(found.value[0]), float(found.spread.standard_error[0])
     if not value + float(found.spread.critical(TAIL)[0]) * error < -ROUNDING:

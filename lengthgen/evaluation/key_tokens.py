@@ -27,6 +27,7 @@ import numpy as np
 from lengthgen.errors import DataError
 from lengthgen.evaluation import stored
 from lengthgen.evaluation.stored import Stored
+from lengthgen.statistics import comparisons
 
 ALPHA = 2.0  # nats
 SHORTER = 4  # times: the short context of the reference
@@ -115,7 +116,7 @@ def _measured(key: KeyTokens, evaluation: Path, eval_length: int, reference: Pat
             "status": "refused",
             "reason": reason,
         }
-    found = stored.mean_by_document([tested.losses], tested.document, key.mask)
+    found = comparisons.estimate(tested.by_document([tested.losses], key.mask).paired())
     numbers = {
         "loss": found.value,
         "low": found.low,

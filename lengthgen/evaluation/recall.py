@@ -7,7 +7,6 @@ in the window that the model was given.
     loss(D)      mean loss of these values, nats; 0 for a model that finds them, ln n_values for one that guesses
     found(D)     the share of them with p(value) > 1/2, loss < ln 2. Such a value is surely the most probable token, so this is a lower
                  bound of the accuracy of the best guess: a value may be the best guess with less
-    effective    the largest D with a lower bound of found(D) of at least 0.95 (`effective_length`; 0 if there is none)
 
 The bounds of `found` are the wider ones of two 95 % intervals: over documents (comparisons.py), and the exact one of Clopper and Pearson
 1934 (Biometrika 26) for values taken as independent, without which a few values that are all found would have no spread at all: 72 of
@@ -24,9 +23,8 @@ from scipy.special import betaincinv
 
 from lengthgen.evaluation import stored
 from lengthgen.evaluation.stored import Stored
-from lengthgen.statistics import bootstrap
+from lengthgen.statistics import bootstrap, comparisons
 
-FOUND = 0.95  # the share of values that has to be found, surely
 # A row of `by_distance`: symbols, values, documents; nats, and shares, with their 95 % intervals (NaN with one document).
 COLUMNS = (
     "distance",
@@ -64,11 +62,6 @@ def of_evaluation(evaluation: Path, distances: Distances) -> list[dict]:
     )
 
 
-def effective_length(rows: Sequence[dict], least: float = FOUND) -> int:
-    """The largest distance whose values are surely found. Whether all nearer ones are is for the rows to say."""
-    return max((row["distance"] for row in rows if row["found_low"] >= least), default=0)
-
-
 def _distances(losses: Stored, distances: Distances) -> np.ndarray:
     """(W, P): the distance of each scored value whose earlier key and value the window holds; 0 of all other targets."""
     found = np.zeros(losses.losses.shape, np.int64)
@@ -84,10 +77,11 @@ def _distances(losses: Stored, distances: Distances) -> np.ndarray:
 
 
 def _row(losses: Sequence[Stored], chosen: np.ndarray, distance: int) -> dict:
-    document = losses[0].document
-    loss = stored.mean_by_document([one.losses for one in losses], document, chosen)
     hits = [one.losses < np.log(2) for one in losses]
-    share = stored.mean_by_document(hits, document, chosen)
+    loss, share = (
+        comparisons.estimate(losses[0].by_document(values, chosen).paired())
+        for values in ([one.losses for one in losses], hits)
+    )
     exact = _clopper_pearson(
         sum(int(hit[chosen].sum()) for hit in hits), len(losses) * int(chosen.sum())
     )

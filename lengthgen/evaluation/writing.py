@@ -22,6 +22,7 @@ from lengthgen.evaluation.protocols import EvaluationConfig, amounts_of, eval_le
 from lengthgen.evaluation.scoring import Scored
 from lengthgen.evaluation.summed import Summed
 from lengthgen.statistics import bootstrap
+from lengthgen.statistics.losses import Losses, Means
 
 LN2 = float(np.log(2.0))
 BINS = 64  # of the loss-by-position curve, at most
@@ -117,17 +118,11 @@ def _length_rows(
     """Rows of one protocol: loss, perplexity, bits a byte, (paired) the change from the training length, and floor and excess if known."""
     rows = []
     usable = [s for s in some if s.usable]
-    # By name, as tables.py has them: the same draws of documents then serve a run's interval and the summary over seeds.
-    names = sorted({name for s in usable for name in s.names})
-    loss_sum, n_tokens = np.zeros((2, len(usable), len(names)))
-    for row, s in enumerate(usable):
-        place = np.searchsorted(names, s.names)
-        loss_sum[row, place], n_tokens[row, place] = s.loss_sum, s.n_tokens
-    drawn = bootstrap.bootstrap(loss_sum, n_tokens, n_resamples=resamples) if usable else None
-    at_train = next(
-        (i for i, s in enumerate(usable) if s.scored.request.eval_length == train_length), None
-    )
-    change = drawn.change(at_train) if paired and at_train is not None else None
+    losses = _losses(usable, identity["seed"])
+    loss = losses.means(resamples)
+    change = None
+    if paired and train_length in losses.lengths:
+        change = losses.changes(train_length, resamples)
     for s in some:
         request = s.scored.request
         base = identity | {
@@ -139,15 +134,15 @@ def _length_rows(
         values: dict[str, tuple] = dict.fromkeys(metrics, (None, None, None))
         if s.usable:
             i = usable.index(s)
-            loss = (drawn.value[i], *(bound[i] for bound in drawn.bounds()))
+            ends = _ends(loss, i)
             per_byte = s.n_tokens.sum() / s.n_bytes.sum() / LN2
             values |= {
-                "loss": loss,
-                "perplexity": tuple(np.exp(loss)),
-                "bits_per_byte": tuple(x * per_byte for x in loss),
+                "loss": ends,
+                "perplexity": tuple(np.exp(ends)),
+                "bits_per_byte": tuple(x * per_byte for x in ends),
             }
             if change is not None:
-                values["loss_change"] = (change.value[i], *(bound[i] for bound in change.bounds()))
+                values["loss_change"] = _ends(change, i)
             if s.floors is not None:
                 found = bootstrap.bootstrap(
                     np.stack([s.loss_sum - s.excess_sum, s.excess_sum]),
@@ -165,6 +160,21 @@ def _length_rows(
             for m, v in values.items()
         ]
     return rows
+
+
+def _losses(usable: list[Summed], seed: int) -> Losses:
+    """Documents by name, as a summary over seeds has them: one draw then serves both."""
+    names = sorted({name for s in usable for name in s.names})
+    loss_sum, n_tokens = np.zeros((2, 1, len(usable), len(names)))
+    for column, s in enumerate(usable):
+        place = np.searchsorted(names, s.names)
+        loss_sum[0, column, place], n_tokens[0, column, place] = s.loss_sum, s.n_tokens
+    lengths = tuple(s.scored.request.eval_length for s in usable)
+    return Losses(loss_sum, n_tokens, (seed,), lengths, tuple(names))
+
+
+def _ends(means: Means, i: int) -> tuple[float, float, float]:
+    return means.value[i], means.low[i], means.high[i]
 
 
 def _matched_answers(s: Summed, resamples: int) -> dict[str, tuple]:

@@ -17,8 +17,7 @@ import pandas as pd
 
 from lengthgen.reporting import tables
 from lengthgen.reporting.figures import palette
-from lengthgen.statistics import losses
-from lengthgen.statistics.losses import Grids
+from lengthgen.statistics.losses import Losses, Paired, common_seeds
 
 KINDS = ("change", "difference")
 # kind: change (of `scheme`, from the training length) or difference (`scheme` minus `baseline`). sd_*: standard deviations of the paired
@@ -42,7 +41,7 @@ def table(documents: pd.DataFrame, summary: pd.DataFrame) -> pd.DataFrame:
             )
         ]
         schemes = sorted(here["scheme"].unique(), key=palette.order)
-        at = {scheme: losses.of_scheme(own[own["scheme"] == scheme]) for scheme in schemes}
+        at = {scheme: Losses.of_rows(own[own["scheme"] == scheme]) for scheme in schemes}
         valued = set(here[["scheme", "eval_length"]].itertuples(index=False, name=None))
         identity = dict(zip(tables.GROUP, group, strict=True))
         for eval_length in sorted(
@@ -67,39 +66,35 @@ def write(found: pd.DataFrame, folder: Path) -> list[Path]:
 
 
 def _at_length(
-    at: dict[str, Grids], train_length: int, eval_length: int
+    at: dict[str, Losses], train_length: int, eval_length: int
 ) -> Iterator[dict[str, Any]]:
-    here, before = ("matched", eval_length), ("matched", train_length)
-    pairs = [("change", scheme, "", own[here], own.get(before)) for scheme, own in at.items()]
+    here = {scheme: losses.at(eval_length) for scheme, losses in at.items()}
+    pairs = [
+        ("change", scheme, "", here[scheme], losses.at(train_length))
+        for scheme, losses in at.items()
+        if train_length in losses.lengths
+    ]
     pairs += [
-        ("difference", one, other, at[one][here], at[other][here])
-        for one, other in combinations(at, 2)
+        ("difference", one, other, here[one], here[other]) for one, other in combinations(at, 2)
     ]
     for kind, scheme, baseline, one, other in pairs:
-        if (
-            other is not None
-            and one.documents == other.documents
-            and (seeds := losses.common(one, other))
-        ):
-            yield {
-                "eval_length": eval_length,
-                "kind": kind,
-                "scheme": scheme,
-                "baseline": baseline,
-            } | _seen(one, other, seeds)
+        seeds = common_seeds(one, other)
+        if seeds and one.documents == other.documents:
+            names = {"kind": kind, "scheme": scheme, "baseline": baseline}
+            difference = one.of_seeds(seeds).minus(other.of_seeds(seeds))
+            yield {"eval_length": eval_length} | names | _numbers(difference)
 
 
-def _seen(one: losses.Grid, other: losses.Grid, seeds: list[int]) -> dict[str, Any]:
-    from lengthgen.statistics import comparisons, power
+def _numbers(difference: Paired) -> dict[str, Any]:
+    from lengthgen.statistics import power
 
-    sums, tokens = losses.stacked([one, other], seeds)
-    paired = comparisons.difference(sums[:, :1], sums[:, 1:], tokens[:, :1], tokens[:, 1:])
-    found = power.of(paired)
+    seen = power.of(difference)
     numbers = (
-        *(np.sqrt(part) for part in vars(found.parts).values()),
-        found.standard_error,
-        found.detectable,
-        found.cautious,
+        *(np.sqrt(part) for part in vars(seen.parts).values()),
+        seen.standard_error,
+        seen.detectable,
+        seen.cautious,
     )
-    counts = {"n_seeds": len(seeds), "n_documents": len(one.documents)}
+    n_seeds, _, n_documents = difference.sums.shape
+    counts = {"n_seeds": n_seeds, "n_documents": n_documents}
     return counts | {name: float(value[0]) for name, value in zip(NUMBERS, numbers, strict=True)}

@@ -15,11 +15,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from lengthgen import files
-from lengthgen.evaluation import records
+from lengthgen.evaluation import records, stored
 
 SAME = ("setting", "evaluation")  # rows that agree in these scored the same tokens
 TARGETS = ("matched", "whole")  # protocols whose targets are hashed: the first that there is
@@ -79,34 +78,13 @@ def evaluations(run: records.Run) -> Iterator[tuple[dict[str, str], Path]]:
 def targets(run: records.Run, folder: Path) -> str | None:
     """The hash of an evaluation's matched targets, or of its whole documents. None without them, or where the data have no fingerprint."""
     data = run.provenance.get("data") or {}
-    path = folder / "losses.npz"
-    if "fingerprint" not in data or not path.is_file():
+    if "fingerprint" not in data or not (folder / "losses.npz").is_file():
         return None
-    with np.load(path) as arrays:  # reads only what is asked for
-        there = {name.rpartition("/")[0] for name in arrays.files}
-        protocol = next(
-            (name for name in TARGETS if any(key.startswith(f"{name}/") for key in there)), None
-        )
-        keys = sorted(
-            (key for key in there if key.partition("/")[0] == protocol),
-            key=lambda key: int(key.partition("/")[2]),
-        )
-        scored = []
-        for key in (
-            keys if protocol == "whole" else keys[-1:]
-        ):  # matched: the same targets at every length
-            document, start, first = (
-                arrays[f"{key}/{name}"].astype(np.int64) for name in ("document", "start", "first")
-            )
-            last = start + int(key.partition("/")[2])
-            scored += sorted(
-                zip(
-                    document.tolist(),
-                    (start + first + 1).tolist(),
-                    (last + 1).tolist(),
-                    strict=True,
-                )
-            )
+    by_protocol = ((name, stored.lengths(folder, name)) for name in TARGETS)
+    protocol, lengths = next((both for both in by_protocol if both[1]), ("", []))
+    # Whole documents differ by length; matched targets are the same at every length.
+    hashed = lengths if protocol == "whole" else lengths[-1:]
+    scored = [one for length in hashed for one in stored.targets(folder, protocol, length)]
     if not scored:
         return None
     text = json.dumps([data["fingerprint"], str(data.get("tokenizer")), scored])

@@ -28,8 +28,7 @@ import pandas as pd
 from lengthgen.errors import ConfigError
 from lengthgen.evaluation import records
 from lengthgen.reporting import publication, tables
-from lengthgen.statistics import losses
-from lengthgen.statistics.losses import Grid
+from lengthgen.statistics.losses import Losses, Paired, common_seeds
 
 COLUMNS = (*records.DOCUMENTS, "targets")
 FILE = "references.csv"
@@ -43,12 +42,40 @@ class Reference:
 
     name: str  # rope trained at 2048
     scheme: str
-    short: Grid
-    long: Grid
+    short: Losses
+    long: Losses
 
     @property
     def seeds(self) -> list[int]:
-        return losses.common(self.short, self.long)
+        return common_seeds(self.short, self.long)
+
+    @property
+    def loss(self) -> float:
+        """With L' tokens, over all seeds."""
+        return float(self.long.loss_sum.sum() / self.long.n_tokens.sum())
+
+    def gain(self, seeds: Sequence[int]) -> tuple[list[int], Paired]:
+        """(seeds of a published model to take, U_ref): paired with `seeds`, or the mean over seeds."""
+        taken = self._shared(seeds) or self.seeds
+        short, long = self.short.of_seeds(taken), self.long.of_seeds(taken)
+        if self._shared(seeds):
+            return taken, short.minus(long)
+        return list(seeds), short.over_seeds().minus(long.over_seeds())
+
+    def described(self, seeds: Sequence[int]) -> str:
+        """`rope trained at 2048 (3 seeds, paired)`."""
+        if self.scheme == FLOOR:
+            return FLOOR
+        shared = self._shared(seeds)
+        n_seeds = len(shared or self.seeds)
+        how = "paired" if shared else "taken as fixed"
+        return f"{self.name} ({n_seeds} seed{'s' if n_seeds > 1 else ''}, {how})"
+
+    def _shared(self, seeds: Sequence[int]) -> list[int]:
+        """The seeds to pair with `seeds`: all of them, or at least two; else none."""
+        shared = [seed for seed in seeds if seed in self.seeds]
+        pairs = self.scheme != FLOOR and (len(shared) == len(seeds) or len(shared) > 1)
+        return shared if pairs else []
 
 
 def gather(
@@ -135,38 +162,25 @@ def available(
         _same(found, group) & (found["targets"] == targets) & (found["train_length"] >= eval_length)
     ]
     rows = rows[rows["train_length"] == rows["train_length"].min()]
-    made = []
+    references = []
     for (scheme, train_length, *_), own in rows.groupby(
         ["scheme", "train_length", "steps", "setting", "evaluation"], sort=True
     ):
-        at = losses.of_scheme(own[own["eval_length"].isin(pair)])
-        ends = [at.get(("matched", length)) for length in pair]
-        if all(ends) and losses.common(*ends):
-            made.append(Reference(f"{scheme} trained at {train_length}", scheme, *ends))
-    return sorted(made, key=lambda reference: reference.long.loss)
-
-
-def of_floor(short: Grid, long: Grid) -> Reference | None:
-    """The exact floor as a reference, where both lengths have one: the same for every seed, so that the first one's will do."""
-    ends = [
-        Grid(
-            grid.seeds[:1],
-            grid.documents,
-            grid.floor_sum[:1],
-            grid.n_tokens[:1],
-            grid.floor_sum[:1],
+        losses = Losses.of_rows(own[own["protocol"] == "matched"])
+        if not set(pair) <= set(losses.lengths):
+            continue
+        reference = Reference(
+            f"{scheme} trained at {train_length}", scheme, *(losses.at(n) for n in pair)
         )
-        for grid in (short, long)
-    ]
-    if not all(np.isfinite(grid.loss_sum).all() for grid in ends):
-        return None
-    seed = ends[0].seeds
-    return Reference(
-        FLOOR,
-        FLOOR,
-        ends[0],
-        Grid(seed, ends[1].documents, ends[1].loss_sum, ends[1].n_tokens, ends[1].floor_sum),
-    )
+        if reference.seeds:
+            references.append(reference)
+    return sorted(references, key=lambda reference: reference.loss)
+
+
+def of_floor(short: Losses, long: Losses) -> Reference | None:
+    """The exact floor as a reference, where both lengths have one."""
+    ends = short.floor(), long.floor()
+    return Reference(FLOOR, FLOOR, *ends) if all(ends) else None
 
 
 def own_or_best(scheme: str, ranked: Sequence[Reference]) -> Reference:
@@ -176,26 +190,6 @@ def own_or_best(scheme: str, ranked: Sequence[Reference]) -> Reference:
             if reference.scheme == label:
                 return reference
     return ranked[0]
-
-
-def paired(reference: Reference, seeds: Sequence[int]) -> tuple[list[int], np.ndarray, np.ndarray]:
-    """(seeds of the published model to take, loss sums, token counts): the last two (S or 1, 2, D), with L and with L' tokens."""
-    shared = [seed for seed in seeds if seed in reference.seeds]
-    sums, tokens = losses.stacked([reference.short, reference.long], reference.seeds)
-    if reference.scheme != FLOOR and (len(shared) == len(seeds) or len(shared) > 1):
-        rows = [reference.seeds.index(seed) for seed in shared]
-        return shared, sums[rows], tokens[rows]
-    return list(seeds), sums.mean(axis=0, keepdims=True), tokens[:1]
-
-
-def described(reference: Reference, seeds: Sequence[int]) -> str:
-    """`rope trained at 2048 (3 seeds, paired)`."""
-    if reference.scheme == FLOOR:
-        return FLOOR
-    shared = [seed for seed in seeds if seed in reference.seeds]
-    fixed = not (len(shared) == len(seeds) or len(shared) > 1)
-    n_seeds = len(reference.seeds) if fixed else len(shared)
-    return f"{reference.name} ({n_seeds} seed{'s' if n_seeds > 1 else ''}, {'taken as fixed' if fixed else 'paired'})"
 
 
 def _same(rows: pd.DataFrame, group: Mapping[str, Any]) -> np.ndarray:

@@ -17,6 +17,7 @@ from lengthgen.errors import DataError
 from lengthgen.evaluation import records
 from lengthgen.reporting.figures import palette
 from lengthgen.statistics import bootstrap, intervals
+from lengthgen.statistics.losses import Losses, Means
 
 # What one figure is about, and then one line of it.
 GROUP = ("dataset", "model", "train_length", "steps", "setting", "evaluation")
@@ -248,26 +249,18 @@ def _line_numbers(
     rows: pd.DataFrame, line: tuple, n_resamples: int, seed: int
 ) -> dict[int, dict[str, Any]]:
     """eval_length -> the numbers of one summary row, for one scheme under one protocol."""
-    run, runs = pd.factorize(rows["run"], sort=True)
-    column, eval_lengths = pd.factorize(rows["eval_length"], sort=True)
-    document, names = pd.factorize(rows["document"], sort=True)
-    shape = (len(runs), len(eval_lengths), len(names))
-    loss_sum, n_tokens, n_bytes = (
-        _spread(rows[name], (run, column, document), shape)
-        for name in ("loss_sum", "n_tokens", "n_bytes")
-    )
-    summed = intervals.Summed(loss_sum, n_tokens, n_resamples, seed)
-    loss = summed.losses()
+    losses = Losses.of_rows(rows)
+    loss_sum, n_tokens, n_bytes = losses.loss_sum, losses.n_tokens, losses.n_bytes
+    loss = losses.means(n_resamples, seed)
     with np.errstate(over="ignore"):  # a loss beyond 709 nats: its perplexity is infinite
         perplexity = [np.exp(values) for values in (loss.value, loss.low, loss.high)]
-    eval_lengths = [int(length) for length in eval_lengths]
-    other = _change(summed, eval_lengths, line)
-    if rows["floor_sum"].notna().any():
-        floor_sum = _spread(rows["floor_sum"], (run, column, document), shape)
-        excess = intervals.Summed(loss_sum - floor_sum, n_tokens, n_resamples, seed).losses()
-        other |= {"excess": excess.value, "excess_low": excess.low, "excess_high": excess.high}
+    other, named = {}, dict(zip(LINE, line, strict=True))
+    if named["protocol"] == "matched" and named["train_length"] in losses.lengths:
+        other |= _columns("loss_change", losses.changes(named["train_length"], n_resamples, seed))
+    if losses.floor_sum is not None:
+        other |= _columns("excess", losses.excess().means(n_resamples, seed))
     numbers = {}
-    for a, eval_length in enumerate(eval_lengths):
+    for a, eval_length in enumerate(losses.lengths):
         scored = n_tokens[:, a] > 0  # (S, D)
         bits = loss_sum[:, a].sum() / np.log(2)
         numbers[eval_length] = {
@@ -281,19 +274,8 @@ def _line_numbers(
     return numbers
 
 
-def _change(
-    summed: intervals.Summed, eval_lengths: list[int], line: tuple
-) -> dict[str, np.ndarray]:
-    """Paired change of the loss from train_length, for the lengths whose targets are the same as there."""
-    named = dict(zip(LINE, line, strict=True))
-    if named["protocol"] != "matched" or named["train_length"] not in eval_lengths:
-        return {}
-    change = summed.changes(eval_lengths.index(named["train_length"]))
-    return {
-        "loss_change": change.value,
-        "loss_change_low": change.low,
-        "loss_change_high": change.high,
-    }
+def _columns(name: str, means: Means) -> dict[str, np.ndarray]:
+    return {name: means.value, f"{name}_low": means.low, f"{name}_high": means.high}
 
 
 def _status(of_seeds: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
@@ -331,12 +313,6 @@ def _read(path: Path, columns: Sequence[str]) -> pd.DataFrame:
             f"{path} lacks the columns {', '.join(missing)}; expected a table of lengthgen: evaluate the run again"
         )
     return table.reindex(columns=list(columns))
-
-
-def _spread(values: pd.Series, index: tuple[np.ndarray, ...], shape: tuple[int, ...]) -> np.ndarray:
-    dense = np.zeros(shape)
-    dense[index] = values.to_numpy(np.float64)
-    return dense
 
 
 def _whole(table: pd.DataFrame) -> pd.DataFrame:

@@ -19,8 +19,7 @@ import numpy as np
 import pandas as pd
 
 from lengthgen.reporting import publication, references, tables
-from lengthgen.statistics import losses
-from lengthgen.statistics.losses import Grids
+from lengthgen.statistics.losses import Losses, common_seeds
 
 ENDS = ("", "_low", "_high")
 MEASURED = (
@@ -56,7 +55,10 @@ def table(
     scored = dict(list(documents.groupby(keys, sort=False)))
     rows = []
     for line, own in beyond.groupby(keys, sort=False):
-        at = losses.of_scheme(scored[line]) if line in scored else {}
+        by_protocol = {
+            protocol: Losses.of_rows(rows_of)
+            for protocol, rows_of in (scored[line].groupby("protocol") if line in scored else ())
+        }
         for said in own.to_dict("records"):
             row = (
                 dict.fromkeys((*VERDICTS, *GATED))
@@ -70,7 +72,7 @@ def table(
                 ranked = references.available(
                     reference_rows, said, targets, int(said["eval_length"])
                 )
-                rows.append(row | _answer(at, said, ranked))
+                rows.append(row | _verdict(by_protocol, said, ranked))
     found = pd.DataFrame(rows, columns=[*VERDICTS, *GATED])
     return tables.sort(
         found.astype(
@@ -110,80 +112,58 @@ def of_group(found: pd.DataFrame, first: Mapping[str, Any]) -> pd.DataFrame:
     return found
 
 
-def _answer(
-    at: Grids, said: Mapping[str, Any], ranked: Sequence[references.Reference]
+def _verdict(
+    by_protocol: Mapping[str, Losses],
+    line: Mapping[str, Any],
+    ranked: Sequence[references.Reference],
 ) -> dict[str, Any]:
-    """The numbers and the word of one scheme at one length, of the seeds that have it and the training length."""
+    """The numbers and the word of one scheme at one length, of the seeds that have both lengths.
+
+    line: its row of the summary.
+    """
     from lengthgen.statistics import comparisons, fails_or_uses
 
-    train_length, eval_length = int(said["train_length"]), int(said["eval_length"])
-    wanted = {
-        "short": ("matched", train_length),
-        "long": ("matched", eval_length),
-        "hard_window": ("hard_window", eval_length),
-    }
-    parts = {name: at[key] for name, key in wanted.items() if key in at}
-    seeds = losses.common(parts["short"], parts["long"])
-    if "hard_window" in parts and not set(seeds) <= set(
-        parts["hard_window"].seeds
-    ):  # of some seeds only: it would flatter the scheme
-        del parts["hard_window"]
-    sums, tokens = (
-        dict(zip(parts, np.moveaxis(each, 1, 0)[:, :, None], strict=True))
-        for each in losses.stacked([*parts.values()], seeds)
-    )
-    differences = {
-        "failure": ("long", "short"),
-        "use_fresh": ("short", "long"),
-        "use_hard_window": ("hard_window", "long"),
-    }
-    paired = {
-        name: comparisons.difference(sums[one], sums[other], tokens[one], tokens[other])
-        for name, (one, other) in differences.items()
-        if one in parts
-    }
-    found = {name: comparisons.estimate(each) for name, each in paired.items()}
-    (word,) = fails_or_uses.classify(
-        found["failure"], [estimate for name, estimate in found.items() if name != "failure"]
-    )
-    numbers: dict[str, Any] = {
-        "n_seeds": len(seeds),
-        "n_documents": int(found["failure"].n_documents[0]),
-        "word": word,
-    }
-    for name, estimate in found.items():
-        numbers |= _ends(name, estimate.value, estimate.low, estimate.high)
-    floor = references.of_floor(parts["short"], parts["long"])
+    train_length, eval_length = int(line["train_length"]), int(line["eval_length"])
+    short, long = (by_protocol["matched"].at(n) for n in (train_length, eval_length))
+    seeds = common_seeds(short, long)
+    short, long = short.of_seeds(seeds), long.of_seeds(seeds)
+    paired = {"failure": long.minus(short), "use_fresh": short.minus(long)}
+    if "hard_window" in by_protocol and eval_length in by_protocol["hard_window"].lengths:
+        window = by_protocol["hard_window"].at(eval_length)
+        if set(seeds) <= set(window.seeds):  # one of some seeds only would flatter the scheme
+            paired["use_hard_window"] = window.of_seeds(seeds).minus(long)
+    estimates = {name: comparisons.estimate(each) for name, each in paired.items()}
+    uses = [estimate for name, estimate in estimates.items() if name != "failure"]
+    (word,) = fails_or_uses.classify(estimates["failure"], uses)
+    n_documents = int(estimates["failure"].n_documents[0])
+    row = {"n_seeds": len(seeds), "n_documents": n_documents, "word": word}
+    for name, estimate in estimates.items():
+        row |= _ends(name, estimate.value, estimate.low, estimate.high)
+    floor = references.of_floor(short, long)
     ranked = [floor] if floor else ranked
-    return numbers | (_relative(parts, seeds, word, str(said["scheme"]), ranked) if ranked else {})
+    return row | (_relative(short, long, word, str(line["scheme"]), ranked) if ranked else {})
 
 
 def _relative(
-    parts: Mapping[str, losses.Grid], seeds: list[int], word: str, scheme: str, ranked: Sequence
+    short: Losses, long: Losses, word: str, scheme: str, ranked: Sequence[references.Reference]
 ) -> dict[str, Any]:
     """U_ref, u and the gate of one scheme at one length, and the word that the gate leaves."""
     from lengthgen.statistics import comparisons, fails_or_uses
 
     reference, best = references.own_or_best(scheme, ranked), ranked[0]
-    taken, reference_sums, reference_tokens = references.paired(reference, seeds)
-    gain = _gain(*losses.stacked([parts["short"], parts["long"]], taken))
-    available = _gain(reference_sums, reference_tokens)
+    taken, available = reference.gain(short.seeds)
+    gain = short.of_seeds(taken).minus(long.of_seeds(taken))
     relative, there = fails_or_uses.utilisation(gain, available), comparisons.estimate(available)
-    every = comparisons.estimate(_gain(*losses.stacked([best.short, best.long], best.seeds)))
-    gate = fails_or_uses.gate(every, name=best.name)
+    _, of_best = best.gain(best.seeds)
+    gate = fails_or_uses.gate(comparisons.estimate(of_best), name=best.name)
     return {
-        "reference": references.described(reference, seeds),
+        "reference": reference.described(short.seeds),
         "gate": "passed" if gate.passed[0] else "refused",
         "gate_reason": gate.reasons[0],
         "word": "undecided" if word == "uses" and not gate.passed[0] else word,
-    } | _ends("use_reference", there.value, there.low, there.high) | _ends("utilisation", *relative)  # fmt: skip
-
-
-def _gain(sums: np.ndarray, tokens: np.ndarray):
-    """Loss sums and token counts (S, 2, D), with L and with L' tokens -> the paired gain, one column."""
-    from lengthgen.statistics import comparisons
-
-    return comparisons.difference(sums[:, :1], sums[:, 1:], tokens[:, :1], tokens[:, 1:])
+        **_ends("use_reference", there.value, there.low, there.high),
+        **_ends("utilisation", *relative),
+    }
 
 
 def _ends(name: str, *values: np.ndarray) -> dict[str, float]:

@@ -90,14 +90,6 @@ def differ(
     return np.any([np.abs(a - b) > allowed for a, b in zip(percentile, other, strict=True)], axis=0)
 
 
-def document_sums(
-    loss: np.ndarray, document: np.ndarray, n_documents: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Per-token losses (N,) in nats and the document index (N,) of each -> loss_sum (D,) float64, n_tokens (D,) int."""
-    loss_sum = np.bincount(document, weights=np.asarray(loss, np.float64), minlength=n_documents)
-    return loss_sum, np.bincount(document, minlength=n_documents)
-
-
 def token_mean(loss_sum: np.ndarray, n_tokens: np.ndarray) -> np.ndarray:
     """Token-weighted mean over the last axis (documents): (..., D) -> (...). NaN where no token was scored."""
     total, weight = (

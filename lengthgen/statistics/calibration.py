@@ -14,7 +14,7 @@ import numpy as np
 from scipy.special import ndtri, stdtrit
 
 from lengthgen.statistics import comparisons, significance, variance
-from lengthgen.statistics.comparisons import Paired
+from lengthgen.statistics.losses import Losses, Paired
 
 AT_ONCE = 100  # comparisons that share the bootstrap's draws
 
@@ -127,15 +127,14 @@ def same_scheme(
     )
     documents = 2 + 0.2 * generator.normal(size=(n_comparisons, n_documents))
 
-    def arm() -> np.ndarray:
-        of_seed = 0.01 * generator.normal(size=(n_seeds, n_comparisons, 1))
-        return (
-            documents
-            + of_seed
-            + 0.03 * generator.normal(size=(n_seeds, n_comparisons, n_documents))
-        ) * n_tokens
+    shape = (n_seeds, n_comparisons, n_documents)
 
-    paired = comparisons.difference(arm(), arm(), n_tokens, n_tokens)
+    def arm() -> Losses:
+        of_seed = 0.01 * generator.normal(size=(n_seeds, n_comparisons, 1))
+        loss = documents + of_seed + 0.03 * generator.normal(size=shape)
+        return Losses.numbered(loss * n_tokens, np.broadcast_to(n_tokens, shape))
+
+    paired = arm().minus(arm())
     rejected = {
         method: (low > 0) | (high < 0)
         for method, low, high in _intervals(paired, n_resamples, seed)

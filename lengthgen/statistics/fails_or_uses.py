@@ -30,12 +30,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from lengthgen.statistics import comparisons, variance
-from lengthgen.statistics.comparisons import Estimate, Paired
-from lengthgen.statistics.significance import DELTA
+from lengthgen.statistics.comparisons import Estimate
+from lengthgen.statistics.losses import Paired
+from lengthgen.statistics.thresholds import DELTA, SMALLEST_GAIN
 
-SMALLEST_GAIN = 0.005  # nats: a context gain below this is none, of a corpus as of a model
-EPS = 0.01  # nats, of the effective context
-STEP = 8  # positions on each side of the training length
+STEP = 8  # positions on each side of the training length, of the jump there
 DOUBLINGS = 60
 
 
@@ -45,33 +44,6 @@ class Gate:
 
     passed: np.ndarray
     reasons: list[str]
-
-
-@dataclass(frozen=True)
-class EffectiveContext:
-    """Tokens. low: the first context that may be enough (lower bound of the loss it costs), high: the first that surely is."""
-
-    value: int
-    low: int
-    high: int
-
-
-def failure(loss_sum: np.ndarray, n_tokens: np.ndarray, at_train: int) -> Paired:
-    """F: loss sums (S, A, D) by length, minus those of the length with index `at_train`, on the same targets."""
-    return comparisons.difference(
-        loss_sum, _repeated(loss_sum, at_train), n_tokens, _repeated(n_tokens, at_train)
-    )
-
-
-def use(
-    window: np.ndarray, loss_sum: np.ndarray, window_tokens: np.ndarray, n_tokens: np.ndarray
-) -> Paired:
-    """U: loss sums of the same model confined to a window (S, A, D), or (S, 1, D) for one window at every length, minus those with L'."""
-    every = [
-        np.broadcast_to(values, np.shape(like))
-        for values, like in ((window, loss_sum), (window_tokens, n_tokens))
-    ]
-    return comparisons.difference(every[0], loss_sum, every[1], n_tokens)
 
 
 def classify(
@@ -135,51 +107,6 @@ def utilisation(gain: Paired, reference: Paired) -> tuple[np.ndarray, np.ndarray
 
     ends = [_crossing(beyond, value, side) for side in (-1.0, 1.0)]
     return value, *ends
-
-
-def slopes(contexts: Sequence[int], curve: np.ndarray) -> np.ndarray:
-    """(A - 1,): dC / dlog2 k between neighbouring contexts, nats a doubling. Below 0: more context helps."""
-    return np.diff(curve) / np.diff(np.log2(contexts))
-
-
-def effective_context(
-    contexts: Sequence[int], costs: Estimate, eps: float = EPS
-) -> EffectiveContext:
-    """The smallest measured context that loses at most eps against the longest.
-
-    contexts: A, rising; costs: C(k) - C(L') of each, `failure(..., -1)`. A model that fails at L' needs little to do as well: read it
-    with the word.
-    """
-
-    def first(loss: np.ndarray) -> int:
-        return int(
-            next((k for k, lost in zip(contexts, loss, strict=True) if lost <= eps), contexts[-1])
-        )
-
-    return EffectiveContext(first(costs.value), first(costs.low), first(costs.high))
-
-
-def discontinuity(
-    position_sums: np.ndarray, windows: np.ndarray, train_length: int, step: int = STEP
-) -> Paired:
-    """J by seed and document, one column. position_sums: (S, D, T) losses added over a document's windows; windows: (D,) how many.
-
-    Position t of the text is index t - 1: J compares the first `step` positions that training never reached with the `step` before.
-    """
-    if not step <= train_length <= position_sums.shape[2] - step:
-        raise ValueError(
-            f"windows of {position_sums.shape[2]} positions; expected {train_length} with {step} on each side of it"
-        )
-    after, before = (
-        position_sums[:, :, first : first + step].sum(axis=2)[:, None]
-        for first in (train_length, train_length - step)
-    )
-    tokens = step * np.asarray(windows)[None]
-    return comparisons.difference(after, before, tokens, tokens)
-
-
-def _repeated(values: np.ndarray, at: int) -> np.ndarray:
-    return np.broadcast_to(values[..., [at], :], np.shape(values))
 
 
 def _crossing(

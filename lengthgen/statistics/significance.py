@@ -13,8 +13,8 @@ import numpy as np
 from scipy.special import stdtr
 
 from lengthgen.statistics.comparisons import Estimate
+from lengthgen.statistics.thresholds import DELTA
 
-DELTA = 0.01  # nats: 1 % of perplexity; smaller differences are taken as none
 EXACT_UP_TO = 16  # seeds: 65,536 sign patterns
 N_FLIPS = 100_000  # sampled patterns beyond that
 ROUNDING = 1e-9  # relative: a flipped sum this close to the observed one is a tie

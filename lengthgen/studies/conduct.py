@@ -37,7 +37,7 @@ class Asked:
 
 def run(study: Study, asked: Asked) -> None:
     """Make the runs that are missing, judge the claims, write the study's folder, and print the verdict."""
-    from lengthgen.studies import costs, judgement, measures, running, tables
+    from lengthgen.studies import claims, costs, measures, running, tables
 
     label, scale = asked.scale_of(study)
     jobs = running.jobs(study, scale, asked.results.absolute(), ["threads=1", *asked.overrides])
@@ -58,7 +58,7 @@ def run(study: Study, asked: Asked) -> None:
 
     made = running.run(jobs, workers, asked.config_dir, tell)
     material = running.material(study, made)
-    verdicts = judgement.judge(
+    verdicts = claims.judge(
         study.claims, {n: measures.measure(material, claim) for n, claim in study.claims.items()}
     )
     parts = {
@@ -77,7 +77,7 @@ def run(study: Study, asked: Asked) -> None:
     report.write_all(asked.results)
     print("\n" + _said(verdicts))
     print(
-        f"\n{label}: {judgement.of_study(verdicts)} ({clock(time.monotonic() - began)}); {folder / 'summary.md'}",
+        f"\n{label}: {claims.of_verdicts(verdicts)} ({clock(time.monotonic() - began)}); {folder / 'summary.md'}",
         flush=True,
     )
 

@@ -24,9 +24,8 @@ from typing import Any
 
 from lengthgen.config import catalogue, dataclass_from
 from lengthgen.errors import ConfigError
-from lengthgen.evaluation.verdicts import MOST_PRIMARY
 from lengthgen.studies import measures
-from lengthgen.studies.claims import Claim
+from lengthgen.studies.claims import MOST_PRIMARY, Claim
 
 
 @dataclass

@@ -1,13 +1,13 @@
-"""What a study's claims are made of: the per-token losses that its runs wrote, added up by seed and document.
+"""The losses that a study's claims are made of: those that its runs wrote, added up by seed and document.
 
-A subject is an arm, or arm+condition. All its seeds scored the same windows of the same documents; so did every subject with the same data
-and evaluation, which is what makes their differences paired.
+A subject is an arm, or arm+condition. All its seeds scored the same windows of the same documents, and
+so did every subject with the same data and evaluation: that makes their differences paired.
 
-Shape letters: S seeds, D documents, W windows, P scored positions. Nats.
+Shape letters: W windows, P scored positions. Nats.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,44 +17,19 @@ import numpy as np
 from lengthgen import files
 from lengthgen.data.splits import Splits, prepare_splits
 from lengthgen.errors import DataError
-from lengthgen.evaluation import records
-from lengthgen.statistics.comparisons import Paired
+from lengthgen.evaluation import records, stored
+from lengthgen.evaluation.stored import Stored
+from lengthgen.statistics.losses import Paired
 
-Values = Callable[["Block"], np.ndarray]  # what is added up: (W, P)
+Values = Callable[[Stored], np.ndarray]  # what is added up: (W, P)
 
 
 @dataclass(frozen=True)
-class Block:
-    """One protocol at one length, of one seed. losses: (W, P) nats; floors: the same, or None where the data have none.
-
-    document, start, first: (W,), the document of a window, where in it the window begins, and its first scored position.
-    """
-
-    losses: np.ndarray
-    floors: np.ndarray | None
-    document: np.ndarray
-    start: np.ndarray
-    first: np.ndarray
-
-    @property
-    def excess(self) -> np.ndarray:
-        if self.floors is None:
-            raise DataError(
-                "these data have no exact floor, so that no excess over it is known; expected a synthetic dataset"
-            )
-        return self.losses - self.floors
-
-
 class Evaluation:
     """One evaluation folder of one run."""
 
-    def __init__(self, folder: Path):
-        self.folder = folder
-
-    @cached_property
-    def _arrays(self) -> Mapping[str, np.ndarray]:
-        with np.load(self.folder / "losses.npz") as stored:
-            return dict(stored)
+    folder: Path
+    _read: dict[tuple[str, int], Stored] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
     def config(self) -> Mapping[str, Any]:
@@ -68,43 +43,42 @@ class Evaluation:
 
     @cached_property
     def outcomes(self) -> list[dict[str, Any]]:
-        """protocol, eval_length, status, reason of everything that was asked for."""
+        """protocol, eval_length, status and reason of every request of the evaluation."""
         return files.read_json(self.folder / "settings.json", {}).get("outcomes", [])
+
+    @property
+    def seed(self) -> int:
+        return int(self.config["seed"])
 
     @property
     def train_length(self) -> int:
         return int(self.config["train_length"])
 
     def lengths(self, protocol: str) -> list[int]:
-        return sorted(
-            {int(one["eval_length"]) for one in self.outcomes if one["protocol"] == protocol}
-        )
+        return sorted({length for name, length in self._reasons if name == protocol})
 
-    def block(self, protocol: str, length: int) -> Block:
-        """DataError, with the reason, where there are no losses."""
-        key = f"{protocol}/{length}"
-        if f"{key}/losses" not in self._arrays:
-            said = next(
-                (
-                    o
-                    for o in self.outcomes
-                    if o["protocol"] == protocol and int(o["eval_length"]) == length
-                ),
-                None,
-            )
-            reason = (
-                f"{said['status']}: {said['reason']}"
-                if said
-                else f"not evaluated; there are {self.lengths(protocol)}"
-            )
-            raise DataError(
-                f"{self.folder.parent.parent.name}: no losses for {protocol} at {length} ({reason})"
-            )
-        found = {
-            name: self._arrays.get(f"{key}/{name}")
-            for name in ("losses", "floors", "document", "start", "first")
+    def stored(self, protocol: str, length: int) -> Stored:
+        """Losses in float64. DataError, with the reason, where there are none."""
+        key = protocol, length
+        if key not in self._read:
+            if length not in stored.lengths(self.folder, protocol):
+                reason = self._reasons.get(
+                    key, f"not evaluated; there are {self.lengths(protocol)}"
+                )
+                raise DataError(
+                    f"{self.folder.parent.parent.name}: no losses for {protocol} at {length} "
+                    f"({reason})"
+                )
+            one = stored.read(self.folder, protocol, length)
+            self._read[key] = replace(one, losses=one.losses.astype(np.float64))
+        return self._read[key]
+
+    @property
+    def _reasons(self) -> dict[tuple[str, int], str]:
+        return {
+            (one["protocol"], int(one["eval_length"])): f"{one['status']}: {one['reason']}"
+            for one in self.outcomes
         }
-        return Block(**found | {"losses": found["losses"].astype(np.float64)})
 
 
 @dataclass(frozen=True)
@@ -123,15 +97,15 @@ class Subject:
         return round(at * self.train_length)
 
     def total(self, protocol: str, length: int, values: Values) -> Paired:
-        """Sums by seed and document, (S, 1, D), and tokens (1, D), of what `values` makes of each seed's block."""
-        sums, tokens = zip(
-            *(
-                _by_document(block, values(block))
-                for block in (e.block(protocol, length) for e in self.evaluations)
-            ),
-            strict=True,
-        )
-        return Paired(np.stack(sums)[:, None], tokens[0][None])
+        """Sums by seed and document of what `values` makes of each seed's losses."""
+        of_seeds = [evaluation.stored(protocol, length) for evaluation in self.evaluations]
+        first = of_seeds[0]
+        if not all(first.same_targets(one) for one in of_seeds):
+            raise DataError(
+                f"{self.name}: seeds scored other tokens of {protocol} at {length}; "
+                "evaluate them on the same data with the same settings"
+            )
+        return first.by_document([values(one) for one in of_seeds]).paired()
 
 
 @dataclass(frozen=True)
@@ -142,11 +116,3 @@ class Material:
 
     def __getitem__(self, name: str) -> Subject:
         return self.subjects[name]
-
-
-def _by_document(block: Block, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(W, P) -> sums (D,) and counts (D,), documents in the order of their numbers."""
-    _, place = np.unique(block.document, return_inverse=True)
-    return np.bincount(place, weights=values.sum(axis=1)), np.bincount(place).astype(
-        np.float64
-    ) * values.shape[1]

@@ -29,10 +29,11 @@ import numpy as np
 
 from lengthgen.config import dataclass_from
 from lengthgen.errors import ConfigError
+from lengthgen.evaluation.stored import Stored
 from lengthgen.statistics import fails_or_uses
-from lengthgen.statistics.comparisons import Paired
+from lengthgen.statistics.losses import Paired
 from lengthgen.studies.claims import Claim
-from lengthgen.studies.losses import Block, Material, Subject
+from lengthgen.studies.losses import Material, Subject, Values
 from lengthgen.studies.measured import Exact, Mean, Measured, Share
 
 
@@ -56,17 +57,15 @@ def by_length(subject: Subject, name: str, protocol: str, length: int) -> Measur
     return Mean(BY_LENGTH[name](subject, protocol, length))
 
 
-def _losses(block: Block) -> np.ndarray:
-    return block.losses
+def _losses(one: Stored) -> np.ndarray:
+    return one.losses
 
 
-def _excesses(block: Block) -> np.ndarray:
-    return block.excess
+def _excesses(one: Stored) -> np.ndarray:
+    return one.excess
 
 
-def _mean(
-    values: Callable[[Block], np.ndarray], subject: Subject, protocol: str, length: int
-) -> Paired:
+def _mean(values: Values, subject: Subject, protocol: str, length: int) -> Paired:
     return subject.total(protocol, length, values)
 
 
@@ -125,8 +124,8 @@ def _around(first: int, subject: Subject, claim: Claim) -> Paired:
     """STEP positions from the `first` after the training length on. The excess where a floor is known: its ups and downs are no step."""
     begin = subject.train_length + first
 
-    def there(block: Block) -> np.ndarray:
-        return (block.losses if block.floors is None else block.excess)[
+    def there(one: Stored) -> np.ndarray:
+        return (one.losses if one.floors is None else one.excess)[
             :, begin : begin + fails_or_uses.STEP
         ]
 
@@ -135,7 +134,7 @@ def _around(first: int, subject: Subject, claim: Claim) -> Paired:
 
 def _early_excess(subject: Subject, claim: Claim) -> Paired:
     return subject.total(
-        "position", _longest(subject), lambda block: block.excess[:, : subject.train_length]
+        "position", _longest(subject), lambda one: one.excess[:, : subject.train_length]
     )
 
 
@@ -145,21 +144,19 @@ def _beyond_window(subject: Subject, claim: Claim) -> Paired:
             f"measure beyond_window of {subject.name}: window={claim.window} length_factor={claim.length_factor}; expected a window smaller than length_factor"
         )
     floors = _window_floors(subject, subject.length(claim.window))
-    return subject.total(
-        "matched", _length(subject, claim), lambda block: block.losses - floors(block)
-    )
+    return subject.total("matched", _length(subject, claim), lambda one: one.losses - floors(one))
 
 
-def _window_floors(subject: Subject, window: int) -> Callable[[Block], np.ndarray]:
+def _window_floors(subject: Subject, window: int) -> Callable[[Stored], np.ndarray]:
     """(W, P): the floor of each target, were the last `window` symbols before it all that is seen."""
 
     exact = subject.evaluations[0].splits().floors
     known: dict[int, np.ndarray] = {}
 
-    def of(block: Block) -> np.ndarray:
+    def of(one: Stored) -> np.ndarray:
         rows = []
         for document, start, first, losses in zip(
-            block.document, block.start, block.first, block.losses, strict=True
+            one.document, one.start, one.first, one.losses, strict=True
         ):
             if document not in known:
                 symbols = exact.store.document(int(document))[1:].numpy()
@@ -196,8 +193,8 @@ def _utilisation(material: Material, claim: Claim) -> Share:
     return Share(gain, reference)
 
 
-def _floors(block: Block) -> np.ndarray:
-    return block.losses - block.excess
+def _floors(one: Stored) -> np.ndarray:
+    return one.losses - one.excess
 
 
 def _length(subject: Subject, claim: Claim) -> int:

@@ -106,7 +106,7 @@ Verdict: **{word}** ({n_seeds} seeds; `{command}`).
 
 Declared in `configs/study/{name}.yaml` before the runs. The {primary} primary ones decide, at 0.05 together (Holm); p of the exploratory
 ones is adjusted for false discoveries. L: the training length. detectable: the smallest true difference that so many seeds and documents
-find with probability 0.8. The words' rules: `lengthgen/studies/judgement.py`; the measures: `lengthgen/studies/measures.py`.
+find with probability 0.8. The words' rules: `lengthgen/studies/claims.py`; the measures: `lengthgen/studies/measures.py`.
 
 {claims}
 """

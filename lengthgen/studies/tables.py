@@ -9,11 +9,10 @@ from typing import Any
 from lengthgen.data.sources import dirichlet
 from lengthgen.errors import DataError
 from lengthgen.statistics import information
-from lengthgen.statistics.significance import DELTA
+from lengthgen.statistics.thresholds import DELTA
 from lengthgen.studies import measures
-from lengthgen.studies.claims import Claim
+from lengthgen.studies.claims import Claim, Verdict
 from lengthgen.studies.declaration import Study
-from lengthgen.studies.judgement import Verdict
 from lengthgen.studies.losses import Material, Subject
 from lengthgen.studies.study_folder import KEY_TOKENS
 

@@ -23,9 +23,9 @@ from matplotlib.ticker import (
 
 from lengthgen.reporting.figures import layout, length_axis, palette
 from lengthgen.statistics import intervals
+from lengthgen.statistics.thresholds import DELTA
 
 WILSON = "Wilson's over documents, for that one seed"
-EQUIVALENT = 0.01  # nats: 1 % of perplexity, taken as no change
 PROTOCOLS = {
     "matched": "matched targets: the same tokens are scored at every length",
     "nonoverlapping": "non-overlapping windows: longer windows hold fewer tokens with little context, which alone lowers the curve",
@@ -220,7 +220,7 @@ def _length_title(rows: pd.DataFrame, with_change: bool, remark: str) -> tuple[s
     ]
     if with_change:
         details.append(
-            f"Lower panel: below 0 the longer input helps; grey: within {EQUIVALENT} nats, 1 % of perplexity."
+            f"Lower panel: below 0 the longer input helps; grey: within {DELTA} nats, 1 % of perplexity."
         )
     return _heading("Perplexity by evaluation length", rows), " ".join([*details, remark]).rstrip()
 
@@ -291,7 +291,7 @@ def _change_panel(
     """The paired change of the loss, scaled to the schemes that change little; the others leave the panel and are named there."""
     limit = _near_limit(lines)
     labels = {}
-    low, high = -1.5 * EQUIVALENT, 1.5 * EQUIVALENT
+    low, high = -1.5 * DELTA, 1.5 * DELTA
     for scheme, line in lines.items():
         bounds = line[["loss_change", "loss_change_low", "loss_change_high"]].to_numpy(np.float64)
         if not np.isfinite(bounds[:, 0]).any():
@@ -310,7 +310,7 @@ def _change_panel(
     for scheme, (x, y, _) in labels.items():
         if not low - pad <= y <= high + pad:
             labels[scheme] = (x, y, _off_scale(scheme, y))
-    axes.axhspan(-EQUIVALENT, EQUIVALENT, color="#eeeeee", linewidth=0, zorder=0)
+    axes.axhspan(-DELTA, DELTA, color="#eeeeee", linewidth=0, zorder=0)
     axes.axhline(0, color=layout.GREY, linewidth=0.8, zorder=1)
     axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
     axes.yaxis.set_major_formatter(

@@ -13,10 +13,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, NullLocator
 
 from lengthgen.reporting.figures import layout, palette
+from lengthgen.statistics.thresholds import DELTA, SMALLEST_GAIN
 
 ROW = 0.19  # inches
 LINEAR = 0.05  # nats: the axis is linear within, logarithmic beyond
-EQUIVALENT, SMALLEST_GAIN = 0.01, 0.005  # nats: evaluation/context.py's delta and gain
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def draw(answers: pd.DataFrame, n_tokens: int) -> Figure:
                 f"{int(row['eval_length']):,} ({row['eval_length'] / row['train_length']:g}×)"
             )
             place += 1
-    axes.axvspan(-EQUIVALENT, EQUIVALENT, color="#dddddd", zorder=0)
+    axes.axvspan(-DELTA, DELTA, color="#dddddd", zorder=0)
     axes.axvline(0, color="black", linewidth=0.8, zorder=1)
     axes.set_ylim(place - 0.4, -0.6)
     axes.yaxis.set_major_locator(FixedLocator(ticks))
@@ -122,9 +122,7 @@ def _value_axis(axes: Axes, answers: pd.DataFrame) -> None:
     bounds = answers[["failure_low", "failure_high"]].to_numpy(np.float64)
     bounds = bounds[np.isfinite(bounds)]
     low, high = (
-        (min(bounds.min(), -EQUIVALENT), max(bounds.max(), EQUIVALENT))
-        if bounds.size
-        else (-EQUIVALENT, EQUIVALENT)
+        (min(bounds.min(), -DELTA), max(bounds.max(), DELTA)) if bounds.size else (-DELTA, DELTA)
     )
     axes.set_xscale("symlog", linthresh=LINEAR, linscale=1.0)
     axes.set_xlim(low * 1.3 - 0.005, high * 1.3 + 0.005)
@@ -167,7 +165,7 @@ def _title(answers: pd.DataFrame, n_tokens: int) -> tuple[str, str]:
     )
     details = (
         f"F with its 95 % interval, two-way over {int(seeds)} seeds and {int(documents)} documents; the same {n_tokens:,} target tokens at "
-        f"every length, baseline: the scheme's own loss at {length:,} tokens. fails: F surely above {EQUIVALENT} (grey band: 1 % of "
+        f"every length, baseline: the scheme's own loss at {length:,} tokens. fails: F surely above {DELTA} (grey band: 1 % of "
         f"perplexity). tolerates: surely below, and not {SMALLEST_GAIN} better than the same model confined to {length:,} tokens "
         f"({windows}). uses: surely below, and surely better than confined. undecided: else. Not corrected for the number of rows: "
         f"exploratory.{refused}{tried}"
