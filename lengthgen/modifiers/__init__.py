@@ -1,16 +1,19 @@
-"""Modifiers, one file each: changes that combine with any scheme, in training. One is found by its file's name.
+"""Modifiers: changes to any scheme that are trained with it. One file each, found by its name.
 
-The order of application is fixed, whatever the order in which they were asked for: innermost first, by `stage` and then by name.
+They are applied innermost first, by `stage` and then by name, in whatever order they were given:
 
 | stage | modifiers | why there |
 |---|---|---|
-| 0 | drope | takes the scheme's positions away, whatever is around it |
+| 0 | drope | removes the scheme's positions, whatever is around it |
 | 1 | layer_mix | decides for each layer whether the scheme acts there |
 | 2 | window | hides keys in the layers that are left |
-| 3 | log_n, ssmax | scale the scores by the number of keys that are then visible |
+| 3 | log_n, ssmax | scale scores by the number of keys that are then visible |
 
-Normalised queries and keys, the one such change that no position enters, is the model's own: model.qk_norm=true.
-One of the user's own is a file `NAME.py` beside its `NAME.yaml`, in the folder `modifier/` of a `--config-dir`.
+Normalised queries and keys do not depend on positions; they are an option of the model:
+model.qk_norm=true.
+
+A user's modifier is a file `NAME.py` beside its `NAME.yaml`, in the folder
+`modifier/` of a `--config-dir`.
 """
 
 from pathlib import Path
@@ -18,7 +21,7 @@ from pathlib import Path
 from lengthgen.config.plugins import Kind
 
 NOUN, HERE = "modifier", Path(__file__).parent
-SHARED = ("scaling", "spans")  # files of this folder that are no modifier themselves
+SHARED = ("scaling", "spans")  # files of this folder that are not modifiers
 KIND = Kind(NOUN, __name__, HERE, "Modifier", SHARED)
 
 names, source, load = KIND.names, KIND.source, KIND.load

@@ -1,11 +1,13 @@
-"""DroPE: positions help training and are dropped near its end; the rest of the training recalibrates the model without them.
+"""DroPE: positions are dropped near the end of training, and the last steps do without them.
 
-Source: Gelberg et al., "Extending the Context of Pretrained LLMs by Dropping Their Positional Embeddings" (arXiv 2512.12167, 2025).
-Formula: the scheme acts in steps k < fraction x steps and never again, neither in training nor in evaluation; the training length stays.
-The paper's 494M model drops them at 14 of 16 billion tokens: 0.875.
-fraction = 1 drops positions for the evaluation alone, without recalibration: a control, not the method.
-Deviations: the learning rate goes on as it was scheduled, with no second warm-up. All positions are dropped, of any scheme, not only rotary
-ones; a scheme's windows and its factor on q.k stay.
+Source: Gelberg et al., "Extending the Context of Pretrained LLMs by Dropping Their Positional
+Embeddings" (arXiv 2512.12167, 2025). Their 494M model drops positions at 14 of 16 billion
+tokens: 0.875.
+Formula: the scheme acts in steps k < fraction x steps and never again, in training or evaluation.
+fraction = 1 drops positions for the evaluation alone, without recalibration: a
+control, not the method.
+Deviations: the learning rate is not warmed up again. Positions of any scheme are dropped, not only
+rotary ones; a scheme's windows and its factor on q.k stay.
 """
 
 import dataclasses
@@ -15,22 +17,21 @@ import torch
 from torch import Tensor
 
 from lengthgen.attention.bias_forms import Bias
-from lengthgen.config import dataclass_from
+from lengthgen.config.dataclass_from import check
 from lengthgen.config.plugins import About
 from lengthgen.modifiers.base import Modifier
-from lengthgen.schemes.base import Declaration
+from lengthgen.schemes.base import Declaration, Scheme
 
 
 @dataclass
 class Config:
-    fraction: float = (
-        0.875  # share of the steps that positions last; 1: dropped for the evaluation alone
-    )
+    # share of the steps that positions last; 1: dropped for the evaluation alone
+    fraction: float = 0.875
 
     def __post_init__(self):
-        dataclass_from.check(
+        check(
             0 < self.fraction <= 1,
-            f"modifiers.drope.fraction={self.fraction}: expected a share of the steps, 0 < fraction <= 1",
+            f"modifiers.drope.fraction={self.fraction}: expected 0 < fraction <= 1",
         )
 
 
@@ -44,7 +45,7 @@ class DroPE(Modifier):
     stage = 0
     leaves = ("span", "score_scale")
 
-    def __init__(self, config, inner):
+    def __init__(self, config: Config, inner: Scheme):
         super().__init__(config, inner)
         self.dropped = False
 
@@ -53,16 +54,17 @@ class DroPE(Modifier):
         inner = super().declaration
         if not self.dropped:
             share = f"{100 * self.config.fraction:g} % of the steps"
-            return dataclasses.replace(
-                inner, tail=f"dropped after {share}; until then: {inner.tail}"
-            )
+            tail = f"dropped after {share}; until then: {inner.tail}"
+            return dataclasses.replace(inner, tail=tail)
         return dataclasses.replace(
-            inner, acts_on="nothing", structure="none", prefix_consistent=True, shift_invariant=True,
-            trained_reach="no positions any more", tail="dropped: only the causal mask is left",
+            inner, acts_on="nothing", structure="none", prefix_consistent=True,
+            shift_invariant=True, trained_reach="no positions any more",
+            tail="dropped: only the causal mask is left",
         )  # fmt: skip
 
     def begin_step(self, step: int, steps: int) -> None:
         super().begin_step(step, steps)
+        # A function of the two numbers alone, so a resumed run drops positions at the same step.
         self.dropped = step >= round(self.config.fraction * steps)
 
     @property
@@ -77,18 +79,14 @@ class DroPE(Modifier):
         return None if self.dropped else self.inner.refusal(length)
 
     def positions(self, length: int, device: torch.device) -> Tensor:
-        return (
-            torch.arange(length, device=device)
-            if self.dropped
-            else self.inner.positions(length, device)
-        )
+        if self.dropped:
+            return torch.arange(length, device=device)
+        return self.inner.positions(length, device)
 
     def read(self, tokens: Tensor) -> Tensor:
-        return (
-            self.positions(tokens.shape[1], tokens.device)
-            if self.dropped
-            else self.inner.read(tokens)
-        )
+        if self.dropped:
+            return self.positions(tokens.shape[1], tokens.device)
+        return self.inner.read(tokens)
 
     def embed(self, x: Tensor, positions: Tensor) -> Tensor:
         return x if self.dropped else self.inner.embed(x, positions)

@@ -1,12 +1,14 @@
-"""A mix of layers: every n-th one without positions and with all keys, the others with positions and, if wished, a window.
+"""A mix of layers: every n-th has no positions and sees all keys; the others may have a window.
 
-Source: RNoPE-SWA (Yang et al., arXiv 2501.18795, 2025: one layer of four without positions and with full attention, the others rotary
-with a sliding window); iRoPE (Llama 4, 2025: every 4th layer without positions and with full attention).
-Formula: layer l, from 0, is one of the n-th if (l + 1) mod every = 0. There the scheme does nothing (`positions` = true keeps it) and every
-key is seen; in the others the scheme acts, and a query sees the last `window` tokens and the first `sinks`.
-Deviations: Llama 4's other layers attend within chunks of 8192 tokens, here within a sliding window; its temperature in the layers
-without positions is at inference alone (the retrofit log_n is like it). Only what acts on queries, keys or scores can be left out of a
-layer: positions that enter at the input are refused.
+Source: RNoPE-SWA (Yang et al., arXiv 2501.18795, 2025: one layer in four without positions and with
+full attention, the others rotary with a sliding window); iRoPE (Llama 4, 2025: every 4th
+layer likewise).
+Formula: layer l, from 0, is an n-th one if (l + 1) mod every = 0. There the scheme does nothing
+(unless `positions` is true) and every key is seen. In the others the scheme acts, and a query sees
+the last `window` tokens and the first `sinks`.
+Deviations: Llama 4's other layers attend within chunks of 8192 tokens, here within a sliding
+window. Its temperature in the layers without positions is for inference only (see the retrofit
+log_n). Positions that enter at the input are refused: they cannot be left out of single layers.
 """
 
 import dataclasses
@@ -16,10 +18,10 @@ import torch
 from torch import Tensor
 
 from lengthgen.attention.bias_forms import Bias, Span
-from lengthgen.config import dataclass_from
+from lengthgen.config.dataclass_from import check
 from lengthgen.config.plugins import About
 from lengthgen.modifiers.base import Modifier
-from lengthgen.modifiers.spans import both
+from lengthgen.modifiers.spans import both, check_window
 from lengthgen.schemes.base import Declaration, Scheme
 
 
@@ -27,23 +29,15 @@ from lengthgen.schemes.base import Declaration, Scheme
 class Config:
     every: int = 4  # layers every, 2 every, ... are the different ones, counted from 1
     positions: bool = False  # whether the scheme acts in these layers too
-    window: int | None = (
-        None  # tokens that a query of the other layers sees, itself included; null: all
-    )
+    # tokens that a query of the other layers sees, itself included; null: all
+    window: int | None = None
     sinks: int = 0  # first tokens that every query of the other layers sees besides
 
     def __post_init__(self):
-        dataclass_from.check(
+        check(
             self.every > 0, f"modifiers.layer_mix.every={self.every}: expected a positive integer"
         )
-        dataclass_from.check(
-            self.window is None or self.window > 0,
-            f"modifiers.layer_mix.window={self.window}: expected a positive integer or null",
-        )
-        dataclass_from.check(
-            self.sinks >= 0,
-            f"modifiers.layer_mix.sinks={self.sinks}: expected 0 or a positive integer",
-        )
+        check_window("modifiers.layer_mix", self.window, self.sinks)
 
 
 class LayerMix(Modifier):
@@ -58,38 +52,38 @@ class LayerMix(Modifier):
     )
     stage = 1
 
-    def __init__(self, config, inner):
+    def __init__(self, config: Config, inner: Scheme):
         super().__init__(config, inner)
-        dataclass_from.check(
-            config.every <= self.dimensions.n_layers,
-            f"modifiers.layer_mix.every={config.every}: the model has {self.dimensions.n_layers} layers, so none would be different; "
-            f"expected at most {self.dimensions.n_layers}",
+        n_layers = self.dimensions.n_layers
+        check(
+            config.every <= n_layers,
+            f"modifiers.layer_mix.every={config.every}: the model has {n_layers} layers, so none"
+            f" would be different; expected at most {n_layers}",
         )
         self.others = Span(config.window, config.sinks)
-        for layer in range(self.dimensions.n_layers):
-            self.span(layer)  # refuses here what cannot be put together
+        for layer in range(n_layers):
+            self.span(layer)  # a ConfigError for spans that do not combine comes now, not later
 
     @classmethod
     def refuses(cls, inner: Scheme) -> str | None:
         if inner.declaration.acts_on != "input":
             return None
-        return "layer_mix leaves positions out of single layers; those of this scheme enter at the input, once for all layers"
+        return (
+            "layer_mix leaves positions out of single layers; those of this scheme enter at the"
+            " input, once for all layers"
+        )
 
     @property
     def declaration(self) -> Declaration:
         inner, config = super().declaration, self.config
-        mixed = [str(layer) for layer in range(self.dimensions.n_layers) if self.different(layer)]
-        sharing = (
-            inner.sharing
-            if config.positions
-            else f"{inner.sharing}; nothing in layers {', '.join(mixed)} (from 0)"
-        )
-        window = (
-            ""
-            if config.window is None
-            else f"; the last {config.window} tokens and {config.sinks} sinks in the layers with positions"
-        )
-        return dataclasses.replace(inner, sharing=sharing, tail=inner.tail + window)
+        sharing, tail = inner.sharing, inner.tail
+        if not config.positions:
+            layers = filter(self.different, range(self.dimensions.n_layers))
+            sharing += f"; nothing in layers {', '.join(map(str, layers))} (from 0)"
+        if config.window is not None:
+            visible = f"the last {config.window} tokens and {config.sinks} sinks"
+            tail += f"; {visible} in the layers with positions"
+        return dataclasses.replace(inner, sharing=sharing, tail=tail)
 
     def different(self, layer: int) -> bool:
         """Whether `layer` is one of the n-th."""
@@ -116,10 +110,8 @@ class LayerMix(Modifier):
         return span if self.different(layer) else both(span, self.others)
 
     def biases(self, positions: Tensor) -> list[Bias | None]:
-        return [
-            None if self.bare(layer) else bias
-            for layer, bias in enumerate(self.inner.biases(positions))
-        ]
+        biases = self.inner.biases(positions)
+        return [None if self.bare(layer) else bias for layer, bias in enumerate(biases)]
 
     def toeplitz(self, offsets: Tensor, layer: int) -> Tensor:
         bias = self.inner.toeplitz(offsets, layer)

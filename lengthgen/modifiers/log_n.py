@@ -1,10 +1,10 @@
-"""Log-n scaling, trained with: the scores times ln n / ln L, so that the entropy of attention depends less on the number of keys.
+"""Log-n scaling in training: scores times ln n / ln L, against attention's spread over more keys.
 
-Source: Chiang and Cholak (ACL 2022), who multiply by log n; Su (2021), with the logarithm of the training length in the denominator.
-Formula: a_i = softmax(ln n_i / ln L q_i . k_j scale), n_i the keys that query i sees, L the training length: 1 for the last query of a
-training window, less before it, more past it.
-`clip` gives max(1, ...), as the retrofit of the same name always does: training is then what it was, and only longer inputs are scaled.
-Deviations: none. `scale_bias` multiplies the positional bias as well (modifiers/scaling.py).
+Source: Chiang and Cholak (ACL 2022), who multiply by log n; Su (2021) divides by the logarithm of
+the training length.
+Formula: a_i = softmax(ln n_i / ln L q_i . k_j scale), n_i the keys that query i sees, L the
+training length: 1 for the last query of a training window, less before it, more past it. `clip`
+gives max(1, ...), as the retrofit log_n always does: only inputs longer than L are then scaled.
 """
 
 import dataclasses
@@ -13,10 +13,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from lengthgen.config import dataclass_from
 from lengthgen.config.plugins import About
 from lengthgen.modifiers.base import Modifier
-from lengthgen.modifiers.scaling import Scaled
+from lengthgen.modifiers.scaling import Scaled, check_length
 from lengthgen.schemes.base import Declaration
 
 
@@ -27,10 +26,7 @@ class Config:
     scale_bias: bool = False  # multiply the positional bias of the scheme too
 
     def __post_init__(self):
-        dataclass_from.check(
-            self.length is None or self.length > 1,
-            f"modifiers.log_n.length={self.length}: expected a length > 1 or null",
-        )
+        check_length("modifiers.log_n", self.length)
 
 
 class LogN(Scaled, Modifier):
@@ -48,7 +44,5 @@ class LogN(Scaled, Modifier):
         )
 
     def factor(self, n: Tensor, layer: int) -> Tensor:
-        factor = (n.float().log() / math.log(self.config.length or self.dimensions.train_length))[
-            None
-        ]
-        return factor.clamp(min=1) if self.config.clip else factor
+        factor = n.float().log() / math.log(self.config.length or self.dimensions.train_length)
+        return (factor.clamp(min=1) if self.config.clip else factor)[None]

@@ -1,13 +1,10 @@
-"""Scores multiplied by a factor of the query's row: what log_n and ssmax share, as modifiers and as a retrofit.
+"""Scores multiplied by a factor for each query: shared by log_n (modifier and retrofit) and ssmax.
 
-Formula: score(i, j) = f(n_i) q_i . k_j scale + bias(i, j), n_i the number of keys that query i sees, itself included.
-The factor goes into the queries, last of all and in float32, so attention keeps its fast kernels. Whether the positional bias is
-multiplied as well (`scale_bias`) is a choice on which papers differ: log-n scaling and SSMax are stated for scores without a bias; BAM
-multiplies both.
-A scheme whose scores are its own function of q.k (structure "general") is multiplied whole, bias or not: what its q.k are used for
-besides (CoPE's gates) must not be scaled.
+Formula: score(i, j) = f(n_i) q_i . k_j scale + bias(i, j), n_i the keys that query i sees, itself
+included. Whether the positional bias is multiplied too (`scale_bias`) is a choice: log-n scaling
+and SSMax are stated for scores without a bias; BAM multiplies both.
 
-Shape letters: B batch, T positions in the window, R rows of queries, S keys, H heads, D head size.
+Shape letters: B batch, T positions, R rows of queries, S keys, H heads, D head size.
 """
 
 import dataclasses
@@ -16,13 +13,19 @@ import torch
 from torch import Tensor
 
 from lengthgen.attention.bias_forms import Bias, Gates, Rows
+from lengthgen.config.dataclass_from import check
 from lengthgen.modifiers.spans import n_visible
 from lengthgen.schemes.base import Declaration
 from lengthgen.schemes.wrapper import Wrapper
 
 
+def check_length(key: str, length: int | None) -> None:
+    """ConfigError unless the option `KEY.length` is null or has a positive logarithm."""
+    check(length is None or length > 1, f"{key}.length={length}: expected a length > 1 or null")
+
+
 class Scaled(Wrapper):
-    """A wrapper that says its `factor`."""
+    """A wrapper that multiplies scores by `factor`."""
 
     @property
     def declaration(self) -> Declaration:
@@ -40,34 +43,34 @@ class Scaled(Wrapper):
 
     def steer(self, q: Tensor, k: Tensor, x: Tensor, layer: int) -> tuple[Tensor, Tensor]:
         q, k = self.inner.steer(q, k, x, layer)
+        # A general scheme also uses q.k for other things (CoPE's gates), which must not be scaled:
+        # `logits` multiplies its whole scores instead.
         if self.general(layer):
             return q, k
+        # The factor goes into the queries, so that attention keeps its fast kernels.
         factor = self._factor(0, q.shape[2], layer, q.device)
         return (q.to(torch.promote_types(q.dtype, torch.float32)) * factor).to(q.dtype), k
 
     def logits(
         self, q: Tensor, k: Tensor, x: Tensor, positions: Tensor, layer: int, first: int
     ) -> Tensor:
-        return self.inner.logits(q, k, x, positions, layer, first) * self._factor(
-            first, first + q.shape[2], layer, q.device
-        )
+        scores = self.inner.logits(q, k, x, positions, layer, first)
+        return scores * self._factor(first, first + q.shape[2], layer, q.device)
 
     def gate_weights(self, x: Tensor, layer: int) -> Tensor | None:
         weights = self.inner.gate_weights(x, layer)
         if not self.config.scale_bias:
             return weights
-        factor = self._factor(0, x.shape[1], layer, x.device)[..., 0].expand(
-            x.shape[0], self.dimensions.n_heads, -1
-        )
+        B, T, _ = x.shape
+        factor = self._factor(0, T, layer, x.device)[..., 0]
+        factor = factor.expand(B, self.dimensions.n_heads, -1)
         return factor if weights is None else weights * factor
 
     def biases(self, positions: Tensor) -> list[Bias | None]:
         biases = self.inner.biases(positions)
-        return (
-            [self._scaled(bias, layer) for layer, bias in enumerate(biases)]
-            if self.config.scale_bias
-            else biases
-        )
+        if not self.config.scale_bias:
+            return biases
+        return [self._scaled(bias, layer) for layer, bias in enumerate(biases)]
 
     def _factor(self, first: int, last: int, layer: int, device: torch.device) -> Tensor:
         """(H or 1, R, 1) of queries first..last-1."""

@@ -1,4 +1,4 @@
-"""Spans put together: what a query sees if two of them hold at once, and how many keys that is. Shared by modifiers and retrofits.
+"""Options and arithmetic of windows and sinks, shared by modifiers and retrofits.
 
 Shape letters: R rows of queries.
 """
@@ -7,27 +7,38 @@ import torch
 from torch import Tensor
 
 from lengthgen.attention.bias_forms import Span
+from lengthgen.config.dataclass_from import check
 from lengthgen.errors import ConfigError
 
 
+def check_window(key: str, window: int | None, sinks: int = 0) -> None:
+    """ConfigError unless the options `KEY.window` and `KEY.sinks` can be a span."""
+    check(
+        window is None or window > 0, f"{key}.window={window}: expected a positive integer or null"
+    )
+    check(sinks >= 0, f"{key}.sinks={sinks}: expected 0 or a positive integer")
+
+
 def both(one: Span | None, other: Span | None) -> Span | None:
-    """The keys that both spans show. ConfigError where these are no span themselves: a wider window with fewer sinks."""
+    """The keys that both spans show. ConfigError if the narrower window has more sinks."""
     if one is None or one.window is None:
         return other
     if other is None or other.window is None:
         return one
-    narrow, wide = sorted((one, other), key=lambda span: (span.window, span.sinks))
-    if narrow.sinks > wide.sinks:
+    (narrow, sinks), (wide, most) = sorted(
+        (window, span.sinks) for span in (one, other) if (window := span.window)
+    )
+    if sinks > most:
         raise ConfigError(
-            f"a window of {narrow.window} tokens with {narrow.sinks} sinks inside one of {wide.window} with {wide.sinks}: "
-            f"expected at most {wide.sinks} sinks in the narrower one"
+            f"a window of {narrow} tokens with {sinks} sinks inside one of {wide} with {most}: "
+            f"expected at most {most} sinks in the narrower one"
         )
-    return narrow
+    return Span(narrow, sinks)
 
 
 def n_visible(first: int, last: int, span: Span | None, device: torch.device) -> Tensor:
     """How many keys each of the queries first..last-1 sees, itself included: (R,) int64."""
-    before = torch.arange(first + 1, last + 1, device=device)
+    causal = torch.arange(first + 1, last + 1, device=device)
     if span is None or span.window is None:
-        return before
-    return before.clamp(max=span.window) + (before - span.window).clamp(min=0, max=span.sinks)
+        return causal
+    return causal.clamp(max=span.window) + (causal - span.window).clamp(min=0, max=span.sinks)

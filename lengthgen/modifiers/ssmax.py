@@ -1,10 +1,10 @@
-"""SSMax: the scores times s ln n, s learned for each head and layer, so that attention does not flatten as keys get more.
+"""SSMax: scores times s ln n, s learned for each head and layer: attention stays as sharp.
 
 Source: Nakanishi, "Scalable-Softmax Is Superior for Attention" (arXiv 2501.19399, 2025).
-Formula: a_i = softmax((s_h ln n_i + b_h) q_i . k_j scale), n_i the keys that query i sees; b_h = 0 unless `bias`.
-b is the paper's variant, reported to hurt length generalisation, so it is off by default. s starts at 1 / ln(train_length), for which
-the factor is 1 for the last query of a training window; s = 1, as some code has it, multiplies every score by 7 at 1024 tokens.
-Deviations: the start. `scale_bias` multiplies the positional bias as well (modifiers/scaling.py).
+Formula: a_i = softmax((s_h ln n_i + b_h) q_i . k_j scale), n_i the keys that query i sees; b_h = 0
+unless `bias`, the paper's variant, reported to hurt length generalisation.
+Deviations: s starts at 1 / ln(train_length), where the factor is 1 for the last query of a training
+window; s = 1, as some code has it, multiplies every score by 7 at 1024 tokens.
 """
 
 import dataclasses
@@ -14,11 +14,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from lengthgen.config import dataclass_from
+from lengthgen.config.dataclass_from import check
 from lengthgen.config.plugins import About
 from lengthgen.modifiers.base import Modifier
 from lengthgen.modifiers.scaling import Scaled
-from lengthgen.schemes.base import Declaration, GeneratorFor
+from lengthgen.schemes.base import Declaration, GeneratorFor, Scheme
 
 
 @dataclass
@@ -29,9 +29,10 @@ class Config:
     scale_bias: bool = False  # multiply the positional bias of the scheme too
 
     def __post_init__(self):
-        dataclass_from.check(
+        check(
             self.bias or self.bias_init == 0,
-            f"modifiers.ssmax.bias_init={self.bias_init} has no effect without b: expected modifiers.ssmax.bias=true with it",
+            f"modifiers.ssmax.bias_init={self.bias_init} has no effect without b:"
+            " expected modifiers.ssmax.bias=true with it",
         )
 
 
@@ -44,7 +45,7 @@ class SSMax(Scaled, Modifier):
     )
     stage = 3
 
-    def __init__(self, config, inner):
+    def __init__(self, config: Config, inner: Scheme):
         super().__init__(config, inner)
         shape = (self.dimensions.n_layers, self.dimensions.n_heads)
         self.scale = nn.Parameter(torch.zeros(shape))
