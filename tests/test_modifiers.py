@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from lengthgen import modifiers
 from lengthgen.attention.bias_forms import Span
-from lengthgen.config import dataclass_from
+from lengthgen.config import catalogue, dataclass_from
 from lengthgen.errors import ConfigError
 from lengthgen.modifiers.base import modified
 from lengthgen.modifiers.spans import both, n_visible
@@ -218,7 +218,8 @@ def test_every_other_yaml_is_none_or_a_variant():
         if path.stem in (*modifiers.names(), "none"):
             continue
         name = re.match(r"# @package modifiers\.(\w+)\n", path.read_text())[1]
-        given, cls = OmegaConf.to_container(OmegaConf.load(path)), modifiers.load(name)
+        given, cls = catalogue.contents(path, [catalogue.folder()]), modifiers.load(name)
+        assert f"defaults: [{name}, _self_]\n" in path.read_text()
         assert list(given) == [field.name for field in dataclasses.fields(cls.Config)]
         assert given != dataclasses.asdict(cls.Config())
 

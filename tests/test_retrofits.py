@@ -16,7 +16,7 @@ import torch
 from omegaconf import OmegaConf
 
 from lengthgen import modifiers, retrofits, schemes
-from lengthgen.config import dataclass_from
+from lengthgen.config import catalogue, dataclass_from
 from lengthgen.errors import ConfigError
 from lengthgen.modifiers.base import modified
 from lengthgen.retrofits.base import Retrofit, apply, refusal
@@ -66,7 +66,7 @@ def yaml_options() -> list[tuple[str, dict]]:
     found = []
     for path in sorted(CONFIGS.glob("*.yaml")):
         if path.stem != "none":
-            options = OmegaConf.to_container(OmegaConf.load(path))
+            options = catalogue.contents(path, [catalogue.folder()])
             found.append((options.pop("name"), options))
     return found
 
@@ -216,10 +216,11 @@ def test_every_other_yaml_is_none_or_a_variant():
     for path in CONFIGS.glob("*.yaml"):
         if path.stem in (*retrofits.names(), "none"):
             continue
-        given = OmegaConf.to_container(OmegaConf.load(path))
-        defaults = dataclasses.asdict(retrofits.load(given.pop("name")).Config())
-        assert list(given) == list(defaults) and given != defaults
-        assert all("  # " in line for line in path.read_text().splitlines())
+        options = catalogue.contents(path, [catalogue.folder()])
+        name = options.pop("name")
+        assert f"\ndefaults: [{name}, _self_]\n" in path.read_text()
+        defaults = dataclasses.asdict(retrofits.load(name).Config())
+        assert list(options) == list(defaults) and options != defaults
 
 
 @every_retrofit

@@ -185,7 +185,7 @@ def test_they_say_what_they_are():
 
 def test_yaml_files_list_every_option_with_a_comment():
     for stem, path in catalogue.files("retrofit", [catalogue.folder()]).items():
-        given = OmegaConf.to_container(OmegaConf.load(path)) or {}
+        given = catalogue.contents(path, [catalogue.folder()])
         if given.get("name") not in OWN:
             continue
         kind = retrofits.load(given.pop("name"))
@@ -193,7 +193,8 @@ def test_yaml_files_list_every_option_with_a_comment():
         assert (dataclass_from.build(kind.Config, given, "retrofit") == kind.Config()) == (
             stem in OWN
         ), stem
-        assert all("  # " in line for line in path.read_text().splitlines()), stem
+        if stem in OWN:
+            assert all("  # " in line for line in path.read_text().splitlines()), stem
 
 
 @pytest.mark.parametrize(
