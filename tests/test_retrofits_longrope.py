@@ -39,7 +39,7 @@ def test_search_finds_the_factors_of_the_least_loss():
     retrofit, asked = searched([1.0, 1.6, 2.5, 7.0], looks=200)
     assert retrofit.factors == pytest.approx([1.0, 1.6, 2.5, 7.0], rel=0.05)
     assert set(asked) == {4 * L} and len(asked) <= 200
-    found = retrofit.found
+    found = retrofit.search_result
     assert found["factors"] == list(retrofit.factors) and found["looks"] == len(asked)
     assert found["loss"] < min(found[f"loss_{start}"] for start in ("yarn", "ntk", "linear"))
     assert "searched" in retrofit.declaration.tail
@@ -49,9 +49,9 @@ def test_search_finds_the_factors_of_the_least_loss():
 def test_search_keeps_to_its_looks_is_deterministic_and_never_worse_than_its_starts(looks):
     first, asked = searched([1.0, 3.0, 3.5, 3.6], looks=looks)
     again, _ = searched([1.0, 3.0, 3.5, 3.6], looks=looks)
-    assert len(asked) == looks and first.factors == again.factors and first.found == again.found
-    assert first.found["loss"] <= min(
-        first.found[f"loss_{start}"] for start in ("yarn", "ntk", "linear")
+    assert len(asked) == looks and first.factors == again.factors and first.search_result == again.search_result
+    assert first.search_result["loss"] <= min(
+        first.search_result[f"loss_{start}"] for start in ("yarn", "ntk", "linear")
     )
 
 
@@ -66,7 +66,7 @@ def test_given_factors_are_not_searched():
     retrofit.calibrate(lambda length: pytest.fail("asked for a loss"))
     assert (
         retrofit.factors == (1.0, 2.0, 3.0, 4.0)
-        and retrofit.found == {}
+        and retrofit.search_result == {}
         and "given" in retrofit.declaration.tail
     )
 

@@ -12,7 +12,6 @@ import math
 
 import pytest
 import torch
-from omegaconf import OmegaConf
 
 from lengthgen import modifiers, retrofits
 from lengthgen.config import catalogue, dataclass_from

@@ -505,7 +505,7 @@ def test_a_retrofit_may_search_on_training_text(ask, tmp_path):
         for path in trained.folder.glob("evaluation/*/settings.json")
         if '"search"' in path.read_text()
     ]
-    assert run.evaluated_model(evaluation)[0].scheme.found == {
+    assert run.evaluated_model(evaluation)[0].scheme.search_result == {
         "divisor": said["found"]["divisor"],
         "losses": dict.fromkeys((1.0, 2.0), ANY),
     }

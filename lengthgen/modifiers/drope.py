@@ -31,7 +31,8 @@ class Config:
     def __post_init__(self):
         check(
             0 < self.fraction <= 1,
-            f"modifiers.drope.fraction={self.fraction}: expected 0 < fraction <= 1",
+            f"modifiers.drope.fraction={self.fraction}:"
+            " expected a share of the steps, 0 < fraction <= 1",
         )
 
 
@@ -45,7 +46,7 @@ class DroPE(Modifier):
     stage = 0
     leaves = ("span", "score_scale")
 
-    def __init__(self, config: Config, inner: Scheme):
+    def __init__(self, config, inner: Scheme):
         super().__init__(config, inner)
         self.dropped = False
 

@@ -52,7 +52,7 @@ class LayerMix(Modifier):
     )
     stage = 1
 
-    def __init__(self, config: Config, inner: Scheme):
+    def __init__(self, config, inner: Scheme):
         super().__init__(config, inner)
         n_layers = self.dimensions.n_layers
         check(

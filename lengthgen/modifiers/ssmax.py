@@ -45,7 +45,7 @@ class SSMax(Scaled, Modifier):
     )
     stage = 3
 
-    def __init__(self, config: Config, inner: Scheme):
+    def __init__(self, config, inner: Scheme):
         super().__init__(config, inner)
         shape = (self.dimensions.n_layers, self.dimensions.n_heads)
         self.scale = nn.Parameter(torch.zeros(shape))

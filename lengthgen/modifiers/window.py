@@ -43,7 +43,7 @@ class SlidingWindow(Modifier):
     )
     stage = 2
 
-    def __init__(self, config: Config, inner: Scheme):
+    def __init__(self, config, inner: Scheme):
         super().__init__(config, inner)
         n_layers = self.dimensions.n_layers
         self.layers = list(range(n_layers)) if config.layers is None else sorted(set(config.layers))

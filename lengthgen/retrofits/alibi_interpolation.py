@@ -1,9 +1,11 @@
 """ALiBi's slopes divided by how much longer the input is: position interpolation for a linear bias.
 
-Source: Al-Khateeb et al., "Position Interpolation Improves ALiBi Extrapolation" (arXiv 2310.13017, 2023).
-Formula: slope' = slope L / L', L the training length, L' the window's: the farthest key is penalised as the farthest one in training was.
-With `factor` = s the slopes are divided by s whatever the window, which is prefix-consistent. Without, L' is the window's own length: a
-window of at most L tokens is left as it is, and logits depend on how long the whole window is.
+Source: Al-Khateeb et al., "Position Interpolation Improves ALiBi Extrapolation" (arXiv 2310.13017,
+2023).
+Formula: slope' = slope L / L', L the training length, L' the window's: the farthest key is
+penalised as the farthest one in training was. `factor` = s divides the slopes by s in every window,
+which is prefix-consistent. Without it a window of at most L tokens is left as it is, and logits
+depend on how long the whole window is.
 """
 
 import dataclasses
@@ -12,7 +14,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from lengthgen.attention.bias_forms import Bias
-from lengthgen.config import dataclass_from
+from lengthgen.config.dataclass_from import check
 from lengthgen.config.plugins import About
 from lengthgen.retrofits.base import Retrofit
 from lengthgen.schemes.alibi import ALiBi
@@ -21,12 +23,11 @@ from lengthgen.schemes.base import Declaration, Scheme
 
 @dataclass
 class Config:
-    factor: float | None = (
-        None  # slopes are divided by it; null: window / train_length, at least 1
-    )
+    # slopes are divided by it; null: window / train_length, at least 1
+    factor: float | None = None
 
     def __post_init__(self):
-        dataclass_from.check(
+        check(
             self.factor is None or self.factor > 0,
             f"retrofit.factor={self.factor}: expected a positive number or null",
         )
@@ -40,29 +41,24 @@ class ALiBiInterpolation(Retrofit):
 
     @classmethod
     def refuses(cls, inner: Scheme) -> str | None:
-        return (
-            None
-            if isinstance(inner, ALiBi)
-            else "retrofit alibi_interpolation divides ALiBi's slopes, and the run was trained without any"
-        )
+        if isinstance(inner, ALiBi):
+            return None
+        needs = "divides ALiBi's slopes, and the run was trained without any"
+        return f"retrofit alibi_interpolation {needs}"
 
     @property
     def declaration(self) -> Declaration:
         factor = self.config.factor
-        tail = (
-            "slopes times L / window, past L" if factor is None else f"slopes divided by {factor:g}"
-        )
         return dataclasses.replace(
-            super().declaration, prefix_consistent=factor is not None, tail=tail
+            super().declaration,
+            prefix_consistent=factor is not None,
+            tail=f"slopes divided by {factor:g}" if factor else "slopes times L / window, past L",
         )
-
-    def divisor(self, length: int) -> float:
-        """What the slopes are divided by in a window of `length` tokens."""
-        return self.config.factor or max(1.0, length / self.dimensions.train_length)
 
     def toeplitz(self, offsets: Tensor, layer: int) -> Tensor:
         """`offsets` are those of the whole window."""
-        return self.inner.toeplitz(offsets, layer) / self.divisor(offsets.numel())
+        factor = self.config.factor or max(1.0, offsets.numel() / self.dimensions.train_length)
+        return self.inner.toeplitz(offsets, layer) / factor
 
     def biases(self, positions: Tensor) -> list[Bias | None]:
         return Scheme.biases(self, positions)

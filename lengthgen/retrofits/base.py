@@ -1,14 +1,16 @@
-"""The contract of a retrofit: a change to a trained model at evaluation time, put around its scheme after the weights were loaded.
+"""The contract of a retrofit: a change to a trained model at evaluation time; trains no weight.
 
-A retrofit is one file in this folder and one YAML in configs/retrofit/: a `Config` dataclass and one subclass of `Retrofit` (the only
-one that the file defines). It overrides the scheme's hooks that it changes and hands on the others; no weight is trained, and names
-in the state dict stay as they were, because it comes after loading.
+A retrofit is one file in this folder and one YAML in configs/retrofit/: a `Config` dataclass and
+the file's only subclass of `Retrofit`. It wraps the scheme after the weights are loaded, so names
+in the state dict stay as they were; it overrides the hooks that it changes and passes on the
+others.
 
-It goes around the outermost part of what was trained, modifiers first, that it does not refuse: `yarn` on rope+ssmax is put around rope,
-inside ssmax, so that what was trained around the scheme stays around it.
+It wraps the outermost part of what was trained that it does not refuse, modifiers first: `yarn` on
+rope+ssmax wraps rope, inside ssmax, so that what was trained around the scheme stays around it.
 
-What `declaration` says is the trained scheme's, with what the retrofit changes: `replace(super().declaration, tail=..., ...)`. One that
-depends on the window's total length must say prefix_consistent=False: every length then gets a pass of its own.
+Its `declaration` is the trained scheme's with its own changes: `replace(super().declaration, ...)`.
+One that depends on the window's total length must declare prefix_consistent=False: each length then
+gets a forward pass of its own.
 
 Shape letters: B batch, T positions in the window, H heads, D head size.
 """
@@ -22,60 +24,69 @@ from lengthgen.modifiers.base import Modifier
 from lengthgen.schemes.base import Scheme
 from lengthgen.schemes.wrapper import Wrapper
 
-LossOf = Callable[
-    [int], float
-]  # tokens in a window -> mean loss of a fixed small set of training-split windows of that length, nats
+# Tokens in a window -> mean loss in nats of a small fixed set of training-split windows of that
+# length.
+LossOf = Callable[[int], float]
 
 
 class Retrofit(Wrapper):
-    """Hands every hook on to the trained scheme `inner`, until a subclass overrides it."""
+    """Passes every hook on to the trained scheme `inner`, until a subclass overrides it."""
 
     Config: ClassVar[type]
-    about: ClassVar[About]  # what it says of itself whatever it is put around
+    about: ClassVar[About]
 
     def __init__(self, config: Any, inner: Scheme):
         super().__init__(config, inner)
 
     @classmethod
     def refuses(cls, inner: Scheme) -> str | None:
-        """Why it cannot be put around `inner`, in one line; None if it can. Asked before anything is built."""
+        """Why it cannot wrap `inner`, in one line; None if it can. Called before anything is
+        built."""
         return None
 
     def calibrate(self, loss_of: LossOf) -> None:
-        """Called once, after construction and before the evaluation. For retrofits that search on held-out training text.
+        """Search for options; called once, after construction and before the evaluation.
 
-        `loss_of(length)` is the loss with the retrofit as it stands at the time of the call. What is set must be a function of those losses
-        and of the options alone.
+        `loss_of(length)` is the loss with the retrofit as it is at that moment. The result must
+        depend on these losses and the options alone.
         """
 
     @property
-    def found(self) -> dict[str, Any]:
-        """What `calibrate` decided, plain data for the evaluation's settings.json; empty where nothing is searched."""
+    def search_result(self) -> dict[str, Any]:
+        """What `calibrate` decided, plain data for the evaluation's settings.json; else empty."""
         return {}
 
 
+def name_of(cls: type[Wrapper]) -> str:
+    """The name by which a user chooses a modifier or retrofit: its file's."""
+    return cls.__module__.rpartition(".")[2]
+
+
 def refusal(cls: type[Retrofit], scheme: Scheme) -> str | None:
-    """Why the retrofit has no place around any part of `scheme`, in one line; None if it has one."""
+    """Why the retrofit can wrap no part of `scheme`, in one line; None if it can wrap one."""
     reason = cls.refuses(scheme)
     if not reason or not isinstance(scheme, Modifier):
         return reason
     if scheme.leaves is not None and not any(
         getattr(cls, hook) is not getattr(Retrofit, hook) for hook in scheme.leaves
     ):
-        [retrofit, modifier] = (kind.__module__.rpartition(".")[2] for kind in (cls, type(scheme)))
-        return f"retrofit {retrofit} changes positions, which modifier {modifier} takes away before any evaluation"
+        return (
+            f"retrofit {name_of(cls)} changes positions, which modifier {name_of(type(scheme))}"
+            " takes away before any evaluation"
+        )
     return refusal(cls, scheme.inner)
 
 
 def apply(cls: type[Retrofit], config: Any, scheme: Scheme) -> tuple[Scheme, Retrofit]:
-    """`scheme` with the retrofit around its outermost part that is not refused, and the retrofit itself.
+    """`scheme` with the retrofit around its outermost part that is not refused, and the retrofit
+    itself.
 
-    The first is the retrofit, or `scheme` with the retrofit inside. ConfigError if every part is refused.
+    ConfigError if every part is refused.
     """
     if reason := refusal(cls, scheme):
         raise ConfigError(reason)
-    if cls.refuses(scheme) is None:
-        retrofit = cls(config, scheme)
-        return retrofit, retrofit
-    scheme.inner, retrofit = apply(cls, config, scheme.inner)
-    return scheme, retrofit
+    if isinstance(scheme, Modifier) and cls.refuses(scheme):
+        scheme.inner, retrofit = apply(cls, config, scheme.inner)
+        return scheme, retrofit
+    retrofit = cls(config, scheme)
+    return retrofit, retrofit

@@ -1,20 +1,21 @@
-"""A hard band: in every layer a query sees the last W keys and nothing before. The reference that evidence needs.
+"""A hard window: in every layer a query sees the last W keys and nothing before.
 
-Source: the band test for ALiBi of Chi et al. (Sandwich, ACL 2023); Han et al. (LM-Infinite, 2023) without its sinks.
+Source: the windowed test of ALiBi by Chi et al. (Sandwich, ACL 2023); Han et al. (LM-Infinite,
+2023) without its sinks.
 Formula: query i sees key j where i - W < j <= i.
-A scheme whose loss at 4 L is no lower than under a band of L does not use what is farther away in any one layer; if the band does
-not hurt it either, it is a window of W. Through n layers a band still reaches n (W - 1) tokens back: a window cut from the text at W tokens
-(the matched protocol at that length) is the stricter reference.
+A scheme whose loss at 4 L is no lower than with W = L uses nothing farther away in any one layer;
+if the hard window does not hurt it either, it is itself a window of W. Through n layers it still
+reaches n (W - 1) tokens back: text cut to W tokens (the matched protocol at that length) is
+stricter.
 """
 
 import dataclasses
 from dataclasses import dataclass
 
 from lengthgen.attention.bias_forms import Span
-from lengthgen.config import dataclass_from
 from lengthgen.config.plugins import About
 from lengthgen.modifiers.base import Modifier
-from lengthgen.modifiers.spans import both
+from lengthgen.modifiers.spans import both, check_window
 from lengthgen.retrofits.base import Retrofit
 from lengthgen.schemes.base import Declaration, Scheme
 
@@ -24,10 +25,7 @@ class Config:
     window: int | None = None  # W: tokens that a query sees, itself included; null: train_length
 
     def __post_init__(self):
-        dataclass_from.check(
-            self.window is None or self.window > 0,
-            f"retrofit.window={self.window}: expected a positive integer or null",
-        )
+        check_window("retrofit", self.window)
 
 
 class HardWindow(Retrofit):
@@ -41,24 +39,21 @@ class HardWindow(Retrofit):
         ("transformers", "float64 loop"),
     )
 
-    def __init__(self, config, inner):
+    def __init__(self, config, inner: Scheme):
         super().__init__(config, inner)
-        self.seen = Span(config.window or self.dimensions.train_length)
+        self.window = config.window or self.dimensions.train_length
 
     @classmethod
     def refuses(cls, inner: Scheme) -> str | None:
-        """Goes inside all modifiers: log-n scaling counts the keys that are then seen."""
-        return (
-            "retrofit hard_window goes inside the modifiers"
-            if isinstance(inner, Modifier)
-            else None
-        )
+        """It goes inside all modifiers, so that log-n scaling counts the keys that are then
+        seen."""
+        inside = "retrofit hard_window goes inside the modifiers"
+        return inside if isinstance(inner, Modifier) else None
 
     @property
     def declaration(self) -> Declaration:
-        return dataclasses.replace(
-            super().declaration, tail=f"no key is seen past offset {self.seen.window - 1}"
-        )
+        tail = f"no key is seen past offset {self.window - 1}"
+        return dataclasses.replace(super().declaration, tail=tail)
 
     def span(self, layer: int) -> Span | None:
-        return both(self.inner.span(layer), self.seen)
+        return both(self.inner.span(layer), Span(self.window))

@@ -1,17 +1,19 @@
 """Trained learned absolute positions read another way past their last row.
 
-Source: resample is position interpolation (Chen et al., arXiv 2306.15595, 2023) for a learned table, as vision models resample theirs
-(Dosovitskiy et al., ICLR 2021); clamp and wrap are the plain alternatives.
-Formula: with L trained rows P, position i >= L of a window of T tokens reads P[L - 1] (clamp), P[i mod L] (wrap); under resample a longer
-window reads the table at T evenly spaced points by linear interpolation, all its positions alike, so logits depend on T.
-The policies are those of schemes/learned.py (scheme.tail), here on a table that was trained, whatever its own policy.
+Source: resample is position interpolation (Chen et al., arXiv 2306.15595, 2023) for a learned
+table, as vision models resample theirs (Dosovitskiy et al., ICLR 2021); clamp and wrap are the
+plain alternatives.
+Formula: with L trained rows P, position i >= L of a window of T tokens reads P[L - 1] (clamp) or
+P[i mod L] (wrap). Under resample all positions of a longer window read the table at T evenly spaced
+points, by linear interpolation, so logits depend on T.
+These are the policies of scheme.tail in schemes/learned.py, whatever the table was trained with.
 """
 
 import copy
 import dataclasses
 from dataclasses import dataclass
 
-from lengthgen.config import dataclass_from
+from lengthgen.config.dataclass_from import choice
 from lengthgen.config.plugins import About
 from lengthgen.retrofits.base import Retrofit
 from lengthgen.schemes.base import Scheme
@@ -23,7 +25,7 @@ class Config:
     tail: str = "resample"  # past the last trained row: resample | clamp | wrap
 
     def __post_init__(self):
-        dataclass_from.choice("retrofit.tail", self.tail, ("resample", "clamp", "wrap"))
+        choice("retrofit.tail", self.tail, ("resample", "clamp", "wrap"))
 
 
 class LearnedRows(Retrofit):
@@ -37,15 +39,13 @@ class LearnedRows(Retrofit):
         ("float64 loop",),
     )
 
-    def __init__(self, config, inner):
-        reading = copy.copy(inner)  # the same parameters
+    def __init__(self, config, inner: Scheme):
+        reading = copy.copy(inner)  # shallow: the same parameters
         reading.config = dataclasses.replace(inner.config, tail=config.tail)
         super().__init__(config, reading)
 
     @classmethod
     def refuses(cls, inner: Scheme) -> str | None:
-        return (
-            None
-            if isinstance(inner, Learned)
-            else "retrofit learned_rows re-reads the rows of scheme=learned, and the run has none"
-        )
+        if isinstance(inner, Learned):
+            return None
+        return "retrofit learned_rows re-reads the rows of scheme=learned, and the run has none"

@@ -1,37 +1,37 @@
-"""Llama 3.1's scaling: slow pairs as in position interpolation, fast ones as trained, and a smooth change between.
+"""Llama 3.1's scaling: slow pairs as in position interpolation, fast ones as trained.
 
-Source: Llama 3.1 (Grattafiori et al., arXiv 2407.21783), meta-llama/llama-models, models/llama3/model.py:apply_scaling.
-Formula: with L the training length and w_k = 2 pi / f_k the wavelength of pair k, f'_k = f_k / s where w_k > L / low, f_k where
-w_k < L / high, and (1 - t) f_k / s + t f_k with t = (L / w_k - low) / (high - low) between. low 1 and high 4, as published; there s = 8
-and L = 8192.
-s = `factor`, or the evaluated length / train_length where that is null (then logits depend on how long the whole window is).
+Source: Llama 3.1 (Grattafiori et al., arXiv 2407.21783), meta-llama/llama-models,
+models/llama3/model.py:apply_scaling.
+Formula: with L the training length and w_k = 2 pi / f_k the wavelength of pair k, f'_k = f_k / s
+where w_k > L / low, f_k where w_k < L / high, and (1 - t) f_k / s + t f_k between, with
+t = (L / w_k - low) / (high - low). Published with low 1, high 4, s = 8 and L = 8192.
+s = `factor`, or evaluated length / train_length where it is null (logits then depend on how long
+the whole window is).
 
-It is NTK-by-parts with the ramp in rotations, from 1 to 4 instead of 1 to 32, and without a temperature. Meta fine-tunes afterwards; a
-retrofit here does not.
+It is NTK-by-parts with the ramp in rotations from 1 to 4 instead of 1 to 32, and no temperature.
+Meta fine-tunes afterwards; a retrofit does not.
 """
 
-import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from lengthgen.config import dataclass_from
+from lengthgen.config.dataclass_from import check
 from lengthgen.config.plugins import About
-from lengthgen.retrofits.rotary import Respaced, check_factor
+from lengthgen.retrofits.rotary import Respaced, check_factor, ramp_by_turns
 
 
 @dataclass
 class Config:
-    factor: float | None = (
-        None  # s: slow pairs are slowed by it; null: window / train_length, at least 1
-    )
+    # s: slow pairs are slowed by it; null: window / train_length, at least 1
+    factor: float | None = None
     low: float = 1.0  # pairs of fewer turns in the training length are slowed by the whole factor
     high: float = 4.0  # pairs of more turns are left alone
 
     def __post_init__(self):
         check_factor(self.factor)
-        dataclass_from.check(
+        check(
             0 < self.low < self.high,
             f"retrofit.low={self.low}, retrofit.high={self.high}: expected 0 < low < high",
         )
@@ -50,14 +50,11 @@ class Llama3(Respaced):
 
     @property
     def change(self) -> str:
-        return f"pairs of fewer than {self.config.high:g} turns slowed by up to {self.lengthened}"
+        return (
+            f"pairs of fewer than {self.config.high:g} turns slowed by up to {self.factor_in_words}"
+        )
 
     def frequencies(self, length: int, device: torch.device) -> Tensor:
-        low, high, frequencies = (
-            self.config.low,
-            self.config.high,
-            self.inner.spectrum.frequencies(device),
-        )
-        turns = self.dimensions.train_length * frequencies / (2 * math.pi)
-        kept = ((turns - low) / (high - low)).clamp(0, 1)
-        return (1 - kept) * frequencies / self.factor(length) + kept * frequencies
+        spectrum, L = self.trained.spectrum, self.dimensions.train_length
+        kept = ramp_by_turns(spectrum, L, self.config.low, self.config.high, device)
+        return self._partly_slowed(kept, length)

@@ -1,9 +1,11 @@
-"""Log-n scaling of a trained model: the scores of queries that see more keys than training had, times ln n / ln L.
+"""Log-n scaling of a trained model: scores times ln n / ln L for queries that see n > L keys.
 
-Source: Chiang and Cholak (ACL 2022); Su (2021), clipped at 1 as bojone/rerope does for models trained without it.
-Formula: a_i = softmax(max(1, ln n_i / ln L) q_i . k_j scale), n_i the keys that query i sees. For L = 512 the factor is 1.11 at 2 L, 1.22
-at 4 L and 1.33 at 8 L.
-A query within the training length is left as it is, so what changes beyond L is the spreading of attention over more keys and nothing else.
+Source: Chiang and Cholak (ACL 2022); Su (2021), clipped at 1 as bojone/rerope does for models
+trained without it.
+Formula: a_i = softmax(max(1, ln n_i / ln L) q_i . k_j scale), n_i the keys that query i sees, L
+the training length. For L = 512 the factor is 1.11 at 2 L, 1.22 at 4 L and 1.33 at 8 L.
+A query within the training length is left as it is: beyond L only the spread of attention over more
+keys changes.
 """
 
 import dataclasses
@@ -12,9 +14,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from lengthgen.config import dataclass_from
 from lengthgen.config.plugins import About
-from lengthgen.modifiers.scaling import Scaled
+from lengthgen.modifiers.scaling import Scaled, check_length
 from lengthgen.retrofits.base import Retrofit
 from lengthgen.schemes.base import Declaration
 
@@ -25,13 +26,10 @@ class Config:
     scale_bias: bool = False  # multiply the positional bias of the scheme too
 
     def __post_init__(self):
-        dataclass_from.check(
-            self.length is None or self.length > 1,
-            f"retrofit.length={self.length}: expected a length > 1 or null",
-        )
+        check_length("retrofit", self.length)
 
 
-class LogN(Scaled, Retrofit):
+class ClippedLogN(Scaled, Retrofit):
     """No parameters."""
 
     Config = Config
@@ -43,6 +41,5 @@ class LogN(Scaled, Retrofit):
         return dataclasses.replace(inner, tail=f"{inner.tail}; scores times ln n / ln L")
 
     def factor(self, n: Tensor, layer: int) -> Tensor:
-        return (
-            n.float().log() / math.log(self.config.length or self.dimensions.train_length)
-        ).clamp(min=1)[None]
+        factor = n.float().log() / math.log(self.config.length or self.dimensions.train_length)
+        return factor.clamp(min=1)[None]

@@ -1,16 +1,20 @@
-"""LongRoPE: a factor for each pair, searched on held-out training text, by which it is slowed.
+"""LongRoPE: each pair is slowed by a factor of its own, searched on held-out training text.
 
-Source: Ding et al., "LongRoPE" (ICML 2024, arXiv 2402.13753), section 3; microsoft/LongRoPE, rope/longrope.py and
-evolution/algorithms/dim_mono.py; factors given outright as in transformers' _compute_longrope_parameters.
-Formula: pair k turns at f_k / x_k with 1 <= x_0 <= x_1 <= ..., and all scores are multiplied by 1 + ln s / ln L, L the training length
-and s how much longer the windows are. Positions below start_tokens keep their own angles.
+Source: Ding et al., "LongRoPE" (ICML 2024, arXiv 2402.13753), section 3; microsoft/LongRoPE,
+rope/longrope.py and evolution/algorithms/dim_mono.py; given factors as in transformers'
+_compute_longrope_parameters.
+Formula: pair k turns at f_k / x_k with 1 <= x_0 <= x_1 <= ..., and all scores are multiplied by
+1 + ln s / ln L, L the training length and s how much longer windows are. Positions below
+start_tokens keep their own angles.
 
-Deviations, all in the search. The paper evolves a population of 64 over 40 rounds; here it is a search along coordinates, deterministic
-and with a given number of looks at the loss: it starts at the best of position interpolation, NTK-aware scaling and YaRN's frequencies,
-multiplies each pair's factor by e^step and e^-step (the slower or the faster pairs follow where the order asks for it), keeps what lowers
-the loss at s times the training length, and halves the step when a round brings nothing. The loss is what `calibrate` is given: of a fixed
-small set of windows of the training split, never of the evaluated text. start_tokens is not searched, and nothing is fine-tuned afterwards.
-The factors are used at every length, shorter ones included, where transformers would change to other ones: so prefixes are consistent.
+Deviations, all in the search. The paper evolves a population of 64 over 40 rounds. Here the search
+goes along coordinates, deterministically, with a given number of evaluations of the loss: it starts
+at the best of position interpolation, NTK-aware scaling and YaRN, multiplies each pair's factor by
+e^step and e^-step (other pairs follow to keep the order), keeps what lowers the loss at s times the
+training length, and halves the step after a round without gain. The loss is that of a fixed small
+set of windows of the training split, never of the evaluated text. start_tokens is not searched, and
+nothing is fine-tuned. The factors are used at every length, shorter ones included, so prefixes are
+consistent; transformers would change to other factors there.
 """
 
 import dataclasses
@@ -22,13 +26,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lengthgen.config import dataclass_from
+from lengthgen.config.dataclass_from import check
 from lengthgen.config.plugins import About
 from lengthgen.retrofits import yarn
 from lengthgen.retrofits.base import LossOf
 from lengthgen.retrofits.rotary import Respaced, check_factor
 from lengthgen.schemes import rotary
-from lengthgen.schemes.base import Declaration
+from lengthgen.schemes.base import Declaration, Scheme
 
 FIRST_STEP, LAST_STEP = 0.5, 0.02  # of the logarithm of a factor
 CPU = torch.device("cpu")
@@ -36,9 +40,8 @@ CPU = torch.device("cpu")
 
 @dataclass
 class Config:
-    factor: float = (
-        4.0  # s: the search looks at windows of s train_length tokens; also in the temperature
-    )
+    # s: the search looks at windows of s train_length tokens; also in the temperature
+    factor: float = 4.0
     factors: list[float] | None = None  # one for each pair, fast ones first; null: searched
     looks: int = 64  # losses that the search may ask for
     start_tokens: int = 0  # positions below it keep their own angles
@@ -46,21 +49,21 @@ class Config:
 
     def __post_init__(self):
         check_factor(self.factor)
-        dataclass_from.check(
+        check(
             self.looks >= 3, f"retrofit.looks={self.looks}: expected at least 3, one for each start"
         )
-        dataclass_from.check(
+        check(
             self.start_tokens >= 0,
             f"retrofit.start_tokens={self.start_tokens}: expected an integer >= 0",
         )
-        dataclass_from.check(
+        check(
             self.factors is None or min(self.factors) > 0,
             f"retrofit.factors={self.factors}: expected positive numbers or null",
         )
 
 
 class LongRoPE(Respaced):
-    """Slows each pair by a factor of its own. `factors`: those in use; before the search YaRN's."""
+    """`factors`: those in use; before the search YaRN's."""
 
     Config = Config
     about = About(
@@ -71,66 +74,56 @@ class LongRoPE(Respaced):
     )
     least_pairs = 2
 
-    def __init__(self, config, inner):
+    def __init__(self, config, inner: Scheme):
         super().__init__(config, inner)
-        pairs = inner.spectrum.channels // 2
-        dataclass_from.check(
+        pairs = self.trained.spectrum.channels // 2
+        check(
             config.factors is None or len(config.factors) == pairs,
-            f"retrofit.factors has {len(config.factors or [])} numbers: expected one for each of {pairs} pairs",
+            f"retrofit.factors has {len(config.factors or [])} numbers:"
+            f" expected one for each of {pairs} pairs",
         )
         self.factors = tuple(config.factors or self.starts()["yarn"])
         self.search: dict[str, Any] = {}
 
     @property
-    def follows_length(self) -> bool:
-        return False
-
-    @property
     def change(self) -> str:
-        origin = (
-            "given" if self.config.factors else "searched" if self.search else "not searched yet"
-        )
+        searched = "searched" if self.search else "not searched yet"
+        origin = "given" if self.config.factors else searched
         return f"each pair slowed by a factor of its own ({origin})"
 
     @property
     def declaration(self) -> Declaration:
         inner = super().declaration
-        return dataclasses.replace(
-            inner, shift_invariant=inner.shift_invariant and self.config.start_tokens == 0
-        )
+        invariant = inner.shift_invariant and self.config.start_tokens == 0
+        return dataclasses.replace(inner, shift_invariant=invariant)
 
     def frequencies(self, length: int, device: torch.device) -> Tensor:
-        return self.inner.spectrum.frequencies(device) / torch.tensor(
-            self.factors, dtype=torch.float64, device=device
-        )
+        factors = torch.tensor(self.factors, dtype=torch.float64, device=device)
+        return self.trained.spectrum.frequencies(device) / factors
 
     def angles(self, positions: Tensor) -> Tensor:
-        own = rotary.angles(positions, self.inner.spectrum.frequencies(positions.device))
-        return torch.where(
-            positions[:, None] < self.config.start_tokens, own, super().angles(positions)
-        )
+        frequencies = self.trained.spectrum.frequencies(positions.device)
+        as_trained = rotary.angles(positions, frequencies)
+        at_start = positions[:, None] < self.config.start_tokens
+        return torch.where(at_start, as_trained, super().angles(positions))
 
     def temperature(self, length: int) -> float:
-        return (
-            1 + math.log(self.config.factor) / math.log(self.dimensions.train_length)
-            if self.config.temperature
-            else 1.0
-        )
+        if not self.config.temperature:
+            return 1.0
+        return 1 + math.log(self.config.factor) / math.log(self.dimensions.train_length)
 
     def starts(self) -> dict[str, tuple[float, ...]]:
         """The factors that known methods amount to, for each pair."""
-        s, spectrum = self.config.factor, self.inner.spectrum
-        whole = dataclasses.replace(
-            spectrum, kept=spectrum.channels // 2
-        )  # a factor for pairs that stand still too
-        kept = yarn.by_index(whole, self.dimensions.train_length, 1.0, 32.0, CPU)
-        slower = whole.frequencies(CPU) / whole.slowed(s).frequencies(CPU)
-        found = {
+        s, spectrum = self.config.factor, self.trained.spectrum
+        # Pairs that stand still get a factor too.
+        whole = dataclasses.replace(spectrum, kept=spectrum.channels // 2)
+        kept = yarn.ramp_by_index(whole, self.dimensions.train_length, 1.0, 32.0, CPU)
+        factors = {
             "yarn": 1 / ((1 - kept) / s + kept),
-            "ntk": slower,
+            "ntk": whole.frequencies(CPU) / whole.slowed(s).frequencies(CPU),
             "linear": torch.full_like(kept, s),
         }
-        return {name: tuple(factors.tolist()) for name, factors in found.items()}
+        return {name: tuple(of_pairs.tolist()) for name, of_pairs in factors.items()}
 
     def calibrate(self, loss_of: LossOf) -> None:
         if self.config.factors is not None:
@@ -141,8 +134,8 @@ class LongRoPE(Respaced):
         def loss(factors: tuple[float, ...]) -> float:
             if factors not in losses:
                 self.factors = factors
-                found = loss_of(length)
-                losses[factors] = found if math.isfinite(found) else math.inf
+                value = loss_of(length)
+                losses[factors] = value if math.isfinite(value) else math.inf
             return losses[factors]
 
         starts = self.starts()
@@ -150,25 +143,27 @@ class LongRoPE(Respaced):
         best, step = starts[first], FIRST_STEP
         while step >= LAST_STEP and len(losses) < self.config.looks:
             before = best
-            for pair in reversed(range(self.inner.spectrum.kept)):
-                for changed in moves(best, pair, step):
-                    if len(losses) < self.config.looks and loss(changed) < loss(best):
-                        best = changed
+            # The slowest pairs first: they are the ones that meet unseen angles.
+            for pair in reversed(range(self.trained.spectrum.kept)):
+                for factors in moves(best, pair, step):
+                    if len(losses) < self.config.looks and loss(factors) < loss(best):
+                        best = factors
                         break
             if best == before:
                 step /= 2
         self.factors = best
         self.search = {"start": first, "looks": len(losses), "loss": losses[best]} | {
-            f"loss_{n}": losses[f] for n, f in starts.items()
+            f"loss_{name}": losses[factors] for name, factors in starts.items()
         }
 
     @property
-    def found(self) -> dict[str, Any]:
+    def search_result(self) -> dict[str, Any]:
         return {"factors": list(self.factors), **self.search} if self.search else {}
 
 
 def moves(factors: tuple[float, ...], pair: int, step: float) -> Iterator[tuple[float, ...]]:
-    """The factors with that of `pair` multiplied by e^step, then by e^-step (at least 1); others follow to keep the order."""
+    """The factor of `pair` times e^step, then times e^-step (at least 1); others follow to keep the
+    order."""
     more, less = factors[pair] * math.exp(step), max(1.0, factors[pair] * math.exp(-step))
     yield (*factors[:pair], *(max(more, x) for x in factors[pair:]))
     yield (*(min(less, x) for x in factors[: pair + 1]), *factors[pair + 1 :])

@@ -1,12 +1,16 @@
-"""NTK-aware scaling: a larger base, which slows the slowest pair by a factor, the fastest not at all, and those between in between.
+"""NTK-aware scaling: a larger base; the slowest pair is slowed by a factor, the fastest not.
 
-Source: bloc97, "NTK-aware scaled RoPE" (2023); formula as in Peng et al., YaRN (arXiv 2309.00071), definition 1.
-Formula: base' = base alpha^(R / (R - 2)), R the rotated channels; pair k then turns at base^(-2k/R) alpha^(-2k / (R - 2)): the last
-pair, k = R/2 - 1, exactly alpha times slower. alpha 4 at R = 64 makes 10,000 into 41,829.
-alpha = evaluated length / train_length where it is null (then logits depend on how long the whole window is), or `base` is given outright.
+Source: bloc97, "NTK-aware scaled RoPE" (2023); formula as in Peng et al., YaRN (arXiv 2309.00071),
+definition 1.
+Formula: base' = base alpha^(R / (R - 2)), R the rotated channels; pair k then turns at
+base^(-2k/R) alpha^(-2k / (R - 2)): the last pair, k = R/2 - 1, exactly alpha times slower. alpha 4
+at R = 64 makes 10,000 into 41,829.
+alpha = evaluated length / train_length where it is null (logits then depend on how long the whole
+window is), or `base` is given outright.
 
-Traps: the exponent is R / (R - 2), not 1, and R is what is rotated, not the head, under partial rotation. No pair but the last is slowed
-by the whole alpha, so some leave their trained range before the window ends: for s times the length alpha is usually taken above s.
+The exponent is R / (R - 2), not 1, and R counts what is rotated, not the head, under partial
+rotation. No pair but the last is slowed by the whole alpha, so some leave their trained range
+before the window ends: for s times the length alpha is usually taken above s.
 """
 
 import dataclasses
@@ -15,28 +19,27 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lengthgen.config import dataclass_from
+from lengthgen.config.dataclass_from import check
 from lengthgen.config.plugins import About
 from lengthgen.retrofits.rotary import Respaced
 
 
 @dataclass
 class Config:
-    alpha: float | None = (
-        None  # how much slower the slowest pair turns; null: window / train_length, at least 1
-    )
+    # how much slower the slowest pair turns; null: window / train_length, at least 1
+    alpha: float | None = None
     base: float | None = None  # the new base itself, in place of alpha
 
     def __post_init__(self):
-        dataclass_from.check(
+        check(
             self.alpha is None or self.alpha >= 1,
             f"retrofit.alpha={self.alpha}: expected a number >= 1 or null",
         )
-        dataclass_from.check(
+        check(
             self.base is None or self.base > 1,
             f"retrofit.base={self.base}: expected a number > 1 or null",
         )
-        dataclass_from.check(
+        check(
             self.alpha is None or self.base is None,
             f"retrofit.alpha={self.alpha}, retrofit.base={self.base}: expected one of them",
         )
@@ -55,31 +58,21 @@ class NTK(Respaced):
     least_pairs = 2
 
     @property
+    def fixed_factor(self) -> float | None:
+        return self.config.alpha
+
+    @property
     def follows_length(self) -> bool:
-        return self.config.alpha is None and self.config.base is None
+        return super().follows_length and self.config.base is None
 
     @property
     def change(self) -> str:
         if self.config.base is not None:
             return f"base {self.config.base:g}"
-        return "base for " + (
-            "window / train_length"
-            if self.config.alpha is None
-            else f"alpha = {self.config.alpha:g}"
-        )
-
-    def factor(self, length: int) -> float:
-        return (
-            max(1.0, length / self.dimensions.train_length)
-            if self.config.alpha is None
-            else self.config.alpha
-        )
+        return f"base for {'alpha = ' if self.config.alpha else ''}{self.factor_in_words}"
 
     def frequencies(self, length: int, device: torch.device) -> Tensor:
-        spectrum, base = self.inner.spectrum, self.config.base
-        changed = (
-            spectrum.slowed(self.factor(length))
-            if base is None
-            else dataclasses.replace(spectrum, base=base)
-        )
-        return changed.frequencies(device)
+        spectrum, base = self.trained.spectrum, self.config.base
+        if base is None:
+            return spectrum.slowed(self.factor(length)).frequencies(device)
+        return dataclasses.replace(spectrum, base=base).frequencies(device)

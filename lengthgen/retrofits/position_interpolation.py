@@ -1,12 +1,13 @@
-"""Position interpolation: positions divided by how much longer the input is, so that no offset exceeds the trained ones.
+"""Position interpolation: positions divided by how much longer the input is than in training.
 
-Source: Chen et al., "Extending context window of large language models via positional interpolation" (arXiv 2306.15595, 2023), equation
-4; found at the same time by kaiokendev.
+Source: Chen et al., "Extending context window of large language models via positional
+interpolation" (arXiv 2306.15595, 2023), equation 4; found at the same time by kaiokendev.
 Formula: position i is read as i / s, which is RoPE with every frequency divided by s.
-s = `factor`, or the evaluated length / train_length where that is null; then windows within the training length are left alone, and logits
-depend on how long the whole window is.
+s = `factor`, or evaluated length / train_length where it is null: windows within the training
+length are then left alone, and logits depend on how long the whole window is.
 
-Without fine-tuning, which the paper does and a retrofit here never does, near offsets suffer: they are read between trained ones.
+Without the paper's fine-tuning, which a retrofit never does, near offsets suffer: they are read
+between trained ones.
 """
 
 from dataclasses import dataclass
@@ -20,9 +21,8 @@ from lengthgen.retrofits.rotary import Respaced, check_factor
 
 @dataclass
 class Config:
-    factor: float | None = (
-        None  # s: positions are divided by it; null: window / train_length, at least 1
-    )
+    # s: positions are divided by it; null: window / train_length, at least 1
+    factor: float | None = None
 
     def __post_init__(self):
         check_factor(self.factor)
@@ -41,7 +41,7 @@ class PositionInterpolation(Respaced):
 
     @property
     def change(self) -> str:
-        return f"positions divided by {self.lengthened}"
+        return f"positions divided by {self.factor_in_words}"
 
     def frequencies(self, length: int, device: torch.device) -> Tensor:
-        return self.inner.spectrum.frequencies(device) / self.factor(length)
+        return self.trained.spectrum.frequencies(device) / self.factor(length)

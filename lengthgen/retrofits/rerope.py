@@ -1,13 +1,15 @@
-"""ReRoPE and Leaky ReRoPE: offsets past a window are all read as the window's, or grow more slowly from there.
+"""ReRoPE and Leaky ReRoPE: offsets past a window are read as the window's, or grow more slowly.
 
-Source: Su, "Rectified rotary position embeddings" (2023, github.com/bojone/rerope), patches rerope and leaky_rerope.
-Formula: score(i, j) = q_i . R(n) k_j / sqrt(D), R(n) the rotation by offset n, with n = i - j where i - j < w, and
-n = w + (i - j - w) a otherwise. a = `interval`: 0 is ReRoPE, which needs no other length than w; 1/16 is Leaky ReRoPE as published. Far
-queries are turned to (i - w) a + w and far keys to j a, so that it takes two matrices of scores and no rotation per pair.
-With log_n scores are also multiplied by max(1, ln(i + 1) / ln L), L the training length, as in the released code; false leaves it out,
-to see the offsets' share alone.
-w = `window`, train_length / 2 where it is null: offsets near L are seen too seldom in training to be relied on. Windows of at most w
-tokens are left alone; longer ones within the training length are not.
+Source: Su, "Rectified rotary position embeddings" (2023, github.com/bojone/rerope), patches rerope
+and leaky_rerope.
+Formula: score(i, j) = q_i . R(n) k_j / sqrt(D), R(n) the rotation by offset n, with n = i - j where
+i - j < w, and n = w + (i - j - w) a otherwise. a = `interval`: 0 is ReRoPE, 1/16 Leaky ReRoPE as
+published. Far queries are turned to (i - w) a + w and far keys to j a: two matrices of scores, no
+rotation per pair. With log_n scores are also multiplied by max(1, ln(i + 1) / ln L), L the training
+length, as in the released code.
+w = `window`, train_length / 2 where it is null: offsets near L are seen too seldom in training to
+be relied on. Windows of at most w tokens are left alone; longer ones within the training length are
+not.
 """
 
 import dataclasses
@@ -17,8 +19,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lengthgen.config import dataclass_from
+from lengthgen.config.dataclass_from import check
 from lengthgen.config.plugins import About
+from lengthgen.modifiers.spans import check_window
 from lengthgen.retrofits.rotary import Regrouped
 from lengthgen.schemes.base import Declaration
 
@@ -26,19 +29,14 @@ from lengthgen.schemes.base import Declaration
 @dataclass
 class Config:
     window: int | None = None  # w: offsets below it are kept; null: train_length / 2
-    interval: float = (
-        0.0  # a: how fast offsets grow past the window; 0: ReRoPE, 1/16: Leaky ReRoPE, 1: RoPE
-    )
-    log_n: bool = (
-        True  # multiply scores by max(1, ln(i + 1) / ln train_length), as the released code does
-    )
+    # a: how fast offsets grow past the window; 0: ReRoPE, 1/16: Leaky ReRoPE, 1: RoPE
+    interval: float = 0.0
+    # multiply scores by max(1, ln(i + 1) / ln train_length), as the released code does
+    log_n: bool = True
 
     def __post_init__(self):
-        dataclass_from.check(
-            self.window is None or self.window > 0,
-            f"retrofit.window={self.window}: expected a positive integer or null",
-        )
-        dataclass_from.check(
+        check_window("retrofit", self.window)
+        check(
             0 <= self.interval <= 1,
             f"retrofit.interval={self.interval}: expected 0 <= interval <= 1",
         )
@@ -64,20 +62,17 @@ class ReRoPE(Regrouped):
         interval = self.config.interval
         past = f"grow by {interval:g} a token" if interval else f"are read as {self.window}"
         scaled = "; scores times ln n / ln L" if self.config.log_n else ""
-        return dataclasses.replace(
-            super().declaration, tail=f"offsets from {self.window} on {past}{scaled}"
-        )
+        tail = f"offsets from {self.window} on {past}{scaled}"
+        return dataclasses.replace(super().declaration, tail=tail)
 
     def far(self, positions: Tensor) -> tuple[Tensor, Tensor]:
-        places = positions.double()
-        return (
-            places - self.window
-        ) * self.config.interval + self.window, places * self.config.interval
+        places, a = positions.double(), self.config.interval
+        return (places - self.window) * a + self.window, places * a
 
     def logits(
         self, q: Tensor, k: Tensor, x: Tensor, positions: Tensor, layer: int, first: int
     ) -> Tensor:
         if self.config.log_n:
-            seen = torch.arange(first + 1, first + 1 + q.shape[2], device=q.device).to(q.dtype)
-            q = q * (seen.log() / math.log(self.dimensions.train_length)).clamp(min=1)[:, None]
+            n = torch.arange(first + 1, first + 1 + q.shape[2], device=q.device).to(q.dtype)
+            q = q * (n.log() / math.log(self.dimensions.train_length)).clamp(min=1)[:, None]
         return super().logits(q, k, x, positions, layer, first)

@@ -1,10 +1,12 @@
-"""Slow pairs stopped: those that never complete a turn in training no longer carry position. An ablation, to tell what fails.
+"""An ablation: pairs that never complete a turn in training are stopped.
 
-Source: no canonical paper; the trained form is HoPE's (arXiv 2410.21216) and FoPE's (arXiv 2412.17739) cut. Liu et al. (arXiv 2310.05209)
-show that these pairs are the ones that meet unseen angles beyond the training length.
-Formula: pair k keeps its frequency f_k if its period 2 pi / f_k is at most `period`, and gets 0 otherwise; period = train_length if null.
-If the loss beyond the training length falls by this, unseen angles of slow pairs were a cause; the loss within it says what position those
-pairs did carry. On hope_period nothing changes.
+Source: no canonical paper; HoPE (arXiv 2410.21216) and FoPE (arXiv 2412.17739) make this cut in
+training. Liu et al. (arXiv 2310.05209) show that these pairs meet unseen angles beyond the training
+length.
+Formula: pair k keeps its frequency f_k if its period 2 pi / f_k is at most `period`, else it gets
+0; period = train_length if null.
+If this lowers the loss beyond the training length, unseen angles of slow pairs were a cause; the
+loss within it says what position these pairs carried. On hope_period nothing changes.
 """
 
 import math
@@ -13,19 +15,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lengthgen.config import dataclass_from
+from lengthgen.config.dataclass_from import check
 from lengthgen.config.plugins import About
 from lengthgen.retrofits.rotary import Respaced
 
 
 @dataclass
 class Config:
-    period: float | None = (
-        None  # tokens in which a pair must complete a turn to be kept; null: train_length
-    )
+    # tokens in which a pair must complete a turn to be kept; null: train_length
+    period: float | None = None
 
     def __post_init__(self):
-        dataclass_from.check(
+        check(
             self.period is None or self.period > 0,
             f"retrofit.period={self.period}: expected a positive number or null",
         )
@@ -56,5 +57,5 @@ class RoPEZeroSlow(Respaced):
         return self.config.period or self.dimensions.train_length
 
     def frequencies(self, length: int, device: torch.device) -> Tensor:
-        frequencies = self.inner.spectrum.frequencies(device)
+        frequencies = self.trained.spectrum.frequencies(device)
         return torch.where(self.period * frequencies >= 2 * math.pi, frequencies, 0.0)

@@ -1,55 +1,73 @@
-"""What the rotary retrofits share: two ways to change a trained rotation.
+"""Two ways to change a trained rotation, shared by the rotary retrofits.
 
 `Respaced`: pairs turn at other frequencies, everywhere. Attention stays as fast as it was.
-`Regrouped`: keys within a window keep their offsets, farther ones are given smaller ones. Two matrices of scores, joined: the general path.
+`Regrouped`: near keys keep their offsets, farther ones get smaller ones. Takes two matrices of
+scores, so the general path of attention.
 
-The length that a factor follows is that of the window at hand and nothing is kept between windows, so that neither the order of
-evaluation nor a longer window before changes a number (the trap of dynamic NTK in yarn's and transformers' early classes).
+A factor follows the length of the window at hand, and nothing is kept between windows: neither the
+order of evaluation nor an earlier longer window changes a number (the early dynamic NTK classes of
+yarn and transformers got this wrong).
 
 Shape letters: B batch, T positions, R rows of queries, S keys, H heads, D head size, P pairs.
 """
 
 import dataclasses
-from typing import ClassVar
+import math
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor
 
-from lengthgen.config import dataclass_from
-from lengthgen.retrofits.base import Retrofit
+from lengthgen.config.dataclass_from import check
+from lengthgen.retrofits.base import Retrofit, name_of
 from lengthgen.schemes import rotary
 from lengthgen.schemes.base import Declaration, Scheme
-from lengthgen.schemes.rotary import Rotary
+from lengthgen.schemes.rotary import Rotary, Spectrum
 
 
 def check_factor(factor: float | None) -> None:
-    """ConfigError unless the option `factor` is null or a number that lengthens."""
-    dataclass_from.check(
+    """ConfigError unless the option `factor` is null or at least 1."""
+    check(
         factor is None or factor >= 1, f"retrofit.factor={factor}: expected a number >= 1 or null"
     )
 
 
-class Respaced(Retrofit):
-    """Other frequencies, and perhaps another temperature, for windows of a length. `config.factor`: how much longer they are, or None."""
+class OfRotary(Retrofit):
+    """A retrofit of a rotary scheme."""
 
-    least_pairs: ClassVar[int] = 1  # that the rotation must have for the formula to mean something
+    @property
+    def trained(self) -> Rotary:
+        """The wrapped scheme, which `refuses` requires to be rotary."""
+        return cast(Rotary, self.inner)
+
+
+class Respaced(OfRotary):
+    """Other frequencies, and perhaps another temperature, for windows of a length."""
+
+    least_pairs: ClassVar[int] = 1  # pairs that the formula needs
 
     @classmethod
     def refuses(cls, inner: Scheme) -> str | None:
-        name = cls.__module__.rpartition(".")[2]
+        name = name_of(cls)
         if not isinstance(inner, Rotary):
-            return f"retrofit {name} changes frequencies of rotary pairs: expected rope, rope_partial, p_rope, hope_period or fope itself"
+            return (
+                f"retrofit {name} changes frequencies of rotary pairs:"
+                " expected rope, rope_partial, p_rope, hope_period or fope itself"
+            )
         pairs = inner.spectrum.channels // 2
-        return (
-            f"retrofit {name} needs {cls.least_pairs} pairs a head, and the run has {pairs}"
-            if pairs < cls.least_pairs
-            else None
-        )
+        if pairs < cls.least_pairs:
+            return f"retrofit {name} needs {cls.least_pairs} pairs a head, and the run has {pairs}"
+        return None
+
+    @property
+    def fixed_factor(self) -> float | None:
+        """How much longer than in training windows are taken to be; None: what they are."""
+        return self.config.factor
 
     @property
     def follows_length(self) -> bool:
         """Whether the numbers depend on how long the whole window is."""
-        return self.config.factor is None
+        return self.fixed_factor is None
 
     @property
     def change(self) -> str:
@@ -65,17 +83,15 @@ class Respaced(Retrofit):
         )
 
     @property
-    def lengthened(self) -> str:
-        """The factor in words."""
-        return "window / train_length" if self.config.factor is None else f"{self.config.factor:g}"
+    def factor_in_words(self) -> str:
+        return "window / train_length" if self.fixed_factor is None else f"{self.fixed_factor:g}"
 
     def factor(self, length: int) -> float:
-        """How much longer than in training a window of `length` tokens counts as being; at least 1."""
-        return (
-            max(1.0, length / self.dimensions.train_length)
-            if self.config.factor is None
-            else self.config.factor
-        )
+        """How much longer than in training a window of `length` tokens is taken to be; at least
+        1."""
+        if self.fixed_factor is None:
+            return max(1.0, length / self.dimensions.train_length)
+        return self.fixed_factor
 
     def frequencies(self, length: int, device: torch.device) -> Tensor:
         """(P,) float64 radians a position, for a window of `length` tokens."""
@@ -94,19 +110,33 @@ class Respaced(Retrofit):
         if temperature != 1:
             q = q.to(torch.promote_types(dtype, torch.float32)) * temperature
         cos, sin = rotary.waves(self.angles(positions), dtype)
-        return self.inner.turn(q, cos, sin, layer).to(dtype), self.inner.turn(k, cos, sin, layer)
+        turn = self.trained.turn
+        return turn(q, cos, sin, layer).to(dtype), turn(k, cos, sin, layer)
+
+    def _partly_slowed(self, kept: Tensor, length: int) -> Tensor:
+        """(P,) float64: the share `kept` (P,) of each frequency as trained, the rest divided by
+        `factor`."""
+        frequencies = self.trained.spectrum.frequencies(kept.device)
+        return (1 - kept) * frequencies / self.factor(length) + kept * frequencies
 
 
-class Regrouped(Retrofit):
-    """Keys fewer than `window` positions back at their own offsets, farther ones at those that `far` gives."""
+class Regrouped(OfRotary):
+    """Keys fewer than `window` positions back at their own offsets, farther ones where `far` puts
+    them."""
 
     @classmethod
     def refuses(cls, inner: Scheme) -> str | None:
-        name = cls.__module__.rpartition(".")[2]
+        name = name_of(cls)
         if not isinstance(inner, Rotary):
-            return f"retrofit {name} changes offsets of rotary pairs: expected rope, rope_partial, p_rope or hope_period itself"
+            return (
+                f"retrofit {name} changes offsets of rotary pairs:"
+                " expected rope, rope_partial, p_rope or hope_period itself"
+            )
         if not inner.declaration.shift_invariant or inner.declaration.structure != "none":
-            return f"retrofit {name} changes offsets, and the scores of the run's scheme depend on more than a rotation by the offset"
+            return (
+                f"retrofit {name} changes offsets, and the scores of the run's scheme depend on"
+                " more than a rotation by the offset"
+            )
         return None
 
     @property
@@ -115,7 +145,8 @@ class Regrouped(Retrofit):
         raise NotImplementedError
 
     def far(self, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """The places (T,) to which queries and keys at `positions` (T,) are turned where they are far from each other."""
+        """Where queries and keys at `positions` (T,) are turned to while far from each other: (T,)
+        each."""
         raise NotImplementedError
 
     @property
@@ -132,19 +163,26 @@ class Regrouped(Retrofit):
         self, q: Tensor, k: Tensor, x: Tensor, positions: Tensor, layer: int, first: int
     ) -> Tensor:
         rows, keys = slice(first, first + q.shape[2]), slice(k.shape[2])
-        q = q * self.score_scale  # before the product: a pass less over the scores
+        q = q * self.score_scale  # before the product: saves a pass over the scores
         q_far, k_far = self.far(positions)
         near = self._scores(q, k, positions[rows], positions[keys], layer)
         far = self._scores(q, k, q_far[rows], k_far[keys], layer)
         return torch.where(positions[rows, None] - positions[keys] < self.window, near, far)
 
-    def _scores(
-        self, q: Tensor, k: Tensor, q_places: Tensor, k_places: Tensor, layer: int
-    ) -> Tensor:
-        """Unscaled scores (B, H, R, S) of q (B, H, R, D) and k (B, H, S, D), turned to places (R,) and (S,)."""
-        frequencies = self.inner.spectrum.frequencies(q.device)
+    def _scores(self, q: Tensor, k: Tensor, q_at: Tensor, k_at: Tensor, layer: int) -> Tensor:
+        """Unscaled scores (B, H, R, S) of queries turned to positions q_at (R,), keys to k_at
+        (S,)."""
+        frequencies = self.trained.spectrum.frequencies(q.device)
         q, k = (
-            self.inner.turn(x, *rotary.waves(rotary.angles(places, frequencies), x.dtype), layer)
-            for x, places in ((q, q_places), (k, k_places))
+            self.trained.turn(x, *rotary.waves(rotary.angles(at, frequencies), x.dtype), layer)
+            for x, at in ((q, q_at), (k, k_at))
         )
         return q @ k.transpose(-1, -2)
+
+
+def ramp_by_turns(
+    spectrum: Spectrum, train_length: int, slow: float, fast: float, device: torch.device
+) -> Tensor:
+    """(P,) float64: how much of each pair's frequency is kept, linear in its turns in training."""
+    turns = train_length * spectrum.frequencies(device) / (2 * math.pi)
+    return ((turns - slow) / (fast - slow)).clamp(0, 1)

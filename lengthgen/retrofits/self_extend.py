@@ -1,16 +1,17 @@
 """Self-Extend: offsets past a window are counted in groups of tokens.
 
-Source: Jin et al., "LLM maybe LongLM: self-extend LLM context window without tuning" (ICML 2024, arXiv 2401.01325), equation 4 and
-algorithm 1; datamllab/LongLM, self_extend_patch/Llama.py.
-Formula: score(i, j) = q_i . R(n) k_j / sqrt(D), R(n) the rotation by offset n, with n = i - j where i - j < W, and
-n = floor(i / G) - floor(j / G) + W - floor(W / G) otherwise.
-Windows of up to G (train_length - W) + W tokens then meet no offset past the trained ones; the authors advise to stay at W + (T - W) / G
-below half to two thirds of train_length, as the last trained offsets are seen too seldom to be relied on. G = 8 and W = train_length / 4
-as published (1024 of 4096).
+Source: Jin et al., "LLM maybe LongLM: self-extend LLM context window without tuning" (ICML 2024,
+arXiv 2401.01325), equation 4 and algorithm 1; datamllab/LongLM, self_extend_patch/Llama.py.
+Formula: score(i, j) = q_i . R(n) k_j / sqrt(D), R(n) the rotation by offset n, with n = i - j where
+i - j < W, and n = floor(i / G) - floor(j / G) + W - floor(W / G) otherwise.
+Windows of up to G (train_length - W) + W tokens then meet no offset past the trained ones. The
+authors advise W + (T - W) / G below half to two thirds of train_length, as the last trained offsets
+are seen too seldom to be relied on. G = 8 and W = train_length / 4 as published (1024 of 4096).
 
-Windows of at most W tokens, and any with G = 1, are left alone. Groups are counted from position 0, so logits depend on where a window
-starts within a group. The released code takes W / G without rounding for a prompt and W // G for the tokens after it: the same where G
-divides W, and rounded here otherwise.
+Windows of at most W tokens, and any with G = 1, are left alone. Groups are counted from position 0,
+so logits depend on where a window starts within a group. The released code takes W / G unrounded
+for a prompt and W // G for the tokens after it: the same where G divides W; here it is always
+rounded.
 """
 
 import dataclasses
@@ -18,8 +19,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from lengthgen.config import dataclass_from
+from lengthgen.config.dataclass_from import check
 from lengthgen.config.plugins import About
+from lengthgen.modifiers.spans import check_window
 from lengthgen.retrofits.rotary import Regrouped
 from lengthgen.schemes.base import Declaration
 
@@ -30,13 +32,8 @@ class Config:
     window: int | None = None  # W: offsets below it are kept; null: train_length / 4
 
     def __post_init__(self):
-        dataclass_from.check(
-            self.group > 0, f"retrofit.group={self.group}: expected a positive integer"
-        )
-        dataclass_from.check(
-            self.window is None or self.window > 0,
-            f"retrofit.window={self.window}: expected a positive integer or null",
-        )
+        check(self.group > 0, f"retrofit.group={self.group}: expected a positive integer")
+        check_window("retrofit", self.window)
 
 
 class SelfExtend(Regrouped):
@@ -56,10 +53,13 @@ class SelfExtend(Regrouped):
 
     @property
     def declaration(self) -> Declaration:
-        longest = self.config.group * (self.dimensions.train_length - self.window) + self.window
-        tail = f"offsets from {self.window} on in groups of {self.config.group}: trained ones up to {longest} tokens, then unseen angles"
+        W, G = self.window, self.config.group
+        longest = G * (self.dimensions.train_length - W) + W
         return dataclasses.replace(
-            super().declaration, shift_invariant=self.config.group == 1, tail=tail
+            super().declaration,
+            shift_invariant=G == 1,
+            tail=f"offsets from {W} on in groups of {G}: trained ones up to {longest} tokens,"
+            " then unseen angles",
         )
 
     def far(self, positions: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,9 +1,12 @@
-"""The ill-trained end of a distance bias replaced by the mean of its last well-exposed values: a repair of T5's and per-offset tables.
+"""The ill-trained end of a distance bias replaced by the mean of its last well-exposed values.
 
-Source: no canonical paper. Offset n occurs L - n times in a training window of L tokens, so the values for offsets near L got few
-gradients, and those past it none; what fails beyond L may be these few values alone. Average 1 clamps the offset (the YAML t5_clamp).
-Formula: bias'(h, n) = bias(h, n) for n < E, and the mean of bias(h, E - A) .. bias(h, E - 1) for n >= E.
-E = 3/4 L, unless given: every value that is kept then occurred at least L / 4 times in each window.
+Source: no canonical paper; a repair of T5's and per-offset tables. Offset n occurs L - n times in a
+training window of L tokens, so the values for offsets near L got few gradients and those past it
+none; what fails beyond L may be these few values alone. Average 1 clamps the offset (the YAML
+t5_clamp).
+Formula: bias'(h, n) = bias(h, n) for n < E, and the mean of bias(h, E - A) .. bias(h, E - 1) for n
+>= E. E = 3/4 L, unless given: every value that is kept then occurred at least L / 4 times in each
+window.
 """
 
 import dataclasses
@@ -13,9 +16,8 @@ import torch
 from torch import Tensor
 
 from lengthgen.attention.bias_forms import Bias
-from lengthgen.config import dataclass_from
+from lengthgen.config.dataclass_from import check
 from lengthgen.config.plugins import About
-from lengthgen.errors import ConfigError
 from lengthgen.retrofits.base import Retrofit
 from lengthgen.schemes.base import Declaration, Scheme
 from lengthgen.schemes.wrapper import Wrapper
@@ -27,13 +29,11 @@ class Config:
     average: int = 16  # A: so many values before E are averaged
 
     def __post_init__(self):
-        dataclass_from.check(
+        check(
             self.exposed is None or self.exposed > 0,
             f"retrofit.exposed={self.exposed}: expected a positive integer or null",
         )
-        dataclass_from.check(
-            self.average > 0, f"retrofit.average={self.average}: expected a positive integer"
-        )
+        check(self.average > 0, f"retrofit.average={self.average}: expected a positive integer")
 
 
 class TailMean(Retrofit):
@@ -47,28 +47,30 @@ class TailMean(Retrofit):
         ("float64 loop",),
     )
 
-    def __init__(self, config, inner):
+    def __init__(self, config, inner: Scheme):
         super().__init__(config, inner)
         self.exposed = config.exposed or 3 * self.dimensions.train_length // 4
-        if config.average > self.exposed:
-            raise ConfigError(
-                f"retrofit.average={config.average}: expected at most the {self.exposed} offsets that are kept"
-            )
+        check(
+            config.average <= self.exposed,
+            f"retrofit.average={config.average}:"
+            f" expected at most the {self.exposed} offsets that are kept",
+        )
 
     @classmethod
     def refuses(cls, inner: Scheme) -> str | None:
         if inner.declaration.structure == "toeplitz" and not isinstance(inner, Wrapper):
             return None
-        return "retrofit tail_mean repairs a score bias that is a function of the offset alone, and the run was trained without one"
+        return (
+            "retrofit tail_mean repairs a score bias that is a function of the offset alone,"
+            " and the run was trained without one"
+        )
 
     @property
     def declaration(self) -> Declaration:
-        how = (
-            f"the mean of the last {self.config.average} values before it"
-            if self.config.average > 1
-            else "the last value before it"
-        )
-        return dataclasses.replace(super().declaration, tail=f"from offset {self.exposed} on {how}")
+        A = self.config.average
+        value = f"the mean of the last {A} values" if A > 1 else "the last value"
+        tail = f"from offset {self.exposed} on {value} before it"
+        return dataclasses.replace(super().declaration, tail=tail)
 
     def toeplitz(self, offsets: Tensor, layer: int) -> Tensor:
         last = torch.arange(self.exposed - self.config.average, self.exposed, device=offsets.device)

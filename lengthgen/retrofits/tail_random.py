@@ -1,10 +1,12 @@
-"""The last trained value of a bias table drawn anew: a destructive control for claims about what far offsets read.
+"""The last trained value of a bias table drawn anew: a destructive control.
 
-Source: no canonical paper; a lesion. If a model holds beyond its training length because far offsets share one well-trained value, then
-drawing that value anew must break it, and drawing one that is never read must not.
-Formula: bias'(h, n) = m_h + s_h e_h for n >= S, m_h and s_h the mean and standard deviation of bias(h, 0) .. bias(h, S - 1), e_h
-a standard normal draw for each head (and layer, where the table is a layer's own) from `seed`.
-S: where T5's last bucket begins; the last entry of a per-offset table; unless `start` is given.
+Source: no canonical paper; a lesion. If a model holds beyond its training length because far
+offsets share one well-trained value, then drawing that value anew must break it, and drawing one
+that is never read must not.
+Formula: bias'(h, n) = m_h + s_h e_h for n >= S, m_h and s_h the mean and standard deviation of
+bias(h, 0) .. bias(h, S - 1), e_h a standard normal draw for each head (and layer, where each has
+its own table) from `seed`. S, unless `start` is given: where T5's last bucket begins; the last
+entry of a per-offset table.
 """
 
 import dataclasses
@@ -14,7 +16,7 @@ import torch
 from torch import Tensor
 
 from lengthgen.attention.bias_forms import Bias
-from lengthgen.config import dataclass_from
+from lengthgen.config.dataclass_from import check
 from lengthgen.config.plugins import About
 from lengthgen.retrofits.base import Retrofit
 from lengthgen.schemes.base import Declaration, Scheme
@@ -24,13 +26,12 @@ from lengthgen.schemes.t5_bias import T5Bias
 
 @dataclass
 class Config:
-    start: int | None = (
-        None  # S: offsets from it on read the new value; null: where the table's last value begins
-    )
+    # S: offsets from it on read the new value; null: where the table's last value begins
+    start: int | None = None
     seed: int = 0  # of the new values
 
     def __post_init__(self):
-        dataclass_from.check(
+        check(
             self.start is None or self.start > 1,
             f"retrofit.start={self.start}: expected an offset > 1 or null",
         )
@@ -42,7 +43,7 @@ class TailRandom(Retrofit):
     Config = Config
     about = About("a lesion; no canonical paper", 2020, "t5_bias, per_offset", ("float64 loop",))
 
-    def __init__(self, config, inner):
+    def __init__(self, config, inner: T5Bias | PerOffset):
         super().__init__(config, inner)
         last = inner.last_bucket_start if isinstance(inner, T5Bias) else inner.size - 1
         self.start = config.start or last
@@ -51,31 +52,28 @@ class TailRandom(Retrofit):
     def refuses(cls, inner: Scheme) -> str | None:
         if isinstance(inner, T5Bias | PerOffset):
             return None
-        return "retrofit tail_random draws the last value of a bias table anew, and the run was trained without one"
+        return (
+            "retrofit tail_random draws the last value of a bias table anew,"
+            " and the run was trained without one"
+        )
 
     @property
     def declaration(self) -> Declaration:
-        return dataclasses.replace(
-            super().declaration,
-            tail=f"from offset {self.start} on a value drawn at random, for each head",
-        )
+        tail = f"from offset {self.start} on a value drawn at random, for each head"
+        return dataclasses.replace(super().declaration, tail=tail)
 
     def drawn(self, layer: int) -> Tensor:
         """Standard normal draws (H, 1), the same at every call; float32 on the CPU."""
         layer = 0 if self.shares_bias_over_layers else layer
-        generator = torch.Generator().manual_seed(
-            self.config.seed * self.dimensions.n_layers + layer
-        )
+        seed = self.config.seed * self.dimensions.n_layers + layer
+        generator = torch.Generator().manual_seed(seed)
         return torch.randn(self.dimensions.n_heads, 1, generator=generator)
 
     def toeplitz(self, offsets: Tensor, layer: int) -> Tensor:
         near = self.inner.toeplitz(torch.arange(self.start, device=offsets.device), layer)
         std, mean = torch.std_mean(near, dim=1, keepdim=True)
-        return torch.where(
-            offsets < self.start,
-            self.inner.toeplitz(offsets, layer),
-            mean + std * self.drawn(layer).to(near),
-        )
+        tail = mean + std * self.drawn(layer).to(near)
+        return torch.where(offsets < self.start, self.inner.toeplitz(offsets, layer), tail)
 
     def biases(self, positions: Tensor) -> list[Bias | None]:
         return Scheme.biases(self, positions)

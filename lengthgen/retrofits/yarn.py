@@ -1,17 +1,20 @@
-"""YaRN and NTK-by-parts: slow pairs as in position interpolation, fast ones as trained, a ramp between; YaRN also sharpens attention.
+"""YaRN and NTK-by-parts: slow pairs as in position interpolation, fast ones as trained.
 
-Source: Peng et al., "YaRN" (ICLR 2024, arXiv 2309.00071), definitions 2 and 3, equation 22; ramp `index` as in the authors' released
-code and transformers' _compute_yarn_parameters.
-Formula: pair k turns at (1 - g_k) f_k / s + g_k f_k; YaRN multiplies all scores by (0.1 ln s + 1)^2, NTK-by-parts (the YAML ntk_by_parts:
-temperature=false) does not. With L the training length, the ramp g is
-  rotations  the paper's: linear in the turns r_k = L f_k / (2 pi), 0 at `slow` turns, 1 at `fast`
-  index      the released code's: linear in k, 1 at floor(k of `fast` turns), 0 at ceil(k of `slow` turns), both within 0..R-1 of R channels
-Halfway along the pairs of the ramp the code keeps 0.5 of the trained frequency and the paper's formula 0.15. `index` is the default, as
-that is what has been evaluated.
-s = `factor`, or the evaluated length / train_length where that is null ("dynamic YaRN": logits depend on how long the whole window is).
+Source: Peng et al., "YaRN" (ICLR 2024, arXiv 2309.00071), definitions 2 and 3, equation 22; ramp
+`index` as in the authors' released code and transformers' _compute_yarn_parameters.
+Formula: pair k turns at (1 - g_k) f_k / s + g_k f_k. YaRN multiplies all scores by
+(0.1 ln s + 1)^2; NTK-by-parts (the YAML ntk_by_parts: temperature=false) does not. L is the
+training length; the ramp g is, by the option `ramp`,
+- rotations: the paper's, linear in the turns r_k = L f_k / (2 pi), 0 at `slow` turns, 1 at `fast`;
+- index: the released code's, linear in k, 1 at floor(k of `fast` turns), 0 at ceil(k of `slow`
+  turns), both within 0..R-1 of R channels. The default, as it is what has been evaluated.
+Halfway along the ramp the code keeps 0.5 of the trained frequency, the paper's formula 0.15.
+s = `factor`, or evaluated length / train_length where it is null ("dynamic YaRN": logits depend on
+how long the whole window is).
 
-slow = 1 and fast = 32 were tuned on Llama at L = 4096: at L = 512 and D = 64 only the pairs 0 to 3 complete 32 turns. Under partial
-rotation the temperature is on whole scores, as in the paper; transformers multiplies the rotated channels alone.
+slow = 1 and fast = 32 were tuned on Llama at L = 4096: at L = 512 and D = 64 only the pairs 0 to 3
+complete 32 turns. Under partial rotation the temperature is on whole scores, as in the paper;
+transformers multiplies the rotated channels alone.
 """
 
 import math
@@ -20,28 +23,26 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lengthgen.config import dataclass_from
+from lengthgen.config.dataclass_from import check, choice
 from lengthgen.config.plugins import About
-from lengthgen.retrofits.rotary import Respaced, check_factor
+from lengthgen.retrofits.rotary import Respaced, check_factor, ramp_by_turns
 from lengthgen.schemes.rotary import Spectrum
 
 
 @dataclass
 class Config:
-    factor: float | None = (
-        None  # s: slow pairs are slowed by it; null: window / train_length, at least 1
-    )
+    # s: slow pairs are slowed by it; null: window / train_length, at least 1
+    factor: float | None = None
     ramp: str = "index"  # linear in: index (of the pair, the released code) | rotations (the paper)
-    slow: float = (
-        1.0  # alpha: pairs of fewer turns in the training length are slowed by the whole factor
-    )
+    # alpha: pairs of fewer turns in the training length are slowed by the whole factor
+    slow: float = 1.0
     fast: float = 32.0  # beta: pairs of more turns are left alone
     temperature: bool = True  # multiply scores by (0.1 ln s + 1)^2: YaRN; false: NTK-by-parts
 
     def __post_init__(self):
         check_factor(self.factor)
-        dataclass_from.choice("retrofit.ramp", self.ramp, ("index", "rotations"))
-        dataclass_from.check(
+        choice("retrofit.ramp", self.ramp, ("index", "rotations"))
+        check(
             0 < self.slow < self.fast,
             f"retrofit.slow={self.slow}, retrofit.fast={self.fast}: expected 0 < slow < fast",
         )
@@ -60,44 +61,30 @@ class YaRN(Respaced):
 
     @property
     def change(self) -> str:
+        slowed = f"slowed by up to {self.factor_in_words}"
         sharper = ", scores sharpened" if self.config.temperature else ""
-        return f"pairs of fewer than {self.config.fast:g} turns slowed by up to {self.lengthened}{sharper}"
+        return f"pairs of fewer than {self.config.fast:g} turns {slowed}{sharper}"
 
     def frequencies(self, length: int, device: torch.device) -> Tensor:
-        given, spectrum = self.config, self.inner.spectrum
-        ramp = by_index if given.ramp == "index" else by_rotations
-        kept = ramp(spectrum, self.dimensions.train_length, given.slow, given.fast, device)
-        frequencies = spectrum.frequencies(device)
-        return (1 - kept) * frequencies / self.factor(length) + kept * frequencies
+        config, L = self.config, self.dimensions.train_length
+        ramp = ramp_by_index if config.ramp == "index" else ramp_by_turns
+        kept = ramp(self.trained.spectrum, L, config.slow, config.fast, device)
+        return self._partly_slowed(kept, length)
 
     def temperature(self, length: int) -> float:
         return (0.1 * math.log(self.factor(length)) + 1) ** 2 if self.config.temperature else 1.0
 
 
-def by_rotations(
+def ramp_by_index(
     spectrum: Spectrum, train_length: int, slow: float, fast: float, device: torch.device
 ) -> Tensor:
-    """(P,) float64: how much of each pair's own frequency is kept, linear in its turns."""
-    turns = train_length * spectrum.frequencies(device) / (2 * math.pi)
-    return ((turns - slow) / (fast - slow)).clamp(0, 1)
-
-
-def by_index(
-    spectrum: Spectrum, train_length: int, slow: float, fast: float, device: torch.device
-) -> Tensor:
-    """(P,) float64: the same, linear in the pair's index."""
+    """(P,) float64: how much of each pair's frequency is kept, linear in the pair's index."""
+    R = spectrum.channels
 
     def index(turns: float) -> float:
-        return (
-            spectrum.channels
-            * math.log(train_length / (2 * math.pi * turns))
-            / (2 * math.log(spectrum.base))
-        )
+        return R * math.log(train_length / (2 * math.pi * turns)) / (2 * math.log(spectrum.base))
 
-    first, last = (
-        max(0, math.floor(index(fast))),
-        min(spectrum.channels - 1, math.ceil(index(slow))),
-    )
+    first, last = max(0, math.floor(index(fast))), min(R - 1, math.ceil(index(slow)))
     width = last - first if last != first else 0.001  # the released code's guard
-    k = torch.arange(spectrum.channels // 2, device=device, dtype=torch.float64)
+    k = torch.arange(R // 2, device=device, dtype=torch.float64)
     return 1 - ((k - first) / width).clamp(0, 1)

@@ -50,7 +50,7 @@ def apply(run: Run, model: Transformer) -> dict:
     return {
         "retrofit": identity
         | {
-            "found": retrofit.found,
+            "found": retrofit.search_result,
             "paper": retrofit.about.paper,
             "tail": retrofit.declaration.tail,
         }
