@@ -127,8 +127,8 @@ TOKENS = [  # which tokens are fed and scored
     Bug(
         "hard window wider than L",
         "lengthgen/retrofits/hard_window.py",
-        "Span(config.window or self.dimensions.train_length)",
-        "Span(config.window or self.dimensions.train_length + 1)",
+        "self.window = config.window or self.dimensions.train_length",
+        "self.window = config.window or self.dimensions.train_length + 1",
         BASE,
         "in_one_layer",
     ),
