@@ -1,4 +1,4 @@
-"""Batches: pure functions of seed and step, true windows of the stream, divided by the ranks without a rest."""
+"""Batches: pure functions of seed and step, true windows of the stream."""
 
 import hashlib
 
@@ -8,7 +8,7 @@ import torch
 
 from lengthgen.data.batches import count_starts, crops
 from lengthgen.data.tokens import write_store
-from lengthgen.errors import ConfigError, DataError
+from lengthgen.errors import DataError
 
 from .effort import lines_run
 
@@ -111,23 +111,6 @@ def test_batches_stay_the_same_over_versions(store):
     ]
     joined = b"".join(targets.numpy().tobytes() for targets in drawn)
     assert hashlib.sha256(joined).hexdigest()[:16] == "7e13917d11edf4dc"
-
-
-@pytest.mark.parametrize("cross_documents", [True, False])
-@pytest.mark.parametrize("world_size", [1, 2, 4, 8])
-def test_ranks_partition_the_batch(store, world_size, cross_documents):
-    whole = draw(store, step=7, cross_documents=cross_documents)
-    parts = [
-        draw(store, step=7, cross_documents=cross_documents, rank=rank, world_size=world_size)
-        for rank in range(world_size)
-    ]
-    for side in (0, 1):
-        assert torch.equal(torch.cat([part[side] for part in parts]), whole[side])
-
-
-def test_ranks_must_divide_the_batch(store):
-    with pytest.raises(ConfigError, match="batch_size=8 on 3 processes: expected a multiple of 3"):
-        draw(store, world_size=3)
 
 
 def test_the_longest_length_that_fits(store):

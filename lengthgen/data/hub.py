@@ -1,6 +1,7 @@
-"""The Hugging Face hub: is it there, and one file of it. Fails in seconds with one line, where the library retries for 24 s.
+"""The Hugging Face hub: is it reachable, and one file of it.
 
-A leaf. Anything that the hub answers, an error page too, counts as "it is there". Proxies of the environment are honoured.
+Fails in seconds with one line, where the library retries for 24 s. Any answer of the hub, an error
+page too, counts as reachable. Proxies of the environment are honoured.
 """
 
 import queue
@@ -15,7 +16,7 @@ SECONDS = 3.0  # longest wait for an answer, name look-up included
 
 
 def offline() -> bool:
-    """Has the user forbidden the hub by HF_HUB_OFFLINE=1?"""
+    """Whether the user has forbidden the hub by HF_HUB_OFFLINE=1."""
     from huggingface_hub import constants
 
     return constants.HF_HUB_OFFLINE
@@ -37,16 +38,14 @@ def why_unreachable() -> str | None:
 
 
 def require(what: str, instead: str) -> None:
-    """Raise DataError unless the hub answers. `what` is wanted from it, `instead` is what else the user can do."""
+    """DataError unless the hub answers. what: is wanted from it; instead: what else can be done."""
     reason = why_unreachable()
     if reason is not None:
-        raise DataError(
-            f"{what} cannot be fetched from the Hugging Face hub: {reason}; connect, or use {instead}"
-        )
+        raise DataError(_not_fetched(what, f"{reason}; connect,", instead))
 
 
 def download(repository: str, file: str, instead: str) -> Path:
-    """A file of a model repository, from the local cache if it is there. Raises DataError in one line."""
+    """A file of a model repository, from the local cache if it is there. Raises DataError."""
     import huggingface_hub
     from huggingface_hub.errors import LocalEntryNotFoundError
 
@@ -58,9 +57,7 @@ def download(repository: str, file: str, instead: str) -> Path:
     try:
         return Path(huggingface_hub.hf_hub_download(repository, file))
     except Exception as error:  # many kinds, from three libraries
-        raise DataError(
-            f"{what} cannot be fetched from the Hugging Face hub: {first_line(error)}; or use {instead}"
-        ) from None
+        raise DataError(_not_fetched(what, f"{first_line(error)};", instead)) from None
 
 
 def first_line(error: Exception) -> str:
@@ -69,11 +66,14 @@ def first_line(error: Exception) -> str:
     return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
 
 
+def _not_fetched(what: str, reason: str, instead: str) -> str:
+    return f"{what} cannot be fetched from the Hugging Face hub: {reason} or use {instead}"
+
+
 def _probe(endpoint: str) -> str | None:
     try:
-        urllib.request.urlopen(
-            urllib.request.Request(endpoint, method="HEAD"), timeout=SECONDS
-        ).close()
+        request = urllib.request.Request(endpoint, method="HEAD")
+        urllib.request.urlopen(request, timeout=SECONDS).close()
     except urllib.error.HTTPError:
         return None
     except (OSError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""A dataset as token stores on disk, made once: `prepare_splits` finds them in the cache or builds them."""
+"""A dataset as token stores on disk: `prepare_splits` finds them in the cache or builds them."""
 
 import dataclasses
 import hashlib
@@ -27,28 +27,30 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class Floors:
-    """The least mean loss that is possible on each token of a synthetic dataset's validation documents: exact, not estimated."""
+    """The least possible mean loss on each token of a synthetic dataset's validation documents."""
 
     store: TokenStore
     dataset: Dataset
 
     def __call__(self, document: int, start: int | None = None) -> np.ndarray:
-        """(n_tokens,) float64 nats: entry t is the floor of token t, NaN for the one that begins the document.
+        """(n_tokens,) float64 nats; NaN for the begin-of-document token.
 
-        Given all of the document before t: no predictor can have a lower mean. With `start`: given only the tokens from `start` on, as
-        a window that begins there has them, or NaN where the source has no exact rule for that.
+        For a predictor that sees all of the document before each token; with `start`, only the
+        tokens from `start` on, as a window that begins there does: NaN without an exact rule.
         """
         symbols = self.store.document(document)[1:].numpy()
-        seen = None if start is None else np.maximum(np.arange(len(symbols)) + min(1 - start, 0), 0)
-        return np.concatenate(([np.nan], self.dataset.floors(symbols, seen)))
+        window = None
+        if start is not None:
+            window = np.maximum(np.arange(len(symbols)) + min(1 - start, 0), 0)
+        return np.concatenate(([np.nan], self.dataset.floors(symbols, window)))
 
     @property
     def retrieves(self) -> bool:
-        """Are there symbols that can be known from one place alone?"""
+        """Some symbols can be known from one earlier place alone."""
         return self.dataset.retrieves
 
     def distances(self, document: int) -> np.ndarray:
-        """(T,) int64: how many symbols ago each symbol of a document that can be known from one place stood there; 0 at all others."""
+        """(T,) int64: how far back a symbol that can be retrieved stands; 0 at all others."""
         return self.dataset.distances(self.store.document(document)[1:].numpy())
 
 
@@ -63,25 +65,22 @@ class Splits:
     vocab_size: int
     fingerprint: str  # 16 hex: of both stores and the tokeniser
     notes: tuple[str, ...]  # what was left out and why, with counts
-    floors: Floors | None = (
-        None  # the least loss possible on the validation documents; None for text, where nobody knows it
-    )
-    whole_documents: bool = False  # must a window be a whole document?
-    answers: Callable[[np.ndarray], np.ndarray] | None = (
-        None  # which symbols of a document are trained on and scored; None: all
-    )
-    user_code: Path | None = None  # the dataset's file, where it is not of the package
+    floors: Floors | None = None  # None: nobody knows them, as for text
+    whole_documents: bool = False  # a window must be a whole document
+    # which symbols of a document are trained on and scored; None: all
+    answers: Callable[[np.ndarray], np.ndarray] | None = None
+    user_code: Path | None = None  # the dataset's file, where it is not the package's
 
 
 def make_dataset(options: Mapping[str, Any], folders: Sequence[Path] = ()) -> Dataset:
     """The dataset that a configuration describes; nothing is read yet. Raises ConfigError.
 
-    folders: the user's own dataset/ folders, where NAME.py may be.
+    folders: the user's dataset/ folders, where NAME.py may be.
     """
     options = dict(options)
     if "name" not in options:
         raise ConfigError(f"dataset has no name; expected one of {', '.join(datasets.names())}")
-    cls = datasets.load(options.pop("name"), folders)
+    cls: type[Dataset] = datasets.load(options.pop("name"), folders)
     return cls(build(cls.Config, options, "dataset"))
 
 
@@ -96,26 +95,26 @@ def prepare_splits(
     cache: Path | None = None,
     folders: Sequence[Path] = (),
 ) -> Splits:
-    """The token stores of a dataset, from the cache when its source has not changed since. `cache` None: `default_cache()`.
+    """The token stores of a dataset, built unless the cache has them and the source is unchanged.
 
-    Raises ConfigError (options), DataError (the source, in one line) and DiskError (the cache).
+    cache: None is `default_cache()`. folders: as in `make_dataset`.
+    Raises ConfigError (options), DataError (the source) and DiskError (the cache).
     """
     cache = Path(cache) if cache is not None else default_cache()
-    origin, wanted = make_dataset(dataset, folders), tokenizers.configured(tokenizer)
-    coding = tokenizer["name"]
-    if origin.symbols is not None:
-        coding, wanted = "symbols", _own_symbols(origin, coding)
-    parts = [FORMAT, dataset["name"], origin.key(), coding, wanted.request()]
-    user_code = _user_code(dataset["name"], folders)
-    if user_code:  # its code may change under the same name
+    source, name, coding = make_dataset(dataset, folders), dataset["name"], tokenizer["name"]
+    recipe = tokenizers.configured(tokenizer)
+    if source.symbols is not None:
+        recipe, coding = _symbols(source.symbols, source.label, coding), "symbols"
+    parts = [FORMAT, name, source.key(), coding, recipe.request()]
+    user_code = _user_code(name, folders)
+    if user_code:  # it may change under the same name
         parts.append(hashlib.sha256(user_code.read_bytes()).hexdigest())
-    request = json.dumps(parts)
-    place = f"{dataset['name']}-{coding}-{hashlib.sha256(request.encode()).hexdigest()[:16]}"
-    folder = cache / "stores" / re.sub(r"[^\w.-]", "_", place)
-    splits = _open(folder, origin)
+    digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+    folder = cache / "stores" / re.sub(r"[^\w.-]", "_", f"{name}-{coding}-{digest}")
+    splits = _open(folder, source)
     if splits is None:
-        _build(folder, origin, wanted, cache)
-        splits = _open(folder, origin)
+        _build(folder, source, recipe, cache)
+        splits = _open(folder, source)
         if splits is None:
             raise DiskError(f"the token store {folder} vanished while it was built; run again")
     return dataclasses.replace(splits, user_code=user_code)
@@ -124,29 +123,33 @@ def prepare_splits(
 def check_lengths(
     splits: Splits, *, train_length: int, eval_length: int, cross_documents: bool
 ) -> None:
-    """Raise DataError unless a training window and the longest evaluation window fit (each needs one token more)."""
-    longest = int(splits.train.lengths.max())
-    have, where = (
-        (splits.train.n_tokens, "has") if cross_documents else (longest, "has documents of at most")
-    )
-    of = f"dataset {splits.label}, tokenizer {splits.tokenizer}"
-    if splits.whole_documents and (
-        cross_documents or set(splits.train.lengths) != {train_length + 1}
-    ):
+    """DataError unless a training window and the longest evaluation window fit.
+
+    Each needs one token more than its length.
+    """
+    train, validation = splits.train, splits.validation
+    longest = int(train.lengths.max())
+    about = f"dataset {splits.label}, tokenizer {splits.tokenizer}"
+    if splits.whole_documents and (cross_documents or set(train.lengths) != {train_length + 1}):
         raise DataError(
-            f"train_length={train_length}, cross_documents={str(cross_documents).lower()}: a training window must be a whole document "
-            f"of {longest} tokens ({of}): give train_length={longest - 1} (or dataset.document_length) and cross_documents=false"
+            f"train_length={train_length}, cross_documents={str(cross_documents).lower()}: "
+            f"a training window must be a whole document of {longest} tokens ({about}): give "
+            f"train_length={longest - 1} (or dataset.document_length) and cross_documents=false"
         )
+    have, where = longest, "has documents of at most"
+    if cross_documents:
+        have, where = train.n_tokens, "has"
     if have < train_length + 1:
         raise DataError(
-            f"train_length={train_length} needs {train_length + 1} tokens; the train split {where} {have} ({of}): "
-            "choose a shorter train_length or more text"
+            f"train_length={train_length} needs {train_length + 1} tokens; the train split {where} "
+            f"{have} ({about}): choose a shorter train_length or more text"
         )
-    longest = int(splits.validation.lengths.max())
+    longest = int(validation.lengths.max())
     if longest < eval_length + 1:
         raise DataError(
-            f"eval length {eval_length} needs a document of {eval_length + 1} tokens; the longest of {splits.validation.n_documents} "
-            f"validation documents has {longest} ({of}): choose shorter evaluation lengths or longer documents"
+            f"eval length {eval_length} needs a document of {eval_length + 1} tokens; the longest "
+            f"of {validation.n_documents} validation documents has {longest} ({about}): "
+            "choose shorter evaluation lengths or longer documents"
         )
 
 
@@ -155,82 +158,87 @@ def _user_code(name: str, folders: Sequence[Path]) -> Path | None:
     return None if file.parent == datasets.HERE else file
 
 
-def _own_symbols(origin: Dataset, tokenizer: str) -> tokenizers.Symbols:
-    """What codes a dataset of symbols. ConfigError where another tokeniser than the default was chosen for it."""
-    if tokenizer != "bytes":
+def _symbols(count: int, label: str, tokenizer: str) -> tokenizers.Symbols:
+    """The coding of a dataset of symbols. ConfigError where a tokeniser was chosen for it."""
+    if tokenizer != "bytes":  # the default
         raise ConfigError(
-            f"tokenizer={tokenizer}: dataset {origin.label} is no text and has its own symbols; leave the tokenizer out"
+            f"tokenizer={tokenizer}: dataset {label} is no text and has its own symbols; "
+            "leave the tokenizer out"
         )
-    return tokenizers.Symbols(origin.symbols)
+    return tokenizers.Symbols(count)
 
 
-def _open(folder: Path, origin: Dataset) -> Splits | None:
-    """The splits in `folder`; None if they are not there whole."""
+def _open(folder: Path, source: Dataset) -> Splits | None:
+    """The splits in `folder`; None unless they are all there."""
     try:
         described = json.loads((folder / "splits.json").read_text("utf-8"))
     except (OSError, ValueError):
         return None
     try:
-        stores = [open_store(folder / split) for split in SPLITS]
+        train, validation = (open_store(folder / split) for split in SPLITS)
     except DataError as error:
-        log.warning("%s; building it anew", str(error).split(";")[0])
+        log.warning("%s; rebuilding it", str(error).split(";")[0])
         return None
-    joined = [described["tokenizer"], *(store.fingerprint for store in stores)]
+    joined = [described["tokenizer"], train.fingerprint, validation.fingerprint]
     return Splits(
-        label=origin.label,
-        train=stores[0],
-        validation=stores[1],
+        label=source.label,
+        train=train,
+        validation=validation,
         tokenizer=described["tokenizer"],
-        vocab_size=stores[0].vocab_size,
+        vocab_size=train.vocab_size,
         fingerprint=hashlib.sha256(json.dumps(joined).encode()).hexdigest()[:16],
         notes=tuple(described["notes"]),
-        floors=None if origin.symbols is None or origin.answered else Floors(stores[1], origin),
-        whole_documents=origin.whole_documents,
-        answers=origin.answers if origin.answered else None,
+        floors=None if source.symbols is None or source.answered else Floors(validation, source),
+        whole_documents=source.whole_documents,
+        answers=source.answers if source.answered else None,
     )
 
 
-def _build(folder: Path, origin: Dataset, wanted: Any, cache: Path) -> None:
-    log.info("dataset %s: tokenising into %s", origin.label, folder)
-    coder = wanted.build(lambda: (document.text for document in origin.documents("train")), cache)
-    origin.left_out.clear()
+def _build(folder: Path, source: Dataset, recipe: tokenizers.Recipe, cache: Path) -> None:
+    log.info("dataset %s: tokenising into %s", source.label, folder)
+    coder = recipe.build(lambda: map(_text, source.documents("train")), cache)
+    source.left_out.clear()
     held_out: set[bytes] = set()
     for split in reversed(SPLITS):  # validation first: what it holds is kept out of train
-        documents = _with_ids(_distinct(origin, split, held_out), coder)
+        documents = _with_ids(_distinct(source, split, held_out), coder)
         first = next(documents, None)
         if first is None:
-            raise DataError(_no_documents(origin, split))
+            raise DataError(_no_documents(source, split))
         write_store(
             folder / split,
             itertools.chain([first], documents),
             vocab_size=coder.vocab_size,
             token_bytes=coder.token_bytes,
         )
-    notes = _notes(origin)
-    files.write_json(
-        folder / "splits.json", {"tokenizer": coder.key, "notes": notes}
-    )  # last: marks both stores as whole
+    # written last: it marks both stores as complete
+    files.write_json(folder / "splits.json", {"tokenizer": coder.key, "notes": _notes(source)})
 
 
-def _distinct(origin: Dataset, split: str, held_out: set[bytes]) -> Iterator[Document]:
-    """Documents with text; a train document whose whole text is also a validation document is left out.
-
-    All documents of symbols: they are drawn independently, and to leave out equal ones would bend the law that they are drawn from.
-    """
-    if origin.symbols is not None:
-        yield from origin.documents(split)
+def _distinct(source: Dataset, split: str, held_out: set[bytes]) -> Iterator[Document]:
+    """Documents with text, without train documents whose text is also a validation document."""
+    if source.symbols is not None:
+        # drawn independently: leaving out equal ones would change their distribution
+        yield from source.documents(split)
         return
-    for document in origin.documents(split):
-        if not document.text.strip():
-            origin.left_out["document without text"] += 1
+    for document in source.documents(split):
+        text = _text(document)
+        if not text.strip():
+            source.left_out["document without text"] += 1
             continue
-        digest = hashlib.sha256(document.text).digest()[:16]
+        digest = hashlib.sha256(text).digest()[:16]
         if split == "validation":
             held_out.add(digest)
         elif digest in held_out:
-            origin.left_out["train document that is also in validation"] += 1
+            source.left_out["train document that is also in validation"] += 1
             continue
         yield document
+
+
+def _text(document: Document) -> bytes:
+    if isinstance(document.text, bytes):
+        return document.text
+    kind = type(document.text).__name__
+    raise DataError(f"document {document.name!r} is {kind}; expected bytes: text.encode()")
 
 
 def _with_ids(
@@ -238,24 +246,22 @@ def _with_ids(
 ) -> Iterator[tuple[str, np.ndarray]]:
     for document in documents:
         ids = coder.encode(document.text)
-        name = document.name.encode(
-            "utf-8", "backslashreplace"
-        ).decode()  # file names may hold lone surrogates, tables may not
+        # file names may hold lone surrogates, tables may not
+        name = document.name.encode("utf-8", "backslashreplace").decode()
         yield name, np.concatenate((np.array([coder.begin], dtype=ids.dtype), ids))
 
 
-def _notes(origin: Dataset) -> list[str]:
-    return [f"{count} left out: {reason}" for reason, count in sorted(origin.left_out.items())]
+def _notes(source: Dataset) -> list[str]:
+    return [f"{count} left out: {reason}" for reason, count in sorted(source.left_out.items())]
 
 
-def _no_documents(origin: Dataset, split: str) -> str:
-    notes = "".join(f" ({note})" for note in _notes(origin))
-    counts = {
-        name: sum(1 for document in origin.documents(name) if document.text.strip())
-        for name in SPLITS
-    }
+def _no_documents(source: Dataset, split: str) -> str:
+    notes = "".join(f" ({note})" for note in _notes(source))
+    train, validation = (
+        sum(bool(_text(document).strip()) for document in source.documents(name)) for name in SPLITS
+    )
     return (
-        f"dataset {origin.label}: nothing for the {split} split{notes}; "
-        f"{counts['train']} train and {counts['validation']} validation documents with text, expected at least one in each: "
+        f"dataset {source.label}: nothing for the {split} split{notes}; {train} train and "
+        f"{validation} validation documents with text, expected at least one in each: "
         "give more documents or divide them otherwise"
     )

@@ -1,7 +1,8 @@
-"""Tokenisers: bytes (the default), byte-level BPE trained locally on the train split, and GPT-2's.
+"""Tokenisers: bytes (the default), byte-level BPE trained on the train split, and GPT-2's.
 
-All three are byte-level, so every text has ids and every id has its bytes: losses in bits per byte compare across them.
-BPE: Sennrich et al., ACL 2016; on bytes: Radford et al. 2019. The id that begins every document is always the last one.
+All are byte-level, so every text has ids and every id has its bytes: losses in bits per byte
+compare across them. BPE: Sennrich et al., ACL 2016; on bytes: Radford et al. 2019. The id that
+begins every document is always the last one.
 """
 
 import hashlib
@@ -11,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -29,7 +30,7 @@ class Tokenizer:
 
     key: str  # same key, same ids
     pieces: list[bytes]  # (vocab_size) the text of each id; b"" for the begin-of-document token
-    ids_of: Callable[[bytes], np.ndarray]
+    ids_of: Callable[[Any], np.ndarray]
 
     @property
     def vocab_size(self) -> int:
@@ -45,12 +46,21 @@ class Tokenizer:
         """(vocab_size,) int64: how many bytes of text each id stands for."""
         return np.array([len(piece) for piece in self.pieces], dtype=np.int64)
 
-    def encode(self, text: bytes | str) -> np.ndarray:
-        """The ids of a text, (n,) integers, without the begin-of-document token."""
+    def encode(self, text: bytes | str | np.ndarray) -> np.ndarray:
+        """(n,) integers: the ids of a text (or symbols), without the begin-of-document token."""
         return self.ids_of(text.encode() if isinstance(text, str) else text)
 
     def decode(self, ids: Iterable[int]) -> bytes:
         return b"".join(self.pieces[i] for i in ids)
+
+
+class Recipe(Protocol):
+    """The configuration of a tokeniser."""
+
+    def request(self) -> str:
+        """What decides its ids beside the training text; cheap."""
+
+    def build(self, texts: Texts, cache: Path) -> Tokenizer: ...
 
 
 @dataclass
@@ -69,9 +79,10 @@ class Bytes:
 
 @dataclass
 class Bpe:
-    """Byte-level BPE, trained with the library `tokenizers` and cached by the fingerprint of its training text."""
+    """Byte-level BPE by the library `tokenizers`, cached by the hash of its training text."""
 
-    vocab_size: int = 4096  # ids, the 256 bytes and the begin-of-document token among them; fewer if the text yields fewer merges
+    # ids, the 256 bytes and the begin-of-document token among them; fewer if text yields no more
+    vocab_size: int = 4096
     training_bytes: int = 50_000_000  # learnt from so many first bytes of the train split
 
     def __post_init__(self):
@@ -91,19 +102,20 @@ class Bpe:
 
     def build(self, texts: Texts, cache: Path) -> Tokenizer:
         fingerprint = hashlib.sha256(self.request().encode())
-        for text in self._taken(texts):
+        for text in self._training(texts):
             fingerprint.update(len(text).to_bytes(8, "little") + text)
         path = cache / "tokenizers" / f"bpe-{fingerprint.hexdigest()[:16]}.json"
         if path.is_file():
             try:
                 return _byte_level(path.read_text("utf-8"), "bpe", str(path))
             except DataError:
-                path.unlink(missing_ok=True)  # damaged: learn it again
+                path.unlink(missing_ok=True)  # damaged: train it again
         trained = self._train(texts)
         files.write_text(path, json.dumps(json.loads(trained)))
         return _byte_level(trained, "bpe", str(path))
 
-    def _taken(self, texts: Texts) -> Iterator[bytes]:
+    def _training(self, texts: Texts) -> Iterator[bytes]:
+        """The first training_bytes of the texts."""
         left = self.training_bytes
         for text in texts():
             yield text[:left]
@@ -121,12 +133,9 @@ class Bpe:
             initial_alphabet=sorted(_alphabet()),
             show_progress=False,
         )
-        pieces = (
-            piece
-            for text in self._taken(texts)
-            for piece in _pieces(text.decode("utf-8", "ignore"))
-        )
-        model.train_from_iterator(pieces, trainer)
+        # "ignore": the cut after training_bytes may split a character
+        decoded = (text.decode("utf-8", "ignore") for text in self._training(texts))
+        model.train_from_iterator((piece for text in decoded for piece in _pieces(text)), trainer)
         return model.to_str()
 
 
@@ -148,23 +157,21 @@ class Gpt2:
         if self.path is not None:
             path = Path(self.path)
         else:
-            path = hub.download(
-                self.repository, "tokenizer.json", instead="tokenizer.path=FILE or tokenizer=bpe"
-            )
+            instead = "tokenizer.path=FILE or tokenizer=bpe"
+            path = hub.download(self.repository, "tokenizer.json", instead)
         return _byte_level(self._read(path), "gpt2", str(path), begin=self.BEGIN)
 
     def _read(self, path: Path) -> str:
         try:
             return path.read_text("utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise DataError(
-                f"tokenizer.path={path}: {getattr(error, 'strerror', None) or error}; expected a tokenizer.json"
-            ) from None
+            reason = getattr(error, "strerror", None) or error
+            raise DataError(f"tokenizer.path={path}: {reason}; expected a tokenizer.json") from None
 
 
 @dataclass
 class Symbols:
-    """No text: the ready-made symbols 0 .. count - 1 of a synthetic dataset, which chooses this itself; `count` begins a document."""
+    """The symbols 0 .. count - 1 of a synthetic dataset, as they are; `count` begins a document."""
 
     count: int
 
@@ -180,8 +187,8 @@ class Symbols:
 KINDS: dict[str, type] = {"bytes": Bytes, "bpe": Bpe, "gpt2": Gpt2}
 
 
-def configured(options: Mapping[str, Any]) -> Any:
-    """The tokeniser's configuration: `.request()` names it cheaply, `.build(texts, cache)` makes the Tokenizer. Raises ConfigError."""
+def configured(options: Mapping[str, Any]) -> Recipe:
+    """The tokeniser that a configuration describes; nothing is read or trained. ConfigError."""
     options = dict(options)
     if "name" not in options:
         raise ConfigError(f"tokenizer has no name; expected one of {', '.join(KINDS)}")
@@ -191,7 +198,10 @@ def configured(options: Mapping[str, Any]) -> Any:
 
 
 def _byte_level(definition: str, kind: str, place: str, begin: str | None = None) -> Tokenizer:
-    """A Tokenizer from the JSON of the library `tokenizers`. `begin`: its begin-of-document token; None: one more id."""
+    """A Tokenizer from the JSON of the library `tokenizers`.
+
+    begin: its begin-of-document token; None: one more id than it has.
+    """
     import tokenizers
 
     try:
@@ -202,18 +212,17 @@ def _byte_level(definition: str, kind: str, place: str, begin: str | None = None
     symbols = sorted(
         (symbol for symbol in vocabulary if symbol != begin), key=vocabulary.__getitem__
     )
-    if sorted(vocabulary.values()) != list(range(len(vocabulary))) or (
-        begin and vocabulary.get(begin) != len(symbols)
-    ):
-        raise DataError(
-            f"{place}: expected ids 0, 1, ... with {begin or 'no special token'} as the last one"
-        )
+    consecutive = sorted(vocabulary.values()) == list(range(len(vocabulary)))
+    if not consecutive or (begin and vocabulary.get(begin) != len(symbols)):
+        last = begin or "no special token"
+        raise DataError(f"{place}: expected ids 0, 1, ... with {last} as the last one")
     alphabet = _alphabet()
     try:
         pieces = [bytes(alphabet[character] for character in symbol) for symbol in symbols] + [b""]
     except KeyError as error:
         raise DataError(
-            f"{place} is not byte-level (it has the character {error}); expected a GPT-2-like tokenizer.json"
+            f"{place} is not byte-level (it has the character {error}); "
+            "expected a GPT-2-like tokenizer.json"
         ) from None
     model.encode_special_tokens = True  # a text that spells a special token is still text
     key = f"{kind}-{len(pieces)}-{hashlib.sha256(model.to_str().encode()).hexdigest()[:8]}"
@@ -221,22 +230,22 @@ def _byte_level(definition: str, kind: str, place: str, begin: str | None = None
 
 
 def _encode(model: Any, text: bytes) -> np.ndarray:
-    ids = [
-        model.encode(piece, add_special_tokens=False).ids for piece in _pieces(text.decode("utf-8"))
+    parts = [
+        np.array(model.encode(piece, add_special_tokens=False).ids, dtype=np.int32)
+        for piece in _pieces(text.decode("utf-8"))
     ]
-    return (
-        np.concatenate([np.array(part, dtype=np.int32) for part in ids])
-        if ids
-        else np.zeros(0, dtype=np.int32)
-    )
+    return np.concatenate(parts) if parts else np.zeros(0, dtype=np.int32)
 
 
-# No token of GPT-2's pattern spans from a letter to the white space after it, so a cut there changes no id.
+# No token of GPT-2's pattern spans from a letter to white space, so a cut there changes no id.
 _CUT = re.compile(r"(?<=[A-Za-z])(?=[ \n])")
 
 
 def _pieces(text: str, size: int = 1 << 18) -> Iterator[str]:
-    """A long text in parts that encode as the whole does: the library keeps about 100 bytes a character at work."""
+    """A long text in parts that encode as the whole does.
+
+    The library needs about 100 bytes of memory a character.
+    """
     first = 0
     while first < len(text):
         cut = _CUT.search(text, first + size)
@@ -246,9 +255,8 @@ def _pieces(text: str, size: int = 1 << 18) -> Iterator[str]:
 
 
 def _alphabet() -> dict[str, int]:
-    """GPT-2's printable stand-in for each byte: visible Latin-1 stands for itself, the rest for 256, 257, ..."""
+    """GPT-2's printable stand-in for each byte: visible Latin-1 itself, else 256, 257, ..."""
     visible = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     hidden = [value for value in range(256) if value not in set(visible)]
-    return {chr(value): value for value in visible} | {
-        chr(256 + index): value for index, value in enumerate(hidden)
-    }
+    stand_ins = {chr(256 + index): value for index, value in enumerate(hidden)}
+    return {chr(value): value for value in visible} | stand_ins

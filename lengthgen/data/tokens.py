@@ -1,8 +1,8 @@
-"""The token store: one flat, memory-mapped stream of token ids with document offsets, names and a fingerprint.
+"""The token store: one flat, memory-mapped stream of token ids, with document offsets and names.
 
-On disk a store is a folder, written once and never changed: tokens.bin (uint16, or int32 when the vocabulary is larger
-than 65,536), offsets.npy, token_bytes.npy, names.json and store.json (sizes and SHA-256 of the others; its presence
-means that the store is whole). A leaf: knows neither text nor tokenisers.
+On disk a store is a folder, written once and never changed: tokens.bin (uint16, or int32 when the
+vocabulary is larger than 65,536), offsets.npy, token_bytes.npy, names.json, and store.json with
+the sizes and SHA-256 of the others, whose presence means that the store is complete.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -23,9 +23,8 @@ from lengthgen.errors import DataError
 
 FORMAT = 1
 LARGEST_UINT16_VOCABULARY = 65_536
-VERIFIED_BYTES = (
-    256 << 20
-)  # a file up to this size is hashed at every opening (0.15 s); of larger ones only the size is checked
+# Files up to this size are hashed at every opening (0.15 s); of larger ones the size is checked.
+VERIFIED_BYTES = 256 << 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,13 +35,11 @@ class TokenStore:
     offsets: np.ndarray  # (n_documents + 1,) int64
     names: list[str]  # document ids, unique
     vocab_size: int
-    token_bytes: (
-        np.ndarray
-    )  # (vocab_size,) int64: bytes of text that a token stands for; 0 for special tokens
+    # (vocab_size,) int64: bytes of text that a token stands for; 0 for special tokens
+    token_bytes: np.ndarray
     fingerprint: str  # 16 hex: SHA-256 over tokens, offsets and vocab_size
-    _starts: dict[int, np.ndarray] = field(
-        default_factory=dict, init=False, repr=False
-    )  # memo of `starts`
+    # results of `starts`, by length
+    _starts: dict[int, np.ndarray] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def n_documents(self) -> int:
@@ -58,13 +55,14 @@ class TokenStore:
         return np.diff(self.offsets)
 
     def starts(self, length: int) -> np.ndarray:
-        """(n_documents,) int64: the windows of length + 1 tokens that fit inside documents 0..i, added up."""
+        """(n_documents,) int64: windows of length + 1 tokens inside documents 0..i, added up."""
         if length not in self._starts:
             self._starts[length] = np.cumsum(np.maximum(self.lengths - length, 0))
         return self._starts[length]
 
     def widen(self, raw: Tensor) -> Tensor:
         """Values of `stream`, any shape -> token ids, int64."""
+        # the mask takes away the sign that int16 gives to ids from 32,768 on
         return raw.long() & 0xFFFF if raw.dtype == torch.int16 else raw.long()
 
     def tokens(self, first: int, last: int) -> Tensor:
@@ -87,29 +85,29 @@ def write_store(
     vocab_size: int,
     token_bytes: np.ndarray,
 ) -> TokenStore:
-    """Write (name, token ids) pairs as a store at `folder` and open it. One document is in memory at a time.
+    """Write (name, token ids) pairs as a store at `folder` and open it.
 
-    The folder appears whole or not at all. When two processes write it at once, the first wins and both get the same
-    store. Raises DataError (no documents, a name twice, ids that are not integers in [0, vocab_size)) and DiskError.
+    One document is in memory at a time. The folder appears complete or not at all. When two
+    processes write it at once, the first wins and both get the same store. Raises DataError (no
+    documents, a name twice, ids that are not integers in [0, vocab_size)) and DiskError.
     """
     folder = Path(folder)
-    files.remove_leftovers(
-        folder, older_than=86_400
-    )  # a younger one may be written by another machine
+    # a leftover younger than a day may be another machine at work
+    files.remove_leftovers(folder, older_than=86_400)
 
     def same() -> bool:
         try:
-            return open_store(folder).fingerprint == ours
+            return open_store(folder).fingerprint == fingerprint
         except DataError:
             return False
 
     with files.replacing_folder(folder, keep=same) as temporary:
-        ours = _write_files(temporary, documents, vocab_size, token_bytes)
+        fingerprint = _write_files(temporary, documents, vocab_size, token_bytes)
     return open_store(folder)
 
 
 def open_store(folder: Path) -> TokenStore:
-    """Open a store, checked against store.json. Raises DataError naming the damage; nothing is repaired here."""
+    """Open a store, checked against store.json. Raises DataError; nothing is repaired here."""
     folder = Path(folder)
     try:
         described = json.loads((folder / "store.json").read_text("utf-8"))
@@ -125,25 +123,15 @@ def open_store(folder: Path) -> TokenStore:
             token_bytes=np.load(folder / "token_bytes.npy", allow_pickle=False),
             fingerprint=described["fingerprint"],
         )
-        if store.offsets.shape != (store.n_documents + 1,) or store.offsets[-1] != store.n_tokens:
-            raise ValueError(
-                f"{store.n_documents} names and {store.n_tokens} tokens do not fit the offsets"
-            )
+        documents, tokens = store.n_documents, store.n_tokens
+        if store.offsets.shape != (documents + 1,) or store.offsets[-1] != tokens:
+            raise ValueError(f"{documents} names and {tokens} tokens do not fit the offsets")
         return store
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        EOFError,
-        RuntimeError,
-    ) as error:
-        what = (
-            f"{error.strerror}: {Path(error.filename).name}"
-            if isinstance(error, OSError) and error.filename
-            else error
-        )
+    # a damaged JSON or array can be anything, so that reading it can fail in all these ways
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, RuntimeError) as e:
+        what: object = e
+        if isinstance(e, OSError) and e.filename:
+            what = f"{e.strerror}: {Path(e.filename).name}"
         raise DataError(
             f"the token store {folder} is damaged ({what}); delete that folder and run again"
         ) from None
@@ -158,45 +146,48 @@ def _write_files(
     """Returns the fingerprint."""
     if token_bytes.shape != (vocab_size,):
         raise DataError(
-            f"token_bytes has shape {token_bytes.shape}; expected ({vocab_size},), one entry a token"
+            f"token_bytes has shape {token_bytes.shape}; "
+            f"expected ({vocab_size},), one entry a token"
         )
     with open(folder / "tokens.bin", "wb") as file:
         offsets, names, digest = _write_stream(file, documents, vocab_size)
     described = {"tokens.bin": [(folder / "tokens.bin").stat().st_size, digest.hexdigest()]}
     digest.update(offsets.tobytes() + str(vocab_size).encode())
-    for name, content in (
-        ("offsets.npy", offsets),
-        ("token_bytes.npy", token_bytes.astype("<i8")),
-        ("names.json", names),
-    ):
+    contents = {
+        "offsets.npy": offsets,
+        "token_bytes.npy": token_bytes.astype("<i8"),
+        "names.json": names,
+    }
+    for name, content in contents.items():
         with open(folder / name, "w+b") as file:
             if isinstance(content, list):
                 file.write(json.dumps(content).encode())
             else:
                 np.save(file, content, allow_pickle=False)
             file.seek(0)
-            described[name] = [
-                os.fstat(file.fileno()).st_size,
-                hashlib.file_digest(file, "sha256").hexdigest(),
-            ]
+            size = os.fstat(file.fileno()).st_size
+            described[name] = [size, hashlib.file_digest(file, "sha256").hexdigest()]
+    fingerprint = digest.hexdigest()[:16]
     summary = {
         "format": FORMAT,
         "vocab_size": vocab_size,
         "n_tokens": int(offsets[-1]),
         "n_documents": len(names),
-        "fingerprint": digest.hexdigest()[:16],
+        "fingerprint": fingerprint,
         "files": described,
     }
     (folder / "store.json").write_text(json.dumps(summary, indent=1), "utf-8")
-    return summary["fingerprint"]
+    return fingerprint
 
 
-def _write_stream(file: BinaryIO, documents: Iterable[tuple[str, np.ndarray]], vocab_size: int):
+def _write_stream(
+    file: BinaryIO, documents: Iterable[tuple[str, np.ndarray]], vocab_size: int
+) -> tuple[np.ndarray, list[str], Any]:
     """Write the ids. Returns the offsets, the names and a running SHA-256 of the bytes written."""
     storage = "<u2" if vocab_size <= LARGEST_UINT16_VOCABULARY else "<i4"
-    lengths, names, seen, digest = [0], [], set(), hashlib.sha256()
+    lengths, names, digest = [0], {}, hashlib.sha256()
     for name, ids in documents:
-        if name in seen:
+        if name in names:
             raise DataError(f"two documents are named {name!r}; expected unique names")
         ids = np.asarray(ids)
         _check_ids(name, ids, vocab_size)
@@ -204,32 +195,32 @@ def _write_stream(file: BinaryIO, documents: Iterable[tuple[str, np.ndarray]], v
         file.write(raw)
         digest.update(raw)
         lengths.append(ids.size)
-        names.append(name)
-        seen.add(name)
+        names[name] = None  # a dictionary: ordered, and fast to search
     if not names:
         raise DataError("a token store of no documents was asked for; expected at least one")
-    return np.cumsum(lengths, dtype="<i8"), names, digest
+    return np.cumsum(lengths, dtype="<i8"), list(names), digest
 
 
 def _check_ids(name: str, ids: np.ndarray, vocab_size: int) -> None:
     if ids.ndim != 1 or ids.dtype.kind not in "iu":
         raise DataError(
-            f"document {name!r}: token ids of type {ids.dtype} and shape {ids.shape}; expected one row of integers"
+            f"document {name!r}: token ids of type {ids.dtype} and shape {ids.shape}; "
+            "expected one row of integers"
         )
     if ids.size == 0:
         raise DataError(f"document {name!r} has no tokens; expected at least one")
     if ids.min() < 0 or ids.max() >= vocab_size:
         position = int(np.flatnonzero((ids < 0) | (ids >= vocab_size))[0])
         raise DataError(
-            f"document {name!r}: token id {int(ids[position])} at position {position}; expected 0 to {vocab_size - 1}, "
-            "the tokenizer and its vocab_size do not fit"
+            f"document {name!r}: token id {int(ids[position])} at position {position}; expected "
+            f"0 to {vocab_size - 1}, the tokenizer and its vocab_size do not fit"
         )
 
 
 def _check_file(path: Path, size: int, digest: str) -> None:
-    found = path.stat().st_size
-    if found != size:
-        raise ValueError(f"{path.name} has {found} bytes, expected {size}")
+    actual = path.stat().st_size
+    if actual != size:
+        raise ValueError(f"{path.name} has {actual} bytes, expected {size}")
     if size <= VERIFIED_BYTES:
         with open(path, "rb") as file:
             if hashlib.file_digest(file, "sha256").hexdigest() != digest:

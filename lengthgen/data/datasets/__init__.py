@@ -1,6 +1,6 @@
-"""Datasets, one file a kind of source. A dataset is found by its file's name; nothing lists them by hand.
+"""Datasets, one file for each kind of data. A dataset is found by its file's name.
 
-A dataset outside the package is a file `NAME.py` beside its `NAME.yaml`, in the folder `dataset/` of a `--config-dir`.
+A user's dataset is a file `NAME.py` beside its `NAME.yaml`, in `dataset/` of a `--config-dir`.
 """
 
 from pathlib import Path
@@ -8,7 +8,7 @@ from pathlib import Path
 from lengthgen.config.plugins import Kind
 
 NOUN, HERE = "dataset", Path(__file__).parent
-SHARED = ("synthetic", "tasks")  # files of this folder that are no dataset themselves
+SHARED = ("synthetic", "tasks")  # base classes, not datasets
 KIND = Kind(NOUN, __name__, HERE, "Dataset", SHARED)
 
 names, source, load = KIND.names, KIND.source, KIND.load

@@ -1,4 +1,7 @@
-"""Addition: two numbers of as many digits each, then their sum. A digit needs those of its place in both numbers, and the carry."""
+"""Addition: two numbers of equally many digits, then their sum.
+
+Each digit of the sum needs those of its place in both numbers, and the carry.
+"""
 
 from dataclasses import dataclass
 
@@ -11,7 +14,8 @@ from lengthgen.data.sources.arithmetic import Addition as Source
 class Config(Settings):
     label: str = "addition"  # name in tables and figures
     base: int = 10  # of the digits
-    least_first: bool = False  # true: all numbers with the least significant digit first, which is far easier to learn
+    # true: all numbers with the least significant digit first, which is far easier to learn
+    least_first: bool = False
 
     def __post_init__(self):
         super().__post_init__()

@@ -1,7 +1,7 @@
-"""The contract of a dataset, and what every source shares: a stable split, the UTF-8 policy, a cheap key of files.
+"""The contract of a dataset, and what datasets share: a stable split, valid UTF-8, a cheap key.
 
-A dataset is one file in this folder (a `Config` dataclass and one subclass of `Dataset`) and at least one YAML in
-configs/dataset/ whose `name` is the file's. Text is bytes of UTF-8 from here on; a synthetic dataset has symbols instead.
+A dataset is one file (a `Config` dataclass and one subclass of `Dataset`) and at least one YAML
+whose `name` is the file's. Text is UTF-8 bytes; a synthetic dataset has integer symbols instead.
 """
 
 import codecs
@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from lengthgen.config.dataclass_from import check
 from lengthgen.errors import DataError
 
 SPLITS = ("train", "validation")
@@ -23,26 +24,27 @@ SPLITS = ("train", "validation")
 
 @dataclass(frozen=True)
 class Document:
-    """One text that belongs together. Its name is unique in the dataset and stable over machines."""
+    """One text. Its name is unique in the dataset and the same on every machine."""
 
     name: str
     text: bytes | np.ndarray  # UTF-8, or (T,) symbols where the dataset has symbols
 
 
 class Dataset:
-    """Base class of the sources. `documents` may be called several times and gives the same each time."""
+    """Base class. `documents` may be called several times and gives the same each time."""
 
     Config: ClassVar[type]
-    symbols: int | None = (
-        None  # how many different symbols its documents are drawn from; None: they are text
-    )
-    whole_documents: bool = False  # must a window be a whole document, because the document's length is part of what it says?
-    retrieves: bool = False  # are there symbols that can be known from one earlier place alone, and does `distances` say which?
-    answered: bool = False  # are only its answers trained on and scored? It then has whole documents and `answers`, and no floors
+    symbols: int | None = None  # number of different symbols; None: the documents are text
+    # A window must be a whole document, because the document's length is part of what it says.
+    whole_documents: bool = False
+    # Some symbols can be known from one earlier place alone, which `distances` gives.
+    retrieves: bool = False
+    # Only `answers` are trained on and scored; it has whole documents and no floors.
+    answered: bool = False
 
     def __init__(self, config: Any):
         self.config = config
-        self.left_out: Counter[str] = Counter()  # reason -> documents passed over while reading
+        self.left_out: Counter[str] = Counter()  # reason -> documents skipped while reading
 
     @property
     def label(self) -> str:
@@ -50,60 +52,59 @@ class Dataset:
         return self.config.label
 
     def documents(self, split: str) -> Iterator[Document]:
-        """The documents of "train" or "validation", in an order that depends on nothing but the data. Raises DataError."""
+        """The documents of "train" or "validation", always in the same order. Raises DataError."""
         raise NotImplementedError
 
     def key(self) -> str:
-        """A text that changes when the documents may have changed; cheap (file sizes and times, no contents)."""
+        """Changes when the documents may have; cheap (sizes and times of files, no contents)."""
         raise NotImplementedError
 
     def distances(self, symbols: np.ndarray) -> np.ndarray:
-        """(T,) int64: how many symbols ago a symbol that can be known from one place stood there; 0 at all others. Only with retrieves."""
+        """(T,) int64: how far back a symbol that can be retrieved stands; 0 at all others."""
         raise NotImplementedError
 
     def floors(self, symbols: np.ndarray, window: int | np.ndarray | None = None) -> np.ndarray:
-        """(T,) float64 nats: the least mean loss on each symbol of a document, as sources.base.Source has it. Only with symbols."""
+        """(T,) float64 nats: the least possible mean loss on each symbol; see sources/base.py."""
         raise NotImplementedError
 
     def answers(self, symbols: np.ndarray) -> np.ndarray:
-        """(..., T) bool: which symbols of whole documents, (..., T), are answers. Only where `answered`."""
+        """(..., T) bool: which symbols of whole documents are answers."""
         raise NotImplementedError
 
 
 def options_key(config: Any, files: Iterable[Path] = ()) -> str:
-    """A key made of a configuration (its label aside) and of the sizes and times of files."""
+    """A key from the options (without the label) and from the sizes and times of files."""
     options = {name: value for name, value in dataclasses.asdict(config).items() if name != "label"}
     listing = []
     for path in files:
         try:
-            found = path.stat()
+            stat = path.stat()
         except OSError as error:
             raise DataError(f"cannot read {path}: {error.strerror}") from None
         # the change time too: copying tools and editors can keep size and modification time
-        listing.append(
-            [
-                str(path.absolute()),
-                found.st_size,
-                found.st_mtime_ns,
-                found.st_ctime_ns,
-                found.st_ino,
-            ]
-        )
+        listing.append([str(path.absolute()), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns])
     return json.dumps([options, listing], sort_keys=True)
 
 
-def split_of(name: str, validation_fraction: float) -> str:
-    """The split of a document by a hash of its name: stable when documents are added, removed or reordered."""
-    number = int.from_bytes(
-        hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest()[:8], "big"
+def check_fraction(validation_fraction: float) -> None:
+    """ConfigError unless a part of the documents, and not all, goes into validation."""
+    check(
+        0 < validation_fraction < 1,
+        f"dataset.validation_fraction={validation_fraction}: expected between 0 and 1",
     )
+
+
+def split_of(name: str, validation_fraction: float) -> str:
+    """A document's split, by a hash of its name: stable when documents are added or reordered."""
+    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest()
+    number = int.from_bytes(digest[:8], "big")
     return "validation" if number < validation_fraction * 2**64 else "train"
 
 
 def utf8(raw: bytes, errors: str, place: str, start: int = 0) -> bytes:
-    """`raw` as valid UTF-8 text without NUL bytes; faults are replaced by U+FFFD where errors is "replace".
+    """`raw` as valid UTF-8 without NUL bytes. errors="replace" puts U+FFFD for what is not.
 
-    Raises DataError with the byte offset, counted from `start`, where errors is "strict".
+    errors="strict" raises DataError with the byte offset, counted from `start`.
     """
     fault = _first_fault(raw)
     if fault is None:
@@ -125,9 +126,10 @@ def read(path: Path) -> bytes:
 
 
 def _first_fault(raw: bytes, piece: int = 1 << 20) -> int | None:
-    """The offset of the first byte that is NUL or not UTF-8. Decodes piece by piece, so that memory stays bounded."""
+    """The offset of the first byte that is NUL or not UTF-8."""
     nul = raw.find(b"\0")
     decoder = codecs.getincrementaldecoder("utf-8")()
+    # piece by piece, so that the decoded copy of a large file is never in memory as a whole
     for first in range(0, len(raw), piece):
         pending = len(decoder.getstate()[0])  # bytes of a character begun in the piece before
         try:

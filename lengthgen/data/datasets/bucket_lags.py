@@ -1,50 +1,44 @@
-"""Copies from all lags with weights that are constant on T5's buckets and rise and fall from one to the next: the home of T5 bias.
+"""Copies from lags whose weights are constant on each T5 bucket: T5 bias is exactly right here.
 
-T5 with the same buckets is exactly right (sources/weights.py); no line, power or logarithm is.
+The weights rise and fall from bucket to bucket, so no line, power or logarithm fits them.
 """
 
 from dataclasses import dataclass, field
 
 from lengthgen.config.dataclass_from import check
-from lengthgen.data.datasets.synthetic import Settings, Synthetic, check_symbols
+from lengthgen.data.datasets.synthetic import CopySettings, LagDataset
 from lengthgen.data.sources import weights
-from lengthgen.data.sources.lags import Lags
 
 
 @dataclass
-class Config(Settings):
+class Config(CopySettings):
     label: str = "bucket_lags"  # name in tables and figures
-    n_symbols: int = 32  # different symbols
-    p: float = 0.9  # probability that a symbol is copied
     num_buckets: int = 32  # as scheme.num_buckets of t5_bias
     max_distance: int = 128  # as scheme.max_distance of t5_bias
-    levels: list[float] = field(
-        default_factory=lambda: [0.1, 1.0]
-    )  # shares of buckets 0, 1, ... (repeated), each spread over its lags
+    # shares of buckets 0, 1, ... (repeated), each spread over its lags
+    levels: list[float] = field(default_factory=lambda: [0.1, 1.0])
 
     def __post_init__(self):
         super().__post_init__()
-        check_symbols(self.n_symbols, self.p)
+        buckets, levels = self.num_buckets, self.levels
         check(
-            self.num_buckets >= 2 and self.num_buckets % 2 == 0,
-            f"dataset.num_buckets={self.num_buckets}: expected an even number >= 2",
+            buckets >= 2 and buckets % 2 == 0,
+            f"dataset.num_buckets={buckets}: expected an even number >= 2",
         )
         check(
-            self.max_distance > self.num_buckets // 2,
-            f"dataset.max_distance={self.max_distance}: expected more than num_buckets / 2 = {self.num_buckets // 2}",
+            self.max_distance > buckets // 2,
+            f"dataset.max_distance={self.max_distance}: "
+            f"expected more than num_buckets / 2 = {buckets // 2}",
         )
         check(
-            bool(self.levels) and all(level > 0 for level in self.levels),
-            f"dataset.levels={self.levels}: expected positive numbers",
+            bool(levels) and all(level > 0 for level in levels),
+            f"dataset.levels={levels}: expected positive numbers",
         )
 
 
-class BucketLags(Synthetic):
+class BucketLags(LagDataset):
     Config = Config
 
-    def make_source(self) -> Lags:
-        config = self.config
-        law = weights.buckets(
-            config.levels, config.num_buckets, config.max_distance, config.document_length
-        )
-        return Lags(config.n_symbols, config.p, *law)
+    def law(self) -> weights.Law:
+        c = self.config
+        return weights.buckets(c.levels, c.num_buckets, c.max_distance, c.document_length)

@@ -1,9 +1,12 @@
-"""Copy: a string of random symbols, then the same again. The answer's symbol stands as far back as the string is long."""
+"""Copy: a string of random symbols, then the same again.
+
+The symbol to copy stands as far back as the string is long.
+"""
 
 from dataclasses import dataclass
 
-from lengthgen.data.datasets.tasks import StringSettings, TaskDataset
-from lengthgen.data.sources.strings import Strings, copied
+from lengthgen.data.datasets.tasks import StringSettings, StringTask
+from lengthgen.data.sources.strings import copied
 
 
 @dataclass
@@ -11,8 +14,6 @@ class Config(StringSettings):
     label: str = "copy"  # name in tables and figures
 
 
-class Copy(TaskDataset):
+class Copy(StringTask):
     Config = Config
-
-    def make_task(self) -> Strings:
-        return Strings(self.config.n_symbols, copied)
+    answer = staticmethod(copied)

@@ -1,12 +1,13 @@
-"""Documents of independent symbols with frequencies of their own: the more of the document is used, the better, however far back.
+"""Documents of independent symbols whose frequencies are drawn anew for each document.
 
-Attention without any positional bias is right; a model that sees only a window shows it here as w_eff (sources/dirichlet.py).
+All of the context is worth the same, near or far, so attention without positions is right. A model
+that sees only a window shows it here as w_eff (sources/dirichlet.py).
 """
 
 from dataclasses import dataclass
 
 from lengthgen.config.dataclass_from import check
-from lengthgen.data.datasets.synthetic import Settings, Synthetic
+from lengthgen.data.datasets.synthetic import Settings, Synthetic, check_symbols
 from lengthgen.data.sources import dirichlet
 
 
@@ -18,10 +19,7 @@ class Config(Settings):
 
     def __post_init__(self):
         super().__post_init__()
-        check(
-            2 <= self.n_symbols < 2**16,
-            f"dataset.n_symbols={self.n_symbols}: expected 2 to {2**16 - 1}",
-        )
+        check_symbols(self.n_symbols)
         check(self.beta > 0, f"dataset.beta={self.beta}: expected a positive number")
 
 

@@ -1,57 +1,53 @@
-"""The user's own text: a file, a folder or a glob of plain text (one document a file), .jsonl and .parquet (one a record).
+"""The user's own text: a file, a folder or a glob.
 
-Records with a column `split` are divided by it, everything else by a stable hash of the document's name. Text is taken
-as it stands: no change of line ends, no stripping.
+Plain text is one document a file; .jsonl and .parquet are one document a record. Records with a
+column `split` are divided by it, everything else by a hash of the document's name. Text is taken
+as it stands: line ends are not changed and nothing is stripped.
 """
 
 import glob
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lengthgen.config.dataclass_from import check, choice
-from lengthgen.data.datasets.base import Dataset, Document, options_key, read, split_of, utf8
+from lengthgen.config.dataclass_from import choice
+from lengthgen.data.datasets.base import (
+    Dataset,
+    Document,
+    check_fraction,
+    options_key,
+    read,
+    split_of,
+    utf8,
+)
 from lengthgen.errors import DataError
 
 PLAIN = (".txt", ".text", ".md", ".rst", ".tex", ".py", ".raw", ".tokens")
 RECORDS = (".jsonl", ".ndjson", ".parquet")
+READABLE = PLAIN + RECORDS
 SPLIT_NAMES = {
     "train": "train",
-    "validation": "validation",
-    "valid": "validation",
-    "val": "validation",
-    "dev": "validation",
-    "test": None,
+    **dict.fromkeys(("validation", "valid", "val", "dev"), "validation"),
+    "test": None,  # left out
 }
 
 
 @dataclass
 class Config:
-    # a file, a folder (searched through) or a glob of .txt .text .md .rst .tex .py .raw .tokens
-    # .jsonl .ndjson .parquet
-    path: str = "???"
-    label: str | None = (
-        None  # name in tables and figures; null: the path's last part without its ending
-    )
+    path: str = "???"  # a file, a folder (searched through) or a glob such as texts/**/*.txt
+    label: str | None = None  # name in tables; null: the path's last part without its ending
     text_key: str = "text"  # column of a record (.jsonl, .parquet) that holds the text
-    id_key: str | None = (
-        "id"  # column with the document's unique name; where a record has none, or null: file and record number
-    )
-    split_key: str | None = (
-        "split"  # column with train, validation or test; where a file has none, or null: hash of the name
-    )
+    # column with the document's unique name; null, or where missing: file and record number
+    id_key: str | None = "id"
+    # column with train, validation or test; null, or where missing: by a hash of the name
+    split_key: str | None = "split"
     validation_fraction: float = 0.1  # share of the documents that the hash puts into validation
-    errors: str = (
-        "strict"  # text that is not UTF-8: strict (an error with its offset) or replace (by U+FFFD)
-    )
+    errors: str = "strict"  # not UTF-8: strict (an error with its offset) or replace (by U+FFFD)
 
     def __post_init__(self):
-        check(
-            0 < self.validation_fraction < 1,
-            f"dataset.validation_fraction={self.validation_fraction}: expected between 0 and 1",
-        )
+        check_fraction(self.validation_fraction)
         choice("dataset.errors", self.errors, ("strict", "replace"))
 
 
@@ -73,69 +69,70 @@ class Files(Dataset):
         return options_key(self.config, (path for _, path in self._files()))
 
     def _files(self) -> list[tuple[str, Path]]:
-        """(name, path) sorted by name; the name is the path inside the folder, or inside the glob's fixed part."""
-        given = Path(self.config.path).expanduser()
-        readable = ", ".join(PLAIN + RECORDS)
-        if given.is_file():
-            if given.suffix.lower() not in PLAIN + RECORDS:
-                raise DataError(
-                    f"dataset.path={given}: cannot read {given.suffix or 'a file without an ending'}; expected {readable}"
-                )
-            return [(given.name, given)]
-        if given.is_dir():
-            root, found = given, given.rglob("*")
-        elif glob.has_magic(str(given)):
-            parts = given.parts
-            root = Path(*parts[: next(i for i, part in enumerate(parts) if glob.has_magic(part))])
-            found = map(Path, glob.glob(str(given), recursive=True))
-        elif given.exists():
+        """(name, path), sorted; the name is the path inside the folder or the glob's fixed part."""
+        where = Path(self.config.path).expanduser()
+        place, readable = f"dataset.path={where}", ", ".join(READABLE)
+        paths: Iterable[Path]
+        if where.is_file():
+            if where.suffix.lower() not in READABLE:
+                ending = where.suffix or "a file without an ending"
+                raise DataError(f"{place}: cannot read {ending}; expected {readable}")
+            return [(where.name, where)]
+        if where.is_dir():
+            root, paths = where, where.rglob("*")
+        elif glob.has_magic(str(where)):
+            fixed = next(i for i, part in enumerate(where.parts) if glob.has_magic(part))
+            root = Path(*where.parts[:fixed])
+            paths = map(Path, glob.glob(str(where), recursive=True))
+        elif where.exists():
             raise DataError(
-                f"dataset.path={given} is no regular file and no folder; expected one of these or a glob of {readable}"
+                f"{place} is no regular file and no folder; "
+                f"expected one of these or a glob of {readable}"
             )
         else:
             raise DataError(
-                f"dataset.path={given} does not exist (seen from {Path.cwd()}); expected a file, folder or glob of {readable}"
+                f"{place} does not exist (seen from {Path.cwd()}); "
+                f"expected a file, folder or glob of {readable}"
             )
         files = [
             (path.relative_to(root).as_posix(), path)
-            for path in found
-            if path.suffix.lower() in PLAIN + RECORDS and path.is_file()
+            for path in paths
+            if path.suffix.lower() in READABLE and path.is_file()
         ]
         if not files:
-            raise DataError(
-                f"dataset.path={given} holds no file of {readable}; expected at least one"
-            )
+            raise DataError(f"{place} holds no file of {readable}; expected at least one")
         return sorted(files)
 
     def _from_records(self, name: str, path: Path, split: str) -> Iterator[Document]:
         config = self.config
         read_records = _parquet if path.suffix.lower() == ".parquet" else _jsonl
-        divided = None  # does this file name its splits? All records or none
+        names_splits = None  # whether this file's records name their split; unknown at first
         for number, record in read_records(path, config):
             place = f"{path}: record {number}"
-            given = record.get(config.split_key) if config.split_key else None
-            if divided not in (None, given is not None):
+            stated = record.get(config.split_key) if config.split_key else None
+            if names_splits not in (None, stated is not None):
                 raise DataError(
-                    f"{place}: {config.split_key!r} stands in some records only; mend them or set dataset.split_key=null"
+                    f"{place}: {config.split_key!r} stands in some records only; "
+                    "mend them or set dataset.split_key=null"
                 )
-            divided = given is not None
+            names_splits = stated is not None
             document = record.get(config.id_key) if config.id_key else None
             document = f"{name}:{number}" if document is None else str(document)
-            belongs = (
-                _split(given, place, config.split_key)
-                if divided
-                else split_of(document, config.validation_fraction)
-            )
+            if names_splits:
+                belongs = _split(stated, place, config.split_key)
+            else:
+                belongs = split_of(document, config.validation_fraction)
             if belongs == split:
                 yield Document(document, _text(record, config, place))
 
 
-def _split(given: Any, place: str, key: str) -> str | None:
-    if not isinstance(given, str) or given not in SPLIT_NAMES:
+def _split(stated: Any, place: str, key: str) -> str | None:
+    if not isinstance(stated, str) or stated not in SPLIT_NAMES:
         raise DataError(
-            f"{place}: {key}={str(given)[:40]!r}; expected one of {', '.join(SPLIT_NAMES)}, or set dataset.split_key=null"
+            f"{place}: {key}={str(stated)[:40]!r}; "
+            f"expected one of {', '.join(SPLIT_NAMES)}, or set dataset.split_key=null"
         )
-    return SPLIT_NAMES[given]
+    return SPLIT_NAMES[stated]
 
 
 def _text(record: dict[str, Any], config: Config, place: str) -> bytes:
@@ -143,11 +140,12 @@ def _text(record: dict[str, Any], config: Config, place: str) -> bytes:
     if isinstance(text, bytes):
         return utf8(text, config.errors, place)
     if not isinstance(text, str):
-        found = ", ".join(map(str, record)) or "nothing"
+        columns = ", ".join(map(str, record)) or "nothing"
         raise DataError(
-            f"{place}: {config.text_key!r} holds {type(text).__name__}, expected text; the record has {found}: set dataset.text_key=COLUMN"
+            f"{place}: {config.text_key!r} holds {type(text).__name__}, expected text; "
+            f"the record has {columns}: set dataset.text_key=COLUMN"
         )
-    # surrogatepass: JSON can spell lone surrogates, which then are found by their offset
+    # JSON can spell lone surrogates: surrogatepass lets utf8() report them by their offset
     return utf8(text.encode("utf-8", "surrogatepass"), config.errors, place)
 
 
@@ -183,17 +181,17 @@ def _parquet(path: Path, config: Config) -> Iterator[tuple[int, dict[str, Any]]]
             present = file.schema_arrow.names
             if config.text_key not in present:
                 raise DataError(
-                    f"{path} has no column {config.text_key!r}; it has {', '.join(present)}: set dataset.text_key=COLUMN"
+                    f"{path} has no column {config.text_key!r}; it has {', '.join(present)}: "
+                    "set dataset.text_key=COLUMN"
                 )
-            columns = [
-                key for key in (config.text_key, config.id_key, config.split_key) if key in present
-            ]
+            wanted = (config.text_key, config.id_key, config.split_key)
+            columns = [key for key in wanted if key in present]
             number = 0
+            # small batches: documents can be long, and only one batch is in memory
             for batch in file.iter_batches(batch_size=16, columns=columns):
                 for record in batch.to_pylist():
                     number += 1
                     yield number, record
     except (OSError, pyarrow.ArrowException) as error:
-        raise DataError(
-            f"cannot read {path} as Parquet: {(str(error).splitlines() or ['damaged'])[0]}"
-        ) from None
+        reason = (str(error).splitlines() or ["damaged"])[0]
+        raise DataError(f"cannot read {path} as Parquet: {reason}") from None

@@ -1,39 +1,33 @@
-"""Fractional lag: copies from a fixed share of the document's length back. The lag grows with the document; a distance in tokens does not.
+"""Fractional lag: copies from a fixed share of the document's length back.
 
-Every length to be evaluated needs documents of exactly that length, and a window that is the whole document: these are the
-validation documents, as many of each length. Training windows are whole documents too: train_length = dataset.document_length and
-cross_documents=false.
+The lag grows with the document, so a distance in tokens does not find it. Windows are whole
+documents: train with train_length = dataset.document_length and cross_documents=false.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from lengthgen.config.dataclass_from import check
-from lengthgen.data.datasets.synthetic import Settings, Synthetic, check_symbols
+from lengthgen.data.datasets.synthetic import CopySettings, Synthetic, WholeSettings
 from lengthgen.data.sources.fractional import FractionalLag as Source
 
 
 @dataclass
-class Config(Settings):
+class Config(CopySettings, WholeSettings):
     label: str = "fractional_lag"  # name in tables and figures
+    # again, as both bases have them with other defaults
     train_documents: int = 4096  # documents to train on
-    validation_documents: int = 48  # documents to evaluate on, of each length
     document_length: int = 512  # symbols in a training document: the train_length
-    lengths: list[int] = field(
-        default_factory=lambda: [256, 512, 640, 768, 1024, 1536, 2048]
-    )  # symbols in the documents to evaluate on
-    n_symbols: int = 32  # different symbols
-    p: float = 0.9  # probability that a symbol is copied
+    validation_documents: int = 48  # documents to evaluate on, of each length
     share: float = 0.25  # from this share of the document's length before
 
     def __post_init__(self):
         super().__post_init__()
-        check_symbols(self.n_symbols, self.p)
-        check(bool(self.lengths), "dataset.lengths=[]: expected at least one length")
         for length in (self.document_length, *self.lengths):
             lag = round(self.share * length)
             check(
                 0 < lag < length,
-                f"dataset.share={self.share} of {length} symbols is a lag of {lag}: expected 1 to {length - 1}",
+                f"dataset.share={self.share} of {length} symbols is a lag of {lag}: "
+                f"expected 1 to {length - 1}",
             )
 
 
@@ -47,8 +41,5 @@ class FractionalLag(Synthetic):
     def lengths(self, split: str) -> list[int]:
         if split == "train":
             return super().lengths(split)
-        return [
-            length
-            for length in sorted(set(self.config.lengths))
-            for _ in range(self.config.validation_documents)
-        ]
+        each = self.config.validation_documents
+        return [length for length in sorted(set(self.config.lengths)) for _ in range(each)]

@@ -1,29 +1,25 @@
-"""Copies from all lags with weights e^(-slope k): the home of ALiBi, where a head of that slope is exactly right (sources/weights.py)."""
+"""Copies from all lags with weights e^(-slope k): an ALiBi head of that slope is exactly right."""
 
 from dataclasses import dataclass
 
 from lengthgen.config.dataclass_from import check
-from lengthgen.data.datasets.synthetic import Settings, Synthetic, check_symbols
+from lengthgen.data.datasets.synthetic import CopySettings, LagDataset
 from lengthgen.data.sources import weights
-from lengthgen.data.sources.lags import Lags
 
 
 @dataclass
-class Config(Settings):
+class Config(CopySettings):
     label: str = "geometric_lags"  # name in tables and figures
-    n_symbols: int = 32  # different symbols
-    p: float = 0.9  # probability that a symbol is copied
-    slope: float = 0.0625  # weight of lag k: e^(-slope k); 2^-4 is a slope of ALiBi with 2, 4, 8, 16 or 32 heads
+    # weight of lag k: e^(-slope k); 2^-4 is a slope of ALiBi with 2, 4, 8, 16 or 32 heads
+    slope: float = 0.0625
 
     def __post_init__(self):
         super().__post_init__()
-        check_symbols(self.n_symbols, self.p)
         check(self.slope > 0, f"dataset.slope={self.slope}: expected a positive number")
 
 
-class GeometricLags(Synthetic):
+class GeometricLags(LagDataset):
     Config = Config
 
-    def make_source(self) -> Lags:
-        law = weights.geometric(self.config.slope, self.config.document_length)
-        return Lags(self.config.n_symbols, self.config.p, *law)
+    def law(self) -> weights.Law:
+        return weights.geometric(self.config.slope, self.config.document_length)

@@ -1,7 +1,8 @@
-"""Hugging Face datasets, and local files through the same library. The only file of lengthgen that imports `datasets`.
+"""Hugging Face datasets, and local files through the same library.
 
-Presets in configs/dataset/: wikitext2, wikitext103 (Merity et al. 2016), pg19 (Rae et al. 2020), openwebtext (Gokaslan and
-Cohen 2019), fineweb_edu (Penedo et al. 2024). A dataset without a validation split is divided by a hash of the row number.
+The only file of lengthgen that imports `datasets`. Presets in configs/dataset/: wikitext2,
+wikitext103 (Merity et al. 2016), pg19 (Rae et al. 2020), openwebtext (Gokaslan and Cohen 2019),
+fineweb_edu (Penedo et al. 2024).
 """
 
 import glob
@@ -12,47 +13,42 @@ from typing import Any
 
 from lengthgen.config.dataclass_from import check
 from lengthgen.data import hub
-from lengthgen.data.datasets.base import Dataset, Document, options_key, split_of, utf8
+from lengthgen.data.datasets.base import (
+    Dataset,
+    Document,
+    check_fraction,
+    options_key,
+    split_of,
+    utf8,
+)
 from lengthgen.errors import DataError
 
-LOCAL_KINDS = (
-    "parquet",
-    "json",
-    "text",
-    "csv",
-    "arrow",
-)  # as `path`: the library reads `data_files` itself
+# As `path`: the library reads `data_files` itself.
+LOCAL_KINDS = ("parquet", "json", "text", "csv", "arrow")
 
 
 @dataclass
 class Config:
-    path: str = "???"  # id on the hub (owner/name), a local folder, or parquet, json, text, csv, arrow with data_files
+    # id on the hub (owner/name), a local folder, or parquet, json, text, csv, arrow with data_files
+    path: str = "???"
     label: str | None = None  # name in tables and figures; null: the path's last part
     subset: str | None = None  # the configuration's name on the hub
     revision: str | None = None  # commit or tag on the hub; null: the newest
     data_files: Any = None  # file, glob, list, or mapping of split to these
     train_split: str = "train"  # the library's name of the split to train on
-    validation_split: str | None = (
-        "validation"  # the same to evaluate on; null: a share of train_split, by hash
-    )
+    # the same to evaluate on; null: a share of train_split, by hash
+    validation_split: str | None = "validation"
     validation_fraction: float = 0.01  # that share
     text_key: str = "text"  # column that holds the text
-    streaming: bool = (
-        False  # read over the network as needed instead of downloading the whole first
-    )
+    streaming: bool = False  # read over the network as needed, instead of downloading all first
     max_documents: int | None = None  # read at most so many documents of each split; null: all
-    max_bytes: int | None = (
-        None  # stop reading a split after the document that reaches so many bytes; null: never
-    )
-    wikitext_articles: bool = (
-        False  # rows are lines of WikiText: put articles together at their " = Title = " lines
-    )
+    # stop reading a split after the document that reaches so many bytes; null: never
+    max_bytes: int | None = None
+    # rows are lines of WikiText: put articles together at their " = Title = " lines
+    wikitext_articles: bool = False
 
     def __post_init__(self):
-        check(
-            0 < self.validation_fraction < 1,
-            f"dataset.validation_fraction={self.validation_fraction}: expected between 0 and 1",
-        )
+        check_fraction(self.validation_fraction)
         for name in ("max_documents", "max_bytes"):
             limit = getattr(self, name)
             check(
@@ -71,9 +67,8 @@ class HuggingFace(Dataset):
     def documents(self, split: str) -> Iterator[Document]:
         config = self.config
         if config.validation_split is not None:
-            yield from self._read(
-                config.train_split if split == "train" else config.validation_split
-            )
+            train = split == "train"
+            yield from self._read(config.train_split if train else config.validation_split)
             return
         for document in self._read(config.train_split):
             if split_of(document.name, config.validation_fraction) == split:
@@ -83,25 +78,25 @@ class HuggingFace(Dataset):
         return options_key(self.config, self._local_files())
 
     def _read(self, split: str) -> Iterator[Document]:
-        """The documents of one of the library's splits, up to the limits. Names are split and running number."""
+        """One of the library's splits, up to the limits. Names are split and running number."""
         config, n_bytes = self.config, 0
         texts = self._texts(split)
         for number, text in enumerate(articles(texts) if config.wikitext_articles else texts):
-            if number == config.max_documents or (
-                config.max_bytes is not None and n_bytes >= config.max_bytes
-            ):
+            enough = config.max_bytes is not None and n_bytes >= config.max_bytes
+            if enough or number == config.max_documents:
                 return
-            # hub texts with a stray NUL or surrogate are mended: a user cannot edit them
+            # a user cannot edit hub texts, so a stray NUL or surrogate is replaced
             raw = utf8(text.encode("utf-8", "surrogatepass"), "replace", split)
             n_bytes += len(raw)
             yield Document(f"{split}-{number:07d}", raw)
 
     def _texts(self, split: str) -> Iterator[str]:
-        config = self.config
+        config, what = self.config, f"dataset {self.config.path}"
         if self._on_hub():
             hub.require(
-                f"dataset {config.path}",
-                "dataset=python, dataset=files, or HF_HUB_OFFLINE=1 with a copy in the library's cache",
+                what,
+                "dataset=python, dataset=files, "
+                "or HF_HUB_OFFLINE=1 with a copy in the library's cache",
             )
         try:
             import datasets
@@ -117,7 +112,7 @@ class HuggingFace(Dataset):
             for number, row in enumerate(rows):
                 if not isinstance(row.get(config.text_key), str):
                     raise DataError(
-                        f"dataset {config.path}, {split} row {number}: no text under {config.text_key!r}; "
+                        f"{what}, {split} row {number}: no text under {config.text_key!r}; "
                         f"it has {', '.join(row)}: set dataset.text_key=COLUMN"
                     )
                 yield row[config.text_key]
@@ -125,55 +120,53 @@ class HuggingFace(Dataset):
             raise
         except ImportError as error:
             raise DataError(
-                f"dataset {config.path} needs the library `datasets`: {error}; pip install datasets"
+                f"{what} needs the library `datasets`: {error}; pip install datasets"
             ) from None
-        except (
-            Exception
-        ) as error:  # of many kinds: missing id, split or subset, network, damaged file
-            raise DataError(
-                f"dataset {config.path} ({split}) cannot be read: {hub.first_line(error)}"
-            ) from None
+        # of many kinds: missing id, split or subset, network, damaged file
+        except Exception as error:
+            reason = hub.first_line(error)
+            raise DataError(f"{what} ({split}) cannot be read: {reason}") from None
 
     def _on_hub(self) -> bool:
+        path = self.config.path
         # in offline mode the library looks into its own cache and fails at once: no need to ask
-        return (
-            self.config.path not in LOCAL_KINDS
-            and not Path(self.config.path).is_dir()
-            and not hub.offline()
-        )
+        return path not in LOCAL_KINDS and not Path(path).is_dir() and not hub.offline()
 
     def _local_files(self) -> list[Path]:
-        """The files on this machine that are to be read; none for a dataset of the hub."""
-        folder = Path(self.config.path)
+        """The files on this machine that are read; none for a dataset of the hub."""
+        path, data_files = self.config.path, self.config.data_files
+        folder = Path(path)
         if folder.is_dir():
-            return sorted(path for path in folder.rglob("*") if path.is_file())
-        if self.config.path.startswith(("/", ".", "~")):
+            return sorted(file for file in folder.rglob("*") if file.is_file())
+        if path.startswith(("/", ".", "~")):
             raise DataError(
-                f"dataset.path={folder} is no folder; expected one, an id on the hub (owner/name), or one of {', '.join(LOCAL_KINDS)}"
+                f"dataset.path={folder} is no folder; expected one, an id on the hub (owner/name), "
+                f"or one of {', '.join(LOCAL_KINDS)}"
             )
-        if self.config.path not in LOCAL_KINDS:
+        if path not in LOCAL_KINDS:
             return []
-        given = list(_flat(self.config.data_files))
-        found = [
-            Path(name) for pattern in given for name in sorted(glob.glob(pattern, recursive=True))
+        patterns = list(_flat(data_files))
+        files = [
+            Path(name)
+            for pattern in patterns
+            for name in sorted(glob.glob(pattern, recursive=True))
         ]
-        if not found and not any("://" in pattern for pattern in given):
+        if not files and not any("://" in pattern for pattern in patterns):
             raise DataError(
-                f"dataset.path={self.config.path} with dataset.data_files={self.config.data_files}: no such file; expected a file or a glob"
+                f"dataset.path={path} with dataset.data_files={data_files}: no such file; "
+                "expected a file or a glob"
             )
-        return found
+        return files
 
 
 def articles(lines: Iterable[str]) -> Iterator[str]:
     """WikiText's rows (one a line, "" where the line is blank) -> one text an article.
 
-    An article begins at a line " = Title = " between blank lines; " = = Section = = " lines do not begin one.
+    An article begins at a line " = Title = " between blank lines; " = = Section = = " begins none.
     """
     article: list[str] = []
-    heading, blank = (
-        None,
-        True,
-    )  # a line that may be a title, held until the next shows it; was the line before it blank?
+    # `heading` is a line that may be a title: the next line shows whether it is one
+    heading, blank = None, True
     for line in lines:
         line = line if line.strip() else " \n"
         if heading is not None:

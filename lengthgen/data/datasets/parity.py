@@ -1,4 +1,7 @@
-"""Parity: a string of zeros and ones, then whether the ones are odd in number. Every symbol counts, and none more than another."""
+"""Parity: a string of zeros and ones, then whether the number of ones is odd.
+
+Every symbol counts, and none more than another.
+"""
 
 from dataclasses import dataclass
 
@@ -9,7 +12,8 @@ from lengthgen.data.sources.groups import WordProblem, cyclic
 @dataclass
 class Config(Settings):
     label: str = "parity"  # name in tables and figures
-    every_state: bool = False  # true: answer with the parity after each symbol (a scratchpad), else with the last one alone
+    # true: answer with the parity after each symbol (a scratchpad), else with the last one alone
+    every_state: bool = False
 
 
 class Parity(TaskDataset):

@@ -1,34 +1,28 @@
-"""Copies from all lags with weights k^-exponent: the home of KERPLE-log, which has that law exactly (sources/weights.py)."""
+"""Copies from all lags with weights k^-exponent: KERPLE-log is exactly right here."""
 
 from dataclasses import dataclass
 
 from lengthgen.config.dataclass_from import check
-from lengthgen.data.datasets.synthetic import Settings, Synthetic, check_symbols
+from lengthgen.data.datasets.synthetic import CopySettings, LagDataset
 from lengthgen.data.sources import weights
-from lengthgen.data.sources.lags import Lags
 
 
 @dataclass
-class Config(Settings):
+class Config(CopySettings):
     label: str = "power_lags"  # name in tables and figures
-    n_symbols: int = 32  # different symbols
-    p: float = 0.9  # probability that a symbol is copied
-    exponent: float = (
-        1.5  # weight of lag k: k^-exponent; at 1 or less the far past never becomes negligible
-    )
+    # weight of lag k: k^-exponent; at 1 or less the far past never becomes negligible
+    exponent: float = 1.5
 
     def __post_init__(self):
         super().__post_init__()
-        check_symbols(self.n_symbols, self.p)
         check(
             0 < self.exponent <= 20,
             f"dataset.exponent={self.exponent}: expected a positive number up to 20",
         )
 
 
-class PowerLags(Synthetic):
+class PowerLags(LagDataset):
     Config = Config
 
-    def make_source(self) -> Lags:
-        law = weights.power(self.config.exponent, self.config.document_length)
-        return Lags(self.config.n_symbols, self.config.p, *law)
+    def law(self) -> weights.Law:
+        return weights.power(self.config.exponent, self.config.document_length)

@@ -1,9 +1,12 @@
-"""Reverse: a string of random symbols, then the same backwards. The answer's symbol stands farther back with each one said."""
+"""Reverse: a string of random symbols, then the same backwards.
+
+The symbol to copy stands farther back with each step of the answer.
+"""
 
 from dataclasses import dataclass
 
-from lengthgen.data.datasets.tasks import StringSettings, TaskDataset
-from lengthgen.data.sources.strings import Strings, backwards
+from lengthgen.data.datasets.tasks import StringSettings, StringTask
+from lengthgen.data.sources.strings import backwards
 
 
 @dataclass
@@ -11,8 +14,6 @@ class Config(StringSettings):
     label: str = "reverse"  # name in tables and figures
 
 
-class Reverse(TaskDataset):
+class Reverse(StringTask):
     Config = Config
-
-    def make_task(self) -> Strings:
-        return Strings(self.config.n_symbols, backwards)
+    answer = staticmethod(backwards)

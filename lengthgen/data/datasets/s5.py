@@ -1,4 +1,7 @@
-"""State tracking in S5: a string of permutations of five things, then their product. No Transformer is known to do it at every length."""
+"""State tracking in S5: a string of permutations of five things, then their product.
+
+No Transformer is known to do it at every length (sources/groups.py).
+"""
 
 from dataclasses import dataclass
 
@@ -10,14 +13,14 @@ from lengthgen.data.sources.groups import WordProblem, symmetric
 @dataclass
 class Config(Settings):
     label: str = "s5"  # name in tables and figures
-    degree: int = 5  # things that are permuted; with 4 or fewer the group is solvable, and in theory within a Transformer's reach
-    every_state: bool = False  # true: answer with the product after each element (a scratchpad), else with the last one alone
+    degree: int = 5  # things that are permuted; up to 4 the group is solvable, in theory learnable
+    # true: answer with the product after each element (a scratchpad), else with the last one alone
+    every_state: bool = False
 
     def __post_init__(self):
         super().__post_init__()
-        check(
-            2 <= self.degree <= 6, f"dataset.degree={self.degree}: expected 2 to 6"
-        )  # 7: a table of 25 million products
+        # 7 would need a table of 25 million products
+        check(2 <= self.degree <= 6, f"dataset.degree={self.degree}: expected 2 to 6")
 
 
 class S5(TaskDataset):

@@ -1,19 +1,21 @@
-"""Sorting: a string of random symbols, then the same in rising order. Where the symbols stand does not matter: a task without positions."""
+"""Sorting: a string of random symbols, then the same in rising order.
+
+Where the symbols stand does not matter: a task without positions.
+"""
 
 from dataclasses import dataclass
 
-from lengthgen.data.datasets.tasks import StringSettings, TaskDataset
-from lengthgen.data.sources.strings import Strings, ordered
+from lengthgen.data.datasets.tasks import StringSettings, StringTask
+from lengthgen.data.sources.strings import ordered
 
 
 @dataclass
 class Config(StringSettings):
     label: str = "sorting"  # name in tables and figures
-    n_symbols: int = 128  # different symbols of the strings; with few of them to say the last one again is mostly right
+    # different symbols of the strings; with few, repeating the last one is mostly right
+    n_symbols: int = 128
 
 
-class Sorting(TaskDataset):
+class Sorting(StringTask):
     Config = Config
-
-    def make_task(self) -> Strings:
-        return Strings(self.config.n_symbols, ordered)
+    answer = staticmethod(ordered)

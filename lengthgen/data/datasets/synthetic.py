@@ -1,12 +1,11 @@
-"""What the synthetic datasets share: documents drawn from a source with a known floor (lengthgen/data/sources), the same on every machine.
+"""Base classes of the synthetic datasets: documents drawn from a source with a known floor.
 
-A synthetic dataset is a file in this folder like any other: a `Config` that adds its source's options to `Settings`, and a
-`Synthetic` that makes the source. Each document has a random stream of its own, keyed by seed, split and number: train and
-validation are independent, and more documents leave the first ones as they are.
+Each document has its own random stream, keyed by seed, split and number: train and validation are
+independent, and asking for more documents leaves the first ones as they are.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -14,6 +13,8 @@ from lengthgen.config.dataclass_from import check
 from lengthgen.data.datasets.base import Dataset, Document, options_key
 from lengthgen.data.sources.base import Source
 from lengthgen.data.sources.draws import Draws
+from lengthgen.data.sources.lags import Lags
+from lengthgen.data.sources.weights import Law
 
 
 @dataclass
@@ -22,20 +23,44 @@ class Settings:
     seed: int = 0  # of the documents; the run's own seed does not change them
     train_documents: int = 1024  # documents to train on
     validation_documents: int = 64  # documents to evaluate on, independent of those
-    document_length: int = (
-        4096  # symbols in a document; a token that begins the document comes before them
-    )
+    document_length: int = 4096  # symbols in a document, without its begin-of-document token
 
     def __post_init__(self):
         for name in ("train_documents", "validation_documents", "document_length"):
-            check(
-                getattr(self, name) > 0,
-                f"dataset.{name}={getattr(self, name)}: expected a positive integer",
-            )
+            count = getattr(self, name)
+            check(count > 0, f"dataset.{name}={count}: expected a positive integer")
+
+
+@dataclass
+class WholeSettings(Settings):
+    """Of datasets whose windows are whole documents, so that each length needs documents of it."""
+
+    train_documents: int = 4096  # documents to train on
+    document_length: int = 512  # symbols in a training document: the train_length
+    lengths: list[int] = field(
+        default_factory=lambda: [256, 512, 640, 768, 1024, 1536, 2048]
+    )  # symbols in the documents to evaluate on
+
+    def __post_init__(self):
+        super().__post_init__()
+        check(bool(self.lengths), "dataset.lengths=[]: expected at least one length")
+
+
+@dataclass
+class CopySettings(Settings):
+    """Of sources that copy earlier symbols."""
+
+    n_symbols: int = 32  # different symbols
+    p: float = 0.9  # probability that a symbol is copied
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_symbols(self.n_symbols)
+        check(0 <= self.p < 1, f"dataset.p={self.p}: expected 0 <= p < 1")
 
 
 class Synthetic(Dataset):
-    """Subclasses give `Config` and `make_source`. `source` is there for what else it knows (closed forms, distances, ...)."""
+    """Subclasses define `Config` and `make_source`."""
 
     def __init__(self, config: Settings):
         super().__init__(config)
@@ -47,10 +72,9 @@ class Synthetic(Dataset):
 
     def lengths(self, split: str) -> list[int]:
         """Symbols in each document of a split."""
-        count = (
-            self.config.train_documents if split == "train" else self.config.validation_documents
-        )
-        return [self.config.document_length] * count
+        config = self.config
+        count = config.train_documents if split == "train" else config.validation_documents
+        return [config.document_length] * count
 
     def documents(self, split: str) -> Iterator[Document]:
         for number, length in enumerate(self.lengths(split)):
@@ -64,7 +88,17 @@ class Synthetic(Dataset):
         return self.source.losses(symbols, window)
 
 
-def check_symbols(n_symbols: int, p: float) -> None:
-    """The options of every source that copies. Raises ConfigError."""
+class LagDataset(Synthetic):
+    """Copies from lags. Subclasses define `Config`, a kind of CopySettings, and `law`."""
+
+    def make_source(self) -> Lags:
+        return Lags(self.config.n_symbols, self.config.p, *self.law())
+
+    def law(self) -> Law:
+        """(lags, weights), from sources/weights.py."""
+        raise NotImplementedError
+
+
+def check_symbols(n_symbols: int) -> None:
+    """ConfigError for a number of symbols that a token store cannot hold in 16 bits."""
     check(2 <= n_symbols < 2**16, f"dataset.n_symbols={n_symbols}: expected 2 to {2**16 - 1}")
-    check(0 <= p < 1, f"dataset.p={p}: expected 0 <= p < 1")

@@ -1,38 +1,32 @@
-"""What the algorithmic tasks share: documents of examples (sources/tasks.py), trained at one length, asked at each of several.
+"""Base classes of the algorithmic tasks: documents of examples (sources/tasks.py).
 
-Training documents are as long as the training window and full of examples of all sizes that fit; validation documents have exactly the
-lengths to evaluate, each with one example of the largest size that fits there. Both are read whole: train_length =
-dataset.document_length and cross_documents=false, and evaluation lengths are among dataset.lengths.
+Training documents fill the training window with examples of all sizes that fit. Validation
+documents have exactly the lengths to evaluate, each with one example of the largest size that
+fits. Windows are whole documents: train_length = dataset.document_length, cross_documents=false,
+and evaluation lengths from dataset.lengths.
 
-Only answers are trained on and scored (`answers`): prompts are random, and their loss, which nobody can lower, would drown the rest. An
-answer has one right form, so that what is reported is exact match by length.
+Only answers are trained on and scored: prompts are random, and their loss, which nothing can lower,
+would drown the rest. Reported is exact match by length.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 
 from lengthgen.config.dataclass_from import check
-from lengthgen.data.datasets import synthetic
 from lengthgen.data.datasets.base import Dataset, Document, options_key
+from lengthgen.data.datasets.synthetic import WholeSettings
 from lengthgen.data.sources.draws import Draws
+from lengthgen.data.sources.strings import Strings
 from lengthgen.data.sources.tasks import Packed, Task
 
 
 @dataclass
-class Settings(synthetic.Settings):
+class Settings(WholeSettings):
     label: str = "task"  # name in tables and figures
-    train_documents: int = 4096  # documents to train on
     validation_documents: int = 96  # documents to evaluate on, of each length
-    document_length: int = 512  # symbols in a training document: the train_length
-    lengths: list[int] = field(
-        default_factory=lambda: [256, 512, 640, 768, 1024, 1536, 2048]
-    )  # symbols in the documents to evaluate on
-
-    def __post_init__(self):
-        super().__post_init__()
-        check(bool(self.lengths), "dataset.lengths=[]: expected at least one length")
 
 
 @dataclass
@@ -45,12 +39,12 @@ class StringSettings(Settings):
 
 
 class TaskDataset(Dataset):
-    """Subclasses give `Config` and `make_task`."""
+    """Subclasses define `Config` and `make_task`."""
 
     whole_documents = True
     answered = True
 
-    def __init__(self, config: Settings):
+    def __init__(self, config: Any):
         super().__init__(config)
         self.packed = Packed(self.make_task())
         self.symbols = self.packed.n_symbols
@@ -59,13 +53,12 @@ class TaskDataset(Dataset):
             f"dataset {config.label} has {self.symbols} symbols: expected below {2**16}",
         )
         least = self.packed.task.length(1)
-        for name, length in (
-            ("document_length", config.document_length),
-            ("lengths", min(config.lengths)),
-        ):
+        shortest = {"document_length": config.document_length, "lengths": min(config.lengths)}
+        for name, length in shortest.items():
             check(
                 length >= least,
-                f"dataset.{name}: {length} symbols hold no example of {config.label}; expected at least {least}",
+                f"dataset.{name}: {length} symbols hold no example of {config.label}; "
+                f"expected at least {least}",
             )
 
     def make_task(self) -> Task:
@@ -78,23 +71,32 @@ class TaskDataset(Dataset):
 
     def documents(self, split: str) -> Iterator[Document]:
         config = self.config
-        train = split == "train"
-        count, make = (
-            (config.train_documents, self.packed.full)
-            if train
-            else (config.validation_documents, self.packed.one)
-        )
-        for length in [config.document_length] if train else sorted(set(config.lengths)):
-            for number in range(
-                count
-            ):  # keyed by the length too: more lengths leave the documents of the others as they are
-                yield Document(
-                    f"{split}-{length}-{number:07d}",
-                    make(Draws(config.seed, split, length, number), length),
-                )
+        if split == "train":
+            lengths, count, make = (
+                [config.document_length],
+                config.train_documents,
+                self.packed.full,
+            )
+        else:
+            lengths, count = sorted(set(config.lengths)), config.validation_documents
+            make = self.packed.one
+        for length in lengths:
+            for number in range(count):
+                # keyed by the length too: one more length leaves the other documents as they are
+                draws = Draws(config.seed, split, length, number)
+                yield Document(f"{split}-{length}-{number:07d}", make(draws, length))
 
     def key(self) -> str:
         return options_key(self.config)
 
     def answers(self, symbols: np.ndarray) -> np.ndarray:
         return self.packed.answers(symbols)
+
+
+class StringTask(TaskDataset):
+    """A string of random symbols, then `answer` of it."""
+
+    answer: ClassVar[Callable[[np.ndarray], np.ndarray]]
+
+    def make_task(self) -> Strings:
+        return Strings(self.config.n_symbols, type(self).answer)

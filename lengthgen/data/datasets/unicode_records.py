@@ -1,9 +1,10 @@
-"""Real records of a fixed width: the Unicode character database that Python carries, one character a line of 16 bytes.
+"""Records of fixed width: Python's Unicode character database, one character a line of 16 bytes.
 
-Line: code point (5 hexadecimal digits), general category, bidirectional class (3), combining class (3), newline; e.g. `00041 Lu L     0`.
-Characters whose names count up (ideographs, Hangul syllables, Tangut) are left out. A document is a run of consecutive characters. What a
-field says is mostly what it said a line before, 16 bytes back: a periodic pattern of distances. Another version of Python may carry another
-version of Unicode; the fingerprint tells them apart.
+Line: code point (5 hexadecimal digits), general category, bidirectional class (3), combining class
+(3), newline; e.g. `00041 Lu L     0`. A document is a run of consecutive characters; those whose
+names count up (ideographs, Hangul syllables, Tangut) are left out. A field mostly repeats the line
+before, 16 bytes back: a periodic pattern of distances. Other versions of Python may have another
+version of Unicode and another fingerprint.
 """
 
 import unicodedata
@@ -11,31 +12,22 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from lengthgen.config.dataclass_from import check
-from lengthgen.data.datasets.base import Dataset, Document, options_key, split_of
+from lengthgen.data.datasets.base import Dataset, Document, check_fraction, options_key, split_of
 
-COUNTED = (
-    "CJK ",
-    "HANGUL SYLLABLE",
-    "TANGUT ",
-    "NUSHU CHARACTER",
-    "KHITAN SMALL SCRIPT",
-)  # how the names of such characters begin
+# How the names of characters begin that only count up.
+COUNTED = ("CJK ", "HANGUL SYLLABLE", "TANGUT ", "NUSHU CHARACTER", "KHITAN SMALL SCRIPT")
 
 
 @dataclass
 class Config:
     label: str = "unicode_records"  # name in tables and figures
     lines: int = 512  # characters in a document, 16 bytes each
-    validation_fraction: float = (
-        0.2  # share of the documents, chosen by a hash of their first character
-    )
+    # share of the documents, chosen by a hash of their first character
+    validation_fraction: float = 0.2
 
     def __post_init__(self):
         check(self.lines > 0, f"dataset.lines={self.lines}: expected a positive integer")
-        check(
-            0 < self.validation_fraction < 1,
-            f"dataset.validation_fraction={self.validation_fraction}: expected between 0 and 1",
-        )
+        check_fraction(self.validation_fraction)
 
 
 class UnicodeRecords(Dataset):
@@ -55,11 +47,9 @@ class UnicodeRecords(Dataset):
 
 def record(character: str) -> str:
     """The line of one character, 16 bytes."""
-    bidirectional, combining = (
-        unicodedata.bidirectional(character),
-        unicodedata.combining(character),
-    )
-    return f"{ord(character):05X} {unicodedata.category(character)} {bidirectional:<3.3}{combining:>3}\n"
+    code, category = ord(character), unicodedata.category(character)
+    direction, combining = unicodedata.bidirectional(character), unicodedata.combining(character)
+    return f"{code:05X} {category} {direction:<3.3}{combining:>3}\n"
 
 
 def _listed(character: str) -> bool:
