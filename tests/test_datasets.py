@@ -133,7 +133,7 @@ def test_only_huggingface_imports_the_library():
         ({"name": "files"}, "path"),
         (
             {"name": "huggingface", "path": "x", "max_bytes": 0},
-            "dataset.max_bytes=0: expected a positive number or null",
+            "dataset.max_bytes=0: expected a positive integer or null",
         ),
     ],
 )

@@ -307,9 +307,9 @@ def test_default_sizes_are_for_a_laptop():
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"name": "copy", "n_symbols": 1}, "dataset.n_symbols=1: expected at least 2"),
+        ({"name": "copy", "n_symbols": 1}, "dataset.n_symbols=1: expected a whole number >= 2"),
         ({"name": "copy", "lengths": []}, "dataset.lengths=[]: expected at least one length"),
-        ({"name": "addition", "base": 1}, "dataset.base=1: expected at least 2"),
+        ({"name": "addition", "base": 1}, "dataset.base=1: expected a whole number >= 2"),
         (
             {"name": "addition", "lengths": [6, 60]},
             "dataset.lengths: 6 symbols hold no example of addition; expected at least 7",

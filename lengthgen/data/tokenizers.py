@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from lengthgen import files
-from lengthgen.config.dataclass_from import build, check, choice
+from lengthgen.config.dataclass_from import build, check, choice, limit
 from lengthgen.data import hub
 from lengthgen.errors import ConfigError, DataError
 
@@ -81,7 +81,7 @@ class Bytes:
 class Bpe:
     """Byte-level BPE by the library `tokenizers`, cached by the hash of its training text."""
 
-    # ids, the 256 bytes and the begin-of-document token among them; fewer if text yields no more
+    # ids, the 256 bytes and the begin-of-document token among them; fewer for little text
     vocab_size: int = 4096
     training_bytes: int = 50_000_000  # learnt from so many first bytes of the train split
 
@@ -90,10 +90,7 @@ class Bpe:
             257 <= self.vocab_size <= 2**24,
             f"tokenizer.vocab_size={self.vocab_size}: expected 257 (bytes alone) to {2**24}",
         )
-        check(
-            self.training_bytes > 0,
-            f"tokenizer.training_bytes={self.training_bytes}: expected a positive number of bytes",
-        )
+        limit(self, "tokenizer", "> 0", "training_bytes")
 
     def request(self) -> str:
         import tokenizers

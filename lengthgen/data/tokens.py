@@ -149,22 +149,16 @@ def _write_files(
             f"token_bytes has shape {token_bytes.shape}; "
             f"expected ({vocab_size},), one entry a token"
         )
-    with open(folder / "tokens.bin", "wb") as file:
-        offsets, names, digest = _write_stream(file, documents, vocab_size)
+    with open(folder / "tokens.bin", "wb") as stream:
+        offsets, names, digest = _write_stream(stream, documents, vocab_size)
     described = {"tokens.bin": [(folder / "tokens.bin").stat().st_size, digest.hexdigest()]}
     digest.update(offsets.tobytes() + str(vocab_size).encode())
-    contents = {
-        "offsets.npy": offsets,
-        "token_bytes.npy": token_bytes.astype("<i8"),
-        "names.json": names,
-    }
-    for name, content in contents.items():
-        with open(folder / name, "w+b") as file:
-            if isinstance(content, list):
-                file.write(json.dumps(content).encode())
-            else:
-                np.save(file, content, allow_pickle=False)
-            file.seek(0)
+    arrays = {"offsets.npy": offsets, "token_bytes.npy": token_bytes.astype("<i8")}
+    for name, array in arrays.items():
+        np.save(folder / name, array, allow_pickle=False)
+    (folder / "names.json").write_text(json.dumps(names), "utf-8")
+    for name in (*arrays, "names.json"):
+        with open(folder / name, "rb") as file:
             size = os.fstat(file.fileno()).st_size
             described[name] = [size, hashlib.file_digest(file, "sha256").hexdigest()]
     fingerprint = digest.hexdigest()[:16]
@@ -185,7 +179,8 @@ def _write_stream(
 ) -> tuple[np.ndarray, list[str], Any]:
     """Write the ids. Returns the offsets, the names and a running SHA-256 of the bytes written."""
     storage = "<u2" if vocab_size <= LARGEST_UINT16_VOCABULARY else "<i4"
-    lengths, names, digest = [0], {}, hashlib.sha256()
+    lengths, digest = [0], hashlib.sha256()
+    names: dict[str, None] = {}  # ordered, and fast to search
     for name, ids in documents:
         if name in names:
             raise DataError(f"two documents are named {name!r}; expected unique names")
@@ -195,7 +190,7 @@ def _write_stream(
         file.write(raw)
         digest.update(raw)
         lengths.append(ids.size)
-        names[name] = None  # a dictionary: ordered, and fast to search
+        names[name] = None
     if not names:
         raise DataError("a token store of no documents was asked for; expected at least one")
     return np.cumsum(lengths, dtype="<i8"), list(names), digest

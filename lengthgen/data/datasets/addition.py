@@ -5,7 +5,7 @@ Each digit of the sum needs those of its place in both numbers, and the carry.
 
 from dataclasses import dataclass
 
-from lengthgen.config.dataclass_from import check
+from lengthgen.config.dataclass_from import limit
 from lengthgen.data.datasets.tasks import Settings, TaskDataset
 from lengthgen.data.sources.arithmetic import Addition as Source
 
@@ -19,7 +19,7 @@ class Config(Settings):
 
     def __post_init__(self):
         super().__post_init__()
-        check(self.base >= 2, f"dataset.base={self.base}: expected at least 2")
+        limit(self, "dataset", ">= 2", "base")
 
 
 class Addition(TaskDataset):

@@ -5,7 +5,7 @@ No penalty that only grows with distance can pick these lags out.
 
 from dataclasses import dataclass
 
-from lengthgen.config.dataclass_from import check
+from lengthgen.config.dataclass_from import limit
 from lengthgen.data.datasets.synthetic import CopySettings, LagDataset
 from lengthgen.data.sources import weights
 
@@ -18,8 +18,7 @@ class Config(CopySettings):
 
     def __post_init__(self):
         super().__post_init__()
-        check(self.period > 0, f"dataset.period={self.period}: expected a positive integer")
-        check(self.teeth > 0, f"dataset.teeth={self.teeth}: expected a positive integer")
+        limit(self, "dataset", "> 0", "period", "teeth")
 
 
 class CombLags(LagDataset):

@@ -6,7 +6,7 @@ that sees only a window shows it here as w_eff (sources/dirichlet.py).
 
 from dataclasses import dataclass
 
-from lengthgen.config.dataclass_from import check
+from lengthgen.config.dataclass_from import limit
 from lengthgen.data.datasets.synthetic import Settings, Synthetic, check_symbols
 from lengthgen.data.sources import dirichlet
 
@@ -20,7 +20,7 @@ class Config(Settings):
     def __post_init__(self):
         super().__post_init__()
         check_symbols(self.n_symbols)
-        check(self.beta > 0, f"dataset.beta={self.beta}: expected a positive number")
+        limit(self, "dataset", "> 0", "beta")
 
 
 class Dirichlet(Synthetic):

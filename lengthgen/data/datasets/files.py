@@ -36,8 +36,11 @@ SPLIT_NAMES = {
 
 @dataclass
 class Config:
-    path: str = "???"  # a file, a folder (searched through) or a glob such as texts/**/*.txt
-    label: str | None = None  # name in tables; null: the path's last part without its ending
+    # a file, a folder (searched through) or a glob
+    # of .txt .text .md .rst .tex .py .raw .tokens .jsonl .ndjson .parquet
+    path: str = "???"
+    # name in tables and figures; null: the path's last part without its ending
+    label: str | None = None
     text_key: str = "text"  # column of a record (.jsonl, .parquet) that holds the text
     # column with the document's unique name; null, or where missing: file and record number
     id_key: str | None = "id"

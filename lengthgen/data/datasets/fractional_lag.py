@@ -13,8 +13,9 @@ from lengthgen.data.sources.fractional import FractionalLag as Source
 
 @dataclass
 class Config(CopySettings, WholeSettings):
+    """Both bases bring train_documents and document_length, so their defaults stand here again."""
+
     label: str = "fractional_lag"  # name in tables and figures
-    # again, as both bases have them with other defaults
     train_documents: int = 4096  # documents to train on
     document_length: int = 512  # symbols in a training document: the train_length
     validation_documents: int = 48  # documents to evaluate on, of each length

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from lengthgen.config.dataclass_from import check
+from lengthgen.config.dataclass_from import limit
 from lengthgen.data.datasets.synthetic import CopySettings, LagDataset
 from lengthgen.data.sources import weights
 
@@ -15,7 +15,7 @@ class Config(CopySettings):
 
     def __post_init__(self):
         super().__post_init__()
-        check(self.slope > 0, f"dataset.slope={self.slope}: expected a positive number")
+        limit(self, "dataset", "> 0", "slope")
 
 
 class GeometricLags(LagDataset):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lengthgen.config.dataclass_from import check
+from lengthgen.config.dataclass_from import limit
 from lengthgen.data import hub
 from lengthgen.data.datasets.base import (
     Dataset,
@@ -49,12 +49,7 @@ class Config:
 
     def __post_init__(self):
         check_fraction(self.validation_fraction)
-        for name in ("max_documents", "max_bytes"):
-            limit = getattr(self, name)
-            check(
-                limit is None or limit > 0,
-                f"dataset.{name}={limit}: expected a positive number or null",
-            )
+        limit(self, "dataset", "> 0", "max_documents", "max_bytes")
 
 
 class HuggingFace(Dataset):

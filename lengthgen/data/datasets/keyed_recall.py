@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from lengthgen.config.dataclass_from import check
+from lengthgen.config.dataclass_from import check, limit
 from lengthgen.data.datasets.synthetic import Settings, Synthetic
 from lengthgen.data.sources.recall import KeyedRecall as Source
 
@@ -30,7 +30,7 @@ class Config(Settings):
             self.n_keys >= pairs,
             f"dataset.n_keys={self.n_keys}: expected at least document_length / 2 = {pairs}",
         )
-        check(self.n_values >= 2, f"dataset.n_values={self.n_values}: expected at least 2")
+        limit(self, "dataset", ">= 2", "n_values")
         check(symbols < 2**16, f"dataset.n_keys + n_values = {symbols}: expected below {2**16}")
         check(0 < self.repeat < 1, f"dataset.repeat={self.repeat}: expected between 0 and 1")
         even = all(distance >= 2 and distance % 2 == 0 for distance in self.distances)

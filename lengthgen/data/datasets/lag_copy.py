@@ -6,7 +6,7 @@ the training length is the scheme's doing.
 
 from dataclasses import dataclass
 
-from lengthgen.config.dataclass_from import check
+from lengthgen.config.dataclass_from import limit
 from lengthgen.data.datasets.synthetic import CopySettings, LagDataset
 from lengthgen.data.sources import weights
 
@@ -18,7 +18,7 @@ class Config(CopySettings):
 
     def __post_init__(self):
         super().__post_init__()
-        check(self.lag > 0, f"dataset.lag={self.lag}: expected a positive integer")
+        limit(self, "dataset", "> 0", "lag")
 
 
 class LagCopy(LagDataset):

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from lengthgen.config.dataclass_from import check
+from lengthgen.config.dataclass_from import check, limit
 from lengthgen.data.datasets.tasks import Settings, TaskDataset
 from lengthgen.data.sources.mqar import AssociativeRecall
 
@@ -16,8 +16,7 @@ class Config(Settings):
 
     def __post_init__(self):
         super().__post_init__()
-        check(self.n_keys >= 2, f"dataset.n_keys={self.n_keys}: expected at least 2")
-        check(self.n_values >= 2, f"dataset.n_values={self.n_values}: expected at least 2")
+        limit(self, "dataset", ">= 2", "n_keys", "n_values")
 
 
 class Mqar(TaskDataset):

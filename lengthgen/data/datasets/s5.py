@@ -13,7 +13,8 @@ from lengthgen.data.sources.groups import WordProblem, symmetric
 @dataclass
 class Config(Settings):
     label: str = "s5"  # name in tables and figures
-    degree: int = 5  # things that are permuted; up to 4 the group is solvable, in theory learnable
+    # things that are permuted; with 4 or fewer the group is solvable, and in theory learnable
+    degree: int = 5
     # true: answer with the product after each element (a scratchpad), else with the last one alone
     every_state: bool = False
 

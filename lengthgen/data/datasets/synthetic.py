@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from lengthgen.config.dataclass_from import check
+from lengthgen.config.dataclass_from import check, limit
 from lengthgen.data.datasets.base import Dataset, Document, options_key
 from lengthgen.data.sources.base import Source
 from lengthgen.data.sources.draws import Draws
@@ -26,9 +26,8 @@ class Settings:
     document_length: int = 4096  # symbols in a document, without its begin-of-document token
 
     def __post_init__(self):
-        for name in ("train_documents", "validation_documents", "document_length"):
-            count = getattr(self, name)
-            check(count > 0, f"dataset.{name}={count}: expected a positive integer")
+        names = ("train_documents", "validation_documents", "document_length")
+        limit(self, "dataset", "> 0", *names)
 
 
 @dataclass

@@ -9,13 +9,13 @@ Only answers are trained on and scored: prompts are random, and their loss, whic
 would drown the rest. Reported is exact match by length.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
-from lengthgen.config.dataclass_from import check
+from lengthgen.config.dataclass_from import check, limit
 from lengthgen.data.datasets.base import Dataset, Document, options_key
 from lengthgen.data.datasets.synthetic import WholeSettings
 from lengthgen.data.sources.draws import Draws
@@ -35,7 +35,7 @@ class StringSettings(Settings):
 
     def __post_init__(self):
         super().__post_init__()
-        check(self.n_symbols >= 2, f"dataset.n_symbols={self.n_symbols}: expected at least 2")
+        limit(self, "dataset", ">= 2", "n_symbols")
 
 
 class TaskDataset(Dataset):
@@ -96,7 +96,9 @@ class TaskDataset(Dataset):
 class StringTask(TaskDataset):
     """A string of random symbols, then `answer` of it."""
 
-    answer: ClassVar[Callable[[np.ndarray], np.ndarray]]
+    @staticmethod
+    def answer(prompt: np.ndarray) -> np.ndarray:
+        raise NotImplementedError
 
     def make_task(self) -> Strings:
-        return Strings(self.config.n_symbols, type(self).answer)
+        return Strings(self.config.n_symbols, self.answer)

@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from lengthgen.config.dataclass_from import check
+from lengthgen.config.dataclass_from import limit
 from lengthgen.data.datasets.base import Dataset, Document, check_fraction, options_key, split_of
 
 # How the names of characters begin that only count up.
@@ -26,7 +26,7 @@ class Config:
     validation_fraction: float = 0.2
 
     def __post_init__(self):
-        check(self.lines > 0, f"dataset.lines={self.lines}: expected a positive integer")
+        limit(self, "dataset", "> 0", "lines")
         check_fraction(self.validation_fraction)
 
 
