@@ -1,9 +1,11 @@
-"""A decoder-only Transformer, pre-norm (GPT-2's form by default). It calls a scheme's hooks and names no scheme.
+"""A decoder-only Transformer, pre-norm (GPT-2's form by default). It calls a scheme's hooks and
+names no scheme.
 
-Every weight is drawn from a generator keyed by (seed, parameter name), so that all non-positional weights are bit-identical
-across schemes for one seed: differences between schemes are then paired (common random numbers).
+Every weight is drawn from a generator keyed by (seed, parameter name). For one seed all weights but
+the scheme's are bit-identical across schemes, so that their differences are paired.
 
-Shape letters: B batch, T positions, H heads, D head size, E width, V vocabulary.
+Shape letters: B batch, T positions, H heads, D head size (a scheme may widen it for queries and
+keys), Dv size of a value, E width, V vocabulary.
 """
 
 import hashlib
@@ -13,6 +15,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from lengthgen.attention import dispatch, linear
@@ -20,7 +23,8 @@ from lengthgen.attention.bias_forms import Bias, Gates
 from lengthgen.config import dataclass_from
 from lengthgen.schemes.base import Dimensions, Scheme
 
-SCORED_AT_ONCE = 2**24  # logits (rows x V) held at a time without gradients: 64 MiB in float32
+# Logits (rows x V) held at a time without gradients: 64 MiB in float32.
+SCORED_AT_ONCE = 2**24
 
 
 @dataclass
@@ -29,30 +33,26 @@ class ModelConfig:
     n_heads: int = 4  # attention heads
     width: int = 128  # size of the residual stream; a multiple of n_heads
     mlp_ratio: float = (
-        4.0  # hidden size of the MLP / width (SwiGLU takes 2/3 of it, so that parameters match)
+        4.0  # hidden size of the MLP / width; SwiGLU: 2/3 of it, for equal parameters
     )
     norm: str = "layernorm"  # layernorm | rmsnorm
     activation: str = "gelu"  # gelu | swiglu
     tie_head: bool = True  # output head = token embedding
-    qk_norm: bool = False  # normalise queries and keys per head (changes extrapolation: a choice, not a default)
+    qk_norm: bool = False  # normalise queries and keys per head; this changes extrapolation
     dropout: float = 0.0  # on embeddings, attention and MLP outputs, in training only
 
     def __post_init__(self):
+        check = dataclass_from.check
         for name in ("n_layers", "n_heads", "width"):
-            dataclass_from.check(
-                getattr(self, name) > 0,
-                f"model.{name}={getattr(self, name)}: expected a positive integer",
-            )
-        dataclass_from.check(
+            size = getattr(self, name)
+            check(size > 0, f"model.{name}={size}: expected a positive integer")
+        check(
             self.width % self.n_heads == 0 and (self.width // self.n_heads) % 2 == 0,
-            f"model.width={self.width}, model.n_heads={self.n_heads}: expected width / n_heads to be an even whole number",
+            f"model.width={self.width}, model.n_heads={self.n_heads}: "
+            "expected width / n_heads to be an even whole number",
         )
-        dataclass_from.check(
-            self.mlp_ratio > 0, f"model.mlp_ratio={self.mlp_ratio}: expected a positive number"
-        )
-        dataclass_from.check(
-            0 <= self.dropout < 1, f"model.dropout={self.dropout}: expected 0 <= dropout < 1"
-        )
+        check(self.mlp_ratio > 0, f"model.mlp_ratio={self.mlp_ratio}: expected a positive number")
+        check(0 <= self.dropout < 1, f"model.dropout={self.dropout}: expected 0 <= dropout < 1")
         dataclass_from.choice("model.norm", self.norm, ("layernorm", "rmsnorm"))
         dataclass_from.choice("model.activation", self.activation, ("gelu", "swiglu"))
 
@@ -62,7 +62,7 @@ def make_norm(kind: str, size: int) -> nn.Module:
 
 
 class Attention(nn.Module):
-    """Causal multi-head self-attention. (B, T, E) -> (B, T, E)."""
+    """Causal multi-head self-attention."""
 
     def __init__(self, config: ModelConfig, layer: int):
         super().__init__()
@@ -77,7 +77,9 @@ class Attention(nn.Module):
             for _ in range(2)
         )
 
-    def forward(self, x: Tensor, positions: Tensor, bias: Bias | None, scheme: Scheme) -> Tensor:
+    def forward(
+        self, x: Float[Tensor, "B T E"], positions: Tensor, bias: Bias | None, scheme: Scheme
+    ) -> Float[Tensor, "B T E"]:
         B, T, E = x.shape
         q, k, v = (
             part.view(B, T, self.n_heads, -1).transpose(1, 2)
@@ -87,41 +89,54 @@ class Attention(nn.Module):
         with torch.autocast(x.device.type, enabled=False):
             q, k = scheme.rotate(q, k, positions, self.layer)
             q, k = scheme.steer(q, k, x, self.layer)
-        y = (
-            self._general(q, k, v, x, positions, scheme)
-            if scheme.general(self.layer)
-            else self._structured(q, k, v, x, bias, scheme)
-        )
+        if scheme.general(self.layer):
+            y = self._general(q, k, v, x, positions, scheme)
+        else:
+            y = self._structured(q, k, v, x, bias, scheme)
         return self.out(y.transpose(1, 2).reshape(B, T, E))
 
     def _structured(
-        self, q: Tensor, k: Tensor, v: Tensor, x: Tensor, bias: Bias | None, scheme: Scheme
-    ) -> Tensor:
+        self,
+        q: Float[Tensor, "B H T D"],
+        k: Float[Tensor, "B H T D"],
+        v: Float[Tensor, "B H T Dv"],
+        x: Float[Tensor, "B T E"],
+        bias: Bias | None,
+        scheme: Scheme,
+    ) -> Float[Tensor, "B H T Dv"]:
         with torch.autocast(x.device.type, enabled=False):
             gates = scheme.gates(x, self.layer)
             if gates is not None:
+                # In float64: attention takes differences of sums over thousands of tokens.
                 bias = Gates(gates.double().cumsum(-1), scheme.gate_weights(x, self.layer))
         dropout = self.dropout if self.training else 0.0
-        return dispatch.attend(
-            q, k, v, bias, scheme.score_scale, dropout, self.kernel, scheme.span(self.layer)
-        )
+        span = scheme.span(self.layer)
+        return dispatch.attend(q, k, v, bias, scheme.score_scale, dropout, self.kernel, span)
 
     def _general(
-        self, q: Tensor, k: Tensor, v: Tensor, x: Tensor, positions: Tensor, scheme: Scheme
-    ) -> Tensor:
-        """Scores and mixture are the scheme's own; single weights are then not dropped out, whole outputs are (in Block)."""
+        self,
+        q: Float[Tensor, "B H T D"],
+        k: Float[Tensor, "B H T D"],
+        v: Float[Tensor, "B H T Dv"],
+        x: Float[Tensor, "B T E"],
+        positions: Tensor,
+        scheme: Scheme,
+    ) -> Float[Tensor, "B H T Dv"]:
+        """The scheme's own scores and mixture. Dropout then acts on outputs only (in Block)."""
         layer = self.layer
         return dispatch.attend_general(
-            q, k, v,
+            q,
+            k,
+            v,
             lambda q, k, first: scheme.logits(q, k, x, positions, layer, first),
             lambda logits, v, first: scheme.mix(logits, v, layer, first),
             scheme.span(layer),
             scheme.by_rows,
-        )  # fmt: skip
+        )
 
 
 class MLP(nn.Module):
-    """Position-wise feed-forward network, GELU (exact) or SwiGLU. (B, T, E) -> (B, T, E)."""
+    """Position-wise feed-forward network, GELU (exact) or SwiGLU."""
 
     def __init__(self, config: ModelConfig):
         super().__init__()
@@ -130,7 +145,7 @@ class MLP(nn.Module):
         self.up = linear.Linear(config.width, hidden * (2 if self.gated else 1))
         self.down = linear.Linear(hidden, config.width)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "B T E"]) -> Float[Tensor, "B T E"]:
         if self.gated:
             gate, value = self.up(x).chunk(2, dim=-1)
             return self.down(F.silu(gate) * value)
@@ -146,13 +161,17 @@ class Block(nn.Module):
         self.mlp = MLP(config)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, x: Tensor, positions: Tensor, bias: Bias | None, scheme: Scheme) -> Tensor:
+    def forward(
+        self, x: Float[Tensor, "B T E"], positions: Tensor, bias: Bias | None, scheme: Scheme
+    ) -> Float[Tensor, "B T E"]:
         x = x + self.dropout(self.attention(self.attention_norm(x), positions, bias, scheme))
         return x + self.dropout(self.mlp(self.mlp_norm(x)))
 
 
 class Transformer(nn.Module):
-    """Tokens (B, T) -> hidden states (B, T, E); `logits` and `losses` read them out."""
+    """Tokens to hidden states; `logits` and `losses` read them out."""
+
+    scheme: Scheme
 
     def __init__(self, config: ModelConfig, scheme: Scheme, vocab_size: int):
         super().__init__()
@@ -165,8 +184,8 @@ class Transformer(nn.Module):
         self.head = None if config.tie_head else linear.Linear(config.width, vocab_size)
         self.linear = "auto"  # of linear.KERNELS, for the head
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        # What a scheme computes stays in float32 under autocast: positions and biases lose meaning in bfloat16.
+    def forward(self, tokens: Int[Tensor, "B T"]) -> Float[Tensor, "B T E"]:
+        # Positions and biases lose their meaning in bfloat16, so a scheme never runs under autocast.
         with torch.autocast(tokens.device.type, enabled=False):
             positions = self.scheme.read(tokens)
             x = self.dropout(self.scheme.embed(self.embedding(tokens), positions))
@@ -176,54 +195,57 @@ class Transformer(nn.Module):
         return self.norm(x)
 
     def use_kernel(self, name: str) -> None:
-        """Let every attention call be served by this kernel, one of attention.KERNELS."""
-        for block in self.blocks:
-            block.attention.kernel = name
+        """Force this kernel, one of dispatch.KERNELS, on every attention call."""
+        for module in self.modules():
+            if isinstance(module, Attention):
+                module.kernel = name
 
     def use_linear(self, name: str) -> None:
-        """Let every product with a weight of the model's own be made by this library, one of linear.KERNELS."""
+        """Force this kernel, one of linear.KERNELS, on every product with a weight of the model."""
         self.linear = name
         for module in self.modules():
             if isinstance(module, linear.Linear):
                 module.kernel = name
 
-    def logits(self, hidden: Tensor) -> Tensor:
-        """(..., E) -> (..., V)."""
-        return linear.linear(
-            hidden, self.embedding.weight if self.head is None else self.head.weight, self.linear
-        )
+    def logits(self, hidden: Float[Tensor, "*rows E"]) -> Float[Tensor, "*rows V"]:
+        head = self.embedding if self.head is None else self.head
+        return linear.linear(hidden, head.weight, self.linear)
 
-    def losses(self, tokens: Tensor, targets: Tensor, first: int = 0) -> Tensor:
-        """-ln p(target) in nats, float32 (B, T - first), at positions first..T-1; 0 where the target is batches.UNSCORED.
+    def losses(
+        self, tokens: Int[Tensor, "B T"], targets: Int[Tensor, "B T"], first: int = 0
+    ) -> Float[Tensor, "B T-{first}"]:
+        """-ln p(target) in nats, float32, at positions first..T-1; 0 where it is batches.UNSCORED.
 
-        Without gradients the logits of only a slice of rows exist at a time; with them autograd keeps all, so slices would save nothing.
+        Without gradients, logits of only a slice of rows exist at a time. With them autograd keeps
+        all logits, so slices would save nothing.
         """
         hidden = self(tokens)[:, first:].flatten(0, 1)
-        wanted = targets[:, first:].flatten()
-        rows = (
-            len(hidden)
-            if torch.is_grad_enabled()
-            else max(1, SCORED_AT_ONCE // self.embedding.num_embeddings)
-        )
-        parts = [
+        rows = len(hidden) if torch.is_grad_enabled() else self._rows_at_once
+        losses = [
             F.cross_entropy(self.logits(h).float(), t, reduction="none")
-            for h, t in zip(hidden.split(rows), wanted.split(rows), strict=True)
+            for h, t in zip(
+                hidden.split(rows), targets[:, first:].flatten().split(rows), strict=True
+            )
         ]
-        return torch.cat(parts).view(len(tokens), -1)
+        return torch.cat(losses).view(len(tokens), -1)
 
     @torch.no_grad()
     def losses_and_hits(
-        self, tokens: Tensor, targets: Tensor, first: int = 0
-    ) -> tuple[Tensor, Tensor]:
-        """`losses`, and with them bool (B, T - first): is the target the token that the model thinks most likely?"""
+        self, tokens: Int[Tensor, "B T"], targets: Int[Tensor, "B T"], first: int = 0
+    ) -> tuple[Float[Tensor, "B T-{first}"], Bool[Tensor, "B T-{first}"]]:
+        """`losses`, and whether the target is the token that the model thinks most likely."""
         hidden = self(tokens)[:, first:].flatten(0, 1)
         wanted = targets[:, first:].flatten()
-        losses, hits, rows = [], [], max(1, SCORED_AT_ONCE // self.embedding.num_embeddings)
+        losses, hits, rows = [], [], self._rows_at_once
         for h, t in zip(hidden.split(rows), wanted.split(rows), strict=True):
             logits = self.logits(h).float()
             losses.append(F.cross_entropy(logits, t, reduction="none"))
             hits.append(logits.argmax(-1) == t)
         return torch.cat(losses).view(len(tokens), -1), torch.cat(hits).view(len(tokens), -1)
+
+    @property
+    def _rows_at_once(self) -> int:
+        return max(1, SCORED_AT_ONCE // self.embedding.num_embeddings)
 
 
 def build(
@@ -235,7 +257,10 @@ def build(
     vocab_size: int,
     seed: int,
 ) -> Transformer:
-    """A Transformer with every weight a function of (seed, its name, its shape). make_scheme: a scheme's class, or it in its modifiers."""
+    """A Transformer whose every weight is a function of (seed, its name, its shape).
+
+    make_scheme: a scheme's class, or one that wraps it in modifiers.
+    """
     dimensions = Dimensions(
         config.n_layers, config.n_heads, config.width // config.n_heads, config.width, train_length
     )
@@ -245,7 +270,8 @@ def build(
 
 
 def initialise(model: Transformer, seed: int) -> None:
-    """GPT-2's: N(0, 0.02^2), divided by sqrt(2 n_layers) where weights write to the residual stream; norms 1; the scheme's its own."""
+    """GPT-2's weights: N(0, 0.02^2), with a standard deviation divided by sqrt(2 n_layers) where they
+    write to the residual stream; norms are 1; a scheme initialises its own parameters."""
     residual = (2 * model.config.n_layers) ** -0.5
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -254,10 +280,9 @@ def initialise(model: Transformer, seed: int) -> None:
             if parameter.ndim == 1:
                 parameter.fill_(1.0)
             else:
-                scale = (
-                    residual if name.endswith(("attention.out.weight", "mlp.down.weight")) else 1.0
-                )
-                parameter.normal_(0.0, 0.02 * scale, generator=keyed_generator(seed, name))
+                writes = name.endswith(("attention.out.weight", "mlp.down.weight"))
+                std = 0.02 * (residual if writes else 1.0)
+                parameter.normal_(0.0, std, generator=keyed_generator(seed, name))
         model.scheme.initialise(lambda name: keyed_generator(seed, f"scheme.{name}"))
 
 

@@ -1,16 +1,34 @@
-"""Options of the test session, and what several test files need of the machine."""
+"""Checked shapes, options of the test session, and what several test files need of the machine."""
 
 import socket
 from pathlib import Path
 
+import jaxtyping
 import pytest
 
-from . import attention_cases  # noqa: F401  before any test file: Triton decides at its first import whether it interprets
+# The contracts that are annotated with shapes. The hook checks them at every call in the tests; it
+# has to be there before the first import of lengthgen. Users' runs check nothing.
+CONTRACTS = (
+    "lengthgen.attention.dispatch",
+    "lengthgen.data.batches",
+    "lengthgen.evaluation.scoring",
+    "lengthgen.model",
+    "lengthgen.schemes.base",
+    "lengthgen.statistics.losses",
+)
+jaxtyping.install_import_hook(CONTRACTS, "beartype.beartype")
+
+# Before any test file: Triton decides at its first import whether it interprets.
+from . import attention_cases  # noqa: E402, F401
 
 
 def pytest_addoption(parser):
-    told = "run only the tests that compare with independent implementations, and write the table of what they found to FILE"
-    parser.addoption("--oracles", metavar="FILE", help=told)
+    parser.addoption(
+        "--oracles",
+        metavar="FILE",
+        help="run only the tests that compare with independent implementations, and write the table"
+        " of their differences to FILE",
+    )
 
 
 def pytest_collection_modifyitems(session, config, items):

@@ -99,8 +99,8 @@ POSITIONS = [
     Bug(
         "bias not per head",
         f"{SCHEMES}/base.py",
-        "return Toeplitz(self.toeplitz(offsets, layer))",
-        "return Toeplitz(self.toeplitz(offsets, layer)[:1].expand(self.dimensions.n_heads, -1))",
+        "return Toeplitz(self._checked_vector(offsets, layer))",
+        "return Toeplitz(self._checked_vector(offsets, layer)[:1].expand(self.dimensions.n_heads, -1))",
         MODEL,
         "biases and alibi",
     ),

@@ -428,9 +428,7 @@ def test_threads_share_the_parts_and_a_helpers_error_is_raised() -> None:
 
 def test_an_error_in_a_thread_is_raised_and_the_thread_count_restored() -> None:
     torch.set_num_threads(2)
-    tensors, _, _ = inputs(1, 2, 9, 4)
+    (q, k, v), _, vector = inputs(1, 2, 9, 4)
     with pytest.raises(RuntimeError):
-        dispatch.attend(
-            tensors[0], tensors[1][..., :3], tensors[2], Toeplitz(torch.zeros(2, 9)), 1.0
-        )
+        cpu.attend(q, k[..., :3], v, offsets.Offsets(vector, 16), 1.0)
     assert torch.get_num_threads() == 2

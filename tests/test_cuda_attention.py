@@ -1,6 +1,9 @@
 """The CUDA side of attention where there is no GPU: the pieces as they are, FlexAttention uncompiled, its backward written out."""
 
 import math
+import sys
+import types
+from pathlib import Path
 
 import pytest
 import torch
@@ -187,13 +190,21 @@ def test_one_callable_per_length_and_an_error_where_it_would_not_be_compiled(
 
 
 @pytest.mark.parametrize("kind", ["learned", "rows"])
-def test_a_compiled_model_takes_it_whole(kind: str, flex_anywhere: None) -> None:
+def test_a_compiled_model_takes_it_whole(
+    kind: str, flex_anywhere: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (q, k, v), grad, vector = inputs(1, 2, 20, 16)
     expected = run(kind, "reference", torch.float64, [q, k, v], grad, vector, 0.25)
     leaves = [x.clone().requires_grad_() for x in (q, k, v, vector)]
 
+    # As users import it: without the checks of shapes, which torch.compile cannot trace.
+    unchecked = types.ModuleType("unchecked")
+    monkeypatch.setitem(sys.modules, "unchecked", unchecked)
+    exec(Path(dispatch.__file__).read_text(), vars(unchecked))
+    unchecked._flex_obstacle = dispatch._flex_obstacle
+
     def attend(q: Tensor, k: Tensor, v: Tensor, vector: Tensor) -> Tensor:
-        return dispatch.attend(q, k, v, bias_of(kind, vector), 0.25, force="flex")
+        return unchecked.attend(q, k, v, bias_of(kind, vector), 0.25, force="flex")
 
     try:
         out = torch.compile(attend, backend="aot_eager", fullgraph=True)(*leaves)

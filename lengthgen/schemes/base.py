@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from lengthgen.attention.bias_forms import Bias, Rows, Span, Toeplitz
@@ -190,14 +191,28 @@ class Scheme(nn.Module):
             offsets = torch.arange(positions.numel(), device=positions.device)
 
             def build(layer: int) -> Bias:
-                return Toeplitz(self.toeplitz(offsets, layer))
+                return Toeplitz(self._checked_vector(offsets, layer))
         else:
 
             def build(layer: int) -> Bias:
                 return Rows(
-                    lambda first, last: self.rows(positions[first:last], positions[:last], layer)
+                    lambda first, last: self._checked_block(
+                        positions[first:last], positions[:last], layer
+                    )
                 )
 
         if self.shares_bias_over_layers:
             return [build(0)] * n_layers
         return [build(layer) for layer in range(n_layers)]
+
+    # A scheme's `toeplitz` and `rows` are called through these two, so that the tests check what
+    # every scheme returns, users' schemes included, and not only annotations that it repeats.
+    def _checked_vector(
+        self, offsets: Int[Tensor, " O"], layer: int
+    ) -> Float[Tensor, "{self.dimensions.n_heads} O"]:
+        return self.toeplitz(offsets, layer)
+
+    def _checked_block(
+        self, q_positions: Tensor, k_positions: Tensor, layer: int
+    ) -> Float[Tensor, "{self.dimensions.n_heads} {len(q_positions)} {len(k_positions)}"]:
+        return self.rows(q_positions, k_positions, layer)

@@ -10,7 +10,7 @@ The aten names are private to torch, though unchanged since 2.2: `available` ask
 Shape letters: B batch, H heads, T queries = keys, D head size.
 """
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -22,6 +22,7 @@ from lengthgen.attention.kernels.rows import spans
 from lengthgen.attention.kernels.threads import Part
 
 
+@runtime_checkable
 class ChunkedBias(Protocol):
     """What a bias must offer here: offsets.Offsets, rows.Blocks, rows.LazyBlocks, gates.GateRows."""
 
