@@ -182,16 +182,16 @@ def counted(
     return counter.flops
 
 
-class _Counter:
+class _Counter(models.Transformer):
     """Stands in for a model while scoring: computes nothing, counts the windows."""
 
     def __init__(self, model: models.Transformer, shape: Shape):
+        torch.nn.Module.__init__(self)
         self.scheme, self.shape, self.flops = model.scheme, shape, 0.0
 
-    def eval(self) -> None:
-        pass
-
-    def losses(self, tokens: torch.Tensor, targets: torch.Tensor, first: int) -> torch.Tensor:
+    def losses(
+        self, tokens: torch.Tensor, targets: torch.Tensor, first: int = 0
+    ) -> torch.Tensor:
         n, length = tokens.shape
         self.flops += n * flops.forward(self.shape, length, length - first)
         return torch.zeros(n, length - first)
