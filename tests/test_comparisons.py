@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+from jaxtyping import TypeCheckError
 
 from lengthgen.errors import DataError
 from lengthgen.statistics import bootstrap, comparisons
@@ -143,7 +144,7 @@ def test_both_sides_must_have_the_same_targets_and_seeds():
         difference(first, second[:3], n_tokens, n_tokens[:3])
     with pytest.raises(DataError, match="same lengths and documents"):
         difference(first, second[:, :2], n_tokens, n_tokens[:, :2])
-    with pytest.raises(ValueError, match="2 axes"):
+    with pytest.raises(TypeCheckError, match="parameter 'loss_sum'"):
         difference(first[0], second[0], n_tokens)
 
 
