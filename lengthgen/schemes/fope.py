@@ -1,18 +1,20 @@
-"""FoPE: Fourier position embedding. Each pair is turned by a mixture of waves, and frequencies too slow to be trained are left out.
+"""FoPE: Fourier position embedding. Mixtures of waves turn the pairs; too slow waves are left out.
 
-Source: Hua et al., "Fourier position embedding" (ICML 2025, arXiv 2412.17739), section 4; defaults and initialisation as in the authors'
-repository, olmo/model.py:FourierEmbedding with its published configurations.
-Formula: of the frequencies w_k = base^(-2k/D), those with a period of at most train_length are kept, F of them. Pair m < F of head h, taken
-as a complex number, is multiplied at position i by sum_k A[h, k, m] cos(w_k i) + 1j sum_k B[h, k, m] sin(w_k i); the pairs
-m >= F, whose frequency would be too slow, by 1. A and B = identity + N(0, gain^2 2 / (F^2 + H F)), drawn once and frozen (or learned:
-`learnable`), other ones in each layer. With gain 0 it is hope_period.
-The variance is what the authors' xavier_normal_ gives for a tensor (H, F, F), heads counted as a fan. Their gain grows with the
-model: 0.3 at 60M, 0.4 at 180M, 0.6 at 1.2B parameters.
+Source: Hua et al., "Fourier position embedding" (ICML 2025, arXiv 2412.17739), section 4; defaults
+and initialisation from the authors' olmo/model.py:FourierEmbedding and published configurations.
+Formula: of the frequencies w_k = base^(-2k/D) the F with a period of at most train_length are kept.
+Pair m < F of head h, as a complex number, is multiplied at position i by
+  sum_k A[h, k, m] cos(w_k i) + 1j sum_k B[h, k, m] sin(w_k i),
+and the other pairs by 1. A and B = identity + N(0, gain^2 2 / (F^2 + H F)), drawn for each layer
+and frozen unless `learnable`. With gain 0 it is hope_period. A mixture is no rotation: scores
+depend on the positions themselves.
+The variance is that of the authors' xavier_normal_ on a tensor (H, F, F), which counts heads as a
+fan. Their gain grows with the model: 0.3 at 60M, 0.4 at 180M, 0.6 at 1.2B parameters.
 
-form `released` is that code to the letter: at most M = D/4 pairs get a mixture; where F > M the identity has its ones at frequency
-m * ceil(F / M), so that the last pairs have noise and no dominant wave; and the pairs without position are multiplied by 1 + 1j, which
-doubles their share of the score. At D = 64 and train_length 512 only the last of the three matters. The default is the paper's form.
-A mixture is no rotation: scores depend on the positions themselves, not on offsets alone.
+form=released is their code to the letter. At most M = D/4 pairs get a mixture; where F > M the
+identity has its ones at frequency m ceil(F / M), so that the last pairs have noise and no dominant
+wave; and the pairs without position are multiplied by 1 + 1j, which doubles their share of the
+score. At D = 64 and train_length 512 only the last of the three matters.
 """
 
 import math
@@ -24,7 +26,7 @@ from torch.nn import functional
 
 from lengthgen.config.dataclass_from import check, choice, limit
 from lengthgen.schemes import rotary
-from lengthgen.schemes.base import Declaration, GeneratorFor, Scheme
+from lengthgen.schemes.base import Declaration, GeneratorFor
 
 
 @dataclass
@@ -44,20 +46,20 @@ class Config:
         choice("scheme.layout", self.layout, rotary.LAYOUTS)
 
 
-class FoPE(Scheme):
-    """Multiplies the pairs of q and k (B, H, T, D) by mixtures of waves. cosine, sine: (n_layers, H, F, M) float32, M mixed pairs."""
+class FoPE(rotary.RotaryScheme):
+    """cosine, sine: (n_layers, H, F, M) float32, of M mixed pairs."""
 
     Config = Config
 
     def __init__(self, config, dimensions):
         super().__init__(config, dimensions)
         N, H, D = dimensions.n_layers, dimensions.n_heads, dimensions.head_dim
-        check(D % 2 == 0, f"model.width / n_heads = {D}: scheme fope expects an even number")
         F = self.spectrum.kept
         M = min(F, D // 4) if config.form == "released" else F
         check(
             M > 0,
-            f"train_length={dimensions.train_length}, {D} channels a head: fope expects a pair that completes a turn",
+            f"train_length={dimensions.train_length}, {D} channels a head: "
+            "fope expects a pair that completes a turn",
         )
         self.cosine, self.sine = (
             nn.Parameter(torch.zeros(N, H, F, M), requires_grad=config.learnable) for _ in range(2)
@@ -72,49 +74,43 @@ class FoPE(Scheme):
             year=2024,
             acts_on="queries and keys",
             structure="none",
-            sharing=f"{kind} coefficients of {F} waves in {M} of {self.dimensions.head_dim // 2} pairs, a set per layer and head",
+            sharing=f"{kind} coefficients of {F} waves in {M} of {self.dimensions.head_dim // 2} "
+            "pairs, a set per layer and head",
             prefix_consistent=True,
             shift_invariant=False,
-            trained_reach=f"position {self.dimensions.train_length - 1}; every wave completes a turn",
-            tail="defined at any length; no single wave meets an unseen angle, their combinations are new",
+            trained_reach=f"position {self.dimensions.train_length - 1}; "
+            "every wave completes a turn",
+            tail="defined at any length; no single wave meets an unseen angle, "
+            "their combinations are new",
             oracles=("transformers", "float64 loop"),
         )
 
     @property
     def spectrum(self) -> rotary.Spectrum:
         D, base = self.dimensions.head_dim, self.config.base
-        return rotary.Spectrum(
-            base, channels=D, kept=rotary.within(base, D, self.dimensions.train_length)
-        )
+        kept = rotary.within(base, D, self.dimensions.train_length)
+        return rotary.Spectrum(base, channels=D, kept=kept)
 
     @torch.no_grad()
     def initialise(self, generator_for: GeneratorFor) -> None:
         _, H, F, M = self.cosine.shape
-        own = torch.zeros(F, M)
+        identity = torch.zeros(F, M)
         for m in range(M):
             if m * math.ceil(F / M) < F:
-                own[m * math.ceil(F / M), m] = 1.0
+                identity[m * math.ceil(F / M), m] = 1.0
+        std = self.config.gain * (2 / (F * M + H * M)) ** 0.5
         for name in ("cosine", "sine"):
             coefficients = getattr(self, name)
-            coefficients.normal_(
-                0.0, self.config.gain * (2 / (F * M + H * M)) ** 0.5, generator=generator_for(name)
-            )
-            coefficients += own
+            coefficients.normal_(0.0, std, generator=generator_for(name))
+            coefficients += identity
 
     def turn(self, x: Tensor, cos: Tensor, sin: Tensor, layer: int) -> Tensor:
         _, _, F, M = self.cosine.shape
-        with torch.autocast(
-            x.device.type, enabled=False
-        ):  # called inside attention: a bfloat16 product would be another rotation
-            cos, sin = (
-                wave[:, :F] @ mix[layer].to(wave.dtype)
-                for wave, mix in ((cos, self.cosine), (sin, self.sine))
-            )  # (H, T, M)
+        # Attention may run under autocast, and a product in bfloat16 would be another rotation.
+        with torch.autocast(x.device.type, enabled=False):
+            cos = cos[:, :F] @ self.cosine[layer].to(cos.dtype)  # (H, T, M)
+            sin = sin[:, :F] @ self.sine[layer].to(sin.dtype)
         still = x.shape[-1] // 2 - M
         cos = functional.pad(cos, (0, still), value=1.0)
         sin = functional.pad(sin, (0, still), value=1.0 if self.config.form == "released" else 0.0)
         return rotary.turned(x, cos, sin, self.config.layout)
-
-    def rotate(self, q: Tensor, k: Tensor, positions: Tensor, layer: int) -> tuple[Tensor, Tensor]:
-        angles = rotary.angles(positions, self.spectrum.frequencies(positions.device))
-        return rotary.rotate(self, q, k, angles, layer)

@@ -1,16 +1,17 @@
-"""PoPE: polar coordinate position embedding. Content sets the length of a channel's vector, position alone its angle.
+"""PoPE: polar coordinate position embedding. Content gives a channel's length, position its angle.
 
-Source: Gopalakrishnan et al., "Decoupling the what and where with polar coordinate positional embeddings" (arXiv 2509.10534); details as in
-lucidrains' PoPE-pytorch and x-transformers (no code of the authors was found).
-Formula: score(i, j) = sum_c softplus(q_ic) softplus(k_jc) cos((j - i) w_c + d[h, c]) / sqrt(D), c = 0..D-1, w_c = base^(-c/D),
-with a learned shift d per head and channel, limited to [-2 pi, 0].
-Every channel has a frequency of its own, twice as many as RoPE's pairs, and becomes two: queries and keys are 2D wide, values stay D wide.
-RoPE would turn a pair by an angle that content has a share in; here content cannot move a peak to another offset.
+Source: Gopalakrishnan et al., "Decoupling the what and where with polar coordinate positional
+embeddings" (arXiv 2509.10534); details from lucidrains' PoPE-pytorch and x-transformers (we found
+no code of the authors).
+Formula: score(i, j) = sum_c softplus(q_ic) softplus(k_jc) cos((j - i) w_c + d[h, c]) / sqrt(D),
+c = 0..D-1, w_c = base^(-c/D), with a learned shift d per head and channel, limited to [-2 pi, 0].
+Every channel has its own frequency, twice as many as RoPE's pairs, and becomes two channels:
+queries and keys are 2D wide. In RoPE content has a share in the angle; here it cannot move a peak.
 
-d starts at 0, as for length generalisation in the paper, or uniformly in its range (init). Trap: 0 is the edge of the range, and a shift
-that a step takes across it is held there without a gradient. clamp=false drops the limit, which loses nothing: the cosine is periodic.
-The choice made here: a table for each layer, as heads of different layers are different heads; x-transformers has one for all
-(per_layer=false). Angles in float64, cosines and sines in float32. No other deviation.
+d starts at 0, as in the paper for length generalisation, or uniformly in its range (init). 0 is the
+edge of the range: a shift that a step takes across it stays there without a gradient. clamp=false
+drops the limit and loses nothing, as the cosine is periodic.
+Our choice: a table for each layer; x-transformers has one for all (per_layer=false).
 """
 
 import math
@@ -74,10 +75,8 @@ class PoPE(Scheme):
 
     def rotate(self, q: Tensor, k: Tensor, positions: Tensor, layer: int) -> tuple[Tensor, Tensor]:
         D = self.dimensions.head_dim
-        frequencies = rotary.Spectrum(self.config.base, channels=2 * D, kept=D).frequencies(
-            positions.device
-        )
-        angles = rotary.angles(positions, frequencies)
+        spectrum = rotary.Spectrum(self.config.base, channels=2 * D, kept=D)
+        angles = rotary.angles(positions, spectrum.frequencies(positions.device))
         shift = self.shift[layer if self.config.per_layer else 0]
         if self.config.clamp:
             shift = shift.clamp(-2 * math.pi, 0.0)
@@ -85,7 +84,7 @@ class PoPE(Scheme):
 
 
 def _polar(x: Tensor, angles: Tensor) -> Tensor:
-    """x (B, H, T, D) -> (B, H, T, 2D): softplus(x) times the cosine, then times the sine, of angles (T, D) or (H, T, D)."""
+    """x (B, H, T, D) times cosines, then sines, of angles (T, D) or (H, T, D): (B, H, T, 2D)."""
     cos, sin = rotary.waves(angles, x.dtype)
     size = functional.softplus(x.to(cos.dtype))
     return torch.cat((size * cos, size * sin), dim=-1).to(x.dtype)

@@ -1,13 +1,11 @@
-"""Partial RoPE: the first channels of every head are rotated, with the whole range of wavelengths; the others carry no position.
+"""Partial RoPE: only the first channels of every head are rotated, with all wavelengths.
 
-Source: GPT-J (Wang and Komatsuzaki, 2021; rotary_dim 64 of 256) and GPT-NeoX (Black et al., arXiv 2204.06745, section 2.1.1;
-rotary_pct 0.25).
-Formula: of the D channels of a head the first R, fraction * D lowered to an even number, are rotated as RoPE rotates a head of size R:
-pair k = 0..R/2-1 by the angle i * base^(-2k/R). The spectrum is thus spread anew over the R channels: fewer pairs, as slow as before.
-That is not p-RoPE (p_rope.py), which keeps the spectrum of D channels and stops its slow pairs.
-
-Trap: it is a contiguous slice of channels that turns. In the half_split layout the partner of channel k is k + R/2, not k + D/2: with zeros
-for the missing frequencies and halves of the whole head, other pairs would turn. No deviation.
+Source: GPT-J (Wang and Komatsuzaki, 2021; rotary_dim 64 of 256) and GPT-NeoX (Black et al., arXiv
+2204.06745, section 2.1.1; rotary_pct 0.25).
+Formula: the first R of a head's D channels, R = fraction D rounded down to an even number, are
+rotated as RoPE rotates a head of size R: pair k = 0..R/2-1 by the angle i base^(-2k/R). The others
+carry no position. p-RoPE (p_rope.py) instead keeps the frequencies of D channels and stops the slow
+ones. No deviation.
 """
 
 from dataclasses import dataclass
@@ -17,7 +15,7 @@ from torch import Tensor
 
 from lengthgen.config.dataclass_from import check, choice, limit
 from lengthgen.schemes import rotary
-from lengthgen.schemes.base import Declaration, Scheme
+from lengthgen.schemes.base import Declaration
 
 
 @dataclass
@@ -35,8 +33,8 @@ class Config:
         choice("scheme.layout", self.layout, rotary.LAYOUTS)
 
 
-class RoPEPartial(Scheme):
-    """Rotates the first channels of q and k (B, H, T, D) by their position. No parameters."""
+class RoPEPartial(rotary.RotaryScheme):
+    """Rotates the first channels. No parameters."""
 
     Config = Config
 
@@ -44,7 +42,8 @@ class RoPEPartial(Scheme):
         super().__init__(config, dimensions)
         check(
             self.spectrum.channels > 0,
-            f"scheme.fraction={config.fraction} of {dimensions.head_dim} channels a head: expected room for a pair",
+            f"scheme.fraction={config.fraction} of {dimensions.head_dim} channels a head: "
+            "expected room for a pair",
         )
 
     @property
@@ -56,7 +55,8 @@ class RoPEPartial(Scheme):
             year=2021,
             acts_on="queries and keys",
             structure="none",
-            sharing=f"no parameters; the same rotation of {R} of {D} channels in every layer and head",
+            sharing=f"no parameters; the same rotation of {R} of {D} channels "
+            "in every layer and head",
             prefix_consistent=True,
             shift_invariant=True,
             trained_reach=f"offset {reach - 1}; {finished} of {R // 2} pairs complete a turn",
@@ -70,11 +70,8 @@ class RoPEPartial(Scheme):
         return rotary.Spectrum(self.config.base, channels=2 * pairs, kept=pairs)
 
     def turn(self, x: Tensor, cos: Tensor, sin: Tensor, layer: int) -> Tensor:
+        # A contiguous slice, so that half_split pairs k with k + R/2. Zero frequencies for the rest
+        # of the head would pair k with k + D/2 instead.
         R = self.spectrum.channels
-        return torch.cat(
-            (rotary.turned(x[..., :R], cos, sin, self.config.layout), x[..., R:]), dim=-1
-        )
-
-    def rotate(self, q: Tensor, k: Tensor, positions: Tensor, layer: int) -> tuple[Tensor, Tensor]:
-        angles = rotary.angles(positions, self.spectrum.frequencies(positions.device))
-        return rotary.rotate(self, q, k, angles, layer)
+        rotated = rotary.turned(x[..., :R], cos, sin, self.config.layout)
+        return torch.cat((rotated, x[..., R:]), dim=-1)

@@ -1,8 +1,9 @@
-"""A scheme around a scheme: every hook is the inner one's, until a subclass overrides it.
+"""A scheme around a scheme: every hook is the inner one's until a subclass overrides it.
 
-Used by schemes that change another (random positions, DAPE), by modifiers and by retrofits. The inner scheme is a submodule `inner`,
-so that its parameters are trained and saved with the wrapper's own. A wrapper that overrides `toeplitz` or `rows` must let `biases` ask
-for its own: `return Scheme.biases(self, positions)`.
+The base of schemes that change another one (randomised, DAPE), of modifiers and of retrofits. The
+inner scheme is a submodule, so its parameters are trained and saved with the wrapper's own. A
+wrapper that overrides `toeplitz` or `rows` must also let `biases` call these instead of the inner
+ones: `return Scheme.biases(self, positions)`.
 """
 
 from typing import Any
@@ -15,7 +16,7 @@ from lengthgen.schemes.base import Declaration, GeneratorFor, Scheme
 
 
 class Wrapper(Scheme):
-    """Hands every hook on to `inner`."""
+    """Passes every hook on to `inner`."""
 
     def __init__(self, config: Any, inner: Scheme):
         super().__init__(config, inner.dimensions)
