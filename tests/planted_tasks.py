@@ -72,8 +72,8 @@ TASKS = [
     Bug(
         "permutations composed backwards",
         f"{SOURCES}/groups.py",
-        "self.table[element][state]",
-        "self.table[state][element]",
+        "self.table[g][state]",
+        "self.table[state][g]",
         TESTS,
         "answers_are_right and s5",
     ),

@@ -1,11 +1,12 @@
 """Addition of two numbers of n digits each: `4 0 7 + 6 1 5 = 1 0 2 2 .`
 
-Numbers have leading zeros where they are needed: the terms n digits, the sum n + 1, so that its length says nothing. Most significant digit
-first, as numbers are written, or least significant first, so that each digit needs only what was said before it and one carry: with that
-Transformers learn it far better (Lee et al. 2023, arXiv 2307.03381; Zhou et al. 2024, arXiv 2402.09371, who also show how much the outcome
+Numbers have leading zeros where needed: the terms n digits, the sum n + 1, so that its length says
+nothing. Most significant digit first, as numbers are written, or least significant first, so that
+each digit needs only what came before it and one carry: Transformers learn that far better (Lee et
+al. 2023, arXiv 2307.03381; Zhou et al. 2024, arXiv 2402.09371, who also show how much the outcome
 beyond the training length depends on the seed).
 
-Symbols: digits 0 .. base - 1, then the plus sign. Shape letter: n digits of a term, which is the size.
+Symbols: digits 0 .. base - 1, then the plus sign. Shape letter: n digits of a term, the size.
 """
 
 from dataclasses import dataclass
@@ -33,18 +34,16 @@ class Addition(WholeAnswers):
         return 3 * size + 4
 
     def example(self, draws: Draws, size: int) -> tuple[np.ndarray, np.ndarray]:
-        terms = draws.integers(self.base, 2 * size).reshape(
-            2, size
-        )  # least significant digit first
-        total = added(*terms, self.base)
+        # all three numbers have their least significant digit first until they are returned
+        first, second = draws.integers(self.base, 2 * size).reshape(2, size)
+        total = added(first, second, self.base)
         step = 1 if self.least_first else -1
-        return np.concatenate((terms[0][::step], [self.plus], terms[1][::step])), total[
-            ::step
-        ].copy()
+        prompt = np.concatenate((first[::step], [self.plus], second[::step]))
+        return prompt, total[::step].copy()
 
 
 def added(first: np.ndarray, second: np.ndarray, base: int) -> np.ndarray:
-    """Two numbers of n digits each, least significant first -> the n + 1 digits of their sum."""
+    """Two numbers of n digits, least significant first -> the n + 1 digits of their sum."""
     digits, carry = [], 0
     for pair in (first + second).tolist():
         carry, digit = divmod(pair + carry, base)

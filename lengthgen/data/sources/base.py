@@ -17,8 +17,8 @@ class Source(Protocol):
         """One document, (length,) int64."""
 
     def losses(self, symbols: np.ndarray, window: int | np.ndarray | None = None) -> np.ndarray:
-        """-ln P(symbol | what is seen), (T,) float64 nats: the floor of each symbol of a document, given from its beginning.
+        """-ln P(symbol | what is seen), (T,) float64 nats, for a document from its beginning.
 
-        Seen are all the symbols before it; with `window` (one number, or one for each symbol: (T,)) only so many just before it.
-        The place in the document is known in any case. NaN where a source has no exact rule for what such a window hides.
+        All symbols before it are seen; with `window` (one number, or (T,)) only so many just before
+        it. The place in the document is always known. NaN where a window has no exact rule.
         """

@@ -1,17 +1,16 @@
-"""Sampling by copying: many sources are "a new symbol, or the one that stood there", and that needs no loop over time.
+"""Sampling sources that say "a new symbol, or the one that stood there", without a loop over time.
 
-Which place each symbol copies from is drawn for all places at once; what stands there is then found by following the copies
-back to the new symbol that they began with, all at once and twice as far in every round (pointer doubling). The longest
-chain of copies in T symbols grows like ln T, so that a handful of rounds is enough.
-
-Shape letter: T symbols.
+Where each symbol copies from is drawn for all places at once; the copies are then followed back to
+the new symbol that they began with.
 """
 
 import numpy as np
 
 
 def follow(origin: np.ndarray, new: np.ndarray) -> np.ndarray:
-    """(T,) symbols: new[t] where origin[t] == t, else what stands at origin[t] < t. origin, new: (T,) int64."""
+    """(T,) symbols: new[t] where origin[t] == t, else what stands at origin[t] < t. All int64."""
+    # Pointer doubling: each round goes twice as far back. The longest chain of copies grows like
+    # ln T, so a handful of rounds is enough.
     while True:
         further = origin[origin]
         if np.array_equal(further, origin):

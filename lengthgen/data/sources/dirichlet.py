@@ -1,11 +1,11 @@
-"""Documents of independent symbols whose frequencies are unknown and drawn anew for each: Dirichlet(beta, ..., beta).
+"""Documents of independent symbols whose frequencies are drawn anew: Dirichlet(beta, ..., beta).
 
-Seen n symbols, n_v of them v, the next is v with chance (n_v + beta) / (n + V beta) (Polya's urn), whatever their order: the best
-attention is the same for all that is seen, near or far, and more context is always worth something. By exchangeability
-a predictor that sees only w symbols has the floor f(w), so that a measured loss can be read as a number of symbols used:
-w_eff = f^-1(loss).
+After n symbols, n_v of them v, the next is v with chance (n_v + beta) / (n + V beta) (Polya's urn),
+whatever their order: the best attention is the same for all that is seen, near or far, and more
+context always helps. By exchangeability a predictor that sees only w symbols has the floor f(w), so
+a measured loss can be read as a number of symbols used: w_eff = f^-1(loss).
 
-f(n) = V sum_k BetaBinomial(k; n, beta, (V - 1) beta) q_k (-ln q_k),  q_k = (k + beta) / (n + V beta).
+f(n) = -V sum_k BetaBinomial(k; n, beta, (V - 1) beta) q_k ln q_k,  q_k = (k + beta) / (n + V beta).
 f(infinity) = psi(V beta + 1) - psi(beta + 1), the mean entropy of the frequencies.
 
 Shape letters: V symbols, T symbols of a document.
@@ -32,38 +32,36 @@ class Dirichlet:
     def __post_init__(self):
         if self.n_symbols < 2 or not self.beta > 0:
             raise ValueError(
-                f"n_symbols={self.n_symbols}, beta={self.beta}: expected at least 2 symbols and beta > 0"
+                f"n_symbols={self.n_symbols}, beta={self.beta}: "
+                "expected at least 2 symbols and beta > 0"
             )
 
     def sample(self, draws: Draws, length: int) -> np.ndarray:
-        """One document, (length,) int64, by the urn: at t a new symbol with chance V beta / (t + V beta), else a copy of any before."""
+        """One document, (length,) int64."""
+        # the urn: at t a new symbol with chance V beta / (t + V beta), else a copy of any before
         places, new = np.arange(length), self.n_symbols * self.beta
         drawn = np.floor(draws.uniform(length) * (places + new) - new).astype(np.int64)
-        return follow(
-            np.where(drawn < 0, places, np.minimum(drawn, places)),
-            draws.integers(self.n_symbols, length),
-        )
+        origin = np.where(drawn < 0, places, np.minimum(drawn, places))
+        return follow(origin, draws.integers(self.n_symbols, length))
 
     def losses(self, symbols: np.ndarray, window: int | np.ndarray | None = None) -> np.ndarray:
-        """(T,) nats. Exact for every window: the symbols before it have the same law as those in it."""
+        """(T,) nats. Exact for every window: hidden symbols have the law of those that are seen."""
         symbols = np.asarray(symbols, dtype=np.int64)
         length = len(symbols)
         places = np.arange(length)
         first = np.maximum(places - (length if window is None else window), 0)
-        key = symbols * (
-            length + 1
-        )  # with a place added: a number that orders by symbol, then by place
+        # key + place orders by symbol, then by place: the equal symbols in first .. t - 1 are those
+        # between two such numbers
+        key = symbols * (length + 1)
         ordered = np.sort(key + places)
-        same = np.searchsorted(ordered, key + places) - np.searchsorted(
-            ordered, key + first
-        )  # equal symbols in first .. t - 1
+        same = np.searchsorted(ordered, key + places) - np.searchsorted(ordered, key + first)
         return -np.log((same + self.beta) / (places - first + self.n_symbols * self.beta))
 
     def floor(self, seen: int) -> float:
-        """f(seen): the mean loss, in nats, of the best predictor that has seen so many symbols of the document."""
+        """f(seen): the mean loss, in nats, of the best predictor that sees so many symbols."""
         share, rest = self.beta, (self.n_symbols - 1) * self.beta
         k = np.arange(seen)
-        # the ratio of neighbouring chances, added up: no gamma function, and nothing large to cancel
+        # the ratio of neighbouring chances, added up: no gamma function, nothing large to cancel
         growth = np.log((seen - k) * (k + share)) - np.log((k + 1) * (seen - k - 1 + rest))
         weight = np.concatenate(([0.0], np.cumsum(growth)))
         weight = np.exp(weight - weight.max())
@@ -76,8 +74,11 @@ class Dirichlet:
         return digamma(self.n_symbols * self.beta + 1) - digamma(self.beta + 1)
 
     def context_of(self, loss: float) -> float:
-        """w_eff: how many symbols the best predictor would have to see to have this mean loss. 0 for a loss of ln V or more;
-        infinity where not even 2^20 are enough. Between whole numbers by linear interpolation of f."""
+        """w_eff: how many symbols the best predictor has to see to have this mean loss.
+
+        0 for a loss of ln V or more; infinity where not even 2^20 are enough. Between whole numbers
+        by linear interpolation of f.
+        """
         low, high = 0, 1
         if loss >= self.floor(low):
             return 0.0
@@ -93,7 +94,8 @@ class Dirichlet:
 
 
 def digamma(x: float) -> float:
-    """psi(x) for x > 0: psi(x) = psi(x + 1) - 1 / x up to x >= 10, then the asymptotic series (relative error near 1e-16)."""
+    """psi(x) for x > 0, with a relative error near 1e-16."""
+    # psi(x) = psi(x + 1) - 1 / x up to x >= 10, then the asymptotic series
     below = 0.0
     while x < 10:
         below += 1 / x

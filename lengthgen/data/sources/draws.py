@@ -1,6 +1,7 @@
 """Random numbers that are the same on every machine and with every version of NumPy.
 
-They come from the raw 64-bit stream of Philox4x64 (Salmon et al., SC 2011), which NumPy keeps stable, unlike its distributions.
+They come from the raw 64-bit stream of Philox4x64 (Salmon et al., SC 2011), which NumPy keeps
+stable, unlike its distributions.
 """
 
 import hashlib
@@ -9,17 +10,17 @@ import numpy as np
 
 
 class Draws:
-    """A stream of its own for each key, a tuple of texts and numbers such as (seed, "train", 17)."""
+    """A stream for each key, texts and numbers such as (seed, "train", 17)."""
 
     def __init__(self, *key: str | int):
-        # hashed: a stream keyed by plain numbers could be the one that batches.py draws its windows from
+        # hashed: a stream keyed by plain numbers could be the one that batches.py draws from
         digest = hashlib.sha256("/".join(map(str, ("source", *key))).encode()).digest()
-        self._stream = np.random.Philox(
-            key=np.frombuffer(digest[:16], dtype="<u8").astype(np.uint64)
-        )
+        words = np.frombuffer(digest[:16], dtype="<u8").astype(np.uint64)
+        self._stream = np.random.Philox(key=words)
 
     def uniform(self, size: int) -> np.ndarray:
         """(size,) float64 in [0, 1)."""
+        # 53 bits, the precision of a float64
         return (self._stream.random_raw(size) >> np.uint64(11)) * 2.0**-53
 
     def integers(self, end: int, size: int) -> np.ndarray:

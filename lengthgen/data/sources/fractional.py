@@ -1,7 +1,8 @@
-"""Copying from a lag that is a fixed share of the document: tau = round(share * T), so that it grows with the document.
+"""Copying from a lag that is a fixed share of the document: tau = round(share * T).
 
-The lag copy of lags.py with another lag for every length: what a position relative to the length could find and a distance in
-tokens cannot. A document is a whole: a part of it says nothing of how long it is, and a model may look only at whole documents.
+It is the lag copy of lags.py with another lag for every length: a position relative to the length
+could find it, a distance in tokens cannot. A part of a document does not say how long the whole is,
+so a model may look at whole documents only.
 
 Shape letter: T symbols of a document.
 """
@@ -23,11 +24,12 @@ class FractionalLag:
     share: float
 
     def of_length(self, length: int) -> Lags:
-        """The lag copy that documents of `length` symbols are drawn from. ValueError where its lag is not 1 .. length - 1."""
+        """The lag copy of documents of `length` symbols. ValueError unless its lag fits in them."""
         lag = round(self.share * length)
         if not 0 < lag < length:
             raise ValueError(
-                f"share={self.share} of {length} symbols is the lag {lag}: expected 1 to {length - 1}"
+                f"share={self.share} of {length} symbols is the lag {lag}: "
+                f"expected 1 to {length - 1}"
             )
         return lag_copy(self.n_symbols, self.p, lag)
 

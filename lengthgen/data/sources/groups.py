@@ -1,16 +1,17 @@
-"""Word problems of finite groups: which element is the product of the n elements of the prompt? Tracking a state, in its purest form.
+"""Word problems of finite groups: the product of the n elements of the prompt. Pure state tracking.
 
-- parity is the word problem of the group of two elements: is the number of ones odd?
-- S5, the permutations of five things, is the smallest symmetric group that is not solvable. Its word problem is complete for NC1
-  (Barrington 1989), so that no Transformer of constant depth and logarithmic precision solves it at every length unless TC0 = NC1,
-  whatever its positional scheme (Merrill and Sabharwal 2023, arXiv 2207.00729; Merrill, Petty and Sabharwal 2024, arXiv 2404.08819).
-  Parity is in TC0, and still hard to learn.
+- Parity is the word problem of the group of two elements. It is in TC0, and still hard to learn.
+- S5, the permutations of five things, is the smallest unsolvable symmetric group. Its word problem
+  is complete for NC1 (Barrington 1989), so no Transformer of constant depth and logarithmic
+  precision solves it at every length unless TC0 = NC1, whatever its positional scheme (Merrill and
+  Sabharwal 2023, arXiv 2207.00729; Merrill, Petty and Sabharwal 2024, arXiv 2404.08819).
 
-Asked for is the product alone (`9 4 71 = 33 .`): that is where the theorem holds. With `every_state` the answer is the product after each
-element, one after the other (a scratchpad): each one needs the one before and one element of the prompt, and finding that element is left.
+The answer is the product alone (`9 4 71 = 33 .`): the theorem is about that. With `every_state` it
+is the product after each element (a scratchpad): each needs the one before and one element of the
+prompt, and what is left is to find that element.
 
-An element g acts after the state s before it: the new state is table[g][s]. Shape letters: n elements of the prompt, which is the size; M
-elements of the group.
+An element g acts after the state s: the new state is table[g][s]. Shape letters: n elements of the
+prompt, which is the size; M elements of the group.
 """
 
 import itertools
@@ -38,27 +39,21 @@ class WordProblem(WholeAnswers):
 
     def example(self, draws: Draws, size: int) -> tuple[np.ndarray, np.ndarray]:
         prompt = draws.integers(len(self.table), size)
-        states = np.array(
-            list(
-                itertools.accumulate(
-                    prompt.tolist(), lambda state, element: self.table[element][state]
-                )
-            )
-        )
+        products = itertools.accumulate(prompt.tolist(), lambda state, g: self.table[g][state])
+        states = np.array(list(products))
         return prompt, states if self.every_state else states[-1:]
 
 
 def cyclic(order: int) -> Table:
     """Addition of 0 .. order - 1 modulo order. Order 2: parity."""
-    return tuple(
-        tuple((element + state) % order for state in range(order)) for element in range(order)
-    )
+    return tuple(tuple((g + state) % order for state in range(order)) for g in range(order))
 
 
 def symmetric(degree: int) -> Table:
-    """The degree! permutations of 0 .. degree - 1, numbered in lexicographic order (0 is the identity); g after s maps x to g[s[x]]."""
+    """The degree! permutations of 0 .. degree - 1, numbered in lexicographic order.
+
+    0 is the identity; g after s maps x to g[s[x]].
+    """
     elements = list(itertools.permutations(range(degree)))
     number = {element: index for index, element in enumerate(elements)}
-    return tuple(
-        tuple(number[tuple(after[x] for x in before)] for before in elements) for after in elements
-    )
+    return tuple(tuple(number[tuple(g[x] for x in s)] for s in elements) for g in elements)

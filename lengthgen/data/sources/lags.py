@@ -1,16 +1,18 @@
-"""Copying from lags: with probability p a symbol is that of k places before, k drawn from a law of lags; else it is a new one.
+"""Copying from lags: with probability p a symbol repeats the one k places before, else it is new.
 
-P(x_t = v | past) = (1 - p) / V + p sum_k w_k [x_(t-k) = v], over the lags k that the document already has, their weights made to
-sum to 1; where it has none, the symbol is new (uniform over all V). This is the mixture transition distribution (Raftery,
-"A model for high-order Markov chains", JRSS B 1985). A single lag tau is the lag copy: x_t = x_(t-tau) with probability p.
+P(x_t = v | past) = (1 - p) / V + p sum_k w_k [x_(t-k) = v], over the lags k that the document
+already has, their weights w_k normalised to sum to 1; where it has none, the symbol is uniform over
+all V. This is the mixture transition distribution (Raftery, "A model for high-order Markov chains",
+JRSS B 1985). A single lag tau is the lag copy: x_t = x_(t-tau) with probability p.
 
-Because the weights are made to sum to 1 over what is there, the law is that of one causal attention head with the
-bias ln w_k at the offset k - 1 (weights.py says which scheme can have it), at every position and every length.
+Because the weights are normalised over what is there, the law is that of one causal attention head
+with the bias ln w_k at the offset k - 1, at every position and length (weights.py: which scheme
+can have it).
 
 Shape letters: V symbols, T symbols of a document, K lags.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -21,20 +23,17 @@ from lengthgen.data.sources.draws import Draws
 
 @dataclass(frozen=True, eq=False)
 class Lags:
-    """lags: (K,) integers >= 1, rising. weights: (K,) positive, of any sum; None: one alike for all."""
+    """lags: (K,) integers >= 1, rising. weights: (K,) positive, of any sum; none: all alike."""
 
     n_symbols: int
     p: float
     lags: np.ndarray
-    weights: np.ndarray | None = None
+    weights: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
     def __post_init__(self):
         lags = np.asarray(self.lags, dtype=np.int64)
-        weights = (
-            np.ones(len(lags))
-            if self.weights is None
-            else np.asarray(self.weights, dtype=np.float64)
-        )
+        given = len(self.weights) > 0
+        weights = np.asarray(self.weights, np.float64) if given else np.ones(len(lags))
         if lags.ndim != 1 or len(lags) == 0 or lags[0] < 1 or (np.diff(lags) < 1).any():
             raise ValueError(f"lags={lags}: expected rising integers >= 1")
         if weights.shape != lags.shape or not (np.isfinite(weights) & (weights > 0)).all():
@@ -43,7 +42,8 @@ class Lags:
             )
         if self.n_symbols < 2 or not 0 <= self.p < 1:
             raise ValueError(
-                f"n_symbols={self.n_symbols}, p={self.p}: expected at least 2 symbols and 0 <= p < 1"
+                f"n_symbols={self.n_symbols}, p={self.p}: "
+                "expected at least 2 symbols and 0 <= p < 1"
             )
         object.__setattr__(self, "lags", lags)
         object.__setattr__(self, "weights", weights / weights.sum())
@@ -52,23 +52,16 @@ class Lags:
         """One document, (length,) int64."""
         places = np.arange(length)
         present = self._present(length)
-        mass = np.concatenate(([0.0], np.cumsum(self.weights)))
+        mass = np.concatenate((np.zeros(1), np.cumsum(self.weights)))
         # u * mass < mass, but rounding may reach it: never beyond the last lag that is there
         chosen = np.searchsorted(mass[1:], draws.uniform(length) * mass[present], side="right")
         lag = self.lags[np.minimum(chosen, np.maximum(present - 1, 0))]
         copies = (draws.uniform(length) < self.p) & (present > 0)
-        return follow(
-            np.where(copies, places - lag, places), draws.integers(self.n_symbols, length)
-        )
+        origin = np.where(copies, places - lag, places)
+        return follow(origin, draws.integers(self.n_symbols, length))
 
     def losses(self, symbols: np.ndarray, window: int | np.ndarray | None = None) -> np.ndarray:
-        """(T,) nats. NaN where a window shows some of the lags that the document has there and hides others.
-
-        A window with all of them: the rest of the document says nothing more. A window shorter than the greatest common divisor g
-        of the lags: symbols whose places differ by no multiple of g are independent, and every symbol is as likely as any other
-        (the law knows no names), so the loss is ln V. In between, what is hidden depends on what is seen: to mix it in as
-        uniform would be a bound and not the floor. With a single lag there is no such case.
-        """
+        """(T,) nats. NaN where a window shows some of the document's lags and hides others."""
         symbols = np.asarray(symbols)
         mass, match = np.zeros(len(symbols)), np.zeros(len(symbols))
         for lag, weight in zip(self.lags[self.lags < len(symbols)], self.weights, strict=False):
@@ -80,14 +73,19 @@ class Lags:
         losses = -np.log((1 - self.p) / self.n_symbols + self.p * copied)
         if window is None:
             return losses
+        # With all lags in the window, the rest of the document adds nothing. With some, what is
+        # hidden depends on what is seen: taking it as uniform would be a bound, not the floor.
         farthest = np.concatenate(([0], self.lags))[self._present(len(symbols))]
         losses = np.where(window >= farthest, losses, np.nan)
+        # Symbols whose places differ by no multiple of the lags' greatest common divisor are
+        # independent, so a window shorter than it leaves all symbols equally likely.
         return np.where(window < np.gcd.reduce(self.lags), np.log(self.n_symbols), losses)
 
     def entropy_rate(self) -> float:
-        """The mean loss a symbol where all lags are there, in nats: exact, for lags P, 2P, ..., KP. ValueError for others.
+        """The mean loss a symbol where all lags are there, in nats: exact.
 
-        It is reached at once with a single lag (after tau symbols); with several it is the limit of long documents.
+        For lags P, 2P, ..., KP; ValueError for others. A single lag reaches it after tau symbols;
+        with several it is the limit of long documents.
         """
         step = int(self.lags[0])
         if not np.array_equal(self.lags, step * np.arange(1, len(self.lags) + 1)):

@@ -1,11 +1,12 @@
-"""Multi-query associative recall (MQAR): pairs of a key and a value, then every key again, in another order: which value?
+"""Multi-query associative recall (MQAR): pairs of a key and a value, then every key again.
 
     k4 v7 k1 v2 k9 v7 = k1 v2 k9 v7 k4 v7 .
-                           ^     ^     ^        the answers: the values alone; keys and the end are given
+                           ^     ^     ^        the answers: the values alone
 
-Source: Arora et al. 2023 (arXiv 2312.04927), whose data ask for keys at gaps of a power law; here all are asked for, one after
-another, as in the example that defines the task there. Keys of an example differ and are drawn anew for each: nothing but the pairs in
-the window says which value. recall.py has the same question inside a stream, with the distance as its subject and an exact floor.
+Source: Arora et al. 2023 (arXiv 2312.04927), whose data repeat keys at gaps of a power law; here
+all are repeated at the end, in another order, as in the example that defines the task there. Keys
+of an example differ and are drawn anew for each. recall.py asks the same question inside a stream, with
+the distance as its subject and an exact floor.
 
 Symbols: keys 0 .. n_keys - 1, then values. Shape letter: n pairs, which is the size.
 """

@@ -1,7 +1,8 @@
-"""Tasks on strings: say it again, say it backwards, say it in order. The first ones of every paper on length generalisation.
+"""Tasks on strings: repeat it, reverse it, sort it.
 
-Sources: Kazemnejad et al. 2023 (arXiv 2305.19466: copy, reverse and sorting by length); Ruoss et al. 2023 (arXiv 2305.16843);
-Zhou et al. 2023 (arXiv 2310.16028). Symbols are drawn alike and may repeat: a copy cannot be made by looking for the symbol said last.
+Sources: Kazemnejad et al. 2023 (arXiv 2305.19466: copy, reverse, sorting by length); Ruoss et al.
+2023 (arXiv 2305.16843); Zhou et al. 2023 (arXiv 2310.16028). Symbols are drawn uniformly and may
+repeat, so a copy cannot be made by looking for the last symbol of the answer.
 
 Shape letter: n symbols of the prompt, which is the size.
 """
@@ -39,5 +40,4 @@ def backwards(prompt: np.ndarray) -> np.ndarray:
 
 
 def ordered(prompt: np.ndarray) -> np.ndarray:
-    """Rising, equal symbols beside each other."""
     return np.sort(prompt)

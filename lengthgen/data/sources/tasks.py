@@ -1,20 +1,21 @@
-"""Tasks with one right answer, as documents: an example is a prompt, a separator, the answer and an end. Only answers are asked about.
+"""Tasks with one right answer, as documents: an example is prompt, separator, answer and end.
 
-    4 1 2 = 4 1 2 . 7 = 7 .      copy: examples of the sizes 3 and 1, with the separator written = and the end written .
-          ^ ^ ^ ^     ^ ^        the answers: the symbols behind a separator, the end among them
+    4 1 2 = 4 1 2 . 7 = 7 .      copy, sizes 3 and 1; the separator is written = and the end .
+          ^ ^ ^ ^     ^ ^        the answers: the symbols behind a separator up to the end
 
-What a model is trained on (`full`): documents filled with examples. The first size is drawn from 1 up to the largest that fits, all alike,
-the next one from those that fit into what is left, until none does; the examples are then put in a random order, and pads fill the rest.
-Small examples are many and large ones few, so that each size has about as many symbols as another, and late places of answers are rare.
-So every size up to the largest occurs, and an example may stand anywhere in the window: every position up to the training length is
-trained, as far as the lengths of examples let an answer stand there. (With one example a window, always at its beginning, late positions
-would be met by the largest examples alone, and a scheme could fail at them for want of training: part of what older comparisons call
-failure to generalise.)
+Training documents (`full`) are filled with examples: the first size is drawn uniformly from 1 up to
+the largest that fits, the next from those that fit into what is left, until none does; the examples
+are then shuffled, and pads fill the rest. Large examples are thus rarer than small ones, and every
+size has about as many symbols. An example may stand anywhere, so every position up to the training
+length is trained as far as the lengths of examples allow. (With one example at the beginning of
+each window, only the largest would train late positions, and a scheme could fail there for want of
+training: part of what older comparisons call failure to generalise.)
 
-What it is asked (`one`): a single example of the largest size that fits the document's length, at its beginning, pads behind it. At a
-length beyond training both the size and the positions are new.
+Evaluation documents (`one`) have a single example of the largest size that fits, at the beginning,
+pads behind it. Beyond the training length both the size and the positions are new.
 
-Symbols: 0 .. n_content - 1 are the task's own, then the separator, the end and the pad. Shape letter: T symbols of a document.
+Symbols: 0 .. n_content - 1 are the task's own, then the separator, the end and the pad. Shape
+letter: T symbols of a document.
 """
 
 from dataclasses import dataclass
@@ -28,20 +29,20 @@ MARKS = 3  # separator, end, pad
 
 
 class Task(Protocol):
-    """What a task offers. `size` is its own unit (symbols, digits, pairs), from 1."""
+    """`size` is in the task's unit (symbols, digits, pairs), from 1."""
 
     @property
     def n_content(self) -> int:
         """Symbols of prompts and answers: 0 .. n_content - 1."""
 
     def length(self, size: int) -> int:
-        """Symbols of an example, separator and end among them. Every unit of size adds the same number."""
+        """Symbols of an example, separator and end included; linear in the size."""
 
     def example(self, draws: Draws, size: int) -> tuple[np.ndarray, np.ndarray]:
         """(prompt, answer), int64 each, together length(size) - 2 symbols."""
 
     def asked(self, symbols: np.ndarray) -> np.ndarray:
-        """bool, as `symbols`: which of them, where they stand behind a separator, are asked for (others are given)."""
+        """bool, as `symbols`: which of them, behind a separator, are asked for, not given."""
 
 
 class WholeAnswers:
@@ -80,7 +81,8 @@ class Packed:
 
     def full(self, draws: Draws, length: int) -> np.ndarray:
         """(length,) int64: examples of drawn sizes, as many as fit."""
-        sizes, room = [], length
+        sizes: list[int] = []
+        room = length
         while largest := self.largest(room):
             sizes.append(1 + int(draws.integers(largest, 1)[0]))
             room -= self.task.length(sizes[-1])
@@ -91,16 +93,16 @@ class Packed:
         """(length,) int64: one example, the largest that fits. ValueError if none does."""
         size = self.largest(length)
         if not size:
-            raise ValueError(
-                f"{length} symbols hold no example; expected at least {self.task.length(1)}"
-            )
+            least = self.task.length(1)
+            raise ValueError(f"{length} symbols hold no example; expected at least {least}")
         return self._padded([self._example(draws, size)], length)
 
     def answers(self, symbols: np.ndarray) -> np.ndarray:
-        """(..., T) bool: which symbols of whole documents are asked for: those behind a separator up to the end, as the task has it."""
+        """(..., T) bool: which symbols of whole documents are asked for."""
         symbols = np.asarray(symbols)
         marks = (symbols == self.separator).astype(np.int64) - (symbols == self.end)
-        behind = np.cumsum(marks, axis=-1) - marks  # of the symbols before each one
+        # separators minus ends among the symbols before each one: 1 inside an answer
+        behind = np.cumsum(marks, axis=-1) - marks
         return (behind > 0) & self.task.asked(symbols)
 
     def _example(self, draws: Draws, size: int) -> np.ndarray:

@@ -1,21 +1,22 @@
 """Laws of lags for lags.py, and the positional bias that is exactly right for each.
 
-One causal attention head whose score is a bias alone, b(D) at the offset D = k - 1 (the query at t - 1 predicts t), weighs the
-symbol of k places before by e^(b(k-1)), made to sum to 1 over the document so far: the law of lags.py with w_k = e^(b(k-1)).
-On its home source a scheme is thus exactly Bayes with one head (the rest of the model has to give the begin-of-document token no
-weight, and to turn the mixed symbols into (1 - p) / V + p times their shares); on the others it is not, with any amount of data.
+One causal attention head whose score is a bias b(D) alone, at the offset D = k - 1 (the query at
+t - 1 predicts t), weighs the symbol k places before by e^(b(k-1)), normalised over the document so
+far: the law of lags.py with w_k = e^(b(k-1)). On its home source a scheme is thus exactly Bayes
+with one head (the rest of the model has to give the begin-of-document token no weight, and to turn
+the mixed symbols into (1 - p) / V + p times their shares); elsewhere no amount of data helps.
 
 | source | w_k | exactly right: b(D) | schemes that have it |
 |---|---|---|---|
-| geometric | e^(-m k) | -m D | ALiBi with a head of slope m; KERPLE-power with exponent 1; a table of offsets |
-| power | k^(-a) | -a ln(1 + D) | KERPLE-log with r1 = a, r2 = 1; a table of offsets |
-| buckets | constant on each T5 bucket | any such steps | T5 with the same buckets; a table of offsets |
-| comb | 1 on P, 2P, ..., KP, else 0 | 0 or -infinity: in the limit | a table of offsets; T5 only where each has a bucket of its own |
+| geometric | e^(-m k) | -m D | ALiBi of slope m; KERPLE-power, exponent 1; per offset |
+| power | k^(-a) | -a ln(1 + D) | KERPLE-log with r1 = a, r2 = 1; per offset |
+| buckets | constant on each T5 bucket | any such steps | T5 with the same buckets; per offset |
+| comb | 1 on P, 2P, ..., KP, else 0 | 0 or -infinity (limit) | per offset; T5 if each has a bucket |
 
-ALiBi and KERPLE only fall with distance: they have no comb and no steps that rise. A table of offsets has every law, but only
-as far as offsets were trained.
+ALiBi and KERPLE only fall with distance: they have no comb and no rising steps. A table per offset
+has every law, as far as offsets were trained.
 
-Shape letters: K lags. All functions give (lags, weights), each (K,), for `Lags`; the weights may have any sum.
+Shape letters: K lags. All functions give (lags, weights), each (K,); weights may have any sum.
 """
 
 import numpy as np
@@ -26,7 +27,7 @@ Law = tuple[np.ndarray, np.ndarray]
 def geometric(slope: float, reach: int) -> Law:
     """e^(-slope k) on the lags 1 .. reach."""
     lags = np.arange(1, reach + 1)
-    lags = lags[slope * lags < 700]  # beyond, the weight is no positive number any more
+    lags = lags[slope * lags < 700]  # beyond, the weight underflows to 0
     return lags, np.exp(-slope * lags)
 
 
@@ -37,7 +38,7 @@ def power(exponent: float, reach: int) -> Law:
 
 
 def buckets(levels: list[float], num_buckets: int, max_distance: int, reach: int) -> Law:
-    """Bucket b has the share levels[b mod len(levels)], the same for each of its lags, on the lags 1 .. reach."""
+    """On the lags 1 .. reach: bucket b has the share levels[b mod len(levels)], spread evenly."""
     lags = np.arange(1, reach + 1)
     bucket = t5_bucket(lags - 1, num_buckets, max_distance)
     share = np.resize(np.asarray(levels, dtype=np.float64), num_buckets)
@@ -50,11 +51,13 @@ def comb(period: int, teeth: int) -> Law:
 
 
 def t5_bucket(offsets: np.ndarray, num_buckets: int, max_distance: int) -> np.ndarray:
-    """The bucket of each offset D >= 0 in a causal T5 (Raffel et al., JMLR 2020): num_buckets / 2 single offsets, then
-    logarithmic ranges up to max_distance; all that is farther shares the last bucket."""
+    """The bucket of each offset D >= 0 in a causal T5 (Raffel et al., JMLR 2020).
+
+    num_buckets / 2 single offsets, then logarithmic ranges up to max_distance; all that is farther
+    shares the last bucket.
+    """
     exact = num_buckets // 2
     ratio = np.log(np.maximum(offsets, exact) / exact) / np.log(max_distance / exact)
-    ranged = exact + np.floor(ratio * (num_buckets - exact) + 1e-9).astype(
-        np.int64
-    )  # 1e-9: an offset on a boundary, whatever rounding
+    # 1e-9 puts an offset on a boundary into the upper bucket, however the logarithm rounds
+    ranged = exact + np.floor(ratio * (num_buckets - exact) + 1e-9).astype(np.int64)
     return np.where(offsets < exact, offsets, np.minimum(ranged, num_buckets - 1))
