@@ -9,6 +9,7 @@ from omegaconf import OmegaConf
 
 from lengthgen.config import dataclass_from
 from lengthgen.errors import ConfigError
+from lengthgen.runs import identity as run_identity
 from lengthgen.runs import train_config
 
 CONFIGS = Path(__file__).parent.parent / "configs"
@@ -40,14 +41,14 @@ def given(**changes):
 
 def identity(data=DATA, precision="fp32", **changes):
     checked = train_config.check(given(**changes), [])
-    return train_config.run_id(checked, train_config.scientific(checked, data, precision))
+    return run_identity.run_id(checked, run_identity.scientific(checked, data, precision))
 
 
 def test_config_yaml_reads_back_to_the_same_run():
     checked = train_config.check(given(scheme="fire", seed=3), [])
     again = train_config.check(copy.deepcopy(checked.as_dict()), [])
     assert again.as_dict() == checked.as_dict()
-    assert train_config.scientific(again, DATA, "fp32") == train_config.scientific(
+    assert run_identity.scientific(again, DATA, "fp32") == run_identity.scientific(
         checked, DATA, "fp32"
     )
 
@@ -92,7 +93,7 @@ def test_runs_that_were_trained_keep_their_identity(changes, run, setting):
     """Written down before there were modifiers: a change here would orphan every trained run."""
     checked = train_config.check(given(**changes), [])
     assert identity(**changes) == run
-    assert train_config.setting_id(train_config.scientific(checked, DATA, "fp32")) == setting
+    assert run_identity.setting_id(run_identity.scientific(checked, DATA, "fp32")) == setting
 
 
 def test_a_run_without_the_newer_keys_is_read_as_before():
@@ -100,15 +101,15 @@ def test_a_run_without_the_newer_keys_is_read_as_before():
     old = given(scheme="rope")
     del old["modifiers"], old["kernel"]
     checked = train_config.check(old, [])
-    assert train_config.run_id(checked, train_config.scientific(checked, DATA, "fp32")) == identity(
+    assert run_identity.run_id(checked, run_identity.scientific(checked, DATA, "fp32")) == identity(
         scheme="rope"
     )
 
 
 def test_setting_is_shared_by_schemes_and_seeds_only():
     def setting(**changes):
-        return train_config.setting_id(
-            train_config.scientific(train_config.check(given(**changes), []), DATA, "fp32")
+        return run_identity.setting_id(
+            run_identity.scientific(train_config.check(given(**changes), []), DATA, "fp32")
         )
 
     assert (
@@ -124,7 +125,7 @@ def test_setting_is_shared_by_schemes_and_seeds_only():
 
 def test_evaluation_identity_sees_the_lengths_not_how_they_were_given():
     def evaluation(train_length=512, **changes):
-        return train_config.evaluation_id(
+        return run_identity.evaluation_id(
             train_config.check(given(**changes), []).evaluation, train_length
         )
 
@@ -146,9 +147,9 @@ def test_evaluation_identity_sees_the_lengths_not_how_they_were_given():
 def test_evaluation_identity_sees_the_retrofit_with_its_options():
     def evaluation(**retrofit):
         checked = train_config.check(given(**({"retrofit": retrofit} if retrofit else {})), [])
-        return train_config.evaluation_id(checked.evaluation, 512, checked.retrofit)
+        return run_identity.evaluation_id(checked.evaluation, 512, checked.retrofit)
 
-    plain = train_config.evaluation_id(train_config.check(given(), []).evaluation, 512)
+    plain = run_identity.evaluation_id(train_config.check(given(), []).evaluation, 512)
     assert evaluation() == plain
     assert evaluation(name="log_n") == evaluation(name="log_n", length=None)
     assert (
@@ -186,9 +187,9 @@ def test_label_and_name_hold_modifiers_and_retrofit():
     assert checked.name == "rope+window+ssmax"
     swapped = given(scheme="rope", modifiers=dict(reversed(around.items())))
     assert identity(scheme="rope", modifiers=around).startswith("rope+window+ssmax-python-")
-    assert identity(scheme="rope", modifiers=around) == train_config.run_id(
+    assert identity(scheme="rope", modifiers=around) == run_identity.run_id(
         train_config.check(swapped, []),
-        train_config.scientific(train_config.check(swapped, []), DATA, "fp32"),
+        run_identity.scientific(train_config.check(swapped, []), DATA, "fp32"),
     )
 
 
@@ -198,7 +199,7 @@ def test_config_yaml_of_a_modified_run_reads_back_to_the_same():
     )
     again = train_config.check(copy.deepcopy(checked.as_dict()), [])
     assert again.as_dict() == checked.as_dict() and again.label == "rope+drope+window(window=7)"
-    assert train_config.scientific(again, DATA, "fp32") == train_config.scientific(
+    assert run_identity.scientific(again, DATA, "fp32") == run_identity.scientific(
         checked, DATA, "fp32"
     )
 
@@ -280,9 +281,9 @@ def test_the_code_of_an_own_scheme_is_part_of_its_identity(tmp_path):
     checked = train_config.check(own, [tmp_path])
 
     def ids():
-        return train_config.run_id(
-            checked, train_config.scientific(checked, DATA, "fp32")
-        ), train_config.evaluation_id(checked.evaluation, 512, checked.retrofit)
+        return run_identity.run_id(
+            checked, run_identity.scientific(checked, DATA, "fp32")
+        ), run_identity.evaluation_id(checked.evaluation, 512, checked.retrofit)
 
     assert checked.label == "mine+mine+mine"
     seen = [ids()]
@@ -313,8 +314,8 @@ def test_yaml_of_model_optim_and_evaluation_equal_their_dataclasses():
             f.name for f in dataclasses.fields(cls)
         }
     primary = OmegaConf.to_container(OmegaConf.load(CONFIGS / "train.yaml"))
-    scalars = dataclasses.asdict(train_config.Scalars())
-    assert {key: primary[key] for key in scalars} == scalars
+    settings = dataclasses.asdict(train_config.RunSettings())
+    assert {key: primary[key] for key in settings} == settings
 
 
 @dataclasses.dataclass

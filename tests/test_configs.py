@@ -1,4 +1,4 @@
-"""Every YAML in configs/: it composes, is accepted, and says of each key what its dataclass says."""
+"""Every YAML in configs/: it composes, is accepted, and says of a key what its dataclass says."""
 
 import ast
 import dataclasses
@@ -108,21 +108,20 @@ def test_evaluate_composes():
     )
 
 
-@pytest.mark.parametrize(
-    "path", [path for path in FILES if path.parent.name != "study"], ids=name_of
-)  # studies: their claims say it
-def test_every_key_carries_a_comment(path):
-    """Beside `key: value`; `name:` may have it above. What a variant changes is said where it varies from."""
-    assert catalogue.meaning(path), "the file says nowhere what it is"
-    text = path.read_text(encoding="utf-8")
-    if path.parent.name == "job_logging" or re.search(r"^defaults: \[\w+, _self_\]$", text, re.M):
-        return
-    bare = [
-        line.strip()
-        for line in text.splitlines()
-        if re.match(r" *(- )?[\w/]+: *[^\s#][^#]*$", line)
-    ]
-    assert all(line.startswith(("name:", "- override ", "- _self_")) for line in bare), bare
+def test_every_key_carries_a_comment():
+    """Beside `key: value`; `name:` may have it above. A variant has the words of what it varies."""
+    for path in FILES:
+        if path.parent.name == "study":  # its claims say it
+            continue
+        assert catalogue.meaning(path), f"{path} says nowhere what it is"
+        text = path.read_text(encoding="utf-8")
+        variant = re.search(r"^defaults: \[\w+, _self_\]$", text, re.M)
+        if path.parent.name == "job_logging" or variant:
+            continue
+        for line in text.splitlines():
+            if re.match(r" *(- )?[\w/]+: *[^\s#][^#]*$", line):
+                has_none = ("name:", "- override ", "- _self_")
+                assert line.strip().startswith(has_none), f"{path}: {line}"
 
 
 def comments_of_fields(cls):
@@ -174,11 +173,30 @@ def test_yaml_says_what_its_dataclass_says(group, name):
     assert {**comments_of_keys(path), "name": ""} == {**comments_of_fields(cls), "name": ""}
 
 
-@pytest.mark.parametrize("path", FILES, ids=name_of)
-def test_names_no_path_of_a_machine(path):
-    assert not re.search(
-        r"(^|[\s:'\"])/(home|root|work|tmp|usr)/", path.read_text(encoding="utf-8")
+SHARED = [
+    (path, cls)
+    for group, cls in (
+        ("model", ModelConfig),
+        ("optim", OptimConfig),
+        ("evaluation", EvaluationConfig),
+        ("diagnostics", DiagnosticsConfig),
     )
+    for path in catalogue.files(group, [FOLDER]).values()
+] + [(FOLDER / f"{command}.yaml", train_config.RunSettings) for command in ("train", "evaluate")]
+
+
+@pytest.mark.parametrize(
+    ("path", "cls"), [pytest.param(path, cls, id=name_of(path)) for path, cls in SHARED]
+)
+def test_every_option_says_of_its_keys_what_their_dataclass_says(path, cls):
+    words, keys = comments_of_fields(cls), comments_of_keys(path)
+    assert {key: words.get(key, keys[key]) for key in keys} == keys
+    assert path.stem == "evaluate" or words.keys() <= keys.keys()
+
+
+def test_names_no_path_of_a_machine():
+    local = re.compile(r"(^|[\s:'\"])/(home|root|work|tmp|usr)/")
+    assert [path for path in FILES if local.search(path.read_text(encoding="utf-8"))] == []
 
 
 def plain(options):
@@ -200,7 +218,7 @@ def test_top_level_keys_equal_their_dataclass():
     found = composed("train")
     assert {
         key: value for key, value in found.items() if key not in (*GROUPS, "modifiers")
-    } == plain(train_config.Scalars)
+    } == plain(train_config.RunSettings)
 
 
 def test_catalogue_reads_what_hydra_reads():

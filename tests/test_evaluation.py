@@ -18,7 +18,7 @@ from lengthgen.model import ModelConfig
 from lengthgen.modifiers.base import modified
 from lengthgen.retrofits import base
 from lengthgen.retrofits import hard_window as window_retrofit
-from lengthgen.runs import train_config
+from lengthgen.runs import identity as run_identity
 
 TRAIN_LENGTH = 16
 LENGTHS = [8, 16, 20, 24, 32, 48, 64]
@@ -416,11 +416,11 @@ def test_lengths_from_factors_and_as_given():
 
 
 def test_the_version_of_evaluations_names_them_anew_and_leaves_runs_alone(monkeypatch):
-    before = train_config.evaluation_id(EvaluationConfig(), 512)
-    monkeypatch.setattr(train_config, "RESULTS_VERSION", -1)
-    assert train_config.evaluation_id(EvaluationConfig(), 512) == before
-    monkeypatch.setattr(train_config, "EVALUATION_VERSION", -1)
-    assert train_config.evaluation_id(EvaluationConfig(), 512) != before
+    before = run_identity.evaluation_id(EvaluationConfig(), 512)
+    monkeypatch.setattr(run_identity, "RESULTS_VERSION", -1)
+    assert run_identity.evaluation_id(EvaluationConfig(), 512) == before
+    monkeypatch.setattr(run_identity, "EVALUATION_VERSION", -1)
+    assert run_identity.evaluation_id(EvaluationConfig(), 512) != before
 
 
 def test_documents_that_are_too_short_are_one_line():

@@ -11,7 +11,7 @@ from lengthgen.errors import ConfigError
 from lengthgen.evaluation import context_of_targets, last_lines, planners, writing
 from lengthgen.evaluation.planners import Request, Window
 from lengthgen.evaluation.protocols import EvaluationConfig, amounts_of, plan
-from lengthgen.runs import train_config
+from lengthgen.runs import identity as run_identity
 
 from .test_evaluation import (  # noqa: F401
     LENGTHS,
@@ -114,7 +114,7 @@ def test_blocks_that_would_overlap_are_refused():
 
 def test_an_evaluation_with_the_default_distance_is_called_as_before_there_was_one():
     of = {
-        spacing: train_config.evaluation_id(EvaluationConfig(block_spacing=spacing), 512)
+        spacing: run_identity.evaluation_id(EvaluationConfig(block_spacing=spacing), 512)
         for spacing in (None, 256, 512)
     }
     assert of[None] == "e605cd0c" and len(set(of.values())) == 3
@@ -269,7 +269,7 @@ def test_every_protocol_has_a_planner_and_the_default_plan_is_what_it_was():
         "position",
     ]
     ids = {
-        (name, length): train_config.evaluation_id(named(name), length)
+        (name, length): run_identity.evaluation_id(named(name), length)
         for name in ("default", "evidence", "quick")
         for length in (512, 1024)
     }
@@ -277,12 +277,12 @@ def test_every_protocol_has_a_planner_and_the_default_plan_is_what_it_was():
         ("default", 512): "e605cd0c", ("default", 1024): "9b3207d4", ("evidence", 512): "67ff2559", ("evidence", 1024): "4a12c9d8",
         ("quick", 512): "79874e37", ("quick", 1024): "a54d04fd",
     }  # fmt: skip
-    assert train_config.evaluation_id(EvaluationConfig(), 512) == ids["default", 512]
+    assert run_identity.evaluation_id(EvaluationConfig(), 512) == ids["default", 512]
 
 
 def test_a_setting_of_one_protocol_names_its_evaluations_alone():
     def name(*protocols, **options):
-        return train_config.evaluation_id(
+        return run_identity.evaluation_id(
             EvaluationConfig(protocols=list(protocols), **options), 512
         )
 

@@ -8,7 +8,7 @@ import pytest
 from lengthgen.data.tokens import write_store
 from lengthgen.evaluation import scoring, unigram
 from lengthgen.evaluation.protocols import EvaluationConfig
-from lengthgen.runs import train_config
+from lengthgen.runs import identity as run_identity
 
 from .test_evaluation import (  # noqa: F401
     LENGTHS,
@@ -112,7 +112,7 @@ CHANGED = {
 def test_every_setting_that_decides_a_number_names_the_evaluation(name):
     own = EvaluationConfig(protocols=["matched", "sliding", "last_k"])
     other = dataclasses.replace(own, **{name: CHANGED[name]})
-    same = train_config.evaluation_id(own, 512) == train_config.evaluation_id(other, 512)
+    same = run_identity.evaluation_id(own, 512) == run_identity.evaluation_id(other, 512)
     assert same == (name == "tokens_per_batch")
 
 

@@ -154,7 +154,7 @@ def test_evaluate_by_id_part_of_it_or_path(ask, tmp_path):
     with pytest.raises(ConfigError, match="no such run"):
         run.evaluate({**wanted, "run": "missing"}, [])
     run.train(ask(seed=1), [])
-    with pytest.raises(ConfigError, match="fits 2 runs"):
+    with pytest.raises(ConfigError, match="matches 2 runs"):
         run.evaluate({**wanted, "run": "t5_bias"}, [])
 
 
@@ -516,14 +516,13 @@ def test_a_retrofit_does_not_search_on_questions_without_their_answers(monkeypat
         retrofitting.batches, "crops", lambda *a, **k: pytest.fail("windows were cut")
     )
     asked = SimpleNamespace(
-        splits=SimpleNamespace(answers=lambda symbols: symbols > 0, label="copy"),
-        config=SimpleNamespace(retrofit=SimpleNamespace(label="longrope")),
+        splits=SimpleNamespace(answers=lambda symbols: symbols > 0, label="copy")
     )
     with pytest.raises(
         ConfigError,
         match="retrofit longrope searches on windows of training text, and copy is questions with answers",
     ):
-        retrofitting._loss(asked, None, 48)
+        retrofitting._loss(asked, SimpleNamespace(label="longrope"), None, 48)
 
 
 @pytest.mark.parametrize("answers", [None, lambda symbols: symbols > 1])
@@ -531,7 +530,7 @@ def test_data_of_whole_documents_are_validated_whole(answers, monkeypatch):
     tokens = torch.arange(12).reshape(3, 4) % 3
     asked = SimpleNamespace(
         splits=SimpleNamespace(whole_documents=True, answers=answers, validation=None), device="cpu", autocast=contextlib.nullcontext,
-        config=SimpleNamespace(scalars=SimpleNamespace(train_length=4)),
+        config=SimpleNamespace(settings=SimpleNamespace(train_length=4)),
     )  # fmt: skip
     monkeypatch.setattr(fit.batches, "crops", lambda *a, **k: pytest.fail("windows were cut"))
     monkeypatch.setattr(

@@ -148,13 +148,15 @@ def test_runs_that_studies_share_are_the_same_runs():
         for name in ("fails_or_uses", "protocol_artefacts", "retrofit_decision")
     }
     from lengthgen.config import compose
-    from lengthgen.runs import train_config as config
+    from lengthgen.runs import identity as run_identity
+    from lengthgen.runs import train_config
     from lengthgen.runs.run import _plain
 
     def identity(name: str) -> dict:
         study = studies[name]
         composed = compose.compose(study.training("text_alibi", study.scale(None)[1]))
-        return config.scientific(config.check(_plain(composed), []), {"label": "x"}, "fp32")
+        checked = train_config.check(_plain(composed), [])
+        return run_identity.scientific(checked, {"label": "x"}, "fp32")
 
     assert (
         identity("fails_or_uses") == identity("protocol_artefacts") == identity("retrofit_decision")

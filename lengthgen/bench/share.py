@@ -13,14 +13,14 @@ from lengthgen.bench.measuring import Candidate, Measured, quartiles
 from lengthgen.bench.workload import TRAIN_TOKENS, Place, Shape, batch, build, random_store
 from lengthgen.evaluation.protocols import EvaluationConfig
 from lengthgen.model import ModelConfig
-from lengthgen.runs.train_config import Scalars
+from lengthgen.runs.train_config import RunSettings
 
 DOCUMENTS = 4  # evaluated in one measurement
 
 
 def shape(scale: int = 1) -> Shape:
     """The default run's model and batch; its length divided by `scale`."""
-    model, run = ModelConfig(), Scalars()
+    model, run = ModelConfig(), RunSettings()
     return Shape(
         model.n_layers,
         model.width,
@@ -63,7 +63,7 @@ def _of_run(measured: Measured, name: str) -> tuple[tuple[float, float, float] |
         return None, measured.failed.get(_training(name)) or measured.failed.get(
             _evaluating(name), f"{name} was not run"
         )
-    training, evaluation = step * Scalars().steps, some / DOCUMENTS * EvaluationConfig().documents
+    training, evaluation = step * RunSettings().steps, some / DOCUMENTS * EvaluationConfig().documents
     words = f"training {quartiles(training)[0]:.0f} s, evaluation {quartiles(evaluation)[0]:.0f} s of {measured.clock} time"
     return quartiles(evaluation / (training + evaluation)), words
 

@@ -40,7 +40,7 @@ class EvaluationConfig:
     lengths: list[int] | None = None  # evaluation lengths in tokens; given, they replace `factors`
     protocols: list[str] = field(
         default_factory=lambda: ["matched", "nonoverlapping", "position"]
-    )  # what to score
+    )  # what to score; matched is the primary one
     documents: int = (
         48  # at most so many validation documents, chosen by a stable hash of their names
     )

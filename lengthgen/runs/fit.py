@@ -1,10 +1,12 @@
-"""The training of one run: where it left off, what is reported and saved after each step, and how it stops on request."""
+"""The training of one run: resuming, what is reported and saved after a step, stop on request."""
 
 import contextlib
 import logging
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import FrameType
 
 import torch
 from torch import Tensor
@@ -21,119 +23,147 @@ from lengthgen.training import checkpoint, optim
 from lengthgen.training import loop as training
 
 log = logging.getLogger(__name__)
-VALIDATION_WINDOWS = (
-    32  # held-out windows of the training length for the loss shown during training
-)
+# Held-out windows of the training length, for the loss shown during training.
+VALIDATION_WINDOWS = 32
 
 
 def fit(run: Run, model: Transformer, tracker: Tracker) -> bool:
     """Bring the model to its last step. False if it was there already."""
-    scalars, folder = run.config.scalars, run.folder
+    settings, folder = run.config.settings, run.folder
     saved = checkpoint.load_newest(folder.checkpoints, run.device)
-    if saved is not None and saved["step"] == scalars.steps:
+    if saved is not None and saved["step"] == settings.steps:
         model.load_state_dict(saved["model"])
-        model.scheme.begin_step(scalars.steps, scalars.steps)
+        model.scheme.begin_step(settings.steps, settings.steps)
         return False
     if saved is None and folder.done.exists():
         raise CheckpointError(
-            f"run {run.id} is finished but its weights are gone or damaged; delete {folder.path} and train again"
+            f"run {run.id} is finished but its weights are gone or damaged; "
+            f"delete {folder.path} and train again"
         )
     optimizer = optim.make_optimizer(model, run.config.optim)
-    state = training.TrainState(
-        model, optimizer, optim.make_scheduler(optimizer, run.config.optim, scalars.steps)
-    )
+    scheduler = optim.make_scheduler(optimizer, run.config.optim, settings.steps)
+    state = training.TrainState(model, optimizer, scheduler)
     if saved is not None:
         state.load_state_dict(saved)
-        log.info("going on from step %d of %d", state.step, scalars.steps)
+        log.info("resuming at step %d of %d", state.step, settings.steps)
     folder.forget_metrics_after(state.step)
-    progress = Progress("step", scalars.steps, state.step)
+    progress = Progress("step", settings.steps, state.step)
     with stop_requested() as stop:
         training.train(
             state,
-            lambda step: _batch(run, run.splits.train, scalars.seed, step, scalars.batch_size),
-            steps=scalars.steps,
-            seed=scalars.seed,
-            accumulate=scalars.accumulate,
+            lambda step: _batch(run, run.splits.train, settings.seed, step, settings.batch_size),
+            steps=settings.steps,
+            seed=settings.seed,
+            accumulate=settings.accumulate,
             clip=run.config.optim.clip,
-            losses=torch.compile(model.losses) if scalars.compile else None,
-            n_scored=_n_scored(run),
+            losses=torch.compile(model.losses) if settings.compile else None,
+            n_scored=Tensor.numel if run.splits.answers is None else batches.n_scored,
             autocast=run.autocast,
-            before_step=lambda step: model.scheme.begin_step(step, scalars.steps),
-            after_step=_reporter(run, state, tracker, progress, stop),
+            before_step=lambda step: model.scheme.begin_step(step, settings.steps),
+            after_step=_AfterStep(run, model, state, tracker, progress, stop),
         )
     progress.close()
-    model.scheme.begin_step(scalars.steps, scalars.steps)
-    log.info(
-        "trained in %s (this session); weights sha256 %s",
-        clock(progress.seconds),
-        checkpoint.weights_sha256(model),
-    )
+    model.scheme.begin_step(settings.steps, settings.steps)
+    weights = checkpoint.weights_sha256(model)
+    log.info("trained in %s (this session); weights sha256 %s", clock(progress.seconds), weights)
     return True
 
 
-def _reporter(
-    run: Run, state: training.TrainState, tracker: Tracker, progress: Progress, stop: dict
-) -> Callable[[training.StepReport], None]:
+@dataclass
+class StopRequest:
+    signal: int = 0  # the number of the signal that asked for it; 0: none did
+
+
+@dataclass
+class _SinceLogged:
+    loss: float = 0.0
+    tokens: int = 0
+    seconds: float = 0.0
+    steps: int = 0
+
+    def add(self, report: training.StepReport) -> None:
+        self.loss += report.loss
+        self.tokens += report.tokens
+        self.seconds += report.seconds
+        self.steps += 1
+
+
+class _AfterStep:
     """What happens after each step: metrics, validation, checkpoint, stop on request."""
-    scalars, folder = run.config.scalars, run.folder
-    since = {"loss": 0.0, "tokens": 0, "seconds": 0.0, "steps": 0}
 
-    def after_step(report: training.StepReport) -> None:
-        last = report.step == scalars.steps
-        since["loss"] += report.loss
-        since["tokens"] += report.tokens
-        since["seconds"] += report.seconds
-        since["steps"] += 1
-        metrics = {}
-        if report.step % scalars.log_every == 0 or last:
-            metrics = {
-                "train/loss": since["loss"] / since["steps"],
-                "train/lr": report.lr,
-                "train/grad_norm": report.grad_norm,
-                "train/tokens_per_second": since["tokens"] / since["seconds"],
-            }
-            since.update(loss=0.0, tokens=0, seconds=0.0, steps=0)
-        if scalars.validate_every and (report.step % scalars.validate_every == 0 or last):
-            metrics["validation/loss"] = _validation_loss(run, state.model)
-        if metrics:
-            files.append_jsonl(folder.metrics, {"step": report.step, **metrics})
-            tracker.log(metrics, report.step)
-        if "train/loss" in metrics:
-            shown = f"loss {metrics['train/loss']:.4f}  {metrics['train/tokens_per_second'] / 1000:.1f}k tokens/s"
-            shown += (
-                f"  validation {metrics['validation/loss']:.4f}"
-                if "validation/loss" in metrics
-                else ""
-            )
-            progress.advance(report.step, shown)
-        if report.step % scalars.checkpoint_every == 0 or last or stop["signal"]:
-            kept = (
-                {"model": state.model.state_dict(), "step": state.step}
-                if last
-                else state.state_dict()
-            )
-            checkpoint.save(folder.checkpoints, report.step, kept, scalars.keep_checkpoints)
-        if stop["signal"] and not last:
+    def __init__(
+        self,
+        run: Run,
+        model: Transformer,
+        state: training.TrainState,
+        tracker: Tracker,
+        progress: Progress,
+        stop: StopRequest,
+    ):
+        self.run, self.model, self.state = run, model, state
+        self.tracker, self.progress, self.stop = tracker, progress, stop
+        self.since_logged = _SinceLogged()
+
+    def __call__(self, report: training.StepReport) -> None:
+        self.since_logged.add(report)
+        self._log(report)
+        last = report.step == self.run.config.settings.steps
+        if self._due(report.step, self.run.config.settings.checkpoint_every) or self.stop.signal:
+            self._save(report.step, last)
+        if self.stop.signal and not last:
             raise Interrupted(
-                f"stopped at step {report.step} of {scalars.steps}; the same command goes on from there",
-                stop["signal"],
+                f"stopped at step {report.step} of {self.run.config.settings.steps}; "
+                "rerun the same command to resume",
+                self.stop.signal,
             )
 
-    return after_step
+    def _due(self, step: int, every: int) -> bool:
+        return step % every == 0 or step == self.run.config.settings.steps
+
+    def _log(self, report: training.StepReport) -> None:
+        settings, step = self.run.config.settings, report.step
+        metrics = self._training_metrics(report) if self._due(step, settings.log_every) else {}
+        validation = ""
+        if settings.validate_every and self._due(step, settings.validate_every):
+            metrics["validation/loss"] = _validation_loss(self.run, self.model)
+            validation = f"  validation {metrics['validation/loss']:.4f}"
+        if metrics:
+            files.append_jsonl(self.run.folder.metrics, {"step": step, **metrics})
+            self.tracker.log(metrics, step)
+        if "train/loss" in metrics:
+            speed = f"{metrics['train/tokens_per_second'] / 1000:.1f}k tokens/s"
+            text = f"loss {metrics['train/loss']:.4f}  {speed}{validation}"
+            self.progress.advance(step, text)
+
+    def _training_metrics(self, report: training.StepReport) -> dict[str, float]:
+        """Means over the steps since the last call."""
+        since, self.since_logged = self.since_logged, _SinceLogged()
+        return {
+            "train/loss": since.loss / since.steps,
+            "train/lr": report.lr,
+            "train/grad_norm": report.grad_norm,
+            "train/tokens_per_second": since.tokens / since.seconds,
+        }
+
+    def _save(self, step: int, last: bool) -> None:
+        # Nobody resumes a finished training: its last checkpoint leaves the optimiser out.
+        content = self.state.state_dict()
+        if last:
+            content = {"model": content["model"], "step": content["step"]}
+        kept = self.run.config.settings.keep_checkpoints
+        checkpoint.save(self.run.folder.checkpoints, step, content, kept)
 
 
 @torch.no_grad()
 def _validation_loss(run: Run, model: Transformer) -> float:
-    """Mean loss on fixed held-out windows of the training length, the same for every scheme and seed."""
-    if run.splits.whole_documents:  # a window cut from a longer one would have answers without their questions, shares of another length
-        inputs, targets = _scored(
-            run,
-            *batches.whole(
-                run.splits.validation, run.config.scalars.train_length, VALIDATION_WINDOWS
-            ),
-        )
+    """Mean loss on fixed held-out windows, the same for every scheme and seed."""
+    store = run.splits.validation
+    if run.splits.whole_documents:
+        # A window cut from a longer document would have answers without their questions.
+        windows = batches.whole(store, run.config.settings.train_length, VALIDATION_WINDOWS)
+        inputs, targets = _scored(run, *windows)
     else:
-        inputs, targets = _batch(run, run.splits.validation, 0, 0, VALIDATION_WINDOWS)
+        inputs, targets = _batch(run, store, 0, 0, VALIDATION_WINDOWS)
     model.eval()
     with run.autocast():
         losses = [
@@ -145,27 +175,23 @@ def _validation_loss(run: Run, model: Transformer) -> float:
 
 
 def _batch(run: Run, store: TokenStore, seed: int, step: int, size: int) -> tuple[Tensor, Tensor]:
-    scalars = run.config.scalars
+    settings = run.config.settings
     inputs, targets = batches.crops(
         store,
         seed=seed,
         step=step,
         batch_size=size,
-        length=scalars.train_length,
-        cross_documents=scalars.cross_documents,
+        length=settings.train_length,
+        cross_documents=settings.cross_documents,
     )
     return _scored(run, inputs, targets)
 
 
 def _scored(run: Run, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """A batch on the run's device. Where the data have answers, these are all that is scored."""
+    """A batch on the run's device. Where the data have answers, only these are scored."""
     if run.splits.answers is not None:
         targets = batches.only_answers(targets, run.splits.answers)
     return inputs.to(run.device), targets.to(run.device)
-
-
-def _n_scored(run: Run) -> Callable[[Tensor], int]:
-    return Tensor.numel if run.splits.answers is None else batches.n_scored
 
 
 def _mean(run: Run, losses: Tensor, targets: Tensor) -> Tensor:
@@ -173,24 +199,26 @@ def _mean(run: Run, losses: Tensor, targets: Tensor) -> Tensor:
 
 
 @contextlib.contextmanager
-def stop_requested() -> Iterator[dict]:
-    """SIGINT and SIGTERM set a flag that the loop reads at the next step; a second one acts at once. Handlers are restored."""
-    stop = {"signal": 0}
+def stop_requested() -> Iterator[StopRequest]:
+    """SIGINT and SIGTERM are noted for the loop to read; a second one acts at once.
 
-    def request(number, frame) -> None:
-        if stop["signal"]:
+    The previous handlers are restored.
+    """
+    stop = StopRequest()
+
+    def request(number: int, frame: FrameType | None) -> None:
+        if stop.signal:
             raise KeyboardInterrupt
-        stop["signal"] = number
+        stop.signal = number
         log.warning("stopping after this step (again: at once)")
 
-    in_main_thread = threading.current_thread() is threading.main_thread()
-    before = (
-        {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
-        if in_main_thread
-        else {}
-    )
+    previous = {}
+    # Python lets only the main thread set handlers; a training in another cannot be stopped so.
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            previous[number] = signal.signal(number, request)
     try:
         yield stop
     finally:
-        for number, handler in before.items():
+        for number, handler in previous.items():
             signal.signal(number, handler)

@@ -1,14 +1,19 @@
 """The folder of one run: where its files are, who may work on it, what is finished.
 
 results/runs/<run id>/
-  config.yaml        everything, resolved          provenance.json   command, commit, versions, device, data
-  metrics.jsonl      one line a logged step        log.txt           what the run printed
-  checkpoints/       step-NNNNNN/
-  scheme/, modifier/, dataset/  the code of those from outside the package that it was trained with
-  retrofits/<code>/retrofit/  the code of such a retrofit, by its hash: the same name may be other code at another evaluation
-  evaluation/<id>/   tables and per-token losses of one evaluation; the folder appears whole or not at all
-  diagnostics/<id>/  tables and figures of one set of diagnostics; the folder appears whole or not at all
-  figures/           curves of this run            done.json         weights' hash and evaluations, written last
+  config.yaml                   everything, resolved
+  provenance.json               command, commit, versions, device, data
+  metrics.jsonl                 one line a logged step
+  log.txt                       what the run printed
+  checkpoints/                  step-NNNNNN/
+  scheme/ modifier/ dataset/    the user's code that it was trained with
+  retrofits/<code>/retrofit/    the user's code of a retrofit, by the hash of it
+  evaluation/<id>/              tables and per-token losses of one evaluation
+  diagnostics/<id>/             tables and figures of one set of diagnostics
+  figures/                      curves of this run
+  done.json                     weights' hash and evaluations, written last
+
+The folders of evaluations and diagnostics appear whole or not at all.
 """
 
 import contextlib
@@ -34,12 +39,12 @@ class RunFolder:
         self.done = path / "done.json"
 
     def keep(self, file: Path, code: str | None = None) -> None:
-        """Copy the code of a scheme, modifier or dataset, or of a retrofit with the hash `code`, from outside the package: kind/NAME.py."""
-        kept = (self.path if code is None else self.retrofit(code)) / file.parent.name
-        files.write_bytes(kept / file.name, file.read_bytes())
+        """Copy a user's code, mine/KIND/NAME.py. code: its hash, where it is a retrofit's."""
+        parent = self.path if code is None else self.retrofit(code)
+        files.write_bytes(parent / file.parent.name / file.name, file.read_bytes())
 
     def retrofit(self, code: str) -> Path:
-        """What `--config-dir` was for a retrofit from outside the package, by the hash of its code."""
+        """What `--config-dir` was for a user's retrofit with this hash of its code."""
         return self.path / "retrofits" / code
 
     def evaluation(self, evaluation_id: str) -> Path:
@@ -54,17 +59,14 @@ class RunFolder:
         files.write_json(self.done, {"weights_sha256": weights_sha256, "evaluations": evaluations})
 
     def forget_metrics_after(self, step: int) -> None:
-        """Drop metric lines of steps that a killed process did after its last checkpoint: they will be done again."""
-        if not self.metrics.exists():
-            return
-        files.write_jsonl(
-            self.metrics,
-            [row for row in files.read_jsonl(self.metrics) if row.get("step", 0) <= step],
-        )
+        """Drop lines of steps after a killed process's last checkpoint: they are redone."""
+        if self.metrics.exists():
+            rows = files.read_jsonl(self.metrics)
+            files.write_jsonl(self.metrics, [row for row in rows if row.get("step", 0) <= step])
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """One process at a time. LockedError if another holds the run; DiskError if the folder cannot be made."""
+        """One process at a time. LockedError if another holds the run; DiskError."""
         files.make_folder(self.path)
         lock = FileLock(self.path / ".lock", timeout=0)
         with files.disk_errors(self.path):
@@ -72,7 +74,8 @@ class RunFolder:
                 lock.acquire()
             except Timeout:  # an OSError too
                 raise LockedError(
-                    f"run {self.path.name} is being worked on by another process; wait for it, then give the command again"
+                    f"another process is working on run {self.path.name}; "
+                    "wait for it, then rerun the command"
                 ) from None
         try:
             yield
@@ -94,18 +97,18 @@ class RunFolder:
 
 
 def find(results: Path, run: str) -> RunFolder:
-    """The run named by its id, by an unambiguous part of it, or by its path. ConfigError names what there is."""
+    """The run named by its id, a part of it that no other run shares, or its path. ConfigError."""
     for path in (Path(run), results / "runs" / run):
         if (path / "config.yaml").is_file():
             return RunFolder(path)
-    there = sorted(path.parent.name for path in (results / "runs").glob("*/config.yaml"))
-    matching = [name for name in there if run in name]
+    existing = sorted(path.parent.name for path in (results / "runs").glob("*/config.yaml"))
+    matching = [name for name in existing if run in name]
     if len(matching) == 1:
         return RunFolder(results / "runs" / matching[0])
     if matching:
-        raise ConfigError(
-            f"run={run} fits {len(matching)} runs; expected one: {', '.join(matching[:4])}{' ...' if len(matching) > 4 else ''}"
-        )
+        names = ", ".join(matching[:4]) + (" ..." if len(matching) > 4 else "")
+        raise ConfigError(f"run={run} matches {len(matching)} runs; expected one: {names}")
     raise ConfigError(
-        f"run={run}: no such run in {results / 'runs'}; `lengthgen list runs` shows all {len(there)}"
+        f"run={run}: no such run in {results / 'runs'}; "
+        f"`lengthgen list runs` shows all {len(existing)}"
     )

@@ -1,6 +1,6 @@
-"""The functions that `import lengthgen` offers: train and evaluate from a script or a notebook, and read what is there.
+"""The functions of `import lengthgen`: train, evaluate and read results in a script or notebook.
 
-They do what the commands do, with the same run folders, and say the same on standard output.
+They do what the commands do, with the same run folders and the same messages on standard output.
 """
 
 import contextlib
@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -30,7 +30,7 @@ TABLES = ("lengths", "documents", "positions", "summary")
 
 @dataclass(frozen=True)
 class LoadedRun:
-    """A trained run: its model in evaluation mode, its tokenizer and data, its configuration and folder."""
+    """A trained run. Its model is in evaluation mode."""
 
     model: Transformer
     tokenizer: Tokenizer
@@ -45,10 +45,10 @@ def train(
     *,
     figures: bool = True,
 ) -> Outcome:
-    """Train and evaluate the run that `config` describes, or what of it is missing.
+    """Train and evaluate the run that `config` describes, or the part that is missing.
 
-    config: from `compose`. user_folders: folders with schemes, datasets, ... of your own (a --config-dir).
-    figures: draw the run's curves. Raises UserError subclasses, each with one line.
+    config: from `compose`. user_folders: folders with your schemes, datasets, ... (a --config-dir).
+    figures: draw the run's curves. Raises UserErrors of one line.
     """
     process.prepare_environment()
     with _messages_shown():
@@ -73,27 +73,30 @@ def evaluate(
 def load_run(name: str, results: Path | str = "results") -> LoadedRun:
     """A finished run by its id, a part of it that no other run shares, or its folder.
 
-    Raises ConfigError (no such run), CheckpointError (no weights) and DataError (its data are not the same).
+    Raises ConfigError (no such run), CheckpointError (no weights) and DataError (other data).
     """
     folder = find(Path(results), str(name))
     model, splits = run.trained_model(folder)
-    config = OmegaConf.load(folder.config)
-    assert isinstance(config, DictConfig)
+    config = cast(DictConfig, OmegaConf.load(folder.config))
     dataset = make_dataset(config.dataset, [folder.path / "dataset"])
     cache = Path(config.cache) if config.cache else default_cache()
     if dataset.symbols is not None:
         coding = tokenizers.Symbols(dataset.symbols)
     else:
         coding = tokenizers.configured(config.tokenizer)
-    tokenizer = coding.build(lambda: (d.text for d in dataset.documents("train")), cache)
+    # Only real text is read to build a tokenizer; symbols are ready-made.
+    tokenizer = coding.build(
+        lambda: (cast(bytes, d.text) for d in dataset.documents("train")), cache
+    )
     return LoadedRun(model, tokenizer, splits, config, folder.path)
 
 
 def load_results(results: Path | str = "results", table: str = "lengths") -> "pd.DataFrame":
-    """A table over every finished evaluation under results/runs, one tidy row a number.
+    """A tidy table over every finished evaluation under results/runs.
 
-    table: "lengths" (a metric at a length), "documents" (the loss of a document), "positions" (loss by position)
-    or "summary" (means over seeds, with intervals). Columns: results/README.md. Empty without runs.
+    table: "lengths" (a metric at a length), "documents" (the loss of a document), "positions" (loss
+    by position) or "summary" (means over seeds, with intervals). Columns: results/README.md.
+    Empty without runs.
     """
     from lengthgen.reporting import tables
 
@@ -107,7 +110,7 @@ def load_results(results: Path | str = "results", table: str = "lengths") -> "pd
 
 @contextlib.contextmanager
 def _messages_shown() -> Iterator[None]:
-    """What a run says, on standard output; unless the caller has set up logging."""
+    """A run's messages go to standard output, unless the caller has set up logging."""
     logger = logging.getLogger("lengthgen")
     if logger.handlers or logging.getLogger().handlers:
         yield

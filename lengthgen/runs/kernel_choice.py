@@ -1,54 +1,53 @@
-"""Which kernels serve a model: asked of attention.py and linear.py once, for the run's provenance.
+"""Which kernels serve a model, for the run's provenance: attention's and those of linear layers.
 
+Call these under the run's autocast: it decides the dtype, and the dtype decides the kernel.
 Shape letters: B batch, T tokens in a window, H heads, D head size, E width.
 """
 
+from typing import cast
+
 import torch
 
-from lengthgen.attention import linear
+from lengthgen.attention import dispatch, linear
 from lengthgen.attention.bias_forms import Gates
-from lengthgen.model import Transformer
+from lengthgen.model import Block, Transformer
+
+TRACED = "auto, as torch.compile traces it"
 
 
 def linear_of(model: Transformer, compiled: bool = False) -> str:
-    """What multiplies the activations and the weights of `model`, under the autocast of now; ConfigError if what was asked for cannot."""
+    """The library of the products with weights. ConfigError if the one requested cannot serve."""
     weight = model.embedding.weight
-    found = linear.chosen(weight, weight, model.linear)
-    return "auto, as torch.compile traces it" if compiled and model.linear == "auto" else found
+    kernel = linear.chosen(weight, weight, model.linear)
+    return TRACED if compiled and model.linear == "auto" else kernel
 
 
 @torch.no_grad()
 def kernels_of(model: Transformer, batch: int, length: int, compiled: bool = False) -> list[str]:
-    """For each layer the kernel of a training step of `batch` windows of `length` tokens; "general" where the scheme's own scores are used.
+    """For each layer the kernel of a training step of `batch` windows of `length` tokens.
 
-    To be called under the run's autocast. compiled: torch.compile traces the step, and what it traces is chosen then.
-    ConfigError if the kernel that was asked for cannot serve.
+    "general" where the scheme computes the scores itself. compiled: torch.compile traces the step.
+    ConfigError if the kernel requested cannot serve.
     """
-    from lengthgen.attention import dispatch
-
-    scheme, device = model.scheme, model.embedding.weight.device
+    scheme, device, config = model.scheme, model.embedding.weight.device, model.config
     with torch.autocast(device.type, enabled=False):
-        biases = scheme.biases(
-            scheme.read(torch.zeros(1, length, dtype=torch.int64, device=device))
-        )
-    shape = (batch, model.config.n_heads, length, model.config.width // model.config.n_heads)
+        tokens = torch.zeros(1, length, dtype=torch.int64, device=device)
+        biases = scheme.biases(scheme.read(tokens))
+    # Only shapes, dtype and device decide: expanded scalars take no memory.
+    shape = (batch, config.n_heads, length, config.width // config.n_heads)
     q = torch.empty((), device=device).expand(shape)
-    x = torch.zeros((), device=device).expand(batch, length, model.config.width)
-    found = []
+    x = torch.zeros((), device=device).expand(batch, length, config.width)
+    kernels = []
     for layer, (block, bias) in enumerate(zip(model.blocks, biases, strict=True)):
         if scheme.general(layer):
-            found.append("general")
+            kernels.append("general")
             continue
+        requested = cast(Block, block).attention.kernel
         with torch.autocast(device.type, enabled=False):
             gates = scheme.gates(x, layer)
         bias = bias if gates is None else Gates(gates)
+        # A kernel without gradients must not be chosen: the step that is asked about trains.
         with torch.enable_grad():
-            kernel = dispatch.chosen(
-                q, bias, model.config.dropout, block.attention.kernel, scheme.span(layer)
-            )
-        found.append(
-            "auto, as torch.compile traces it"
-            if compiled and block.attention.kernel == "auto"
-            else kernel
-        )
-    return found
+            kernel = dispatch.chosen(q, bias, config.dropout, requested, scheme.span(layer))
+        kernels.append(TRACED if compiled and requested == "auto" else kernel)
+    return kernels

@@ -1,15 +1,15 @@
-"""From a checked configuration to a run that can start: data, device, precision, identity, folder."""
+"""A checked configuration becomes a run that can start: data, device, precision, identity."""
 
 import contextlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from lengthgen.data.splits import Splits, prepare_splits
 from lengthgen.errors import ConfigError
-from lengthgen.runs import process
-from lengthgen.runs import train_config as config
+from lengthgen.runs import identity, process
 from lengthgen.runs.folder import RunFolder
 from lengthgen.runs.train_config import TrainConfig
 
@@ -22,7 +22,7 @@ class Run:
     splits: Splits
     device: torch.device
     precision: str  # "fp32" | "bf16"
-    science: dict
+    science: dict[str, Any]
     folder: RunFolder
 
     @property
@@ -32,65 +32,59 @@ class Run:
     @property
     def evaluation_id(self) -> str:
         """Of the evaluation's folder: its settings and its retrofit, if it has one."""
-        return config.evaluation_id(
-            self.config.evaluation, self.config.scalars.train_length, self.config.retrofit
+        config = self.config
+        return identity.evaluation_id(
+            config.evaluation, config.settings.train_length, config.retrofit
         )
 
     @property
     def diagnostics_folder(self) -> Path | None:
-        """Where the diagnostics that are asked for go; None if none are."""
-        return (
-            self.folder.path / "diagnostics" / config.diagnostics_id(self.config)
-            if self.config.diagnostics
-            else None
-        )
+        """Where the diagnostics go; None if none were requested."""
+        if not self.config.diagnostics:
+            return None
+        return self.folder.path / "diagnostics" / identity.diagnostics_id(self.config)
 
     def autocast(self) -> contextlib.AbstractContextManager:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
 
-    def identity(self) -> dict:
+    def identity(self) -> dict[str, Any]:
         """The identity columns of every table row.
 
-        A retrofit is told by `scheme`; `evaluation` is that of the settings alone, so that a run with and without it share a figure.
+        `scheme` names the retrofit; `evaluation` leaves it out, so that a run with and without it
+        share a figure.
         """
-        scalars = self.config.scalars
+        config, settings = self.config, self.config.settings
         return {
             "run": self.id,
-            "scheme": self.config.label,
+            "scheme": config.label,
             "dataset": self.splits.label,
-            "model": self.config.model_name,
-            "seed": scalars.seed,
-            "train_length": scalars.train_length,
-            "steps": scalars.steps,
-            "setting": config.setting_id(self.science),
-            "evaluation": config.evaluation_id(self.config.evaluation, scalars.train_length),
+            "model": config.model_name,
+            "seed": settings.seed,
+            "train_length": settings.train_length,
+            "steps": settings.steps,
+            "setting": identity.setting_id(self.science),
+            "evaluation": identity.evaluation_id(config.evaluation, settings.train_length),
         }
 
 
-def prepare(checked: TrainConfig) -> Run:
-    """Read (or build) the token stores, choose the device, and name the run. Trains and writes nothing."""
-    scalars = checked.scalars
-    process.prepare_torch(scalars.threads)
+def prepare(config: TrainConfig) -> Run:
+    """Read (or build) the token stores, choose the device, name the run. Writes nothing else."""
+    settings = config.settings
+    process.prepare_torch(settings.threads)
     process.keep_memory()
-    device = _device(scalars.device)
-    precision = (
-        scalars.precision
-        if scalars.precision != "auto"
-        else ("bf16" if device.type == "cuda" else "fp32")
-    )
-    splits = prepare_splits(
-        checked.dataset,
-        checked.tokenizer,
-        Path(scalars.cache) if scalars.cache else None,
-        checked.dataset_folders,
-    )
+    device = _device(settings.device)
+    precision = settings.precision
+    if precision == "auto":
+        precision = "bf16" if device.type == "cuda" else "fp32"
+    cache = Path(settings.cache) if settings.cache else None
+    splits = prepare_splits(config.dataset, config.tokenizer, cache, config.dataset_folders)
     data = {"label": splits.label, "fingerprint": splits.fingerprint, "tokenizer": splits.tokenizer}
     if splits.user_code:
-        # the fingerprint is of the tokens alone; the code also decides which of them are scored
-        data["code"] = config.code_hash(splits.user_code)
-    science = config.scientific(checked, data, precision)
-    folder = RunFolder(Path(scalars.results) / "runs" / config.run_id(checked, science))
-    return Run(checked, splits, device, precision, science, folder)
+        # The fingerprint is of the tokens alone; the code also decides which of them are scored.
+        data["code"] = identity.code_hash(splits.user_code)
+    science = identity.scientific(config, data, precision)
+    folder = RunFolder(Path(settings.results) / "runs" / identity.run_id(config, science))
+    return Run(config, splits, device, precision, science, folder)
 
 
 def _device(name: str) -> torch.device:

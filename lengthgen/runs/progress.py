@@ -1,4 +1,4 @@
-"""One line of progress worth reading: a bar on a terminal or in a notebook, plain lines in a log."""
+"""Progress: a bar on a terminal or in a notebook, plain lines in a log."""
 
 import logging
 import sys
@@ -12,8 +12,8 @@ log = logging.getLogger(__name__)
 class Progress:
     """Progress of `total` units, of which `done` were done before.
 
-    On a terminal or in a notebook it is a bar. Elsewhere a plain line is logged with percent and time left, at most
-    every `every_seconds`, and always at the end.
+    Without a bar, a line with percent and time left is logged at most every `every_seconds`, and
+    always at the end.
     """
 
     def __init__(self, what: str, total: int, done: int = 0, every_seconds: float = 0.0):
@@ -24,7 +24,7 @@ class Progress:
             self.bar = tqdm(total=total, initial=done, desc=what, leave=False, dynamic_ncols=True)
 
     def advance(self, done: int, text: str = "", total: int | None = None) -> None:
-        """Move to `done`. text: shown beside it. total: a new total, where it becomes known on the way."""
+        """Move to `done`. text: shown beside it. total: where it becomes known only now."""
         self.total = total or self.total
         if self.bar is not None:
             self.bar.total = self.total

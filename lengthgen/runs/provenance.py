@@ -1,4 +1,4 @@
-"""Where a number came from: command, commit, versions, device, threads. Never a path of the machine."""
+"""Where a number came from: command, commit, versions, device, threads; no local path."""
 
 import importlib.metadata
 import os
@@ -27,7 +27,7 @@ def describe(device: torch.device) -> dict[str, Any]:
         "lengthgen": __version__,
         "commit": commit(),
         "python": platform.python_version(),
-        # torch's own word names its build, +cpu or +cu128.
+        # torch's own version names its build, +cpu or +cu128.
         "versions": {"torch": torch.__version__} | versions,
         "device": torch.cuda.get_device_name(device)
         if on_gpu
@@ -39,7 +39,7 @@ def describe(device: torch.device) -> dict[str, Any]:
 
 
 def command() -> str:
-    """The command line without the program's folder; a notebook's, which holds only paths of the machine, is `notebook`."""
+    """The command without the program's folder; `notebook` in one, whose command is local paths."""
     program = Path(sys.argv[0]).name
     if program == "__main__.py":
         program = Path(sys.argv[0]).parent.name
@@ -47,7 +47,7 @@ def command() -> str:
 
 
 def commit() -> str:
-    """The checkout's commit, with `-dirty` if files differ from it; `unknown` outside a checkout (an installed wheel)."""
+    """The checkout's commit, `-dirty` if files differ from it; `unknown` in an installed wheel."""
     root = Path(__file__).resolve().parents[2]
 
     def git(*arguments: str) -> str:

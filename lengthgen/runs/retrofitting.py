@@ -1,11 +1,11 @@
-"""A run's retrofit: refused before anything is done, put around the trained scheme, and given the losses that it may search on.
+"""A run's retrofit: refused before any work, put around the trained scheme, and calibrated.
 
-The windows of those losses are of the training split, never of the text that the evaluation scores.
-
+The losses that it may search on are of the training split, never of the text that is scored.
 Shape letters: B windows, T tokens.
 """
 
 import logging
+from typing import Any
 
 import torch
 
@@ -13,18 +13,15 @@ from lengthgen.data import batches
 from lengthgen.errors import ConfigError
 from lengthgen.model import Transformer
 from lengthgen.retrofits import base
+from lengthgen.runs import identity
 from lengthgen.runs.prepare import Run
+from lengthgen.runs.train_config import Choice
 
 log = logging.getLogger(__name__)
-ADDED = (
-    "found",
-    "paper",
-    "tail",
-    "code",
-)  # what `apply` says of a retrofit beside its name and options
-WINDOWS = (
-    16  # of the training split, for each length that a retrofit asks about: the same at every call
-)
+# What `apply` adds to a retrofit's name and options in settings.json.
+ADDED = ("found", "paper", "tail", "code")
+# Of the training split, for each length that a retrofit asks about; the same at every call.
+WINDOWS = 16
 
 
 def check(run: Run, model: Transformer) -> None:
@@ -34,38 +31,35 @@ def check(run: Run, model: Transformer) -> None:
         raise ConfigError(f"{reason}; the run is {run.config.name}")
 
 
-def apply(run: Run, model: Transformer) -> dict:
-    """Put the run's retrofit, if it has one, around the model's scheme. Returns what the evaluation's settings.json says of it."""
-    chosen = run.config.retrofit
-    if chosen is None:
+def apply(run: Run, model: Transformer) -> dict[str, Any]:
+    """Put the run's retrofit, if any, around the scheme. Returns its part of settings.json."""
+    choice = run.config.retrofit
+    if choice is None:
         return {}
     model.eval()
-    model.scheme, retrofit = base.apply(chosen.cls, chosen.options, model.scheme)
+    model.scheme, retrofit = base.apply(choice.cls, choice.options, model.scheme)
     model.scheme.to(run.device)
-    retrofit.calibrate(lambda length: _loss(run, model, length))
-    log.info("retrofit %s: %s", chosen.label, retrofit.declaration.tail)
-    identity = chosen.identity()
-    if chosen.from_user:
-        run.folder.keep(chosen.file, identity["code"])
-    return {
-        "retrofit": identity
-        | {
-            "found": retrofit.search_result,
-            "paper": retrofit.about.paper,
-            "tail": retrofit.declaration.tail,
-        }
-    }
+    retrofit.calibrate(lambda length: _loss(run, choice, model, length))
+    tail = retrofit.declaration.tail
+    log.info("retrofit %s: %s", choice.label, tail)
+    described = identity.of_choice(choice)
+    if choice.from_user:
+        run.folder.keep(choice.file, described["code"])
+    added = {"found": retrofit.search_result, "paper": retrofit.about.paper, "tail": tail}
+    return {"retrofit": described | added}
 
 
 @torch.no_grad()
-def _loss(run: Run, model: Transformer, length: int) -> float:
-    """Mean loss, nats per token, of WINDOWS windows of `length` tokens; each within one document where there is one long enough.
+def _loss(run: Run, choice: Choice, model: Transformer, length: int) -> float:
+    """Mean loss, nats per token, of WINDOWS windows of `length` tokens.
 
-    ConfigError for data of questions with answers: windows cut from them have answers without their questions.
+    Each is within one document where there is one long enough. ConfigError for questions with
+    answers: windows cut from them have answers without their questions.
     """
     if run.splits.answers is not None:
         raise ConfigError(
-            f"retrofit {run.config.retrofit.label} searches on windows of training text, and {run.splits.label} is questions with answers: "
+            f"retrofit {choice.label} searches on windows of training text, and "
+            f"{run.splits.label} is questions with answers: "
             "give what it would search for as its options, or another retrofit"
         )
     store = run.splits.train

@@ -1,7 +1,7 @@
-"""One run, from its configuration to its records: data, model, training, evaluation, tables, figures.
+"""One run: data, model, training, evaluation, tables, figures.
 
-`train` does what is missing and no more: a finished run is left alone, a broken one goes on from its newest
-checkpoint, and changed evaluation settings reuse the trained weights. Knows no Hydra: cli/jobs.py composes.
+`train` does only what is missing: a finished run is left alone, an interrupted one resumes at its
+newest checkpoint, and changed evaluation settings reuse the trained weights. Knows no Hydra.
 """
 
 import contextlib
@@ -10,7 +10,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -31,7 +31,7 @@ from lengthgen.runs.progress import Progress
 from lengthgen.training import checkpoint
 
 log = logging.getLogger(__name__)
-# Keys that an evaluation may set otherwise than the training did.
+# Keys that an evaluation may change; the others are the training's.
 PER_EVALUATION = (
     "evaluation", "retrofit", "diagnostics",
     "tracking", "device", "threads", "linear", "kernel", "cache", "results",
@@ -54,9 +54,9 @@ def train(
     *,
     figures: bool = True,
 ) -> Outcome:
-    """Train and evaluate one run, or what of it is missing. Raises UserError subclasses, each one line.
+    """Train and evaluate one run, or the part that is missing. Raises UserErrors of one line.
 
-    user_folders: folders with the user's scheme/, modifier/, retrofit/ or dataset/. figures: draw the run's curves.
+    user_folders: with the user's scheme/, modifier/, retrofit/ or dataset/. figures: draw curves.
     """
     checked = train_config.check(_plain(config), user_folders)
     return _complete(prepare(checked), figures)
@@ -68,7 +68,7 @@ def evaluate(
     *,
     figures: bool = True,
 ) -> Outcome:
-    """Evaluate a trained run under other settings, or with a retrofit; the run's configuration decides the rest."""
+    """Evaluate a trained run under other settings, or with a retrofit."""
     options = _plain(config)
     folder = find(Path(options["results"]), str(options["run"]))
     if not folder.done.exists():
@@ -77,20 +77,20 @@ def evaluate(
     run = _stored_run(folder, changed, user_folders)
     if run.id != folder.path.name:
         raise DataError(
-            f"run {folder.path.name} cannot be evaluated as it was trained: this machine's data, precision or "
-            f"code give {run.id}; use the same data (and device type)"
+            f"run {folder.path.name} cannot be evaluated as it was trained: this machine's data, "
+            f"precision or code give {run.id}; use the same data (and device type)"
         )
     return _complete(dataclasses.replace(run, folder=folder), figures)
 
 
 def trained_model(folder: RunFolder) -> tuple[models.Transformer, Splits]:
-    """A run's model with its trained weights, in evaluation mode, and its data. CheckpointError without weights."""
+    """A run's trained model, in evaluation mode, and its data. CheckpointError without weights."""
     run = _stored_run(folder, {"retrofit": None})
     return _with_weights(run, folder), run.splits
 
 
 def evaluated_model(evaluation: Path) -> tuple[models.Transformer, Splits]:
-    """The model that a finished evaluation scored, with its retrofit, and its data. CheckpointError without weights."""
+    """An evaluation's model, with its retrofit, and data. CheckpointError without weights."""
     folder = RunFolder(evaluation.parent.parent)
     origin = files.read_json(evaluation / "settings.json", {}).get("origin", {})
     stored = origin.get("retrofit") or {}
@@ -106,7 +106,7 @@ def _stored_run(
     folder: RunFolder, changed: Mapping[str, Any], user_folders: Sequence[Path] = ()
 ) -> Run:
     """The run of a folder, prepared again from its configuration with some keys changed."""
-    stored = OmegaConf.to_container(OmegaConf.load(folder.config))
+    stored = _plain(cast(DictConfig, OmegaConf.load(folder.config)))
     # The run folder comes first: it holds the code that the run was trained with.
     return prepare(train_config.check({**stored, **changed}, [folder.path, *user_folders]))
 
@@ -119,12 +119,12 @@ def _with_weights(run: Run, folder: RunFolder) -> models.Transformer:
         )
     model = _untrained(run)
     model.load_state_dict(saved["model"])
-    model.scheme.begin_step(run.config.scalars.steps, run.config.scalars.steps)
+    model.scheme.begin_step(run.config.settings.steps, run.config.settings.steps)
     return model.eval()
 
 
 def _complete(run: Run, figures: bool) -> Outcome:
-    """Do what the run lacks."""
+    """Do the part of the run that is missing."""
     evaluation = run.folder.evaluation(run.evaluation_id)
     if run.folder.finished(run.evaluation_id) and not diagnosing.missing(run):
         floors.refuse_leaks(evaluation)
@@ -135,19 +135,20 @@ def _complete(run: Run, figures: bool) -> Outcome:
     with run.folder.locked(), run.folder.logged():
         # Whatever can refuse the run does so before the training.
         requests = _plan(run)
-        windows = diagnosing.plan(run) if diagnosing.missing(run) else {}
+        diagnosis = diagnosing.plan(run)
         model = _untrained(run)
         retrofitting.check(run, model)
         _describe(run, model)
         with _tracked(run) as tracker:
             trained = fit(run, model, tracker)
             weights = checkpoint.weights_sha256(model)
-            as_trained = diagnosing.kept(model) if diagnosing.missing(run) else None
+            if diagnosis:
+                diagnosis.keep_scheme(model.scheme)
             retrofit = retrofitting.apply(run, model)
             _evaluate(run, model, requests, retrofit, tracker)
             floors.refuse_leaks(evaluation)
-            if as_trained is not None:
-                diagnosing.write(run, model, as_trained, _untrained(run).scheme, windows)
+            if diagnosis:
+                diagnosis.write(model, _untrained(run).scheme)
         run.folder.finish(weights)
         drawn = _figures(run) if figures else []
         log.info("tables and %d figures in %s", len(drawn), run.folder.path)
@@ -163,51 +164,45 @@ def _figures(run: Run) -> list[Path]:
 
 def _untrained(run: Run) -> models.Transformer:
     """The run's model with the weights of its seed, on its device."""
-    scalars = run.config.scalars
+    settings = run.config.settings
     model = models.build(
         run.config.model,
         run.config.make_scheme,
         run.config.scheme.options,
-        train_length=scalars.train_length,
+        train_length=settings.train_length,
         vocab_size=run.splits.vocab_size,
-        seed=scalars.seed,
+        seed=settings.seed,
     ).to(run.device)
-    model.use_kernel(scalars.kernel)
-    model.use_linear(scalars.linear)
+    model.use_kernel(settings.kernel)
+    model.use_linear(settings.linear)
     return model
 
 
 def _plan(run: Run) -> list[Request]:
-    """The evaluation's windows, planned before the training, so that data that are too short are refused at once."""
-    store, scalars = run.splits.validation, run.config.scalars
-    lengths = eval_lengths(run.config.evaluation, scalars.train_length)
+    """The evaluation's windows. Planned before the training: it refuses data that are too short."""
+    store, settings = run.splits.validation, run.config.settings
+    lengths = eval_lengths(run.config.evaluation, settings.train_length)
     check_lengths(
         run.splits,
-        train_length=scalars.train_length,
+        train_length=settings.train_length,
         eval_length=max(lengths),
-        cross_documents=scalars.cross_documents,
+        cross_documents=settings.cross_documents,
     )
     if run.splits.whole_documents:
         return whole_documents.plan(store.lengths, lengths, run.config.evaluation.documents)
-    return plan(store.lengths, store.names, lengths, scalars.train_length, run.config.evaluation)
+    return plan(store.lengths, store.names, lengths, settings.train_length, run.config.evaluation)
 
 
 def _describe(run: Run, model: models.Transformer) -> None:
-    """Log what is about to be done; write config.yaml and provenance.json if they are not there."""
-    folder, counts, scalars = run.folder, models.parameter_counts(model), run.config.scalars
+    """Log what is about to be done; write config.yaml and provenance.json if they are missing."""
+    folder, counts, settings = run.folder, models.parameter_counts(model), run.config.settings
     with run.autocast():
-        micro_batch = scalars.batch_size // scalars.accumulate
-        kernels = kernels_of(model, micro_batch, scalars.train_length, scalars.compile)
-        products = linear_of(model, scalars.compile)
-    log.info(
-        "run %s: %s parameters (%s positional), %s training tokens, %s, %s",
-        run.id,
-        f"{counts['total']:,}",
-        f"{counts['positional']:,}",
-        f"{run.splits.train.n_tokens:,}",
-        run.device,
-        run.precision,
-    )
+        micro_batch = settings.batch_size // settings.accumulate
+        kernels = kernels_of(model, micro_batch, settings.train_length, settings.compile)
+        products = linear_of(model, settings.compile)
+    parameters = f"{counts['total']:,} parameters ({counts['positional']:,} positional)"
+    tokens = f"{run.splits.train.n_tokens:,} training tokens"
+    log.info("run %s: %s, %s, %s, %s", run.id, parameters, tokens, run.device, run.precision)
     if folder.config.exists():
         return
     for note in run.splits.notes:
@@ -217,7 +212,7 @@ def _describe(run: Run, model: models.Transformer) -> None:
             folder.keep(choice.file)
     if run.splits.user_code:
         folder.keep(run.splits.user_code)
-    tokens = {
+    data = {
         "train_tokens": run.splits.train.n_tokens,
         "validation_tokens": run.splits.validation.n_tokens,
         "left_out": run.splits.notes,
@@ -227,7 +222,7 @@ def _describe(run: Run, model: models.Transformer) -> None:
         "kernels": kernels,
         "linear": products,
         "parameters": counts,
-        "data": run.science["data"] | tokens,
+        "data": run.science["data"] | data,
         "scheme": dataclasses.asdict(model.scheme.declaration),
     }
     files.write_json(folder.provenance, facts)
@@ -242,12 +237,12 @@ def _origin(run: Run) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _tracked(run: Run) -> Iterator[tracking.Tracker]:
-    scalars, retrofit = run.config.scalars, run.config.retrofit
+    settings, retrofit = run.config.settings, run.config.retrofit
     choices = [run.config.scheme, *run.config.modifiers, *([retrofit] if retrofit else [])]
     description = tracking.RunDescription(
         id=f"{run.id}-{retrofit.name}-{run.evaluation_id}" if retrofit else run.id,
-        name=f"{run.config.label}-{run.splits.label}-s{scalars.seed}",
-        group=f"{run.splits.label}-{run.config.model_name}-L{scalars.train_length}",
+        name=f"{run.config.label}-{run.splits.label}-s{settings.seed}",
+        group=f"{run.splits.label}-{run.config.model_name}-L{settings.train_length}",
         job_type="evaluate" if run.folder.done.exists() else "train",
         tags=(*(choice.name for choice in choices), run.splits.label, run.config.model_name),
         config=run.config.as_dict() | ({"retrofit": retrofit.as_dict()} if retrofit else {}),
@@ -266,10 +261,10 @@ def _evaluate(
     run: Run,
     model: models.Transformer,
     requests: list[Request],
-    retrofit: Mapping[str, Any],
+    retrofit: dict[str, Any],
     tracker: tracking.Tracker,
 ) -> None:
-    """Score the requests and write the evaluation's folder. retrofit: what its settings.json says of it."""
+    """Score the requests and write the evaluation's folder; settings.json holds `retrofit`."""
     folder = run.folder.evaluation(run.evaluation_id)
     if folder.is_dir():
         return
@@ -290,7 +285,7 @@ def _evaluate(
         scored,
         run.splits,
         run.identity(),
-        train_length=run.config.scalars.train_length,
+        train_length=run.config.settings.train_length,
         dtype=run.precision,
         settings=run.config.evaluation,
         origin=_origin(run) | retrofit,
@@ -302,9 +297,10 @@ def _evaluate(
 
 def _plain(config: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
     """A resolved dict without Hydra's node."""
+    plain: Any = config
     if isinstance(config, DictConfig):
         try:
-            config = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+            plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
         except Exception as error:
             raise ConfigError(str(error).splitlines()[0]) from None
-    return {str(key): value for key, value in config.items() if key != "hydra"}
+    return {str(key): value for key, value in plain.items() if key != "hydra"}

@@ -1,13 +1,9 @@
-"""Typed configuration, merged and checked; and the identity of a run.
+"""What Hydra composed, or any other mapping, becomes a typed `TrainConfig`.
 
-What Hydra composed (or anybody else's mapping) becomes a `TrainConfig`: unknown keys, wrong types and impossible values are
-one-line ConfigErrors. The identity of a run is a hash of its scientific configuration: what decides the numbers, and
-nothing else (no paths, device, threads, tracking or progress).
+Unknown keys, wrong types and impossible values are ConfigErrors of one line.
 """
 
 import dataclasses
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,83 +12,57 @@ from typing import Any
 from lengthgen import modifiers, retrofits, schemes
 from lengthgen.attention import dispatch, linear
 from lengthgen.config import dataclass_from
-from lengthgen.diagnostics.settings import DIAGNOSTICS_VERSION, DiagnosticsConfig
+from lengthgen.diagnostics.settings import DiagnosticsConfig
 from lengthgen.errors import ConfigError
-from lengthgen.evaluation.protocols import (
-    EVALUATION_VERSION,
-    EvaluationConfig,
-    deciding,
-    eval_lengths,
-)
+from lengthgen.evaluation.protocols import EvaluationConfig, eval_lengths
 from lengthgen.model import ModelConfig
 from lengthgen.modifiers.base import modified
 from lengthgen.schemes.base import Dimensions, Scheme
 from lengthgen.training.optim import OptimConfig
 
-RESULTS_VERSION = (
-    1  # raised when a change of the code changes numbers: older runs are then not taken for these
-)
 GROUPS = ("model", "scheme", "dataset", "tokenizer", "optim", "evaluation", "tracking")
-AROUND = ("modifiers", "retrofit")  # what may be put around the scheme; most runs have neither
-BESIDE = ("diagnostics",)  # what an evaluation may have done beside it
+# Modifiers and a retrofit go around the scheme; diagnostics are done beside an evaluation.
+OPTIONAL_GROUPS = ("modifiers", "retrofit", "diagnostics")
 
 
 @dataclass
-class Scalars:
-    """The top-level keys of a training run."""
+class RunSettings:
+    """The top-level keys of a training run, with the words of configs/train.yaml."""
 
-    seed: int = 0  # of weights, batches and dropout
-    train_length: int = 512  # tokens in a training window
+    # of weights and batches; one seed gives every scheme the same non-positional weights
+    seed: int = 0
+    train_length: int = 512  # tokens in a training window, fixed for the whole training
     steps: int = 800  # optimiser steps
-    batch_size: int = 4  # sequences a step
-    accumulate: int = 1  # micro-batches a step
-    cross_documents: bool = True  # may a training window span documents
-    precision: str = "auto"  # auto | fp32 | bf16 (autocast); auto = bf16 on CUDA, fp32 on CPU
-    device: str = "auto"  # auto | cpu | cuda
-    threads: int | None = None  # CPU threads; null = all cores
-    linear: str = (
-        "auto"  # products with weights: auto = the faster library, or a name of linear.KERNELS
-    )
-    kernel: str = (
-        "auto"  # attention kernel: auto = the fastest exact one, or a name of attention.KERNELS
-    )
-    compile: bool = False  # torch.compile the training step
-    log_every: int = 10  # steps between progress lines and metrics
-    validate_every: int = (
-        100  # steps between losses on held-out windows of the training length; 0 = never
-    )
-    checkpoint_every: int = 100  # steps between checkpoints
-    keep_checkpoints: int = 2  # newest checkpoints kept
-    results: str = "results"  # folder of run folders, tables and figures
-    cache: str | None = (
-        None  # folder of token stores; null = $LENGTHGEN_CACHE or ~/.cache/lengthgen
-    )
+    batch_size: int = 4  # training windows a step
+    # parts that a batch is computed in; more need less memory and give the same gradient
+    accumulate: int = 1
+    # true: a training window may run on into the next document; false: it stays inside one
+    cross_documents: bool = True
+    precision: str = "auto"  # auto: bf16 autocast on CUDA, fp32 on CPU; or fp32, bf16
+    device: str = "auto"  # auto: CUDA where there is one; or cpu, cuda
+    threads: int | None = None  # CPU threads; null: torch's own choice
+    # products with weights; auto: the faster library on this processor; or torch, onednn
+    linear: str = "auto"
+    # attention kernel; auto: the fastest exact one; or cpu, sdpa, flex, reference
+    kernel: str = "auto"
+    compile: bool = False  # true: torch.compile model.losses, in training
+    log_every: int = 10  # steps between two lines of progress and metrics
+    # steps between losses on held-out windows of the training length; 0: never
+    validate_every: int = 100
+    # steps between two checkpoints; an interrupted run goes on from the newest valid one
+    checkpoint_every: int = 100
+    keep_checkpoints: int = 2  # newest checkpoints kept while training
+    # folder of run folders, sweeps, tables and figures; relative to the current folder
+    results: str = "results"
+    # folder of tokenised text; null: $LENGTHGEN_CACHE, or ~/.cache/lengthgen
+    cache: str | None = None
 
-    def __post_init__(self):
-        for name in (
-            "steps",
-            "batch_size",
-            "accumulate",
-            "log_every",
-            "checkpoint_every",
-            "keep_checkpoints",
-        ):
-            dataclass_from.check(
-                getattr(self, name) > 0,
-                f"{name}={getattr(self, name)}: expected a positive integer",
-            )
-        dataclass_from.check(
-            self.train_length >= 4, f"train_length={self.train_length}: expected at least 4 tokens"
-        )
+    def __post_init__(self) -> None:
+        counts = ("steps", "batch_size", "accumulate", "log_every", "checkpoint_every")
+        dataclass_from.limit(self, "", "> 0", *counts, "keep_checkpoints", "threads")
+        dataclass_from.limit(self, "", ">= 4", "train_length")
+        dataclass_from.limit(self, "", ">= 0", "validate_every")
         dataclass_from.check(0 <= self.seed < 2**31, f"seed={self.seed}: expected 0 <= seed < 2^31")
-        dataclass_from.check(
-            self.validate_every >= 0,
-            f"validate_every={self.validate_every}: expected 0 (never) or a number of steps",
-        )
-        dataclass_from.check(
-            self.threads is None or self.threads > 0,
-            f"threads={self.threads}: expected a positive integer or null",
-        )
         dataclass_from.check(
             self.batch_size % self.accumulate == 0,
             f"accumulate={self.accumulate}: expected a divisor of batch_size={self.batch_size}",
@@ -105,45 +75,44 @@ class Scalars:
 
 @dataclass
 class Choice:
-    """A scheme, modifier or retrofit with its typed options, its class and the file that it came from."""
+    """A scheme, modifier or retrofit with its typed options, its class and its file."""
 
     name: str
-    options: Any
-    cls: type
+    options: Any  # an instance of cls.Config
+    cls: type[Any]
     file: Path
     from_user: bool  # defined outside the package
 
     @property
     def label(self) -> str:
         """`t5_bias`, or with what differs from the defaults: `t5_bias(num_buckets=64)`."""
-        changed = _changes(self.options)
+        changed = []
+        for option in dataclasses.fields(self.options):
+            factory, value = option.default_factory, getattr(self.options, option.name)
+            if value != (option.default if factory is dataclasses.MISSING else factory()):
+                changed.append(f"{option.name}={str(value).removesuffix('.0')}")
         return f"{self.name}({', '.join(changed)})" if changed else self.name
 
-    def as_dict(self) -> dict:
+    def as_dict(self) -> dict[str, Any]:
         return {"name": self.name, **dataclasses.asdict(self.options)}
-
-    def identity(self) -> dict:
-        """What decides its numbers; code from outside may change under the same name."""
-        return self.as_dict() | ({"code": code_hash(self.file)} if self.from_user else {})
 
 
 @dataclass
 class TrainConfig:
-    scalars: Scalars
+    settings: RunSettings
     model_name: str
     model: ModelConfig
     scheme: Choice
-    dataset: dict  # checked by the dataset's own file
-    tokenizer: dict  # checked by tokenizers.py
+    dataset: dict[str, Any]  # checked by the dataset's own file
+    tokenizer: dict[str, Any]  # checked by data/tokenizers.py
     optim: OptimConfig
     evaluation: EvaluationConfig
-    tracking: dict  # checked by tracking.py
-    modifiers: list[Choice] = field(
-        default_factory=list
-    )  # in the order of application, innermost first
+    tracking: dict[str, Any]  # checked by tracking/seam.py
+    # in the order of application, innermost first
+    modifiers: list[Choice] = field(default_factory=list)
     retrofit: Choice | None = None  # of an evaluation
     diagnostics: DiagnosticsConfig | None = None  # of an evaluation
-    dataset_folders: Sequence[Path] = ()  # where the user's own datasets are
+    dataset_folders: Sequence[Path] = ()  # with the user's datasets
 
     @property
     def name(self) -> str:
@@ -153,32 +122,27 @@ class TrainConfig:
     @property
     def label(self) -> str:
         """`rope+ssmax(bias=True)+yarn(factor=4)`: what is evaluated."""
-        return "+".join(
-            choice.label for choice in (self.scheme, *self.modifiers, self.retrofit) if choice
-        )
+        choices = (self.scheme, *self.modifiers, self.retrofit)
+        return "+".join(choice.label for choice in choices if choice)
 
     @property
     def diagnosed_lengths(self) -> list[int]:
-        """Of the diagnostics: their own multiples of the training length, else those of the evaluation; always with the training length."""
-        own = self.diagnostics.factors
-        evaluation = (
-            self.evaluation
-            if own is None
-            else dataclasses.replace(self.evaluation, factors=own, lengths=None)
-        )
-        return eval_lengths(evaluation, self.scalars.train_length)
+        """Those of the diagnostics' factors, else of the evaluation; with the training length."""
+        evaluation = self.evaluation
+        if self.diagnostics and self.diagnostics.factors is not None:
+            factors = self.diagnostics.factors
+            evaluation = dataclasses.replace(evaluation, factors=factors, lengths=None)
+        return eval_lengths(evaluation, self.settings.train_length)
 
     def make_scheme(self, options: Any, dimensions: Dimensions) -> Scheme:
         """The scheme inside its modifiers, not yet initialised."""
-        return modified(
-            self.scheme.cls(options, dimensions),
-            [(choice.cls, choice.options) for choice in self.modifiers],
-        )
+        around = [(choice.cls, choice.options) for choice in self.modifiers]
+        return modified(self.scheme.cls(options, dimensions), around)
 
-    def as_dict(self) -> dict:
-        """Everything of the training, resolved and plain, as config.yaml holds it. `check` reads it back to the same."""
+    def as_dict(self) -> dict[str, Any]:
+        """The whole training, resolved, as config.yaml holds it. `check` reads it back."""
         return {
-            **dataclasses.asdict(self.scalars),
+            **dataclasses.asdict(self.settings),
             "model": {"name": self.model_name, **dataclasses.asdict(self.model)},
             "scheme": self.scheme.as_dict(),
             "modifiers": {
@@ -192,67 +156,69 @@ class TrainConfig:
         }
 
 
-def check(given: Mapping[str, Any], user_folders: Sequence[Path] = ()) -> TrainConfig:
-    """A plain mapping (resolved) -> TrainConfig. Raises ConfigError with one line.
+def check(config: Mapping[str, Any], user_folders: Sequence[Path] = ()) -> TrainConfig:
+    """A plain, resolved mapping -> TrainConfig. Raises ConfigError with one line.
 
     user_folders: folders with the user's scheme/, modifier/, retrofit/ and dataset/.
     """
-    missing = [group for group in GROUPS if not isinstance(given.get(group), Mapping)]
-    if missing:
-        raise ConfigError(f"no {missing[0]} chosen; give {missing[0]}=NAME")
-    scalars = dataclass_from.build(
-        Scalars, {k: v for k, v in given.items() if k not in (*GROUPS, *AROUND, *BESIDE)}, ""
+    for group in GROUPS:
+        if not isinstance(config.get(group), Mapping):
+            raise ConfigError(f"no {group} chosen; give {group}=NAME")
+
+    def options(group: str) -> dict[str, Any]:
+        return _without_name(config[group])
+
+    groups = (*GROUPS, *OPTIONAL_GROUPS)
+    settings = dataclass_from.build(
+        RunSettings, {key: value for key, value in config.items() if key not in groups}, ""
     )
-    model = dataclass_from.build(ModelConfig, _without_name(given["model"]), "model")
-    evaluation = dataclass_from.build(
-        EvaluationConfig, _without_name(given["evaluation"]), "evaluation"
-    )
-    eval_lengths(
-        evaluation, scalars.train_length
-    )  # refuses impossible lengths before anything is read or trained
+    model = dataclass_from.build(ModelConfig, options("model"), "model")
+    evaluation = dataclass_from.build(EvaluationConfig, options("evaluation"), "evaluation")
+    # Refuses impossible lengths before anything is read or trained.
+    eval_lengths(evaluation, settings.train_length)
+    retrofit = diagnostics = None
+    if config.get("retrofit"):
+        retrofit = choose(retrofits, "retrofit", config["retrofit"], user_folders)
+    if config.get("diagnostics"):
+        diagnostics = dataclass_from.build(DiagnosticsConfig, options("diagnostics"), "diagnostics")
     return TrainConfig(
-        scalars=scalars,
-        model_name=str(given["model"].get("name", "custom")),
+        settings=settings,
+        model_name=str(config["model"].get("name", "custom")),
         model=model,
-        scheme=choose(schemes, "scheme", given["scheme"], user_folders),
-        dataset=dict(given["dataset"]),
-        tokenizer=dict(given["tokenizer"]),
-        optim=dataclass_from.build(OptimConfig, _without_name(given["optim"]), "optim"),
+        scheme=choose(schemes, "scheme", config["scheme"], user_folders),
+        dataset=dict(config["dataset"]),
+        tokenizer=dict(config["tokenizer"]),
+        optim=dataclass_from.build(OptimConfig, options("optim"), "optim"),
         evaluation=evaluation,
-        tracking=dict(given["tracking"]),
-        modifiers=choose_modifiers(given.get("modifiers") or {}, user_folders),
-        retrofit=choose(retrofits, "retrofit", given["retrofit"], user_folders)
-        if given.get("retrofit")
-        else None,
-        diagnostics=dataclass_from.build(
-            DiagnosticsConfig, _without_name(given["diagnostics"]), "diagnostics"
-        )
-        if given.get("diagnostics")
-        else None,
+        tracking=dict(config["tracking"]),
+        modifiers=choose_modifiers(config.get("modifiers") or {}, user_folders),
+        retrofit=retrofit,
+        diagnostics=diagnostics,
         dataset_folders=[folder / "dataset" for folder in user_folders],
     )
 
 
-def choose(kind: Any, key: str, given: Mapping[str, Any], user_folders: Sequence[Path]) -> Choice:
+def choose(kind: Any, key: str, options: Mapping[str, Any], user_folders: Sequence[Path]) -> Choice:
     """One of `kind` (the package schemes or retrofits) by its name, with its options."""
-    if not given.get("name"):
+    if not options.get("name"):
         raise ConfigError(
-            f"{key} has no name; its YAML needs a first line `name: NAME`, the name of its code file"
+            f"{key} has no name; its YAML needs a first line `name: NAME`, that of its code file"
         )
-    return _choice(kind, key, str(given["name"]), _without_name(given), user_folders)
+    return _choice(kind, key, str(options["name"]), _without_name(options), user_folders)
 
 
-def choose_modifiers(given: Mapping[str, Any], user_folders: Sequence[Path]) -> list[Choice]:
-    """Modifiers by name, with their options, in the order of application: modifiers/__init__.py."""
-    if not isinstance(given, Mapping):
+def choose_modifiers(options: Mapping[str, Any], user_folders: Sequence[Path]) -> list[Choice]:
+    """Modifiers by name, with their options, in the order of application."""
+    if not isinstance(options, Mapping):
         raise ConfigError(
-            f"modifiers={given}: expected names with their options; give modifier=NAME or modifier=[NAME,NAME]"
+            f"modifiers={options}: expected names with their options; "
+            "give modifier=NAME or modifier=[NAME,NAME]"
         )
-    found = [
-        _choice(modifiers, f"modifiers.{name}", str(name), options or {}, user_folders)
-        for name, options in given.items()
+    choices = [
+        _choice(modifiers, f"modifiers.{name}", str(name), its_options or {}, user_folders)
+        for name, its_options in options.items()
     ]
-    return sorted(found, key=lambda choice: (choice.cls.stage, choice.name))
+    return sorted(choices, key=lambda choice: (choice.cls.stage, choice.name))
 
 
 def _choice(
@@ -260,91 +226,9 @@ def _choice(
 ) -> Choice:
     folders = [folder / kind.NOUN for folder in user_folders]
     cls, file = kind.load(name, folders), kind.source(name, folders)
-    return Choice(
-        name, dataclass_from.build(cls.Config, options, key), cls, file, file.parent != kind.HERE
-    )
+    typed = dataclass_from.build(cls.Config, options, key)
+    return Choice(name, typed, cls, file, from_user=file.parent != kind.HERE)
 
 
-def scientific(config: TrainConfig, data: Mapping[str, str], precision: str) -> dict:
-    """What decides the numbers of a run.
-
-    data: label, fingerprint, tokenizer and, for a dataset of the user's, the hash of its code.
-    precision: the resolved one.
-    """
-    s = config.scalars
-    around = {choice.name: choice.identity() for choice in config.modifiers}
-    return {
-        "version": RESULTS_VERSION,
-        "model": dataclasses.asdict(config.model),
-        "scheme": config.scheme.identity(),
-        "data": dict(data),
-        "optim": dataclasses.asdict(config.optim),
-        "train_length": s.train_length,
-        "steps": s.steps,
-        "batch_size": s.batch_size,
-        "accumulate": s.accumulate,
-        "cross_documents": s.cross_documents,
-        "precision": precision,
-        "seed": s.seed,
-    } | (
-        {"modifiers": around} if around else {}
-    )  # without one, the identity is what it was before there were any
-
-
-def run_id(config: TrainConfig, science: dict) -> str:
-    """`t5_bias-python-tiny-L512-s0-1f3a9c2e`: readable, and unique by the hash at its end."""
-    s = config.scalars
-    return f"{config.name}-{science['data']['label']}-{config.model_name}-L{s.train_length}-s{s.seed}-{_hash(science)}"
-
-
-def setting_id(science: dict) -> str:
-    """Hash of everything scientific but scheme, modifiers and seed: runs with the same setting may share a figure."""
-    return _hash(
-        {key: value for key, value in science.items() if key not in ("scheme", "modifiers", "seed")}
-    )
-
-
-def evaluation_id(
-    evaluation: EvaluationConfig, train_length: int, retrofit: Choice | None = None
-) -> str:
-    """Hash of what decides an evaluation's numbers (not the batch size). Without the retrofit: evaluations that may share a figure."""
-    changed = {"retrofit": retrofit.identity()} if retrofit else {}
-    return _hash(
-        {
-            "version": EVALUATION_VERSION,
-            **deciding(evaluation),
-            "lengths": eval_lengths(evaluation, train_length),
-            **changed,
-        }
-    )
-
-
-def diagnostics_id(config: TrainConfig) -> str:
-    """Hash of what decides the numbers of its diagnostics: their settings, their lengths and the retrofit."""
-    changed = {"retrofit": config.retrofit.identity()} if config.retrofit else {}
-    settings = dataclasses.asdict(config.diagnostics) | {"factors": config.diagnosed_lengths}
-    return _hash({"version": DIAGNOSTICS_VERSION, **settings, **changed})
-
-
-def code_hash(file: Path) -> str:
-    """Part of the identity of what comes from outside the package: its code may change under the same name."""
-    return _hash(file.read_text())
-
-
-def _changes(options: Any) -> list[str]:
-    changed = []
-    for option in dataclasses.fields(options):
-        default = (
-            option.default_factory() if option.default is dataclasses.MISSING else option.default
-        )
-        if getattr(options, option.name) != default:
-            changed.append(f"{option.name}={str(getattr(options, option.name)).removesuffix('.0')}")
-    return changed
-
-
-def _without_name(given: Mapping[str, Any]) -> dict:
-    return {key: value for key, value in given.items() if key != "name"}
-
-
-def _hash(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:8]
+def _without_name(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in options.items() if key != "name"}

@@ -23,11 +23,11 @@ def beyond_training(subject: Subject) -> list[float]:
 
 def _share(stored: dict) -> float:
     run = prepare.prepare(train_config.check(dict(stored), []))
-    scalars = run.config.scalars
-    length = scalars.train_length
+    settings = run.config.settings
+    length = settings.train_length
     model = models.build(
         run.config.model, run.config.make_scheme, run.config.scheme.options, train_length=2 * length, vocab_size=run.splits.vocab_size,
-        seed=scalars.seed,
+        seed=settings.seed,
     )  # fmt: skip
     tables = [p for p in model.scheme.parameters() if 2 * length in p.shape]
     if not tables:
@@ -36,11 +36,11 @@ def _share(stored: dict) -> float:
         )
     inputs, targets = batches.crops(
         run.splits.train,
-        seed=scalars.seed,
+        seed=settings.seed,
         step=0,
-        batch_size=scalars.batch_size,
+        batch_size=settings.batch_size,
         length=length,
-        cross_documents=scalars.cross_documents,
+        cross_documents=settings.cross_documents,
     )
     model.losses(inputs, targets).mean().backward()
     within, beyond = [], []

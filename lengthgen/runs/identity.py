@@ -1,0 +1,102 @@
+"""The identity of a run: a hash of what decides its numbers.
+
+Paths, device, threads, kernels, tracking and progress are left out: they change no result.
+"""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lengthgen.diagnostics.settings import DIAGNOSTICS_VERSION
+from lengthgen.evaluation.protocols import (
+    EVALUATION_VERSION,
+    EvaluationConfig,
+    deciding,
+    eval_lengths,
+)
+from lengthgen.runs.train_config import Choice, TrainConfig
+
+# Raised when a change of the code changes numbers: older runs are then not reused.
+RESULTS_VERSION = 1
+
+
+def scientific(config: TrainConfig, data: Mapping[str, str], precision: str) -> dict[str, Any]:
+    """What decides the numbers of a run.
+
+    data: label, fingerprint, tokenizer and, for a user's dataset, the hash of its code.
+    precision: "fp32" or "bf16", never "auto".
+    """
+    s = config.settings
+    science = {
+        "version": RESULTS_VERSION,
+        "model": dataclasses.asdict(config.model),
+        "scheme": of_choice(config.scheme),
+        "data": dict(data),
+        "optim": dataclasses.asdict(config.optim),
+        "train_length": s.train_length,
+        "steps": s.steps,
+        "batch_size": s.batch_size,
+        "accumulate": s.accumulate,
+        "cross_documents": s.cross_documents,
+        "precision": precision,
+        "seed": s.seed,
+    }
+    # No key without modifiers, so that runs older than modifiers keep their id.
+    if config.modifiers:
+        science["modifiers"] = {choice.name: of_choice(choice) for choice in config.modifiers}
+    return science
+
+
+def run_id(config: TrainConfig, science: Mapping[str, Any]) -> str:
+    """`t5_bias-python-tiny-L512-s0-1f3a9c2e`: readable, and unique by the hash at its end."""
+    s, data = config.settings, science["data"]["label"]
+    length_and_seed = f"L{s.train_length}-s{s.seed}"
+    return f"{config.name}-{data}-{config.model_name}-{length_and_seed}-{_hash(science)}"
+
+
+def setting_id(science: Mapping[str, Any]) -> str:
+    """Hash without scheme, modifiers and seed: runs with the same setting may share a figure."""
+    varied = ("scheme", "modifiers", "seed")
+    return _hash({key: value for key, value in science.items() if key not in varied})
+
+
+def evaluation_id(
+    evaluation: EvaluationConfig, train_length: int, retrofit: Choice | None = None
+) -> str:
+    """Hash of what decides an evaluation's numbers, which the batch size does not.
+
+    Without the retrofit: evaluations with the same id may share a figure.
+    """
+    return _hash(
+        {"version": EVALUATION_VERSION}
+        | deciding(evaluation)
+        | {"lengths": eval_lengths(evaluation, train_length)}
+        | _retrofit(retrofit)
+    )
+
+
+def diagnostics_id(config: TrainConfig) -> str:
+    """Hash of what decides the numbers of the diagnostics: settings, lengths and retrofit."""
+    settings = dataclasses.asdict(config.diagnostics) if config.diagnostics else {}
+    settings["factors"] = config.diagnosed_lengths
+    return _hash({"version": DIAGNOSTICS_VERSION} | settings | _retrofit(config.retrofit))
+
+
+def of_choice(choice: Choice) -> dict[str, Any]:
+    """Name, options and, from outside the package, a hash of the code, which users change."""
+    return choice.as_dict() | ({"code": code_hash(choice.file)} if choice.from_user else {})
+
+
+def code_hash(file: Path) -> str:
+    return _hash(file.read_text())
+
+
+def _retrofit(retrofit: Choice | None) -> dict[str, Any]:
+    return {"retrofit": of_choice(retrofit)} if retrofit else {}
+
+
+def _hash(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:8]
