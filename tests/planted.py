@@ -123,7 +123,7 @@ POSITIONS = [
         "perplexity averaged",  # over documents
         "lengthgen/evaluation/writing.py",
         '"perplexity": tuple(np.exp(ends))',
-        '"perplexity": (float(np.exp(s.loss_sum / s.n_tokens).mean()), *np.exp(ends[1:]))',
+        '"perplexity": (float(np.exp(s.usable.loss_sum / s.n_tokens).mean()), *np.exp(ends[1:]))',
         "tests/test_evaluation.py",
         "rows_equal",
     ),

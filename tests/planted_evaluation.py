@@ -211,7 +211,7 @@ SUMS = [  # what is made of the losses
     Bug(
         "mean of the documents' means",
         "lengthgen/statistics/bootstrap.py",
-        "value = token_mean(total.transpose(1, 0, 2).reshape(n_lengths, -1), weight.transpose(1, 0, 2).reshape(n_lengths, -1))",
+        "value = token_mean(*by_length)",
         "value = np.nanmean(total / np.where(weight > 0, weight, np.nan), axis=(0, 2))",
         STATISTICS,
         "ratio_of_sums",
@@ -259,7 +259,7 @@ SUMS = [  # what is made of the losses
     Bug(
         "leak by three errors of many documents",
         f"{EVALUATION}/floors.py",
-        "float(found.spread.critical(TAIL)[0]) * error",
+        "float(estimate.spread.critical(TAIL)[0]) * error",
         "3.0 * error",
         FLOORS,
         "few_documents",
@@ -470,9 +470,9 @@ INTERVALS = [  # what is said to be known
     ),
     Bug(
         "half of the tail",
-        "lengthgen/statistics/comparisons.py",
-        "half = spread.critical((1 - bootstrap.LEVEL) / 2) * spread.standard_error",
-        "half = spread.critical(1 - bootstrap.LEVEL) * spread.standard_error",
+        "lengthgen/statistics/variance.py",
+        "return self.critical((1 - level) / 2) * self.standard_error",
+        "return self.critical(1 - level) * self.standard_error",
         COMPARISONS,
     ),
     Bug(

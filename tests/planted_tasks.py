@@ -8,8 +8,8 @@ TASKS = [
     Bug(
         "answers shifted by one in scoring",
         f"{EVALUATION}/exact_match.py",
-        "splits.validation.document(window.document)[1:].numpy()) for window",
-        "splits.validation.document(window.document)[:-1].numpy()) for window",
+        "splits.answers(document[1:]) for document in _documents(request, splits)",
+        "splits.answers(document[:-1]) for document in _documents(request, splits)",
         TESTS,
         "right_matches",
     ),

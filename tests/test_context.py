@@ -100,7 +100,7 @@ def test_words_need_a_window_and_knowledge():
 def test_gate_refuses_a_corpus_without_long_context():
     found = fails_or_uses.gate(estimate(0.05, 0.003, noise=0.001))
     assert found.passed.tolist() == [False, True, False]
-    assert found.reasons[1] == "" and "needs 0.005" in found.reasons[2]
+    assert found.reasons[1] == "" and "needs at least 0.005" in found.reasons[2]
     assert not fails_or_uses.gate(estimate(0.05, noise=3.0)).passed[1]  # 0.05, but not surely
     assert (
         fails_or_uses.gate(estimate(0.003, noise=0.001), name="rope")

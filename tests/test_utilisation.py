@@ -172,7 +172,7 @@ def test_where_nothing_is_to_be_gained_use_is_not_said(tmp_path, drawn):
     ]
     assert (
         found["gate_reason"][64].startswith("rope trained at 64 gains 0.00")
-        and "needs 0.005 surely" in found["gate_reason"][64]
+        and "needs at least 0.005" in found["gate_reason"][64]
     )
     sentence = (
         "this text cannot support a claim of use at 64 tokens. At 64, rope trained at 64 gains 0.00"

@@ -1,90 +1,93 @@
-"""Exact match: in what share of documents is the whole answer right? For data whose answers have one right form (Splits.answers).
+"""Exact match: the share of documents whose whole answer is right (Splits.answers).
 
-Measured under teacher forcing: the model reads the document with the right answer in it, and a document matches if at every answer symbol
-the most likely token is the right one. That is what greedy decoding gives. Write a_1 .. a_n for the answer and g_1 .. g_n for what is
-decoded. If every symbol is a hit, then g_1 = a_1, for both are the most likely token after the prompt; and where g_1 .. g_i = a_1 .. a_i,
-both continue the same text, so that g_{i+1} = a_{i+1}. If the first symbol that is no hit is a_i, then decoding comes to the same text
-before it, and g_i is another token than a_i. Symbols between the answers that are given (the keys of mqar) are fed in both. This is exact
-for schemes that are prefix-consistent; for others it is the exact match of decoding inside a window of the document's length.
+Measured under teacher forcing: the model reads the document with the right answer in it, and a
+document matches if the most likely token is the right one at every answer symbol. That is what
+greedy decoding gives: with all earlier symbols right, decoding has read the same text, so its next
+symbol is the most likely token here; at the first symbol that is no hit it writes another one.
+Symbols between the answers that are given (the keys of mqar) are fed in both. This is exact for
+prefix-consistent schemes; for others it is the exact match of decoding inside a window of the
+document's length.
 
-Intervals, 95 %: of exact match Wilson's (1927, JASA 22), the document being the unit: it holds at 0 and 1 as well, where a bootstrap has no
-width. It is for new documents, not for new seeds.
+The 95 % interval is Wilson's (1927, JASA 22), with the document as the unit: it holds at 0 and 1 as
+well, where a bootstrap has no width. It is for new documents, not for new seeds.
 
-Shape letters: K draws of positions, W windows, P scored positions, D documents.
+Shape letters: K draws of positions, W windows, P scored positions, V tokens of the vocabulary.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from lengthgen.data.splits import Splits
+from lengthgen.data.tokens import TokenStore
 from lengthgen.evaluation.planners import Request
 from lengthgen.statistics import bootstrap
 
 
 def answers_of(request: Request, splits: Splits) -> np.ndarray | None:
-    """(W, P) bool: which targets are answers; None for data without. Windows are whole documents, so their targets are all the symbols."""
+    """(W, P) bool: which targets are answers; None for data without.
+
+    A window is a whole document.
+    """
     if splits.answers is None:
         return None
-    return np.stack(
-        [
-            splits.answers(splits.validation.document(window.document)[1:].numpy())
-            for window in request.windows
-        ]
-    )
+    return np.stack([splits.answers(document[1:]) for document in _documents(request, splits)])
 
 
 def matches(hits: np.ndarray, answers: np.ndarray) -> np.ndarray:
-    """(K, W, P) hits and (W, P) answers -> (W,) float64: 1 where every answer is a hit, in the mean over draws of positions."""
+    """(K, W, P) hits, (W, P) answers -> (W,): 1 where all answers are hits, mean over draws."""
     return (hits | ~answers).all(axis=-1).mean(axis=0)
 
 
 def wilson(n_right: float, n: int) -> tuple[float, float]:
-    """The 95 % interval of a share of n_right in n. A mean over draws may be no whole number: the interval is then too wide."""
+    """The 95 % interval of a share of n_right in n; too wide where draws give no whole number."""
     z = bootstrap.NORMAL.inv_cdf((1 + bootstrap.LEVEL) / 2)
     middle, half = n_right + z * z / 2, z * np.sqrt(n_right * (n - n_right) / n + z * z / 4)
-    return max(0.0, float((middle - half) / (n + z * z))), min(
-        1.0, float((middle + half) / (n + z * z))
-    )
+    low, high = (float(end / (n + z * z)) for end in (middle - half, middle + half))
+    return max(0.0, low), min(1.0, high)
 
 
 def chance(splits: Splits, requests: Sequence[Request]) -> list[dict] | None:
-    """Exact match and token accuracy, at each length, of the best guess that reads nothing but the token before: what any result must beat.
+    """Exact match and token accuracy, at each length, of a guess that reads only the token before.
 
-    The guess is the commonest answer after that token in the training documents. It knows how answers begin, go on and end (in a sorted
-    string the symbol said last often comes again) and nothing of the prompt. None for data without answers.
+    Any result must beat it. The guess is the commonest answer after that token in the training
+    documents. It knows how answers begin, continue and end, and nothing of the prompt. None for
+    data without answers.
     """
     if splits.answers is None:
         return None
-    guess = _guesses(splits)
-    found = []
+    guess = _guesses(splits.train, splits.answers, splits.vocab_size)
+    rows = []
     for request in requests:
-        answers = answers_of(request, splits)
-        documents = np.stack(
-            [splits.validation.document(window.document).numpy() for window in request.windows]
-        )
+        documents = np.stack(_documents(request, splits))
+        answers = np.stack([splits.answers(document[1:]) for document in documents])
         hits = guess[documents[:, :-1]] == documents[:, 1:]
         match, accuracy = matches(hits[None], answers).mean(), hits[answers].mean()
-        found.append(
-            {
-                "eval_length": request.eval_length,
-                "exact_match": float(match),
-                "token_accuracy": float(accuracy),
-            }
-        )
-    return found
+        scores = {"exact_match": float(match), "token_accuracy": float(accuracy)}
+        rows.append({"eval_length": request.eval_length} | scores)
+    return rows
 
 
-def _guesses(splits: Splits) -> np.ndarray:
-    """(V,) int64: the commonest answer after each token in the training documents, the lowest of equally common ones; -1 where none was."""
-    store, vocab_size, pairs = splits.train, splits.vocab_size, []
+def _documents(request: Request, splits: Splits) -> list[np.ndarray]:
+    return [splits.validation.document(window.document).numpy() for window in request.windows]
+
+
+def _guesses(
+    store: TokenStore, answers_in: Callable[[np.ndarray], np.ndarray], vocab_size: int
+) -> np.ndarray:
+    """(V,) int64: the commonest answer after each token, the lowest of equals.
+
+    -1 where none was.
+    """
+    pairs = []
     for index in range(store.n_documents):
         document = store.document(index).numpy()
-        answers = splits.answers(document[1:])
+        answers = answers_in(document[1:])
         pairs.append(document[:-1][answers] * vocab_size + document[1:][answers])
     values, counts = np.unique(np.concatenate(pairs), return_counts=True)
     before, after = np.divmod(values, vocab_size)
-    order = np.lexsort((-after, counts))  # the last one written for a token stays: the commonest
+    # Of several writes to one place numpy keeps the last: the commonest, and the lowest of equals.
+    order = np.lexsort((-after, counts))
     guess = np.full(vocab_size, -1)
     guess[before[order]] = after[order]
     return guess

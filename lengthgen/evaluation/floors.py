@@ -1,8 +1,9 @@
-"""The exact floor of synthetic data beside the losses of the same tokens, and what a loss below it means.
+"""The exact floor of synthetic data beside the losses of the same tokens, and leaks.
 
-Excess = loss - floor, token by token; the floor is the least mean loss given the tokens that the window feeds before the target, so
-that no model can have a lower one but by chance. A mean excess surely below 0 is a leak: the model saw its targets. Surely: by
-three standard errors with the document as the unit, or, with few documents, as far as Student's quantile of the same probability.
+Excess = loss - floor, token by token. The floor is the least mean loss given the tokens that the
+window feeds before the target, so a model can be below it only by chance. A mean excess below 0 by
+three standard errors (the document being the unit; with few documents Student's quantile of the
+same probability) is a leak: the model saw its targets.
 
 Shape letters: W windows, P scored positions, D documents. Nats.
 """
@@ -23,15 +24,14 @@ TAIL = float(ndtr(-3))  # of three standard errors
 ROUNDING = 1e-4  # nats: losses are summed in float32 over the vocabulary
 LEAK = "leak"  # status of rows
 
-Exact = Callable[
-    [int, int], np.ndarray
-]  # document, start -> the floor of each of its tokens, NaN where it is not known
+# document, start -> the floor of each of its tokens, NaN where it is not known
+Exact = Callable[[int, int], np.ndarray]
 
 
 def of_request(
     request: Request, exact: Exact, known: dict[tuple[int, int], np.ndarray]
 ) -> np.ndarray | None:
-    """(W, P): the floor of each scored token; None if the source has no exact rule for one of them. known: kept between requests."""
+    """(W, P): the floor of each scored token; None if one has no exact rule. known: a cache."""
     rows = []
     for window in request.windows:
         key = window.document, window.start
@@ -44,22 +44,26 @@ def of_request(
 
 
 def leak(excess_sum: np.ndarray, n_tokens: np.ndarray) -> str | None:
-    """(D,) sums of the excess and tokens of one request -> why it is a leak; None if it is none, or with fewer than two documents."""
-    found = comparisons.estimate(
-        Paired(excess_sum[None, None], np.asarray(n_tokens, np.float64)[None])
-    )
-    value, error = float(found.value[0]), float(found.spread.standard_error[0])
-    if not value + float(found.spread.critical(TAIL)[0]) * error < -ROUNDING:
+    """(D,) excess sums and tokens of one request -> why it is a leak; None if not, or not known."""
+    excess = Paired(excess_sum[None, None], np.asarray(n_tokens, np.float64)[None])
+    estimate = comparisons.estimate(excess)
+    value, error = float(estimate.value[0]), float(estimate.spread.standard_error[0])
+    # NaN, of a single document, is no leak.
+    if not value + float(estimate.spread.critical(TAIL)[0]) * error < -ROUNDING:
         return None
-    return f"mean excess over the exact floor {value:.4f} nats, standard error {error:.4f}: a model that does not see its targets cannot do so"
+    return (
+        f"mean excess over the exact floor {value:.4f} nats, standard error {error:.4f}: "
+        "a model that does not see its targets cannot do so"
+    )
 
 
 def refuse_leaks(evaluation: Path) -> None:
-    """Raise DataError if what is written of an evaluation says that something leaks."""
+    """DataError if a written evaluation has a leak."""
     outcomes = files.read_json(evaluation / "settings.json", {}).get("outcomes", [])
     leaks = [outcome for outcome in outcomes if outcome["status"] == LEAK]
     if leaks:
         where = ", ".join(f"{outcome['protocol']} at {outcome['eval_length']}" for outcome in leaks)
         raise DataError(
-            f"leak ({where}): {leaks[0]['reason']}; is every score of the scheme causal? Its tables are in {evaluation}"
+            f"leak ({where}): {leaks[0]['reason']}; is every score of the scheme causal? "
+            f"Its tables are in {evaluation}"
         )

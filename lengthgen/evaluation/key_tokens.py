@@ -1,19 +1,22 @@
 """The loss on tokens that long context decides: does a model know what only the far text tells?
 
-Most tokens are as well predicted from the last few words, so a mean over all of them hardly moves with what a model makes of its context.
-A key token is one for which a reference model has a much lower loss with long context than with a short one, and then a low one:
+Most tokens are predicted as well from the last few words, so a mean over all of them hardly moves
+with what a model makes of its context. A key token is one for which a reference model has a much
+lower loss with long context than with a short one, and then a low one:
 
     l_short(t) - l_long(t) > alpha  and  l_long(t) < alpha,  alpha = 2 nats
 
-with L' tokens of context (long) and L' / 4 (short), both of the matched protocol, so that t is the same token in both. The mean loss of
-a model on the reference's key tokens, at every length, is what `table` gives; its exp is a perplexity. The reference has to be another
-run than those under test (chosen by its own losses, a model's key tokens are those it did well on), at best one trained at L'. What is
-the same for all is the set of tokens: two models are compared on it as on any other, and the loss of one run at two lengths says
-whether it gets these tokens from the farther context.
+with L' tokens of context (long) and L' / 4 (short), both of the matched protocol, so that t is the
+same token in both. `table` gives the mean loss of a model on the reference's key tokens at every
+length. The reference has to be another run than those under test (by its own losses, a model's key
+tokens are those it did well on), at best one trained at L'. The set of tokens is the same for all:
+two models are compared on it as on any other, and the loss of one run at two lengths says whether
+it gets these tokens from the farther context.
 
-Source: the idea and both thresholds of LongPPL, Fang et al., ICLR 2025 (arXiv 2410.23771), there with a short context of 4,096 tokens, for
-large models and tokens of several bytes. On bytes, small models trained at 512 had at most 43 key tokens of 11,904 at 1,024 and 2,048
-tokens, and those that fail beyond 512 the most of them: a reference that does not hold at L' is none.
+Source: the idea and both thresholds of LongPPL, Fang et al., ICLR 2025 (arXiv 2410.23771), there
+with a short context of 4,096 tokens, large models and tokens of several bytes. On bytes, small
+models trained at 512 had at most 43 key tokens of 11,904 at 1,024 and 2,048 tokens, and those that
+fail beyond 512 the most of them: a model that does not hold at L' cannot be the reference.
 
 Shape letters: W windows, P scored positions. Losses in nats.
 """
@@ -33,16 +36,20 @@ ALPHA = 2.0  # nats
 SHORTER = 4  # times: the short context of the reference
 FEWEST = 500  # key tokens that a mean is given for
 PROTOCOL = "matched"
-# A row of `table`. loss, low, high: nats a key token and its 95 % interval over documents; None where the status is refused.
+# A row of `table`. loss, low, high: nats a key token and its 95 % interval over documents; None
+# where the status is refused.
 COLUMNS = (
-    "run", "eval_length", "reference", "reference_length", "n_key_tokens", "n_tokens", "n_documents", "loss", "low", "high", "status",
-    "reason",
+    "run", "eval_length", "reference", "reference_length", "n_key_tokens", "n_tokens",
+    "n_documents", "loss", "low", "high", "status", "reason",
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
-class KeyTokens:
-    """mask: (W, P), which targets of `targets` are key tokens. reason: why no mean may be given; empty if one may."""
+class KeyMask:
+    """mask: (W, P), which targets of `targets` are key tokens.
+
+    reason: why no mean may be given; empty if one may.
+    """
 
     mask: np.ndarray
     targets: Stored
@@ -54,33 +61,40 @@ class KeyTokens:
 
 
 def mask(short: np.ndarray, long: np.ndarray, alpha: float = ALPHA) -> np.ndarray:
-    """(W, P) bool: the key tokens, from the reference's losses with short and with long context on the same targets."""
+    """(W, P) bool, from the reference's losses with short and long context on the same targets."""
     return (short - long > alpha) & (long < alpha)
 
 
-def of_reference(evaluation: Path, eval_length: int, alpha: float = ALPHA) -> KeyTokens:
-    """The key tokens by the reference's evaluation at eval_length. DataError where it lacks that length or a quarter of it."""
+def of_reference(evaluation: Path, eval_length: int, alpha: float = ALPHA) -> KeyMask:
+    """The key tokens by the reference's evaluation; DataError without losses at a quarter of it."""
     long = stored.read(evaluation, PROTOCOL, eval_length)
-    if eval_length % SHORTER:
+    quarter, rest = divmod(eval_length, SHORTER)
+    if rest:
         raise DataError(
-            f"key tokens at {eval_length} tokens need losses at a quarter of that; expected a multiple of {SHORTER}"
+            f"key tokens at {eval_length} tokens need losses at a quarter of that; "
+            f"expected a multiple of {SHORTER}"
         )
-    short = stored.read(evaluation, PROTOCOL, eval_length // SHORTER)
+    short = stored.read(evaluation, PROTOCOL, quarter)
     if not short.same_targets(long):
         raise DataError(
-            f"{evaluation}: {eval_length // SHORTER} and {eval_length} tokens were not scored on the same targets"
+            f"{evaluation}: {quarter} and {eval_length} tokens were not scored on the same targets"
         )
-    found = mask(short.losses, long.losses, alpha)
-    few = f"{int(found.sum())} key tokens of {found.size}; expected at least {FEWEST}: evaluate more documents, or longer texts"
-    return KeyTokens(found, long, few if found.sum() < FEWEST else "")
+    chosen, reason = mask(short.losses, long.losses, alpha), ""
+    if chosen.sum() < FEWEST:
+        reason = (
+            f"{int(chosen.sum())} key tokens of {chosen.size}; expected at least {FEWEST}: "
+            "evaluate more documents, or longer texts"
+        )
+    return KeyMask(chosen, long, reason)
 
 
 def table(
     reference: Path, evaluations: Sequence[Path], eval_length: int, alpha: float = ALPHA
 ) -> list[dict]:
-    """Rows with COLUMNS: every run's loss on the reference's key tokens, at every length that it was evaluated at.
+    """Rows with COLUMNS: each run's loss on the reference's key tokens, at each of its lengths.
 
-    reference, evaluations: evaluation folders of runs on the same data with the same settings. What cannot be said is a row that says why.
+    reference, evaluations: evaluation folders of runs on the same data with the same settings.
+    Refused rows give the reason.
     """
     key = of_reference(reference, eval_length, alpha)
     about = {
@@ -98,32 +112,27 @@ def table(
     ]
 
 
-def _measured(key: KeyTokens, evaluation: Path, eval_length: int, reference: Path) -> dict:
+def _measured(key: KeyMask, evaluation: Path, eval_length: int, reference: Path) -> dict:
     tested = stored.read(evaluation, PROTOCOL, eval_length)
     reason = key.reason
     if _run(evaluation) == _run(reference):
         reason = "the reference itself: its key tokens are those that it did well on"
     elif not tested.same_targets(key.targets):
-        reason = "it was evaluated on other tokens than the reference; give evaluations of the same data with the same settings"
+        reason = (
+            "it was evaluated on other tokens than the reference; "
+            "give evaluations of the same data with the same settings"
+        )
     elif not np.isfinite(tested.losses[key.mask]).all():
         reason = "some losses on the key tokens are not finite"
     if reason:
-        return {
-            "n_documents": 0,
-            "loss": None,
-            "low": None,
-            "high": None,
-            "status": "refused",
-            "reason": reason,
-        }
-    found = comparisons.estimate(tested.by_document([tested.losses], key.mask).paired())
-    numbers = {
-        "loss": found.value,
-        "low": found.low,
-        "high": found.high,
-        "n_documents": found.n_documents,
-    }
-    return {name: value[0].item() for name, value in numbers.items()} | {
+        unknown = dict.fromkeys(("loss", "low", "high"))
+        return {"n_documents": 0, **unknown, "status": "refused", "reason": reason}
+    estimate = comparisons.estimate(tested.by_document([tested.losses], key.mask).paired())
+    return {
+        "loss": estimate.value.item(),
+        "low": estimate.low.item(),
+        "high": estimate.high.item(),
+        "n_documents": estimate.n_documents.item(),
         "status": "ok",
         "reason": "",
     }

@@ -1,16 +1,18 @@
 """Keyed recall by distance: from how far back does a model still find a value by its key?
 
-Of the keyed_recall dataset (sources/recall.py): the value of a pair that comes again can be known exactly, from the place where it stood
-D symbols ago, and nowhere else. Measured are the losses of those values, by D, where both the earlier key and the earlier value are
-in the window that the model was given.
+In the keyed_recall dataset (sources/recall.py) the value of a pair that comes again is known
+exactly from the place where it stood D symbols ago, and from nowhere else. Measured are the losses
+of those values, by D, where the earlier key and value are both in the model's window.
 
-    loss(D)      mean loss of these values, nats; 0 for a model that finds them, ln n_values for one that guesses
-    found(D)     the share of them with p(value) > 1/2, loss < ln 2. Such a value is surely the most probable token, so this is a lower
-                 bound of the accuracy of the best guess: a value may be the best guess with less
+    loss(D)   mean loss of these values, nats; 0 for a model that finds them, ln n_values for a
+              guess found(D)  share of them with p(value) > 1/2, loss < ln 2. Such a value is the
+              most probable token, so
+              this is a lower bound of the accuracy of the best guess
 
-The bounds of `found` are the wider ones of two 95 % intervals: over documents (comparisons.py), and the exact one of Clopper and Pearson
-1934 (Biometrika 26) for values taken as independent, without which a few values that are all found would have no spread at all: 72 of
-72 are the fewest whose lower bound is 0.95.
+The bounds of `found` are the wider ones of two 95 % intervals: over documents (comparisons.py), and
+the exact one of Clopper and Pearson 1934 (Biometrika 26) for values taken as independent. Without
+the second, a few values that are all found would have no spread: 72 of 72 are the fewest whose
+lower bound is 0.95.
 
 Shape letters: W windows, P scored positions, T symbols of a document.
 """
@@ -25,7 +27,8 @@ from lengthgen.evaluation import stored
 from lengthgen.evaluation.stored import Stored
 from lengthgen.statistics import bootstrap, comparisons
 
-# A row of `by_distance`: symbols, values, documents; nats, and shares, with their 95 % intervals (NaN with one document).
+# A row of `by_distance`: symbols, values, documents; nats, and shares, with their 95 % intervals
+# (NaN with one document).
 COLUMNS = (
     "distance",
     "n_values",
@@ -38,42 +41,41 @@ COLUMNS = (
     "found_high",
 )
 
-Distances = Callable[
-    [int], np.ndarray
-]  # document -> (T,) how many symbols ago each value stood; 0 where it cannot be known
+# document -> (T,) how many symbols ago each value stood; 0 where it cannot be known
+Distances = Callable[[int], np.ndarray]
 
 
 def by_distance(losses: Sequence[Stored], distances: Distances) -> list[dict]:
-    """A row for each distance, rising. losses: one of each seed, on the same targets (any protocol; `position` has the most of them).
+    """A row for each distance, rising. losses: of each seed on the same targets, of any protocol.
 
-    distances: of a document's symbols, for example lambda document: source.distances_of(store.document(document)[1:].numpy()).
+    distances: of a document's symbols, for example
+    lambda document: source.distances_of(store.document(document)[1:].numpy()).
     """
     back = _distances(losses[0], distances)
     return [_row(losses, back == distance, int(distance)) for distance in np.unique(back[back > 0])]
 
 
 def of_evaluation(evaluation: Path, distances: Distances) -> list[dict]:
-    """`by_distance` of one evaluation folder, from the longest windows of its position protocol; [] if it has none."""
+    """`by_distance` of one evaluation folder, from the longest windows of its position protocol.
+
+    [] if it has none.
+    """
     lengths = stored.lengths(evaluation, "position")
-    return (
-        by_distance([stored.read(evaluation, "position", lengths[-1])], distances)
-        if lengths
-        else []
-    )
+    if not lengths:
+        return []
+    return by_distance([stored.read(evaluation, "position", lengths[-1])], distances)
 
 
 def _distances(losses: Stored, distances: Distances) -> np.ndarray:
-    """(W, P): the distance of each scored value whose earlier key and value the window holds; 0 of all other targets."""
-    found = np.zeros(losses.losses.shape, np.int64)
-    for row, (document, start) in enumerate(
-        zip(losses.document.tolist(), losses.start.tolist(), strict=True)
-    ):
-        place = losses.place[row]
-        back = distances(document)[
-            place - 1
-        ]  # symbol 0 is token 1: a token that begins the document comes before it
-        found[row] = np.where(place - back - 1 >= start, back, 0)  # the key stands before its value
-    return found
+    """(W, P): the distance of each scored value whose key and value the window holds; else 0."""
+    rows = []
+    windows = zip(losses.document.tolist(), losses.start.tolist(), losses.place, strict=True)
+    for document, start, place in windows:
+        # Symbol 0 is token 1: the token that begins the document comes before it.
+        back = distances(document)[place - 1]
+        # The key stands just before its value.
+        rows.append(np.where(place - back - 1 >= start, back, 0))
+    return np.stack(rows)
 
 
 def _row(losses: Sequence[Stored], chosen: np.ndarray, distance: int) -> dict:
@@ -85,13 +87,18 @@ def _row(losses: Sequence[Stored], chosen: np.ndarray, distance: int) -> dict:
     exact = _clopper_pearson(
         sum(int(hit[chosen].sum()) for hit in hits), len(losses) * int(chosen.sum())
     )
-    # NaN, the spread over documents of one, stays NaN.
+    # np.minimum and np.maximum keep NaN, which is the spread over a single document.
     return {
-        "distance": distance, "n_values": int(chosen.sum()), "n_documents": int(loss.n_documents[0]),
-        "loss": float(loss.value[0]), "loss_low": float(loss.low[0]), "loss_high": float(loss.high[0]),
-        "found": float(share.value[0]), "found_low": float(np.minimum(share.low[0], exact[0])),
+        "distance": distance,
+        "n_values": int(chosen.sum()),
+        "n_documents": int(loss.n_documents[0]),
+        "loss": float(loss.value[0]),
+        "loss_low": float(loss.low[0]),
+        "loss_high": float(loss.high[0]),
+        "found": float(share.value[0]),
+        "found_low": float(np.minimum(share.low[0], exact[0])),
         "found_high": float(np.maximum(share.high[0], exact[1])),
-    }  # fmt: skip
+    }
 
 
 def _clopper_pearson(successes: int, trials: int) -> tuple[float, float]:

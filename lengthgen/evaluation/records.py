@@ -1,11 +1,12 @@
-"""Run folders and their files: what is written is written whole or not at all. Knows no torch and no pandas.
+"""Run folders, their files, and the columns of their tables. Knows no torch and no pandas.
 
-    results/runs/<run>/config.yaml provenance.json metrics.jsonl checkpoints/ figures/ log done.json (written last)
-    results/runs/<run>/evaluation/<evaluation>/settings.json lengths.csv documents.csv positions.csv losses.npz
+    results/runs/<run>/  config.yaml provenance.json metrics.jsonl checkpoints/ figures/ log
+                         done.json (written last)
+    results/runs/<run>/evaluation/<evaluation>/  settings.json lengths.csv documents.csv
+                         positions.csv losses.npz
 
-Every file is serialised beside its destination, flushed to the disk and moved over it in one step, so that a reader sees the
-old file or the new one. Logs are appended with one write on an O_APPEND descriptor: several processes cannot tear each other's lines.
-The tables are tidy CSV; the columns below are the contract between evaluation (which writes) and tables.py (which reads).
+Every file is written whole or not at all (files.py). The tables are tidy CSV; the columns below are
+the contract between evaluation, which writes them, and reporting/tables.py, which reads them.
 """
 
 from collections.abc import Mapping
@@ -15,57 +16,45 @@ from typing import Any
 
 from lengthgen import files
 
-# Which run a row belongs to. scheme: a label such as t5_bias or t5_bias(num_buckets=64). setting: hash of everything scientific
-# except scheme and seed. evaluation: hash of the evaluation's settings. Rows of different setting or evaluation are never compared.
+# Which run a row belongs to. scheme: a label such as t5_bias or t5_bias(num_buckets=64). setting:
+# hash of everything scientific but scheme and seed. evaluation: hash of the evaluation's settings.
+# Rows of different setting or evaluation are never compared.
 IDENTITY = (
-    "run",
-    "scheme",
-    "dataset",
-    "model",
-    "seed",
-    "train_length",
-    "steps",
-    "setting",
-    "evaluation",
-)
-# metric: loss [nats/token], perplexity, bits_per_byte, loss_change [nats/token, from train_length, same targets]; for data whose
-# exact floor is known, floor and excess = loss - floor [nats/token, same tokens]. For data with answers all of these are of the answer
-# tokens alone, and there are exact_match, the share of documents whose answer is wholly right, with Wilson's interval over documents, and
-# token_accuracy, the share of answer tokens that are the model's most likely one (evaluation/exact_match.py). n_tokens: scored ones.
-# status: ok, refused, oom, nonfinite; but for ok, value, low and high are empty and `reason` says why. leak: the loss is surely below its
-# floor; the values are there as evidence, and no summary takes them.
-LENGTHS = (
-    *IDENTITY, "eval_length", "protocol", "metric", "value", "low", "high", "n_tokens", "n_documents", "dtype", "status", "reason",
+    "run", "scheme", "dataset", "model", "seed", "train_length", "steps", "setting", "evaluation",
 )  # fmt: skip
-# loss_sum in nats; floor_sum: the exact floor of the same tokens, empty where there is none. Tables from before it lack the column.
+# metric: loss [nats/token], perplexity, bits_per_byte, loss_change [nats/token, from train_length,
+# on the same targets]; where the exact floor is known, floor and excess = loss - floor [nats/token,
+# same tokens]. For data with answers all of these are of the answer tokens alone, and there are
+# exact_match (share of documents whose whole answer is right, Wilson's interval over documents) and
+# token_accuracy (share of answer tokens that are the model's most likely one). n_tokens: scored
+# ones. status: ok, refused, oom, nonfinite; unless ok, value, low and high are empty and `reason`
+# says why. leak: the loss is below its floor; the values are there as evidence, and no summary
+# takes them.
+LENGTHS = (
+    *IDENTITY, "eval_length", "protocol", "metric", "value", "low", "high",
+    "n_tokens", "n_documents", "dtype", "status", "reason",
+)  # fmt: skip
+# loss_sum in nats; floor_sum: the exact floor of the same tokens, empty where there is none. Older
+# tables lack the column.
 DOCUMENTS = (
-    *IDENTITY,
-    "eval_length",
-    "protocol",
-    "document",
-    "loss_sum",
-    "n_tokens",
-    "n_bytes",
-    "floor_sum",
-)
-# One bin of positions [position, position_end) in a window of eval_length tokens; value in nats/token.
+    *IDENTITY, "eval_length", "protocol", "document",
+    "loss_sum", "n_tokens", "n_bytes", "floor_sum",
+)  # fmt: skip
+# A bin of positions [position, position_end) in a window of eval_length tokens; value in
+# nats/token.
 POSITIONS = (
-    *IDENTITY,
-    "eval_length",
-    "position",
-    "position_end",
-    "value",
-    "low",
-    "high",
-    "n_tokens",
-    "n_documents",
-)
+    *IDENTITY, "eval_length", "position", "position_end", "value", "low", "high",
+    "n_tokens", "n_documents",
+)  # fmt: skip
 TABLES = {"lengths": LENGTHS, "documents": DOCUMENTS, "positions": POSITIONS}
 
 
 @dataclass(frozen=True)
-class Run:
-    """One run folder. status: "done" (its last file is there), "unfinished", or "unreadable" (config.yaml is missing or broken)."""
+class RunFolder:
+    """A run on disk.
+
+    status: done (done.json is there), unfinished, or unreadable (config.yaml is missing or broken).
+    """
 
     name: str
     folder: Path
@@ -74,7 +63,7 @@ class Run:
 
     @property
     def provenance(self) -> dict[str, Any]:
-        """What made the run: command, commit, versions, device, threads. Empty if the file is missing or broken."""
+        """Command, commit, versions, device, threads; empty if the file is missing or broken."""
         return files.read_json(self.folder / "provenance.json", {})
 
     @property
@@ -90,7 +79,7 @@ class Run:
         ]
 
 
-def run(folder: Path) -> Run:
+def run(folder: Path) -> RunFolder:
     """The run in `folder`."""
     import yaml
 
@@ -101,11 +90,11 @@ def run(folder: Path) -> Run:
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
         config = None
     if not isinstance(config, dict):
-        return Run(folder.name, folder, {}, "unreadable")
-    return Run(folder.name, folder, config, status)
+        return RunFolder(folder.name, folder, {}, "unreadable")
+    return RunFolder(folder.name, folder, config, status)
 
 
-def runs(results: Path | str) -> list[Run]:
+def runs(results: Path | str) -> list[RunFolder]:
     """Every run under results/runs, by name. One broken folder does not hide the others."""
     folders = (path for path in (Path(results) / "runs").glob("[!.]*") if path.is_dir())
     return [run(folder) for folder in sorted(folders)]

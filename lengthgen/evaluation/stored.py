@@ -61,7 +61,8 @@ class Stored:
     ) -> Losses:
         """The values (W, P) of each seed on these windows, added up by document.
 
-        scored: (W, P) bool, which of them count; all by default. Documents without any are left out.
+        scored: (W, P) bool, which of them count; all by default. Documents without any are left
+        out.
         """
         names, index = np.unique(self.document, return_inverse=True)
         if scored is None:

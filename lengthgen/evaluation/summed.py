@@ -1,7 +1,9 @@
-"""One scored request, added up by document: what every table of an evaluation is made of.
+"""A scored request, added up by document: what every table of an evaluation is made of.
 
-Shape letters: D documents, W windows, P scored positions.
+Shape letters: K draws of positions, D documents, W windows, P scored positions. Nats.
 """
+
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -12,66 +14,79 @@ from lengthgen.evaluation.planners import Window
 from lengthgen.evaluation.scoring import Scored
 
 
-class Summed:
-    """A scored request with its losses, tokens and text bytes added up by document, and its exact floors or hits, if it has any.
+@dataclass(frozen=True)
+class Excess:
+    """The losses of a request above their exact floor. floors, values: (W, P); sums: (D,)."""
 
-    status and reason: those of the scoring, unless the losses lie below their floor. A reason with the status ok is a warning.
+    floors: np.ndarray
+    values: np.ndarray
+    sums: np.ndarray
+
+
+@dataclass(frozen=True)
+class Usable:
+    """A request whose losses (W, P) are finite. loss_sum: (D,)."""
+
+    losses: np.ndarray
+    loss_sum: np.ndarray
+    excess: Excess | None
+
+
+class Summed:
+    """A scored request: tokens and text bytes by document, and the losses if they are usable.
+
+    status and reason: of the scoring, or a leak where the losses lie below their floor. A reason
+    with the status ok is a warning. answers: (W, P) bool, the targets that count; None: all.
     """
 
     def __init__(
         self, scored: Scored, splits: Splits, known: dict[tuple[int, int], np.ndarray], block: int
     ):
-        self.scored, store = scored, splits.validation
-        windows = scored.request.windows
+        """known: floors by (document, start), kept between requests. block: targets of a window."""
+        self.scored, self.request, store = scored, scored.request, splits.validation
+        windows = self.request.windows
         self.documents, self.index = np.unique(
             [window.document for window in windows], return_inverse=True
         )
         self.names = [store.names[document] for document in self.documents]
-        self.per_window = windows[0].stop - windows[0].first
-        self.answers = exact_match.answers_of(
-            scored.request, splits
-        )  # (W, P) bool; None: every target is scored
-        where = [None] * len(windows) if self.answers is None else self.answers
-        n_bytes = [
-            _bytes(store, window, answers) for window, answers in zip(windows, where, strict=True)
-        ]
-        self.n_tokens = np.bincount(self.index) * self.per_window
+        self.answers = exact_match.answers_of(self.request, splits)
+        shape = len(windows), windows[0].stop - windows[0].first
+        counted = np.ones(shape, bool) if self.answers is None else self.answers
+        n_bytes = [_bytes(store, *pair) for pair in zip(windows, counted, strict=True)]
+        self.n_tokens = self._by_document(counted).astype(np.int64)
         self.n_bytes = np.bincount(self.index, weights=n_bytes).astype(np.int64)
-        self.usable = scored.status == "ok"
-        if self.answers is not None:
-            self.n_tokens = self._by_document(self.answers).astype(np.int64)
-        self.loss_sum = (
-            self._by_document(
-                scored.losses if self.answers is None else scored.losses * self.answers
-            )
-            if self.usable
-            else None
-        )
-        self.floors = (
-            floors.of_request(scored.request, splits.floors, known)
-            if self.usable and splits.floors
-            else None
-        )
-        self.shares = context_of_targets.shares(scored.request, store.lengths, block, self.answers)
-        self.status, self.reason = (
-            scored.status,
-            scored.reason or context_of_targets.fault(scored.request, self.shares["full_context"]),
-        )
-        if self.floors is not None:
-            self.excess = scored.losses.astype(np.float64) - self.floors
-            self.excess_sum = self._by_document(self.excess)
-            if reason := floors.leak(self.excess_sum, self.n_tokens):
-                self.status, self.reason = floors.LEAK, reason
+        self.shares = context_of_targets.shares(self.request, store.lengths, block, self.answers)
+        fault = context_of_targets.fault(self.request, self.shares["full_context"])
+        self.status, self.reason = scored.status, scored.reason or fault
+        self.usable: Usable | None = None
+        if scored.status == "ok" and scored.losses is not None:
+            losses = scored.losses
+            excess = self._excess(losses, splits, known)
+            loss_sum = self._by_document(losses if self.answers is None else losses * self.answers)
+            self.usable = Usable(losses, loss_sum, excess)
+
+    def _excess(
+        self, losses: np.ndarray, splits: Splits, known: dict[tuple[int, int], np.ndarray]
+    ) -> Excess | None:
+        """None where no exact floor is known. Below it by more than chance is a leak."""
+        floor = floors.of_request(self.request, splits.floors, known) if splits.floors else None
+        if floor is None:
+            return None
+        values = losses.astype(np.float64) - floor
+        excess = Excess(floor, values, self._by_document(values))
+        if reason := floors.leak(excess.sums, self.n_tokens):
+            self.status, self.reason = floors.LEAK, reason
+        return excess
 
     def _by_document(self, values: np.ndarray) -> np.ndarray:
         """(W, P) -> (D,)"""
         return np.bincount(self.index, weights=values.sum(axis=1, dtype=np.float64))
 
 
-def _bytes(store: TokenStore, window: Window, answers: np.ndarray | None) -> int:
-    """Bytes of text that the window's targets stand for, or those of them that are answers."""
+def _bytes(store: TokenStore, window: Window, counted: np.ndarray) -> int:
+    """Bytes of text that those of the window's targets stand for that are counted."""
     start = int(store.offsets[window.document]) + window.start
     sizes = store.token_bytes[
         store.tokens(start + window.first + 1, start + window.stop + 1).numpy()
     ]
-    return int(sizes.sum() if answers is None else sizes[answers].sum())
+    return int(sizes[counted].sum())

@@ -1,4 +1,4 @@
-"""What any model must beat: a table of how often each token comes."""
+"""What any model must beat: a table of token frequencies."""
 
 import numpy as np
 
@@ -8,26 +8,24 @@ from lengthgen.evaluation.scoring import Scored
 
 
 def loss(splits: Splits, scored: list[Scored]) -> float | None:
-    """Loss of a table of token frequencies (training split, add one) on the matched targets: what any model must beat. Nats."""
+    """Loss in nats, on the matched targets, of the training split's token frequencies (add one)."""
     targets = _matched_targets(splits.validation, scored)
     if targets is None:
         return None
     train, at_once = splits.train, 2**24  # a large corpus is counted a part at a time
     counts = np.ones(splits.vocab_size)
     for first in range(0, train.n_tokens, at_once):
-        counts += np.bincount(
-            train.tokens(first, min(first + at_once, train.n_tokens)).numpy(),
-            minlength=splits.vocab_size,
-        )
+        part = train.tokens(first, min(first + at_once, train.n_tokens)).numpy()
+        counts += np.bincount(part, minlength=splits.vocab_size)
     return float(-np.log(counts / counts.sum())[targets].mean())
 
 
 def _matched_targets(store: TokenStore, scored: list[Scored]) -> np.ndarray | None:
-    some = [s.request for s in scored if s.request.protocol == "matched"]
-    if not some:
+    matched = [s.request for s in scored if s.request.protocol == "matched"]
+    if not matched:
         return None
     parts = []
-    for window in some[0].windows:
+    for window in matched[0].windows:
         start = int(store.offsets[window.document]) + window.start
         parts.append(store.tokens(start + window.first + 1, start + window.stop + 1).numpy())
     return np.concatenate(parts)

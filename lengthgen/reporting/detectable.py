@@ -1,8 +1,10 @@
 """How small a difference a publication could have seen at all: the rows of its power.csv.
 
-For each length beyond the training length the minimum detectable difference (evaluation/power.py: found four times in five, at 0.05) of
-the matched losses, with the publication's own seeds, documents and variances: of each scheme's change from the training length, and of the
-difference between any two schemes. With one seed nothing is known of other seeds: what is given then holds for other documents alone.
+For each length beyond the training length the minimum detectable difference (evaluation/power.py:
+found four times in five, at 0.05) of the matched losses, with the publication's own seeds,
+documents and variances: of each scheme's change from the training length, and of the difference
+between any two schemes. With one seed nothing is known of other seeds: what is given then holds for
+other documents alone.
 
 Shape letters: S seeds, A lengths, D documents. Nats a token.
 """
@@ -20,8 +22,9 @@ from lengthgen.reporting.figures import palette
 from lengthgen.statistics.losses import Losses, Paired, common_seeds
 
 KINDS = ("change", "difference")
-# kind: change (of `scheme`, from the training length) or difference (`scheme` minus `baseline`). sd_*: standard deviations of the paired
-# difference by seed, by document, and by both. detectable: see above; cautious: the same, had these runs been lucky with their variances.
+# kind: change (of `scheme`, from the training length) or difference (`scheme` minus `baseline`).
+# sd_*: standard deviations of the paired difference by seed, by document, and by both. detectable:
+# see above; cautious: the same, had these runs been lucky with their variances.
 POWER = (
     *tables.GROUP, "eval_length", "kind", "scheme", "baseline", "n_seeds", "n_documents", "sd_seed", "sd_document", "sd_interaction",
     "standard_error", "detectable", "cautious",
@@ -30,7 +33,10 @@ NUMBERS = POWER[-6:]
 
 
 def table(documents: pd.DataFrame, summary: pd.DataFrame) -> pd.DataFrame:
-    """POWER from the rows of documents.csv. summary: says which lengths of which scheme have a value."""
+    """POWER from the rows of documents.csv.
+
+    summary: says which lengths of which scheme have a value.
+    """
     known = summary[(summary["protocol"] == "matched") & (summary["status"] == "ok")]
     scored = documents[documents["protocol"] == "matched"]
     rows = []

@@ -31,7 +31,7 @@ DISTINCT = {
 }
 
 
-def provenance(runs: Iterable[records.Run], lengths: pd.DataFrame | None = None) -> dict[str, Any]:
+def provenance(runs: Iterable[records.RunFolder], lengths: pd.DataFrame | None = None) -> dict[str, Any]:
     """What made the given runs: every distinct command, commit, device, thread count and version, and what is known of each run.
 
     lengths: the rows of lengths.csv that are published: their evaluations are described as well (`evaluations`).
@@ -66,8 +66,11 @@ def provenance(runs: Iterable[records.Run], lengths: pd.DataFrame | None = None)
     return found if lengths is None else found | {"evaluations": _evaluations(runs, lengths)}
 
 
-def evaluations(run: records.Run) -> Iterator[tuple[dict[str, str], Path]]:
-    """(identity, folder) of each finished evaluation of a run. identity: the first row of its lengths.csv."""
+def evaluations(run: records.RunFolder) -> Iterator[tuple[dict[str, str], Path]]:
+    """(identity, folder) of each finished evaluation of a run.
+
+    identity: the first row of its lengths.csv.
+    """
     for folder in run.evaluations:
         with open(folder / "lengths.csv", newline="", encoding="utf-8") as file:
             first = next(csv.DictReader(file), None)
@@ -75,8 +78,11 @@ def evaluations(run: records.Run) -> Iterator[tuple[dict[str, str], Path]]:
             yield first, folder
 
 
-def targets(run: records.Run, folder: Path) -> str | None:
-    """The hash of an evaluation's matched targets, or of its whole documents. None without them, or where the data have no fingerprint."""
+def targets(run: records.RunFolder, folder: Path) -> str | None:
+    """The hash of an evaluation's matched targets, or of its whole documents.
+
+    None without them, or where the data have no fingerprint.
+    """
     data = run.provenance.get("data") or {}
     if "fingerprint" not in data or not (folder / "losses.npz").is_file():
         return None
@@ -92,7 +98,10 @@ def targets(run: records.Run, folder: Path) -> str | None:
 
 
 def targets_of(note: Mapping[str, Any], setting: str, evaluation: str) -> str | None:
-    """The hash of the rows with this setting and evaluation, from a publication's provenance; None if it has none, or more than one."""
+    """The hash of the rows with this setting and evaluation, from a publication's provenance.
+
+    None if it has none, or more than one.
+    """
     for about in note.get("evaluations", []):
         if (about["setting"], about["evaluation"]) == (setting, evaluation):
             return about["targets"][0] if len(about["targets"]) == 1 else None
@@ -131,7 +140,7 @@ def _clean(commits: list[str]) -> bool:
     )
 
 
-def _evaluations(runs: Iterable[records.Run], lengths: pd.DataFrame) -> list[dict[str, Any]]:
+def _evaluations(runs: Iterable[records.RunFolder], lengths: pd.DataFrame) -> list[dict[str, Any]]:
     """For each setting and evaluation that is published: commits and commands of the evaluations, and the hashes of their targets."""
     published = set(lengths[["run", "scheme", *SAME]].itertuples(index=False, name=None))
     found: dict[tuple[str, ...], dict[str, set]] = {}
@@ -154,7 +163,7 @@ def _evaluations(runs: Iterable[records.Run], lengths: pd.DataFrame) -> list[dic
     ]
 
 
-def _learning_rate(run: records.Run) -> float | None:
+def _learning_rate(run: records.RunFolder) -> float | None:
     options = run.config.get("optim")
     return options.get("lr") if isinstance(options, Mapping) else None
 

@@ -159,7 +159,7 @@ def publish(
 
 
 def _chosen(
-    collected: tables.Tables, runs: Sequence[records.Run], where: Where, results: Path
+    collected: tables.Tables, runs: Sequence[records.RunFolder], where: Where, results: Path
 ) -> tuple[tables.Tables, dict[str, Any]]:
     """The tables of the evaluations that `where` chooses, and what made them."""
     found = tables.select(collected, where)

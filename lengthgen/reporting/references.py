@@ -82,7 +82,7 @@ def gather(
     found: tables.Tables,
     published: tables.Tables,
     note: Mapping[str, Any],
-    runs: Sequence[records.Run],
+    runs: Sequence[records.RunFolder],
 ) -> pd.DataFrame:
     """COLUMNS of the chosen reference evaluations that some published group can be compared with. ConfigError if there are none.
 

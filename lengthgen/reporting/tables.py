@@ -22,9 +22,10 @@ from lengthgen.statistics.losses import Losses, Means
 # What one figure is about, and then one line of it.
 GROUP = ("dataset", "model", "train_length", "steps", "setting", "evaluation")
 LINE = (*GROUP, "protocol", "scheme")
-# One row for each line and eval_length. loss and its bounds in nats/token, over all seeds; n_tokens: scored tokens of one seed.
-# loss_change: from train_length, paired (same targets), matched protocol only. status and reason: as in lengths.csv.
-# excess: over the exact floor of the same tokens, for data that have one. exact_match: a share of documents, for data with answers.
+# One row for each line and eval_length. loss and its bounds in nats/token, over all seeds;
+# n_tokens: scored tokens of one seed. loss_change: from train_length, paired (same targets),
+# matched protocol only. status and reason: as in lengths.csv. excess: over the exact floor of the
+# same tokens, for data that have one. exact_match: a share of documents, for data with answers.
 SUMMARY = (
     *LINE, "eval_length", "n_seeds", "n_documents", "n_tokens", "loss", "loss_low", "loss_high",
     "perplexity", "perplexity_low", "perplexity_high", "bits_per_byte",
@@ -67,12 +68,18 @@ class Tables:
 
 
 def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
-    """A table with its columns' types: hashes and names stay text, whatever they look like. DataError if it is not that table."""
+    """A table with its columns' types: hashes and names stay text, whatever they look like.
+
+    DataError if it is not that table.
+    """
     return _whole(_read(path, columns))
 
 
 def collect(results: Path | str) -> Tables:
-    """The tables of every finished evaluation under results/runs, one after another. Empty tables if there is none."""
+    """The tables of every finished evaluation under results/runs, one after another.
+
+    Empty tables if there is none.
+    """
     return read_evaluations(folder for run in records.runs(results) for folder in run.evaluations)
 
 
@@ -165,7 +172,10 @@ def positions_over_seeds(positions: pd.DataFrame) -> pd.DataFrame:
 
 
 def _over_seeds(table: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
-    """Mean over seeds of rows that have a value with its interval over documents; indexed by the keys."""
+    """Mean over seeds of rows that have a value with its interval over documents.
+
+    Indexed by the keys.
+    """
     means = table.assign(square=(table["high"] - table["low"]) ** 2).groupby(keys, sort=False).agg(
         value=("value", "mean"), low=("low", "mean"), high=("high", "mean"), n_seeds=("run", "nunique"),
         n_documents=("n_documents", "max"), n_tokens=("n_tokens", "max"), between=("value", "var"), square=("square", "mean"),
@@ -182,7 +192,8 @@ def _over_seeds(table: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
 def _matches(lengths: pd.DataFrame) -> dict[tuple, dict[str, float]]:
     """(*line, eval_length) -> exact match over seeds and its interval, where rows have it.
 
-    Wilson's interval leans inwards, a mean's does not: of several seeds its longer side is taken for both.
+    Wilson's interval leans inwards, a mean's does not: of several seeds its longer side is taken
+    for both.
     """
     rows = lengths[(lengths["metric"] == "exact_match") & lengths["value"].notna()]
     if rows.empty:
@@ -201,7 +212,10 @@ def _matches(lengths: pd.DataFrame) -> dict[tuple, dict[str, float]]:
 
 
 def publish(tables: Tables, folder: Path | str, note: Mapping[str, Any]) -> pd.DataFrame:
-    """Write a published folder; returns the summary. `note` becomes provenance.json. The same tables give the same bytes."""
+    """Write a published folder; returns the summary. `note` becomes provenance.json.
+
+    The same tables give the same bytes.
+    """
     folder = Path(folder)
     for name, columns in records.TABLES.items():
         write_table(folder / f"{name}.csv", getattr(tables, name), columns)
@@ -324,7 +338,10 @@ def _whole(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def write_table(path: Path, table: pd.DataFrame, columns: Sequence[str]) -> None:
-    """The columns of a table, in `sort`'s order, as CSV. Optional ones that are empty are left out."""
+    """The columns of a table, in `sort`'s order, as CSV.
+
+    Optional ones that are empty are left out.
+    """
     kept = [column for column in columns if column not in OPTIONAL or table[column].notna().any()]
     text = sort(table[kept]).to_csv(
         index=False, lineterminator="\n", float_format=files.FLOAT_FORMAT

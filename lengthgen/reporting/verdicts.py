@@ -28,13 +28,15 @@ MEASURED = (
     "use_hard_window",
 )  # F, U against a fresh window, U against the hard window; each with _low and _high
 RELATIVE = ("use_reference", "utilisation")  # U_ref and u, likewise
-# A row for each scheme and length beyond the training length. word: fails, tolerates, uses, undecided; or the status that left no value.
+# A row for each scheme and length beyond the training length. word: fails, tolerates, uses,
+# undecided; or the status that left no value.
 VERDICTS = (
     *tables.GROUP, "scheme", "eval_length", "n_seeds", "n_documents",
     *(f"{name}{end}" for name in MEASURED for end in ENDS), "word",
 )  # fmt: skip
-# Where a reference was tried: which one, and the gate's word: passed, refused (gate_reason says why), or empty where no reference
-# was trained at so long a length. Not written where there is none.
+# Where a reference was tried: which one, and the gate's word: passed, refused (gate_reason says
+# why), or empty where no reference was trained at so long a length. Not written where there is
+# none.
 GATED = ("reference", *(f"{name}{end}" for name in RELATIVE for end in ENDS), "gate", "gate_reason")
 
 
@@ -82,7 +84,10 @@ def table(
 
 
 def write(found: pd.DataFrame, folder: Path) -> list[Path]:
-    """verdicts.csv into `folder`, or none (and no old one) if there are no rows. Returns the files."""
+    """verdicts.csv into `folder`, or none (and no old one) if there are no rows.
+
+    Returns the files.
+    """
     path = folder / "verdicts.csv"
     if found.empty:
         path.unlink(missing_ok=True)

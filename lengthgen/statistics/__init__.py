@@ -1,1 +1,1 @@
-"""Sums of losses over seeds and documents, and what they support: intervals, comparisons, power. NumPy and SciPy alone."""
+"""Losses by seed and document; intervals, comparisons and power. NumPy and SciPy alone."""

@@ -1,20 +1,23 @@
-"""Means and intervals of losses; the document is the resampling unit, and seeds and documents are resampled together.
+"""Means of losses with intervals from resampled documents, or seeds and documents together.
 
-The estimator is a ratio: sum of the loss over every scored token / number of scored tokens. A token's neighbours share its
-document's difficulty, so tokens are not independent: with an intra-document correlation of 0.05 and 1,024 tokens a document a
-95 % interval from tokens covers the truth about 21 % of the time, one from documents about 94 % (calibration.py).
-Perplexity is exp(mean loss) and its bounds are the exp of the loss's bounds; perplexities are never averaged (Jensen).
+The estimator is a ratio: sum of the losses / number of scored tokens. Tokens of a document share
+its difficulty, so the document is the unit: with an intra-document correlation of 0.05 and 1,024
+tokens a document, a 95 % interval from tokens covers the truth 21 % of the time, one from documents
+94 % (calibration.py). Perplexity is exp(mean loss), its bounds the exp of the loss's bounds;
+perplexities are never averaged (Jensen).
 
-What these intervals are good for: the spread over documents. The bootstrap's variance of the seeds is (S - 1) / S of what it
-should be and it knows no Student t, so with less than about ten seeds that differ its intervals are too narrow (with three, and
-seeds that matter, they cover about 80 %). A claim about schemes uses the interval of comparisons.py.
+These intervals are for the spread over documents. The bootstrap's variance of the seeds is (S - 1)
+/ S of what it should be and it knows no Student t, so with fewer than about ten seeds that differ
+it is too narrow (three seeds: about 80 %). Claims about schemes use comparisons.py.
 
-Sources: Miller 2024 (arXiv 2411.00640: cluster by document, pair the differences); Sellam et al., ICLR 2022
-(arXiv 2106.16163: the multi-bootstrap over seeds and test items); Owen 2007, Annals of Applied Statistics 1 (resampling rows and
-columns: their interaction counts up to three times); Efron and Tibshirani 1993, chapter 14 (percentile and BCa intervals; seeds
-and documents are two samples, as scipy.stats.bootstrap has them). Intervals are percentile intervals unless BCa is asked for.
+Sources: Miller 2024 (arXiv 2411.00640: cluster by document, pair the differences); Sellam et al.,
+ICLR 2022 (arXiv 2106.16163: the multi-bootstrap over seeds and test items); Owen 2007, Annals of
+Applied Statistics 1 (resampling rows and columns counts their interaction up to three times); Efron
+and Tibshirani 1993, chapter 14 (percentile and BCa intervals; seeds and documents are two samples,
+as in scipy.stats.bootstrap). Intervals are percentile intervals unless BCa is asked for.
 
-Shape letters: S seeds, A evaluation lengths, D documents, R resamples, N scored tokens. Losses in nats.
+Shape letters: S seeds, A evaluation lengths, D documents, R resamples, N scored tokens. Losses in
+nats.
 """
 
 from dataclasses import dataclass
@@ -25,7 +28,7 @@ import numpy as np
 LEVEL = 0.95  # of every interval
 N_RESAMPLES = 10_000
 CHUNK = 2**22  # numbers held at once: bounds the memory with many documents or lengths
-DIFFER = 0.1  # of the percentile interval's width: two intervals whose bounds differ by more do not agree
+DIFFER = 0.1  # of the percentile interval's width: intervals further apart do not agree
 NORMAL = NormalDist()
 
 
@@ -33,9 +36,10 @@ NORMAL = NormalDist()
 class Bootstrap:
     """A mean for each length and the same mean in every resample.
 
-    value: (A,). samples: (R, A): row r holds one draw of seeds and documents, the same draw for all lengths, so that a
-    difference of two columns is paired. left_out: for every kind of unit that is resampled (seeds, documents), (n, A): the mean
-    without that unit. All in nats a token (or the unit of the totals given).
+    value: (A,). samples: (R, A), a row for each draw of seeds and documents, the same for all
+    lengths, so that a difference of two columns is paired. left_out: for each kind of unit that is
+    resampled (seeds, documents), (n, A): the mean without unit n. In nats a token, or the unit of
+    the totals.
     """
 
     value: np.ndarray
@@ -43,7 +47,7 @@ class Bootstrap:
     left_out: tuple[np.ndarray, ...] = ()
 
     def change(self, reference: int) -> "Bootstrap":
-        """Paired differences from the length with index `reference` (same seeds, same documents in every resample)."""
+        """Paired differences from the length with index `reference`: the same draws for both."""
         column = slice(reference, reference + 1)
         left_out = tuple(values - values[:, column] for values in self.left_out)
         return Bootstrap(
@@ -51,7 +55,7 @@ class Bootstrap:
         )
 
     def bounds(self, level: float = LEVEL) -> tuple[np.ndarray, np.ndarray]:
-        """(low, high), each (A,): the percentile interval. NaN where there is none to give."""
+        """(low, high), each (A,): the percentile interval. NaN where it is not known."""
         low, high = np.full_like(self.value, np.nan), np.full_like(self.value, np.nan)
         for column, drawn in enumerate(self.samples.T):
             drawn = drawn[np.isfinite(drawn)]
@@ -60,19 +64,17 @@ class Bootstrap:
         return low, high
 
     def bca(self, level: float = LEVEL) -> tuple[np.ndarray, np.ndarray]:
-        """(low, high), each (A,): the bias-corrected and accelerated interval; the percentile interval where it degenerates.
+        """(low, high), each (A,): the bias-corrected and accelerated interval.
 
-        It does where the value lies outside its own resamples, or where no unit changes anything.
+        The percentile interval where the value lies outside its resamples or no unit changes it.
         """
         low, high = self.bounds(level)
         acceleration = _acceleration(self.left_out, len(self.value))
         for column, drawn in enumerate(self.samples.T):
             drawn = drawn[np.isfinite(drawn)]
-            below = (
-                np.mean([drawn < self.value[column], drawn <= self.value[column]])
-                if drawn.size
-                else 0.0
-            )
+            value, below = self.value[column], 0.0
+            if drawn.size:
+                below = np.mean([drawn < value, drawn <= value])  # ties count half
             if 0 < below < 1 and np.isfinite(acceleration[column]):
                 ends = [
                     _moved(tail, NORMAL.inv_cdf(below), acceleration[column])
@@ -85,30 +87,31 @@ class Bootstrap:
 def differ(
     percentile: tuple[np.ndarray, np.ndarray], other: tuple[np.ndarray, np.ndarray]
 ) -> np.ndarray:
-    """(A,) bool: a bound of `other` lies further than DIFFER of the percentile interval's width from the percentile bound."""
+    """(A,) bool: a bound of `other` is more than DIFFER of the percentile interval's width away."""
     allowed = DIFFER * (percentile[1] - percentile[0])
     return np.any([np.abs(a - b) > allowed for a, b in zip(percentile, other, strict=True)], axis=0)
 
 
 def token_mean(loss_sum: np.ndarray, n_tokens: np.ndarray) -> np.ndarray:
-    """Token-weighted mean over the last axis (documents): (..., D) -> (...). NaN where no token was scored."""
-    total, weight = (
-        np.sum(loss_sum, axis=-1, dtype=np.float64),
-        np.sum(n_tokens, axis=-1, dtype=np.float64),
-    )
+    """Token-weighted mean over the last axis (documents): (..., D) -> (...).
+
+    NaN where no token was scored.
+    """
+    total, weight = (np.sum(each, axis=-1, dtype=np.float64) for each in (loss_sum, n_tokens))
     return np.divide(total, weight, out=np.full_like(total, np.nan), where=weight > 0)
 
 
 def bootstrap(
     loss_sum: np.ndarray, n_tokens: np.ndarray, *, n_resamples: int = N_RESAMPLES, seed: int = 0
 ) -> Bootstrap:
-    """Ratio means and their resamples: documents (one run), or seeds and documents together (several).
+    """Ratio means and their resamples: of documents (one seed) or seeds and documents.
 
-    loss_sum, n_tokens: (D,), (A, D) or (S, A, D). A document is the same text for every seed and length, so one draw of
-    documents serves all of them. A document without scored tokens has 0 in both. With one seed only documents are
-    resampled. Deterministic: `seed` seeds the draws, and the same D and S give the same draws for every scheme. Give the documents
-    in the order of their names, as tables.py does: then a run and a summary of that run have the same interval.
-    A length with fewer than two scored documents, or a non-finite loss, gets no samples (NaN): its spread is unknown, not zero.
+    loss_sum, n_tokens: (D,), (A, D) or (S, A, D), 0 in both for a document without scored tokens. A
+    document is the same text for every seed and length, so one draw of documents serves all.
+    Deterministic: `seed`, D and S give the same draws for every scheme. Sort the documents by name,
+    as losses.py does: a run and a summary of it then have the same interval. A length with fewer
+    than two scored documents, or a loss that is not finite, has NaN samples: its spread is unknown,
+    not zero.
     """
     total, weight = _three_axes(loss_sum), _three_axes(n_tokens)
     if total.shape != weight.shape:
@@ -119,10 +122,8 @@ def bootstrap(
     finite = np.isfinite(total).all(axis=(0, 2))
     scored = (weight.sum(axis=0) > 0).sum(axis=-1)  # (A,) documents with a scored token
     total = np.where(finite[:, None], total, 0.0)
-    value = token_mean(
-        total.transpose(1, 0, 2).reshape(n_lengths, -1),
-        weight.transpose(1, 0, 2).reshape(n_lengths, -1),
-    )
+    by_length = (each.transpose(1, 0, 2).reshape(n_lengths, -1) for each in (total, weight))
+    value = token_mean(*by_length)
 
     generator = np.random.default_rng(seed)
     rows = max(1, CHUNK // max(n_documents, total.shape[0] * n_lengths, 1))
@@ -134,14 +135,11 @@ def bootstrap(
 
 
 def multiplicities(n_units: int, n_resamples: int, generator: np.random.Generator) -> np.ndarray:
-    """(R, n_units) float64: how often each unit is drawn when n_units are drawn with replacement. Rows sum to n_units."""
+    """(R, n_units) float64: how often each unit is drawn in n_units draws with replacement."""
     drawn = generator.integers(n_units, size=(n_resamples, n_units))
     drawn += n_units * np.arange(n_resamples)[:, None]
-    return (
-        np.bincount(drawn.ravel(), minlength=n_resamples * n_units)
-        .reshape(n_resamples, n_units)
-        .astype(np.float64)
-    )
+    counts = np.bincount(drawn.ravel(), minlength=n_resamples * n_units)
+    return counts.reshape(n_resamples, n_units).astype(np.float64)
 
 
 def _resample(
@@ -150,30 +148,24 @@ def _resample(
     """(S, A, D) twice -> (size, A): one ratio for each draw of documents and seeds."""
     n_seeds, n_lengths, n_documents = total.shape
     documents = multiplicities(n_documents, size, generator)  # (size, D)
-    seeds = (
-        multiplicities(n_seeds, size, generator)[:, :, None] if n_seeds > 1 else 1.0
-    )  # (size, S, 1)
+    seeds: np.ndarray | float = 1.0
+    if n_seeds > 1:
+        seeds = multiplicities(n_seeds, size, generator)[:, :, None]
 
     def drawn(values: np.ndarray) -> np.ndarray:
-        by_seed = (documents @ values.reshape(n_seeds * n_lengths, n_documents).T).reshape(
-            size, n_seeds, n_lengths
-        )
-        return (seeds * by_seed).sum(axis=1)
+        by_seed = documents @ values.reshape(n_seeds * n_lengths, n_documents).T
+        return (seeds * by_seed.reshape(size, n_seeds, n_lengths)).sum(axis=1)
 
     sums, counts = drawn(total), drawn(weight)
     return np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
 
 
 def _left_out(total: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, ...]:
-    """(S, A, D) twice -> the ratio without each seed (S, A), if there are several, and without each document (D, A)."""
-    seeds, documents = (
-        (total.sum(axis=2), weight.sum(axis=2)),
-        (total.sum(axis=0).T, weight.sum(axis=0).T),
-    )
-    return tuple(
-        _without(sums, counts)
-        for sums, counts in ((seeds, documents) if len(total) > 1 else (documents,))
-    )
+    """(S, A, D) twice -> the ratio without each seed (S, A), if several, and document (D, A)."""
+    documents = _without(total.sum(axis=0).T, weight.sum(axis=0).T)
+    if len(total) == 1:
+        return (documents,)
+    return _without(total.sum(axis=2), weight.sum(axis=2)), documents
 
 
 def _without(sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
@@ -183,7 +175,10 @@ def _without(sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
 
 
 def _acceleration(left_out: tuple[np.ndarray, ...], n_lengths: int) -> np.ndarray:
-    """(A,): BCa's acceleration, each kind of unit a sample of its own. NaN where no unit changes the value."""
+    """(A,): BCa's acceleration, a sample for each kind of unit.
+
+    NaN where no unit changes the value.
+    """
     cubes, squares = np.zeros((2, n_lengths))
     for values in left_out:
         influence = (values.mean(axis=0) - values) * (len(values) - 1) / len(values)
@@ -192,7 +187,7 @@ def _acceleration(left_out: tuple[np.ndarray, ...], n_lengths: int) -> np.ndarra
 
 
 def _moved(tail: float, bias: float, acceleration: float) -> float:
-    """Which quantile of the resamples stands for the quantile `tail`; bias: z0, in standard deviations."""
+    """The quantile of the resamples that stands for `tail`; bias: z0, in standard deviations."""
     shifted = bias + NORMAL.inv_cdf(tail)
     return NORMAL.cdf(bias + shifted / (1 - acceleration * shifted))
 
@@ -201,6 +196,7 @@ def _three_axes(values: np.ndarray) -> np.ndarray:
     values = np.asarray(values, np.float64)
     if not 1 <= values.ndim <= 3:
         raise ValueError(
-            f"got {values.ndim} axes; expected documents, (lengths, documents) or (seeds, lengths, documents)"
+            f"got {values.ndim} axes; expected documents, (lengths, documents) or "
+            "(seeds, lengths, documents)"
         )
     return values.reshape((1,) * (3 - values.ndim) + values.shape)

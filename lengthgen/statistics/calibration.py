@@ -1,14 +1,16 @@
-"""Are the intervals and tests worth their name? Simulated data with a known truth, the shares of them that are right.
+"""How often are the intervals and tests right? Simulated comparisons whose truth is known.
 
-A simulated comparison is a table of paired differences by seed and document, normal in its seeds, documents and their interaction (or
-with documents that are skewed), half of the documents with twice the tokens. Sizes are those of trained runs: SETTINGS. The
-aims: 95 % intervals that cover 93 to 97 %; tests that reject 2 to 8 % of comparisons of a scheme with itself.
+A simulated comparison is a table of paired differences by seed and document, normal in its seeds,
+documents and their interaction (or with skewed documents); half of the documents have twice the
+tokens. Sizes are those of trained runs: SETTINGS. Aims: 95 % intervals that cover 93 to 97 %; tests
+that reject 2 to 8 % of the comparisons of a scheme with itself.
 
-`table()` makes all rows that a published table needs. Shape letters: S seeds, N simulated comparisons, D documents.
+Shape letters: S seeds, N simulated comparisons, D documents.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from scipy.special import ndtri, stdtrit
@@ -21,7 +23,7 @@ AT_ONCE = 100  # comparisons that share the bootstrap's draws
 
 @dataclass(frozen=True)
 class Setting:
-    """Standard deviations of the paired difference, nats a token, by seed, by document and by both."""
+    """Standard deviations of the paired difference by seed, document and both, nats a token."""
 
     seed: float
     document: float
@@ -30,15 +32,13 @@ class Setting:
 
 
 SETTINGS = {
-    "balanced": Setting(
-        0.010, 0.041, 0.039
-    ),  # about t5_bias against alibi at four times the training length, tiny model
+    # About t5_bias against alibi at four times the training length, tiny model.
+    "balanced": Setting(0.010, 0.041, 0.039),
     "seeds differ": Setting(0.030, 0.040, 0.040),
     "documents differ": Setting(0.003, 0.160, 0.035),
     "skewed documents": Setting(0.003, 0.160, 0.035, skewed=True),
-    "same scheme": Setting(
-        0.010, 0.0, 0.040
-    ),  # nothing but the seed sets differs: no document effect in the difference
+    # Only the seeds differ: no document effect in the difference.
+    "same scheme": Setting(0.010, 0.0, 0.040),
 }
 TRUTH = 0.03  # nats
 
@@ -53,21 +53,15 @@ def table(
 ) -> list[dict]:
     """Coverage: a row for each setting, number of seeds and documents, and method.
 
-    setting, n_seeds, n_documents, method, covered (share of the 95 % intervals that hold the truth), error (its standard error), width
-    (mean, nats), n_sets. Some minutes with the defaults.
+    setting, n_seeds, n_documents, method, covered (share of the 95 % intervals that hold the
+    truth), error (its standard error), width (mean, nats), n_sets. Some minutes with the defaults.
     """
     generator = np.random.default_rng(seed)
     rows = []
-    for name, setting in SETTINGS.items():
-        for n_seeds in seeds:
-            for n_documents in documents:
-                cell = {"setting": name, "n_seeds": n_seeds, "n_documents": n_documents}
-                rows += [
-                    cell | row
-                    for row in coverage(
-                        setting, n_seeds, n_documents, n_sets, n_resamples, generator
-                    )
-                ]
+    for (name, setting), n_seeds, n_documents in product(SETTINGS.items(), seeds, documents):
+        cell = {"setting": name, "n_seeds": n_seeds, "n_documents": n_documents}
+        covered = coverage(setting, n_seeds, n_documents, n_sets, n_resamples, generator)
+        rows += [cell | row for row in covered]
     return rows
 
 
@@ -80,32 +74,27 @@ def coverage(
     generator: np.random.Generator,
 ) -> list[dict]:
     """A row for each method, as `table` has them, of one setting."""
-    found: dict[str, list[np.ndarray]] = {}
+    bounds: dict[str, list[np.ndarray]] = {}
     for first in range(0, n_sets, AT_ONCE):
         paired = simulated(setting, n_seeds, min(AT_ONCE, n_sets - first), n_documents, generator)
         for method, low, high in _intervals(paired, n_resamples, int(generator.integers(2**31))):
-            found.setdefault(method, []).append(np.stack([low, high]))
-    return [_row(method, np.concatenate(bounds, axis=1)) for method, bounds in found.items()]
+            bounds.setdefault(method, []).append(np.stack([low, high]))
+    return [_row(method, np.concatenate(parts, axis=1)) for method, parts in bounds.items()]
 
 
 def simulated(
     setting: Setting, n_seeds: int, n_sets: int, n_documents: int, generator: np.random.Generator
 ) -> Paired:
     """Paired differences whose mean is TRUTH, a comparison in each column."""
-    n_tokens = np.broadcast_to(
-        np.where(np.arange(n_documents) % 2, 128.0, 256.0), (n_sets, n_documents)
-    )
-    of_document = (
-        generator.exponential(size=(n_sets, n_documents)) - 1
-        if setting.skewed
-        else generator.normal(size=(n_sets, n_documents))
-    )
-    mean = (
-        TRUTH
-        + setting.seed * generator.normal(size=(n_seeds, n_sets, 1))
-        + setting.document * of_document
-    )
-    mean = mean + setting.interaction * generator.normal(size=(n_seeds, n_sets, n_documents))
+    shape = (n_sets, n_documents)
+    n_tokens = _tokens(shape)
+    if setting.skewed:
+        of_document = generator.exponential(size=shape) - 1
+    else:
+        of_document = generator.normal(size=shape)
+    of_seed = generator.normal(size=(n_seeds, n_sets, 1))
+    mean = TRUTH + setting.seed * of_seed + setting.document * of_document
+    mean = mean + setting.interaction * generator.normal(size=(n_seeds, *shape))
     return Paired(mean * n_tokens, n_tokens)
 
 
@@ -117,14 +106,13 @@ def same_scheme(
     n_resamples: int = 2000,
     seed: int = 0,
 ) -> dict[str, float]:
-    """A/A: two arms of one scheme with disjoint seeds on the same documents -> how often each test, at 0.05, sees a difference.
+    """How often each test at 0.05 sees a difference between two arms of one scheme (A/A).
 
-    Each arm's losses: 2 nats, documents +- 0.2, seeds +- 0.01, both +- 0.03.
+    The arms have disjoint seeds and the same documents; their losses: 2 nats, documents +- 0.2,
+    seeds +- 0.01, both +- 0.03.
     """
     generator = np.random.default_rng(seed)
-    n_tokens = np.broadcast_to(
-        np.where(np.arange(n_documents) % 2, 128.0, 256.0), (n_comparisons, n_documents)
-    )
+    n_tokens = _tokens((n_comparisons, n_documents))
     documents = 2 + 0.2 * generator.normal(size=(n_comparisons, n_documents))
 
     shape = (n_seeds, n_comparisons, n_documents)
@@ -141,7 +129,7 @@ def same_scheme(
     }
     rejected["paired t"] = significance.paired_t(paired.seed_values) <= 0.05
     rejected["sign flip"] = significance.sign_flip(paired.seed_values).p <= 0.05
-    return {test: float(np.mean(found)) for test, found in rejected.items()}
+    return {test: float(np.mean(rejections)) for test, rejections in rejected.items()}
 
 
 def tokens_as_independent(
@@ -152,19 +140,17 @@ def tokens_as_independent(
     correlation: float = 0.05,
     seed: int = 0,
 ) -> dict[str, float]:
-    """The anchor: coverage of 95 % intervals of a mean over documents, from tokens taken as independent and from documents.
+    """Coverage of 95 % intervals of a mean: from tokens taken as independent, and from documents.
 
-    Token losses have variance 1, of which `correlation` is between documents. The interval from tokens is the large-sample one, the
-    limit of a bootstrap of tokens; by theory it covers 21.4 % with the defaults.
+    Token losses have variance 1, of which `correlation` is between documents. The interval from
+    tokens is the limit of a bootstrap of tokens; by theory it covers 21.4 % with the defaults.
     """
     generator = np.random.default_rng(seed)
-    of_document = np.sqrt(correlation) * generator.normal(size=(n_sets, n_documents))
-    within = (1 - correlation) * generator.chisquare(
-        n_tokens - 1, size=(n_sets, n_documents)
-    )  # sum of squares in each document
-    means = of_document + np.sqrt((1 - correlation) / n_tokens) * generator.normal(
-        size=(n_sets, n_documents)
-    )
+    shape = (n_sets, n_documents)
+    of_document = np.sqrt(correlation) * generator.normal(size=shape)
+    # The sum of squares within each document, drawn without drawing its tokens.
+    within = (1 - correlation) * generator.chisquare(n_tokens - 1, size=shape)
+    means = of_document + np.sqrt((1 - correlation) / n_tokens) * generator.normal(size=shape)
     value, size = means.mean(axis=1), n_documents * n_tokens
     squares = within.sum(axis=1) + n_tokens * ((means - value[:, None]) ** 2).sum(axis=1)
     by_token = -ndtri(0.025) * np.sqrt(squares / (size - 1) / size)
@@ -180,11 +166,11 @@ def tokens_as_independent(
 def _intervals(
     paired: Paired, n_resamples: int, seed: int
 ) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """(method, low, high), (N,) each: the interval of the verdicts first, then what it is to be compared with."""
-    found = comparisons.estimate(paired)
-    yield "two-way Student", found.low, found.high
-    half = -stdtrit(found.spread.df, 0.025) * found.spread.standard_error
-    yield "Satterthwaite", found.value - half, found.value + half
+    """(method, low, high), (N,) each: first the interval of the verdicts, then others."""
+    estimate = comparisons.estimate(paired)
+    yield "two-way Student", estimate.low, estimate.high
+    half = -stdtrit(estimate.spread.df, 0.025) * estimate.spread.standard_error
+    yield "Satterthwaite", estimate.value - half, estimate.value + half
     drawn = comparisons.resampled(paired, n_resamples=n_resamples, seed=seed)
     yield "percentile", *drawn.percentile
     yield "BCa", *drawn.bca
@@ -195,7 +181,12 @@ def _intervals(
     )
     for method, square, df in alone:
         half = -stdtrit(df, 0.025) * np.sqrt(square / (squares.n_seeds * squares.n_documents))
-        yield method, found.value - half, found.value + half
+        yield method, estimate.value - half, estimate.value + half
+
+
+def _tokens(shape: tuple[int, int]) -> np.ndarray:
+    """(N, D): every other document has twice the tokens."""
+    return np.broadcast_to(np.where(np.arange(shape[1]) % 2, 128.0, 256.0), shape)
 
 
 def _row(method: str, bounds: np.ndarray) -> dict:

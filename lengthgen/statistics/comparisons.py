@@ -1,16 +1,16 @@
 """The mean of paired differences by seed and document, with its 95 % interval and p-value.
 
 A comparison is a table of differences (`losses.Paired`): scheme minus baseline, or one length minus
-another. Seeds are paired (common random numbers: the same seed has the same batches and the same other
-weights) and documents are (the same tokens). The estimand is the ratio sum of the differences / number
-of tokens: the mean difference of the loss of a token, over new seeds and new documents.
+another. Seeds are paired (common random numbers: the same seed has the same batches and the same
+other weights) and documents are (the same tokens). The estimand is the ratio sum of the differences
+/ number of tokens: the mean difference of the loss of a token, over new seeds and new documents.
 
 Which interval for what:
-- Estimate.low, high (variance.py: Student quantiles, two-way variance): for every verdict. It covers
-  95 % or a little more from 3 seeds on, as long as the mean over documents is near normal: with
-  exponentially distributed documents 93 % at 48, 95 % at 200.
-- percentile (the multi-bootstrap): with ten seeds or more, or where the seeds hardly differ. Too narrow
-  with few seeds; too wide where only the interaction of seeds and documents is left.
+- Estimate.low, high (variance.py: Student quantiles, two-way variance): for every verdict. It
+  covers 95 % or a little more from 3 seeds on, as long as the mean over documents is near normal:
+  with exponentially distributed documents 93 % at 48, 95 % at 200.
+- percentile (the multi-bootstrap): with ten seeds or more, or where the seeds hardly differ. Too
+  narrow with few seeds; too wide where only the interaction of seeds and documents is left.
 - BCa: as the percentile interval, for skewed documents. With few seeds its acceleration is a guess.
 
 Sources: Miller 2024 (arXiv 2411.00640); Sellam et al. 2022 (arXiv 2106.16163).
@@ -27,7 +27,7 @@ from lengthgen.statistics.losses import Paired
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean paired difference, (A,) each, in nats a token. Below 0: less loss than the baseline. NaN for what is not known.
+    """A mean paired difference, (A,) each, in nats a token; below 0 is less loss. NaN if not known.
 
     low, high: the 95 % interval. p: two-sided, of no difference. seed_values: (S, A).
     """
@@ -46,13 +46,16 @@ class Estimate:
 
     def bounds(self, level: float = bootstrap.LEVEL) -> tuple[np.ndarray, np.ndarray]:
         """(low, high), each (A,), of another confidence level."""
-        half = self.spread.critical((1 - level) / 2) * self.spread.standard_error
+        half = self.spread.half_width(level)
         return self.value - half, self.value + half
 
 
 @dataclass(frozen=True)
 class Resampled:
-    """The multi-bootstrap's intervals, ((A,), (A,)) each, and `differ` (A,): they disagree by more than 10 % of the width."""
+    """The multi-bootstrap's intervals, ((A,), (A,)) each.
+
+    differ: (A,), by over 10 % of the width.
+    """
 
     percentile: tuple[np.ndarray, np.ndarray]
     bca: tuple[np.ndarray, np.ndarray]
@@ -60,13 +63,13 @@ class Resampled:
 
 
 def estimate(paired: Paired) -> Estimate:
-    """The mean of the differences with its 95 % interval and p-value (variance.py). With one seed: for that seed, over documents.
+    """The mean of the differences with its 95 % interval and p-value (variance.py).
 
-    No interval with fewer than two scored documents: the spread over documents is then unknown, not zero.
+    With one seed: for that seed, over documents. With one scored document the interval is NaN.
     """
     value, n_documents = paired.value, (paired.n_tokens > 0).sum(axis=1)
     spread = variance.spread(variance.mean_squares(paired.table())).where(n_documents > 1)
-    half = spread.critical((1 - bootstrap.LEVEL) / 2) * spread.standard_error
+    half = spread.half_width(bootstrap.LEVEL)
     p = 2 * spread.tail(np.abs(value))
     return Estimate(value, value - half, value + half, p, spread, paired.seed_values, n_documents)
 
@@ -74,7 +77,10 @@ def estimate(paired: Paired) -> Estimate:
 def resampled(
     paired: Paired, *, n_resamples: int = bootstrap.N_RESAMPLES, seed: int = 0
 ) -> Resampled:
-    """The multi-bootstrap over seeds and documents (over documents with one seed). Deterministic in `seed`."""
+    """The multi-bootstrap over seeds and documents (over documents with one seed).
+
+    Deterministic in `seed`.
+    """
     tokens = np.broadcast_to(paired.n_tokens, paired.sums.shape)
     drawn = bootstrap.bootstrap(paired.sums, tokens, n_resamples=n_resamples, seed=seed)
     percentile, bca = drawn.bounds(), drawn.bca()

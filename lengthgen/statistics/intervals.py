@@ -1,6 +1,7 @@
-"""Intervals of published means of which only each seed's mean and interval are known; names of intervals.
+"""Intervals of published means of which only each seed's mean and interval are known; their names.
 
-scipy, which the Student quantiles need, is imported where they are: `lengthgen plot` starts without it.
+scipy, which the Student quantiles need, is imported where they are: `lengthgen plot` starts without
+it.
 
 Shape letters: N bins of positions. Losses in nats.
 """
@@ -20,28 +21,29 @@ def of_bins(
     n_seeds: np.ndarray,
     n_documents: np.ndarray,
 ) -> np.ndarray:
-    """(2, N): low and high of means over several seeds, where only each seed's mean and its interval over documents are known.
+    """(2, N): low and high of means over several seeds, from each seed's mean and interval alone.
 
-    value: the mean over seeds; between: the variance of the seeds' values; width: the root mean square width of the seeds' intervals.
-    The documents' share is taken whole from those, without what more seeds take off the interaction: a little too wide, never too narrow.
+    value: the mean over seeds; between: the variance of the seeds' values; width: the root mean
+    square width of the seeds' intervals over documents. The documents' share is taken whole from
+    those, without what more seeds take off the interaction: a little too wide, never too narrow.
     """
     from lengthgen.statistics import variance
 
-    bounds, tail = np.full((2, len(value)), np.nan), (1 - bootstrap.LEVEL) / 2
-    error = width / (2 * bootstrap.NORMAL.inv_cdf(1 - tail))
+    bounds = np.full((2, len(value)), np.nan)
+    error = width / (2 * bootstrap.NORMAL.inv_cdf((1 + bootstrap.LEVEL) / 2))
     for seeds, documents in np.unique(np.stack([n_seeds, n_documents]), axis=1).T:
         rows = (n_seeds == seeds) & (n_documents == documents)
         if seeds > 1 and documents > 1:
             spread = variance.Spread(
                 between[rows] / seeds, error[rows] ** 2, int(seeds) - 1, int(documents) - 1
             )
-            half = spread.critical(tail) * spread.standard_error
+            half = spread.half_width(bootstrap.LEVEL)
             bounds[:, rows] = value[rows] - half, value[rows] + half
     return bounds
 
 
 def words(n_seeds: np.ndarray) -> str:
-    """What the intervals of rows with so many seeds are, for a figure or a page: `two-way Student over seeds and documents`."""
+    """The name of the intervals of rows with these numbers of seeds, for a figure or a page."""
     n_seeds = np.asarray(n_seeds, np.float64)
     kinds = [(n_seeds > 1, SEVERAL), (n_seeds == 1, ONE)]
-    return "; or, with one seed, ".join(said for which, said in kinds if which.any())
+    return "; or, with one seed, ".join(name for rows, name in kinds if rows.any())

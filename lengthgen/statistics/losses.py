@@ -1,8 +1,8 @@
 """Losses of one scheme under one protocol, added up by seed, evaluation length and document.
 
-`Losses` gives mean losses with their intervals, changes from a length, and differences of two tables
-on the same targets (`Paired`). Built from rows of documents.csv (`of_rows`) or from per-token losses
-(evaluation/stored.py).
+`Losses` gives mean losses with their intervals, changes from a length, and differences of two
+tables on the same targets (`Paired`). Built from rows of documents.csv (`of_rows`) or from
+per-token losses (evaluation/stored.py).
 
 Intervals of what is published:
 - Several seeds: the two-way Student interval (variance.py), for new seeds and new documents. With
@@ -151,7 +151,10 @@ class Losses:
         return self._taken(scored.any(axis=1), [column], scored.any(axis=0))
 
     def floor(self) -> "Losses | None":
-        """The exact floor as losses of one seed, since it is the same for all. None where unknown."""
+        """The exact floor as losses of one seed, since it is the same for all.
+
+        None where unknown.
+        """
         if self.floor_sum is None or not np.isfinite(self.floor_sum[0]).all():
             return None
         return replace(self, loss_sum=self.floor_sum)._taken([0])
@@ -224,7 +227,7 @@ class Losses:
         return self.n_tokens.sum(axis=2) > 0
 
     def _taken(self, *chosen: Sequence[int] | np.ndarray) -> "Losses":
-        """These seeds, lengths and documents: indices or a mask of each axis, all of one left out."""
+        """These seeds, lengths and documents: indices or a mask; all where none are given."""
         axes = [np.arange(size) for size in self.loss_sum.shape]
         axes[: len(chosen)] = [axis[mine] for axis, mine in zip(axes, chosen, strict=False)]
         # Copies in C order: the order in memory decides the last bits of a sum.

@@ -1,11 +1,13 @@
-"""Before a run: how small a difference so many seeds and documents can show.
+"""The smallest difference that so many seeds and documents can show: for planning runs.
 
-The minimum detectable difference is the true mean difference that the test of comparisons.py finds (p at most alpha) with probability
-`power`: the noncentrality at which a Student t with the degrees of freedom of Satterthwaite passes the test's critical value, times the
-standard error. Variances come from runs already made, by seed and document (two-way random layout, variance.py).
-Three seeds say little about the seeds' variance: `cautious` puts the upper limit of an 80 % one-sided interval of the mean squares in
-its place (Kieser and Wassmer 1996, Biometrical Journal 38, for a variance from a pilot). It is never below the plain figure: with two or
-three seeds a larger share of the documents would otherwise lower the critical value by more than it adds to the variance.
+The minimum detectable difference is the true mean difference that the test of comparisons.py finds
+(p at most alpha) with probability `power`: the noncentrality at which a Student t with
+Satterthwaite's degrees of freedom passes the test's critical value, times the standard error.
+Variances come from runs already made, by seed and document (variance.py). Three seeds say little
+about the seeds' variance: `cautious` puts the upper limit of an 80 % one-sided interval of the mean
+squares in its place (Kieser and Wassmer 1996, Biometrical Journal 38). It is never below the plain
+figure: with two or three seeds a larger share of the documents would otherwise lower the critical
+value by more than it adds to the variance.
 
 Shape letters: A columns. Differences in nats a token.
 """
@@ -28,25 +30,29 @@ GOAL = 0.005  # nats: what ten seeds and 200 documents should show
 def minimum_detectable(
     parts: Components, n_seeds: int, n_documents: int, *, alpha: float = ALPHA, power: float = POWER
 ) -> np.ndarray:
-    """(A,): the smallest mean difference that is found with probability `power`. NaN with fewer than two seeds or documents."""
+    """(A,): the smallest difference found with probability `power`.
+
+    NaN with one seed or document.
+    """
     if min(n_seeds, n_documents) < 2:
         return np.full_like(parts.seed, np.nan)
-    return found_by(variance.expected(parts, n_seeds, n_documents), alpha=alpha, power=power)
+    return detectable_with(variance.expected(parts, n_seeds, n_documents), alpha=alpha, power=power)
 
 
-def found_by(spread: Spread, *, alpha: float = ALPHA, power: float = POWER) -> np.ndarray:
-    """(A,): the smallest mean difference that a test with this error finds with probability `power`."""
+def detectable_with(spread: Spread, *, alpha: float = ALPHA, power: float = POWER) -> np.ndarray:
+    """(A,): the smallest mean difference that a test finds with probability `power`."""
     error = spread.standard_error
-    found = nctdtrinc(spread.df, 1 - power, spread.critical(alpha / 2)) * error
-    return np.where(error == 0, 0.0, found)
+    noncentrality = nctdtrinc(spread.df, 1 - power, spread.critical(alpha / 2))
+    return np.where(error == 0, 0.0, noncentrality * error)
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What a comparison could have seen, (A,) each, in nats a token, with its own seeds and documents.
+    """What a comparison could have seen with its seeds and documents, (A,) each, in nats a token.
 
-    parts: its variances, NaN with one seed; detectable: the minimum detectable difference, with one seed over documents alone;
-    cautious: the same, had it been lucky with its variances, NaN with one seed.
+    parts: its variances, NaN with one seed. detectable: the minimum detectable difference; with one
+    seed over documents alone. cautious: the same, had it been lucky with its variances; NaN with
+    one seed.
     """
 
     parts: Components
@@ -56,28 +62,26 @@ class Seen:
 
 
 def of(paired: Paired) -> Seen:
-    """What this very comparison could have seen."""
+    """What this comparison could have seen."""
     squares = variance.mean_squares(paired.table())
     likely = variance.components(squares)
     if squares.n_seeds < 2 or squares.n_documents < 2:
         spread = variance.spread(squares)
-        return Seen(
-            likely, spread.standard_error, found_by(spread), np.full_like(squares.seed, np.nan)
-        )
+        unknown = np.full_like(squares.seed, np.nan)
+        return Seen(likely, spread.standard_error, detectable_with(spread), unknown)
     size = squares.n_seeds, squares.n_documents
     spread = variance.expected(likely, *size)
-    detectable, cautious = (
-        found_by(spread),
-        minimum_detectable(variance.components(_upper(squares)), *size),
-    )
+    detectable = detectable_with(spread)
+    cautious = minimum_detectable(variance.components(_upper(squares)), *size)
     return Seen(likely, spread.standard_error, detectable, np.maximum(detectable, cautious))
 
 
 def table(pilot: Paired, column: int, seeds: Iterable[int], documents: Iterable[int]) -> list[dict]:
-    """A row for each number of seeds and documents, from the variances of one column of a pilot of two seeds or more.
+    """A row for each number of seeds and documents, from one column of a pilot.
 
-    n_seeds, n_documents, standard_error, detectable (the minimum detectable difference), cautious (the same, had the pilot been lucky
-    with its variances), reaches_goal (detectable is at most GOAL). Nats a token.
+    n_seeds, n_documents, standard_error, detectable (the minimum detectable difference), cautious
+    (the same, had the pilot been lucky with its variances), reaches_goal (detectable is at most
+    GOAL). The pilot needs two seeds.
     """
     squares = variance.mean_squares(pilot.table()[:, column : column + 1])
     likely, cautious = variance.components(squares), variance.components(_upper(squares))
@@ -104,9 +108,7 @@ def _row(likely: Components, cautious: Components, n_seeds: int, n_documents: in
 
 
 def _upper(squares: MeanSquares) -> MeanSquares:
-    """The mean squares of seeds and documents at the upper end of their one-sided intervals (chi squared)."""
-    raised = [
-        n / chdtri(n, CAUTION) if n else np.nan
-        for n in (squares.n_seeds - 1, squares.n_documents - 1)
-    ]
-    return replace(squares, seed=squares.seed * raised[0], document=squares.document * raised[1])
+    """The mean squares of seeds and documents at the upper end of their intervals (chi squared)."""
+    df = squares.n_seeds - 1, squares.n_documents - 1
+    seed, document = (n / chdtri(n, CAUTION) if n else np.nan for n in df)
+    return replace(squares, seed=squares.seed * seed, document=squares.document * document)

@@ -1,18 +1,21 @@
-"""How much of a mean's uncertainty comes from the seeds and how much from the documents; an interval that is right for few seeds.
+"""A mean's uncertainty by seeds and by documents; an interval that holds with few seeds.
 
-A table of values by seed and document is a two-way random layout without replicates: value = truth + seed + document + (seed x
-document). Its mean squares MS_s, MS_d, MS_sd have the expectations v_sd + D v_s, v_sd + S v_d and v_sd (v: the variances), and the mean has
-the variance v_s / S + v_d / D + v_sd / (S D), estimated as (MS_s + max(MS_d - MS_sd, 0)) / (S D): never less than what the seeds alone
-show. Searle, Casella and McCulloch 1992, Variance Components, chapter 4; the maximum as in Hillis 2007 (Statistics in Medicine 26),
-for readers and cases.
+A table of values by seed and document is a two-way random layout without replicates: value = truth
++ seed + document + (seed x document). Its mean squares MS_s, MS_d, MS_sd have the expectations v_sd
++ D v_s, v_sd + S v_d and v_sd (v: variances). The mean has the variance v_s / S + v_d / D + v_sd /
+(S D), estimated as (MS_s + max(MS_d - MS_sd, 0)) / (S D): never less than what the seeds alone
+show. Searle, Casella and McCulloch 1992, Variance Components, chapter 4; the maximum as in Hillis
+2007 (Statistics in Medicine 26), for readers and cases.
 
-Interval: value +- c se, where c is the mean of the Student quantiles with S - 1 and D - 1 degrees of freedom, weighted by the seeds' and
-the documents' shares of the variance (Cochran and Cox 1957, Experimental Designs, section 4.14: a variance in two parts, one poorly
-known). It is right where either share is all, and errs on the wide side between: a 95 % interval covers 95 to 97.3 % with 3 seeds, 95
-to 96 % with 10 (calibration.py). A Student interval with Satterthwaite's degrees of freedom (`Spread.df`) is narrower, and with 3 seeds
-covers as little as 92 %.
+Interval: value +- c se, where c is the mean of the Student quantiles with S - 1 and D - 1 degrees
+of freedom, weighted by the two shares of the variance (Cochran and Cox 1957, Experimental Designs,
+section 4.14). It is right where either share is all, and errs on the wide side between: a 95 %
+interval covers 95 to 97.3 % with 3 seeds, 95 to 96 % with 10 (calibration.py). A Student interval
+with Satterthwaite's degrees of freedom (`Spread.df`) is narrower, and covers as little as 92 % with
+3 seeds.
 
-Shape letters: S seeds, A evaluation lengths (or any other columns), D documents. Values in nats a token.
+Shape letters: S seeds, A evaluation lengths (or any other columns), D documents. Values in nats a
+token.
 """
 
 from collections.abc import Callable
@@ -27,7 +30,10 @@ SMALLEST = 1e-30  # of the p-values that are told apart
 
 @dataclass(frozen=True)
 class MeanSquares:
-    """(A,) each. Of one seed: seed and interaction are 0; of one document: document and interaction."""
+    """(A,) each.
+
+    Of one seed: seed and interaction are 0; of one document: document and interaction.
+    """
 
     seed: np.ndarray
     document: np.ndarray
@@ -38,7 +44,7 @@ class MeanSquares:
 
 @dataclass(frozen=True)
 class Components:
-    """Variances of the seeds, the documents and what is left (seed x document), (A,) each, in nats^2. Never negative."""
+    """Variances by seed, document and both (the rest), (A,) each, in nats^2. Never negative."""
 
     seed: np.ndarray
     document: np.ndarray
@@ -47,7 +53,7 @@ class Components:
 
 @dataclass(frozen=True)
 class Spread:
-    """The variance of a mean in its two parts, (A,) each, and the degrees of freedom behind each part.
+    """The variance of a mean in its two parts, (A,) each, and the degrees of freedom of each.
 
     With one seed the seeds' part is 0: the interval is over documents, for that seed.
     """
@@ -69,8 +75,12 @@ class Spread:
     def standard_error(self) -> np.ndarray:
         return np.sqrt(self.seed + self.document)
 
+    def half_width(self, level: float) -> np.ndarray:
+        """(A,): of the interval with this confidence level."""
+        return self.critical((1 - level) / 2) * self.standard_error
+
     def critical(self, tail: float | np.ndarray) -> np.ndarray:
-        """(A,): how many standard errors leave the probability `tail` (below 0.5) beyond them on one side."""
+        """(A,): standard errors beyond which `tail` (below 0.5) lies on one side."""
         total = self.seed + self.document
         share = np.divide(
             self.seed, total, out=np.full_like(total, 1.0 if self.seed_df else 0.0), where=total > 0
@@ -79,25 +89,22 @@ class Spread:
         return share * quantiles[0] + (1 - share) * quantiles[1]
 
     def tail(self, distance: np.ndarray) -> np.ndarray:
-        """(A,): one-sided p-value of a mean that lies `distance` (A,) above what the null allows; the inverse of `critical`."""
+        """(A,): one-sided p of a mean `distance` (A,) above the null; the inverse of `critical`."""
         distance, error = np.asarray(distance, np.float64), self.standard_error
         ratio = np.divide(
             np.abs(distance), error, out=np.where(distance == 0, 0.0, np.inf), where=error > 0
         )
+        # In log p, so that a p-value of 1e-20 is found as well as one of 0.3.
+        low, high = np.log([SMALLEST, 0.5])
         upper = np.exp(
-            bisect(
-                lambda log_p: ratio - self.critical(np.exp(log_p)),
-                *np.log([SMALLEST, 0.5]),
-                len(ratio),
-            )
+            bisect(lambda log_p: ratio - self.critical(np.exp(log_p)), low, high, len(ratio))
         )
-        return np.where(
-            np.isnan(distance + error), np.nan, np.where(distance >= 0, upper, 1 - upper)
-        )
+        p = np.where(distance >= 0, upper, 1 - upper)
+        return np.where(np.isnan(distance + error), np.nan, p)
 
     @property
     def df(self) -> np.ndarray:
-        """(A,): degrees of freedom of the two parts taken as one variance (Satterthwaite 1946, Biometrics Bulletin 2)."""
+        """(A,): of the two parts as one variance (Satterthwaite 1946, Biometrics Bulletin 2)."""
         parts = [
             part**2 / df
             for part, df in ((self.seed, self.seed_df), (self.document, self.document_df))
@@ -119,14 +126,12 @@ def mean_squares(table: np.ndarray) -> MeanSquares:
     document = n_seeds * ((by_document - mean[:, None]) ** 2).sum(axis=1)
     rest = ((table - by_seed[:, :, None] - by_document + mean[:, None]) ** 2).sum(axis=(0, 2))
     df = n_seeds - 1, n_documents - 1
-    found = (
-        sums / max(n, 1) for sums, n in ((seed, df[0]), (document, df[1]), (rest, df[0] * df[1]))
-    )
-    return MeanSquares(*found, n_seeds, n_documents)
+    squares = ((seed, df[0]), (document, df[1]), (rest, df[0] * df[1]))
+    return MeanSquares(*(sums / max(n, 1) for sums, n in squares), n_seeds, n_documents)
 
 
 def components(squares: MeanSquares) -> Components:
-    """The variances behind the mean squares; negative estimates are 0. NaN where they need a second seed or document."""
+    """The variances behind the mean squares, at least 0. NaN with one seed or one document."""
     few = np.nan if min(squares.n_seeds, squares.n_documents) < 2 else 0.0
     seed = np.maximum(squares.seed - squares.interaction, 0) / squares.n_documents
     document = np.maximum(squares.document - squares.interaction, 0) / squares.n_seeds
@@ -134,7 +139,7 @@ def components(squares: MeanSquares) -> Components:
 
 
 def spread(squares: MeanSquares) -> Spread:
-    """The variance of the mean of the table that the mean squares are of. NaN with one document."""
+    """The variance of the mean of the table with these mean squares. NaN with one document."""
     n_seeds, n_documents = squares.n_seeds, squares.n_documents
     size = n_seeds * n_documents if n_documents > 1 else np.nan
     documents = np.maximum(squares.document - squares.interaction, 0)
@@ -142,7 +147,7 @@ def spread(squares: MeanSquares) -> Spread:
 
 
 def expected(parts: Components, n_seeds: int, n_documents: int) -> Spread:
-    """The variance that a mean over n_seeds x n_documents would have if the components were `parts`."""
+    """The variance of a mean over n_seeds x n_documents whose components are `parts`."""
     seed = parts.seed / n_seeds + parts.interaction / (n_seeds * n_documents)
     return Spread(seed, parts.document / n_documents, n_seeds - 1, n_documents - 1)
 
@@ -153,11 +158,8 @@ def bisect(
     high: float | np.ndarray,
     size: int,
 ) -> np.ndarray:
-    """(size,): where `function`, applied to every column at once, goes from negative at `low` to positive at `high`."""
-    low, high = (
-        np.broadcast_to(low, size).astype(np.float64),
-        np.broadcast_to(high, size).astype(np.float64),
-    )
+    """(size,): where `function` of all columns goes from below 0 at `low` to above at `high`."""
+    low, high = (np.broadcast_to(end, size).astype(np.float64) for end in (low, high))
     for _ in range(BISECTIONS):
         middle = (low + high) / 2
         above = function(middle) > 0

@@ -6,10 +6,10 @@
 | below X | it is below X | it is above X |
 | within X | it is between -X and X (two one-sided tests) | it is below -X or above X |
 
-Each by the two-way Student test over seeds and documents (statistics/variance.py) at 0.05, two-sided
-where a sign is claimed. The primary claims of a study share that error rate (Holm); the p-values of the
-others are adjusted for false discoveries (Benjamini and Hochberg), and those claims are exploratory.
-Supports and refutations are families of their own.
+Each by the two-way Student test over seeds and documents (statistics/variance.py) at 0.05,
+two-sided where a sign is claimed. The primary claims of a study share that error rate (Holm); the
+p-values of the others are adjusted for false discoveries (Benjamini and Hochberg), and those claims
+are exploratory. Supports and refutations are families of their own.
 
 A study is supported if all of its primary claims are, refuted if one is refuted, else undecided.
 """

@@ -37,7 +37,10 @@ class Evaluation:
         return records.run(self.folder.parent.parent).config
 
     def splits(self) -> Splits:
-        """The data that the run was trained on; the run folder keeps the code of a user's dataset."""
+        """The data that the run was trained on.
+
+        The run folder keeps the code of a user's dataset.
+        """
         config, kept = self.config, self.folder.parent.parent / "dataset"
         return prepare_splits(config["dataset"], config["tokenizer"], config["cache"], [kept])
 

@@ -41,7 +41,10 @@ class Mean:
 
     @property
     def detectable(self) -> float:
-        """The smallest true difference that so many seeds and documents find with probability 0.8; NaN with one seed."""
+        """The smallest true difference that so many seeds and documents find with probability 0.8.
+
+        NaN with one seed.
+        """
         squares = variance.mean_squares(self.paired.table())
         return float(
             power.minimum_detectable(
@@ -57,7 +60,10 @@ class Mean:
 
 @dataclass(frozen=True)
 class Share:
-    """gain / reference, means over the same targets, with Fieller's interval. Nothing is said where the reference is not surely above 0."""
+    """gain / reference, means over the same targets, with Fieller's interval.
+
+    Nothing is said where the reference is not surely above 0.
+    """
 
     gain: Paired
     reference: Paired

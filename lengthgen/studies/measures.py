@@ -121,7 +121,10 @@ def _step(subject: Subject, claim: Claim) -> Paired:
 
 
 def _around(first: int, subject: Subject, claim: Claim) -> Paired:
-    """STEP positions from the `first` after the training length on. The excess where a floor is known: its ups and downs are no step."""
+    """STEP positions from the `first` after the training length on.
+
+    The excess where a floor is known: its ups and downs are no step.
+    """
     begin = subject.train_length + first
 
     def there(one: Stored) -> np.ndarray:
