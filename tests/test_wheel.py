@@ -31,7 +31,7 @@ def wheel(tmp_path_factory):
     tree = tmp_path_factory.mktemp("tree")
     for name in ("lengthgen", "configs"):
         shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "README.md"):
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, tree)
     out = tmp_path_factory.mktemp("dist")
     run([sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(out)], tree)
@@ -120,3 +120,11 @@ def test_own_scheme_as_one_file_and_one_yaml(lengthgen):
     assert list(run_folder.glob("evaluation/*/lengths.csv"))
     shutil.rmtree(lengthgen.folder / "mine")  # the run keeps the scheme's code
     lengthgen(f"evaluate run={run_folder.name} evaluation.lengths=[32,48] tracking=none")
+
+
+def test_the_readme_that_a_package_index_shows_has_its_images(wheel):
+    with zipfile.ZipFile(wheel) as content:
+        [name] = [name for name in content.namelist() if name.endswith(".dist-info/METADATA")]
+        text = content.read(name).decode()
+    assert "main/results/length_512/loss_by_length.svg)" in text
+    assert "](results/" not in text and "](CONTRIBUTING.md)" not in text
