@@ -689,10 +689,16 @@ def test_configurations():
 @pytest.mark.parametrize(
     ("config", "part"),
     [
-        ({"name": "wandb", "mode": "ofline"}, "online, offline or disabled"),
+        ({"name": "wandb", "mode": "ofline"}, "expected one of online, offline, disabled"),
         ({"name": "wandb", "project": "a/b"}, "tracking.project='a/b'"),
-        ({"name": "wandb", "init_timeout": 0}, "seconds > 0"),
-        ({"name": "wandb", "projekt": "x"}, "did you mean project?"),
+        (
+            {"name": "wandb", "init_timeout": 0},
+            "tracking.init_timeout=0.0: expected a positive number",
+        ),
+        (
+            {"name": "wandb", "projekt": "x"},
+            "unknown key tracking.projekt; expected one of: project",
+        ),
         ({"name": "mlflow"}, "expected one of wandb, tensorboard, none"),
         ({}, "expected one of wandb, tensorboard, none"),
     ],
@@ -703,10 +709,7 @@ def test_mistakes_get_one_line(config, part, tmp_path):
     assert part in str(error.value) and "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize(
-    "config",
-    [{"name": "none"}, {"name": "wandb", "mode": "disabled"}, tracking.BACKENDS["none"].Config()],
-)
+@pytest.mark.parametrize("config", [{"name": "none"}, {"name": "wandb", "mode": "disabled"}])
 def test_nothing_is_tracked(config, tmp_path, caplog):
     use(tracking.start(config, describe(tmp_path / "run")))
     assert not (tmp_path / "run").exists() and caplog.records == []

@@ -1,7 +1,8 @@
-"""Length curves in the forms that dashboards want, from the tidy rows of lengths.csv. Pure functions of the rows.
+"""Length curves in the forms that dashboards want, from the rows of lengths.csv.
 
-Names: `eval/<protocol>/<metric>` is a curve against `eval/length`; `eval/<protocol>/<metric>@<length>` is one point of it as a
-summary scalar, the length padded to six digits (`eval/matched/loss@001024`), so that a table of runs sorts its columns by length.
+`eval/<protocol>/<metric>` is a curve against `eval/length`. `eval/<protocol>/<metric>@<length>` is
+one point of it as a summary scalar, the length padded to six digits (`eval/matched/loss@001024`), so
+that a table of runs sorts its columns by length.
 """
 
 import math
@@ -13,7 +14,7 @@ FLOATS = frozenset(("value", "low", "high"))
 
 
 def plain(rows: Sequence[Mapping]) -> list[dict[str, Any]]:
-    """The rows with numbers as numbers and empty cells as None, whether they come from memory or from a CSV file."""
+    """Numbers as numbers and empty cells as None, for rows from memory or from a CSV file."""
     return [{column: _cell(column, value) for column, value in row.items()} for row in rows]
 
 
@@ -29,24 +30,23 @@ def scalars(rows: Sequence[Mapping]) -> dict[str, float]:
 
 
 def points(rows: Sequence[Mapping]) -> list[dict[str, float]]:
-    """One dict for each length, in order: {"eval/length": 1024, "eval/matched/loss": 2.1, ...}."""
+    """One dict for each length, rising: {"eval/length": 1024, "eval/matched/loss": 2.1, ...}."""
     by_length: dict[int, dict[str, float]] = {}
     for row in _measured(rows):
-        by_length.setdefault(row["eval_length"], {"eval/length": row["eval_length"]})[
-            curve_name(row)
-        ] = row["value"]
+        length = row["eval_length"]
+        by_length.setdefault(length, {"eval/length": length})[curve_name(row)] = row["value"]
     return [by_length[length] for length in sorted(by_length)]
 
 
 def lines(rows: Sequence[Mapping], metric: str) -> dict[str, tuple[list[int], list[float]]]:
     """{protocol: (lengths, values)} of one metric, lengths rising."""
-    found: dict[str, list[tuple[int, float]]] = {}
+    curves: dict[str, dict[int, float]] = {}
     for row in _measured(rows):
         if row["metric"] == metric:
-            found.setdefault(row["protocol"], []).append((row["eval_length"], row["value"]))
+            curves.setdefault(row["protocol"], {})[row["eval_length"]] = row["value"]
     return {
-        protocol: tuple(map(list, zip(*sorted(pairs), strict=True)))
-        for protocol, pairs in sorted(found.items())
+        protocol: (sorted(curve), [curve[length] for length in sorted(curve)])
+        for protocol, curve in sorted(curves.items())
     }
 
 

@@ -1,8 +1,9 @@
-"""The seam between a run and whatever watches it: bounded, off the training thread, and never a reason to fail.
+"""Between a run and its dashboard: bounded, off the training thread, and never a reason to fail.
 
-`log` puts a small dict on a queue and returns (microseconds). One daemon thread hands the calls to a backend. When the
-backend is slow the queue fills and further `log` calls are dropped and counted; when it raises, tracking is off for this
-run after one warning; when it hangs at the end, `finish` gives up. metrics.jsonl, which run.py writes, has every value anyhow.
+`log` puts a small dict on a queue and returns (microseconds). One daemon thread hands the calls to
+a backend. When the backend is slow the queue fills, and further `log` calls are dropped and
+counted; when it raises, tracking is off for this run after one warning; when it hangs at the end,
+`finish` gives up. metrics.jsonl, which runs/fit.py writes, has every value anyhow.
 """
 
 import logging
@@ -22,9 +23,9 @@ WAITING_CALLS = 1000  # `log` calls that may wait for a slow backend; more are d
 
 @dataclass(frozen=True)
 class RunDescription:
-    """What a tracker is told of a run. `start` removes secrets from every text in it."""
+    """What a tracker knows of a run. `start` removes secrets from every text in it."""
 
-    id: str  # the run's identity: a run that goes on re-attaches to it
+    id: str  # the run's identity: a resumed run re-attaches to it
     name: str
     group: str
     job_type: str  # "train" | "evaluate"
@@ -33,31 +34,29 @@ class RunDescription:
     folder: Path  # the run folder; a backend writes below it and nowhere else
 
 
-@dataclass(frozen=True)
+@dataclass
 class NoConfig:
     name: str = "none"
 
 
 class Backend:
-    """What watches a run. This one watches nothing (`tracking=none`); the others override every method.
+    """A dashboard. This one is none (`tracking=none`); the others override every method.
 
-    All methods but `missing` and `abandon` are called from the tracker's thread. They may block and raise.
+    All but `missing` and `abandon` are called from the tracker's thread; they may block and raise.
     """
 
     label: ClassVar[str] = "tracking"
     Config: ClassVar[type] = NoConfig
     active: bool = False  # False: the tracker starts no thread and calls nothing
-    opening_limit: float = (
-        10.0  # seconds from the start of the run that `finish` allows `open` to take
-    )
-    closing_limit: float = 10.0  # seconds that `finish` then waits for the calls that are left
+    opening_limit: float = 10.0  # seconds from the run's start that `open` may take
+    closing_limit: float = 10.0  # seconds that `finish` then waits for the remaining calls
 
     def __init__(self, config: Any, description: RunDescription):
         self.config = config
         self.description = description
 
     def missing(self) -> str | None:
-        """Why this backend cannot work here at all (its library is not installed), in one line; None if it can."""
+        """Why this backend cannot work (its library is not installed), in one line, or None."""
         return None
 
     def open(self) -> None: ...
@@ -69,11 +68,17 @@ class Backend:
     def close(self, exit_code: int) -> None: ...
 
     def abandon(self, grace: float) -> None:
-        """Let go of whatever could block or outlive the run, within `grace` seconds. Called from any thread; 0: a call may be hanging."""
+        """Within `grace` seconds, end whatever could block or outlive the run.
+
+        Called from any thread; with 0 another call may be hanging.
+        """
 
 
 class Tracker:
-    """One run's tracker. Its methods return at once (`finish`: within the backend's limits) and raise nothing of the backend's."""
+    """One run's tracker. Methods return at once (`finish`: within the backend's limits).
+
+    They raise nothing of the backend's.
+    """
 
     def __init__(self, backend: Backend):
         self._backend = backend
@@ -94,7 +99,7 @@ class Tracker:
             self._thread.start()
 
     def log(self, metrics: Mapping[str, float], step: int) -> None:
-        """Metrics of training step `step`, for example {"train/loss": 2.1}. Dropped when the backend cannot keep up."""
+        """Metrics of training step `step`, for example {"train/loss": 2.1}."""
         if self._off:
             return
         self._logged += 1
@@ -104,30 +109,27 @@ class Tracker:
             self._calls.put((self._backend.log, (dict(metrics), step)))
 
     def curves(self, rows: Sequence[Mapping]) -> None:
-        """The tidy rows of lengths.csv, once, when the evaluation is done."""
+        """The rows of lengths.csv, once, when the evaluation is done."""
         if not self._off:
             self._calls.put((self._backend.curves, ([dict(row) for row in rows],)))
 
     def finish(self, exit_code: int = 0) -> None:
-        """Close the tracker; `exit_code` other than 0 marks the run as failed or interrupted. The second call does nothing."""
+        """Close the tracker, once; an `exit_code` other than 0 marks the run as failed."""
         if self._finished or self._thread is None:
             return
         self._finished = True
-        self._calls.put((self._backend.close, (exit_code,)))
-        self._opened.wait(max(0.0, self._started + self._backend.opening_limit - monotonic()))
-        self._thread.join(self._backend.closing_limit)
+        backend = self._backend
+        self._calls.put((backend.close, (exit_code,)))
+        # two limits: opening an online run may take long, and only then does closing begin
+        self._opened.wait(max(0.0, self._started + backend.opening_limit - monotonic()))
+        self._thread.join(backend.closing_limit)
         if self._thread.is_alive():
-            self._turn_off(
-                f"no answer in {self._backend.closing_limit:g} s at the end of the run, not waiting any longer"
-            )
-            self._backend.abandon(grace=0.0)
+            limit = f"{backend.closing_limit:g} s"
+            self._turn_off(f"no answer in {limit} at the end of the run, not waiting any longer")
+            backend.abandon(grace=0.0)
         if self._dropped:
-            LOGGER.warning(
-                "%s was slow: %d of %d log calls dropped there",
-                self._backend.label,
-                self._dropped,
-                self._logged,
-            )
+            counts = (self._dropped, self._logged)
+            LOGGER.warning("%s was slow: %d of %d log calls dropped there", backend.label, *counts)
 
     def __enter__(self) -> Self:
         return self
@@ -137,8 +139,10 @@ class Tracker:
 
     def _work(self) -> None:
         """The thread: open, then every call in order, until `close` has been handled."""
-        call, arguments = self._backend.open, ()
+        call: Callable = self._backend.open
+        arguments: tuple = ()
         while True:
+            # when off, calls are still taken from the queue, so that `close` ends the thread
             if not self._off:
                 try:
                     call(*arguments)
@@ -151,14 +155,13 @@ class Tracker:
             call, arguments = self._calls.get()
 
     def _turn_off(self, reason: str) -> None:
-        """The first reason gets one warning line; later ones are its consequences."""
+        """Warn of the first reason; later ones are its consequences."""
         with self._lock:
             already, self._off = self._off, True
         if not already:
-            label = self._backend.label
             LOGGER.warning(
                 "%s is off for this run: %s (the run goes on; metrics.jsonl has every value)",
-                label,
+                self._backend.label,
                 one_line(reason),
             )
 

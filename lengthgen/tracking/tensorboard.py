@@ -1,7 +1,7 @@
-"""TensorBoard events, through torch.utils.tensorboard, in the folder `tensorboard/` of the run. `pip install tensorboard` first.
+"""TensorBoard events, through torch.utils.tensorboard, in the folder `tensorboard/` of the run.
 
-Training metrics are scalars against the step; length curves are scalars `eval/<protocol>/<metric>` against the evaluation length
-(read the step axis as tokens); the configuration and the table of lengths are texts.
+Training metrics are scalars against the step. Length curves are scalars against the evaluation
+length (read the step axis as tokens). The configuration and the table of lengths are texts.
 """
 
 import importlib.util
@@ -14,7 +14,7 @@ from lengthgen.tracking import curves
 from lengthgen.tracking.seam import LOGGER, Backend, RunDescription
 
 
-@dataclass(frozen=True)
+@dataclass
 class TensorBoardConfig:
     name: str = "tensorboard"
     flush_seconds: int = 30  # at most so much is lost when the process is killed
@@ -30,14 +30,10 @@ class TensorBoard(Backend):
         self._writer: Any = None
 
     def missing(self) -> str | None:
-        spec = (
-            importlib.util.find_spec("tensorboard")
-            if sys.modules.get("tensorboard", self) is not None
-            else None
-        )
-        if spec is None:
+        if find_spec("tensorboard") is None:
             return "tensorboard is not installed (pip install tensorboard)"
-        try:  # here, not in the thread: two threads that import at once can meet half-made modules
+        # here, not in the thread: two threads that import at once can meet half-made modules
+        try:
             import torch.utils.tensorboard  # noqa: F401
         except Exception as error:
             return f"tensorboard cannot be imported ({type(error).__name__}: {error})"
@@ -46,20 +42,13 @@ class TensorBoard(Backend):
     def open(self) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        folder = self.description.folder / "tensorboard"
+        run, folder = self.description, self.description.folder / "tensorboard"
         self._writer = SummaryWriter(str(folder), flush_secs=self.config.flush_seconds)
-        run = self.description
-        about = {
-            "run": run.id,
-            "name": run.name,
-            "group": run.group,
-            "job_type": run.job_type,
-            "tags": ", ".join(run.tags),
-        }
-        self._writer.add_text("run", _markdown(["", ""], list(about.items())))
-        self._writer.add_text(
-            "config", _markdown(["key", "value"], sorted(_flat(run.config).items()))
-        )
+        about = [(key, getattr(run, key)) for key in ("name", "group", "job_type")]
+        about = [("run", run.id), *about, ("tags", ", ".join(run.tags))]
+        self._writer.add_text("run", _markdown(["", ""], about))
+        settings = sorted(_flat(run.config).items())
+        self._writer.add_text("config", _markdown(["key", "value"], settings))
         LOGGER.info("TensorBoard: tensorboard --logdir %s", folder)
 
     def log(self, metrics: Mapping[str, float], step: int) -> None:
@@ -80,20 +69,21 @@ class TensorBoard(Backend):
         self._writer.close()
 
 
+def find_spec(library: str) -> Any:
+    """importlib's, which raises where a test has put None for the library into sys.modules."""
+    return importlib.util.find_spec(library) if sys.modules.get(library, 0) is not None else None
+
+
 def _flat(config: Mapping, prefix: str = "") -> dict[str, Any]:
     """{"optim.lr": 0.001, ...}"""
-    found: dict[str, Any] = {}
+    flat: dict[str, Any] = {}
     for key, value in config.items():
-        found |= (
-            _flat(value, f"{prefix}{key}.")
-            if isinstance(value, Mapping)
-            else {f"{prefix}{key}": value}
-        )
-    return found
+        nested = isinstance(value, Mapping)
+        flat |= _flat(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value}
+    return flat
 
 
 def _markdown(columns: Sequence[str], data: Sequence[Sequence]) -> str:
     lines = [columns, ["---"] * len(columns), *data]
-    return "\n".join(
-        "|" + "|".join("" if cell is None else str(cell) for cell in line) + "|" for line in lines
-    )
+    cells = (["" if cell is None else str(cell) for cell in line] for line in lines)
+    return "\n".join(f"|{'|'.join(line)}|" for line in cells)

@@ -1,13 +1,13 @@
 """Weights & Biases, in a process of its own (wandb_process.py), fed one JSON line a call.
 
-Why not in this process: W&B replaces sys.exit and sys.excepthook, hooks every later import, waits for its service at exit without
-a limit, may ask for a key on the terminal, and raises in whatever thread touches it once its service is dead (all seen in 0.31.0).
-As a child it can do none of that to training, every run has its own, and if the training process is killed the child sees the end
-of its input and closes the run as failed, with all that was logged.
+In this process W&B would replace sys.exit and sys.excepthook, hook every later import, wait for its
+service at exit without a limit, perhaps ask for a key on the terminal, and raise in whatever thread
+touches it once its service is dead (all seen in 0.31.0). A child can do none of that to training.
+If training is killed, the child sees the end of its input and closes the run as failed, with all
+that was logged.
 """
 
 import contextlib
-import importlib.util
 import json
 import os
 import select
@@ -18,48 +18,50 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
+from typing import IO
 
-from lengthgen.errors import ConfigError
+from lengthgen.config.dataclass_from import check, choice, limit
 from lengthgen.tracking import curves
 from lengthgen.tracking.seam import LOGGER, Backend, RunDescription, one_line
+from lengthgen.tracking.tensorboard import find_spec
 
+# The last two are W&B's old words.
 MODES = {
-    "online": "online",
-    "offline": "offline",
-    "disabled": "disabled",
+    **{mode: mode for mode in ("online", "offline", "disabled")},
     "run": "online",
     "dryrun": "offline",
-}  # and W&B's old words
+}
 LAST_WORDS = 10.0  # seconds to wait for the reason of a child that is ending
 FORBIDDEN_IN_PROJECT = "/\\#?%:"  # W&B refuses them
 
 
-@dataclass(frozen=True)
+@dataclass
 class WandbConfig:
     name: str = "wandb"
-    project: str = "lengthgen"
+    project: str = "lengthgen"  # W&B project
     entity: str | None = None  # user or team; null: the account's own
     mode: str = "offline"  # offline | online | disabled
     group: str | None = None  # null: the run's own group
     tags: list[str] = field(default_factory=list)  # added to the run's own tags
-    init_timeout: float = (
-        20.0  # seconds until an online run that reaches no server is recorded offline
-    )
+    init_timeout: float = 20.0  # seconds until an unreachable online run is recorded offline
     finish_timeout: float = 15.0  # seconds to wait for W&B at the end of a run
 
     def __post_init__(self) -> None:
-        if self.mode not in MODES:
-            raise ConfigError(
-                f"tracking.mode={self.mode!r}: expected online, offline or disabled (default: WANDB_MODE)"
-            )
-        wrong = [letter for letter in FORBIDDEN_IN_PROJECT if letter in str(self.project)]
-        if wrong or not 1 <= len(str(self.project)) <= 128:
-            raise ConfigError(
-                f"tracking.project={self.project!r}: expected 1 to 128 characters without {' '.join(FORBIDDEN_IN_PROJECT)}"
-            )
-        for name in ("init_timeout", "finish_timeout"):
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"tracking.{name}={getattr(self, name)}: expected seconds > 0")
+        choice("tracking.mode", self.mode, tuple(MODES))
+        forbidden = set(FORBIDDEN_IN_PROJECT) & set(self.project)
+        check(
+            not forbidden and 1 <= len(self.project) <= 128,
+            f"tracking.project={self.project!r}: "
+            f"expected 1 to 128 characters without {' '.join(FORBIDDEN_IN_PROJECT)}",
+        )
+        limit(self, "tracking", "> 0", "init_timeout", "finish_timeout")
+
+
+class Child(subprocess.Popen[bytes]):
+    """The process that runs W&B, with pipes to its input and output."""
+
+    stdin: IO[bytes]
+    stdout: IO[bytes]
 
 
 class Wandb(Backend):
@@ -69,7 +71,7 @@ class Wandb(Backend):
     def __init__(self, config: WandbConfig, description: RunDescription):
         super().__init__(config, description)
         self._mode = MODES[config.mode]
-        self._process: subprocess.Popen | None = None
+        self._process: Child | None = None
         self._replies = b""
         self._abandoned = False
         self.opening_limit = config.init_timeout + 5.0  # online until its limit, then offline
@@ -79,35 +81,28 @@ class Wandb(Backend):
     def missing(self) -> str | None:
         if not self.active:
             return None
-        spec = (
-            importlib.util.find_spec("wandb")
-            if sys.modules.get("wandb", self) is not None
-            else None
-        )
-        # A folder ./wandb of offline runs looks like a package without an origin.
-        return (
-            "wandb is not installed (pip install wandb)"
-            if spec is None or spec.origin is None
-            else None
-        )
+        spec = find_spec("wandb")
+        # a folder ./wandb of offline runs looks like a package without an origin
+        if spec is None or spec.origin is None:
+            return "wandb is not installed (pip install wandb)"
+        return None
 
     def open(self) -> None:
-        """Start the child. An online run that cannot be opened in time gets a fresh child, offline."""
+        """Start the child. An online run that cannot be opened in time gets a new child, offline."""
         before = set(self._folders())
         try:
             self._start(self._mode)
         except Exception as error:
             if self._mode != "online" or self._abandoned:
                 raise
-            reason = one_line(str(error))
             LOGGER.warning(
-                "W&B cannot be reached, this run is recorded offline (%s); upload it later with `wandb sync`",
-                reason,
+                "W&B cannot be reached, this run is recorded offline (%s); "
+                "upload it later with `wandb sync`",
+                one_line(str(error)),
             )
             self._end(grace=0.0)
-            for empty in (
-                set(self._folders()) - before
-            ):  # of the online attempt: `wandb sync` would upload it as a run
+            # of the online attempt: `wandb sync` would upload it as a run
+            for empty in set(self._folders()) - before:
                 shutil.rmtree(empty, ignore_errors=True)
             self._start("offline")
 
@@ -122,28 +117,31 @@ class Wandb(Backend):
         rows = curves.plain(rows)
         columns, data = curves.table(rows)
         plots = {metric: curves.lines(rows, metric) for metric in ("loss", "perplexity")}
-        self._send(
-            {
-                "curves": {
-                    "columns": columns,
-                    "data": data,
-                    "points": curves.points(rows),
-                    "plots": {metric: lines for metric, lines in plots.items() if lines},
-                    "scalars": curves.scalars(rows),
-                }
-            }
-        )
+        message = {
+            "columns": columns,
+            "data": data,
+            "points": curves.points(rows),
+            "plots": {metric: lines for metric, lines in plots.items() if lines},
+            "scalars": curves.scalars(rows),
+        }
+        self._send({"curves": message})
 
     def close(self, exit_code: int) -> None:
         self._send({"close": exit_code})
-        self._process.stdin.close()
-        self._process.wait()  # without a limit: the training thread has one, and kills the child
+        child = self._child()
+        child.stdin.close()
+        child.wait()  # without a limit: the training thread has one, and kills the child
         self._check()
-        self._process.stdout.close()
+        child.stdout.close()
 
     def abandon(self, grace: float) -> None:
         self._abandoned = True
         self._end(grace)
+
+    def _child(self) -> Child:
+        if self._process is None:
+            raise RuntimeError("its process was not started")
+        return self._process
 
     def _end(self, grace: float) -> None:
         process = self._process
@@ -165,44 +163,34 @@ class Wandb(Backend):
         limit = self.config.init_timeout
         until = monotonic() + limit
         self._replies = b""
-        self._process = subprocess.Popen(
-            [
-                sys.executable,
-                "-P",
-                str(Path(__file__).with_name("wandb_process.py")),
-            ],  # -P: this folder's wandb.py is not W&B
+        script = str(Path(__file__).with_name("wandb_process.py"))
+        self._process = Child(
+            [sys.executable, "-P", script],  # -P: this folder's wandb.py is not W&B
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            bufsize=0,  # what cannot be written is known at once, and closing writes nothing: it cannot meet a broken pipe
+            # what cannot be written is known at once, and closing writes nothing more
+            bufsize=0,
             env=_environment(folder),
-            start_new_session=True,  # no terminal to ask on; Ctrl-C reaches the training process alone
+            # no terminal to ask on, and Ctrl-C reaches the training process alone
+            start_new_session=True,
         )
+        # `abandon` may have run in another thread just before there was a child to end
         if self._abandoned:
             self._end(grace=0.0)
-        self._send(
-            {
-                "init": self._init_arguments(mode, folder),
-                "settings": self._settings(limit),
-                "parent": os.getpid(),
-            }
-        )
+        init, settings = self._init_arguments(mode, folder), self._settings(limit)
+        self._send({"init": init, "settings": settings, "parent": os.getpid()})
         reply = self._reply(until)
         if reply is None:
             raise TimeoutError(f"no answer in {limit:.0f} s")
         where = reply["opened"] or folder
-        LOGGER.info(
-            "W&B run %s, %s: %s",
-            self.description.id,
-            mode,
-            where if mode == "online" else f"wandb sync {_short(where)}",
-        )
+        if mode != "online":
+            where = f"wandb sync {_short(where)}"
+        LOGGER.info("W&B run %s, %s: %s", self.description.id, mode, where)
 
     def _init_arguments(self, mode: str, folder: Path) -> dict:
         run = self.description
-        tags = [
-            tag[:64] for tag in dict.fromkeys((*run.tags, *map(str, self.config.tags))) if tag
-        ]  # W&B's limit
+        tags = dict.fromkeys((*run.tags, *map(str, self.config.tags)))
         return {
             "project": self.config.project,
             "entity": self.config.entity,
@@ -212,7 +200,7 @@ class Wandb(Backend):
             "name": run.name,
             "group": self.config.group or run.group,
             "job_type": run.job_type,
-            "tags": tags,
+            "tags": [tag[:64] for tag in tags if tag],  # W&B's limit
             "config": run.config,
             "dir": str(folder),
         }
@@ -221,13 +209,15 @@ class Wandb(Backend):
         return {
             "silent": True,
             "console": "off",
-            "disable_git": True,  # provenance.json has the commit; a remote's URL may hold a password
+            # provenance.json has the commit; a remote's URL may hold a password
+            "disable_git": True,
             "disable_code": True,
             "save_code": False,
             "symlink": False,
             "x_save_requirements": False,
             "x_stats_pid": os.getpid(),
             "program": "lengthgen",
+            # W&B has to give up before this side does
             "init_timeout": max(1.0, limit - 2.0),
             "finish_timeout": max(1.0, self.config.finish_timeout - 3.0),
             "x_transaction_log_flush_interval": 5.0,
@@ -238,8 +228,9 @@ class Wandb(Backend):
         line = json.dumps(message, default=str).encode() + b"\n"
         try:
             while line:
-                line = line[self._process.stdin.write(line) :]  # a signal may cut a write short
-        except BrokenPipeError:  # the child has closed its input: its last message, which may still be under way, says why
+                line = line[self._child().stdin.write(line) :]  # a signal may cut a write short
+        except BrokenPipeError:
+            # The child has closed its input. Its last message, perhaps under way, says why.
             until = monotonic() + LAST_WORDS
             while self._reply(until):
                 pass
@@ -249,20 +240,22 @@ class Wandb(Backend):
         self._reply(until=None)
 
     def _reply(self, until: float | None) -> dict | None:
-        """The child's next message, or None if there is none by then. RuntimeError if it reports a failure or has ended badly."""
-        output = self._process.stdout.fileno()
+        """The child's next message, or None if there is none by then.
+
+        RuntimeError if it reports a failure or has ended badly.
+        """
+        child = self._child()
+        output = child.stdout.fileno()
         while b"\n" not in self._replies:
-            ready, _, _ = select.select(
-                [output], [], [], max(0.0, until - monotonic()) if until else 0.0
-            )
+            wait = max(0.0, until - monotonic()) if until else 0.0
+            ready, _, _ = select.select([output], [], [], wait)
             if not ready:
                 return None
             received = os.read(output, 65536)
             if not received:
-                if code := self._process.wait(10.0):
-                    raise RuntimeError(
-                        f"its process ended with {f'signal {-code}' if code < 0 else f'exit code {code}'}"
-                    )
+                if code := child.wait(10.0):
+                    how = f"signal {-code}" if code < 0 else f"exit code {code}"
+                    raise RuntimeError(f"its process ended with {how}")
                 return None
             self._replies += received
         line, _, self._replies = self._replies.partition(b"\n")
@@ -273,7 +266,7 @@ class Wandb(Backend):
 
 
 def _environment(folder: Path) -> dict[str, str]:
-    """The child's environment: the same modules as here, no service of another process, every file below the run folder."""
+    """The child's: the same modules as here, and every file below the run folder."""
     environment = {
         "WANDB_DATA_DIR": str(folder / "wandb" / "staging"),
         "WANDB_CACHE_DIR": str(folder / "wandb" / "cache"),
@@ -282,11 +275,11 @@ def _environment(folder: Path) -> dict[str, str]:
         "WANDB_SILENT": "true",
         "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry),
     }
-    environment.pop("WANDB_SERVICE", None)
+    environment.pop("WANDB_SERVICE", None)  # the service of another process
     return environment
 
 
 def _short(path: str | Path) -> str:
-    """Relative to the current folder where that is below it."""
+    """Relative to the current folder where it is below that."""
     path, here = Path(path), Path.cwd()
     return str(path.relative_to(here) if path.is_relative_to(here) else path)

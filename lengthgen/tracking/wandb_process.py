@@ -1,8 +1,9 @@
-"""The W&B side of tracking: a script that wandb.py starts, and the only file that imports W&B. Needs nothing of lengthgen.
+"""The W&B side of tracking: a script that wandb.py starts, the only file that imports W&B.
 
-Input, one JSON object a line: first {"init", "settings", "parent"}, then {"log"} or {"curves"} each, at last {"close": exit code}.
-The end of input without "close" means that the training process is gone: the run is closed as failed.
-Output, one JSON object a line: {"opened": folder or address} once, {"failed": reason} at most once.
+It needs nothing of lengthgen. Input, one JSON object a line: first {"init", "settings", "parent"},
+then {"log"} or {"curves"} each, at last {"close": exit code}. The end of input without "close"
+means that the training process is gone: the run is closed as failed. Output, one JSON object a
+line: {"opened": folder or address} once, {"failed": reason} at most once.
 """
 
 import contextlib
@@ -18,18 +19,14 @@ def main() -> int:
     requests, replies = take_pipes()
 
     def reply(**message: Any) -> None:
-        with contextlib.suppress(
-            OSError
-        ):  # nobody may be listening any more: the run is closed all the same
+        # nobody may be listening any more: the run is closed all the same
+        with contextlib.suppress(OSError):
             replies.write(json.dumps(message) + "\n")
             replies.flush()
 
     os.nice(5)
-    for number in (
-        signal.SIGINT,
-        signal.SIGTERM,
-        signal.SIGHUP,
-    ):  # a scheduler signals the whole job; we end when training does
+    # a scheduler signals the whole job; this process ends when training does
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     run = None
     try:
@@ -47,11 +44,9 @@ def main() -> int:
 
 
 def take_pipes() -> tuple[Iterator[str], TextIO]:
-    """Keep the pipes to ourselves: W&B and its service get /dev/null as standard input and output."""
-    requests, replies = (
-        os.fdopen(os.dup(0), "r", encoding="utf-8"),
-        os.fdopen(os.dup(1), "w", encoding="utf-8"),
-    )
+    """Keep the pipes to ourselves: W&B and its service get /dev/null as input and output."""
+    requests = os.fdopen(os.dup(0), "r", encoding="utf-8")
+    replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
     nothing = os.open(os.devnull, os.O_RDWR)
     os.dup2(nothing, 0)
     os.dup2(nothing, 1)
@@ -72,7 +67,7 @@ def open_run(wandb: Any, request: dict) -> Any:
 
 
 def stopper(parent: int) -> Callable[[], None]:
-    """W&B's stop button means Ctrl-C for the training process: it saves a checkpoint and ends."""
+    """W&B's stop button acts as Ctrl-C in training, which saves a checkpoint and ends."""
 
     def stop() -> None:
         if os.getppid() == parent:
@@ -95,19 +90,15 @@ def serve(wandb: Any, run: Any, requests: Iterator[str]) -> int:
 
 
 def log_curves(wandb: Any, run: Any, curves: dict) -> None:
-    """Points against eval/length (lines that W&B overlays and averages over runs), a table, plots, and summary scalars that sort."""
+    """Points against eval/length, which W&B overlays and averages over runs; a table, plots and
+    summary scalars that sort."""
     run.define_metric("eval/length", summary="none")
     for name in sorted({name for point in curves["points"] for name in point} - {"eval/length"}):
         run.define_metric(name, step_metric="eval/length", summary="none")
     for point in curves["points"]:
         run.log(point)
-    run.log(
-        {
-            "eval/lengths": wandb.Table(
-                columns=curves["columns"], data=curves["data"], allow_mixed_types=True
-            )
-        }
-    )
+    columns, data = curves["columns"], curves["data"]
+    run.log({"eval/lengths": wandb.Table(columns=columns, data=data, allow_mixed_types=True)})
     for metric, lines in curves["plots"].items():
         lengths, values = zip(*lines.values(), strict=True)
         plot = wandb.plot.line_series(

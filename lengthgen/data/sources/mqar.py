@@ -5,8 +5,8 @@
 
 Source: Arora et al. 2023 (arXiv 2312.04927), whose data repeat keys at gaps of a power law; here
 all are repeated at the end, in another order, as in the example that defines the task there. Keys
-of an example differ and are drawn anew for each. recall.py asks the same question inside a stream, with
-the distance as its subject and an exact floor.
+of an example differ and are drawn anew for each. recall.py asks the same question inside a stream,
+with the distance as its subject and an exact floor.
 
 Symbols: keys 0 .. n_keys - 1, then values. Shape letter: n pairs, which is the size.
 """

@@ -11,7 +11,7 @@ the mixed symbols into (1 - p) / V + p times their shares); elsewhere no amount 
 | geometric | e^(-m k) | -m D | ALiBi of slope m; KERPLE-power, exponent 1; per offset |
 | power | k^(-a) | -a ln(1 + D) | KERPLE-log with r1 = a, r2 = 1; per offset |
 | buckets | constant on each T5 bucket | any such steps | T5 with the same buckets; per offset |
-| comb | 1 on P, 2P, ..., KP, else 0 | 0 or -infinity (limit) | per offset; T5 if each has a bucket |
+| comb | 1 on P, 2P, ..., KP, else 0 | 0 or -infinity | per offset; T5 if each has a bucket |
 
 ALiBi and KERPLE only fall with distance: they have no comb and no rising steps. A table per offset
 has every law, as far as offsets were trained.
