@@ -263,7 +263,7 @@ class Losses:
                 continue
             rows = np.flatnonzero(seeds)
             if len(rows) == 1:
-                drawn = self._resampled(rows[0], n_resamples, seed)
+                drawn = self._resampled(int(rows[0]), n_resamples, seed)
                 drawn = drawn if reference is None else drawn.change(reference)
                 ends = [values[columns] for values in (drawn.value, *drawn.bounds())]
             else:
