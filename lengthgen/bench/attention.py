@@ -1,8 +1,9 @@
-"""The attention call alone against what torch offers, and the batches against nanoGPT's: P1-P3, P8 and P9 of the pass marks.
+"""The attention call alone beside what torch offers, and the batches beside nanoGPT's.
 
-A group holds what is compared on one set of tensors: forward and backward, or forward alone as in evaluation. The dense rivals get the same
-bias values: `gather` builds the mask by indexing, as peers do; `strided` by kernels/offsets.dense, the fastest dense build we know.
-On CUDA the tensors are bfloat16 and the vector is float32; what attention.py picks there is measured.
+A group is compared on one set of tensors: forward and backward, or forward alone as in evaluation.
+Dense rivals get the same bias: `gather` builds the mask by indexing, as other libraries do;
+`strided` by kernels/offsets.dense, the fastest dense build that we know. On CUDA the tensors are
+bfloat16 and the vector is float32; what dispatch.py picks there is measured.
 
 Shape letters: B batch, H heads, L window, D head size.
 """
@@ -31,18 +32,19 @@ TRAINING = ((8, 8, 512, 32), (4, 8, 1024, 32))  # B, H, L, D
 EVALUATION = ((1, 8, 2048, 64), (1, 8, 4096, 64))
 CROPS = (32, 512)  # B, L
 COLUMNS = (
-    "bench", "candidate", "milliseconds", "milliseconds_low", "milliseconds_high", "gflops_per_second", "rounds", "clock", "threads",
-    "device", "precision", "scale", "status", "reason",
+    "bench", "candidate", "milliseconds", "milliseconds_low", "milliseconds_high",
+    "gflops_per_second", "rounds", "clock", "threads", "device", "precision", "scale", "status",
+    "reason",
 )  # fmt: skip
 CROPS_TOKENS = 20_000_000  # of the stream that crops are drawn from
 
 
 @dataclass(frozen=True)
 class Group:
-    """Candidates that are compared with each other. `part`: attention_training, attention_evaluation or crops."""
+    """Candidates that are compared with each other."""
 
-    part: str
-    length: int  # the length that the pass marks name, whatever `scale` made of it
+    part: str  # attention_training, attention_evaluation or crops
+    length: int  # the length that the pass marks name, before division by `scale`
     candidates: list[Candidate]
 
     @property
@@ -51,7 +53,7 @@ class Group:
 
 
 def training_group(shape: tuple[int, int, int, int], where: Place, scale: int = 1) -> Group:
-    """Forward and backward: no bias, a fixed one, a learned one, and a learned one as a dense mask. Lengths are divided by `scale`."""
+    """Forward and backward: no bias, fixed, learned, and learned as a dense mask."""
     (B, H, L, D), (q, k, v, vector) = shape, _tensors(shape, where, scale)
     learned = vector.clone().requires_grad_()
     inputs = [x.requires_grad_() for x in (q, k, v)]
@@ -77,15 +79,12 @@ def training_group(shape: tuple[int, int, int, int], where: Place, scale: int = 
         "learned bias, dense gather": both(lambda: masked(gathered(learned, q)), *inputs, learned),
     }
     work = 3 * 2 * B * H * (L // scale) ** 2 * D
-    return Group(
-        "attention_training",
-        L,
-        [Candidate(name, "part", call, flops=work) for name, call in calls.items()],
-    )
+    candidates = [Candidate(name, "part", call, flops=work) for name, call in calls.items()]
+    return Group("attention_training", L, candidates)
 
 
 def evaluation_group(shape: tuple[int, int, int, int], where: Place, scale: int = 1) -> Group:
-    """Forward alone, without gradients: no bias, a fixed one, and the same as a dense mask whose build counts."""
+    """Forward alone: no bias, a fixed one, and the same as a dense mask whose build counts."""
     (B, H, L, D), (q, k, v, vector) = shape, _tensors(shape, where, scale)
 
     def masked(mask: Tensor) -> Tensor:
@@ -103,17 +102,14 @@ def evaluation_group(shape: tuple[int, int, int, int], where: Place, scale: int 
         "fixed bias, dense gather": without_grad(lambda: masked(gathered(vector, q))),
     }
     work = 2 * B * H * (L // scale) ** 2 * D
-    return Group(
-        "attention_evaluation",
-        L,
-        [Candidate(name, "part", call, flops=work) for name, call in calls.items()],
-    )
+    candidates = [Candidate(name, "part", call, flops=work) for name, call in calls.items()]
+    return Group("attention_evaluation", L, candidates)
 
 
 def _tensors(
     shape: tuple[int, int, int, int], where: Place, scale: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """q, k, v (B, H, L, D), laid out as a projection leaves them (B, L, H, D), and a bias that falls with the offset (H, L)."""
+    """q, k, v (B, H, L, D), laid out as (B, L, H, D) like a projection, and ALiBi's bias (H, L)."""
     B, H, L, D = shape
     length = max(2, L // scale)
     generator = torch.Generator().manual_seed(0)
@@ -128,12 +124,11 @@ def _tensors(
 
 
 def gathered(vector: Tensor, q: Tensor) -> Tensor:
-    """The mask (1, H, L, L) in q's dtype by indexing the vector with a matrix of offsets, as libraries without structure build it."""
+    """The mask (1, H, L, L) in q's dtype, by indexing the vector with a matrix of offsets."""
     place = torch.arange(vector.shape[1], device=vector.device)
     distance = place[:, None] - place
-    return (
-        vector[:, distance.clamp(min=0)].masked_fill(distance < 0, float("-inf"))[None].to(q.dtype)
-    )
+    mask = vector[:, distance.clamp(min=0)].masked_fill(distance < 0, float("-inf"))
+    return mask[None].to(q.dtype)
 
 
 def strided(vector: Tensor, q: Tensor) -> Tensor:
@@ -143,17 +138,14 @@ def strided(vector: Tensor, q: Tensor) -> Tensor:
 
 @contextmanager
 def crops_group(scale: int = 1) -> Iterator[Group]:
-    """Our batches from a memory-mapped store, and nanoGPT's way: map the file again, draw starts, stack one slice a sequence."""
+    """Our batches, and nanoGPT's: map the file anew, draw starts, stack one slice a sequence."""
     B, L = CROPS
     with tempfile.TemporaryDirectory() as folder:
-        ids = np.random.default_rng(0).integers(
-            0, 257, max(2 * L, CROPS_TOKENS // scale), dtype=np.uint16
-        )
+        size = max(2 * L, CROPS_TOKENS // scale)
+        ids = np.random.default_rng(0).integers(0, 257, size, dtype=np.uint16)
+        token_bytes = np.ones(257, np.int64)
         write_store(
-            Path(folder) / "store",
-            [("document", ids)],
-            vocab_size=257,
-            token_bytes=np.ones(257, np.int64),
+            Path(folder) / "store", [("document", ids)], vocab_size=257, token_bytes=token_bytes
         )
         store = open_store(Path(folder) / "store")
         steps = iter(range(10**9))
@@ -166,49 +158,42 @@ def crops_group(scale: int = 1) -> Iterator[Group]:
         def others() -> tuple[Tensor, Tensor]:
             data = np.memmap(Path(folder) / "store" / "tokens.bin", dtype=np.uint16, mode="r")
             starts = torch.randint(len(data) - L, (B,)).tolist()
-            inputs = torch.stack(
-                [torch.from_numpy(data[start : start + L].astype(np.int64)) for start in starts]
-            )
-            return inputs, torch.stack(
-                [
-                    torch.from_numpy(data[start + 1 : start + 1 + L].astype(np.int64))
-                    for start in starts
-                ]
-            )
 
-        yield Group(
-            "crops",
-            L,
-            [
-                Candidate("crops", "part", ours),
-                Candidate("nanogpt_style get_batch", "part", others),
-            ],
-        )
+            def stacked(shift: int) -> Tensor:
+                slices = (data[start + shift : start + shift + L] for start in starts)
+                return torch.stack([torch.from_numpy(x.astype(np.int64)) for x in slices])
+
+            return stacked(0), stacked(1)
+
+        calls = {"crops": ours, "nanogpt_style get_batch": others}
+        yield Group("crops", L, [Candidate(name, "part", call) for name, call in calls.items()])
 
 
 def rows(group: Group, measured: Measured, where: Place, scale: int) -> list[dict[str, Any]]:
-    """One row a candidate, with COLUMNS; milliseconds by the clock that counts. FLOPs count causal attention half."""
-    constant = {
-        "bench": group.name, "clock": measured.clock, "threads": torch.get_num_threads(), "device": where.device.type,
-        "precision": where.precision, "scale": scale,
-    }  # fmt: skip
+    """One row a candidate, with COLUMNS. FLOPs count the unmasked half of causal attention."""
+    constant = dict.fromkeys(COLUMNS) | {
+        "bench": group.name,
+        "clock": measured.clock,
+        "threads": torch.get_num_threads(),
+        "device": where.device.type,
+        "precision": where.precision,
+        "scale": scale,
+    }
     table = []
     for candidate in measured.candidates:
         middle, low, high = (1e3 * value for value in quartiles(measured.seconds(candidate.name)))
-        table.append(
-            constant
-            | {
-                "candidate": candidate.name,
-                "milliseconds": middle,
-                "milliseconds_low": low,
-                "milliseconds_high": high,
-                "status": "ok",
-            }
-            | {"rounds": len(measured.samples[candidate.name]), "reason": ""}
-            | {"gflops_per_second": candidate.flops / middle / 1e6 if candidate.flops else None}
-        )
-    table += [
+        row = {
+            "candidate": candidate.name,
+            "milliseconds": middle,
+            "milliseconds_low": low,
+            "milliseconds_high": high,
+            "gflops_per_second": candidate.flops / middle / 1e6 if candidate.flops else None,
+            "rounds": len(measured.samples[candidate.name]),
+            "status": "ok",
+            "reason": "",
+        }
+        table.append(constant | row)
+    return table + [
         constant | {"candidate": name, "status": "failed", "reason": reason}
         for name, reason in measured.failed.items()
     ]
-    return [{column: row.get(column) for column in COLUMNS} for row in table]

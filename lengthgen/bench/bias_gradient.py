@@ -1,9 +1,10 @@
-"""What the gradient of a bias costs on a GPU: ours beside FlexAttention's own, which adds every score by an atomic (G3).
+"""What the gradient of a bias costs on a GPU: ours beside FlexAttention's, one atomic a score.
 
     python -m lengthgen.bench.bias_gradient --out FOLDER
 
-Forward and backward of one attention call without a bias, with a fixed and with a learned one; then the bias's gradient alone, for ways of
-cutting the work. With --device cpu it is a try of the script: FlexAttention has no backward there and Triton no compiler.
+Forward and backward of one attention call without a bias, with a fixed and with a learned one; then
+the bias's gradient alone, for several ways of cutting the work. --device cpu only tries the script:
+FlexAttention has no backward there and Triton no compiler.
 
 Shape letters: B batch, H heads, T window, D head size.
 """
@@ -13,6 +14,7 @@ import itertools
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -28,18 +30,13 @@ SHAPES = ((32, 12, 1024, 64), (64, 8, 512, 64), (64, 8, 512, 32))  # B, H, T, D
 TILES = ((32, 32), (64, 64), (128, 64), (128, 128))
 PROGRAMS = (1024, 2048, 4096)
 COLUMNS = (
-    "shape",
-    "candidate",
-    "milliseconds",
-    "milliseconds_low",
-    "milliseconds_high",
-    "tflops_per_second",
-    "peak_mib",
-    "reason",
-)
+    "shape", "candidate", "milliseconds", "milliseconds_low", "milliseconds_high",
+    "tflops_per_second", "peak_mib", "reason",
+)  # fmt: skip
+Calls = dict[str, Callable[[], object]]
 
 
-def calls(q: Tensor, k: Tensor, v: Tensor, vector: Tensor) -> dict[str, Callable[[], object]]:
+def calls(q: Tensor, k: Tensor, v: Tensor, vector: Tensor) -> Calls:
     """Forward and backward, by name."""
     grad, scale, learned = torch.randn_like(q), q.shape[-1] ** -0.5, vector.clone().requires_grad_()
     inputs = [x.requires_grad_() for x in (q, k, v)]
@@ -52,61 +49,60 @@ def calls(q: Tensor, k: Tensor, v: Tensor, vector: Tensor) -> dict[str, Callable
             q, k, v, None if bias is None else Toeplitz(bias), scale, force=force
         )
 
-    found = {
+    by_name: Calls = {
         "no bias, sdpa": both(lambda: ours(None, "sdpa")),
         "learned, sdpa dense": both(lambda: ours(learned, "sdpa"), learned),
     }
     if q.is_cuda:
-        found |= {
+        captured = both(lambda: flex.forward(q, k, v, learned, scale)[0], learned)
+        by_name |= {
             "no bias, flex": both(lambda: ours(None, "flex")),
             "fixed, flex": both(lambda: ours(vector, "flex")),
             "learned, flex and tap": both(lambda: ours(learned, "flex"), learned),
-            "learned, flex captured": both(
-                lambda: flex.forward(q, k, v, learned, scale)[0], learned
-            ),
+            "learned, flex captured": captured,
         }
-    return found
+    return by_name
 
 
-def gradients(q: Tensor, k: Tensor, v: Tensor, vector: Tensor) -> dict[str, Callable[[], object]]:
+def gradients(q: Tensor, k: Tensor, v: Tensor, vector: Tensor) -> Calls:
     """The gradient of the vector alone, by name."""
     q, k, v = (x.detach() for x in (q, k, v))
-    scale, (out, grad), module = (
-        q.shape[-1] ** -0.5,
-        (torch.randn_like(q) for _ in range(2)),
-        bias_tap.implementation(q),
-    )
+    scale, module = q.shape[-1] ** -0.5, bias_tap.implementation(q)
+    out, grad = torch.randn_like(q), torch.randn_like(q)
     lse = torch.full(q.shape[:3], 10.0, device=q.device)
     arguments = (q, k, v, out, lse, grad, vector, scale)
-    found = {"gradient, plain torch": lambda: bias_tap.torch_bias.vector_gradient(*arguments)}
+    by_name: Calls = {
+        "gradient, plain torch": partial(bias_tap.torch_bias.vector_gradient, *arguments)
+    }
     if module is not bias_tap.torch_bias:
         for tile, ordered in itertools.product(TILES, (True, False)):
             for programs in PROGRAMS if tile == (64, 64) else PROGRAMS[1:2]:
-                name = f"gradient, {tile[0]} x {tile[1]}, {programs} programs, {'ordered' if ordered else 'atomic'}"
-                options = {"tile": tile, "ordered": ordered, "programs": programs}
-                found[name] = lambda options=options: module.vector_gradient(*arguments, **options)
-    return found
+                how = "ordered" if ordered else "atomic"
+                name = f"gradient, {tile[0]} x {tile[1]}, {programs} programs, {how}"
+                by_name[name] = partial(
+                    module.vector_gradient,
+                    *arguments,
+                    tile=tile,
+                    ordered=ordered,
+                    programs=programs,
+                )
+    return by_name
 
 
 def main(argv: Sequence[str]) -> int:
     """Print the table; write it where --out says."""
-    found = argparse.ArgumentParser(
+    parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    found.add_argument("--device", choices=("cpu", "cuda"), default="cuda")
-    found.add_argument("--rounds", type=int, default=7)
-    found.add_argument(
-        "--scale", type=int, default=1, metavar="N", help="divide batch and length by N; for tries"
-    )
-    found.add_argument("--out", type=Path, metavar="FOLDER")
-    options = found.parse_args(argv)
-    where, began, rows, samples = (
-        workload.place(options.device, "auto"),
-        time.perf_counter(),
-        [],
-        {},
-    )
+    add = parser.add_argument
+    add("--device", choices=("cpu", "cuda"), default="cuda")
+    add("--rounds", type=int, default=7)
+    add("--scale", type=int, default=1, metavar="N", help="divide batch and length by N; for tries")
+    add("--out", type=Path, metavar="FOLDER")
+    options = parser.parse_args(argv)
+    where, began = workload.place(options.device, "auto"), time.perf_counter()
     facts = environment.before(where, "wall")
+    samples = {}
     for B, H, T, D in SHAPES:
         batch, length = max(1, B // options.scale), max(16, T // options.scale)
         name = f"B{batch} H{H} T{length} D{D}"
@@ -117,53 +113,34 @@ def main(argv: Sequence[str]) -> int:
         vector = torch.randn(H, length, device=where.device)
         work = 2 * batch * H * length**2 * D  # of two matrix products, causal
         candidates = [
-            Candidate(label, "part", call, flops=work)
-            for label, call in gradients(q, k, v, vector).items()
+            Candidate(label, "part", call, flops=products * work)
+            for products, by_name in ((1, gradients), (3, calls))
+            for label, call in by_name(q, k, v, vector).items()
         ]
-        candidates += [
-            Candidate(label, "part", call, flops=3 * work)
-            for label, call in calls(q, k, v, vector).items()
-        ]
+        at_least = 0.05 if where.device.type == "cuda" else 0.0
         samples[name] = measuring.interleave(
-            candidates,
-            options.rounds,
-            where.device,
-            "wall",
-            0.05 if where.device.type == "cuda" else 0.0,
+            candidates, options.rounds, where.device, "wall", at_least
         )
-        rows += _rows(name, samples[name])
-        print(
-            f"{name}: without a bias torch takes {sdpa.backend(q, masked=False)}, with one {sdpa.backend(q, masked=True)}",
-            flush=True,
-        )
-    print(report.markdown(rows, COLUMNS))
+        backends = (sdpa.backend(q, masked=masked) for masked in (False, True))
+        print("{}: torch takes {} without a bias, {} with one".format(name, *backends), flush=True)
+    rows = [row for name, measured in samples.items() for row in _rows(name, measured)]
+    print(report.on_screen(rows, COLUMNS))
     if options.out is not None:
         facts = environment.after(facts, began)
-        print(
-            *report.save(options.out, "bias_gradient", rows, COLUMNS, COLUMNS, facts, samples),
-            sep="\n",
-        )
+        written = report.save(options.out, "bias_gradient", rows, COLUMNS, COLUMNS, facts, samples)
+        print(*written, sep="\n")
     return 0
 
 
 def _rows(shape: str, measured: measuring.Measured) -> list[dict]:
     rows = []
     for candidate in measured.candidates:
-        middle, low, high = (
-            1e3 * value for value in measuring.quartiles(measured.seconds(candidate.name))
-        )
+        seconds = measuring.quartiles(measured.seconds(candidate.name))
+        middle, low, high = (1e3 * value for value in seconds)
         peak = max(sample.peak for sample in measured.samples[candidate.name]) / 2**20
-        values = (
-            shape,
-            candidate.name,
-            middle,
-            low,
-            high,
-            candidate.flops / middle / 1e9,
-            peak,
-            "",
-        )
-        rows.append(dict(zip(COLUMNS, values, strict=True)))
+        speed = candidate.flops / middle / 1e9
+        cells = (shape, candidate.name, middle, low, high, speed, peak, "")
+        rows.append(dict(zip(COLUMNS, cells, strict=True)))
     return rows + [
         {"shape": shape, "candidate": name, "reason": reason}
         for name, reason in measured.failed.items()

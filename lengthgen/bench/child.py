@@ -1,11 +1,12 @@
-"""One memory case in a process of its own: `python -m lengthgen.bench.child '{...}'` prints one line of JSON.
+"""One memory case, a process: `python -m lengthgen.bench.child '{...}'` prints one JSON line.
 
-Peak above a baseline that is taken once everything is imported, built and run on a short window. On Linux the peak is VmHWM,
-reset at the baseline: getrusage's ru_maxrss lives on over exec and would show the parent's memory, and it cannot be reset. Elsewhere
-it is ru_maxrss. On CUDA it is what torch has allocated.
+The peak above a baseline, taken once everything is imported, built and run on a short window. On
+Linux it is VmHWM, reset at the baseline: getrusage's ru_maxrss survives exec, so that it would show
+the parent's memory, and cannot be reset. Elsewhere it is ru_maxrss; on CUDA, torch's allocations.
 
-Cases: {"case": "evaluate", scheme, shape, tokens} scores one document of `tokens` tokens as one window, through evaluation.scoring;
-{"case": "attention", kind: "learned" | "dense", shape: [B, H, L, D]} one forward and backward with a learned bias.
+Cases: {"case": "evaluate", scheme, shape, tokens} scores a document of `tokens` tokens as one
+window; {"case": "attention", kind: "learned" | "dense", shape: [B, H, L, D]} runs one forward and
+backward with a learned bias.
 """
 
 import json
@@ -38,13 +39,11 @@ def _reset_peak() -> None:
 
 
 def _peak() -> int:
-    found = _status("VmHWM")
-    return (
-        found
-        if found is not None
-        else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        * (1 if sys.platform == "darwin" else 1024)
-    )
+    peak = _status("VmHWM")
+    if peak is not None:
+        return peak
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def measure(call: Callable[[], object], device: str) -> dict:
@@ -63,16 +62,14 @@ def measure(call: Callable[[], object], device: str) -> dict:
     if device == "cuda":
         torch.cuda.synchronize()
     seconds = time.perf_counter() - began
-    return {
-        "base": base,
-        "peak": torch.cuda.max_memory_allocated() if device == "cuda" else _peak(),
-        "seconds": seconds,
-    }
+    peak = torch.cuda.max_memory_allocated() if device == "cuda" else _peak()
+    return {"base": base, "peak": peak, "seconds": seconds}
 
 
 def _evaluate(job: dict) -> dict:
     from lengthgen.bench import throughput, workload
     from lengthgen.evaluation.protocols import EvaluationConfig, plan
+    from lengthgen.evaluation.scoring import Scored
 
     where = workload.place(job["device"], job["precision"], job["kernel"], job["linear"])
     shape, tokens = workload.Shape(**job["shape"]), job["tokens"]
@@ -81,17 +78,16 @@ def _evaluate(job: dict) -> dict:
     def prepared(length: int) -> throughput.Evaluation:
         config = EvaluationConfig(lengths=[length], protocols=["position"], documents=1, blocks=1)
         store = workload.random_store(1, length + 1, shape.vocab)
-        return throughput.Evaluation(
-            store, plan(store.lengths, store.names, [length], shape.length, config), config
-        )
+        requests = plan(store.lengths, store.names, [length], shape.length, config)
+        return throughput.Evaluation(store, requests, config)
 
     short, long = prepared(min(SHORT, tokens)), prepared(tokens)
     short.score(model, short.requests, where)
-    outcome = []
-    found = measure(
-        lambda: outcome.extend(long.score(model, long.requests, where)), where.device.type
+    scored: list[Scored] = []
+    measured = measure(
+        lambda: scored.extend(long.score(model, long.requests, where)), where.device.type
     )
-    return found | {"status": outcome[0].status, "reason": outcome[0].reason}
+    return measured | {"status": scored[0].status, "reason": scored[0].reason}
 
 
 def _attention(job: dict) -> dict:

@@ -1,32 +1,38 @@
 """The command `lengthgen bench`: its arguments, and what each kind of benchmark runs.
 
-    lengthgen bench train --threads 1                    tokens/s of training, every scheme against none
-    lengthgen bench train --peers --out results/bench    beside a plain GPT, x-transformers and transformers
-    lengthgen bench evaluate                             tokens/s of evaluation, one grid against separate passes (P7)
-    lengthgen bench attention                            the attention call alone (P1-P3, P8-P10)
-    lengthgen bench share                                what an evaluation takes of a default run (E1)
-    lengthgen bench memory --tokens 32768                peak memory of evaluating one long document
-    lengthgen bench marks                                all pass marks in one table
+    lengthgen bench train --threads 1                  tokens/s of training, every scheme
+    lengthgen bench train --peers --out results/bench  beside other libraries and a plain GPT
+    lengthgen bench evaluate                           tokens/s of evaluation
+    lengthgen bench attention                          the attention call alone, and the batches
+    lengthgen bench share                              what a run's evaluation takes of its time
+    lengthgen bench memory --tokens 32768              peak memory of evaluating a long document
+    lengthgen bench marks                              all pass marks in one table
 
-The process settings are those of a run (process.py), for peers as well. Only where other libraries take part malloc stays as it comes, for
-them and for us: kept memory is lengthgen's own doing, and it spares attention that writes matrices of length x length half of its time.
-Device and precision are a run's: CUDA with bfloat16 autocast where there is one. The CUDA side (synchronised wall time, torch's own peak
-memory) was written without a GPU at hand.
+The process has the settings of a run, for peers as well, with one exception: beside other libraries
+nobody keeps freed memory. Keeping it is lengthgen's doing, and it halves the time of attention that
+writes matrices of length x length. Device and precision are those of a run: CUDA with bfloat16
+autocast where there is one, with synchronised wall time and torch's peak memory.
 """
 
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lengthgen import schemes
 from lengthgen.config import command_line
 from lengthgen.runs import process
 
-MEMORY_LIMIT = 1.5  # times what `none` needs (issue 3)
+if TYPE_CHECKING:  # they import torch, which --help does not need
+    from lengthgen.bench.figure import Dot
+    from lengthgen.bench.measuring import Candidate, Measured
+    from lengthgen.bench.peers import Peer
+    from lengthgen.bench.workload import Place, Shape
+
+MEMORY_LIMIT = 1.5  # times what `none` needs
 
 
 def _positive(text: str) -> int:
@@ -37,83 +43,53 @@ def _positive(text: str) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    found = command_line.Parser(
-        prog="lengthgen bench", description=__doc__.partition("\n\n")[2],
+    parser = command_line.Parser(
+        prog="lengthgen bench",
+        description=__doc__.partition("\n\n")[2],
         formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
-    add = found.add_argument
-    add("what", nargs="?", choices=tuple(KINDS), default="train", help="default: train")
-    add(
-        "--schemes",
-        default="",
-        metavar="A,B",
-        help="default: all (marks: those that it needs); `none` is always there",
     )
-    add(
-        "--peers",
-        action="store_true",
-        help="train: a plain GPT, and x-transformers and transformers where they are installed",
-    )
-    add("--layers", type=_positive, default=6)
-    add("--width", type=_positive, default=256)
-    add("--heads", type=_positive, default=8)
-    add("--length", type=_positive, default=512, help="tokens in a training window")
-    add("--batch", type=_positive, default=8, help="windows in a training step")
-    add("--vocab", type=_positive, default=257)
-    add("--rounds", type=_positive, default=7, help="each candidate is measured once a round")
-    add("--threads", type=_positive, help="CPU threads; default: torch's own choice")
+
+    def add(name: str, default: Any = None, help: str | None = None, **how: Any) -> None:
+        parser.add_argument(name, default=default, help=help, **how)
+
+    def number(name: str, default: int | None, help: str | None = None) -> None:
+        add(name, default, help, type=_positive, metavar="N")
+
+    add("what", "train", "default: train", nargs="?", choices=tuple(KINDS))
+    add("--schemes", "", "default: all (marks: its own); `none` is always there", metavar="A,B")
+    add("--peers", False, "train: beside other libraries and a plain GPT", action="store_true")
+    number("--layers", 6)
+    number("--width", 256)
+    number("--heads", 8)
+    number("--length", 512, "tokens in a training window")
+    number("--batch", 8, "windows in a training step")
+    number("--vocab", 257)
+    number("--rounds", 7, "each candidate is measured once a round")
+    number("--threads", None, "CPU threads; default: torch's own choice")
     add(
         "--clock",
+        "auto",
+        "what counts; auto: CPU time on one CPU thread, else wall time",
         choices=("auto", "wall", "cpu"),
-        default="auto",
-        help="what counts; auto: CPU time on one CPU thread, else wall time",
     )
-    add("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    add("--device", "auto", choices=("auto", "cpu", "cuda"))
+    add("--precision", "auto", "auto: bf16 on CUDA, fp32 on CPU", choices=("auto", "fp32", "bf16"))
     add(
-        "--precision",
-        choices=("auto", "fp32", "bf16"),
-        default="auto",
-        help="auto: bf16 on CUDA, fp32 on CPU",
+        "--kernel", "auto", "our attention kernel: auto, cpu, sdpa, flex, reference", metavar="NAME"
     )
-    add(
-        "--kernel",
-        default="auto",
-        metavar="NAME",
-        help="attention kernel of our models: auto, or cpu, sdpa, flex, reference",
-    )
-    add(
-        "--linear",
-        default="auto",
-        metavar="NAME",
-        help="what multiplies our activations and weights: auto, or torch, onednn",
-    )
-    add(
-        "--compile",
-        action="store_true",
-        help="train: torch.compile our models, as compile=true does in a run",
-    )
-    add("--documents", type=_positive, default=1, help="evaluate: documents in one evaluation")
-    add("--tokens", type=_positive, default=32768, help="memory: tokens of the document")
-    add(
-        "--scale",
-        type=_positive,
-        default=1,
-        metavar="N",
-        help="attention, share: divide every length by N; nothing is then judged",
-    )
-    add(
-        "--seconds",
-        type=float,
-        default=0.2,
-        help="shorter calls are repeated until one measurement takes so long",
-    )
+    add("--linear", "auto", "our products with weights: auto, torch, onednn", metavar="NAME")
+    add("--compile", False, "train: torch.compile our losses, as a run does", action="store_true")
+    number("--documents", 1, "evaluate: documents in one evaluation")
+    number("--tokens", 32768, "memory: tokens of the document")
+    number("--scale", 1, "attention, share: divide lengths by N; then nothing is judged")
+    add("--seconds", 0.2, "repeat shorter calls until a measurement takes so long", type=float)
     add(
         "--out",
+        help="write CSV, Markdown, PNG and SVG there; default: print only",
         type=Path,
         metavar="FOLDER",
-        help="write CSV, Markdown, PNG and SVG there; default: print only",
     )
-    return found
+    return parser
 
 
 def main(argv: Sequence[str]) -> int:
@@ -127,15 +103,11 @@ def main(argv: Sequence[str]) -> int:
 
     where = workload.place(options.device, options.precision, options.kernel, options.linear)
     shape = workload.Shape(
-        **{
-            name: getattr(options, name)
-            for name in ("layers", "width", "heads", "length", "batch", "vocab")
-        }
+        options.layers, options.width, options.heads, options.length, options.batch, options.vocab
     )
     clock = measuring.clock_for(options.clock, where.device)
-    session = Session(
-        options, shape, where, clock, environment.before(where, clock), time.perf_counter()
-    )
+    facts = environment.before(where, clock)
+    session = Session(options, shape, where, clock, facts, time.perf_counter())
     for line in environment.lines(session.facts):
         print(line, flush=True)
     KINDS[options.what](session)
@@ -147,29 +119,26 @@ class Session:
     """What every benchmark of one command shares."""
 
     options: argparse.Namespace
-    shape: Any
-    where: Any
+    shape: "Shape"
+    where: "Place"
     clock: str
     facts: dict[str, Any]
     began: float
 
     def schemes(self, default: Sequence[str] = ()) -> list[str]:
         """The schemes asked for, `none` first. ConfigError for a name that is no scheme."""
-        given = (
-            [name for name in self.options.schemes.split(",") if name]
-            or list(default)
-            or schemes.names()
-        )
-        for name in given:
+        names = [name for name in self.options.schemes.split(",") if name]
+        names = names or list(default) or schemes.names()
+        for name in names:
             schemes.source(name)
-        return ["none", *(name for name in dict.fromkeys(given) if name != "none")]
+        return list(dict.fromkeys(["none", *names]))
 
     @property
     def at_marked_shape(self) -> bool:
-        """Whether this is the shape that the pass marks speak of; at another one nothing is judged."""
+        """Whether the pass marks are about this shape; at another one nothing is judged."""
         return self.shape == type(self.shape)()
 
-    def interleave(self, candidates: Sequence) -> Any:
+    def interleave(self, candidates: "Sequence[Candidate]") -> "Measured":
         from lengthgen.bench import measuring
 
         return measuring.interleave(
@@ -182,46 +151,40 @@ class Session:
         rows: list,
         columns: Sequence[str],
         shown: Sequence[str],
-        samples: dict | None = None,
-        drawn: tuple | None = None,
+        samples: "Mapping[str, Measured] | None" = None,
+        drawn: "tuple[list[Dot], str, str] | None" = None,
     ) -> None:
-        """Print the table; write it, and the figure `drawn` = (dots, title, axis), if a folder was given."""
+        """Print the table; under --out write it and the figure `drawn` = (dots, title, axis)."""
         from lengthgen.bench import environment, report
 
         facts = environment.after(self.facts, self.began)
-        print(f"\n{report.markdown(rows, shown)}\n")
-        print(
-            f"load {facts['load_before']} before, {facts['load_after']} after; {facts['seconds']:.0f} s"
-        )
+        print(f"\n{report.on_screen(rows, shown)}\n")
+        load = f"load {facts['load_before']} before, {facts['load_after']} after"
+        print(f"{load}; {facts['seconds']:.0f} s")
         for row in rows:
             if row.get("status", "ok") != "ok":
                 print(f"{row['candidate']}: {row['status']}, {row['reason']}")
-        if self.options.out is None:
+        folder = self.options.out
+        if folder is None:
             print("nothing is saved; give --out FOLDER", flush=True)
             return
-        written = report.save(
-            self.options.out,
-            stem,
-            rows,
-            columns,
-            shown,
-            facts | {"shape": vars(self.shape)},
-            samples,
-        )
+        facts |= {"shape": vars(self.shape)}
+        written = report.save(folder, stem, rows, columns, shown, facts, samples)
         if drawn is not None:
             from lengthgen.bench import figure
 
             dots, title, axis = drawn
-            written += figure.write(dots, title, self.subtitle(), axis, self.options.out / stem)
+            written += figure.write(dots, title, self.subtitle(), axis, folder / stem)
         for path in written:
             print(path, flush=True)
 
     def subtitle(self) -> str:
         s, facts = self.shape, self.facts
         return (
-            f"{s.layers} layers x {s.width}, {s.heads} heads, length {s.length}, batch {s.batch}; {facts['device']}, "
-            f"{facts['threads']} thread{'s' * (facts['threads'] != 1)}, {self.where.precision}; "
-            f"{self.options.rounds} rounds, {self.clock} time; commit {facts['commit'][:9]}"
+            f"{s.layers} layers x {s.width}, {s.heads} heads, length {s.length}, batch {s.batch}; "
+            f"{facts['device']}, {facts['threads']} thread{'s' * (facts['threads'] != 1)}, "
+            f"{self.where.precision}; {self.options.rounds} rounds, {self.clock} time; "
+            f"commit {facts['commit'][:9]}"
         )
 
 
@@ -238,7 +201,7 @@ def _train(session: Session) -> None:
     _report_throughput(session, "train", rows, {"train": measured})
 
 
-def _training(session: Session, names: Sequence[str], others: Sequence) -> Any:
+def _training(session: Session, names: Sequence[str], others: "Sequence[Peer]") -> "Measured":
     from lengthgen.bench import throughput
 
     candidates = throughput.training_candidates(
@@ -257,24 +220,24 @@ def _evaluate(session: Session) -> None:
     session.report("evaluate_marks", judged, marks.COLUMNS, marks.COLUMNS)
 
 
-def _evaluating(session: Session, names: Sequence[str]) -> Any:
+def _evaluating(session: Session, names: Sequence[str]) -> "Measured":
     from lengthgen.bench import marks, throughput
 
     separate = [name for name in names if name in marks.GRID_SCHEMES]
-    return session.interleave(
-        throughput.evaluation_candidates(
-            session.shape, names, session.where, session.options.documents, separate
-        )
+    candidates = throughput.evaluation_candidates(
+        session.shape, names, session.where, session.options.documents, separate
     )
+    return session.interleave(candidates)
 
 
-def _report_throughput(session: Session, stem: str, rows: list, samples: dict) -> None:
+def _report_throughput(
+    session: Session, stem: str, rows: list, samples: "dict[str, Measured]"
+) -> None:
     from lengthgen.bench import figure, throughput
 
     dots = figure.of_throughput(rows) if session.options.out else []
-    title = {"train": "Training speed", "evaluate": "Evaluation speed"}.get(
-        stem, stem
-    ) + " relative to no positional scheme"
+    speed = {"train": "Training speed", "evaluate": "Evaluation speed"}.get(stem, stem)
+    title = f"{speed} relative to no positional scheme"
     drawn = (dots, title, "tokens/s, relative to `none` (median and quartiles)")
     session.report(stem, rows, throughput.COLUMNS, throughput.SHOWN, samples, drawn)
 
@@ -284,27 +247,23 @@ def _attention(session: Session) -> None:
 
     measured, rows = _attention_groups(session)
     judged = _attention_marks(session, measured)
-    columns = attention.COLUMNS
-    session.report(
-        "attention",
-        rows,
-        columns,
-        [c for c in columns if c not in ("clock", "device", "precision", "threads")],
-        measured,
-    )
+    settings = ("clock", "device", "precision", "threads")
+    shown = [column for column in attention.COLUMNS if column not in settings]
+    session.report("attention", rows, attention.COLUMNS, shown, measured)
     drawn = (
         figure.of_marks(judged),
-        "Attention against its pass marks",
+        "Attention and its pass marks",
         "time of ours / time of the other",
     )
     session.report("attention_marks", judged, marks.COLUMNS, marks.COLUMNS, drawn=drawn)
 
 
-def _attention_groups(session: Session) -> tuple[dict, list]:
+def _attention_groups(session: Session) -> "tuple[dict[str, Measured], list]":
     from lengthgen.bench import attention
 
     scale, where = session.options.scale, session.where
-    measured, rows = {}, []
+    measured: dict[str, Measured] = {}
+    rows: list[dict[str, Any]] = []
 
     def run(group: attention.Group) -> None:
         measured[group.name] = session.interleave(group.candidates)
@@ -319,7 +278,7 @@ def _attention_groups(session: Session) -> tuple[dict, list]:
     return measured, rows
 
 
-def _attention_marks(session: Session, measured: dict) -> list:
+def _attention_marks(session: Session, measured: "dict[str, Measured]") -> list:
     from lengthgen.bench import marks, memory
 
     scale = session.options.scale
@@ -341,24 +300,18 @@ def _share(session: Session) -> None:
 def _shares(session: Session) -> list:
     from lengthgen.bench import marks, share
 
-    measured = session.interleave(
-        share.candidates(session.shape, marks.SHARE_SCHEMES, session.where)
-    )
-    return share.judge(measured, session.options.scale == 1)
+    candidates = share.candidates(session.shape, marks.SHARE_SCHEMES, session.where)
+    return share.judge(session.interleave(candidates), session.options.scale == 1)
 
 
 def _memory(session: Session) -> None:
     from lengthgen.bench import figure, memory
 
+    tokens, threads = session.options.tokens, session.options.threads
     rows = memory.evaluation_rows(
-        session.shape,
-        session.schemes(),
-        session.options.tokens,
-        session.where,
-        session.options.threads,
-        tell,
+        session.shape, session.schemes(), tokens, session.where, threads, tell
     )
-    title = f"Peak memory of evaluating one document of {session.options.tokens:,} tokens"
+    title = f"Peak memory of evaluating one document of {tokens:,} tokens"
     dots = figure.of_memory(rows, MEMORY_LIMIT) if session.options.out else []
     drawn = (dots, title, "memory above the built model, relative to `none`; the bar is the limit")
     session.report("memory", rows, memory.COLUMNS, memory.SHOWN, drawn=drawn)
@@ -370,32 +323,27 @@ def _marks(session: Session) -> None:
     measured, _ = _attention_groups(session)
     judged = _attention_marks(session, measured)
     longer = replace(session, shape=session.shape.longer())
-    measured["train peers"] = _training(
-        session, session.schemes(marks.PEER_SCHEMES), [peer for peer in peers.PEERS if peer.package]
+    plain, packaged, longer_peers = (
+        [peer for peer in peers.PEERS if belongs(peer)]
+        for belongs in (
+            lambda peer: not peer.package,
+            lambda peer: peer.package,
+            lambda peer: peer.name in marks.LONGER_PEERS,
+        )
     )
-    measured["train longer"] = _training(
-        longer,
-        longer.schemes(marks.LONGER_SCHEMES),
-        [peer for peer in peers.PEERS if peer.name in marks.LONGER_PEERS],
-    )
+    measured["train peers"] = _training(session, session.schemes(marks.PEER_SCHEMES), packaged)
+    measured["train longer"] = _training(longer, longer.schemes(marks.LONGER_SCHEMES), longer_peers)
+    # Only from here on: beside other libraries nobody keeps freed memory.
     process.keep_memory()
-    measured["train"] = _training(
-        session, session.schemes(marks.SCHEMES), [peer for peer in peers.PEERS if not peer.package]
-    )
+    measured["train"] = _training(session, session.schemes(marks.SCHEMES), plain)
     measured["evaluate"] = _evaluating(session, list(marks.GRID_SCHEMES))
-    for part, name in (
-        (session, "train"),
-        (session, "train peers"),
-        (longer, "train longer"),
-        (session, "evaluate"),
-    ):
+    for name in ("train", "train peers", "train longer", "evaluate"):
+        part = longer if name == "train longer" else session
         rows = throughput.rows(name, measured[name], part.shape, part.where)
         _report_throughput(part, name.replace(" ", "_"), rows, {name: measured[name]})
-    judged += marks.judge(
-        (*marks.TRAINING, *marks.LONGER, *marks.EVALUATION), measured, session.at_marked_shape
-    )
+    of_models = (*marks.TRAINING, *marks.LONGER, *marks.EVALUATION)
+    judged += marks.judge(of_models, measured, session.at_marked_shape)
     judged += _shares(replace(session, shape=share.shape(session.options.scale)))
-    judged.sort(key=lambda row: (row["mark"][0] != "P", int(row["mark"][1:])))
     drawn = (figure.of_marks(judged), "Pass marks", "ratio; the bar is the pass mark")
     session.report("marks", judged, marks.COLUMNS, marks.COLUMNS, measured, drawn)
 

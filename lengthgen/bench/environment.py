@@ -1,4 +1,4 @@
-"""What else could explain a number: command, commit, versions, threads, load before and after, variables, settings of the process."""
+"""What else could explain a number: commit, versions, threads, load, variables, settings."""
 
 import os
 import time
@@ -12,18 +12,9 @@ from lengthgen.runs import provenance
 
 PEER_PACKAGES = ("x-transformers", "transformers", "triton")
 VARIABLES = (
-    "OMP_",
-    "GOMP_",
-    "KMP_",
-    "MKL_",
-    "MALLOC_",
-    "CUBLAS_",
-    "CUDA_",
-    "PYTORCH_",
-    "TORCH_",
-    "TORCHINDUCTOR_",
-    "LD_PRELOAD",
-)
+    "OMP_", "GOMP_", "KMP_", "MKL_", "MALLOC_", "CUBLAS_", "CUDA_", "PYTORCH_", "TORCH_",
+    "TORCHINDUCTOR_", "LD_PRELOAD",
+)  # fmt: skip
 
 
 def before(where: Place, clock: str) -> dict[str, Any]:
@@ -32,29 +23,32 @@ def before(where: Place, clock: str) -> dict[str, Any]:
     facts["versions"] |= {
         name: version for name in PEER_PACKAGES if (version := provenance.version_of(name))
     }
-    facts["environment"] = {
+    variables = {
         key: value for key, value in sorted(os.environ.items()) if key.startswith(VARIABLES)
     }
-    if os.sep in facts["environment"].get("LD_PRELOAD", ""):
-        facts["environment"]["LD_PRELOAD"] = ":".join(
-            os.path.basename(part) for part in facts["environment"]["LD_PRELOAD"].split(":")
-        )
+    if "LD_PRELOAD" in variables:  # names alone: paths say nothing about speed
+        libraries = variables["LD_PRELOAD"].split(":")
+        variables["LD_PRELOAD"] = ":".join(map(os.path.basename, libraries))
     facts |= {
-        "cpu": _cpu_model(), "cpu_capability": torch.backends.cpu.get_cpu_capability(), "precision": where.precision,
-        "clock": clock, "flush_denormal": _flushes(), "load_before": facts.pop("load"),
-    }  # fmt: skip
+        "environment": variables,
+        "cpu": _cpu_model(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "precision": where.precision,
+        "clock": clock,
+        "flush_denormal": _flushes(),
+        "load_before": facts.pop("load"),
+    }
     if where.device.type == "cuda":
-        tf32 = torch.backends.cuda.matmul.allow_tf32
         facts["cuda"] = {
             "torch": torch.version.cuda,
             "cudnn": torch.backends.cudnn.version(),
-            "tf32": tf32,
+            "tf32": torch.backends.cuda.matmul.allow_tf32,
         }
     return facts
 
 
 def after(facts: dict[str, Any], began: float) -> dict[str, Any]:
-    """The same facts with the load at the end and the seconds that everything took (`began` by time.perf_counter)."""
+    """The facts with the load at the end and the seconds since `began` (time.perf_counter)."""
     return facts | {
         "load_after": round(os.getloadavg()[0], 2),
         "seconds": round(time.perf_counter() - began, 1),

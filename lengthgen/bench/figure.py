@@ -1,4 +1,4 @@
-"""One figure a benchmark: a dot with its quartiles a candidate, and the value that it is compared with as a line. No pyplot."""
+"""One figure a benchmark: a dot with its quartiles for each candidate, and a line at 1."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lengthgen.reporting.figures import drawing, layout, palette
@@ -17,44 +18,59 @@ COLOURS = {"pass": "#009E73", "fail": "#D55E00"}  # of a mark; grey: not judged
 
 @dataclass(frozen=True)
 class Dot:
-    """One line of the figure. mark: the value that must be reached (or not exceeded), drawn as a short bar."""
+    """One line of the figure."""
 
     name: str
     value: float
     low: float | None = None
     high: float | None = None
     text: str = ""  # beside the dot, at the right
-    mark: float | None = None
+    mark: float | None = None  # a short bar at the value to reach, or not to exceed
     colour: str | None = None  # None: the scheme's own
 
 
 def of_throughput(rows: Sequence[Mapping[str, Any]]) -> list[Dot]:
     """Speed relative to `none`, with tokens/s beside it, fastest first."""
-    found = [
-        Dot(r["candidate"], r["of_none"], r["of_none_low"], r["of_none_high"], f"{r['tokens_per_second']:,.0f} tokens/s",
-            colour=None if r["kind"] == "scheme" else layout.GREY)
-        for r in rows if r["of_none"] is not None
-    ]  # fmt: skip
-    return sorted(found, key=lambda dot: -dot.value)
+    dots = [
+        Dot(
+            row["candidate"],
+            row["of_none"],
+            row["of_none_low"],
+            row["of_none_high"],
+            f"{row['tokens_per_second']:,.0f} tokens/s",
+            colour=None if row["kind"] == "scheme" else layout.GREY,
+        )
+        for row in rows
+        if row["of_none"] is not None
+    ]
+    return sorted(dots, key=lambda dot: -dot.value)
 
 
 def of_memory(rows: Sequence[Mapping[str, Any]], limit: float) -> list[Dot]:
     """Memory relative to `none`, with MiB beside it, least first."""
-    found = [
-        Dot(r["candidate"], r["of_none"], text=f"{r['above_mib']:,.0f} MiB", mark=limit)
-        for r in rows
-        if r["of_none"] is not None
+    dots = [
+        Dot(row["candidate"], row["of_none"], text=f"{row['above_mib']:,.0f} MiB", mark=limit)
+        for row in rows
+        if row["of_none"] is not None
     ]
-    return sorted(found, key=lambda dot: dot.value)
+    return sorted(dots, key=lambda dot: dot.value)
 
 
 def of_marks(rows: Sequence[Mapping[str, Any]]) -> list[Dot]:
     """Measured ratios with their pass marks, in the order of the table."""
     return [
-        Dot(f"{r['mark']} {r['what']} ({r['bench']})", r["measured"], r["low"], r["high"], f"{r['measured']:.2f}, {r['pass_mark']}",
-            float(r["pass_mark"].split()[-1]), COLOURS.get(r["verdict"], layout.GREY))
-        for r in rows if r["measured"] is not None
-    ]  # fmt: skip
+        Dot(
+            f"{row['what']} ({row['bench']})",
+            row["measured"],
+            row["low"],
+            row["high"],
+            f"{row['measured']:.2f}, {row['pass_mark']}",
+            float(row["pass_mark"].split()[-1]),
+            COLOURS.get(row["verdict"], layout.GREY),
+        )
+        for row in rows
+        if row["measured"] is not None
+    ]
 
 
 def write(dots: Sequence[Dot], title: str, subtitle: str, axis: str, stem: Path) -> list[Path]:
@@ -89,33 +105,15 @@ def draw(dots: Sequence[Dot], title: str, subtitle: str, axis: str) -> Figure:
     return figure
 
 
-def _draw_dot(axes, row: int, dot: Dot) -> None:
+def _draw_dot(axes: Axes, row: int, dot: Dot) -> None:
     style = palette.style(dot.name)
     colour = dot.colour or style.colour
     if dot.low is not None and dot.high is not None:
-        axes.plot(
-            [dot.low, dot.high],
-            [row, row],
-            color=colour,
-            linewidth=2.4,
-            alpha=0.45,
-            solid_capstyle="butt",
-        )
-    axes.plot(
-        [dot.value],
-        [row],
-        color=colour,
-        marker="o" if dot.colour else style.marker,
-        linestyle="none",
-    )
+        bar = {"linewidth": 2.4, "alpha": 0.45, "solid_capstyle": "butt"}
+        axes.plot([dot.low, dot.high], [row, row], color=colour, **bar)
+    marker = "o" if dot.colour else style.marker
+    axes.plot([dot.value], [row], color=colour, marker=marker, linestyle="none")
     if dot.mark is not None:
         axes.plot([dot.mark] * 2, [row - 0.38, row + 0.38], color="black", linewidth=1.2)
-    axes.text(
-        1.015,
-        row,
-        dot.text,
-        transform=axes.get_yaxis_transform(),
-        va="center",
-        size=8,
-        color=layout.GREY,
-    )
+    beside = axes.get_yaxis_transform()
+    axes.text(1.015, row, dot.text, transform=beside, va="center", size=8, color=layout.GREY)

@@ -1,8 +1,9 @@
-"""Model FLOPs by formula, and the machine's own limit: the fastest dense matrix product it does (linear.py), measured in the same call.
+"""Model FLOPs by formula, and the machine's limit: its fastest dense product (attention/linear.py).
 
-A multiplication and an addition are two. The formula counts matrix products alone, and of causal attention the half that is not masked
-(references/performance.md, sections 3 and 5):
-forward(T) = layers (24 width^2 T + 2 width T^2) + 2 width vocab scored; a training step is three forwards (no recomputation counted).
+A multiplication and an addition are two. The formula counts matrix products alone, and the half of
+causal attention that is not masked:
+forward(T) = layers (24 width^2 T + 2 width T^2) + 2 width vocab scored.
+A training step is three forwards; recomputation does not count.
 
 Shape letters: T tokens in a window.
 """
@@ -19,7 +20,10 @@ CEILING_SIZE = {"cpu": 2048, "cuda": 8192}  # square matrices, well past the cac
 
 
 def forward(shape: Shape, length: int, scored: int, attention: float = CAUSAL) -> float:
-    """FLOPs of one window of `length` tokens with the output head on `scored` of them. attention: the share of pairs that is counted."""
+    """FLOPs of a window of `length` tokens, the output head on `scored` of them.
+
+    attention: the share of (query, key) pairs that is counted.
+    """
     projections = 24 * shape.width**2 * length
     scores = 4 * attention * shape.width * length**2
     return float(shape.layers * (projections + scores) + 2 * shape.width * shape.vocab * scored)

@@ -1,11 +1,13 @@
-"""Candidates measured side by side: each is called once a round, in an order that changes from round to round, in one process.
+"""Candidates measured side by side in one process: each is called once a round, in changing order.
 
-A shared machine changes speed by more than the differences of interest, and it does so over minutes. Within a round candidates meet the
-same machine: ratios are therefore taken within rounds, and their median and quartiles over rounds are reported. Every order is run
-forwards and then backwards, which cancels a steady drift, and is then rotated by one, so that none always follows the same other.
+A shared machine changes speed by more than the differences of interest, over minutes. Within a
+round all candidates meet the same machine, so ratios are taken within rounds, and their median and
+quartiles over rounds are reported. Each order is run forwards and then backwards, which cancels a
+steady drift, then rotated by one, so that none always follows the same other.
 
-Two clocks: wall time, and the CPU time of the process (all its threads). On one thread the CPU time is what a busy machine disturbs less;
-on several it counts waiting threads as well and means little, so wall time counts there, and on CUDA (synchronised before and after).
+Two clocks: wall time, and the CPU time of the process with all its threads. A busy machine disturbs
+CPU time less; but on several threads it counts waiting too, so wall time counts there, and on CUDA
+(synchronised before and after).
 """
 
 import sys
@@ -18,7 +20,7 @@ import torch
 
 from lengthgen.errors import ConfigError
 
-CLOCKS = ("auto", "wall", "cpu")
+Quartiles = tuple[float, float, float]  # median, lower quartile, upper quartile
 AT_LEAST = 0.2  # seconds in one measurement: shorter calls are repeated
 
 
@@ -55,19 +57,17 @@ class Measured:
     failed: dict[str, str] = field(default_factory=dict)
 
     def seconds(self, name: str, clock: str | None = None) -> np.ndarray:
-        """Seconds of one call, (rounds,); empty if the candidate failed or was not there."""
-        return np.array(
-            [getattr(sample, clock or self.clock) for sample in self.samples.get(name, [])]
-        )
+        """Seconds of one call, (rounds,); empty if the candidate was not measured."""
+        clock = clock or self.clock
+        return np.array([getattr(sample, clock) for sample in self.samples.get(name, [])])
 
-    def ratio(self, above: str, below: str) -> tuple[float, float, float] | None:
-        """Time of `above` / time of `below`, within rounds: median, lower and upper quartile. None if one of them was not measured."""
+    def ratio(self, above: str, below: str) -> Quartiles | None:
+        """Time of `above` / time of `below`, within rounds; None if one was not measured."""
         numerator, denominator = self.seconds(above), self.seconds(below)
         return quartiles(numerator / denominator) if len(numerator) and len(denominator) else None
 
 
-def quartiles(values: np.ndarray) -> tuple[float, float, float]:
-    """Median, lower quartile, upper quartile."""
+def quartiles(values: np.ndarray) -> Quartiles:
     low, middle, high = np.percentile(values, [25, 50, 75])
     return float(middle), float(low), float(high)
 
@@ -78,17 +78,15 @@ def clock_for(asked: str, device: torch.device) -> str:
         raise ConfigError(
             "--clock cpu: the GPU's time is not the process's; give --clock wall or auto"
         )
-    return (
-        asked
-        if asked != "auto"
-        else ("cpu" if device.type == "cpu" and torch.get_num_threads() == 1 else "wall")
-    )
+    if asked != "auto":
+        return asked
+    return "cpu" if device.type == "cpu" and torch.get_num_threads() == 1 else "wall"
 
 
 def order(n: int, round_number: int) -> list[int]:
-    """The candidates (0..n-1) in the order of one round: a rotation, in the next round the same backwards, then the next rotation."""
-    turned = [(index + round_number // 2) % n for index in range(n)]
-    return turned[::-1] if round_number % 2 else turned
+    """Candidates 0..n-1 in the order of a round: each rotation forwards, then backwards."""
+    rotated = [(index + round_number // 2) % n for index in range(n)]
+    return rotated[::-1] if round_number % 2 else rotated
 
 
 def interleave(
@@ -99,17 +97,19 @@ def interleave(
     at_least: float = AT_LEAST,
     tell: Callable[[str], None] = lambda text: print(text, file=sys.stderr, flush=True),
 ) -> Measured:
-    """Warm every candidate up, then `rounds` rounds. One that fails (out of memory, not supported) is left out with its reason."""
+    """Warm every candidate up, then run `rounds` rounds.
+
+    A candidate that fails (out of memory, not supported) is left out, with its reason.
+    """
     measured = Measured([], clock)
     repeats = {}
     for candidate in candidates:
         try:
             repeats[candidate.name] = _repeats(candidate.call, device, at_least)
         except (RuntimeError, MemoryError, NotImplementedError, AssertionError) as error:
-            measured.failed[candidate.name] = (
-                str(error).strip().splitlines() or [type(error).__name__]
-            )[0]
-            tell(f"{candidate.name} is left out: {measured.failed[candidate.name]}")
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            measured.failed[candidate.name] = reason
+            tell(f"{candidate.name} is left out: {reason}")
             continue
         measured.candidates.append(candidate)
         measured.samples[candidate.name] = []
@@ -126,27 +126,26 @@ def interleave(
 def timed(
     call: Callable[[], object], repeats: int, device: torch.device
 ) -> tuple[float, float, int]:
-    """Wall seconds and CPU seconds of one call, and bytes at the peak (CUDA alone)."""
-    before = 0
-    if device.type == "cuda":
+    """Wall seconds and CPU seconds of one call, and bytes at the peak (0 on CPU)."""
+    before, on_cuda = 0, device.type == "cuda"
+    if on_cuda:
         torch.cuda.synchronize(device)
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)
     wall, cpu = time.perf_counter(), time.process_time()
     for _ in range(repeats):
         call()
-    if device.type == "cuda":
+    if on_cuda:
         torch.cuda.synchronize(device)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    peak = torch.cuda.max_memory_allocated(device) - before if device.type == "cuda" else 0
+    peak = torch.cuda.max_memory_allocated(device) - before if on_cuda else 0
     return wall / repeats, cpu / repeats, peak
 
 
 def _repeats(call: Callable[[], object], device: torch.device, at_least: float) -> int:
     """Warm up; how many calls fill one measurement."""
-    wall, _, _ = timed(
-        call, 1, device
-    )  # the first call also builds what is built once: it only tells whether a second is needed
+    # The first call also builds what is built once, so its time only says if a second is needed.
+    wall, _, _ = timed(call, 1, device)
     if wall < at_least:
         wall, _, _ = timed(call, 1, device)
     return max(1, min(1000, round(at_least / max(wall, 1e-9))))

@@ -1,6 +1,7 @@
-"""Peak memory, each case in a process of its own: evaluating one long document with every scheme, and attention with a learned bias (P10).
+"""Peak memory, each case in its own process: evaluating one long document, and attention alone.
 
-What counts is the peak above the process with its model built and warm; the whole peak stands beside it.
+What counts is the peak above the process with its model built and warm; the whole peak stands
+beside it.
 """
 
 import dataclasses
@@ -13,8 +14,9 @@ from typing import Any
 from lengthgen.bench.workload import Place, Shape
 
 COLUMNS = (
-    "bench", "candidate", "status", "above_mib", "of_none", "peak_mib", "base_mib", "seconds", "tokens", "threads", "device", "precision",
-    "layers", "width", "heads", "length", "batch", "vocab", "reason",
+    "bench", "candidate", "status", "above_mib", "of_none", "peak_mib", "base_mib", "seconds",
+    "tokens", "threads", "device", "precision", "layers", "width", "heads", "length", "batch",
+    "vocab", "reason",
 )  # fmt: skip
 SHOWN = ("candidate", "above_mib", "of_none", "peak_mib", "base_mib", "seconds", "status")
 ATTENTION = (4, 8, 1024, 32)  # B, H, L, D
@@ -28,41 +30,31 @@ def evaluation_rows(
     threads: int | None,
     tell: Callable[[str], None],
 ) -> list[dict[str, Any]]:
-    """One row a scheme, with COLUMNS; `of_none` is the ratio of what each needs above its base."""
-    found = {}
-    for name in names:
-        found[name] = run(
-            {
-                "case": "evaluate",
-                "scheme": name,
-                "shape": dataclasses.asdict(shape),
-                "tokens": tokens,
-            },
-            where,
-            threads,
-        )
-        tell(f"{name}: {found[name].get('seconds', 0):.1f} s")
+    """One row a scheme, with COLUMNS; `of_none`: the ratio of what each needs above its base."""
+    sizes = dataclasses.asdict(shape)
     constant = {
         "bench": "memory",
         "tokens": tokens,
         "threads": threads,
         "device": where.device.type,
         "precision": where.precision,
+        **sizes,
     }
-    rows = [
-        constant | dataclasses.asdict(shape) | {"candidate": name} | _in_mib(result)
-        for name, result in found.items()
-    ]
-    base = next((row.get("above_mib") for row in rows if row["candidate"] == "none"), None)
+    rows: list[dict[str, Any]] = []
+    for name in names:
+        job = {"case": "evaluate", "scheme": name, "shape": sizes, "tokens": tokens}
+        result = run(job, where, threads)
+        tell(f"{name}: {result.get('seconds', 0):.1f} s")
+        rows.append(dict.fromkeys(COLUMNS) | constant | {"candidate": name} | _in_mib(result))
+    base = next((row["above_mib"] for row in rows if row["candidate"] == "none"), None)
     for row in rows:
-        row["of_none"] = (
-            row["above_mib"] / base if base and row.get("above_mib") is not None else None
-        )
-    return [{column: row.get(column) for column in COLUMNS} for row in rows]
+        if base and row["above_mib"] is not None:
+            row["of_none"] = row["above_mib"] / base
+    return [{column: row[column] for column in COLUMNS} for row in rows]
 
 
 def attention_ratio(where: Place, threads: int | None, scale: int = 1) -> tuple[float | None, str]:
-    """P10: what a learned bias needs / what the same bias as a dense mask needs; and the two in words."""
+    """What a learned bias needs / what it needs as a dense mask; and the two in words."""
     B, H, L, D = ATTENTION
     shape = [B, H, L // scale, D]
     ours, dense = (
@@ -76,26 +68,18 @@ def attention_ratio(where: Place, threads: int | None, scale: int = 1) -> tuple[
 
 
 def run(job: dict[str, Any], where: Place, threads: int | None) -> dict[str, Any]:
-    """What the child reports: base and peak in bytes, seconds, status, reason. A child that dies is a row with its last words."""
-    place = {
-        "device": where.device.type,
-        "precision": where.precision,
-        "kernel": where.kernel,
-        "linear": where.linear,
-    }
-    job = job | place | {"threads": threads}
-    done = subprocess.run(
-        [sys.executable, "-m", "lengthgen.bench.child", json.dumps(job)],
-        capture_output=True,
-        text=True,
-    )
+    """What the child reports: base and peak in bytes, seconds, status, reason.
+
+    For a child that dies, the reason is its last line.
+    """
+    job = job | dataclasses.asdict(where) | {"device": where.device.type, "threads": threads}
+    command = [sys.executable, "-m", "lengthgen.bench.child", json.dumps(job)]
+    done = subprocess.run(command, capture_output=True, text=True)
     lines = done.stdout.strip().splitlines()
     if done.returncode or not lines:
         words = done.stderr.strip().splitlines() or [""]
-        return {
-            "status": "failed",
-            "reason": f"the process ended with {done.returncode}: {words[-1]}"[:300],
-        }
+        reason = f"the process ended with {done.returncode}: {words[-1]}"[:300]
+        return {"status": "failed", "reason": reason}
     return json.loads(lines[-1])
 
 

@@ -1,9 +1,11 @@
-"""What others run at the same shape: a plain GPT, and models of x-transformers and transformers if those are installed.
+"""What others run at the same shape: a plain GPT, and models of x-transformers and transformers.
 
-`GPT` is GPT-2's block as nanoGPT runs it, written here from its description (Radford et al., 2019; Karpathy's nanoGPT): learned
-positions, pre-norm, torch's scaled_dot_product_attention with is_causal, exact GELU, no linear biases, tied head, eager.
-Peers train with torch's AdamW as it comes. They are given every process setting that lengthgen makes for itself (flush-to-zero, threads).
-Rotary models rotate all channels of a head, as ours do. Checked against x-transformers 2.31 and transformers 5.23.
+`GPT` is GPT-2's block as nanoGPT runs it, written from its description (Radford et al., 2019;
+Karpathy's nanoGPT): learned positions, pre-norm, torch's scaled_dot_product_attention with
+is_causal, exact GELU, no linear biases, tied head, eager.
+Peers train with torch's default AdamW and get every process setting that lengthgen makes for itself
+(flush-to-zero, threads). Rotary models rotate all channels of a head, as ours do. Checked with
+x-transformers 2.31 and transformers 5.23.
 
 Shape letters: B sequences, T tokens, H heads, E width, V vocabulary.
 """
@@ -55,17 +57,13 @@ class GPT(nn.Module):
         self.norm = nn.LayerNorm(shape.width, bias=False)
         for name, parameter in self.named_parameters():
             if parameter.ndim > 1:
-                residual = (
-                    (2 * shape.layers) ** -0.5
-                    if name.endswith(("out.weight", "down.weight"))
-                    else 1.0
-                )
+                writes = name.endswith(("out.weight", "down.weight"))
+                residual = (2 * shape.layers) ** -0.5 if writes else 1.0
                 nn.init.normal_(parameter, std=0.02 * residual)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        x = self.tokens(tokens) + self.positions(
-            torch.arange(tokens.shape[1], device=tokens.device)
-        )
+        places = torch.arange(tokens.shape[1], device=tokens.device)
+        x = self.tokens(tokens) + self.positions(places)
         for block in self.blocks:
             x = block(x)
         return F.linear(self.norm(x), self.tokens.weight)
@@ -101,9 +99,14 @@ def _bloom(shape: Shape) -> nn.Module:
     from transformers import BloomConfig, BloomForCausalLM
 
     config = BloomConfig(
-        vocab_size=shape.vocab, hidden_size=shape.width, n_layer=shape.layers, n_head=shape.heads,
-        use_cache=False, bos_token_id=None, eos_token_id=None,
-    )  # fmt: skip
+        vocab_size=shape.vocab,
+        hidden_size=shape.width,
+        n_layer=shape.layers,
+        n_head=shape.heads,
+        use_cache=False,
+        bos_token_id=None,
+        eos_token_id=None,
+    )
     return BloomForCausalLM(config)
 
 
@@ -111,11 +114,22 @@ def _gpt_neox(shape: Shape) -> nn.Module:
     from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
     config = GPTNeoXConfig(
-        vocab_size=shape.vocab, hidden_size=shape.width, num_hidden_layers=shape.layers, num_attention_heads=shape.heads,
-        intermediate_size=4 * shape.width, max_position_embeddings=shape.length, use_cache=False, tie_word_embeddings=True,
-        bos_token_id=None, eos_token_id=None,
-        rope_parameters={"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 1.0},
-    )  # fmt: skip
+        vocab_size=shape.vocab,
+        hidden_size=shape.width,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        intermediate_size=4 * shape.width,
+        max_position_embeddings=shape.length,
+        use_cache=False,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=None,
+        rope_parameters={
+            "rope_type": "default",
+            "rope_theta": 10000.0,
+            "partial_rotary_factor": 1.0,
+        },
+    )
     return GPTNeoXForCausalLM(config)
 
 
@@ -130,20 +144,13 @@ class Peer:
         return self.package.replace("-", "_")
 
 
+X = "x-transformers"
 PEERS = (
     Peer("nanogpt_style", "", GPT),
-    Peer(
-        "x_transformers_rotary",
-        "x-transformers",
-        _x_transformers(rotary_pos_emb=True, attn_flash=True),
-    ),
-    Peer("x_transformers_alibi", "x-transformers", _x_transformers(alibi_pos_bias=True)),
-    Peer(
-        "x_transformers_alibi_flash",
-        "x-transformers",
-        _x_transformers(alibi_pos_bias=True, attn_flash=True),
-    ),
-    Peer("x_transformers_t5", "x-transformers", _x_transformers(rel_pos_bias=True)),
+    Peer("x_transformers_rotary", X, _x_transformers(rotary_pos_emb=True, attn_flash=True)),
+    Peer("x_transformers_alibi", X, _x_transformers(alibi_pos_bias=True)),
+    Peer("x_transformers_alibi_flash", X, _x_transformers(alibi_pos_bias=True, attn_flash=True)),
+    Peer("x_transformers_t5", X, _x_transformers(rel_pos_bias=True)),
     Peer("transformers_bloom", "transformers", _bloom),
     Peer("transformers_gpt_neox", "transformers", _gpt_neox),
 )
@@ -152,31 +159,28 @@ PEERS = (
 def built(
     shape: Shape, peers: Iterable[Peer], tell: Callable[[str], None]
 ) -> list[tuple[str, nn.Module]]:
-    """(name, model) of every peer that can be built. A missing package, or one with another interface, is one line through `tell`."""
+    """(name, model) of every peer that can be built; for any other, one line through `tell`."""
     models, missing = [], set()
     for peer in peers:
         if peer.package and importlib.util.find_spec(peer.module) is None:
             if peer.package not in missing:
-                tell(
-                    f"{peer.package} is not installed: its models are left out (pip install {peer.package})"
-                )
+                hint = f"its models are left out (pip install {peer.package})"
+                tell(f"{peer.package} is not installed: {hint}")
                 missing.add(peer.package)
             continue
         try:
             models.append((peer.name, peer.build(shape)))
-        except Exception as error:  # another version may ask for anything
+        except Exception as error:  # another version may raise anything
             version = importlib.metadata.version(peer.package) if peer.package else ""
-            tell(
-                f"{peer.name} is left out: {peer.package} {version} raised {type(error).__name__}: {' '.join(str(error).split())[:200]}"
-            )
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+            tell(f"{peer.name} is left out: {peer.package} {version} raised {reason}")
     return models
 
 
 def parameters(model: nn.Module) -> int:
-    """Parameters without the plain GPT's table of positions, which is no part of the work."""
-    return sum(p.numel() for p in model.parameters()) - (
-        model.positions.weight.numel() if isinstance(model, GPT) else 0
-    )
+    """Parameters without the plain GPT's table of positions, which costs no products."""
+    table = model.positions.weight.numel() if isinstance(model, GPT) else 0
+    return sum(p.numel() for p in model.parameters()) - table
 
 
 def loss(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
@@ -189,7 +193,7 @@ def loss(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
 def step(
     model: nn.Module, batch_at: Callable[[int], tuple[Tensor, Tensor]], autocast: Callable
 ) -> Callable[[], float | Tensor]:
-    """A call that trains one step: batch, forward, backward, clipping, AdamW with torch's own settings."""
+    """A call that trains one step: batch, forward, backward, clipping, torch's default AdamW."""
     optimizer = torch.optim.AdamW(model.parameters())
     numbers = itertools.count()
     model.train()

@@ -1,4 +1,4 @@
-"""What a benchmark leaves: a table on the screen and, under --out, CSV, Markdown, every sample, the facts and a figure."""
+"""What a benchmark leaves: a table on screen and, under --out, CSV, Markdown, samples and facts."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,35 +7,32 @@ from typing import Any
 from lengthgen import files
 from lengthgen.bench import environment
 from lengthgen.bench.measuring import Measured
+from lengthgen.reporting import text_tables
 
 SAMPLES = ("bench", "candidate", "round", "place", "wall_seconds", "cpu_seconds", "peak_bytes")
 
 
-def markdown(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
-    """A Markdown table, readable as it stands; columns that are empty in every row are left out."""
-    columns = [
-        column for column in columns if any(row.get(column) not in (None, "") for row in rows)
-    ]
-    cells = [
-        [column.replace("_", " ") for column in columns],
-        *([_text(row.get(column)) for column in columns] for row in rows),
-    ]
-    numeric = [
-        all(isinstance(row.get(column), int | float | None) for row in rows) for column in columns
-    ]
-    widths = [max(3, *(len(line[i]) for line in cells)) for i in range(len(columns))]
-    rule = [
-        "-" * (width - 1) + (":" if right else "-")
-        for width, right in zip(widths, numeric, strict=True)
-    ]
-    lines = []
-    for line in (cells[0], rule, *cells[1:]):
-        padded = (
-            cell.rjust(width) if right else cell.ljust(width)
-            for cell, width, right in zip(line, widths, numeric, strict=True)
-        )
-        lines.append("| " + " | ".join(padded) + " |")
-    return "\n".join(lines)
+def on_screen(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
+    """The rows as aligned text, without the columns that are empty in every row."""
+    head, body, _ = _cells(rows, columns)
+    return text_tables.aligned(head, body)
+
+
+def markdown(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> list[str]:
+    """The lines of a Markdown table, without the columns that are empty in every row."""
+    return text_tables.markdown(*_cells(rows, columns))
+
+
+def _cells(
+    rows: Sequence[Mapping[str, Any]], columns: Sequence[str]
+) -> tuple[list[str], list[list[str]], str]:
+    columns = [name for name in columns if any(row.get(name) not in (None, "") for row in rows)]
+    numeric = (
+        all(isinstance(row.get(name), int | float | None) for row in rows) for name in columns
+    )
+    head = [name.replace("_", " ") for name in columns]
+    body = [[_text(row.get(name)) for name in columns] for row in rows]
+    return head, body, "".join("r" if right else "l" for right in numeric)
 
 
 def _text(value: Any) -> str:
@@ -57,9 +54,9 @@ def save(
     facts: Mapping[str, Any],
     samples: Mapping[str, Measured] | None = None,
 ) -> list[Path]:
-    """Write STEM.csv, STEM.md, STEM.json and, if there are any, STEM-samples.csv. Returns the files."""
+    """Write STEM.csv, STEM.md, STEM.json and, if there are any, STEM-samples.csv."""
     files.write_table(folder / f"{stem}.csv", rows, columns)
-    page = [f"# lengthgen bench: {stem.replace('_', ' ')}", "", markdown(rows, shown), ""]
+    page = [f"# lengthgen bench: {stem.replace('_', ' ')}", "", *markdown(rows, shown), ""]
     page += [f"- {line}" for line in environment.lines(facts)]
     files.write_text(folder / f"{stem}.md", "\n".join(page) + "\n")
     files.write_json(folder / f"{stem}.json", facts)
@@ -72,13 +69,13 @@ def save(
 
 def sample_rows(samples: Mapping[str, Measured]) -> list[dict[str, Any]]:
     """One row a measurement, in the order in which they were made."""
-    rows = [
-        {
-            "bench": bench, "candidate": name, "round": sample.round, "place": sample.place,
-            "wall_seconds": sample.wall, "cpu_seconds": sample.cpu, "peak_bytes": sample.peak,
-        }
-        for bench, measured in samples.items() for name, found in measured.samples.items() for sample in found
-    ]  # fmt: skip
-    return sorted(
-        rows, key=lambda row: (list(samples).index(row["bench"]), row["round"], row["place"])
-    )
+    rows: list[dict[str, Any]] = []
+    for bench, measured in samples.items():
+        cells = [
+            (bench, name, s.round, s.place, s.wall, s.cpu, s.peak)
+            for name, of_candidate in measured.samples.items()
+            for s in of_candidate
+        ]
+        cells.sort(key=lambda row: row[2:4])
+        rows += [dict(zip(SAMPLES, row, strict=True)) for row in cells]
+    return rows

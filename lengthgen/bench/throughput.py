@@ -1,14 +1,16 @@
-"""Tokens/s of training and of evaluation, every scheme against `none`, through the code that a run goes through.
+"""Tokens/s of training and of evaluation, every scheme against `none`, by the code of a run.
 
-Training: train.train, one step a call, batches included. tokens = B T.
-Evaluation: evaluation.scoring.score on the default lengths and protocols, from one grid. tokens = scored targets over all lengths and
-protocols, the same for every scheme, so that ratios of tokens/s are ratios of time; FLOPs are counted for the windows that were really run.
+Training: training.loop.train, one step a call, batches included. tokens = B T.
+Evaluation: evaluation.scoring.score on the default lengths and protocols, from one grid. tokens =
+scored targets over all lengths and protocols: the same for every scheme, so that ratios of tokens/s
+are ratios of time. FLOPs are those of the windows that were run.
 
 Shape letters: B sequences, T tokens in a window.
 """
 
 import dataclasses
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,15 +29,17 @@ from lengthgen.training import optim
 BASELINE = "none"
 FAR = 10**6  # steps of the schedule: the rate stays in its warm-up, and weights near their start
 
+SPEED = ("tokens_per_second", "tokens_per_second_low", "tokens_per_second_high")
+OF_NONE = ("of_none", "of_none_low", "of_none_high")
+COST = (
+    "seconds", "cpu_seconds", "gflops_per_second", "share_of_ceiling", "peak_mib", "parameters",
+)  # fmt: skip
 COLUMNS = (
-    "bench", "candidate", "kind", "status", "tokens_per_second", "tokens_per_second_low", "tokens_per_second_high", "of_none",
-    "of_none_low", "of_none_high", "seconds", "cpu_seconds", "gflops_per_second", "share_of_ceiling", "peak_mib", "parameters", "tokens",
-    "rounds", "clock", "threads", "device", "precision", "layers", "width", "heads", "length", "batch", "vocab", "reason",
+    "bench", "candidate", "kind", "status", *SPEED, *OF_NONE, *COST, "tokens", "rounds", "clock",
+    "threads", "device", "precision", "layers", "width", "heads", "length", "batch", "vocab",
+    "reason",
 )  # fmt: skip
-SHOWN = (
-    "candidate", "tokens_per_second", "of_none", "of_none_low", "of_none_high", "seconds", "cpu_seconds", "gflops_per_second",
-    "share_of_ceiling", "peak_mib", "parameters",
-)  # fmt: skip
+SHOWN = ("candidate", "tokens_per_second", *OF_NONE, *COST)
 
 
 def training_candidates(
@@ -52,44 +56,34 @@ def training_candidates(
     def batch_at(step: int):
         return batch(store, shape, step, where)
 
-    work = {"tokens": shape.batch * shape.length, "flops": flops.train_step(shape)}
-    found = []
+    tokens, work = shape.batch * shape.length, flops.train_step(shape)
+    candidates = []
     for name in names:
         model = build(name, shape, where)
-        counts = models.parameter_counts(model)
         call = train_step(model, batch_at, where, compiled)
-        found.append(
-            Candidate(
-                name, "scheme", call, **work, parameters=counts["total"] - counts["positional"]
-            )
-        )
+        candidates.append(Candidate(name, "scheme", call, tokens, work, _shared(model)))
     for name, peer in peers.built(shape, others, tell):
-        call = peers.step(peer.to(where.device), batch_at, where.autocast)
-        found.append(Candidate(name, "peer", call, **work, parameters=peers.parameters(peer)))
-    return [*found, ceiling(where)]
+        step = peers.step(peer.to(where.device), batch_at, where.autocast)
+        candidates.append(Candidate(name, "peer", step, tokens, work, peers.parameters(peer)))
+    return [*candidates, ceiling(where)]
+
+
+def _shared(model: models.Transformer) -> int:
+    """Parameters without the scheme's: the same for every scheme."""
+    counts = models.parameter_counts(model)
+    return counts["total"] - counts["positional"]
 
 
 def train_step(
     model: models.Transformer, batch_at: training.BatchAt, where: Place, compiled: bool = False
 ) -> Callable[[], None]:
-    """A call that trains one step as a run does: batch, forward, backward, clipping, the optimiser of the default configuration."""
+    """A call that trains one step as a run does, with the default optimiser."""
     config = optim.OptimConfig()
     optimizer = optim.make_optimizer(model, config)
     state = training.TrainState(model, optimizer, optim.make_scheduler(optimizer, config, FAR))
     losses = torch.compile(model.losses) if compiled else None
-
-    def call() -> None:
-        training.train(
-            state,
-            batch_at,
-            steps=state.step + 1,
-            seed=0,
-            clip=config.clip,
-            losses=losses,
-            autocast=where.autocast,
-        )
-
-    return call
+    train = partial(training.train, state, batch_at, seed=0, clip=config.clip, losses=losses)
+    return lambda: train(steps=state.step + 1, autocast=where.autocast)
 
 
 def ceiling(where: Place, size: int | None = None) -> Candidate:
@@ -108,20 +102,15 @@ class Evaluation:
     @property
     def scored(self) -> int:
         """Targets over all lengths and protocols."""
-        return sum(
-            window.stop - window.first for request in self.requests for window in request.windows
-        )
+        windows = (window for request in self.requests for window in request.windows)
+        return sum(window.stop - window.first for window in windows)
 
     def score(
         self, model: models.Transformer, requests: list[Request], where: Place
     ) -> list[Scored]:
+        batch, device, autocast = self.config.tokens_per_batch, where.device, where.autocast
         return score(
-            model,
-            self.store,
-            requests,
-            tokens_per_batch=self.config.tokens_per_batch,
-            device=where.device,
-            autocast=where.autocast,
+            model, self.store, requests, tokens_per_batch=batch, device=device, autocast=autocast
         )
 
 
@@ -130,37 +119,27 @@ def evaluation(shape: Shape, documents: int) -> Evaluation:
     config = EvaluationConfig(documents=documents)
     lengths = eval_lengths(config, shape.length)
     store = random_store(documents, max(lengths) + config.blocks * shape.length + 1, shape.vocab)
-    return Evaluation(
-        store, plan(store.lengths, store.names, lengths, shape.length, config), config
-    )
+    requests = plan(store.lengths, store.names, lengths, shape.length, config)
+    return Evaluation(store, requests, config)
 
 
 def evaluation_candidates(
     shape: Shape, names: Sequence[str], where: Place, documents: int, separate: Sequence[str]
 ) -> list[Candidate]:
-    """One candidate a scheme; for those in `separate` a second one, `separate_name`: each length and protocol by itself."""
+    """One candidate a scheme; for those in `separate`, one more with a pass for each request."""
     wanted = evaluation(shape, documents)
-    found = []
+    candidates = []
     for name in names:
         model = build(name, shape, where)
-        counts = models.parameter_counts(model)
         passes = {name: [wanted.requests]}
         if name in separate:
-            passes[separate_name(name)] = [[request] for request in wanted.requests]
+            passes[f"{name}, separate passes"] = [[request] for request in wanted.requests]
         for label, groups in passes.items():
             work = sum(counted(model, wanted, group, shape) for group in groups)
             call = _scoring(model, wanted, groups, where)
             kind = "scheme" if label == name else "part"
-            found.append(
-                Candidate(
-                    label, kind, call, wanted.scored, work, counts["total"] - counts["positional"]
-                )
-            )
-    return [*found, ceiling(where)]
-
-
-def separate_name(scheme: str) -> str:
-    return f"{scheme}, separate passes"
+            candidates.append(Candidate(label, kind, call, wanted.scored, work, _shared(model)))
+    return [*candidates, ceiling(where)]
 
 
 def _scoring(
@@ -189,44 +168,51 @@ class _Counter(models.Transformer):
         torch.nn.Module.__init__(self)
         self.scheme, self.shape, self.flops = model.scheme, shape, 0.0
 
-    def losses(
-        self, tokens: torch.Tensor, targets: torch.Tensor, first: int = 0
-    ) -> torch.Tensor:
+    def losses(self, tokens: torch.Tensor, targets: torch.Tensor, first: int = 0) -> torch.Tensor:
         n, length = tokens.shape
         self.flops += n * flops.forward(self.shape, length, length - first)
         return torch.zeros(n, length - first)
 
 
 def rows(bench: str, measured: Measured, shape: Shape, where: Place) -> list[dict[str, Any]]:
-    """One row a candidate, with COLUMNS; the values are medians over rounds by the clock that counts, low and high quartiles."""
+    """One row a candidate, with COLUMNS: medians and quartiles by the clock that counts."""
     limits = [c for c in measured.candidates if c.kind == "ceiling"]
     limit = limits[0].flops / measured.seconds(limits[0].name) if limits else None
-    constant = {
-        "bench": bench, "clock": measured.clock, "threads": torch.get_num_threads(), "device": where.device.type,
-        "precision": where.precision, **dataclasses.asdict(shape),
-    }  # fmt: skip
+    constant = dict.fromkeys(COLUMNS) | {
+        "bench": bench,
+        "clock": measured.clock,
+        "threads": torch.get_num_threads(),
+        "device": where.device.type,
+        "precision": where.precision,
+        **dataclasses.asdict(shape),
+    }
     table = [constant | _row(candidate, measured, limit) for candidate in measured.candidates]
-    table += [
+    return table + [
         constant | {"candidate": name, "status": "failed", "reason": reason}
         for name, reason in measured.failed.items()
     ]
-    return [{column: row.get(column) for column in COLUMNS} for row in table]
 
 
 def _row(candidate: Candidate, measured: Measured, limit: np.ndarray | None) -> dict[str, Any]:
-    seconds = measured.seconds(candidate.name)
-    speed, low, high = quartiles(candidate.tokens / seconds)
-    of_none = measured.ratio(BASELINE, candidate.name) if candidate.tokens else None
+    name, seconds = candidate.name, measured.seconds(candidate.name)
     rate = candidate.flops / seconds
-    peak = max(sample.peak for sample in measured.samples[candidate.name])
-    return {
-        "candidate": candidate.name, "kind": candidate.kind, "status": "ok", "reason": "", "parameters": candidate.parameters or None,
-        "tokens": candidate.tokens or None, "rounds": len(seconds),
-        **dict(zip(("tokens_per_second", "tokens_per_second_low", "tokens_per_second_high"), (speed, low, high), strict=True)
-               if candidate.tokens else ()),
-        **dict(zip(("of_none", "of_none_low", "of_none_high"), of_none or (None,) * 3, strict=True)),
-        "seconds": quartiles(measured.seconds(candidate.name, "wall"))[0],
-        "cpu_seconds": quartiles(measured.seconds(candidate.name, "cpu"))[0],
-        "gflops_per_second": quartiles(rate)[0] / 1e9, "share_of_ceiling": None if limit is None else quartiles(rate / limit)[0],
+    peak = max(sample.peak for sample in measured.samples[name])
+    row = {
+        "candidate": name,
+        "kind": candidate.kind,
+        "status": "ok",
+        "seconds": quartiles(measured.seconds(name, "wall"))[0],
+        "cpu_seconds": quartiles(measured.seconds(name, "cpu"))[0],
+        "gflops_per_second": quartiles(rate)[0] / 1e9,
+        "share_of_ceiling": None if limit is None else quartiles(rate / limit)[0],
         "peak_mib": peak / 2**20 if peak else None,
-    }  # fmt: skip
+        "parameters": candidate.parameters or None,
+        "tokens": candidate.tokens or None,
+        "rounds": len(seconds),
+        "reason": "",
+    }
+    if candidate.tokens:
+        row |= zip(SPEED, quartiles(candidate.tokens / seconds), strict=True)
+        if (of_none := measured.ratio(BASELINE, name)) is not None:
+            row |= zip(OF_NONE, of_none, strict=True)
+    return row

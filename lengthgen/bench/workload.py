@@ -1,12 +1,13 @@
-"""What is measured: the shape of a model, random tokens in the place of text, and the device and precision that it runs on.
+"""What is measured: the shape of a model, random tokens in the place of text, device and precision.
 
-Random tokens cost what text costs: no kernel here looks at values, but for denormal numbers, which positional biases alone produce.
+Random tokens cost what text costs: the time of a kernel depends on values only where they are
+denormal, and only positional biases make those.
 
 Shape letters: B sequences in a batch, T tokens in a window.
 """
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -40,7 +41,8 @@ class Shape:
             dataclass_from.check(value > 0, f"--{name} {value}: expected a positive integer")
         dataclass_from.check(
             self.width % self.heads == 0 and (self.width // self.heads) % 2 == 0,
-            f"--width {self.width}, --heads {self.heads}: expected width / heads to be an even whole number",
+            f"--width {self.width}, --heads {self.heads}: "
+            "expected width / heads to be an even whole number",
         )
 
     @property
@@ -48,25 +50,23 @@ class Shape:
         return models.ModelConfig(n_layers=self.layers, n_heads=self.heads, width=self.width)
 
     def longer(self) -> "Shape":
-        """Twice the window, half the batch, two thirds of the layers: configuration C of references/performance.md where this is B."""
-        return Shape(
-            max(1, 2 * self.layers // 3),
-            self.width,
-            self.heads,
-            2 * self.length,
-            max(1, self.batch // 2),
-            self.vocab,
+        """Twice the window, half the batch, two thirds of the layers."""
+        return replace(
+            self,
+            layers=max(1, 2 * self.layers // 3),
+            length=2 * self.length,
+            batch=max(1, self.batch // 2),
         )
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where and in which precision: float32 on CPU, bfloat16 autocast on CUDA unless asked otherwise."""
+    """Where and in which precision a benchmark runs."""
 
     device: torch.device
     precision: str  # "fp32" | "bf16"
-    kernel: str = "auto"  # attention kernel of our models, one of attention.KERNELS
-    linear: str = "auto"  # what multiplies their activations and weights, one of linear.KERNELS
+    kernel: str = "auto"  # of our models' attention, one of dispatch.KERNELS
+    linear: str = "auto"  # of our models' products with weights, one of linear.KERNELS
 
     def autocast(self) -> contextlib.AbstractContextManager:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
@@ -77,32 +77,25 @@ class Place:
 
 
 def place(device: str, precision: str, kernel: str = "auto", linear: str = "auto") -> Place:
-    """`auto` is CUDA where there is one, and the precision that a run would use there. ConfigError if CUDA is asked for and missing."""
+    """`auto`: as a run chooses. ConfigError if CUDA is asked for and missing."""
     dataclass_from.choice("--kernel", kernel, dispatch.KERNELS)
     dataclass_from.choice("--linear", linear, products.KERNELS)
     if device == "cuda" and not torch.cuda.is_available():
         raise ConfigError(
-            "--device cuda: this machine has no usable NVIDIA GPU; give --device cpu or --device auto"
+            "--device cuda: this machine has no usable NVIDIA GPU; give --device cpu or auto"
         )
-    found = torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
-    return Place(
-        found,
-        precision if precision != "auto" else ("bf16" if found.type == "cuda" else "fp32"),
-        kernel,
-        linear,
-    )
+    on_cuda = device != "cpu" and torch.cuda.is_available()
+    if precision == "auto":
+        precision = "bf16" if on_cuda else "fp32"
+    return Place(torch.device("cuda" if on_cuda else "cpu"), precision, kernel, linear)
 
 
 def build(scheme: str, shape: Shape, where: Place) -> models.Transformer:
     """Our model with one scheme's defaults, as a run builds it."""
-    scheme_class = schemes.load(scheme)
+    kind = schemes.load(scheme)
+    length, vocab = shape.length, shape.vocab
     model = models.build(
-        shape.model,
-        scheme_class,
-        scheme_class.Config(),
-        train_length=shape.length,
-        vocab_size=shape.vocab,
-        seed=0,
+        shape.model, kind, kind.Config(), train_length=length, vocab_size=vocab, seed=0
     )
     model.use_kernel(where.kernel)
     model.use_linear(where.linear)
@@ -112,13 +105,16 @@ def build(scheme: str, shape: Shape, where: Place) -> models.Transformer:
 def random_store(documents: int, size: int, vocab: int) -> TokenStore:
     """`documents` documents of `size` random tokens each, in memory; the same at every call."""
     ids = np.random.default_rng(0).integers(0, vocab, documents * size)
-    stream = torch.from_numpy(
-        ids.astype(np.uint16).view(np.int16) if vocab <= 2**16 else ids.astype(np.int32)
-    )
+    # As TokenStore reads it: torch has little arithmetic for uint16, so int16 stands in for it.
+    stored = ids.astype(np.uint16).view(np.int16) if vocab <= 2**16 else ids.astype(np.int32)
     return TokenStore(
-        stream=stream, offsets=np.arange(documents + 1, dtype=np.int64) * size, names=[f"document{i}" for i in range(documents)],
-        vocab_size=vocab, token_bytes=np.ones(vocab, np.int64), fingerprint="random",
-    )  # fmt: skip
+        stream=torch.from_numpy(stored),
+        offsets=np.arange(documents + 1, dtype=np.int64) * size,
+        names=[f"document{i}" for i in range(documents)],
+        vocab_size=vocab,
+        token_bytes=np.ones(vocab, np.int64),
+        fingerprint="random",
+    )
 
 
 def batch(store: TokenStore, shape: Shape, step: int, where: Place) -> tuple[Tensor, Tensor]:
