@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from lengthgen.config.nearest import nearest
 from lengthgen.errors import ConfigError
@@ -61,7 +62,7 @@ class Kind:
             + (looked or f"the {self.noun}/ folder of a --config-dir, beside {name}.yaml")
         )
 
-    def load(self, name: str, folders: Sequence[Path] = ()) -> type:
+    def load(self, name: str, folders: Sequence[Path] = ()) -> type[Any]:
         """The one class of this kind that the file of `name` defines. ConfigError if it defines none or several."""
         base = getattr(importlib.import_module(f"{self.package}.base"), self.base)
         path = self.source(name, folders)

@@ -1,14 +1,17 @@
-"""ALiBi with learned slopes: the same lines, one slope a head, trained from the fixed ones on.
+"""ALiBi with learned slopes, one per head, trained from the fixed ones on.
 
-Source: Press, Smith, Lewis, "Train short, test long" (ICLR 2022), section 3, which tried trainable slopes and did not keep them;
-McGill-NLP/length-generalization (Kazemnejad et al., NeurIPS 2023), the decoder's position encoding "alibi_learned".
-Formula: score(i, j) = q_i . k_j / sqrt(D) - exp(l_h) (i - j); exp(l_h) starts as ALiBi's slope m_h (alibi.py).
+Source: Press, Smith, Lewis, "Train short, test long" (ICLR 2022), section 3, which tried trainable
+slopes and did not keep them; McGill-NLP/length-generalization (Kazemnejad et al., NeurIPS 2023),
+the decoder's position encoding "alibi_learned".
+Formula: score(i, j) = q_i . k_j / sqrt(D) - exp(l_h) (i - j); exp(l_h) starts as ALiBi's m_h. Not
+divided by sqrt(D).
 
-The logarithm of a slope is what is learned, as in McGill's code: slopes stay positive with no clamp, and a step of the optimiser changes
-each by a share of itself, so that the flat heads, which carry far attention, move as easily as the steep ones. One number a head
-serves all layers, as there; per_layer=true learns one for each layer too. Not divided by sqrt(D).
-Deviation: McGill adds the slope times the key's index; here it is -slope (i - j), equal after softmax and exact in float32 (alibi.py).
-FoX with gate=bias_only (fox.py) is the same line for each layer with another parameter, the logit of a gate.
+As in McGill's code the logarithm is learned: slopes stay positive without a clamp, and a step
+changes each in proportion, so the flat heads, which carry far attention, learn as easily as the
+steep ones. One number a head serves all layers, as there; per_layer=true learns one for each layer
+too.
+Deviation: McGill's code adds the slope times the key's index (see alibi.py).
+FoX with gate=bias_only (fox.py) has the same form for each layer, with a gate's logit as parameter.
 """
 
 import math
@@ -17,8 +20,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from lengthgen import schemes
 from lengthgen.config.dataclass_from import limit
+from lengthgen.schemes.alibi import slopes
 from lengthgen.schemes.base import Declaration, GeneratorFor, Scheme
 
 
@@ -45,7 +48,8 @@ class ALiBiLearned(Scheme):
     @property
     def declaration(self) -> Declaration:
         return Declaration(
-            paper="Press, Smith, Lewis, ICLR 2022, section 3; learned slopes as in Kazemnejad et al., NeurIPS 2023",
+            paper="Press, Smith, Lewis, ICLR 2022, section 3; "
+            "learned slopes as in Kazemnejad et al., NeurIPS 2023",
             year=2023,
             acts_on="scores",
             structure="toeplitz",
@@ -59,16 +63,10 @@ class ALiBiLearned(Scheme):
             oracles=("transformers", "float64 loop"),
         )
 
-    @property
-    def shares_bias_over_layers(self) -> bool:
-        return not self.config.per_layer
-
     @torch.no_grad()
     def initialise(self, generator_for: GeneratorFor) -> None:
-        kind = schemes.load("alibi")
-        fixed = kind(kind.Config(max_bias=self.config.max_bias), self.dimensions)
-        slopes = -fixed.toeplitz(torch.ones(1, dtype=torch.int64), 0)[:, 0]
-        self.log_slopes.copy_(slopes.double().log2() * math.log(2))
+        fixed = slopes(self.dimensions.n_heads, self.config.max_bias)
+        self.log_slopes.copy_(fixed.double().log2() * math.log(2))
 
     def toeplitz(self, offsets: Tensor, layer: int) -> Tensor:
         log_slopes = self.log_slopes[layer if self.config.per_layer else 0]

@@ -1,16 +1,21 @@
-"""BAM: a prior of generalised Gaussian form over offsets, three numbers a head; it starts as ALiBi.
+"""BAM: a bias shaped like a generalised Gaussian over offsets, three numbers a head. Starts as
+ALiBi.
 
-Source: Bianchessi et al., "Bayesian attention mechanism" (arXiv 2505.22842, 2025); ArthurSBianchessi/BAM, models/bam.py:AttentionPrior.
+Source: Bianchessi et al., "Bayesian attention mechanism" (arXiv 2505.22842, 2025);
+ArthurSBianchessi/BAM, models/bam.py:AttentionPrior.
 Formula: score(i, j) = q_i . k_j / sqrt(D) - exp(a_h) (|i - j - 2 sinh(c_h)| + eps)^s_h.
-Start: exp(a) = ALiBi's slopes (alibi.py), s = 1, c = 0: ALiBi but for eps times the slope, which is the same for all keys of a row and
-cancels in the softmax. One set of numbers serves all layers, as there; per_layer=true has one for each.
-Learned: a and s. The location c is frozen at 0 as in the official default; learn_location=true trains it.
+Start: exp(a) = ALiBi's slopes, s = 1, c = 0. That is ALiBi up to eps times the slope, a constant of
+a row that the softmax cancels. One set of numbers serves all layers, as in the official code;
+per_layer=true has one for each. a and s are learned; c is frozen at 0 as in the official default,
+and
+learn_location=true trains it.
 
-s is unconstrained, as there. For 0 < s < 1 far tokens are told apart less and less, for s < 0 the prior turns around: near tokens are
-pushed away, the nearest by eps^s (100,000 at s = -1), and only eps keeps offset 0 finite. KERPLE's power (kerple_power.py) is the same with
-c = 0 and s held in (0, 2].
-The paper's best model also scales scores by SSMax, there prior and all, here modifier=ssmax.
-The README's exp(c) - exp(-c) is 2 sinh(c). Its sign of c is taken, minus, so that the prior peaks at the offset 2 sinh(c). No deviation.
+s is unconstrained, as there. For 0 < s < 1 far tokens are told apart less and less. For s < 0 the
+bias turns around: near tokens are pushed away, the nearest by eps^s (100,000 at s = -1), and only
+eps keeps offset 0 finite. KERPLE's power (kerple_power.py) has c = 0 and s in (0, 2].
+The paper's best model also scales scores by SSMax, bias included; here that is modifier=ssmax.
+The README's exp(c) - exp(-c) is 2 sinh(c); the sign of c is chosen so that the bias peaks at the
+offset 2 sinh(c). No deviation.
 """
 
 import math
@@ -19,8 +24,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from lengthgen import schemes
 from lengthgen.config.dataclass_from import limit
+from lengthgen.schemes.alibi import slopes
 from lengthgen.schemes.base import Declaration, GeneratorFor, Scheme
 
 
@@ -35,7 +40,7 @@ class Config:
 
 
 class BAM(Scheme):
-    """log_scale, shape, location: (1 or n_layers, H) float32; location is frozen unless it is learned."""
+    """log_scale, shape, location: (1 or n_layers, H) float32; location may be frozen."""
 
     Config = Config
 
@@ -48,11 +53,8 @@ class BAM(Scheme):
 
     @property
     def declaration(self) -> Declaration:
-        learned = (
-            "three numbers"
-            if self.config.learn_location
-            else "two learned numbers and a frozen one"
-        )
+        frozen = "two learned numbers and a frozen one"
+        learned = "three numbers" if self.config.learn_location else frozen
         return Declaration(
             paper="Bianchessi et al., arXiv 2505.22842, generalised Gaussian prior",
             year=2025,
@@ -67,17 +69,9 @@ class BAM(Scheme):
             oracles=("transformers", "float64 loop"),
         )
 
-    @property
-    def shares_bias_over_layers(self) -> bool:
-        return not self.config.per_layer
-
     @torch.no_grad()
     def initialise(self, generator_for: GeneratorFor) -> None:
-        kind = schemes.load("alibi")
-        slopes = -kind(kind.Config(), self.dimensions).toeplitz(
-            torch.ones(1, dtype=torch.int64), 0
-        )[:, 0]
-        self.log_scale.copy_(slopes.double().log2() * math.log(2))
+        self.log_scale.copy_(slopes(self.dimensions.n_heads).double().log2() * math.log(2))
         self.shape.fill_(1.0)
         self.location.fill_(0.0)
 

@@ -1,20 +1,20 @@
-"""BiPE: two-level positions. An absolute place inside a segment at the input, a relative one between segments in attention.
+"""BiPE: two-level positions. An absolute place inside a segment, a relative one between segments.
 
-Source: He et al., "Two stones hit one bird: bilevel positional encoding for better length extrapolation" (ICML 2024, arXiv 2401.16421),
-section 3; zhenyuhe00/BiPE, get_bilevel_ids.
-Formula: a segment ends with a separator, which belongs to it. s_i = number of separators before token i, p_i = i minus the first place
-of its segment. Input: x_i = token_i + P[min(p_i, rows - 1)]. Attention, `inter`:
-  rope   pair k of queries and keys is turned by s_i base^(-2k/D) (rope.py, positions s_i)
-  alibi  score(i, j) = q_i . k_j / sqrt(D) - slope_factor m_h (s_i - s_j), m_h ALiBi's slopes (alibi.py)
-so tokens of one segment are told apart by P alone. separators: token ids; the defaults are bytes, newline and full stop, what the
-paper splits at. With another tokeniser they must be given: a text without one is a single segment.
+Source: He et al., "Two stones hit one bird: bilevel positional encoding for better length
+extrapolation" (ICML 2024, arXiv 2401.16421), section 3; zhenyuhe00/BiPE, get_bilevel_ids.
+Formula: a segment ends with a separator, which belongs to it. s_i = separators before token i, p_i
+= i minus the first place of its segment. At the input x_i = token_i + P[min(p_i, rows - 1)]. In
+attention, by `inter`:
+  rope   pair k of queries and keys is turned by s_i base^(-2k/D)
+  alibi  score(i, j) = q_i . k_j / sqrt(D) - slope_factor m_h (s_i - s_j), m_h ALiBi's slopes
+separators are token ids; the defaults, newline and full stop as bytes, are what the paper splits
+at. Another tokenizer needs its own: a text without separators is one segment. As in the official
+code a dot inside a number or an abbreviation ends a segment too.
 
-P is learned, N(0, init_std^2), one table for the model; intra=sinusoidal is sinusoidal.py's code of p_i, for which no clamping is needed.
-`rows` is the longest segment that has rows, null = train_length as in the official code; what lies past it reads the last row,
-as there (named tail policy: clamp). slope_factor = 96 as there (between segments there are few steps).
-The ALiBi term is a difference of running sums that the text decides, so it runs as gates do: s_i for every token, no matrix.
-Deviation: the official code adds slope times the key's own s_j, positive and growing, equal after softmax in exact arithmetic only.
-A dot inside a number or a shortened word ends a segment too; so it does in the official code.
+P is learned, N(0, init_std^2), one table for the model; intra=sinusoidal uses the sinusoid of p_i
+(sinusoidal.py) instead. Places past `rows` (null: train_length) read the last row, and slope_factor
+is 96, both as in the official code.
+Deviation: the official code adds the slope times the key's own s_j (see alibi.py).
 """
 
 from dataclasses import dataclass, field
@@ -23,10 +23,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lengthgen import schemes
 from lengthgen.attention.bias_forms import Bias, Gates
 from lengthgen.config.dataclass_from import check, choice, limit
 from lengthgen.schemes import rotary
+from lengthgen.schemes.alibi import slopes
 from lengthgen.schemes.base import Declaration, GeneratorFor, Scheme
 
 
@@ -55,7 +55,10 @@ class Config:
 
 
 class BiPE(Scheme):
-    """table: (rows, E) float32, if learned. What the hooks get as positions is (2, B, T): segment, place in it; or (T,): one segment."""
+    """table: (rows, E) float32, if learned.
+
+    `read` gives the hooks (2, B, T): segments and places in them. Positions (T,): one segment.
+    """
 
     Config = Config
 
@@ -88,7 +91,8 @@ class BiPE(Scheme):
             + "; the same in every layer between segments",
             prefix_consistent=True,
             shift_invariant=False,
-            trained_reach=f"place {self.dimensions.train_length - 1} of a segment, and as many segments as a training window holds",
+            trained_reach=f"place {self.dimensions.train_length - 1} of a segment, "
+            "and as many segments as a training window holds",
             tail=f"{inside}; between segments {between}",
             oracles=("transformers", "float64 loop"),
         )
@@ -100,28 +104,23 @@ class BiPE(Scheme):
 
     def read(self, tokens: Tensor) -> Tensor:
         """(2, B, T) int64: the segment of every token, and its place in it."""
-        ends = (
-            tokens[..., None] == torch.tensor(self.config.separators, device=tokens.device)
-        ).any(-1)
-        before = functional.pad(ends, (1, 0))[
-            :, :-1
-        ]  # the token before it ends a segment, so this one begins the next
+        separators = torch.tensor(self.config.separators, device=tokens.device)
+        ends = (tokens[..., None] == separators).any(-1)
+        begins = functional.pad(ends, (1, 0))[:, :-1]  # after the token that ends the last segment
         places = torch.arange(tokens.shape[1], device=tokens.device)
-        starts = torch.where(before, places, 0).cummax(-1).values
-        return torch.stack((before.long().cumsum(-1), places - starts))
+        starts = torch.where(begins, places, 0).cummax(-1).values
+        return torch.stack((begins.long().cumsum(-1), places - starts))
 
     def embed(self, x: Tensor, positions: Tensor) -> Tensor:
         inside = positions if positions.ndim == 1 else positions[1]
         if self.config.intra == "learned":
-            return x + functional.embedding(inside.clamp(max=len(self.table) - 1), self.table).to(
-                x.dtype
-            )
+            rows = functional.embedding(inside.clamp(max=len(self.table) - 1), self.table)
+            return x + rows.to(x.dtype)
         E = self.dimensions.width
         waves = rotary.Spectrum(self.config.base, channels=E, kept=E // 2).frequencies(x.device)
         angles = inside.double()[..., None] * waves
-        return x * E**0.5 + torch.stack((angles.sin(), angles.cos()), dim=-1).flatten(-2).to(
-            x.dtype
-        )
+        code = torch.stack((angles.sin(), angles.cos()), dim=-1).flatten(-2)
+        return x * E**0.5 + code.to(x.dtype)
 
     def rotate(self, q: Tensor, k: Tensor, positions: Tensor, layer: int) -> tuple[Tensor, Tensor]:
         if self.config.inter != "rope" or positions.ndim == 1:  # one segment: nothing is turned
@@ -132,12 +131,10 @@ class BiPE(Scheme):
         return rotary.turned(q, cos, sin, "interleaved"), rotary.turned(k, cos, sin, "interleaved")
 
     def biases(self, positions: Tensor) -> list[Bias | None]:
-        """Segments are known before the first layer: one object for all layers, where other schemes' gates come layer by layer."""
+        # Segments are known before the first layer, so one running sum serves all layers, where the
+        # gates of other schemes differ from layer to layer.
         if self.config.inter != "alibi" or positions.ndim == 1:
             return [None] * self.dimensions.n_layers
-        kind = schemes.load("alibi")
-        line = kind(kind.Config(), self.dimensions).toeplitz(
-            torch.ones(1, dtype=torch.int64, device=positions.device), 0
-        )[:, 0]
-        sums = self.config.slope_factor * line.double()[:, None] * positions[0].double()[:, None]
+        line = -slopes(self.dimensions.n_heads, device=positions.device).double()[:, None]
+        sums = self.config.slope_factor * line * positions[0].double()[:, None]
         return [Gates(sums)] * self.dimensions.n_layers

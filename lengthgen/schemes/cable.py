@@ -1,19 +1,22 @@
-"""CABLE: context-aware biases. Each token adds a learned amount of distance, and each query weighs the distances that it sees.
+"""CABLE: context-aware biases. Tokens add learned distances, and each query weighs what it sees.
 
-Source: Veisi, Amirzadeh, Mansourian, "Context-aware biases for length extrapolation" (arXiv 2503.08067, 2025);
-axiomlab/Cable, src/Cable.py.
-Formula: score(i, j) = q_i . k_j / sqrt(D) - s_i * sum over t = j + 1 .. i of g_t, with g_t = act(w_h . x_t + b_h) >= 0 and the query's
-weight s_i = softplus(u_h . x_i + c_h); x the attention's normalised input. w, u ~ N(0, 0.02^2) and b = c = 0 at the start, for each layer.
-  weighted=true, activation=relu       the paper's third version and the default
-  weighted=false, activation=softplus  the released code, the paper's first version ("NW", no weights). -softplus(z) = ln sigmoid(-z), so
-                                       it is FoX's full gate with the sign of w and b turned
+Source: Veisi, Amirzadeh, Mansourian, "Context-aware biases for length extrapolation" (arXiv
+2503.08067, 2025); axiomlab/Cable, src/Cable.py.
+Formula: score(i, j) = q_i . k_j / sqrt(D) - s_i * sum over t = j + 1 .. i of g_t, for each layer;
+g_t = act(w_h . x_t + b_h) >= 0, s_i = softplus(u_h . x_i + c_h), x attention's normalised input.
+w, u ~ N(0, 0.02^2) and b = c = 0 at the start.
+  weighted=true, activation=relu       the paper's third version, the default
+  weighted=false, activation=softplus  the released code, the first version ("NW", no weights). As
+                                       -softplus(z) = ln sigmoid(-z), it is FoX's full gate with the
+                                       signs of w and b turned
 
-The literature is ambiguous: the released code has softplus and no weights; the third version of the paper has relu and weights and, as
-far as its text could be read, a sum without the minus, which would favour distance; code that follows it subtracts, as here. The released
-code divides q and k by sqrt(C / n_embd) = 1, so its scores are not scaled; here they are divided by sqrt(D), as everywhere else.
-The sums are computed in float64, and their differences formed before they are weighed and become float32.
+The sources disagree. The released code has softplus and no weights; the paper's third version has
+relu and weights, and its text seems to lack the minus, which would favour distance; code that
+follows it subtracts, as here. The released code does not scale its scores (it divides q and k by
+sqrt(C / n_embd) = 1); here they are divided by sqrt(D) as everywhere.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -23,7 +26,7 @@ from torch import Tensor, nn
 from lengthgen.config.dataclass_from import choice, limit
 from lengthgen.schemes.base import Declaration, GeneratorFor, Scheme
 
-ACTIVATIONS = {"relu": F.relu, "softplus": F.softplus}
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "softplus": F.softplus}
 
 
 @dataclass
@@ -40,32 +43,36 @@ class Config:
 
 
 class CABLE(Scheme):
-    """weight (N, H, E), bias (N, H); if weighted also scale_weight (N, H, E), scale_bias (N, H). N = n_layers, float32."""
+    """weight, scale_weight: (n_layers, H, E); bias, scale_bias: (n_layers, H); float32.
+
+    The two of the scale exist if weighted.
+    """
 
     Config = Config
 
     def __init__(self, config, dimensions):
         super().__init__(config, dimensions)
         N, H, E = dimensions.n_layers, dimensions.n_heads, dimensions.width
-        self.weight, self.bias = nn.Parameter(torch.zeros(N, H, E)), nn.Parameter(torch.zeros(N, H))
+        self.weight = nn.Parameter(torch.zeros(N, H, E))
+        self.bias = nn.Parameter(torch.zeros(N, H))
         if config.weighted:
-            self.scale_weight, self.scale_bias = (
-                nn.Parameter(torch.zeros(N, H, E)),
-                nn.Parameter(torch.zeros(N, H)),
-            )
+            self.scale_weight = nn.Parameter(torch.zeros(N, H, E))
+            self.scale_bias = nn.Parameter(torch.zeros(N, H))
 
     @property
     def declaration(self) -> Declaration:
+        vectors = "two weight vectors" if self.config.weighted else "a weight vector"
         return Declaration(
             paper="Veisi et al., arXiv 2503.08067"
             + ("v3" if self.config.weighted else ", without weights"),
             year=2025,
             acts_on="scores",
             structure="gates",
-            sharing=f"{'two weight vectors' if self.config.weighted else 'a weight vector'} and as many numbers per layer and head",
+            sharing=f"{vectors} and as many numbers per layer and head",
             prefix_consistent=True,
             shift_invariant=True,
-            trained_reach=f"offset {self.dimensions.train_length - 1}; a token's distance is trained wherever it stands",
+            trained_reach=f"offset {self.dimensions.train_length - 1}; "
+            "a token's distance is trained wherever it stands",
             tail="defined at any length: distances go on adding up",
             oracles=("x-transformers", "float64 loop"),
         )
@@ -73,24 +80,21 @@ class CABLE(Scheme):
     @torch.no_grad()
     def initialise(self, generator_for: GeneratorFor) -> None:
         for kind in ("", "scale_") if self.config.weighted else ("",):
-            getattr(self, f"{kind}weight").normal_(
-                0.0, self.config.init_std, generator=generator_for(f"{kind}weight")
-            )
+            name = f"{kind}weight"
+            getattr(self, name).normal_(0.0, self.config.init_std, generator=generator_for(name))
             getattr(self, f"{kind}bias").zero_()
 
     def distances(self, x: Tensor, layer: int) -> Tensor:
-        """(B, H, T) float32 or wider: what each token of x (B, T, E) adds to the distance of everything before it."""
+        """(B, H, T), float32 or wider: what each token adds to the distance of those before it."""
         return ACTIVATIONS[self.config.activation](_linear(x, self.weight[layer], self.bias[layer]))
 
     def gates(self, x: Tensor, layer: int) -> Tensor | None:
         return -self.distances(x, layer)
 
     def gate_weights(self, x: Tensor, layer: int) -> Tensor | None:
-        return (
-            F.softplus(_linear(x, self.scale_weight[layer], self.scale_bias[layer]))
-            if self.config.weighted
-            else None
-        )
+        if not self.config.weighted:
+            return None
+        return F.softplus(_linear(x, self.scale_weight[layer], self.scale_bias[layer]))
 
 
 def _linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

@@ -1,16 +1,17 @@
-"""CAPE: continuous augmented positions. Sinusoids of positions that training shifts, jitters and stretches at random.
+"""CAPE: continuous augmented positions. Training shifts, jitters and stretches sinusoids at random.
 
-Source: Likhomanenko et al., "CAPE: encoding relative positions with continuous augmented positional embeddings" (NeurIPS 2021),
-section 3.1. (The first version of DAPE had the same name; it is another method, dape.py.)
-Formula, training: p'_i = (p_i + delta + eps_i) lambda; delta ~ U(-global_shift, global_shift) and ln lambda ~ U(-ln max_scale,
-ln max_scale) once a sequence, eps_i ~ U(-local_shift, local_shift) once a token; x_i = sqrt(E) token_i + PE(p'_i),
-PE(p, 2c) = sin(p / base^(2c/E)), PE(p, 2c+1) = cos(the same). Evaluation: p'_i = p_i, the sinusoidal scheme (sinusoidal.py).
+Source: Likhomanenko et al., "CAPE: encoding relative positions with continuous augmented positional
+embeddings" (NeurIPS 2021), section 3.1. (DAPE, dape.py, first had the same name.)
+Formula, in training: p'_i = (p_i + delta + eps_i) lambda; delta ~ U(-global_shift, global_shift)
+and ln lambda ~ U(-ln max_scale, ln max_scale) per sequence, eps_i ~ U(-local_shift, local_shift)
+per token; x_i = sqrt(E) token_i + PE(p'_i), PE(p, 2c) = sin(p / base^(2c/E)), PE(p, 2c+1) = cos(the
+same). In evaluation p'_i = p_i: the sinusoidal scheme (sinusoidal.py).
 
-The paper sets the three ranges by the task; the defaults are this project's. global_shift is what lets later positions be trained: null
-means train_length, so that training meets positions up to 2 train_length. local_shift up to 0.5 never changes the order of two tokens.
-With centre=true the mean of the window's positions is taken away first, as the paper does: a position then depends on the length of the
-window (i - (T - 1) / 2), so prefixes are not consistent, and a longer window is unseen at both ends. Off by default.
-scale_embedding as in sinusoidal.py. Draws come from torch's global generator, which training seeds for every step.
+The paper sets the three ranges by the task; the defaults are ours. global_shift lets later
+positions be trained: null means train_length, so training meets positions up to 2 train_length.
+local_shift up to 0.5 keeps the order of tokens. centre=true subtracts the mean of the window's
+positions first, as the paper does: a position then depends on the window's length, prefixes are not
+consistent, and a longer window is unseen at both ends. scale_embedding: see sinusoidal.py.
 """
 
 import math
@@ -34,12 +35,7 @@ class Config:
     scale_embedding: bool = True  # multiply token embeddings by sqrt(width) first
 
     def __post_init__(self):
-        given = self.global_shift
-        check(
-            given is None or given >= 0,
-            f"scheme.global_shift={given}: expected a number >= 0 or null",
-        )
-        limit(self, "scheme", ">= 0", "local_shift")
+        limit(self, "scheme", ">= 0", "global_shift", "local_shift")
         limit(self, "scheme", ">= 1", "max_scale")
         limit(self, "scheme", "> 1", "base")
 
@@ -58,11 +54,8 @@ class CAPE(Scheme):
 
     @property
     def declaration(self) -> Declaration:
-        start = (
-            (self.dimensions.train_length - 1) / 2
-            if self.config.centre
-            else self.dimensions.train_length - 1
-        )
+        last = (self.dimensions.train_length - 1) / (2 if self.config.centre else 1)
+        reach = (last + self.global_shift + self.config.local_shift) * self.config.max_scale
         return Declaration(
             paper="Likhomanenko et al., NeurIPS 2021, section 3.1",
             year=2021,
@@ -71,30 +64,28 @@ class CAPE(Scheme):
             sharing="no parameters",
             prefix_consistent=not self.config.centre,
             shift_invariant=False,
-            trained_reach=f"position {(start + self.global_shift + self.config.local_shift) * self.config.max_scale:.0f}, seldom its like",
-            tail="defined at any length; the vectors of positions past the trained reach were never seen",
+            trained_reach=f"position {reach:.0f}, seldom its like",
+            tail="defined at any length; "
+            "the vectors of positions past the trained reach were never seen",
             oracles=("transformers", "float64 loop"),
         )
 
     @property
     def global_shift(self) -> float:
-        """Tokens."""
-        return (
-            self.dimensions.train_length
-            if self.config.global_shift is None
-            else self.config.global_shift
-        )
+        shift = self.config.global_shift
+        return self.dimensions.train_length if shift is None else shift
 
     def positions(self, length: int, device: torch.device) -> Tensor:
-        """(T,) as evaluation has them: 0..T-1, or float32 around 0 with `centre`."""
+        """(T,), those of evaluation: 0..T-1, or float32 around 0 with `centre`."""
         positions = super().positions(length, device)
         return positions - (length - 1) / 2 if self.config.centre else positions
 
     def read(self, tokens: Tensor) -> Tensor:
-        """(T,) in evaluation; in training (B, T) float32, drawn for each sequence."""
+        """(T,) in evaluation; in training (B, T) float32, a draw for each sequence."""
         positions = super().read(tokens)
         if not self.training:
             return positions
+        # From torch's global generator, which training seeds before every step.
         shift = uniform(self.global_shift, (len(tokens), 1), tokens.device)
         jitter = uniform(self.config.local_shift, tokens.shape, tokens.device)
         scale = uniform(math.log(self.config.max_scale), (len(tokens), 1), tokens.device).exp()
@@ -107,11 +98,8 @@ class CAPE(Scheme):
 
     def code(self, positions: Tensor) -> Tensor:
         """PE (..., E) float32 of positions (...)."""
-        exponent = (
-            2
-            * torch.arange(self.dimensions.width // 2, device=positions.device, dtype=torch.float64)
-            / self.dimensions.width
-        )
+        E = self.dimensions.width
+        exponent = 2 * torch.arange(E // 2, device=positions.device, dtype=torch.float64) / E
         angles = positions.double()[..., None] * self.config.base**-exponent
         return torch.stack((angles.sin(), angles.cos()), dim=-1).flatten(-2).float()
 

@@ -1,18 +1,19 @@
-"""CoPE: contextual position encoding. A position counts not tokens but what the query looks for among them.
+"""CoPE: contextual position encoding. Positions count what the query looks for, not tokens.
 
-Source: Golovneva, Wang, Weston, Sukhbaatar, "Contextual position encoding: learning to count what's important" (arXiv 2405.18719),
-the listing of appendix B.
-Formula: g_ij = sigmoid(q_i . k_j / sqrt(D)); p_ij = min(max_position - 1, sum over t = j .. i of g_it);
-score(i, j) = q_i . k_j / sqrt(D) + q_i . e[p_ij], where e between whole positions is interpolated linearly:
-q_i . e[p] = (1 - r) q_i . e[floor p] + r q_i . e[floor p + 1], r the fraction of p.
-e (max_position, D) for each layer, shared by its heads, zero at the start, as in the listing.
+Source: Golovneva, Wang, Weston, Sukhbaatar, "Contextual position encoding: learning to count what's
+important" (arXiv 2405.18719), the listing of appendix B.
+Formula: g_ij = sigmoid(q_i . k_j / sqrt(D)); p_ij = min(max_position - 1, sum over t = j .. i of
+g_it), which counts key and query themselves; score(i, j) = q_i . k_j / sqrt(D) + q_i . e[p_ij].
+Between whole positions e is interpolated: q_i . e[p] = (1 - r) q_i . e[floor p] + r q_i .
+e[floor p + 1], r the fraction of p. e (max_position, D) is per layer, shared by heads, zero at the
+start, as in the listing.
 
-1/sqrt(D) is where the listing has it: on q . k, and so in the gate, but not on q . e; x-transformers and the DAPE repository alike.
-The sum counts the key itself and the query itself.
-Traps: (1) gates of later keys must be 0 before the sum runs from the right, else the future leaks. (2) At the start gates are about 0.5
-and q . e is 0, so positions end after some 2 * max_position tokens: everything further is one position, the same one in training and far
-past it. That is the tail policy, and why it extrapolates; it also cannot tell far tokens apart.
-Cost: two tensors of (B, H, T, T) gathered from (B, H, T, max_position) besides the scores; no flash kernel.
+As in the listing, x-transformers and the DAPE repository, q . k is divided by sqrt(D), in the gate
+too, and q . e is not.
+At the start gates are about 0.5 and q . e is 0, so positions end after some 2 max_position tokens:
+everything further is one position, the same in training and far past it. That is the tail policy
+and why it extrapolates; it also cannot tell far tokens apart.
+Cost: two tensors (B, H, T, T) gathered from (B, H, T, max_position); no flash kernel.
 """
 
 from dataclasses import dataclass
@@ -46,6 +47,7 @@ class CoPE(Scheme):
 
     @property
     def declaration(self) -> Declaration:
+        last = self.config.max_position - 1
         return Declaration(
             paper="Golovneva et al., arXiv 2405.18719, appendix B",
             year=2024,
@@ -54,8 +56,9 @@ class CoPE(Scheme):
             sharing="a table of vectors per layer, the same for its heads",
             prefix_consistent=True,
             shift_invariant=True,
-            trained_reach=f"count {min(self.config.max_position - 1, self.dimensions.train_length)} of what a query looks for",
-            tail=f"clamp: a query that counts past {self.config.max_position - 1} reads the last vector",
+            trained_reach=f"count {min(last, self.dimensions.train_length)} "
+            "of what a query looks for",
+            tail=f"clamp: a query that counts past {last} reads the last vector",
             oracles=("x-transformers", "float64 loop"),
         )
 
@@ -68,16 +71,16 @@ class CoPE(Scheme):
     ) -> Tensor:
         scores = super().logits(q, k, x, positions, layer, first)
         places = self.counts(scores, first)
-        # its neighbour above exists
+        # so that below + 1 is a row too
         below = places.detach().floor().clamp(max=self.config.max_position - 2)
         share = places - below
         values = q @ self.table[layer].to(q.dtype).T  # (B, H, R, max_position)
         index = below.long()
-        return (
-            scores + values.gather(-1, index) * (1 - share) + values.gather(-1, index + 1) * share
-        )
+        lower, upper = values.gather(-1, index), values.gather(-1, index + 1)
+        return scores + lower * (1 - share) + upper * share
 
     def counts(self, scores: Tensor, first: int) -> Tensor:
-        """Positions p_ij (B, H, R, S) of scores whose rows are first..first+R-1; rubbish where j > i."""
+        """p_ij (B, H, R, S) from the scores of rows first..first+R-1; undefined where j > i."""
+        # Gates of later keys are 0 before the sum runs from the right, or the future would leak.
         gates = scores.sigmoid().tril(first)
         return gates.flip(-1).cumsum(-1).flip(-1).clamp(max=self.config.max_position - 1)

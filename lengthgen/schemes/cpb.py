@@ -1,17 +1,19 @@
-"""CPB: continuous position bias. A small network reads the offset, or its logarithm, and gives every head its bias.
+"""CPB: continuous position bias. A small network maps the offset to a bias per head.
 
-Source: Liu et al., "Swin Transformer V2" (CVPR 2022), section 3.3, in one dimension; lucidrains/x-transformers, DynamicPositionBias.
-Formula: score(i, j) = q_i . k_j / sqrt(D) + f(g(i - j))_h, g(n) = ln(1 + n) with log_distance, else n;
-f = Linear(1, hidden) -> SiLU -> (depth - 1) x [Linear(hidden, hidden) -> SiLU] -> Linear(hidden, H), torch's default start.
-One network serves all layers; per_layer=true has one for each. Not divided by sqrt(D).
+Source: Liu et al., "Swin Transformer V2" (CVPR 2022), section 3.3, in one dimension;
+lucidrains/x-transformers, DynamicPositionBias.
+Formula: score(i, j) = q_i . k_j / sqrt(D) + f(g(i - j))_h, g(n) = ln(1 + n) with log_distance, else
+n; f = Linear(1, hidden) -> SiLU -> (depth - 1) x [Linear(hidden, hidden) -> SiLU] -> Linear(hidden,
+H), torch's default initialisation. One network for all layers unless per_layer. Not divided by
+sqrt(D).
 
-log_distance=true is Swin V2's "log-spaced" form and the default here; x-transformers' default is false (the variant cpb_linear), which is a
-trap: its biases at offset 511 start with a standard deviation of 66 (0.8 with the logarithm; 50 starts of 4 heads, 32 units) and a sign by
-chance, so that some heads begin by looking only at the farthest token. Both forms go on linearly in g past the longest trained offset.
-Defaults of x-transformers elsewhere: depth 2, hidden = width / 4, no normalisation (its option `norm` is not here). Swin V2 has one hidden
-layer of 512 with ReLU, a sigmoid around the output times 16 and no output bias: an image's window bounds it, a text does not.
-The network runs in float32 whatever the model's dtype: in bfloat16 neighbouring offsets would merge. The output's bias shifts all scores
-of a row alike and cancels in the softmax; kept, since x-transformers has it.
+log_distance=true is Swin V2's "log-spaced" form. x-transformers' default is false (the variant
+cpb_linear): at offset 511 its biases start with a standard deviation of 66 (0.8 with the logarithm;
+50 starts of 4 heads, 32 units) and a random sign, so some heads begin by looking only at the
+farthest token. Both continue linearly in g past the longest trained offset.
+The other defaults are x-transformers', without its option `norm`. Swin V2 has one hidden layer of
+512 with ReLU, 16 times a sigmoid as output and no output bias. The output bias shifts a whole row,
+so the softmax cancels it; kept, since x-transformers has it.
 """
 
 import itertools
@@ -38,7 +40,10 @@ class Config:
 
 
 class CPB(Scheme):
-    """w0 (N, hidden, 1), b0 (N, hidden), ... up to w{depth} (N, H, hidden), b{depth} (N, H), N = n_layers or 1; all float32."""
+    """w0 (N, hidden, 1), b0 (N, hidden), ... w{depth} (N, H, hidden), b{depth} (N, H); float32.
+
+    N = n_layers or 1.
+    """
 
     Config = Config
 
@@ -55,7 +60,8 @@ class CPB(Scheme):
     def declaration(self) -> Declaration:
         read = "the logarithm of the offset" if self.config.log_distance else "the offset"
         return Declaration(
-            paper="Liu et al., Swin Transformer V2, CVPR 2022, section 3.3; x-transformers, DynamicPositionBias",
+            paper="Liu et al., Swin Transformer V2, CVPR 2022, section 3.3; "
+            "x-transformers, DynamicPositionBias",
             year=2021,
             acts_on="scores",
             structure="toeplitz",
@@ -70,25 +76,21 @@ class CPB(Scheme):
             oracles=("x-transformers", "float64 loop"),
         )
 
-    @property
-    def shares_bias_over_layers(self) -> bool:
-        return not self.config.per_layer
-
     @torch.no_grad()
     def initialise(self, generator_for: GeneratorFor) -> None:
         for number in range(self.config.depth + 1):
             # what torch.nn.Linear draws from, weights and biases alike
-            bound = getattr(self, f"w{number}").shape[-1] ** -0.5
+            bound = self._layer(number, 0)[0].shape[-1] ** -0.5
             for name in (f"w{number}", f"b{number}"):
                 getattr(self, name).uniform_(-bound, bound, generator=generator_for(name))
 
     def toeplitz(self, offsets: Tensor, layer: int) -> Tensor:
         n = layer if self.config.per_layer else 0
-        values = offsets.float()
+        values = offsets.float()  # in bfloat16 neighbouring offsets would merge
         units = (values.log1p() if self.config.log_distance else values)[:, None]
         for number in range(self.config.depth):
-            units = F.silu(
-                F.linear(units, getattr(self, f"w{number}")[n], getattr(self, f"b{number}")[n])
-            )
-        last = self.config.depth
-        return F.linear(units, getattr(self, f"w{last}")[n], getattr(self, f"b{last}")[n]).T
+            units = F.silu(F.linear(units, *self._layer(number, n)))
+        return F.linear(units, *self._layer(self.config.depth, n)).T
+
+    def _layer(self, number: int, n: int) -> tuple[Tensor, Tensor]:
+        return getattr(self, f"w{number}")[n], getattr(self, f"b{number}")[n]

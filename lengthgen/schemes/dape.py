@@ -1,24 +1,25 @@
-"""DAPE: data-adaptive positional encoding. A small network reads all heads' scores and biases of a pair of tokens and adds to them.
+"""DAPE: data-adaptive positional encoding. A network over all heads adapts scores and bias of a
+pair.
 
-Source: Zheng et al., "DAPE: data-adaptive positional encoding for length extrapolation" (NeurIPS 2024, arXiv 2405.14722), and
-Zheng et al., "DAPE V2: process attention score as feature map for length extrapolation" (arXiv 2410.04798); chuanyang-Zheng/DAPE,
-DAPE.py and megatron/model/positional_embeddings.py.
-Formula: score = A + B + f([A; B]), A = q k^T / sqrt(D) (H, T, T), B the bias of `inner`, [A; B] (2H, T, T) its channels;
-f = Conv(2H -> hidden) -> LeakyReLU(0.01) -> Conv(hidden -> H), one for each layer, torch's default start.
-kernel=1: each pair of tokens by itself, the perceptron of DAPE. kernel=3: also the `kernel // 2` keys on either side, DAPE V2's 1 x 3.
-Around the window lie zeros.
+Source: Zheng et al., "DAPE: data-adaptive positional encoding for length extrapolation" (NeurIPS
+2024, arXiv 2405.14722), and "DAPE V2: process attention score as feature map for length
+extrapolation" (arXiv 2410.04798); chuanyang-Zheng/DAPE, DAPE.py and
+megatron/model/positional_embeddings.py.
+Formula: score = A + B + f([A; B]), A = q k^T / sqrt(D) (H, T, T), B the bias of `inner`, [A; B]
+(2H, T, T) its channels; f = Conv(2H -> hidden) -> LeakyReLU(0.01) -> Conv(hidden -> H) for each
+layer, torch's default initialisation. kernel=1 reads each pair by itself (DAPE), kernel=3 also the
+kernel // 2 keys on either side (DAPE V2's 1 x 3). The window is padded with zeros.
 
-inner: any scheme with an additive bias that positions alone decide (structure toeplitz or rows): alibi, kerple_log, fire, t5_bias, ...
-The DAPE repository has KERPLE's and FIRE's parameters for each layer; so do the named variants dape_kerple and dape_v2_kerple
-(inner_options={per_layer: true}). Deviation: its FIRE has LeakyReLU in place of ReLU when DAPE is around it; here the inner scheme is as
-it is by itself. `hidden` is 32, as there.
+inner is any scheme of structure toeplitz or rows. The DAPE repository has KERPLE's and FIRE's
+parameters per layer, as do the variants dape_kerple and dape_v2_kerple. Deviation: its FIRE has
+LeakyReLU in place of ReLU inside DAPE; here the inner scheme is unchanged.
 
-Traps. (1) With kernel > 1 a score at a later key must be zero before the convolution, else the future leaks. (2) In the official code
-hidden units to the right of a row's own key exist only where the window goes on, so the last `kernel // 2` rows of a window come
-out otherwise than in a longer one. Here they always exist: every row is as the official code has it inside a window, and prefixes are
-consistent. (3) The output's bias is added to all scores of a row and cancels in the softmax; kept, since
-the official code has it.
-Cost: hidden x T^2 / 2 numbers a layer and sequence kept for the backward pass; 32 hidden units for 4 heads are 4 score matrices' worth.
+With kernel > 1 the official code has hidden units to the right of a row's own key only inside the
+window, so the last kernel // 2 rows come out differently than in a longer window. Here these units
+always exist: every row is as the official code has it inside a window, and prefixes are consistent.
+The output bias shifts a whole row, so the softmax cancels it; kept, as the official code has it.
+Cost: hidden T^2 / 2 numbers per layer and sequence kept for the backward pass; 32 hidden units and
+4 heads are 4 score matrices.
 """
 
 from dataclasses import dataclass, field
@@ -28,14 +29,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lengthgen import schemes
 from lengthgen.attention.bias_forms import Bias
-from lengthgen.config.dataclass_from import build, check, limit
+from lengthgen.config.dataclass_from import check, limit
 from lengthgen.schemes.base import Declaration, GeneratorFor, Scheme
-from lengthgen.schemes.wrapper import Wrapper
+from lengthgen.schemes.wrapper import Wrapper, inner_scheme
 
-# rows of scores that pass the network at a time: 3 times faster than all 512 at once on CPU (one
-# layer, both ways)
+# Rows that pass the network at a time, so that hidden units fit the cache: 3 times faster on CPU
+# than all 512 at once, forward and backward.
 ROWS = 64
 
 
@@ -57,16 +57,17 @@ class Config:
 
 
 class DAPE(Wrapper):
-    """hidden_weight (N, hidden, 2H, kernel), hidden_bias (N, hidden), out_weight (N, H, hidden, kernel), out_bias (N, H); and inner's."""
+    """hidden_weight (N, hidden, 2H, kernel), out_weight (N, H, hidden, kernel), N = n_layers.
+
+    hidden_bias (N, hidden), out_bias (N, H); and inner's parameters.
+    """
 
     Config = Config
 
     def __init__(self, config, dimensions):
-        kind = schemes.load(config.inner)
-        inner = kind(build(kind.Config, config.inner_options, "scheme.inner_options"), dimensions)
-        structure = inner.declaration.structure
+        inner = inner_scheme(config, dimensions)
         check(
-            structure in ("toeplitz", "rows"),
+            inner.declaration.structure in ("toeplitz", "rows"),
             f"scheme.inner={config.inner}: expected a scheme with an additive bias of positions",
         )
         super().__init__(config, inner)
@@ -78,14 +79,10 @@ class DAPE(Wrapper):
 
     @property
     def declaration(self) -> Declaration:
-        inner = self.inner.declaration
+        inner, first = self.inner.declaration, "NeurIPS 2024, arXiv 2405.14722"
+        version = first if self.config.kernel == 1 else "DAPE V2, arXiv 2410.04798"
         return Declaration(
-            paper="Zheng et al., "
-            + (
-                "NeurIPS 2024, arXiv 2405.14722"
-                if self.config.kernel == 1
-                else "DAPE V2, arXiv 2410.04798"
-            ),
+            paper=f"Zheng et al., {version}",
             year=2024,
             acts_on="scores",
             structure="general",
@@ -93,7 +90,8 @@ class DAPE(Wrapper):
             prefix_consistent=inner.prefix_consistent,
             shift_invariant=inner.shift_invariant,
             trained_reach=inner.trained_reach,
-            tail=f"the network reads a bias that it may not have met; {self.config.inner}: {inner.tail}",
+            tail="the network reads a bias that it may not have met; "
+            f"{self.config.inner}: {inner.tail}",
             oracles=("torch.nn.Linear", "float64 loop"),
         )
 
@@ -125,7 +123,7 @@ class DAPE(Wrapper):
         return scores + bias + self._adapted(torch.cat((scores, bias), dim=1), layer, first)
 
     def _bias(self, positions: Tensor, layer: int, first: int, last: int) -> Tensor:
-        """(H, last - first, last): the inner scheme's, of queries first..last-1."""
+        """(H, last - first, last): the inner scheme's bias of queries first..last-1."""
         source = 0 if self.inner.shares_bias_over_layers else layer
         if self.inner.declaration.structure == "rows":
             return self.inner.rows(positions[first:last], positions[:last], source)
@@ -133,12 +131,10 @@ class DAPE(Wrapper):
         return self.inner.toeplitz(places, source)[:, (places[first:, None] - places).clamp(min=0)]
 
     def _adapted(self, channels: Tensor, layer: int, first: int) -> Tensor:
-        """What the network makes of channels (B, 2H, R, S), rows first..first+R-1: (B, H, R, S). Rubbish or 0 where a key is later."""
+        """f (B, H, R, S) of channels (B, 2H, R, S); undefined where a key is later."""
         rows, keys = channels.shape[2:]
         parts = []
-        for start in range(
-            0, rows, ROWS
-        ):  # hidden units of few rows fit the cache, and keys after a chunk need none
+        for start in range(0, rows, ROWS):
             last = min(rows, start + ROWS)
             part = self._network(channels[:, :, start:last, : first + last], layer, first + start)
             parts.append(F.pad(part, (0, keys - first - last)))
@@ -147,7 +143,8 @@ class DAPE(Wrapper):
     def _network(self, channels: Tensor, layer: int, first: int) -> Tensor:
         half = self.config.kernel // 2
         if half:
-            # as many hidden units to the right as the output will look at
+            # Later keys count as zero, or the future would leak. The second `half` on the right
+            # makes the hidden units that the output of the last key looks at.
             channels = F.pad(channels.tril(first), (half, 2 * half))
         parameters = (self.hidden_weight, self.hidden_bias, self.out_weight, self.out_bias)
         hidden_weight, hidden_bias, out_weight, out_bias = (

@@ -1,17 +1,18 @@
-"""FIRE: functional interpolation for relative position encoding. A small network reads the offset as a share of the position.
+"""FIRE: functional interpolation for relative position encoding. A network reads offset / position.
 
-Source: Li et al., "Functional interpolation for relative positions improves long context Transformers" (ICLR 2024, arXiv
-2310.04418), section 3; details as in the listing of the paper's appendix.
-Formula: score(i, j) = q_i . k_j / sqrt(D) + f(psi(i - j) / (psi(max(i, L0)) + eps))_h, psi(x) = ln(|c x| + 1), i from 0;
-f = Linear(1, hidden) -> ReLU -> Linear(hidden, H); L0 = |multiplier * threshold_ratio * train_length|. c, multiplier and f are learned,
-start at 0.1, 1 and torch's default for Linear, and belong to one layer each (per_layer=false: FIRE-S, one for all layers).
-The normaliser is the query's own position, never the window's length, so prefixes are consistent. f's output bias shifts all
-scores of a row alike and cancels in the softmax: its gradient is zero but for rounding. It is kept because the listing has it.
+Source: Li et al., "Functional interpolation for relative positions improves long context
+Transformers" (ICLR 2024, arXiv 2310.04418), section 3, and the listing of its appendix.
+Formula: score(i, j) = q_i . k_j / sqrt(D) + f(psi(i - j) / (psi(max(i, L0)) + eps))_h, psi(x) =
+ln(|c x| + 1), i from 0; f = Linear(1, hidden) -> ReLU -> Linear(hidden, H); L0 = |multiplier
+threshold_ratio train_length|. c, multiplier and f are learned, start at 0.1, 1 and torch's default,
+and belong to one layer each (per_layer=false: FIRE-S, one for all). The normaliser is the query's
+position, never the window's length, so prefixes are consistent. f's output bias shifts a whole row,
+so the softmax cancels it; kept because the listing has it.
 
-The threshold is the trap. A training row reaches past L0 only if L0 < train_length; with L0 = train_length the normaliser is constant in
-training and interpolation is never learned, which is the likely reason for FIRE's collapse in some comparisons. The paper trained at
-2048 with L0 = 512; threshold_ratio = 0.25 keeps that ratio, and `declaration` prints the resulting L0.
-Deviation: L0 scales with train_length instead of being 512.
+The threshold is a trap. Training reaches past L0 only if L0 < train_length; with L0 = train_length
+the normaliser is constant in training and interpolation is never learned, the likely reason for
+FIRE's collapse in some comparisons. The paper trained at 2048 with L0 = 512; threshold_ratio = 0.25
+keeps that ratio. Deviation: L0 scales with train_length instead of being 512.
 """
 
 from dataclasses import dataclass
@@ -22,10 +23,8 @@ from torch import Tensor, nn
 from lengthgen.config.dataclass_from import check, limit
 from lengthgen.schemes.base import Declaration, GeneratorFor, Scheme
 
-HIDDEN_AT_ONCE = {
-    "cpu": 2**20,
-    "cuda": 2**26,
-}  # hidden units x pairs of positions held without gradients: 4 MiB, 256 MiB
+# Hidden units x pairs of positions held at a time without gradients: 4 MiB, 256 MiB.
+HIDDEN_AT_ONCE = {"cpu": 2**20, "cuda": 2**26}
 
 
 @dataclass
@@ -43,24 +42,23 @@ class Config:
 
 
 class FIRE(Scheme):
-    """c, multiplier: (N,); w1, b1: (N, hidden); w2: (N, H, hidden); b2: (N, H), N = n_layers or 1; all float32."""
+    """c, multiplier: (N,); w1, b1: (N, hidden); w2: (N, H, hidden); b2: (N, H); float32.
+
+    N = n_layers or 1.
+    """
 
     Config = Config
 
     def __init__(self, config, dimensions):
         super().__init__(config, dimensions)
-        N, H, hidden = (
-            dimensions.n_layers if config.per_layer else 1,
-            dimensions.n_heads,
-            config.hidden,
-        )
+        N = dimensions.n_layers if config.per_layer else 1
+        H, hidden = dimensions.n_heads, config.hidden
         self.c = nn.Parameter(torch.full((N,), config.c))
         self.multiplier = nn.Parameter(torch.ones(N))
-        self.w1, self.b1 = (
-            nn.Parameter(torch.zeros(N, hidden)),
-            nn.Parameter(torch.zeros(N, hidden)),
-        )
-        self.w2, self.b2 = nn.Parameter(torch.zeros(N, H, hidden)), nn.Parameter(torch.zeros(N, H))
+        self.w1 = nn.Parameter(torch.zeros(N, hidden))
+        self.b1 = nn.Parameter(torch.zeros(N, hidden))
+        self.w2 = nn.Parameter(torch.zeros(N, H, hidden))
+        self.b2 = nn.Parameter(torch.zeros(N, H))
 
     @property
     def threshold(self) -> float:
@@ -91,20 +89,12 @@ class FIRE(Scheme):
             oracles=("torch.nn.Linear", "float64 loop"),
         )
 
-    @property
-    def shares_bias_over_layers(self) -> bool:
-        return not self.config.per_layer
-
     @torch.no_grad()
     def initialise(self, generator_for: GeneratorFor) -> None:
         self.c.fill_(self.config.c)
         self.multiplier.fill_(1.0)
-        for name, fan_in in (
-            ("w1", 1),
-            ("b1", 1),
-            ("w2", self.config.hidden),
-            ("b2", self.config.hidden),
-        ):
+        hidden = self.config.hidden
+        for name, fan_in in (("w1", 1), ("b1", 1), ("w2", hidden), ("b2", hidden)):
             bound = fan_in**-0.5  # what torch.nn.Linear draws from, weights and biases alike
             getattr(self, name).uniform_(-bound, bound, generator=generator_for(name))
 
@@ -119,17 +109,13 @@ class FIRE(Scheme):
             share = self._psi(i[:, None] - j, n) / (self._psi(reach, n) + self.config.eps)[:, None]
             if torch.is_grad_enabled():  # autograd keeps every hidden unit anyway
                 return self._network(share, n)
-            at_once = max(
-                1,
-                HIDDEN_AT_ONCE.get(share.device.type, 2**20)
-                // (self.config.hidden * share.shape[1]),
-            )
-            return torch.cat(
-                [self._network(some_rows, n) for some_rows in share.split(at_once)], dim=1
-            )
+            at_once = HIDDEN_AT_ONCE.get(share.device.type, 2**20)
+            rows = max(1, at_once // (self.config.hidden * share.shape[1]))
+            return torch.cat([self._network(part, n) for part in share.split(rows)], dim=1)
 
     def _network(self, share: Tensor, n: int) -> Tensor:
-        """f of shares (T, S) -> (H, T, S). Units first, pairs last: two matrix products, four times faster than units last."""
+        """f of shares (T, S) -> (H, T, S)."""
+        # Units first, pairs last: two matrix products, four times faster than units last.
         hidden = torch.addmm(self.b1[n][:, None], self.w1[n][:, None], share.reshape(1, -1)).relu_()
         return torch.addmm(self.b2[n][:, None], self.w2[n], hidden).view(-1, *share.shape)
 

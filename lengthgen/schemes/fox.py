@@ -1,22 +1,25 @@
-"""FoX: the Forgetting Transformer. A forget gate per head and token, read from the text, lowers every score that looks past the token.
+"""FoX: the Forgetting Transformer. A forget gate per head and token lowers scores that look past
+it.
 
-Source: Lin, Nikishin, He, Courville, "Forgetting Transformer: softmax attention with a forget gate" (ICLR 2025, arXiv 2503.02130),
-section 3; zhixuan-lin/forgetting-transformer, modeling_forgetting_transformer.py:ForgettingAttentionLayer.
-Formula: score(i, j) = q_i . k_j / sqrt(D) + sum over t = j + 1 .. i of ln f_t, f_t = sigmoid(w_h . x_t + b_h); x the attention's
-normalised input. A token's own gate does not lower its own score: the diagonal gets 0. Not divided by sqrt(D).
-gate:
+Source: Lin, Nikishin, He, Courville, "Forgetting Transformer: softmax attention with a forget gate"
+(ICLR 2025, arXiv 2503.02130), section 3; zhixuan-lin/forgetting-transformer,
+modeling_forgetting_transformer.py:ForgettingAttentionLayer.
+Formula: score(i, j) = q_i . k_j / sqrt(D) + sum over t = j + 1 .. i of ln f_t, f_t = sigmoid(w_h .
+x_t + b_h), x attention's normalised input. A token's own gate does not lower its own score. Not
+divided by sqrt(D). gate:
   full       the formula; w ~ N(0, init_std^2), b = bias_init, for each layer
-  bias_only  w = 0: f = sigmoid(b_h), learned for each layer, the same for every token. ALiBi with learned slopes: Toeplitz
+  bias_only  w = 0: f = sigmoid(b_h), learned for each layer. ALiBi with learned slopes: Toeplitz
   fixed      f = exp(-1 / time_h), nothing learned. Toeplitz
-The times of bias_only (at the start) and of fixed are spaced evenly in the logarithm from `shortest` to `longest`, head by head, as the
-official code has them with fgate_bias_init (there both must be given). shortest=null is 2^(8 / H): with longest=256 the slopes are then
-ALiBi's, 2^(-8 h / H), exactly; where H is no power of two ALiBi itself interleaves two such lists.
+The times of bias_only (at the start) and fixed are spaced evenly in the logarithm from `shortest`
+to `longest` over the heads, as in the official code with fgate_bias_init. shortest=null is 2^(8 /
+H): with longest=256 the slopes are then ALiBi's 2^(-8 h / H) (for H no power of two ALiBi
+interleaves two such lists).
 
-The start matters. The official code starts w ~ N(0, 0.02^2) and b = 0: f = 0.5, -0.69 a token, so a model begins by looking at a
-few tokens and learns to look further. x-transformers (DataDependentAlibi) starts b = 5: f = 0.993; bias_init=5 is that. Official
-defaults elsewhere: no positions besides the gate, since none are needed (rope=true adds RoPE, there with base 500,000). The paper's
-"Pro" block (output gates, QK norm, shifted keys and values) is a change of the model, not of positions, and is not here.
-The model sums gates in float64: past some thousand tokens float32 would blur the sums of neighbouring tokens.
+The start matters. The official code starts w ~ N(0, 0.02^2), b = 0: f = 0.5, -0.69 a token, so a
+model begins by looking at a few tokens and learns to look further. x-transformers
+(DataDependentAlibi) starts b = 5, f = 0.993: bias_init=5. As in the official defaults there are no
+other positions (rope=true adds RoPE, there with base 500,000). The paper's "Pro" block (output
+gates, QK norm, shifted keys and values) changes the model rather than positions and is not here.
 """
 
 import math
@@ -26,8 +29,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lengthgen import schemes
 from lengthgen.config.dataclass_from import choice, limit
+from lengthgen.schemes import rope
 from lengthgen.schemes.base import Declaration, GeneratorFor, Scheme
 
 SHARING = {
@@ -59,7 +62,7 @@ class Config:
 
 
 class FoX(Scheme):
-    """full: weight (N, H, E), bias (N, H); bias_only: bias (N, H); fixed: none. N = n_layers, all float32."""
+    """weight (n_layers, H, E) if full; bias (n_layers, H) unless fixed; float32."""
 
     Config = Config
 
@@ -71,8 +74,7 @@ class FoX(Scheme):
         if config.gate != "fixed":
             self.bias = nn.Parameter(torch.zeros(N, H))
         if config.rope:
-            kind = schemes.load("rope")
-            self.rope = kind(kind.Config(base=config.rope_base), dimensions)
+            self.rope = rope.RoPE(rope.Config(base=config.rope_base), dimensions)
 
     @property
     def declaration(self) -> Declaration:
@@ -84,7 +86,8 @@ class FoX(Scheme):
             sharing=SHARING[self.config.gate],
             prefix_consistent=True,
             shift_invariant=True,
-            trained_reach=f"offset {self.dimensions.train_length - 1}; a gate is trained wherever its token stands",
+            trained_reach=f"offset {self.dimensions.train_length - 1}; "
+            "a gate is trained wherever its token stands",
             tail="defined at any length: gates go on adding up"
             + ("; unseen angles of the slow pairs" if self.config.rope else ""),
             oracles=("x-transformers", "float64 loop"),
@@ -95,12 +98,10 @@ class FoX(Scheme):
         return self.config.gate != "bias_only"
 
     def times(self) -> Tensor:
-        """(H,) float64: tokens in which the gates of a head multiply to 1/e, as they start."""
+        """(H,) float64: tokens in which a head's gates multiply to 1/e at the start."""
         H = self.dimensions.n_heads
-        shortest = self.config.shortest or 2 ** (8 / H)
-        return torch.linspace(
-            math.log(shortest), math.log(self.config.longest), H, dtype=torch.float64
-        ).exp()
+        first, last = math.log(self.config.shortest or 2 ** (8 / H)), math.log(self.config.longest)
+        return torch.linspace(first, last, H, dtype=torch.float64).exp()
 
     @torch.no_grad()
     def initialise(self, generator_for: GeneratorFor) -> None:
@@ -117,15 +118,12 @@ class FoX(Scheme):
         if self.config.gate != "full":
             return None
         wide = torch.promote_types(x.dtype, torch.float32)
-        return F.logsigmoid(
-            F.linear(x.to(wide), self.weight[layer].to(wide), self.bias[layer].to(wide))
-        ).transpose(1, 2)
+        logits = F.linear(x.to(wide), self.weight[layer].to(wide), self.bias[layer].to(wide))
+        return F.logsigmoid(logits).transpose(1, 2)
 
     def toeplitz(self, offsets: Tensor, layer: int) -> Tensor:
-        learned = self.config.gate == "bias_only"
-        log_gates = (
-            F.logsigmoid(self.bias[layer])
-            if learned
-            else -(1 / self.times()).float().to(offsets.device)
-        )
+        if self.config.gate == "bias_only":
+            log_gates = F.logsigmoid(self.bias[layer])
+        else:
+            log_gates = -(1 / self.times()).float().to(offsets.device)
         return log_gates[:, None] * offsets.float()

@@ -1,21 +1,23 @@
-"""GRAPE, the additive family: ALiBi's slopes read from the text (GRAPE-A), or each token on the way penalised by the query (GRAPE-AP).
+"""GRAPE, the additive family: ALiBi's slopes depend on the text (GRAPE-A) or the path (GRAPE-AP).
 
-Source: Zhang et al., "Group representational position encoding" (ICLR 2026, arXiv 2512.07805), equations 4.6, 5.1 and 5.2;
-model-architectures/GRAPE, model/llama-mha-grape-ap-v1.py and llama-mha-grape-a-*.py.
+Source: Zhang et al., "Group representational position encoding" (ICLR 2026, arXiv 2512.07805),
+equations 4.6, 5.1 and 5.2; model-architectures/GRAPE, model/llama-mha-grape-ap-v1.py and
+llama-mha-grape-a-*.py.
 Formula: score(i, j) = q_i . k_j / sqrt(D) + b(i, j), m_h ALiBi's slopes, for each layer and head:
-  path   (GRAPE-AP) b = m_h * sum over t = j + 1 .. i of ln sigmoid(p_i . R_t p'_t / d), p = W x of size d, p' = p / rms(p),
-         R_t the turn of all d / 2 pairs by the same angle, t radians (a rotary embedding of base 1)
+  path   (GRAPE-AP) b = m_h * sum over t = j + 1 .. i of ln sigmoid(p_i . R_t p'_t / d), p = W x of
+         size d, p' = p / rms(p), R_t turns all d / 2 pairs by t radians (rotary with base 1)
   key    (GRAPE-A-K) b = -(i - j) m_h softplus(omega_h) softplus(u_h . k_j / sqrt(D)), |u_h| = 1
   query  (GRAPE-A-Q) the same with v_h . q_i
   both   (GRAPE-A-QK) the sum of the two softplus
-Start: W ~ N(0, init_factor^2 / E), so path begins near ALiBi with slopes 0.69 m_h; softplus(omega) = 1, u and v random directions: again
-about 0.69 m_h (1.39 m_h for both).
+Start: W ~ N(0, init_factor^2 / E), so path is near ALiBi with slopes 0.69 m_h; softplus(omega) = 1,
+u and v random directions: also about 0.69 m_h (1.39 m_h for both).
 
-path differs from FoX in that the penalty of a token depends on the query too; x-transformers' PerRowDataDependentAlibi is the same idea
-without slopes and turns, and with the sum from j to i - 1. R_t turns one side by its place in the window, not by an offset, so path
-is not shift-invariant. The paper normalises p on both sides, its code only the side of the tokens: normalise_query=true is the paper.
-Official defaults: path_size 8 (its configurations; null: D), form path with plain queries and keys. The multiplicative family (learned
-rotations) is not here. path costs one more product of (T, T) a head, and by its sum no flash kernel.
+Unlike FoX, path makes a token's penalty depend on the query too; x-transformers'
+PerRowDataDependentAlibi is the same without slopes and turns, summed from j to i - 1. R_t turns one
+side by its place in the window, so path is not shift-invariant. The paper normalises p on both
+sides, its code only on the tokens': normalise_query=true is the paper. path_size 8 and plain
+queries and keys are the official configurations'. The multiplicative family (learned rotations) is
+not here. path costs one more product (T, T) per head, and no flash kernel.
 """
 
 import math
@@ -25,8 +27,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lengthgen import schemes
 from lengthgen.config.dataclass_from import check, choice, limit
+from lengthgen.schemes.alibi import slopes
 from lengthgen.schemes.base import Declaration, GeneratorFor, Scheme
 
 FORMS = ("path", "key", "query", "both")
@@ -52,23 +54,24 @@ class Config:
 
 
 class GRAPE(Scheme):
-    """path: weight (N, H d, E); else omega (N, H) and key_direction, query_direction (N, H, D). N = n_layers, float32."""
+    """path: weight (N, H d, E); else omega (N, H) and key_direction, query_direction (N, H, D).
+
+    N = n_layers; float32.
+    """
 
     Config = Config
 
     def __init__(self, config, dimensions):
         super().__init__(config, dimensions)
         N, H = dimensions.n_layers, dimensions.n_heads
-        alibi = schemes.load("alibi")
-        self.slopes = -alibi(alibi.Config(), dimensions).toeplitz(torch.ones(1), 0)[:, 0]
+        self.slopes = slopes(H)
         if config.form == "path":
             self.weight = nn.Parameter(torch.zeros(N, H * config.path_size, dimensions.width))
         else:
             self.omega = nn.Parameter(torch.zeros(N, H))
         for side in GATES[config.form]:
-            self.register_parameter(
-                f"{side}_direction", nn.Parameter(torch.zeros(N, H, dimensions.head_dim))
-            )
+            direction = nn.Parameter(torch.zeros(N, H, dimensions.head_dim))
+            self.register_parameter(f"{side}_direction", direction)
 
     @property
     def declaration(self) -> Declaration:
@@ -98,55 +101,47 @@ class GRAPE(Scheme):
             if name == "omega":
                 parameter.fill_(math.log(math.expm1(1.0)))
             else:
-                std = (
-                    self.config.init_factor * self.dimensions.width**-0.5
-                    if name == "weight"
-                    else 1.0
-                )
+                wide = self.config.init_factor * self.dimensions.width**-0.5
+                std = wide if name == "weight" else 1.0
                 parameter.normal_(0.0, std, generator=generator_for(name))
 
     def logits(
         self, q: Tensor, k: Tensor, x: Tensor, positions: Tensor, layer: int, first: int
     ) -> Tensor:
         scores = super().logits(q, k, x, positions, layer, first)
-        positions = positions[: k.shape[2]]
-        slopes = self.slopes.to(q)[:, None, None]
+        keys = k.shape[2]
+        positions = positions[:keys]
+        slope = self.slopes.to(q)[:, None, None]
         if self.config.form == "path":
-            return scores + slopes * self._path(
-                x[:, : k.shape[2]].to(q.dtype), positions, layer, first
-            )
+            return scores + slope * self._path(x[:, :keys].to(q.dtype), positions, layer, first)
         distance = (positions[first:, None] - positions).clamp(min=0).to(q.dtype)
-        return scores - slopes * F.softplus(self.omega[layer]).to(q)[
-            :, None, None
-        ] * distance * self._rates(q, k, layer)
+        rate = F.softplus(self.omega[layer]).to(q)[:, None, None]
+        return scores - slope * rate * distance * self._rates(q, k, layer)
 
     def _rates(self, q: Tensor, k: Tensor, layer: int) -> Tensor:
         """(B, H, R or 1, S or 1): what a token of distance costs."""
-        total = 0.0
+        scale = self.dimensions.head_dim**-0.5
+        rates = []
         for side in GATES[self.config.form]:
             vectors = k if side == "key" else q
             direction = F.normalize(getattr(self, f"{side}_direction")[layer].to(q), dim=-1)
-            rate = F.softplus(
-                (vectors * direction[:, None]).sum(-1) * self.dimensions.head_dim**-0.5
-            )
-            total = total + (rate[..., None, :] if side == "key" else rate[..., None])
-        return total
+            rate = F.softplus((vectors * direction[:, None]).sum(-1) * scale)
+            rates.append(rate[..., None, :] if side == "key" else rate[..., None])
+        return rates[0] if len(rates) == 1 else rates[0] + rates[1]
 
     def _path(self, x: Tensor, positions: Tensor, layer: int, first: int) -> Tensor:
-        """Sums (B, H, R, S) of ln sigmoid over the tokens after each key, up to each query's own."""
-        p = (
-            F.linear(x, self.weight[layer].to(x.dtype))
-            .unflatten(-1, (self.dimensions.n_heads, -1))
-            .transpose(1, 2)
-        )
-        even = F.rms_norm(p, p.shape[-1:])
-        probes = (even if self.config.normalise_query else p)[:, :, first:]
-        edges = F.logsigmoid(probes @ _turned(even, positions).mT / p.shape[-1]).tril(first)
+        """(B, H, R, S): sums of ln sigmoid over the tokens after a key, up to the query's own."""
+        p = F.linear(x, self.weight[layer].to(x.dtype))
+        p = p.unflatten(-1, (self.dimensions.n_heads, -1)).transpose(1, 2)
+        normed = F.rms_norm(p, p.shape[-1:])
+        probes = (normed if self.config.normalise_query else p)[:, :, first:]
+        # Later tokens count 0 before the sum runs from the right, or the future would leak.
+        edges = F.logsigmoid(probes @ _turned(normed, positions).mT / p.shape[-1]).tril(first)
         return F.pad(edges[..., 1:], (0, 1)).flip(-1).cumsum(-1).flip(-1)
 
 
 def _turned(p: Tensor, positions: Tensor) -> Tensor:
-    """p (B, H, S, d) with every pair of channels (c, c + d / 2) turned by `positions` (S,) radians."""
+    """p (B, H, S, d) with all pairs (c, c + d / 2) turned by `positions` (S,) radians."""
     angles = positions.double()[:, None]
     cos, sin = angles.cos().to(p.dtype), angles.sin().to(p.dtype)
     a, b = p.chunk(2, dim=-1)

@@ -1,15 +1,16 @@
-"""KERPLE, logarithmic: a conditionally positive definite kernel of distance, two learned numbers a head.
+"""KERPLE, logarithmic: a learned logarithmic penalty on distance, two numbers a head.
 
-Source: Chi, Fan, Ramadge, Rudnicky, "KERPLE: kernelized relative positional embedding for length extrapolation"
-(NeurIPS 2022); chijames/KERPLE, megatron/mpu/layers.py:ParallelKerpleLog.
-Formula: score(i, j) = q_i . k_j / sqrt(D) - r1 ln(1 + r2 (i - j)), r1, r2 > 0. Not divided by sqrt(D).
-Start: r1 ~ U(0, 2), r2 ~ U(0, 1), as the official code draws them (there `bias_p`, `bias_a`). One pair a head serves all
-layers, as there; per_layer=true is the form of the DAPE repository.
+Source: Chi, Fan, Ramadge, Rudnicky, "KERPLE: kernelized relative positional embedding for length
+extrapolation" (NeurIPS 2022); chijames/KERPLE, megatron/mpu/layers.py:ParallelKerpleLog.
+Formula: score(i, j) = q_i . k_j / sqrt(D) - r1 ln(1 + r2 (i - j)), r1, r2 > 0. Not divided by
+sqrt(D).
+Start: r1 ~ U(0, 2), r2 ~ U(0, 1), as in the official code (there `bias_p`, `bias_a`). One pair a
+head serves all layers, as there; per_layer=true is the form of the DAPE repository.
 
-Deviation: the official code clamps `.data` to >= 0.01 inside the forward pass, behind the optimiser's back. Here the
-forward value is max(r, 0.01) and the gradient passes as if there were no clamp (straight-through), so the stored parameter may lie
-below 0.01, where it acts as 0.01, and is pulled back by the same gradients. Distances are float32 (there the model's
-dtype: bfloat16 tells only 385 of 512 distances apart).
+Deviations: the official code clamps `.data` to >= 0.01 inside the forward pass, behind the
+optimiser's back. Here the forward value is max(r, 0.01) with the gradient of r (straight-through):
+a stored parameter below 0.01 acts as 0.01 and is pulled back by the same gradients. Distances are
+float32; the official ones have the model's dtype, and bfloat16 tells only 385 of 512 apart.
 """
 
 from dataclasses import dataclass
@@ -55,10 +56,6 @@ class KerpleLog(Scheme):
             tail="defined at any length: the logarithm goes on",
             oracles=("mpmath, 50 digits", "float64 loop"),
         )
-
-    @property
-    def shares_bias_over_layers(self) -> bool:
-        return not self.config.per_layer
 
     @torch.no_grad()
     def initialise(self, generator_for: GeneratorFor) -> None:

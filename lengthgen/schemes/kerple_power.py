@@ -1,14 +1,14 @@
-"""KERPLE, power: a learned power of distance as a penalty, two learned numbers a head.
+"""KERPLE, power: a learned power of distance as a penalty, two numbers a head.
 
-Source: Chi, Fan, Ramadge, Rudnicky, "KERPLE: kernelized relative positional embedding for length extrapolation"
-(NeurIPS 2022); chijames/KERPLE, megatron/mpu/layers.py:ParallelKerplePower.
-Formula: score(i, j) = q_i . k_j / sqrt(D) - r1 (i - j)^r2, r1 > 0, 0 < r2 <= 2. Not divided by sqrt(D). r2 = 1 is ALiBi with slope r1.
-Start: r1 ~ U(0, 1), r2 ~ U(0, 2), as the official code draws them (there `bias_a`, `bias_p`). One pair a head serves all
-layers, as there; per_layer=true is the form of the DAPE repository.
+Source: Chi, Fan, Ramadge, Rudnicky, "KERPLE: kernelized relative positional embedding for length
+extrapolation" (NeurIPS 2022); chijames/KERPLE, megatron/mpu/layers.py:ParallelKerplePower.
+Formula: score(i, j) = q_i . k_j / sqrt(D) - r1 (i - j)^r2, r1 > 0, 0 < r2 <= 2. Not divided by
+sqrt(D). r2 = 1 is ALiBi with slope r1.
+Start: r1 ~ U(0, 1), r2 ~ U(0, 2), as in the official code (there `bias_a`, `bias_p`). One pair a
+head serves all layers, as there; per_layer=true is the form of the DAPE repository.
 
-Deviation: the official code clamps `.data` (r1 >= 0.01, 0.01 <= r2 <= 2) inside the forward pass, behind the optimiser's back. Here
-the forward value is clamped and the gradient passes as if it were not (straight-through), so the stored parameter may lie
-outside, where it acts as the bound, and is pulled back by the same gradients. Distances are float32, not the model's dtype.
+Deviations: r1 >= 0.01 and 0.01 <= r2 <= 2 are held by a straight-through clamp, and distances are
+float32: see kerple_log.py.
 """
 
 from dataclasses import dataclass
@@ -55,10 +55,6 @@ class KerplePower(Scheme):
             tail="defined at any length: the power goes on",
             oracles=("transformers", "mpmath, 50 digits", "float64 loop"),
         )
-
-    @property
-    def shares_bias_over_layers(self) -> bool:
-        return not self.config.per_layer
 
     @torch.no_grad()
     def initialise(self, generator_for: GeneratorFor) -> None:

@@ -1,16 +1,18 @@
-"""Learned absolute positions: one vector for every position of the training window, added to the token embedding.
+"""Learned absolute positions: a vector per position of the training window, added to token
+embeddings.
 
-Source: Gehring et al. (ICML 2017); Vaswani et al. (NeurIPS 2017), section 3.5; the form of GPT-2 (Radford et al., 2019).
-Formula: x_i = token_i + P[i], P (train_length, E), P ~ N(0, 0.02^2).
-No training window has a position i >= L = train_length, so what happens there is a named tail policy:
-  untrained a table allocated longer than the training windows (GPT-2 trained at less than its n_positions): rows from L on are
-            drawn like the others, and no gradient ever reaches them; row i is a function of (seed, i), whatever the window
-  refuse    the window is refused, with the reason (what GPT-2 does by an IndexError)
-  clamp     row L - 1 again and again
+Source: Gehring et al. (ICML 2017); Vaswani et al. (NeurIPS 2017), section 3.5; the form of GPT-2
+(Radford et al., 2019).
+Formula: x_i = token_i + P[i], P (train_length, E), P ~ N(0, 0.02^2). No deviation from GPT-2.
+No training window has a position i >= L = train_length. What happens there is the option tail:
+  untrained a table longer than the training windows (GPT-2 trained at less than its n_positions):
+            rows from L on are drawn like the others and never get a gradient; row i is a function
+            of (seed, i), whatever the window
+  refuse    the window is refused, with the reason (GPT-2: an IndexError)
+  clamp     row L - 1
   wrap      row i mod L
-  resample  a window of T > L tokens reads the L rows at T evenly spaced points, by linear interpolation (position
-            interpolation for absolute embeddings). The codes then depend on T: not prefix-consistent.
-No deviation from GPT-2 up to L: same table, same initialisation, one table for the whole model.
+  resample  a window of T > L tokens reads the L rows at T evenly spaced points, by linear
+            interpolation. The codes then depend on T: not prefix-consistent.
 """
 
 from dataclasses import dataclass
@@ -28,7 +30,8 @@ TAILS = {
     "refuse": "refuse: windows longer than the table are not processed",
     "clamp": "clamp: every later position reads the last row",
     "wrap": "wrap: position i reads row i mod train_length",
-    "resample": "resample: a longer window reads the table at evenly spaced points, by linear interpolation",
+    "resample": "resample: a longer window reads the table at evenly spaced points, "
+    "by linear interpolation",
 }
 
 
@@ -76,35 +79,33 @@ class Learned(Scheme):
 
     @torch.no_grad()
     def untrained(self, length: int) -> Tensor:
-        """Rows train_length .. length-1, (length - train_length, E): as many whole tables as it takes, each with its own generator."""
-        rows, drawn = len(self.table), []
+        """Rows train_length .. length-1: (length - train_length, E)."""
+        # Whole tables, each with its own generator: a row is the same whatever the length.
+        rows, tables = len(self.table), []
         for number in range(1, -(-length // rows)):
-            block = torch.empty(self.table.shape)
-            drawn.append(
-                block.normal_(
-                    0.0,
-                    self.config.init_std,
-                    generator=self.generator_for(f"untrained table {number}"),
-                )
-            )
-        return torch.cat(drawn)[: length - rows].to(self.table)
+            generator = self.generator_for(f"untrained table {number}")
+            table = torch.empty(self.table.shape)
+            tables.append(table.normal_(0.0, self.config.init_std, generator=generator))
+        return torch.cat(tables)[: length - rows].to(self.table)
 
     def refusal(self, length: int) -> str | None:
         rows = len(self.table)
         if self.config.tail != "refuse" or length <= rows:
             return None
-        return f"learned absolute positions have {rows} rows and the window has {length} tokens; scheme.tail=refuse"
+        return (
+            f"learned absolute positions have {rows} rows and the window has {length} tokens; "
+            "scheme.tail=refuse"
+        )
 
     def positions(self, length: int, device: torch.device) -> Tensor:
-        """0..T-1; under `resample` and past the table, float32 points of the table from 0 to its last row."""
+        """0..T-1; with `resample` past the table, float32 points from 0 to its last row."""
         if reason := self.refusal(length):
             raise ConfigError(reason)
         rows = len(self.table)
         if self.config.tail != "resample" or length <= rows:
             return super().positions(length, device)
-        return (
-            torch.arange(length, device=device, dtype=torch.float64) * (rows - 1) / (length - 1)
-        ).float()
+        points = torch.arange(length, device=device, dtype=torch.float64)
+        return (points * (rows - 1) / (length - 1)).float()
 
     def embed(self, x: Tensor, positions: Tensor) -> Tensor:
         rows = len(self.table)
@@ -118,10 +119,9 @@ class Learned(Scheme):
                 positions = positions.clamp(max=rows - 1)
             elif self.config.tail == "wrap":
                 positions = positions % rows
-            table = self.table
-            if (
-                self.config.tail == "untrained" and len(positions) > rows
-            ):  # by their count: reading ids back would stall a GPU
+            table: Tensor = self.table
+            # By the count of positions: reading their values back would stall a GPU.
+            if self.config.tail == "untrained" and len(positions) > rows:
                 table = torch.cat((table, self.untrained(len(positions))))
             code = functional.embedding(positions, table)
         return x + code.to(x.dtype)

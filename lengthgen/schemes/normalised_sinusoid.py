@@ -1,21 +1,20 @@
-"""The length-normalised sinusoid: pe(i) = sin(2 pi (i - 1) / seq_len), sometimes offered for length generalisation.
+"""The length-normalised sinusoid: pe(i) = sin(2 pi (i - 1) / seq_len).
 
-Source: no paper; a form that circulates (assistants offer it). i is counted from 1, and seq_len is the length T of the window
-being processed, so position i of a window of T tokens has the phase (i - 1) / T in [0, 1). It enters through `positions`.
-Formula, in three forms, x the token embeddings (B, T, E):
-  scalar     x + pe(i) on all channels alike: the formula to the letter. A pre-LayerNorm model erases it: LayerNorm subtracts
-             the mean over channels, so an equal shift of all channels changes nothing downstream and the model is NoPE
+Source: no paper; a form that circulates, offered for length generalisation. i is counted from 1 and
+seq_len is the length T of the window at hand, so a position's phase is (i - 1) / T in [0, 1).
+Formula, x token embeddings (B, T, E), in three forms:
+  scalar     x + pe(i) on all channels: the formula to the letter. With LayerNorm before attention
+  it
+             has no effect, since LayerNorm subtracts the mean over channels: the model is NoPE
              (RMSNorm keeps it).
-  direction  x + pe(i) u, u (E,) learned, N(0, 0.02^2) at the start as token embeddings are: the formula, made visible. Default.
-  harmonics  PE(i, 2k-2) = sin(2 pi k (i - 1) / T), PE(i, 2k-1) = cos(the same), k = 1..E/2: Vaswani's shape with the
-             period T in place of fixed wavelengths, for a like-for-like comparison. k > T/2 aliases (E > T).
-What normalising does: the codes dilate with the window, pe_rT(r i) = pe_T(i), so every position's code changes when tokens
-are appended: not prefix-consistent, and in an autoregressive model the window's length is information from the future.
-Neighbours differ by 2 pi / T at most, and scalar codes repeat: i and T/2 - i collide.
-
-scale_embedding (default true) multiplies token embeddings by sqrt(E) in the form harmonics, for the reason given in
-sinusoidal.py. The other two leave them alone: a learned direction needs no such help, and the scalar is the formula to the letter.
-Phases are float32, sines are computed in float64.
+  direction  x + pe(i) u, u (E,) learned, N(0, 0.02^2) at the start as token embeddings are.
+  Default. harmonics  PE(i, 2k-2) = sin(2 pi k (i - 1) / T), PE(i, 2k-1) = cos(the same), k =
+  1..E/2:
+             Vaswani's shape with the period T, for a like-for-like comparison. k > T/2 aliases.
+The codes dilate with the window, pe_rT(r i) = pe_T(i), so every position's code changes when tokens
+are appended: not prefix-consistent, and in an autoregressive model the window's length is
+information from the future. Neighbours differ by 2 pi / T at most, and scalar codes repeat: i and
+T/2 - i collide. scale_embedding acts in harmonics alone, for the reason given in sinusoidal.py.
 """
 
 import math
@@ -52,6 +51,7 @@ class NormalisedSinusoid(Scheme):
 
     @property
     def declaration(self) -> Declaration:
+        length = self.dimensions.train_length
         return Declaration(
             paper="no paper: sin(2 pi (i - 1) / seq_len), after Vaswani et al., NeurIPS 2017",
             year=2017,
@@ -60,8 +60,9 @@ class NormalisedSinusoid(Scheme):
             sharing="enters once, serves all layers and heads",
             prefix_consistent=False,
             shift_invariant=False,
-            trained_reach=f"phase {1 - 1 / self.dimensions.train_length:.4g} of a turn, in steps of 1/{self.dimensions.train_length}",
-            tail="defined at any length: one turn is stretched over the window; codes between the trained ones",
+            trained_reach=f"phase {1 - 1 / length:.4g} of a turn, in steps of 1/{length}",
+            tail="defined at any length: one turn is stretched over the window; "
+            "codes between the trained ones",
             oracles=("numpy.fft", "float64 loop"),
         )
 

@@ -1,19 +1,24 @@
-"""PaTH attention: between a key and a query every token in between turns the key, by a Householder-like matrix read from the text.
+"""PaTH attention: every token between a key and a query reflects the key, by a matrix from the
+text.
 
-Source: Yang, Shen, Wen, Tan, Mishra, Ren, Panda, Kim, "PaTH attention: position encoding via accumulating Householder transformations"
-(NeurIPS 2025, arXiv 2505.16381); fla-org/flash-linear-attention, fla/layers/path_attn.py and fla/ops/path_attn/naive.py.
-Formula: score(i, j) = q_i^T H_i H_(i-1) ... H_(j+1) k_j / sqrt(D), H_t = I - beta_t w_t w_t^T, for each layer and head;
-w_t = u_t / |u_t|, u = SiLU(causal depthwise convolution of W_up W_down x), beta_t = 2 sigmoid(b . x_t + c), x the attention's normalised
-input. beta in (0, 2): eigenvalues of H_t along w_t in (-1, 1), so products never grow. beta = 1 forgets a direction, near 2 it reflects.
-forget_gate=true (named variant path_fox) adds FoX's sum of ln sigmoid(w' . x_t + c') over t = j + 1 .. i.
+Source: Yang, Shen, Wen, Tan, Mishra, Ren, Panda, Kim, "PaTH attention: position encoding via
+accumulating Householder transformations" (NeurIPS 2025, arXiv 2505.16381);
+fla-org/flash-linear-attention, fla/layers/path_attn.py and fla/ops/path_attn/naive.py.
+Formula: score(i, j) = q_i^T H_i H_(i-1) ... H_(j+1) k_j / sqrt(D), H_t = I - beta_t w_t w_t^T, for
+each layer and head; w_t = u_t / |u_t|, u = SiLU(causal depthwise convolution of W_up W_down x),
+beta_t = 2 sigmoid(b . x_t + c), x attention's normalised input. beta in (0, 2) gives H_t an
+eigenvalue in (-1, 1) along w_t, so products never grow. beta = 1 forgets a direction, near 2 it
+reflects. forget_gate=true (path_fox) adds FoX's sum of ln sigmoid(w' . x_t + c'), t = j + 1 .. i.
 
-Start as in the official model code: N(0, 0.02^2) for matrices, 0 for biases (beta = 1), torch's default for the convolution.
-Official defaults: rank 32, a convolution over 3 tokens. Its kernels add the gate's sum before the division by sqrt(D), so a gate
-weighs sqrt(D) times less than in FoX; gate_inside=true, the default, is that; false adds it outside, as in FoX.
+Start as in the official model code: N(0, 0.02^2) for matrices, 0 for biases (beta = 1), torch's
+default for the convolution. Official defaults: rank 32, a convolution over 3 tokens. Its kernels
+add the gates before the division by sqrt(D) (gate_inside=true), so a gate weighs sqrt(D) times less
+than in FoX; false adds them after it, as FoX does.
 
-Computed exactly in blocks of 64 tokens, by the UT transform: with L = I + strictly lower (beta_t w_t . w_s), a product of a block's H_t is
-I - W^T L^-1 diag(beta) W, one triangular solve. Queries are carried back and keys forward to the edges of their blocks, then queries on
-from block to block: O(T^2 D) work and no product of matrices is ever inverted (H_t may be singular).
+Computed exactly in blocks of 64 tokens by the UT transform: with L = I + strictly lower (beta_t w_t
+. w_s), the product of a block's H_t is I - W^T L^-1 diag(beta) W, one triangular solve. Queries are
+carried back and keys forward to the edges of their blocks, then queries from block to block: O(T^2
+D) work, and no product of H_t, which may be singular, is inverted.
 """
 
 from dataclasses import dataclass
@@ -42,32 +47,25 @@ class Config:
 
 
 class PaTH(Scheme):
-    """down (N, rank, E), up (N, H D, rank), conv (N, H D, kernel), beta_weight (N, H, E), beta_bias (N, H); with a gate two more alike."""
+    """down (N, rank, E), up (N, H D, rank), conv (N, H D, kernel), N = n_layers.
+
+    beta_weight (N, H, E), beta_bias (N, H); with forget_gate gate_weight and gate_bias alike.
+    """
 
     Config = Config
 
     def __init__(self, config, dimensions):
         super().__init__(config, dimensions)
-        N, H, E, size = (
-            dimensions.n_layers,
-            dimensions.n_heads,
-            dimensions.width,
-            dimensions.n_heads * dimensions.head_dim,
-        )
-        self.down, self.up = (
-            nn.Parameter(torch.zeros(N, config.rank, E)),
-            nn.Parameter(torch.zeros(N, size, config.rank)),
-        )
+        N, H, E = dimensions.n_layers, dimensions.n_heads, dimensions.width
+        size = H * dimensions.head_dim
+        self.down = nn.Parameter(torch.zeros(N, config.rank, E))
+        self.up = nn.Parameter(torch.zeros(N, size, config.rank))
         self.conv = nn.Parameter(torch.zeros(N, size, config.kernel))
-        self.beta_weight, self.beta_bias = (
-            nn.Parameter(torch.zeros(N, H, E)),
-            nn.Parameter(torch.zeros(N, H)),
-        )
+        self.beta_weight = nn.Parameter(torch.zeros(N, H, E))
+        self.beta_bias = nn.Parameter(torch.zeros(N, H))
         if config.forget_gate:
-            self.gate_weight, self.gate_bias = (
-                nn.Parameter(torch.zeros(N, H, E)),
-                nn.Parameter(torch.zeros(N, H)),
-            )
+            self.gate_weight = nn.Parameter(torch.zeros(N, H, E))
+            self.gate_bias = nn.Parameter(torch.zeros(N, H))
 
     @property
     def declaration(self) -> Declaration:
@@ -99,22 +97,14 @@ class PaTH(Scheme):
 
     def reflections(self, x: Tensor, layer: int) -> tuple[Tensor, Tensor]:
         """w (B, H, T, D) of length 1 and beta (B, H, T) in (0, 2), of x (B, T, E)."""
-        low = F.linear(
-            F.linear(x, self.down[layer].to(x.dtype)), self.up[layer].to(x.dtype)
-        ).transpose(1, 2)
-        conv = self.conv[layer].to(x.dtype)
-        u = F.silu(
-            F.conv1d(F.pad(low, (self.config.kernel - 1, 0)), conv[:, None], groups=len(conv))
-        )
+        down, up, conv = (part[layer].to(x.dtype) for part in (self.down, self.up, self.conv))
+        low = F.linear(F.linear(x, down), up).transpose(1, 2)
+        low = F.pad(low, (self.config.kernel - 1, 0))  # no token sees a later one
+        u = F.silu(F.conv1d(low, conv[:, None], groups=len(conv)))
         u = u.unflatten(1, (self.dimensions.n_heads, -1)).transpose(2, 3)
         w = u * (u.square().sum(-1, keepdim=True) + 1e-6).rsqrt()
-        beta = (
-            2
-            * F.linear(
-                x, self.beta_weight[layer].to(x.dtype), self.beta_bias[layer].to(x.dtype)
-            ).sigmoid()
-        )
-        return w, beta.transpose(1, 2)
+        logits = F.linear(x, self.beta_weight[layer].to(x.dtype), self.beta_bias[layer].to(x.dtype))
+        return w, (2 * logits.sigmoid()).transpose(1, 2)
 
     def logits(
         self, q: Tensor, k: Tensor, x: Tensor, positions: Tensor, layer: int, first: int
@@ -126,6 +116,7 @@ class PaTH(Scheme):
         gates = F.logsigmoid(
             F.linear(x, self.gate_weight[layer].to(x.dtype), self.gate_bias[layer].to(x.dtype))
         )
+        # In float64: differences of long float32 sums would blur.
         total = gates.transpose(1, 2).double().cumsum(-1)
         between = (total[..., first:, None] - total[..., None, :]).to(q.dtype)
         return scores + between * (self.score_scale if self.config.gate_inside else 1.0)
@@ -134,9 +125,10 @@ class PaTH(Scheme):
 def path_scores(
     q: Tensor, k: Tensor, w: Tensor, beta: Tensor, first: int, block: int = BLOCK
 ) -> Tensor:
-    """q_i^T H_i ... H_(j+1) k_j, (B, H, R, S), of queries first..first+R-1, (B, H, R, D), and keys (B, H, S, D); 0 or rubbish where j > i.
+    """q_i^T H_i ... H_(j+1) k_j (B, H, R, S), H_t = I - beta_t w_t w_t^T; not scaled.
 
-    w (B, H, S, D), beta (B, H, S): H_t = I - beta_t w_t w_t^T. Not scaled. Rubbish is finite.
+    q (B, H, R, D) are queries first..first+R-1; k, w (B, H, S, D); beta (B, H, S). Entries where
+    j > i are finite and mean nothing.
     """
     S, ahead, n_before = k.shape[2], first % block, first // block
     n_blocks = -(-S // block)
@@ -145,12 +137,11 @@ def path_scores(
     beta = F.pad(beta, (0, missing)).unflatten(2, (n_blocks, block))
     q = F.pad(q, (0, 0, ahead, missing)).unflatten(2, (n_blocks - n_before, block))
     scaled = beta[..., None] * w
-    lower = (scaled @ w.mT).tril(-1)  # the solver takes the ones of the diagonal for granted
-    # (..., t, j)
+    lower = (scaled @ w.mT).tril(-1)  # L without its diagonal of ones, which the solver assumes
+    # What token t takes from key j of its block, (..., t, j), and from any vector at its start.
     taken_keys = torch.linalg.solve_triangular(
         lower, (scaled @ k.mT).tril(-1), upper=False, unitriangular=True
     )
-    # of any vector at the block's start
     taken = torch.linalg.solve_triangular(lower, scaled, upper=False, unitriangular=True)
     k_end = k - taken_keys.mT @ w
     through = w.mT @ taken  # a vector at a block's start loses this much of itself by its end
@@ -158,22 +149,16 @@ def path_scores(
     within = (q @ k[:, :, n_before:].mT).tril() - met @ taken_keys[:, :, n_before:]
     q = q - met @ taken[:, :, n_before:]
     rows = [[part] for part in within.unbind(2)]
-    for back in range(
-        1, n_blocks
-    ):  # the blocks of keys that lie so many blocks before those of the queries
+    # Then all pairs of a query block and the key block that is `back` blocks before it.
+    for back in range(1, n_blocks):
         lead = max(n_before, back)
         q = q[:, :, q.shape[2] - (n_blocks - lead) :]
         keys = slice(lead - back, n_blocks - back)
-        for row, part in zip(
-            rows[lead - n_before :], (q @ k_end[:, :, keys].mT).unbind(2), strict=True
-        ):
+        parts = (q @ k_end[:, :, keys].mT).unbind(2)
+        for row, part in zip(rows[lead - n_before :], parts, strict=True):
             row.insert(0, part)
         q = q - q @ through[:, :, keys]
-    whole = torch.cat(
-        [
-            F.pad(torch.cat(row, dim=-1), (0, (n_blocks - n_before - 1 - a) * block))
-            for a, row in enumerate(rows)
-        ],
-        dim=2,
-    )
+    later = [(n_blocks - n_before - 1 - a) * block for a in range(len(rows))]
+    rows_padded = [F.pad(torch.cat(row, -1), (0, n)) for row, n in zip(rows, later, strict=True)]
+    whole = torch.cat(rows_padded, dim=2)
     return whole[:, :, ahead : S - n_before * block, :S]

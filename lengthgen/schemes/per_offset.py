@@ -1,18 +1,21 @@
-"""A learned bias per offset: one free number per head and distance, no buckets. T5's bias without its sharing.
+"""A learned bias per offset: one free number per head and distance, T5's bias without its sharing.
 
-Source: no canonical paper; T5's bias (Raffel et al., 2020) without buckets, the one-dimensional form of Swin's table (Liu et al.,
-ICCV 2021). Here to test the claim that T5 generalises because far offsets share a well-trained parameter.
-Formula: score(i, j) = q_i . k_j / sqrt(D) + B[h, i - j], B (H, train_length), zero at the start. Not divided by sqrt(D).
+Source: no canonical paper; T5's bias (Raffel et al., 2020) without buckets, the one-dimensional
+form of Swin's table (Liu et al., ICCV 2021). Here to test the claim that T5 generalises because far
+offsets share a well-trained parameter.
+Formula: score(i, j) = q_i . k_j / sqrt(D) + B[h, i - j], B (H, train_length), zero at the start.
+Not divided by sqrt(D).
 
-Offset n occurs train_length - n times a window, the last one once: the table's end is all but untrained, and past it there is nothing.
-tail, for offsets past the table:
+Offset n occurs train_length - n times a window, so the table's end is all but untrained. tail, for
+offsets past the table:
   clamp   the last entry (the worst-trained one)
   refuse  the window is refused, with the reason
   zero    0, the table's first value
   mean    the mean of the table's last quarter
-  linear  a least-squares line in ln(1 + offset) through the table's last half, continued. In ln, because a line in the offset itself
-          would multiply the noise of the fitted slope by thousands of offsets.
-reach=K shares the entry K - 1 among all offsets >= K - 1, already in training: the table has K entries, and no offset is past it.
+  linear  a least-squares line in ln(1 + offset) through the table's last half. In the offset itself
+          the noise of the slope would be multiplied by thousands.
+reach=K shares the entry K - 1 among all offsets >= K - 1, already in training: the table has K
+entries, and no offset is past it.
 """
 
 from dataclasses import dataclass
@@ -45,7 +48,8 @@ class Config:
         limit(self, "scheme", "> 0", "reach")
         check(
             self.reach is None or self.tail == "clamp",
-            f"scheme.reach={self.reach} leaves no offset past the table, so scheme.tail={self.tail} has no effect: expected tail=clamp",
+            f"scheme.reach={self.reach} leaves no offset past the table, "
+            f"so scheme.tail={self.tail} has no effect: expected tail=clamp",
         )
 
 
@@ -62,11 +66,8 @@ class PerOffset(Scheme):
             self.size <= length,
             f"scheme.reach={self.size}: expected at most train_length = {length}",
         )
-        self.table = nn.Parameter(
-            torch.zeros(
-                dimensions.n_layers if config.per_layer else 1, dimensions.n_heads, self.size
-            )
-        )
+        tables = dimensions.n_layers if config.per_layer else 1
+        self.table = nn.Parameter(torch.zeros(tables, dimensions.n_heads, self.size))
 
     @property
     def declaration(self) -> Declaration:
@@ -88,10 +89,6 @@ class PerOffset(Scheme):
             oracles=("transformers", "float64 loop"),
         )
 
-    @property
-    def shares_bias_over_layers(self) -> bool:
-        return not self.config.per_layer
-
     @torch.no_grad()
     def initialise(self, generator_for: GeneratorFor) -> None:
         self.table.zero_()
@@ -99,7 +96,10 @@ class PerOffset(Scheme):
     def refusal(self, length: int) -> str | None:
         if self.config.tail != "refuse" or length <= self.size:
             return None
-        return f"the learned bias has {self.size} offsets and the window has {length} tokens; scheme.tail=refuse"
+        return (
+            f"the learned bias has {self.size} offsets and the window has {length} tokens; "
+            "scheme.tail=refuse"
+        )
 
     def positions(self, length: int, device: torch.device) -> Tensor:
         if reason := self.refusal(length):
@@ -114,7 +114,7 @@ class PerOffset(Scheme):
         return torch.where(offsets >= self.size, self._beyond(table, offsets), inside)
 
     def _beyond(self, table: Tensor, offsets: Tensor) -> Tensor:
-        """What the tail policy gives to offsets past the table (H, K) -> (H, O) or (H, 1)."""
+        """The tail's values past the table (H, K): (H, O) or (H, 1)."""
         match self.config.tail:
             case "zero":
                 return torch.zeros_like(table[:, :1])
@@ -124,12 +124,12 @@ class PerOffset(Scheme):
                 return _line(table, offsets)
             # refuse: `positions` has refused such a window; whoever asks all the same gets no
             # silent number
-            case _:
+            case _:  # refuse: `positions` refused the window; a direct call gets no silent number
                 return torch.full_like(table[:, :1], float("nan"))
 
 
 def _line(table: Tensor, offsets: Tensor) -> Tensor:
-    """Least-squares line in ln(1 + offset) through the last half of `table` (H, K), at `offsets` (O,) -> (H, O)."""
+    """(H, O): the least-squares line in ln(1 + offset) through the last half of table (H, K)."""
     size = table.shape[1]
     first = max(0, min(size // 2, size - 2))  # a line needs two points
     x = torch.arange(first, size, device=table.device).double().log1p()

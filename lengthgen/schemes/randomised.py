@@ -1,21 +1,26 @@
-"""Randomised positions: the tokens of a window get distinct random positions in order, out of a range longer than any window.
+"""Randomised positions: a window's tokens get sorted random positions from a range beyond any
+window.
 
-Source: Ruoss et al., "Randomized positional encodings boost length generalization of Transformers" (ACL 2023, arXiv 2305.16843),
-section 3; google-deepmind/randomized_positional_encodings, models/positional_encodings.py.
-Formula: of 0 .. M - 1 draw T numbers without replacement, sort them, and give `inner` those for 0 .. T - 1. Training on short windows
-then meets every position and offset below M. M = max_position; 2,048 in the paper, whose longest evaluation is 500.
+Source: Ruoss et al., "Randomized positional encodings boost length generalization of Transformers"
+(ACL 2023, arXiv 2305.16843), section 3; google-deepmind/randomized_positional_encodings,
+models/positional_encodings.py.
+Formula: draw T of 0 .. M - 1 without replacement, sort them, and give them to `inner` in place of
+0 .. T - 1. Training on short windows then meets every position and offset below M = max_position;
+2,048 in the paper, whose longest evaluation is 500.
 
-One draw serves all sequences of a batch, in training and in evaluation: the noise stays on. Schemes that act in attention get a draw of
-their own in every layer, the same for queries and keys, as in the official code (per_layer_draws=false: one for the whole pass); those at
-the input have one in any case. An evaluation is averaged over `evaluation_draws`, each a function of its number, the length and the layer,
-so that no order of evaluations changes a number; training draws from torch's global generator, which is seeded for every step.
+One draw serves all sequences of a batch, in evaluation too. As in the official code schemes that
+act in attention get a draw per layer, the same for queries and keys (per_layer_draws=false: one for
+the whole pass); those at the input have one. An evaluation averages `evaluation_draws` draws, each
+a function of its number, the length and the layer.
 
-inner: any scheme without gates or scores of its own. It is made for training windows of M tokens: learned has M rows, and what it
-declares as trained goes up to M - 1. A bias of offsets is computed for all offsets below M and read where the draw says: then it depends on
-rows, and runs as `rows` does. Windows longer than M are refused.
-Deviations: ALiBi has no half step to tell the sides apart, which a causal mask does; the official code has no causal mask at all.
+inner: any scheme without gates or scores of its own. It is built for training windows of M tokens:
+learned has M rows. A toeplitz bias is computed for all offsets below M and then depends on the row,
+so it runs as `rows`. Windows longer than M are refused.
+Deviation: ALiBi has no half step to tell the sides apart, as the causal mask does that; the
+official code has no causal mask.
 """
 
+import dataclasses
 import hashlib
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,12 +28,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lengthgen import schemes
 from lengthgen.attention.bias_forms import Bias, Rows
-from lengthgen.config.dataclass_from import build, check, limit
+from lengthgen.config.dataclass_from import check, limit
 from lengthgen.errors import ConfigError
-from lengthgen.schemes.base import Declaration, Dimensions
-from lengthgen.schemes.wrapper import Wrapper
+from lengthgen.schemes.base import Declaration
+from lengthgen.schemes.wrapper import Wrapper, inner_scheme
 
 
 @dataclass
@@ -47,7 +51,7 @@ class Config:
 
 
 class Randomised(Wrapper):
-    """No parameters but inner's. What the hooks get as positions is (n_layers, T), a draw for each layer; or (T,): one for all."""
+    """No parameters but inner's. Positions are (n_layers, T), a draw for each layer, or (T,)."""
 
     Config = Config
 
@@ -57,37 +61,32 @@ class Randomised(Wrapper):
             dimensions.train_length <= M,
             f"scheme.max_position={M}: expected at least train_length = {dimensions.train_length}",
         )
-        kind = schemes.load(config.inner)
-        options = build(kind.Config, config.inner_options, "scheme.inner_options")
-        reached = Dimensions(
-            dimensions.n_layers,
-            dimensions.n_heads,
-            dimensions.head_dim,
-            dimensions.width,
-            train_length=M,
-        )
-        inner = kind(options, reached)
+        inner = inner_scheme(config, dataclasses.replace(dimensions, train_length=M))
         structure = inner.declaration.structure
         check(
             structure in ("none", "toeplitz", "rows") and inner.declaration.acts_on != "nothing",
-            f"scheme.inner={config.inner}: expected a scheme of positions alone, whose scores the text does not change",
+            f"scheme.inner={config.inner}: expected a scheme of positions alone, "
+            "whose scores the text does not change",
         )
         super().__init__(config, inner)
         self.dimensions, self.max_position, self.draw = dimensions, M, 0
 
     @property
     def declaration(self) -> Declaration:
-        inner = self.inner.declaration
+        inner, name = self.inner.declaration, self.config.inner
+        drawn = "layer" if self._draws_in_layers else "pass"
         return Declaration(
             paper="Ruoss et al., ACL 2023, arXiv 2305.16843, section 3",
             year=2023,
             acts_on=inner.acts_on,
             structure="none" if inner.structure == "none" else "rows",
-            sharing=f"{self.config.inner}: {inner.sharing}; positions drawn for each {'layer' if self._draws_in_layers else 'pass'}",
+            sharing=f"{name}: {inner.sharing}; positions drawn for each {drawn}",
             prefix_consistent=False,
             shift_invariant=inner.shift_invariant,
-            trained_reach=f"random positions below {self.max_position}; {self.config.inner}: {inner.trained_reach}",
-            tail=f"refuse: windows longer than {self.max_position} tokens have no distinct positions",
+            trained_reach=f"random positions below {self.max_position}; "
+            f"{name}: {inner.trained_reach}",
+            tail=f"refuse: windows longer than {self.max_position} tokens "
+            "have no distinct positions",
             oracles=("transformers", "float64 loop"),
         )
 
@@ -110,7 +109,8 @@ class Randomised(Wrapper):
         if length <= self.max_position:
             return None
         return (
-            f"a window of {length} tokens needs as many distinct positions, and they are drawn below {self.max_position} "
+            f"a window of {length} tokens needs as many distinct positions, "
+            f"and they are drawn below {self.max_position} "
             f"(train_length is {self.dimensions.train_length}): raise scheme.max_position"
         )
 
@@ -126,14 +126,14 @@ class Randomised(Wrapper):
         return torch.stack([self.drawn(length, layer, tokens.device) for layer in range(n_layers)])
 
     def drawn(self, length: int, layer: int, device: torch.device) -> Tensor:
-        """(T,) int64, rising, below max_position."""
+        """(T,) int64, increasing, below max_position."""
         if reason := self.refusal(length):
             raise ConfigError(reason)
+        # None is torch's global generator, which training seeds before every step.
         generator = None if self.training else generator_of(self.draw, length, layer)
         # On the CPU whatever the device: the same numbers everywhere.
-        return (
-            torch.randperm(self.max_position, generator=generator)[:length].sort().values.to(device)
-        )
+        order = torch.randperm(self.max_position, generator=generator)
+        return order[:length].sort().values.to(device)
 
     def embed(self, x: Tensor, positions: Tensor) -> Tensor:
         return self.inner.embed(x, of_layer(positions, 0))
@@ -150,19 +150,15 @@ class Randomised(Wrapper):
         return [self._bias(of_layer(positions, layer), layer) for layer in range(n_layers)]
 
     def _bias(self, places: Tensor, layer: int) -> Rows:
-        source = 0 if self.inner.shares_bias_over_layers else layer
-        if self.inner.declaration.structure == "rows":
-            return Rows(
-                lambda first, last: self.inner.rows(places[first:last], places[:last], source)
-            )
-        by_offset = self.inner.toeplitz(
-            torch.arange(self.max_position, device=places.device), source
-        )
-        return Rows(
-            lambda first, last: by_offset[
-                :, (places[first:last, None] - places[:last]).clamp(min=0)
-            ]
-        )
+        inner, source = self.inner, 0 if self.inner.shares_bias_over_layers else layer
+        if inner.declaration.structure == "rows":
+            return Rows(lambda first, last: inner.rows(places[first:last], places[:last], source))
+        by_offset = inner.toeplitz(torch.arange(self.max_position, device=places.device), source)
+
+        def block(first: int, last: int) -> Tensor:
+            return by_offset[:, (places[first:last, None] - places[:last]).clamp(min=0)]
+
+        return Rows(block)
 
 
 def of_layer(positions: Tensor, layer: int) -> Tensor:

@@ -1,12 +1,12 @@
-"""Sandwich: the inner product of two sinusoidal codes as a fixed bias, scaled head by head.
+"""Sandwich: the inner product of two sinusoidal codes as a fixed bias, scaled per head.
 
-Source: Chi, Fan, Rudnicky, Ramadge, "Dissecting Transformer length extrapolation via the lens of receptive field analysis" (ACL
-2023, arXiv 2212.10356), section 5. No official code; checked against pykt-toolkit.
-Formula: score(i, j) = q_i . k_j / sqrt(D) + (1 / c_h) * sum_{k=0}^{d_bar/2 - 1} cos((i - j) / base^(2k / d_bar)), c_h = 8 h / H, h = 1..H.
-Not divided by sqrt(D).
-
-Deviations: the sum's value at offset 0, d_bar / 2, is subtracted. That is a constant per head, which softmax cancels, and it keeps
-float32 exact near 0. The paper leaves open whether k starts at 0 or 1; 0 is Vaswani's indexing. Sum in float64, bias in float32.
+Source: Chi, Fan, Rudnicky, Ramadge, "Dissecting Transformer length extrapolation via the lens of
+receptive field analysis" (ACL 2023, arXiv 2212.10356), section 5. No official code; compared with
+pykt-toolkit.
+Formula: score(i, j) = q_i . k_j / sqrt(D) + (1 / c_h) * sum_{k=0}^{d_bar/2 - 1} cos((i - j) /
+base^(2k / d_bar)), c_h = 8 h / H, h = 1..H. Not divided by sqrt(D). The paper leaves open whether k
+starts at 0 or 1; 0 is Vaswani's indexing.
+Deviation: the sum at offset 0, d_bar / 2, is subtracted, a constant per head that softmax cancels.
 """
 
 from dataclasses import dataclass
@@ -54,6 +54,7 @@ class Sandwich(Scheme):
     def toeplitz(self, offsets: Tensor, layer: int) -> Tensor:
         half, H = self.config.d_bar // 2, self.dimensions.n_heads
         k = torch.arange(half, device=offsets.device, dtype=torch.float64)
+        # Summed in float64; without its constant the bias is exact in float32 near offset 0.
         kernel = (offsets.double()[:, None] * self.config.base ** (-k / half)).cos().sum(-1) - half
         heads = torch.arange(1, H + 1, device=offsets.device, dtype=torch.float64)
         return ((H / (8 * heads))[:, None] * kernel).float()

@@ -1,17 +1,20 @@
-"""Selective RoPE: queries and keys turn as in RoPE, but by angles that add up along the text and that each token decides.
+"""Selective RoPE: queries and keys turn by angles that each token sets and that add up along the
+text.
 
-Source: Movahedi et al., "Selective rotary position embedding" (ICLR 2026, arXiv 2511.17388); timurcarstensen/selective-rope,
-src/selective_rope/modules/rotary.py:SelectiveRoPE. "Why do accumulated transformations extrapolate?" (arXiv 2606.24975) studies the same
-form beside PaTH: rotations that accumulate bound how far a head can look, whatever the length.
-Formula: pair c of a head turns by theta_c * sum over t <= i of a_tc, a = causal depthwise convolution of W_up W_down n(x), n(x) the
-attention's normalised input with each of its H slices of D numbers scaled to length 1; theta_c = base^(-2c/D), pairs (c, c + D/2).
-With step=true a_tc gets exp(s_hc) added, 1 at the start: the angles are then RoPE's plus what the text adds.
+Source: Movahedi et al., "Selective rotary position embedding" (ICLR 2026, arXiv 2511.17388);
+timurcarstensen/selective-rope, src/selective_rope/modules/rotary.py:SelectiveRoPE. "Why do
+accumulated transformations extrapolate?" (arXiv 2606.24975) studies the same form beside PaTH:
+rotations that accumulate bound how far a head can look, whatever the length.
+Formula: pair c of a head turns by theta_c * sum over t <= i of a_tc, a = causal depthwise
+convolution of W_up W_down n(x), n(x) attention's normalised input with each of its H slices of D
+numbers scaled to length 1; theta_c = base^(-2c/D), pairs (c, c + D/2). step=true adds exp(s_hc), 1
+at the start, to a_tc: the angles are then RoPE's plus what the text adds.
 
-Official defaults for language models: base 500,000, rank 32, a convolution over 4 tokens, neither step nor a gate on the angles
-(the gate is not here). Matrices start as N(0, 0.02^2), the convolution as torch's. So a token begins by turning the fastest pair by some
-0.003 radians, a random walk: the start is close to no positions at all, and positions have to be learned.
-
-Angles are summed in float64.
+Official defaults for language models: base 500,000, rank 32, a convolution over 4 tokens, no step,
+no
+gate on the angles (the gate is not here). Matrices start as N(0, 0.02^2), the convolution as
+torch's. A token then turns the fastest pair by some 0.003 radians, a random walk: the start is
+close to no positions, and positions have to be learned.
 """
 
 from dataclasses import dataclass
@@ -21,6 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lengthgen.config.dataclass_from import limit
+from lengthgen.schemes import rotary
 from lengthgen.schemes.base import Declaration, GeneratorFor, Scheme
 
 
@@ -38,7 +42,10 @@ class Config:
 
 
 class SelectiveRoPE(Scheme):
-    """down (N, rank, E), up (N, H D/2, rank), conv (N, H D/2, kernel); if step also log_step (N, H, D/2). N = n_layers, float32."""
+    """down (N, rank, E), up (N, H D/2, rank), conv (N, H D/2, kernel), N = n_layers; float32.
+
+    With step also log_step (N, H, D/2).
+    """
 
     Config = Config
 
@@ -81,34 +88,23 @@ class SelectiveRoPE(Scheme):
         """(B, H, T, D/2) float64 radians, of x (B, T, E)."""
         D, H = self.dimensions.head_dim, self.dimensions.n_heads
         slices = x.unflatten(-1, (H, -1))
-        even = (slices * (slices.square().sum(-1, keepdim=True) + 1e-6).rsqrt()).flatten(-2)
-        low = F.linear(
-            F.linear(even, self.down[layer].to(x.dtype)), self.up[layer].to(x.dtype)
-        ).transpose(1, 2)
-        conv = self.conv[layer].to(x.dtype)
-        turns = (
-            F.conv1d(F.pad(low, (self.config.kernel - 1, 0)), conv[:, None], groups=len(conv))
-            .unflatten(1, (H, -1))
-            .transpose(2, 3)
-        )
+        normed = (slices * (slices.square().sum(-1, keepdim=True) + 1e-6).rsqrt()).flatten(-2)
+        down, up, conv = (part[layer].to(x.dtype) for part in (self.down, self.up, self.conv))
+        low = F.linear(F.linear(normed, down), up).transpose(1, 2)
+        low = F.pad(low, (self.config.kernel - 1, 0))  # no token sees a later one
+        turns = F.conv1d(low, conv[:, None], groups=len(conv)).unflatten(1, (H, -1)).transpose(2, 3)
         if self.config.step:
             turns = turns + self.log_step[layer].to(x.dtype).exp()[:, None]
-        theta = self.config.base ** (
-            -2 * torch.arange(D // 2, device=x.device, dtype=torch.float64) / D
-        )
-        return turns.double().cumsum(2) * theta
+        pairs = torch.arange(D // 2, device=x.device, dtype=torch.float64)
+        # A sum over thousands of tokens would lose its last digits in float32.
+        return turns.double().cumsum(2) * self.config.base ** (-2 * pairs / D)
 
     def steer(self, q: Tensor, k: Tensor, x: Tensor, layer: int) -> tuple[Tensor, Tensor]:
         wide = torch.promote_types(q.dtype, torch.float32)
         with torch.autocast(q.device.type, enabled=False):
             angles = self.angles(x.to(wide), layer)
             cos, sin = angles.cos().to(wide), angles.sin().to(wide)
-            return _turned(q.to(wide), cos, sin).to(q.dtype), _turned(k.to(wide), cos, sin).to(
-                k.dtype
+            return (
+                rotary.turned(q, cos, sin, "half_split"),
+                rotary.turned(k, cos, sin, "half_split"),
             )
-
-
-def _turned(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """x (B, H, T, D) with pair (c, c + D/2) turned by an angle of its own; cos, sin (B, H, T, D/2)."""
-    a, b = x.chunk(2, dim=-1)
-    return torch.cat((a * cos - b * sin, a * sin + b * cos), dim=-1)

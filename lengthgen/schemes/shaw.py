@@ -1,16 +1,17 @@
-"""Shaw et al.'s relative positions: a learned vector per offset is added to every key, and one to every value; far offsets share one.
+"""Shaw et al.'s relative positions: a learned vector per offset is added to keys and to values.
 
-Source: Shaw, Uszkoreit, Vaswani, "Self-attention with relative position representations" (NAACL 2018), equations 3 to 5;
-tensor2tensor, layers/common_attention.py:dot_product_attention_relative.
-Formula: n = min(i - j, clip); score(i, j) = q_i . (k_j + a^K[n]) / sqrt(D); output_i = sum over j of w_ij (v_j + a^V[n]).
-Unlike other relative biases the term is divided by sqrt(D). a^K and a^V (clip + 1, D) belong to a layer and serve all its heads.
+Source: Shaw, Uszkoreit, Vaswani, "Self-attention with relative position representations" (NAACL
+2018), equations 3 to 5; tensor2tensor, layers/common_attention.py:dot_product_attention_relative.
+Formula: n = min(i - j, clip); score(i, j) = q_i . (k_j + a^K[n]) / sqrt(D); output_i = sum over j
+of w_ij (v_j + a^V[n]). Unlike other relative biases the term is divided by sqrt(D). a^K and a^V
+(clip + 1, D) are per layer and serve all its heads. (The paper indexes by j - i.)
 
-clip = 16 is the paper's for its base model (8 for the big one; from 2 to 256 it finds hardly a difference, on sentences). Both tables
-have 2 clip + 1 rows there, for keys on both sides; a causal model reads clip + 1, so no more are here. They start as there: Glorot's
-uniform distribution over (2 clip + 1, D). values=false is the key side alone: the paper's ablation finds it enough, on translation.
-
-The score depends on the query too, so no bias of positions alone can say it: this costs a matrix (B, H, T, T), no flash kernel.
-Traps: x_ij in the paper is indexed by j - i, here by i - j; what is clipped is the offset, and keys past it still count.
+clip = 16 is the paper's for its base model (8 for the big one; from 2 to 256 it finds hardly a
+difference, on sentences). Its tables have 2 clip + 1 rows, for both sides; a causal model reads
+clip + 1. They start as there, Glorot uniform over (2 clip + 1, D). values=false is the key side
+alone, which the paper's ablation finds enough, on translation.
+The score depends on the query, so it is no bias of positions: a matrix (B, H, T, T), no flash
+kernel.
 """
 
 from dataclasses import dataclass
@@ -39,28 +40,21 @@ class Shaw(Scheme):
 
     def __init__(self, config, dimensions):
         super().__init__(config, dimensions)
-        for name in self.tables:
-            setattr(
-                self,
-                name,
-                nn.Parameter(
-                    torch.zeros(dimensions.n_layers, config.clip + 1, dimensions.head_dim)
-                ),
-            )
-
-    @property
-    def tables(self) -> tuple[str, ...]:
-        return ("key_table", "value_table") if self.config.values else ("key_table",)
+        shape = (dimensions.n_layers, config.clip + 1, dimensions.head_dim)
+        self.key_table = nn.Parameter(torch.zeros(shape))
+        if config.values:
+            self.value_table = nn.Parameter(torch.zeros(shape))
 
     @property
     def declaration(self) -> Declaration:
         reach, clip = self.dimensions.train_length - 1, self.config.clip
+        sides = "keys and values" if self.config.values else "keys"
         return Declaration(
             paper="Shaw, Uszkoreit, Vaswani, NAACL 2018, eq. 3 to 5",
             year=2018,
             acts_on="scores",
             structure="general",
-            sharing=f"{' and '.join(self.tables).replace('_table', 's')}: a table of vectors per layer, the same for its heads",
+            sharing=f"{sides}: a table of vectors per layer, the same for its heads",
             prefix_consistent=True,
             shift_invariant=True,
             trained_reach=f"offset {reach}; those from {clip} on share one vector",
@@ -72,8 +66,8 @@ class Shaw(Scheme):
     @torch.no_grad()
     def initialise(self, generator_for: GeneratorFor) -> None:
         bound = (6 / (2 * self.config.clip + 1 + self.dimensions.head_dim)) ** 0.5
-        for name in self.tables:
-            getattr(self, name).uniform_(-bound, bound, generator=generator_for(name))
+        for name, table in self.named_parameters():
+            table.uniform_(-bound, bound, generator=generator_for(name))
 
     def logits(
         self, q: Tensor, k: Tensor, x: Tensor, positions: Tensor, layer: int, first: int
@@ -86,15 +80,14 @@ class Shaw(Scheme):
         weights = logits.softmax(-1)
         if not self.config.values:
             return weights @ v
-        return weights @ v + summed(weights, first, self.config.clip) @ self.value_table[layer].to(
-            v.dtype
-        )
+        by_offset = summed(weights, first, self.config.clip)
+        return weights @ v + by_offset @ self.value_table[layer].to(v.dtype)
 
 
 def summed(weights: Tensor, first: int, clip: int) -> Tensor:
-    """Weights (B, H, R, S) of rows first..first+R-1, summed by offset, those from `clip` on together: (B, H, R, clip + 1)."""
+    """(B, H, R, clip + 1): weights (B, H, R, S) of rows first..first+R-1 summed by offset."""
     rows, keys = weights.shape[-2:]
     places = torch.arange(keys, device=weights.device)
-    # a later key has no weight
+    # Later keys read offset 0, where their weight of 0 adds nothing.
     offsets = (places[first:, None] - places).clamp(0, clip).expand_as(weights)
     return weights.new_zeros(*weights.shape[:-2], rows, clip + 1).scatter_add(-1, offsets, weights)

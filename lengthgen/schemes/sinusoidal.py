@@ -1,18 +1,17 @@
 """Sinusoidal absolute positions, in the paper's form and in tensor2tensor's.
 
 Source: Vaswani et al., "Attention is all you need" (NeurIPS 2017), section 3.5; tensor2tensor
-layers/common_attention.py:get_timing_signal_1d, which fairseq copies (ALiBi's sinusoidal baseline is fairseq's).
+layers/common_attention.py:get_timing_signal_1d, which fairseq copies (and ALiBi's baseline uses).
 Formula, k = 0..E/2-1, position i from 0:
   vaswani        PE(i, 2k) = sin(i / base^(2k/E)),  PE(i, 2k+1) = cos(the same)
   tensor2tensor  [sin(i w_0) .. sin(i w_(E/2-1)), cos(i w_0) ..],  w_k = base^(-k / (E/2 - 1))
-The two spectra differ: tensor2tensor's last wavelength is 2 pi base, the paper's is shorter by base^(2/E).
+The spectra differ: tensor2tensor's last wavelength is 2 pi base, the paper's base^(2/E) times less.
 
-scale_embedding (default true): token embeddings are multiplied by sqrt(E) before the sum, as the paper (section 3.4),
-tensor2tensor and fairseq do. lengthgen draws token embeddings from N(0, 0.02^2): unscaled they would be 35 times smaller
-than a sinusoid of root mean square 0.71, and order would drown the words at the start. Scaled they are 0.23 (E = 128) to
-0.55 (E = 768). Deviation: the papers draw them with standard deviation E^-0.5, which the factor brings to 1.
-
-Angles in float64, the code in float32: at position 8191 a float32 angle is off by up to 5e-4 rad.
+scale_embedding multiplies token embeddings by sqrt(E) before the sum, as the paper (section 3.4),
+tensor2tensor and fairseq do. lengthgen draws token embeddings from N(0, 0.02^2): unscaled they
+would be 35 times smaller than a sinusoid of root mean square 0.71, and order would drown the words
+at the start. Scaled they are 0.23 (E = 128) to 0.55 (E = 768). Deviation: the papers draw them with
+standard deviation E^-0.5, which the factor brings to 1.
 """
 
 from dataclasses import dataclass
@@ -68,6 +67,7 @@ class Sinusoidal(Scheme):
         half = self.dimensions.width // 2
         k = torch.arange(half, device=positions.device, dtype=torch.float64)
         exponent = k / half if self.config.form == "vaswani" else k / max(half - 1, 1)
+        # In float32 an angle at position 8191 would be off by up to 5e-4 rad.
         angles = positions.double()[:, None] * self.config.base**-exponent
         if self.config.form == "vaswani":
             return torch.stack((angles.sin(), angles.cos()), dim=-1).flatten(1).float()

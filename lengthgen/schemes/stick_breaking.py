@@ -1,16 +1,15 @@
-"""Stick-breaking attention: no softmax and no positions. From the nearest key back, each takes a share of what is left of a stick.
+"""Stick-breaking attention: from the nearest key back, each takes a share of what is left. No
+softmax.
 
-Source: Tan, Yang, Courville, Panda, Shen, "Scaling stick-breaking attention: an efficient implementation and in-depth study" (ICLR
-2025, arXiv 2410.17980); shawntan/stickbreaking-attention, sb_ref.py and tests/test_attn.py.
-Formula: z_ij = q_i . k_j / sqrt(D), b_ij = sigmoid(z_ij), A_ij = b_ij * product over t = j + 1 .. i - 1 of (1 - b_it), for j < i;
-output_i = sum over j < i of A_ij v_j + (1 - sum over j of A_ij) v_i.
-A query does not attend to its own token (attend_current=true: t and j run to i), as in the official code's default. What is left of the
-stick goes to the token's own value, as in the official tests and models (remainder=drop: to nothing, weights then sum to less than 1).
-Both defaults together mean: the own token gets what nobody before it took. The first token has only itself.
-
-Recency comes from the order alone: of two equal scores the nearer takes its share first. No parameters.
-Computed in logarithms, as exp(z_ij + sum over t = j .. i - 1 of ln sigmoid(-z_it)), the sum from the right: safe at any length and for
-any z. Keys that are not seen take no share. Products of sigmoids themselves would underflow.
+Source: Tan, Yang, Courville, Panda, Shen, "Scaling stick-breaking attention: an efficient
+implementation and in-depth study" (ICLR 2025, arXiv 2410.17980); shawntan/stickbreaking-attention,
+sb_ref.py and tests/test_attn.py.
+Formula: z_ij = q_i . k_j / sqrt(D), b_ij = sigmoid(z_ij), A_ij = b_ij * product over t = j + 1 .. i
+- 1 of (1 - b_it) for j < i; output_i = sum over j < i of A_ij v_j + (1 - sum over j of A_ij) v_i.
+As in the official default a query does not attend to its own token (attend_current=true: t and j
+run to i), and what is left of the stick goes to that token's value (remainder=drop: to nothing, so
+that weights sum to less than 1). The first token has only itself.
+Positions come from the order alone: of two equal scores the nearer takes its share first.
 """
 
 from dataclasses import dataclass
@@ -57,10 +56,8 @@ class StickBreaking(Scheme):
     def mix(self, logits: Tensor, v: Tensor, layer: int, first: int) -> Tensor:
         rows = logits.shape[2]
         if not self.config.attend_current:
-            own = torch.eye(rows, logits.shape[3], dtype=torch.bool, device=logits.device).roll(
-                first, -1
-            )
-            logits = logits.masked_fill(own, float("-inf"))
+            eye = torch.eye(rows, logits.shape[3], dtype=torch.bool, device=logits.device)
+            logits = logits.masked_fill(eye.roll(first, -1), float("-inf"))
         weights = broken(logits)
         mixed = weights @ v
         if self.config.remainder == "value":
@@ -71,7 +68,8 @@ class StickBreaking(Scheme):
 def broken(logits: Tensor) -> Tensor:
     """Weights (..., S) of logits (..., S), the last key breaking first; 0 where a logit is -inf."""
     hidden = logits.isneginf()
-    # -inf would be right too, but its gradient is 0 times infinity
+    # In logarithms, as products of sigmoids would underflow. -inf would give the right value here,
+    # but its gradient is 0 times infinity.
     logits = logits.masked_fill(hidden, 0.0)
     kept = F.logsigmoid(-logits).masked_fill(hidden, 0.0)
     left = kept.flip(-1).cumsum(-1).flip(-1)  # logarithm of what each key and those after it leave

@@ -1,18 +1,20 @@
-"""T5's relative position bias: a learned scalar per head and bucket of offsets; far offsets share one bucket.
+"""T5's relative position bias: a learned scalar per head and bucket; far offsets share one bucket.
 
-Source: Raffel et al., "Exploring the limits of transfer learning" (JMLR 2020), section 2.1; the buckets are those of
-mesh_tensorflow/transformer/transformer_layers.py:_relative_position_bucket with bidirectional=False.
-Formula: score(i, j) = q_i . k_j / sqrt(D) + sqrt(D) W[h, bucket(i - j)]. With m = num_buckets / 2 exact buckets,
+Source: Raffel et al., "Exploring the limits of transfer learning" (JMLR 2020), section 2.1; buckets
+of mesh_tensorflow/transformer/transformer_layers.py:_relative_position_bucket, bidirectional=False.
+Formula: score(i, j) = q_i . k_j / sqrt(D) + sqrt(D) W[h, bucket(i - j)]. With m = num_buckets / 2,
   bucket(n) = n                                                                     for n < m
   bucket(n) = min(num_buckets - 1, m + floor(ln(n / m) / ln(max_distance / m) * m))  otherwise.
-With (32, 128) the last bucket begins at offset 113, not at 128, and holds 61 % of the pairs of a 512-token window.
+With (32, 128) the last bucket begins at offset 113 and holds 61 % of the pairs of a 512-token
+window.
 
-Deviations: T5 divides neither term by sqrt(D) (it folds the factor into its initialisation of W_q): score = q_i . k_j + W. Beside
-scaled scores GPT-NeoX (KERPLE's T5 baseline) and x-transformers multiply the bias by sqrt(D), and so do we by default
-(scale_bias). It matters more than it looks: Adam moves a weight by about its learning rate a step whatever the gradient, so in a short
-training the unmultiplied table cannot become as sharp as ALiBi's lines, and T5 then looks worse than it is.
-scale_scores=false with scale_bias=false is T5's own attention. The table starts from N(0, init_std^2) with 0.02 like every other
-weight of this model; Hugging Face's T5 draws N(0, 1/width). One table serves all layers, as in T5.
+Deviations: T5 divides neither term by sqrt(D) (its W_q starts accordingly): score = q_i . k_j + W.
+With scaled scores GPT-NeoX (KERPLE's T5 baseline) and x-transformers multiply the bias by sqrt(D),
+and so do we by default (scale_bias). This matters: Adam moves a weight by about its learning rate a
+step whatever the gradient, so in a short training the unscaled table cannot become as steep as
+ALiBi's lines, and T5 looks worse than it is. T5's own attention is scale_scores=false
+scale_bias=false. The table starts from N(0, init_std^2), 0.02 like our other weights; Hugging
+Face's T5 draws N(0, 1/width). One table serves all layers, as in T5.
 """
 
 import math
@@ -43,7 +45,8 @@ class Config:
         )
         check(
             self.max_distance > self.num_buckets // 2,
-            f"scheme.max_distance={self.max_distance}: expected more than num_buckets / 2 = {self.num_buckets // 2}",
+            f"scheme.max_distance={self.max_distance}: expected more than "
+            f"num_buckets / 2 = {self.num_buckets // 2}",
         )
         limit(self, "scheme", ">= 0", "init_std")
 
@@ -60,6 +63,7 @@ class T5Bias(Scheme):
 
     @property
     def declaration(self) -> Declaration:
+        length, start = self.dimensions.train_length, self.last_bucket_start
         return Declaration(
             paper="Raffel et al., JMLR 2020, section 2.1",
             year=2020,
@@ -70,30 +74,18 @@ class T5Bias(Scheme):
             else "one table for all layers, a row per head",
             prefix_consistent=True,
             shift_invariant=True,
-            trained_reach=f"offset {self.dimensions.train_length - 1}; the last bucket begins at {self.last_bucket_start}",
+            trained_reach=f"offset {length - 1}; the last bucket begins at {start}",
             tail="last bucket: one value for all far offsets"
-            + (
-                ""
-                if self.last_bucket_start < self.dimensions.train_length
-                else ", which NO training offset reaches"
-            ),
+            + ("" if start < length else ", which NO training offset reaches"),
             oracles=("transformers", "x-transformers", "whole numbers"),
         )
 
     @property
     def last_bucket_start(self) -> int:
         """The first offset of the last bucket."""
-        offsets = torch.arange(self.config.max_distance + 1)
-        return int(
-            (
-                bucket(offsets, self.config.num_buckets, self.config.max_distance)
-                < self.config.num_buckets - 1
-            ).sum()
-        )
-
-    @property
-    def shares_bias_over_layers(self) -> bool:
-        return not self.config.per_layer
+        num_buckets, max_distance = self.config.num_buckets, self.config.max_distance
+        buckets = bucket(torch.arange(max_distance + 1), num_buckets, max_distance)
+        return int((buckets < num_buckets - 1).sum())
 
     @property
     def score_scale(self) -> float:
@@ -113,7 +105,6 @@ def bucket(offsets: Tensor, num_buckets: int, max_distance: int) -> Tensor:
     """Bucket (O,) int64 of causal offsets i - j >= 0 (O,)."""
     exact = num_buckets // 2
     ratio = (offsets.clamp(min=exact).double() / exact).log() / math.log(max_distance / exact)
-    # 1e-9: an offset exactly on a boundary (32 of (32, 256)) must not fall below it by rounding, on
-    # any device.
+    # 1e-9: rounding must not put an offset on a boundary (32 of (32, 256)) below it on any device.
     ranged = exact + (ratio * (num_buckets - exact) + 1e-9).floor().long()
     return torch.where(offsets < exact, offsets, ranged.clamp(max=num_buckets - 1))

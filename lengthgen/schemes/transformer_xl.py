@@ -1,17 +1,17 @@
-"""Transformer-XL's relative positions: the query meets a sinusoid of the offset, projected by a learned matrix, beside the key.
+"""Transformer-XL's relative positions: the query meets a projected sinusoid of the offset.
 
-Source: Dai et al., "Transformer-XL: attentive language models beyond a fixed-length context" (ACL 2019), section 3.3;
-kimiyoung/transformer-xl, pytorch/mem_transformer.py:RelPartialLearnableMultiHeadAttn.
+Source: Dai et al., "Transformer-XL: attentive language models beyond a fixed-length context" (ACL
+2019), section 3.3; kimiyoung/transformer-xl,
+pytorch/mem_transformer.py:RelPartialLearnableMultiHeadAttn.
 Formula: score(i, j) = ((q_i + u) . k_j + (q_i + v) . W r_n) / sqrt(D), n = i - j,
 r_n = [sin(n w_0) .. sin(n w_(E/2-1)), cos(n w_0) ..], w_c = base^(-2c/E).
-W (H D, E) belongs to a layer and has no bias; u and v (H, D) serve all layers (untie=true: one pair for each, as the official flag of
-that name). All start from N(0, 0.02^2), as there. Both terms are divided by sqrt(D).
+W (H D, E) belongs to a layer and has no bias; u and v (H, D) serve all layers (untie=true: a pair
+for each, like the official flag). All start from N(0, 0.02^2), as there.
 
-clamp: offsets past it read r_clamp, in training too. The official clamp_len, default -1 (off), is usually given only for evaluation
-(400 there, with 640 tokens of memory); here the option is a part of the scheme. It can only help where training offsets reach it.
-Only the positions are here: no memory of the segment before, which would change the training windows.
-
-q_i + v makes the term a general function of query and offset: it costs a matrix (B, H, T, T), no flash kernel.
+clamp: offsets past it read r_clamp, in training too; it can only help where training reaches it.
+The official clamp_len, default -1 (off), is usually given for evaluation alone (400, with 640
+tokens of memory). The memory of the previous segment, which would change the training windows, is
+not here. q_i + v makes the term depend on the query: a matrix (B, H, T, T), no flash kernel.
 """
 
 from dataclasses import dataclass
@@ -48,17 +48,10 @@ class TransformerXL(Scheme):
             dimensions.width % 2 == 0,
             f"model.width={dimensions.width}: scheme transformer_xl expects an even number",
         )
-        pairs = (
-            dimensions.n_layers if config.untie else 1,
-            dimensions.n_heads,
-            dimensions.head_dim,
-        )
-        self.projection = nn.Parameter(
-            torch.zeros(
-                dimensions.n_layers, dimensions.n_heads * dimensions.head_dim, dimensions.width
-            )
-        )
-        self.u, self.v = nn.Parameter(torch.zeros(pairs)), nn.Parameter(torch.zeros(pairs))
+        N, H, D = dimensions.n_layers, dimensions.n_heads, dimensions.head_dim
+        self.projection = nn.Parameter(torch.zeros(N, H * D, dimensions.width))
+        self.u = nn.Parameter(torch.zeros(N if config.untie else 1, H, D))
+        self.v = nn.Parameter(torch.zeros(N if config.untie else 1, H, D))
 
     @property
     def declaration(self) -> Declaration:
@@ -92,20 +85,16 @@ class TransformerXL(Scheme):
     ) -> Tensor:
         keys, n = k.shape[2], layer if self.config.untie else 0
         u, v = (pair[n][:, None].to(q.dtype) for pair in (self.u, self.v))
-        offsets = torch.arange(
-            keys if self.config.clamp is None else min(keys, self.config.clamp + 1), device=q.device
-        )
+        reach = keys if self.config.clamp is None else min(keys, self.config.clamp + 1)
+        offsets = torch.arange(reach, device=q.device)  # `by_key` lets later ones read the last
         by_offset = (q + v) @ self.relative_keys(offsets, layer, q.dtype).mT
         return ((q + u) @ k.mT + relative_shift.by_key(by_offset, keys)) * self.score_scale
 
     def relative_keys(self, offsets: Tensor, layer: int, dtype: torch.dtype) -> Tensor:
         """W r_n (H, O, D) of offsets (O,)."""
         waves = sinusoid(offsets, self.dimensions.width, self.config.base).to(dtype)
-        return (
-            (waves @ self.projection[layer].to(dtype).T)
-            .unflatten(-1, (self.dimensions.n_heads, -1))
-            .transpose(0, 1)
-        )
+        keys = waves @ self.projection[layer].to(dtype).T
+        return keys.unflatten(-1, (self.dimensions.n_heads, -1)).transpose(0, 1)
 
 
 def sinusoid(offsets: Tensor, width: int, base: float) -> Tensor:

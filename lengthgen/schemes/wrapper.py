@@ -11,8 +11,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lengthgen import schemes
 from lengthgen.attention.bias_forms import Bias, Span
-from lengthgen.schemes.base import Declaration, GeneratorFor, Scheme
+from lengthgen.config.dataclass_from import build
+from lengthgen.schemes.base import Declaration, Dimensions, GeneratorFor, Scheme
+
+
+def inner_scheme(config: Any, dimensions: Dimensions) -> Scheme:
+    """The scheme of the options `inner` and `inner_options`, not initialised."""
+    kind = schemes.load(config.inner)
+    return kind(build(kind.Config, config.inner_options, "scheme.inner_options"), dimensions)
 
 
 class Wrapper(Scheme):
