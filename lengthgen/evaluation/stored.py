@@ -93,8 +93,8 @@ def read(evaluation: Path, protocol: str, eval_length: int) -> Stored:
                 f"it has {', '.join(sorted(held)) or 'none'}"
             )
         floors = arrays.get(f"{key}/floors")
-        numbers = (arrays[f"{key}/{name}"] for name in ("losses", *WINDOW))
-        return Stored(eval_length, *numbers, floors)
+        named = {name: arrays[f"{key}/{name}"] for name in ("losses", *WINDOW)}
+        return Stored(eval_length, **named, floors=floors)
 
 
 def lengths(evaluation: Path, protocol: str) -> list[int]:

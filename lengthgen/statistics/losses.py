@@ -110,23 +110,30 @@ class Losses:
         runs = rows[["seed", "run"]].drop_duplicates().sort_values(["seed", "run"])
         twice = runs[runs["seed"].duplicated(keep=False)]
         if len(twice):
-            seed = twice["seed"].iloc[0]
-            names = " and ".join(twice["run"][twice["seed"] == seed])
+            first = twice["seed"].iloc[0]
+            names = " and ".join(twice["run"][twice["seed"] == first])
             raise DataError(
-                f"two runs of {rows['scheme'].iloc[0]} have seed {seed}: {names}; "
+                f"two runs of {rows['scheme'].iloc[0]} have seed {first}: {names}; "
                 "publish one of them, with --where run=..."
             )
-        axes = [rows[name].factorize(sort=True) for name in ("seed", "eval_length", "document")]
-        place, names = tuple(codes for codes, _ in axes), [values.tolist() for _, values in axes]
+        (seed, seeds), (length, lengths), (document, documents) = (
+            rows[name].factorize(sort=True) for name in ("seed", "eval_length", "document")
+        )
 
         def dense(column: str) -> np.ndarray:
-            values = np.zeros([len(axis) for axis in names])
-            values[place] = rows[column].to_numpy(np.float64)
+            values = np.zeros((len(seeds), len(lengths), len(documents)))
+            values[seed, length, document] = rows[column].to_numpy(np.float64)
             return values
 
-        floor_sum = dense("floor_sum") if rows["floor_sum"].notna().any() else None
-        tables = (dense(column) for column in ("loss_sum", "n_tokens"))
-        return cls(*tables, *map(tuple, names), floor_sum, dense("n_bytes"))
+        return cls(
+            dense("loss_sum"),
+            dense("n_tokens"),
+            tuple(int(each) for each in seeds),
+            tuple(int(each) for each in lengths),
+            tuple(str(each) for each in documents),
+            dense("floor_sum") if rows["floor_sum"].notna().any() else None,
+            dense("n_bytes"),
+        )
 
     @classmethod
     def numbered(
@@ -147,7 +154,7 @@ class Losses:
     def at(self, length: int) -> "Losses":
         """One evaluation length, with the seeds and the documents that have a value there."""
         column = self.lengths.index(length)
-        scored = self.n_tokens[:, column] > 0
+        scored = np.asarray(self.n_tokens[:, column] > 0)
         return self._taken(scored.any(axis=1), [column], scored.any(axis=0))
 
     def floor(self) -> "Losses | None":
@@ -265,23 +272,22 @@ class Losses:
             if len(rows) == 1:
                 drawn = self._resampled(int(rows[0]), n_resamples, seed)
                 drawn = drawn if reference is None else drawn.change(reference)
-                ends = [values[columns] for values in (drawn.value, *drawn.bounds())]
+                part = Means(*(values[columns] for values in (drawn.value, *drawn.bounds())))
             else:
-                ends = self._student(rows, columns, reference)
-            means.value[columns], means.low[columns], means.high[columns] = ends
+                part = self._student(rows, columns, reference)
+            means.value[columns], means.low[columns] = part.value, part.low
+            means.high[columns] = part.high
         return means
 
     def _resampled(self, row: int, n_resamples: int, seed: int) -> bootstrap.Bootstrap:
-        key = (int(row), n_resamples, seed)
+        key = (row, n_resamples, seed)
         if key not in self._drawn:
             self._drawn[key] = bootstrap.bootstrap(
                 self.loss_sum[row], self.n_tokens[row], n_resamples=n_resamples, seed=seed
             )
         return self._drawn[key]
 
-    def _student(
-        self, rows: np.ndarray, columns: np.ndarray, reference: int | None
-    ) -> tuple[np.ndarray, ...]:
+    def _student(self, rows: np.ndarray, columns: np.ndarray, reference: int | None) -> Means:
         # scipy, which Student's quantiles need, is loaded here: `lengthgen plot` starts without it.
         from lengthgen.statistics import comparisons
 
@@ -291,7 +297,7 @@ class Losses:
         else:
             baseline = self._taken(rows, [reference])
         estimate = comparisons.estimate(part.minus(baseline))
-        return estimate.value, estimate.low, estimate.high
+        return Means(estimate.value, estimate.low, estimate.high)
 
 
 def common_seeds(*tables: Losses) -> list[int]:

@@ -102,7 +102,7 @@ def _row(likely: Components, cautious: Components, n_seeds: int, n_documents: in
         "n_documents": n_documents,
         "standard_error": float(variance.expected(likely, n_seeds, n_documents).standard_error[0]),
         "detectable": detectable[0],
-        "cautious": float(np.maximum(*detectable)),
+        "cautious": float(np.maximum(detectable[0], detectable[1])),
         "reaches_goal": detectable[0] <= GOAL,
     }
 

@@ -127,7 +127,8 @@ def mean_squares(table: np.ndarray) -> MeanSquares:
     rest = ((table - by_seed[:, :, None] - by_document + mean[:, None]) ** 2).sum(axis=(0, 2))
     df = n_seeds - 1, n_documents - 1
     squares = ((seed, df[0]), (document, df[1]), (rest, df[0] * df[1]))
-    return MeanSquares(*(sums / max(n, 1) for sums, n in squares), n_seeds, n_documents)
+    parts = [sums / max(n, 1) for sums, n in squares]
+    return MeanSquares(parts[0], parts[1], parts[2], n_seeds, n_documents)
 
 
 def components(squares: MeanSquares) -> Components:
