@@ -6,7 +6,7 @@ import torch
 
 from lengthgen import model as models
 from lengthgen import retrofits, schemes
-from lengthgen.diagnostics.subject import Subject
+from lengthgen.diagnostics.diagnosed_model import DiagnosedModel
 from lengthgen.model import ModelConfig, Transformer
 from lengthgen.retrofits import base as retrofit_base
 from lengthgen.schemes.base import Scheme
@@ -68,7 +68,7 @@ def subject_of(
         for n in sorted({length // 2, length, length + 4, longest})
         if model.scheme.refusal(n) is None
     ]
-    return Subject(
+    return DiagnosedModel(
         model=model,
         trained=trained,
         initial=_at_first(trained),

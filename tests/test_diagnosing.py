@@ -16,7 +16,7 @@ from .test_run import ask, text  # noqa: F401  fixtures
 @pytest.fixture(autouse=True)
 def plain(monkeypatch):
     """Without figures, which take longer than all the rest of so small a run."""
-    monkeypatch.setattr(figures, "write", lambda *given: [])
+    monkeypatch.setattr(figures, "save_figure", lambda *given: [])
 
 
 def asked(ask, **changes):  # noqa: F811

@@ -39,9 +39,9 @@ def test_every_diagnostic_has_a_file_and_a_name():
 
 @pytest.mark.parametrize(("name", "options"), CASES, ids=str)
 def test_every_scheme_can_be_diagnosed(name, options, tmp_path, monkeypatch):
-    monkeypatch.setattr(figures, "write", lambda *given: [])
+    monkeypatch.setattr(figures, "save_figure", lambda *given: [])
     subject = subject_of(model_of(name, options))
-    found = writing.write(tmp_path / "here", subject, NAMES, IDENTITY, {})
+    found = writing.write_folder(tmp_path / "here", subject, NAMES, IDENTITY, {})
     assert [
         name
         for name in ("exposure", "attention_spread", "receptive_field", "probes")
@@ -51,7 +51,7 @@ def test_every_scheme_can_be_diagnosed(name, options, tmp_path, monkeypatch):
         subject.model.scheme.declaration.structure in ("toeplitz", "rows")
     )
     for finding in found.values():
-        assert bool(finding.skipped) != bool(finding.tables and finding.reading)
+        assert bool(finding.skipped) != bool(finding.tables and finding.sentences)
         for table in finding.tables:
             assert all(set(row) == set(table.columns) for row in table.rows)
             for row in table.rows:
@@ -155,7 +155,7 @@ def test_uniform_attention_has_the_entropy_of_its_keys():
     with torch.no_grad():
         for block in model.blocks:
             block.attention.qkv.weight[: model.config.width] = 0.0  # queries of zero
-    entropy, effective, far, n_windows = attention_spread.spread(subject_of(model))
+    entropy, effective, far, n_windows = attention_spread.by_query(subject_of(model))
     i = np.arange(LONGEST)
     assert n_windows == 2
     assert np.allclose(entropy, np.log(i + 1), atol=1e-5) and np.allclose(
@@ -276,7 +276,7 @@ def test_one_document_cannot_be_probed():
 def test_the_folder_appears_whole_or_not_at_all(tmp_path, monkeypatch):
     monkeypatch.setitem(writing.MEASURES, "probes", lambda subject: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        writing.write(tmp_path / "here", subject_of(model_of("rope")), NAMES, IDENTITY, {})
+        writing.write_folder(tmp_path / "here", subject_of(model_of("rope")), NAMES, IDENTITY, {})
     assert not (tmp_path / "here").exists()
 
 
@@ -285,7 +285,7 @@ def test_out_of_memory_is_a_reason(tmp_path, monkeypatch):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setitem(writing.MEASURES, "attention_spread", out)
-    found = writing.write(
+    found = writing.write_folder(
         tmp_path / "here",
         subject_of(model_of("rope")),
         ["attention_spread", "phase_coverage"],
@@ -301,7 +301,7 @@ def test_out_of_memory_is_a_reason(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", ["learned", "fire"])
 def test_figures_and_their_tables(name, tmp_path):
-    found = writing.write(
+    found = writing.write_folder(
         tmp_path / "one", subject_of(model_of(name)), NAMES, IDENTITY, {"settings": 1}
     )
     text = (tmp_path / "one" / "summary.md").read_text()
@@ -319,14 +319,14 @@ def test_figures_and_their_tables(name, tmp_path):
 def test_the_same_numbers_give_the_same_figure(tmp_path):
     for folder in ("one", "two"):
         (table,) = phase_coverage.measure(subject_of(model_of("rope"))).tables
-        written = figures.write(table, IDENTITY, L, tmp_path / folder)
+        written = figures.save_figure(table, IDENTITY, L, tmp_path / folder)
     assert [path.name for path in written] == ["phase_coverage.png", "phase_coverage.svg"]
     assert all(path.read_bytes() == (tmp_path / "one" / path.name).read_bytes() for path in written)
 
 
 def test_many_heads_are_small_multiples():
     found = attention_spread.measure(subject_of(model_of("rope", n_heads=16, width=64, n_layers=1)))
-    drawn = figures.drawn(found.tables[0], IDENTITY, L)
+    drawn = figures.figure_of(found.tables[0], IDENTITY, L)
     assert [axes.get_title(loc="left") for axes in drawn.axes] == [
         "layer 0, heads 0-7",
         "layer 0, heads 8-15",

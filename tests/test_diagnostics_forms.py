@@ -80,7 +80,7 @@ def test_rows_of_positions(tail):
         ] == [(L, LONGEST - 1, 0, 0, 0)]
     else:
         assert past == []
-    said = exposure.measure(subject_of(model_of("learned", {"tail": tail}))).reading
+    said = exposure.measure(subject_of(model_of("learned", {"tail": tail}))).sentences
     named = f"Positions {L} to {LONGEST - 1} read no trained parameter: no gradient reached what is there."
     assert (named in said) == (tail == "untrained")
 
@@ -112,7 +112,7 @@ def test_movement_is_from_the_first_weights():
         found["table", "0.1.3", None]["moved"] == 0.25
         and sum(row["reached"] for row in found.values()) == 1
     )
-    said = " ".join(exposure.measure(subject_of(model)).reading)
+    said = " ".join(exposure.measure(subject_of(model)).sentences)
     assert (
         f"No gradient reached {2 * L - 1} of the {2 * L} rows: 0.0.0, 0.0.1, 0.0.2, 0.0.3, ..., 0.1.{L - 1}."
         in said
@@ -162,7 +162,7 @@ def test_untrained_share_as_a_double_loop():
     [([], []), ([4], [(4, 4)]), ([1, 2, 3, 7, 9, 10], [(1, 3), (7, 7), (9, 10)])],
 )
 def test_runs(places, found):
-    assert exposure.runs(places) == found
+    assert exposure.ranges(places) == found
 
 
 # bias_curve
@@ -231,12 +231,12 @@ def line(slope, n=2048):
     ids=["alibi", "kerple 1", "kerple 2", "flat", "plateau"],
 )  # fmt: skip
 def test_tail_mass(curve, mass):
-    assert bias_curve.shape(curve, 512)["tail_mass"] == pytest.approx(mass, abs=0.0006)
+    assert bias_curve.curve_shape(curve, 512)["tail_mass"] == pytest.approx(mass, abs=0.0006)
 
 
 @pytest.mark.parametrize(("slope", "keys"), [(1 / 2, 4.1), (1 / 16, 32), (1 / 256, 512)])
 def test_effective_keys_of_a_line(slope, keys):
-    found = bias_curve.shape(line(slope, 8192), 512)
+    found = bias_curve.curve_shape(line(slope, 8192), 512)
     assert found["effective_keys"] == pytest.approx(
         (1 + math.exp(-slope)) / (1 - math.exp(-slope)), rel=1e-6
     )

@@ -1,12 +1,15 @@
-"""What a bias of positions has become by distance: its curve, its shape, and how much attention it alone would leave far keys.
+"""The bias of positions by distance: its curve, its shape, and the attention it leaves far keys.
 
-b_h(D) of every layer and head at D = 0 .. n - 1, as the last query of a window of n tokens sees it (one that depends on the query too,
-as FIRE's, is another one at another length), centred at b_h(0), with the pairs n(D) that train it. On each length:
-- least squares on a line s D and on a logarithm a ln(1 + D), each with an intercept: slope and R^2 over all offsets alike;
-- tail mass M(n) = sum over D >= L of e^b / sum over D < n of e^b: the share of attention on keys that far if content decided nothing;
-- theoretical receptive field TRF = the least j with sum over D < j of e^b at least 0.99 of the sum over D < n (Chi et al., ACL 2023);
-- effective keys (sum e^b)^2 / sum e^2b, (1 + e^-s) / (1 - e^-s) for a line of slope -s.
-The tail mass converges for ALiBi, for KERPLE's logarithm where a < -1, and never for a bias that is constant from some offset on.
+b_h(D) of every layer and head at D = 0 .. n - 1, as the last query of a window of n tokens sees it
+(a bias that depends on the query too, as FIRE's, differs at another length), with the pairs n(D)
+that train it. On each length:
+- least squares on a line s D and on a logarithm a ln(1 + D), each with an intercept: slope and R^2;
+- tail mass M(n) = sum over D >= L of e^b / sum over D < n of e^b: the share of attention on keys
+  that far if content decided nothing. It converges for ALiBi and for KERPLE's logarithm with a <
+  -1, and never for a bias that is constant from some offset on;
+- theoretical receptive field TRF = the least j with sum over D < j of e^b at least 0.99 of the sum
+  over D < n (Chi et al., ACL 2023);
+- effective keys (sum e^b)^2 / sum e^2b: (1 + e^-s) / (1 - e^-s) for a line of slope -s.
 
 Shape letters: H heads, n window, L training length.
 """
@@ -16,12 +19,12 @@ import torch
 
 from lengthgen.attention.bias_forms import Rows, Toeplitz
 from lengthgen.diagnostics import reads
-from lengthgen.diagnostics.findings import Finding, Table, span_of
-from lengthgen.diagnostics.subject import Subject
+from lengthgen.diagnostics.diagnosed_model import DiagnosedModel
+from lengthgen.diagnostics.findings import Finding, Table, log_spaced, range_of
 
 POINTS = 96  # offsets of the written curve, log-spaced, at most
 HELD = 0.99  # of the mass, by a receptive field
-FLAT = 1e-6  # two biases nearer than this, in nats, are the same
+FLAT = 1e-6  # biases nearer than this, in nats, count as the same
 
 COLUMNS = {
     "layers": "the layers that share it, from 0",
@@ -29,7 +32,7 @@ COLUMNS = {
     "offset": "D = i - j",
     "bias": "b(D), nats, as the last query of the longest window sees it",
     "centred": "b(D) - b(0)",
-    "pairs": "query-key pairs of that offset in a training sequence, mean over layers; 0 from train_length on",
+    "pairs": "query-key pairs of that offset in a training sequence, mean over layers",
 }
 SHAPE = {
     "layers": "the layers that share it, from 0",
@@ -50,77 +53,80 @@ SHAPE = {
 }
 
 
-def measure(subject: Subject) -> Finding:
+def measure(subject: DiagnosedModel) -> Finding:
     """Tables bias_curve and bias_shape."""
-    L = subject.train_length
-    found = curves(subject, subject.longest)
-    if not found:
+    L, longest = subject.train_length, subject.longest
+    by_length = {n: curves(subject, n) for n in subject.lengths}
+    if not by_length[longest]:
         return Finding(skipped="the scores have no bias that positions alone decide")
     pairs = reads.pairs_by_offset(subject.trained, L).numpy()
     rows = [
         {
-            "layers": layers,
-            "head": head,
-            "offset": D,
-            "bias": b[D],
-            "centred": b[D] - b[0],
+            "layers": layers, "head": head, "offset": D, "bias": b[D], "centred": b[D] - b[0],
             "pairs": pairs[D] if D < L else 0.0,
         }
-        for layers, heads in found.items()
+        for layers, heads in by_length[longest].items()
         for head, b in enumerate(heads)
-        for D in log_spaced(subject.longest, L)
-    ]
+        for D in curve_offsets(longest, L)
+    ]  # fmt: skip
     shapes = [
-        {"layers": layers, "head": head, "eval_length": n, **shape(b, L)}
-        for n in subject.lengths
-        for layers, heads in (found if n == subject.longest else curves(subject, n)).items()
+        {"layers": layers, "head": head, "eval_length": n, **curve_shape(b, L)}
+        for n, of_length in by_length.items()
+        for layers, heads in of_length.items()
         for head, b in enumerate(heads)
     ]
     return Finding(
         [Table("bias_curve", COLUMNS, rows), Table("bias_shape", SHAPE, shapes)],
-        _reading(shapes, L, subject.longest),
+        _sentences(shapes, L, longest),
     )
 
 
 @torch.no_grad()
-def curves(subject: Subject, length: int) -> dict[str, np.ndarray]:
-    """Layers that share a bias ("0", "0-3") -> b (H, length) float64 by offset, for the last query of a window of `length` tokens."""
+def curves(subject: DiagnosedModel, length: int) -> dict[str, np.ndarray]:
+    """Layers that share a bias ("0", "0-3") -> b (H, length) float64 by offset, for the last
+    query."""
     scheme = subject.model.scheme
-    tokens = subject.windows[subject.longest][:1, -length:]
-    biases = scheme.biases(scheme.read(tokens))
-    members: dict[int, list[int]] = {}
+    biases = scheme.biases(scheme.read(subject.windows[subject.longest][:1, -length:]))
+    layers_of: dict[int, list[int]] = {}
+    curve_of = {}
     for layer, bias in enumerate(biases):
         if isinstance(bias, Toeplitz | Rows) and not scheme.general(layer):
-            members.setdefault(id(bias), []).append(layer)
-    found = {}
-    for layers in members.values():
-        b = biases[layers[0]].block(length - 1, length)[:, 0].flip(-1)
-        found["-".join(map(str, dict.fromkeys((layers[0], layers[-1]))))] = b.double().cpu().numpy()
-    return found
+            layers_of.setdefault(id(bias), []).append(layer)
+            curve_of[id(bias)] = bias.block(length - 1, length)[:, 0].flip(-1)
+    return {
+        "-".join(map(str, dict.fromkeys((layers[0], layers[-1])))): curve_of[key]
+        .double()
+        .cpu()
+        .numpy()
+        for key, layers in layers_of.items()
+    }
 
 
-def shape(b: np.ndarray, train_length: int) -> dict:
+def curve_shape(b: np.ndarray, train_length: int) -> dict:
     """The columns of bias_shape of one curve b (n,) float64."""
     n, D = len(b), np.arange(len(b), dtype=np.float64)
     spread, steps = float(b.std()), np.diff(b)
     constant = bool(np.ptp(b) < FLAT)
-    slope_linear, r2_linear = fit(D, b)
-    slope_log, r2_log = fit(np.log1p(D), b)
+    slope_linear, r2_linear = fit_line(D, b)
+    slope_log, r2_log = fit_line(np.log1p(D), b)
     falling, rising = bool((steps <= FLAT).all()), bool((steps >= -FLAT).all())
+    course = "falling" if falling else "rising" if rising else "neither"
     differs = np.flatnonzero(np.abs(b - b[-1]) > FLAT)
-    e = np.exp(b - b.max())
+    e = np.exp(b - b.max())  # all ratios below are free of the scale
     mass = e.cumsum()
     return {
         "slope_linear": slope_linear, "r2_linear": None if constant else r2_linear,
         "slope_log": slope_log, "r2_log": None if constant else r2_log, "spread": spread,
-        "course": "constant" if constant else "falling" if falling else "rising" if rising else "neither",
-        "plateau": float(b[-1] - b[0]), "flat_from": int(differs[-1]) + 1 if len(differs) else 0,
-        "tail_mass": float(e[train_length:].sum() / mass[-1]), "uniform_tail": max(0, n - train_length) / n,
-        "receptive_field": int(np.searchsorted(mass, HELD * mass[-1])) + 1, "effective_keys": float(mass[-1] ** 2 / (e**2).sum()),
+        "course": "constant" if constant else course, "plateau": float(b[-1] - b[0]),
+        "flat_from": int(differs[-1]) + 1 if len(differs) else 0,
+        "tail_mass": float(e[train_length:].sum() / mass[-1]),
+        "uniform_tail": max(0, n - train_length) / n,
+        "receptive_field": int(np.searchsorted(mass, HELD * mass[-1])) + 1,
+        "effective_keys": float(mass[-1] ** 2 / (e**2).sum()),
     }  # fmt: skip
 
 
-def fit(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+def fit_line(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
     """(slope, R^2) of the least-squares line of y on x."""
     x, y = x - x.mean(), y - y.mean()
     slope = float(x @ y / max(x @ x, 1e-300))
@@ -128,40 +134,45 @@ def fit(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
     return slope, float(1 - rest @ rest / max(y @ y, 1e-300))
 
 
-def log_spaced(length: int, train_length: int) -> list[int]:
-    """Offsets 0..length-1, evenly spaced in ln(1 + D), with the last trained one and the one after it."""
-    found = {int(d) for d in np.geomspace(1, length, POINTS).round() - 1}
-    return sorted(found | {d for d in (train_length - 1, train_length) if d < length})
+def curve_offsets(length: int, train_length: int) -> list[int]:
+    """Offsets 0..length-1, evenly spaced in ln(1 + D), with the last trained one and the one after
+    it."""
+    edge = {train_length - 1, train_length} & set(range(length))
+    return sorted({j - 1 for j in log_spaced(length, POINTS)} | edge)
 
 
-def _reading(shapes: list[dict], train_length: int, longest: int) -> list[str]:
+def _sentences(shapes: list[dict], train_length: int, longest: int) -> list[str]:
     trained = [row for row in shapes if row["eval_length"] == train_length]
     last = [row for row in shapes if row["eval_length"] == longest]
-    said = [
-        f"{len(trained)} curves, of {', '.join(f'layers {layers}' for layers in dict.fromkeys(row['layers'] for row in trained))}."
-    ]
+    layers = ", ".join(f"layers {layers}" for layers in dict.fromkeys(r["layers"] for r in trained))
     courses = [row["course"] for row in trained]
-    said.append(
-        "Over the trained offsets " + ", ".join(f"{courses.count(course)} are {_named(course)}"
-        for course in dict.fromkeys(courses)) + "."
-    )  # fmt: skip
+    counts = ", ".join(
+        f"{courses.count(course)} are"
+        f" {'neither falling nor rising throughout' if course == 'neither' else course}"
+        for course in dict.fromkeys(courses)
+    )
+    sentences = [
+        f"{len(trained)} curves, of {layers}.", f"Over the trained offsets {counts}."
+    ]  # fmt: skip
+
+    def over(rows: list[dict], column: str) -> str:
+        return range_of(row[column] for row in rows)
+
     bent = [row for row in trained if row["r2_linear"] is not None]
     if bent:
-        said.append(
-            f"There a line explains R2 = {span_of([row['r2_linear'] for row in bent])} of them, a logarithm "
-            f"{span_of([row['r2_log'] for row in bent])}; b({train_length - 1:,}) - b(0) is {span_of([row['plateau'] for row in trained])}."
+        sentences.append(
+            f"There a line explains R2 = {over(bent, 'r2_linear')} of them, a logarithm"
+            f" {over(bent, 'r2_log')}; b({train_length - 1:,}) - b(0) is"
+            f" {over(trained, 'plateau')}."
         )
     if longest > train_length:
-        said.append(
-            f"In a window of {longest:,} the bias alone would leave {span_of([row['tail_mass'] for row in last])} of attention to keys at "
-            f"least {train_length:,} back (no bias: {last[0]['uniform_tail']:.3g})."
+        sentences.append(
+            f"In a window of {longest:,} the bias alone would leave {over(last, 'tail_mass')} of"
+            f" attention to keys at least {train_length:,} back"
+            f" (no bias: {last[0]['uniform_tail']:.3g})."
         )
-    said.append(
-        f"99 % of that mass lies within {span_of([row['receptive_field'] for row in last])} tokens; "
-        f"effective keys {span_of([row['effective_keys'] for row in last])}."
+    sentences.append(
+        f"99 % of that mass lies within {over(last, 'receptive_field')} tokens;"
+        f" effective keys {over(last, 'effective_keys')}."
     )
-    return said
-
-
-def _named(course: str) -> str:
-    return "neither falling nor rising throughout" if course == "neither" else course
+    return sentences

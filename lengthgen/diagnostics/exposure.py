@@ -1,15 +1,18 @@
-"""Gradient exposure: how often training reaches each entry of the positional parameters, how far it moved, and what it never reached.
+"""Gradient exposure: how often training reaches each positional entry, and how far each moved.
 
 Counted exactly, per training sequence of L tokens, at the entries that reads.py finds:
-- by offset (a bias that depends on it): query-key pairs whose bias reads the entry. An offset D occurs L - D times, so that the last entry
-  of a table of offsets is trained by one pair a sequence; a T5 bucket has the pairs of all its offsets;
-- by position (codes added to the input): loss terms that the entry's rows can influence, L - t for a position t.
-Where the text or chance decides positions, counts are means over training windows. Entries that are neither (networks, gates, projections)
-act on every pair; of these only the movement is told.
+- by offset (a bias that depends on it): query-key pairs whose bias reads the entry. An offset D
+  occurs L - D times, so one pair a sequence trains the last entry of a table of offsets; a T5
+  bucket has the pairs of all its offsets;
+- by position (codes added to the input): loss terms that the entry's rows can influence, L - t for
+t. Where the text or chance decides positions, counts are means over training windows. Entries that
+are neither (networks, gates, projections) act on every pair; only their movement is reported.
 
-Movement is that of the trained weights against those before the first step, which are a function of the seed. An entry that nothing in
-training reads has no gradient and keeps its first value (but for weight decay).
-Untrained share: of a causal window of n > L tokens m (m + 1) / 2 pairs, m = n - L, have an offset of L or more, and m queries a position.
+Movement is that of the trained weights from those before the first step, which the seed decides. An
+entry that nothing in training reads has no gradient and keeps its first value (but for weight
+decay).
+Untrained share: of a causal window of n > L tokens m (m + 1) / 2 pairs, m = n - L, have an offset
+of L or more, and m queries a position.
 
 Shape letters: L training length, T longest length.
 """
@@ -20,10 +23,10 @@ import torch
 from torch import Tensor
 
 from lengthgen.diagnostics import reads
+from lengthgen.diagnostics.diagnosed_model import DiagnosedModel
 from lengthgen.diagnostics.findings import Finding, Table
-from lengthgen.diagnostics.subject import Subject
 
-ENTRIES = 65536  # of a counted parameter, at most, that have a row each; of a longer one only its first axes have
+ENTRIES = 65536  # a counted parameter has at most so many rows; a longer one has its first axes'
 BLOCKS = 64  # rows, at most, of a parameter that is not counted
 
 COLUMNS = {
@@ -32,7 +35,8 @@ COLUMNS = {
     "by": "what reads it: offset, position, or empty (not counted)",
     "first": "least offset or position within a training window that reads it",
     "last": "greatest",
-    "terms": "per training sequence: query-key pairs (by offset; mean over layers) or loss terms (by position); empty: not counted",
+    "terms": "per training sequence: query-key pairs (by offset; mean over layers) or loss terms"
+    " (by position); empty: not counted",
     "share": "terms / all pairs of the sequence, or all loss terms of its positions",
     "initial": "root mean square before the first step",
     "moved": "root mean square of the change in training",
@@ -45,154 +49,147 @@ SHARES = {
 }
 
 
-def measure(subject: Subject) -> Finding:
+def measure(subject: DiagnosedModel) -> Finding:
     """Tables exposure and untrained_share."""
     L = subject.train_length
     shares = [{"eval_length": n, **untrained_share(n, L)} for n in subject.lengths]
-    tables, said = [Table("untrained_share", SHARES, shares)], []
+    tables, sentences = [Table("untrained_share", SHARES, shares)], []
     if subject.longest > L:
         last = shares[-1]
-        said.append(
-            f"At {subject.longest:,} tokens {last['pairs_untrained']:.1%} of causal pairs have an offset of at least {L:,}, and "
-            f"{last['queries_untrained']:.1%} of queries such a position."
+        sentences.append(
+            f"At {subject.longest:,} tokens {last['pairs_untrained']:.1%} of causal pairs have an"
+            f" offset of at least {L:,}, and {last['queries_untrained']:.1%} of queries such"
+            " a position."
         )
     before, after = reads.learned(subject.initial), reads.learned(subject.trained)
     if not after:
-        return Finding(tables, [*said, "The scheme has no learned parameters."])
-    by_offset, by_position = counted(subject, list(after.values()))
+        return Finding(tables, [*sentences, "The scheme has no learned parameters."])
+    counts = count_reads(subject, list(after.values()))
     rows = []
-    for number, (name, first) in enumerate(before.items()):
-        found = next(
-            (
-                one
-                for one in (by_offset, by_position)
-                if one is not None and one.terms[number] is not None
-            ),
-            None,
-        )
-        rows += rows_of(name, first.detach(), after[name].detach(), found, number)
-    beyond = [
-        row for one in (by_offset, by_position) if one is not None for row in unread(subject, one)
-    ]
-    return Finding(
-        [Table("exposure", COLUMNS, rows + beyond), *tables], _reading(rows, beyond) + said
-    )
+    for number, (name, initial) in enumerate(before.items()):
+        counted = next((c for c in counts if number in c.tables), None)
+        rows += rows_of(name, initial.detach(), after[name].detach(), counted, number)
+    beyond = [row for counted in counts for row in unread(subject, counted)]
+    tables.insert(0, Table("exposure", COLUMNS, rows + beyond))
+    return Finding(tables, _sentences(rows, beyond) + sentences)
 
 
-class Counted:
-    """Terms, and the least and greatest place, of every entry of every parameter that the places of one kind read.
+class EntryCounts:
+    """Of each entry of one parameter: terms, and the least and greatest place that reads it."""
 
-    terms, first, last: for each parameter a tensor of its shape, None where no place reads it or each place reads all of it.
+    def __init__(self, parameter: Tensor):
+        self.terms = torch.zeros(parameter.shape, dtype=torch.float64)
+        self.first = torch.full(parameter.shape, torch.iinfo(torch.int64).max)
+        self.last = torch.full(parameter.shape, -1)
+        self.is_table = False  # whether some place reads a part of it only
+
+    def add(self, place: int, read: Tensor, weight: float) -> None:
+        """`weight` terms of training come to `place`, which reads the entries in the mask
+        `read`."""
+        read = read.cpu()
+        self.terms += weight * read
+        self.first = torch.where(read, self.first.clamp(max=place), self.first)
+        self.last = torch.where(read, self.last.clamp(min=place), self.last)
+        self.is_table |= not bool(read.all())
+
+
+class ReadCounts:
+    """What places of one kind, offsets or positions, read in training.
+
+    tables: by the parameter's number, those of which each place reads a part; total: terms of all
+    places.
     """
 
     def __init__(self, by: str, parameters: list[Tensor], total: float):
-        self.by, self.total = by, total
-        self.terms: list[Tensor | None] = [
-            torch.zeros(p.shape, dtype=torch.float64) for p in parameters
-        ]
-        self.first = [torch.full(p.shape, torch.iinfo(torch.int64).max) for p in parameters]
-        self.last = [torch.full(p.shape, -1) for p in parameters]
-        self.whole = [True] * len(parameters)  # every place that reads any entry reads all
+        self.by, self.total, self.n_parameters = by, total, len(parameters)
+        self._entries = [EntryCounts(parameter) for parameter in parameters]
 
-    def add(self, place: int, read: list[Tensor | None], weight: float) -> None:
-        """`weight` terms of training come to `place`, which reads these entries."""
-        for n, mask in enumerate(read):
+    def add(self, place: int, masks: list[Tensor | None], weight: float) -> None:
+        for entries, mask in zip(self._entries, masks, strict=True):
             if mask is not None and weight > 0:
-                mask = mask.cpu()
-                self.terms[n] += weight * mask
-                self.first[n] = torch.where(mask, self.first[n].clamp(max=place), self.first[n])
-                self.last[n] = torch.where(mask, self.last[n].clamp(min=place), self.last[n])
-                self.whole[n] &= bool(mask.all())
+                entries.add(place, mask, weight)
 
-    def close(self) -> "Counted | None":
-        """Itself, without the parameters that are no tables; None if none is left."""
-        self.terms = [
-            None if whole else terms for terms, whole in zip(self.terms, self.whole, strict=True)
-        ]
-        return self if any(terms is not None for terms in self.terms) else None
+    @property
+    def tables(self) -> dict[int, EntryCounts]:
+        return {n: entries for n, entries in enumerate(self._entries) if entries.is_table}
 
 
-def counted(subject: Subject, parameters: list[Tensor]) -> tuple[Counted | None, Counted | None]:
-    """By offset, by position: what training counts of the trained scheme's parameters; None where nothing is a table."""
+def count_reads(subject: DiagnosedModel, parameters: list[Tensor]) -> list[ReadCounts]:
+    """By offset, then by position; neither where nothing of the trained scheme is such a table."""
     scheme, L = subject.trained, subject.train_length
-    found: list[Counted | None] = [None, None]
+    counts = []
     if scheme.declaration.structure == "toeplitz":
         pairs = reads.pairs_by_offset(scheme, L)
-        offsets = Counted("offset", parameters, float(pairs.sum()))
-        for offset, read in reads.of_offsets(scheme, parameters, L):
-            offsets.add(offset, read, float(pairs[offset]))
-        found[0] = offsets.close()
+        by_offset = ReadCounts("offset", parameters, float(pairs.sum()))
+        for offset, masks in reads.of_offsets(scheme, parameters, L):
+            by_offset.add(offset, masks, float(pairs[offset]))
+        counts.append(by_offset)
     windows = reads.as_in_training(scheme, subject.training)
-    positions = Counted("position", parameters, L * (L + 1) / 2)
+    by_position = ReadCounts("position", parameters, L * (L + 1) / 2)
     for window in windows:
-        for t, read in reads.of_positions(scheme, parameters, window, L):
-            positions.add(t, read, (L - t) / len(windows))
-    found[1] = positions.close()
-    return found[0], found[1]
+        for t, masks in reads.of_positions(scheme, parameters, window, L):
+            by_position.add(t, masks, (L - t) / len(windows))
+    return [c for c in (*counts, by_position) if c.tables]
 
 
 def rows_of(
-    name: str, before: Tensor, after: Tensor, found: Counted | None, number: int
+    name: str, before: Tensor, after: Tensor, counted: ReadCounts | None, number: int
 ) -> list[dict]:
-    """A row for each entry (by offset), each first index (by position), or each block of leading axes that are few (not counted)."""
-    by = found.by if found else ""
+    """A row for each entry (by offset), first index (by position), or block of leading axes (not
+    counted)."""
+    by = counted.by if counted else ""
     axes = 1 if by == "position" else leading(before.shape, ENTRIES if by else BLOCKS)
-    shape = before.shape[:axes]
-    rows = []
     initial, moved = rms(before, axes), rms(after - before, axes)
-    for index in (
-        torch.cartesian_prod(*map(torch.arange, shape)).view(-1, axes).tolist() if axes else [[]]
-    ):
+    rows = []
+    for index in torch.ones(before.shape[:axes]).nonzero().tolist():
         at = tuple(index)
         row = {
-            "parameter": name, "index": ".".join(map(str, index)), "by": by, "first": None, "last": None, "terms": None, "share": None,
+            "parameter": name, "index": ".".join(map(str, index)), "by": by,
+            "first": None, "last": None, "terms": None, "share": None,
             "initial": float(initial[at]), "moved": float(moved[at]), "reached": int(moved[at] > 0),
         }  # fmt: skip
-        if by:
-            terms, last = float(found.terms[number][at].max()), int(found.last[number][at].max())
+        if counted:
+            entries = counted.tables[number]
+            terms, last = float(entries.terms[at].max()), int(entries.last[at].max())
             read = last >= 0
             row |= {
-                "terms": terms,
-                "share": terms / found.total,
-                "first": int(found.first[number][at].min()) if read else None,
-            }
-            row |= {"last": last if read else None, "reached": int(read and moved[at] > 0)}
+                "terms": terms, "share": terms / counted.total,
+                "first": int(entries.first[at].min()) if read else None,
+                "last": last if read else None, "reached": int(read and moved[at] > 0),
+            }  # fmt: skip
         rows.append(row)
     return rows
 
 
-def unread(subject: Subject, found: Counted) -> list[dict]:
-    """Runs of places past the training length, as they are evaluated, that read none of the tables that training reads."""
+def unread(subject: DiagnosedModel, counted: ReadCounts) -> list[dict]:
+    """Runs of evaluated places past the training length that read none of the tables that training
+    reads."""
     scheme, L, T = subject.model.scheme, subject.train_length, subject.longest
     parameters = list(reads.learned(scheme).values())
-    if T == L or len(parameters) != len(found.terms):
+    if T == L or len(parameters) != counted.n_parameters:
         return []
-    if found.by == "offset":
+    if counted.by == "offset":
         if scheme.declaration.structure != "toeplitz":
             return []
-        every = reads.of_offsets(scheme, parameters, T)
+        places = reads.of_offsets(scheme, parameters, T)
     else:
-        every = reads.of_positions(scheme, parameters, scheme.read(subject.windows[T][:1]), T)
-    reading = {
-        place
-        for place, read in every
-        if any(r is not None for r, t in zip(read, found.terms, strict=True) if t is not None)
-    }
+        places = reads.of_positions(scheme, parameters, scheme.read(subject.windows[T][:1]), T)
+    tables = counted.tables
+    reading = {place for place, masks in places if any(masks[n] is not None for n in tables)}
     missing = [place for place in range(L, T) if place not in reading]
     return [
-        {"parameter": "", "index": "", "by": found.by, "first": first, "last": last, "terms": 0.0, "share": 0.0, "initial": None,
-         "moved": 0.0, "reached": 0}
-        for first, last in runs(missing)
+        {"parameter": "", "index": "", "by": counted.by, "first": first, "last": last, "terms": 0.0,
+         "share": 0.0, "initial": None, "moved": 0.0, "reached": 0}
+        for first, last in ranges(missing)
     ]  # fmt: skip
 
 
-def runs(places: list[int]) -> list[tuple[int, int]]:
+def ranges(places: list[int]) -> list[tuple[int, int]]:
     """(first, last) of each run of neighbours in ascending places."""
-    starts = [p for p, q in zip(places, [None, *places][: len(places)], strict=True) if q != p - 1]
-    ends = [
-        p for p, q in zip(places, [*places[1:], None][: len(places)], strict=True) if q != p + 1
-    ]
-    return list(zip(starts, ends, strict=True))
+    numbers = set(places)
+    firsts = [p for p in places if p - 1 not in numbers]
+    lasts = [p for p in places if p + 1 not in numbers]
+    return list(zip(firsts, lasts, strict=True))
 
 
 def leading(shape: torch.Size, most: int) -> int:
@@ -217,39 +214,41 @@ def untrained_share(length: int, train_length: int) -> dict[str, float]:
     }
 
 
-def _reading(rows: list[dict], beyond: list[dict]) -> list[str]:
-    said = []
-    for by, what in (("offset", "pairs"), ("position", "loss terms")):
+def _sentences(rows: list[dict], beyond: list[dict]) -> list[str]:
+    sentences = []
+    for by, unit in (("offset", "pairs"), ("position", "loss terms")):
         tables = [row for row in rows if row["by"] == by]
         if not tables:
             continue
-        names = dict.fromkeys(row["parameter"] for row in tables)
-        most, least = (
-            max(tables, key=lambda row: row["terms"]),
-            min(tables, key=lambda row: row["terms"]),
-        )
-        said.append(
-            f"Of {', '.join(names)}, read by {by}, the entry {most['index']} has most {what} a sequence ({most['terms']:,.6g}, "
-            f"{most['share']:.1%}; {by}s {most['first']} to {most['last']}) and {least['index']} fewest ({least['terms']:,.6g})."
+        names = ", ".join(dict.fromkeys(row["parameter"] for row in tables))
+        most = max(tables, key=lambda row: row["terms"])
+        least = min(tables, key=lambda row: row["terms"])
+        sentences.append(
+            f"Of {names}, read by {by}, the entry {most['index']} has most {unit} a sequence"
+            f" ({most['terms']:,.6g}, {most['share']:.1%}; {by}s {most['first']} to {most['last']})"
+            f" and {least['index']} fewest ({least['terms']:,.6g})."
         )
         untouched = [row["index"] for row in tables if not row["reached"]]
-        said.append(
+        sentences.append(
             f"No gradient reached {len(untouched)} of the {len(tables)} rows"
             + (f": {_listed(untouched)}." if untouched else ".")
         )
     for row in beyond:
-        said.append(
-            f"{row['by'].capitalize()}s {row['first']:,} to {row['last']:,} read no trained parameter: no gradient reached what is there."
+        sentences.append(
+            f"{row['by'].capitalize()}s {row['first']:,} to {row['last']:,} read no trained"
+            " parameter: no gradient reached what is there."
         )
     for name in dict.fromkeys(row["parameter"] for row in rows if not row["by"]):
-        own = [row for row in rows if row["parameter"] == name]
+        blocks = [row for row in rows if row["parameter"] == name]
         moved, initial = (
-            math.sqrt(sum(row[key] ** 2 for row in own) / len(own)) for key in ("moved", "initial")
+            math.sqrt(sum(row[key] ** 2 for row in blocks) / len(blocks))
+            for key in ("moved", "initial")
         )
-        said.append(
-            f"{name} moved by {moved:.3g} (root mean square) from {initial:.3g}; it is no table of positions or offsets."
+        sentences.append(
+            f"{name} moved by {moved:.3g} (root mean square) from {initial:.3g};"
+            " it is no table of positions or offsets."
         )
-    return said
+    return sentences
 
 
 def _listed(names: list[str]) -> str:

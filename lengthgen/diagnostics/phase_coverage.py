@@ -1,22 +1,25 @@
-"""Phase coverage of a rotary scheme: how many turns each pair of channels completes within the training length.
+"""Phase coverage: how many turns each rotary pair completes within the training length.
 
-A pair of period p = 2 pi / f tokens with p > L never completes a turn in training: beyond L it comes to angles that it never had. A pair
-that completes turns meets no new angle there. Where training draws positions out of a longer range, that range counts and not L.
-A retrofit that changes frequencies (retrofits/rotary.py: Respaced) is seen in the columns of the evaluation: position interpolation, for
-one, leaves no pair with unseen angles.
-Critical dimension 2 ceil(R/2 log_base(L / (2 pi))), of R rotated channels: those of the pairs that do complete a turn (Liu et al., "Scaling
-laws of RoPE-based extrapolation", ICLR 2024, arXiv 2310.05209).
+A pair of period p = 2 pi / f tokens with p > L never completes a turn in training: beyond L it
+comes to angles that it never had. A pair that completes turns meets no new angle there. Where
+training draws positions from a longer range, that range counts and not L. A retrofit that changes
+frequencies (retrofits/rotary.py: Respaced) shows in the columns of the evaluation: position
+interpolation, for one, leaves no pair with unseen angles.
+Critical dimension 2 ceil(R/2 log_base(L / (2 pi))), of R rotated channels: those of the pairs that
+do complete a turn (Liu et al., "Scaling laws of RoPE-based extrapolation", ICLR 2024, arXiv
+2310.05209).
 
 Shape letters: P pairs, R channels that the pairs are made of.
 """
 
 import math
+from collections.abc import Iterator
 
 import torch
 
 from lengthgen.diagnostics import reads
+from lengthgen.diagnostics.diagnosed_model import DiagnosedModel
 from lengthgen.diagnostics.findings import Finding, Table
-from lengthgen.diagnostics.subject import Subject
 from lengthgen.retrofits.rotary import Respaced
 from lengthgen.schemes.base import Scheme
 from lengthgen.schemes.rotary import Rotary
@@ -26,50 +29,57 @@ COLUMNS = {
     "pair": "from 0, the fastest",
     "frequency": "radians a position in training; 0 = the pair stands still",
     "wavelength": "2 pi / frequency, tokens; empty where the pair stands still",
-    "turns_trained": "turns over the positions of a training window (train_length of them, unless training draws them)",
+    "turns_trained": "turns over the positions of a training window"
+    " (train_length of them, unless training draws them)",
     "completes": "1: at least one turn in training; 0: not",
-    "frequency_evaluated": "radians a position in a window of the longest length: another one under a retrofit that changes it",
+    "frequency_evaluated": "radians a position in a window of the longest length:"
+    " another one under a retrofit that changes it",
     "turns_evaluated": "turns over a window of the longest length",
     "unseen": "1: angles in that window that training never reached; 0: none",
 }
 
 
-def measure(subject: Subject) -> Finding:
+def measure(subject: DiagnosedModel) -> Finding:
     """Table phase_coverage."""
-    rotary = inner_of(subject.trained, Rotary)
+    rotary = next((part for part in parts(subject.trained) if isinstance(part, Rotary)), None)
     if rotary is None:
         return Finding(skipped="the scheme tells of no rotary frequencies")
-    T, spectrum = subject.longest, rotary.spectrum
+    T, spectrum, scheme = subject.longest, rotary.spectrum, subject.model.scheme
     reach = reads.extent(reads.as_in_training(subject.trained, subject.training)) + 1
-    later = reads.extent([subject.model.scheme.read(subject.windows[T][:1])]) + 1
-    trained = spectrum.frequencies(torch.device("cpu"))
-    respaced = inner_of(subject.model.scheme, Respaced)
-    evaluated = trained if respaced is None else respaced.frequencies(T, torch.device("cpu"))
+    later = reads.extent([scheme.read(subject.windows[T][:1])]) + 1
+    cpu = torch.device("cpu")
+    trained = spectrum.frequencies(cpu)
+    respaced = next((part for part in parts(scheme) if isinstance(part, Respaced)), None)
+    evaluated = trained if respaced is None else respaced.frequencies(T, cpu)
     rows = [
         row(pair, float(f), float(g), reach, later)
         for pair, (f, g) in enumerate(zip(trained, evaluated, strict=True))
     ]
-    turning = [one for one in rows if one["frequency"] > 0]
-    unfinished, unseen = (
-        sum(not one["completes"] for one in turning),
-        sum(one["unseen"] for one in rows),
-    )
-    said = [
-        f"{unfinished} of {len(turning)} pairs that turn never complete a turn within {reach:,.0f} positions.",
-        f"Critical dimension: {critical_dimension(spectrum.base, spectrum.channels, reach)} of {spectrum.channels} rotated channels.",
-        f"In a window of {T:,} tokens {unseen} of {len(rows)} pairs come to angles that training never reached"
-        + ("." if respaced is None else ", with the frequencies of the retrofit."),
+    turning = [pair for pair in rows if pair["frequency"] > 0]
+    unfinished = sum(not pair["completes"] for pair in turning)
+    unseen = sum(pair["unseen"] for pair in rows)
+    critical, R = critical_dimension(spectrum.base, spectrum.channels, reach), spectrum.channels
+    sentences = [
+        f"{unfinished} of {len(turning)} pairs that turn never complete a turn within"
+        f" {reach:,.0f} positions.",
+        f"Critical dimension: {critical} of {R} rotated channels.",
+        f"In a window of {T:,} tokens {unseen} of {len(rows)} pairs come to angles that training"
+        f" never reached{'' if respaced is None else ', with the frequencies of the retrofit'}.",
     ]
-    return Finding([Table("phase_coverage", COLUMNS, rows)], said)
+    return Finding([Table("phase_coverage", COLUMNS, rows)], sentences)
 
 
 def row(pair: int, trained: float, evaluated: float, reach: float, later: float) -> dict:
-    """One pair, from its two frequencies in radians a position, and the positions in a window of training and of evaluation."""
+    """One pair, from its frequencies (radians a position) and extents in training and in
+    evaluation."""
     turns, turns_later = reach * trained / (2 * math.pi), later * evaluated / (2 * math.pi)
     return {
-        "pair": pair, "frequency": trained, "wavelength": 2 * math.pi / trained if trained else None, "turns_trained": turns,
-        "completes": int(turns >= 1), "frequency_evaluated": evaluated, "turns_evaluated": turns_later,
-"unseen": int(turns < 1 and turns_later > turns * (1 + 1e-9)),
+        "pair": pair, "frequency": trained,
+        "wavelength": 2 * math.pi / trained if trained else None,
+        "turns_trained": turns, "completes": int(turns >= 1),
+        "frequency_evaluated": evaluated, "turns_evaluated": turns_later,
+        # 1e-9: interpolation brings the turns back to those of training up to rounding.
+        "unseen": int(turns < 1 and turns_later > turns * (1 + 1e-9)),
     }  # fmt: skip
 
 
@@ -79,10 +89,9 @@ def critical_dimension(base: float, channels: int, length: float) -> int:
     return 2 * min(pairs, channels // 2)
 
 
-def inner_of(scheme: Scheme, kind: type) -> Scheme | None:
-    """The outermost part of `scheme` that is of this kind."""
-    while not isinstance(scheme, kind):
-        if not isinstance(scheme, Wrapper):
-            return None
+def parts(scheme: Scheme) -> Iterator[Scheme]:
+    """The scheme and what it wraps, outermost first."""
+    yield scheme
+    while isinstance(scheme, Wrapper):
         scheme = scheme.inner
-    return scheme
+        yield scheme

@@ -1,7 +1,8 @@
-"""Which entries of a scheme's parameters a position or an offset reads: those in which its code or its bias has a derivative.
+"""Which entries of a scheme's parameters a position or an offset reads, by derivatives.
 
-The derivative is asked of the scheme's own hooks, one place at a time, so that it is right for every table, bucket and tail policy, and for
-retrofits, without a word about any of them.
+An entry is read where the code or the bias has a derivative. It is taken through the scheme's own
+hooks, one place at a time, so it holds for every table, bucket, tail policy and retrofit without
+special cases.
 
 Shape letters: W windows, L training length, P places (positions or offsets), E width, H heads.
 """
@@ -16,53 +17,53 @@ from lengthgen.schemes.base import Scheme
 
 SEED = 0  # of the draws that training would make
 
+# A place, and for each parameter the entries that it reads: bool of its shape, or None.
+PlaceReads = tuple[int, list[Tensor | None]]
+
 
 def learned(scheme: Scheme) -> dict[str, Tensor]:
     """The parameters that training changes, by name."""
-    return {
-        name: parameter for name, parameter in scheme.named_parameters() if parameter.requires_grad
-    }
+    return {name: p for name, p in scheme.named_parameters() if p.requires_grad}
 
 
 def as_in_training(scheme: Scheme, tokens: Tensor) -> list[Tensor]:
-    """What `read` gives for windows of tokens (W, L) while it trains: one for each window, or one in all where nothing differs."""
+    """What `read` gives in training for windows of tokens (W, L): one for each, or one if all are
+    equal."""
     was_training = scheme.training
     scheme.train()
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(SEED)
-            found = [scheme.read(window[None]) for window in tokens]
+            positions = [scheme.read(window[None]) for window in tokens]
     finally:
         scheme.train(was_training)
-    return found[:1] if all(torch.equal(found[0], other) for other in found[1:]) else found
+    same = all(torch.equal(positions[0], other) for other in positions[1:])
+    return positions[:1] if same else positions
 
 
-def extent(reads: list[Tensor]) -> float:
+def extent(positions: list[Tensor]) -> float:
     """The greatest distance between two positions of one window."""
-    return max(float(positions.double().max() - positions.double().min()) for positions in reads)
+    return max(float(p.double().max() - p.double().min()) for p in positions)
 
 
 def of_positions(
     scheme: Scheme, parameters: list[Tensor], positions: Tensor, length: int
-) -> Iterator[tuple[int, list[Tensor | None]]]:
-    """(position t, what its code reads of each parameter: bool of the parameter's shape, or None) for t = 0..length-1."""
-    code = scheme.embed(
-        torch.zeros(1, length, scheme.dimensions.width, device=parameters[0].device), positions
-    )[0]
-    yield from _reading(code @ _random(code.shape[-1]).to(code), parameters)
+) -> Iterator[PlaceReads]:
+    """What the code of each position t = 0..length-1 reads."""
+    x = torch.zeros(1, length, scheme.dimensions.width, device=parameters[0].device)
+    code = scheme.embed(x, positions)[0]
+    yield from _entries_read(code @ _random(code.shape[-1]).to(code), parameters)
 
 
-def of_offsets(
-    scheme: Scheme, parameters: list[Tensor], length: int
-) -> Iterator[tuple[int, list[Tensor | None]]]:
-    """(offset D, what the bias reads of each parameter, all layers together) for D = 0..length-1. For schemes with `toeplitz`."""
+def of_offsets(scheme: Scheme, parameters: list[Tensor], length: int) -> Iterator[PlaceReads]:
+    """What the bias of each offset D = 0..length-1 reads, all layers together. Needs `toeplitz`."""
     offsets = torch.arange(length, device=parameters[0].device)
     layers = range(1 if scheme.shares_bias_over_layers else scheme.dimensions.n_layers)
     biases = torch.cat([scheme.toeplitz(offsets, layer) for layer in layers])
-    yield from _reading(_random(len(biases)).to(biases) @ biases, parameters)
+    yield from _entries_read(_random(len(biases)).to(biases) @ biases, parameters)
 
 
-def _reading(values: Tensor, parameters: list[Tensor]) -> Iterator[tuple[int, list[Tensor | None]]]:
+def _entries_read(values: Tensor, parameters: list[Tensor]) -> Iterator[PlaceReads]:
     """values (P,), one for each place."""
     if not values.requires_grad:
         return
@@ -74,22 +75,20 @@ def _reading(values: Tensor, parameters: list[Tensor]) -> Iterator[tuple[int, li
 
 
 def _random(size: int) -> Tensor:
-    """(size,) numbers so unlike that sums over them do not cancel."""
+    """(size,) weights of a sum over channels or heads: so unlike that derivatives do not cancel."""
     return torch.randn(size, generator=torch.Generator().manual_seed(SEED))
 
 
 def pairs_by_offset(scheme: Scheme, length: int) -> Tensor:
-    """(length,) float64: query-key pairs of each offset in one causal window, under the scheme's spans; mean over layers."""
+    """(length,) float64: query-key pairs of each offset in a causal window, under the scheme's
+    spans; mean over layers."""
+    n_layers = scheme.dimensions.n_layers
     total = torch.zeros(length, dtype=torch.float64)
-    full = length - torch.arange(length, dtype=torch.float64)
-    spans = [
-        windows_and_sinks.narrowed(scheme.span(layer), length)
-        for layer in range(scheme.dimensions.n_layers)
-    ]
-    for span in spans:
+    for layer in range(n_layers):
+        span = windows_and_sinks.narrowed(scheme.span(layer), length)
         if span is None:
-            total += full
+            total += length - torch.arange(length, dtype=torch.float64)
             continue
         i, j = windows_and_sinks.seen(0, length, span, torch.device("cpu")).nonzero(as_tuple=True)
         total += torch.bincount(i - j, minlength=length)
-    return total / len(spans)
+    return total / n_layers

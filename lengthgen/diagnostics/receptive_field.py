@@ -1,20 +1,22 @@
-"""The empirical receptive field: how far back the text matters to the last hidden state of a window, by the norm of its gradient.
+"""The empirical receptive field: how far back text matters to the last hidden state.
 
-s_j = sum of |d y / d x_m| over the last j tokens m / the same over all tokens, y the final hidden state at the last position, x_m the
-embedding of token m; ERF = the least j with s_j >= 0.99.
-Source: Chi et al., "Dissecting Transformer length extrapolation via the lens of receptive field analysis" (ACL 2023).
+s_j = sum of |d y / d x_m| over the last j tokens m / the same over all tokens, y the final hidden
+state at the last position, x_m the embedding of token m; ERF = the least j with s_j >= 0.99.
+Source: Chi et al., "Dissecting Transformer length extrapolation via the lens of receptive field
+analysis" (ACL 2023).
 
-The Frobenius norm of each Jacobian (E x E) is estimated by products with a few random directions: E |J^T u|^2 = |J|^2 for u ~ N(0, I).
+The Frobenius norm of each Jacobian J (E x E) is estimated by products with a few random directions:
+E |J^T u|^2 = |J|^2 for u ~ N(0, I).
 
-Shape letters: T positions, E width.
+Shape letters: T positions, E width, L training length.
 """
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from lengthgen.diagnostics.findings import Finding, Table
-from lengthgen.diagnostics.subject import Subject
+from lengthgen.diagnostics.diagnosed_model import DiagnosedModel
+from lengthgen.diagnostics.findings import Finding, Table, log_spaced
 from lengthgen.model import Transformer
 
 SHARE = 0.99  # of the gradient that a receptive field holds
@@ -37,47 +39,36 @@ SIZES = {
 }
 
 
-def measure(subject: Subject) -> Finding:
+def measure(subject: DiagnosedModel) -> Finding:
     """Tables receptive_field (the curves) and receptive_field_size (a row a window)."""
-    curves, sizes, said = [], [], []
+    curves, sizes, sentences = [], [], []
     L = subject.train_length
     for length in sorted({L, subject.longest}):
-        tokens = subject.windows[length][: subject.n_read]
-        shares = np.stack(
-            [
-                cumulative(gradient_norms(subject.model, window, seed))
-                for seed, window in enumerate(tokens)
-            ]
-        )
-        for j in log_spaced(length):
-            at = shares[:, j - 1]
-            row = {
-                "eval_length": length,
-                "tokens": j,
-                "share": at.mean(),
-                "low": at.min(),
-                "high": at.max(),
-                "n_windows": len(tokens),
-            }
-            curves.append(row)
-        of_length = [
-            {
-                "eval_length": length,
-                "window": w,
-                "erf": field(share),
-                "share_far": 1 - share[L - 1] if length > L else 0.0,
-            }
-            for w, share in enumerate(shares)
-        ]
-        sizes += of_length
-        fields = [row["erf"] for row in of_length]
-        said.append(
-            f"In windows of {length:,} tokens the last {np.median(fields):,.0f} (median; {min(fields):,} to {max(fields):,} over "
-            f"{len(fields)} windows) hold {SHARE:.0%} of the gradient of the last hidden state."
+        windows = subject.windows[length][: subject.n_read]
+        shares = np.stack([
+            cumulative(gradient_norms(subject.model, window, seed))
+            for seed, window in enumerate(windows)
+        ])  # fmt: skip
+        for j in log_spaced(length, POINTS):
+            share = shares[:, j - 1]
+            curves.append({
+                "eval_length": length, "tokens": j, "share": share.mean(), "low": share.min(),
+                "high": share.max(), "n_windows": len(windows),
+            })  # fmt: skip
+        fields = [field(share) for share in shares]
+        sizes += [
+            {"eval_length": length, "window": w, "erf": erf,
+             "share_far": 1 - shares[w, L - 1] if length > L else 0.0}
+            for w, erf in enumerate(fields)
+        ]  # fmt: skip
+        sentences.append(
+            f"In windows of {length:,} tokens the last {np.median(fields):,.0f} (median;"
+            f" {min(fields):,} to {max(fields):,} over {len(fields)} windows) hold {SHARE:.0%} of"
+            " the gradient of the last hidden state."
         )
     return Finding(
         [Table("receptive_field", COLUMNS, curves), Table("receptive_field_size", SIZES, sizes)],
-        said,
+        sentences,
     )
 
 
@@ -85,7 +76,9 @@ def gradient_norms(model: Transformer, tokens: Tensor, seed: int) -> np.ndarray:
     """|d y / d x_m| (T,) float64 of one window of tokens (T,), up to a factor that all share."""
     leaf: list[Tensor] = []
 
-    def replaced(module, given, embedded: Tensor) -> Tensor:
+    def replaced(module, inputs, embedded: Tensor) -> Tensor:
+        # A leaf in place of the embeddings: gradients reach the window's tokens, not the table's
+        # rows.
         leaf.append(embedded.detach().requires_grad_())
         return leaf[0]
 
@@ -96,11 +89,11 @@ def gradient_norms(model: Transformer, tokens: Tensor, seed: int) -> np.ndarray:
     finally:
         hook.remove()
     generator = torch.Generator().manual_seed(seed)
-    squares = 0.0
+    squares = tokens.new_zeros(len(tokens), dtype=torch.float64)
     for left in reversed(range(DIRECTIONS)):
         direction = torch.randn(last.shape, generator=generator).to(last)
         (gradient,) = torch.autograd.grad(last, leaf[0], direction, retain_graph=left > 0)
-        squares = squares + gradient[0].double().square().sum(-1)
+        squares += gradient[0].double().square().sum(-1)
     return squares.sqrt().cpu().numpy()
 
 
@@ -113,8 +106,3 @@ def cumulative(norms: np.ndarray) -> np.ndarray:
 def field(shares: np.ndarray) -> int:
     """The least j with s_j >= SHARE."""
     return int(np.searchsorted(shares, SHARE)) + 1
-
-
-def log_spaced(length: int) -> list[int]:
-    """Whole numbers 1..length, at most POINTS, evenly spaced in their logarithm."""
-    return sorted({int(j) for j in np.geomspace(1, length, POINTS).round()})

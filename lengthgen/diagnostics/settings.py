@@ -1,12 +1,10 @@
-"""What is asked of the diagnostics: the option `diagnostics` of `lengthgen evaluate`."""
+"""Which diagnostics are done: the option `diagnostics` of `lengthgen evaluate`."""
 
 from dataclasses import dataclass, field
 
-from lengthgen.config import dataclass_from
+from lengthgen.config.dataclass_from import check, choice
 
-DIAGNOSTICS_VERSION = (
-    1  # raised when other numbers come out: older folders are then not taken for these
-)
+DIAGNOSTICS_VERSION = 1  # raise when numbers change: older folders then no longer count as done
 NAMES = (
     "exposure",
     "bias_curve",
@@ -19,31 +17,26 @@ NAMES = (
 
 @dataclass
 class DiagnosticsConfig:
-    which: list[str] = field(
-        default_factory=lambda: list(NAMES)
-    )  # the diagnostics to do, each a file in lengthgen/diagnostics
+    which: list[str] = field(default_factory=lambda: list(NAMES))  # the diagnostics to do
     windows: int = 4  # evaluation windows that attention_spread and receptive_field read
-    documents: int = (
-        16  # documents that the probes read, one window of each; half to fit, half to test
-    )
-    factors: list[float] | None = (
-        None  # lengths as multiples of train_length; null: those of the evaluation
-    )
+    # documents that the probes read, one window of each; half to fit, half to test
+    documents: int = 16
+    # lengths as multiples of train_length; null: those of the evaluation
+    factors: list[float] | None = None
 
     def __post_init__(self):
-        dataclass_from.check(
+        check(
             bool(self.which), f"diagnostics.which=[]: expected at least one of {', '.join(NAMES)}"
         )
         for name in self.which:
-            dataclass_from.choice("diagnostics.which", name, NAMES)
-        dataclass_from.check(
-            self.windows > 0, f"diagnostics.windows={self.windows}: expected a positive integer"
-        )
-        dataclass_from.check(
+            choice("diagnostics.which", name, NAMES)
+        check(self.windows > 0, f"diagnostics.windows={self.windows}: expected a positive integer")
+        check(
             self.documents > 1,
-            f"diagnostics.documents={self.documents}: expected at least 2, to fit on one and test on another",
+            f"diagnostics.documents={self.documents}:"
+            " expected at least 2, to fit on one and test on another",
         )
-        dataclass_from.check(
+        check(
             self.factors is None or (bool(self.factors) and min(self.factors) > 0),
             f"diagnostics.factors={self.factors}: expected positive numbers or null",
         )

@@ -1,9 +1,11 @@
-"""The attention weights of a trained model, written out from the scheme's own hooks, in memory linear in the window.
+"""The attention weights of a trained model, from its scheme's hooks, in linear memory.
 
-The model itself runs as always, with its fast kernels; beside every attention call its weights are computed anew, a chunk of query rows at
-a time, in float32, and handed on. tests/test_diagnostics.py compares them with what the kernels return, for every scheme.
+The model itself runs as always, with its fast kernels. Beside every attention call its weights are
+computed once more, in chunks of query rows, in float32. tests/test_diagnostics.py compares them
+with what the kernels return, for every scheme.
 
-Shape letters: B batch, H heads, T positions, R rows of queries, S keys that they may see, D head size.
+Shape letters: B batch, H heads, T positions, R rows of queries, S keys that they may see, D head
+size.
 """
 
 from collections.abc import Callable, Iterator
@@ -19,20 +21,21 @@ from lengthgen.schemes.base import Scheme
 
 SCORES_AT_ONCE = 2**21  # elements of one chunk's scores: 8 MiB
 
-Consume = Callable[
-    [int, int, Tensor], None
-]  # layer, first row, weights (B, H, R, S) of rows first..first+R-1 and keys 0..S-1
+# Layer, first row, weights (B, H, R, S) of rows first..first+R-1 and keys 0..S-1.
+Consume = Callable[[int, int, Tensor], None]
 
 
 @contextmanager
 def watched(model: Transformer, consume: Consume) -> Iterator[None]:
-    """Within the block every forward pass of `model` also hands each layer's weights to `consume`, row chunks in order."""
+    """Every forward pass in the block also hands each layer's weights to `consume`, row chunks in
+    order."""
 
-    def before(attention: Attention, given: tuple) -> None:
-        for first, weights in chunks(attention, *given):
+    def before(attention: Attention, inputs: tuple) -> None:
+        for first, weights in chunks(attention, *inputs):
             consume(attention.layer, first, weights)
 
-    hooks = [block.attention.register_forward_pre_hook(before) for block in model.blocks]
+    attentions = [module for module in model.modules() if isinstance(module, Attention)]
+    hooks = [attention.register_forward_pre_hook(before) for attention in attentions]
     try:
         yield
     finally:
@@ -57,55 +60,58 @@ def chunks(
     softmax = not general or _is_softmax(scheme, v, layer)
     for first in range(0, T, rows):
         last = min(first + rows, T)
-        some, keys = q[:, :, first:last], k[:, :, :last]
+        queries, keys = q[:, :, first:last], k[:, :, :last]
         if general:
-            scores = scheme.logits(some, keys, x, positions, layer, first)
+            scores = scheme.logits(queries, keys, x, positions, layer, first)
         else:
-            scores = some @ keys.mT * scheme.score_scale
-            scores = scores if bias is None else scores + bias.block(first, last).to(scores.dtype)
-        scores = scores.masked_fill(
-            ~windows_and_sinks.seen(first, last, scheme.span(layer), x.device), float("-inf")
-        )
-        yield (
-            first,
-            scores.softmax(-1)
-            if softmax
-            else _by_columns(scheme, scores, v[:, :, :last], layer, first),
-        )
+            scores = queries @ keys.mT * scheme.score_scale
+            if bias is not None:
+                scores = scores + bias.block(first, last).to(scores.dtype)
+        seen = windows_and_sinks.seen(first, last, scheme.span(layer), x.device)
+        scores = scores.masked_fill(~seen, float("-inf"))
+        if softmax:
+            yield first, scores.softmax(-1)
+        else:
+            yield first, _by_columns(scheme, scores, v[:, :, :last], layer, first)
 
 
 def _is_softmax(scheme: Scheme, v: Tensor, layer: int) -> bool:
-    """Whether `mix` weighs values by the softmax of the scores (and perhaps adds something that no value decides). Asked of eight rows."""
-    some = v[:1, :, :8]
-    R = some.shape[2]
+    """Whether `mix` weighs values by the softmax of the scores (plus, perhaps, a term without
+    values).
+
+    Tried on eight rows.
+    """
+    v = v[:1, :, :8]
+    R = v.shape[2]
     scores = torch.linspace(-2, 2, R * R, device=v.device).view(R, R).expand(1, v.shape[1], R, R)
-    scores = scores.masked_fill(~windows_and_sinks.seen(0, R, None, v.device), float("-inf"))
-    moved = scheme.mix(scores, some, layer, 0) - scheme.mix(
-        scores, torch.zeros_like(some), layer, 0
-    )
+    seen = windows_and_sinks.seen(0, R, None, v.device)
+    scores = scores.masked_fill(~seen, float("-inf"))
+    without_values = scheme.mix(scores, torch.zeros_like(v), layer, 0)
+    weighed = scheme.mix(scores, v, layer, 0) - without_values
     return torch.allclose(
-        moved, scores.softmax(-1) @ some, rtol=1e-3, atol=1e-5 * float(some.abs().max())
+        weighed, scores.softmax(-1) @ v, rtol=1e-3, atol=1e-5 * float(v.abs().max())
     )
 
 
 def _by_columns(scheme: Scheme, scores: Tensor, v: Tensor, layer: int, first: int) -> Tensor:
-    """Weights (B, H, R, S) of a mixture that is no softmax: how much the output moves with the value of each key.
-
-    All keys at once, or where the mixture takes only values of the head's size (B, H, S, D), D keys at a time.
-    """
+    """Weights (B, H, R, S) of a mixture other than softmax: how the output moves with each key's
+    value."""
     try:
-        return _moved(scheme, scores, v, v.shape[2], layer, first)
-    except RuntimeError:
-        return _moved(scheme, scores, v, v.shape[3], layer, first)
+        return _derivatives(scheme, scores, v, v.shape[2], layer, first)  # all keys at once
+    except RuntimeError:  # the mixture takes only values of the head's size: D keys at a time
+        return _derivatives(scheme, scores, v, v.shape[3], layer, first)
 
 
-def _moved(scheme: Scheme, scores: Tensor, v: Tensor, width: int, layer: int, first: int) -> Tensor:
+def _derivatives(
+    scheme: Scheme, scores: Tensor, v: Tensor, width: int, layer: int, first: int
+) -> Tensor:
     S = v.shape[2]
-    unit = v.new_zeros(*v.shape[:2], S, width)
-    rest = scheme.mix(scores, unit, layer, first)
-    parts = []
+    values = v.new_zeros(*v.shape[:2], S, width)
+    without_values = scheme.mix(scores, values, layer, first)
+    columns = []
     for start in range(0, S, width):
-        some = min(width, S - start)
-        unit.zero_()[:, :, start : start + some, :some] = torch.eye(some, device=v.device)
-        parts.append((scheme.mix(scores, unit, layer, first) - rest)[..., :some])
-    return torch.cat(parts, dim=-1)
+        n = min(width, S - start)
+        # Key start + i has the unit vector i as its value, all other keys zero.
+        values.zero_()[:, :, start : start + n, :n] = torch.eye(n, device=v.device)
+        columns.append((scheme.mix(scores, values, layer, first) - without_values)[..., :n])
+    return torch.cat(columns, dim=-1)

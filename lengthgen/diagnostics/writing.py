@@ -1,4 +1,4 @@
-"""The folder of a model's diagnostics: a CSV and a figure for each table, and summary.md. It appears whole or not at all."""
+"""The folder of a model's diagnostics: CSVs, figures and summary.md. Whole or not at all."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -17,12 +17,13 @@ from lengthgen.diagnostics import (
     probes,
     receptive_field,
 )
+from lengthgen.diagnostics.diagnosed_model import DiagnosedModel
 from lengthgen.diagnostics.findings import Finding
-from lengthgen.diagnostics.subject import Subject
 
 log = logging.getLogger(__name__)
 
-MEASURES: dict[str, Callable[[Subject], Finding]] = {
+Measure = Callable[[DiagnosedModel], Finding]
+MEASURES: dict[str, Measure] = {
     "exposure": exposure.measure,
     "bias_curve": bias_curve.measure,
     "attention_spread": attention_spread.measure,
@@ -32,51 +33,52 @@ MEASURES: dict[str, Callable[[Subject], Finding]] = {
 }
 
 
-def write(
+def write_folder(
     folder: Path,
-    subject: Subject,
+    subject: DiagnosedModel,
     which: Sequence[str],
     identity: Mapping[str, Any],
     about: Mapping[str, Any],
 ) -> dict[str, Finding]:
-    """Do the diagnostics named in `which` and write `folder`. Returns what was found.
+    """Do the diagnostics named in `which` and write `folder`. Returns their findings.
 
     identity: columns that every row begins with; about: settings and origin, for settings.json.
     """
-    found = {}
+    findings = {}
     for name in which:
         log.info("diagnostics: %s", name)
-        found[name] = measured(MEASURES[name], subject)
+        findings[name] = measure_or_skip(MEASURES[name], subject)
     with files.replacing_folder(folder) as aside:
-        for finding in found.values():
+        for finding in findings.values():
             for table in finding.tables:
                 rows = [{**identity, **row} for row in table.rows]
                 files.write_table(aside / f"{table.name}.csv", rows, [*identity, *table.columns])
-                figures.write(table, identity, subject.train_length, aside)
-        files.write_text(aside / "summary.md", summary(found, identity))
+                figures.save_figure(table, identity, subject.train_length, aside)
+        files.write_text(aside / "summary.md", summary_page(findings, identity))
         files.write_json(aside / "settings.json", dict(about))
-    return found
+    return findings
 
 
-def measured(measure: Callable[[Subject], Finding], subject: Subject) -> Finding:
-    """What it finds; memory that does not suffice is a reason to skip it, and the others go on."""
+def measure_or_skip(measure: Measure, subject: DiagnosedModel) -> Finding:
+    """Its finding; if memory runs out that is a reason to skip it, and the others go on."""
     try:
         return measure(subject)
     except torch.OutOfMemoryError:
         return Finding(skipped=f"a window of {subject.longest:,} tokens does not fit in memory")
 
 
-def summary(found: Mapping[str, Finding], identity: Mapping[str, Any]) -> str:
-    """Markdown: for each diagnostic its sentences, its figures, and what the columns of its tables mean."""
+def summary_page(findings: Mapping[str, Finding], identity: Mapping[str, Any]) -> str:
+    """Markdown: for each diagnostic its sentences, its figures, and what the columns of its tables
+    mean."""
     parts = [
         f"# Diagnostics of {identity['scheme']}, run {identity['run']}",
         "Sentences read the tables beside this file and claim no more.",
     ]
-    for name, finding in found.items():
+    for name, finding in findings.items():
         parts.append(f"## {name}")
         if finding.skipped:
             parts.append(f"Skipped: {finding.skipped}.")
-        parts.append("\n".join(f"- {sentence}" for sentence in finding.reading))
+        parts.append("\n".join(f"- {sentence}" for sentence in finding.sentences))
         parts += [
             f"![{table.name}]({table.name}.svg)"
             for table in finding.tables
@@ -84,9 +86,7 @@ def summary(found: Mapping[str, Finding], identity: Mapping[str, Any]) -> str:
         ]
     parts.append("## Columns")
     parts.append("Every table begins with " + ", ".join(f"`{column}`" for column in identity) + ".")
-    for table in (table for finding in found.values() for table in finding.tables):
-        parts.append(
-            f"`{table.name}.csv`\n\n"
-            + "\n".join(f"- `{column}`: {meaning}" for column, meaning in table.columns.items())
-        )
+    for table in (table for finding in findings.values() for table in finding.tables):
+        columns = (f"- `{column}`: {meaning}" for column, meaning in table.columns.items())
+        parts.append("\n".join((f"`{table.name}.csv`\n", *columns)))
     return "\n\n".join(part for part in parts if part) + "\n"

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from lengthgen.data import batches
 from lengthgen.data.tokens import TokenStore
+from lengthgen.diagnostics.diagnosed_model import DiagnosedModel
 from lengthgen.diagnostics.settings import DiagnosticsConfig
-from lengthgen.diagnostics.subject import Subject
 from lengthgen.evaluation import protocols, whole_documents
 from lengthgen.evaluation.planners import Window
 from lengthgen.model import Transformer
@@ -68,7 +68,7 @@ class Diagnosis:
             length=settings.train_length,
             cross_documents=settings.cross_documents,
         )
-        subject = Subject(
+        subject = DiagnosedModel(
             model=model,
             trained=self.as_trained,
             initial=initial,
@@ -88,9 +88,9 @@ class Diagnosis:
         # matplotlib and pandas take seconds to import: only here, after the training.
         from lengthgen.diagnostics import writing
 
-        findings = writing.write(self.folder, subject, self.settings.which, identity, about)
+        findings = writing.write_folder(self.folder, subject, self.settings.which, identity, about)
         for name, finding in findings.items():
-            for sentence in finding.reading or [f"skipped, {finding.skipped}"]:
+            for sentence in finding.sentences or [f"skipped, {finding.skipped}"]:
                 log.info("%s: %s", name, sentence)
         log.info("diagnostics in %s", self.folder)
 

@@ -1,4 +1,4 @@
-"""What is diagnosed: a trained model, what its scheme was before and after training, and the text that it reads.
+"""What is diagnosed: a trained model, its scheme before and after training, and its text.
 
 Shape letters: W windows, T tokens, L training length.
 """
@@ -6,6 +6,7 @@ Shape letters: W windows, T tokens, L training length.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from lengthgen.model import Transformer
@@ -13,18 +14,18 @@ from lengthgen.schemes.base import Scheme
 
 
 @dataclass(frozen=True)
-class Subject:
-    """Everything is on the model's device; the model is in evaluation mode and draws its random positions, if any, as in draw 0."""
+class DiagnosedModel:
+    """All on one device; the model is in evaluation mode, its random positions, if any, those of
+    draw 0."""
 
     model: Transformer  # as it is evaluated: with its retrofit, if it has one
     trained: Scheme  # the scheme as training left it, without the retrofit
     initial: Scheme  # the same before the first step
-    lengths: tuple[
-        int, ...
-    ]  # of the evaluation, ascending, those that the scheme refuses left out; the training length is among them
-    windows: Mapping[
-        int, Tensor
-    ]  # length -> (W, length) token ids of held-out documents, one a document; for L and the longest length
+    # Of the evaluation, ascending, without those that the scheme refuses; train_length is among
+    # them.
+    lengths: tuple[int, ...]
+    # Length -> (W, length) token ids of held-out documents, one window each; for L and the longest.
+    windows: Mapping[int, Tensor]
     training: Tensor  # (W, L) token ids of training windows
     n_read: int  # windows that the costly diagnostics read, at most W
 
@@ -38,5 +39,5 @@ class Subject:
         return self.lengths[-1]
 
     @property
-    def device(self):
+    def device(self) -> torch.device:
         return self.training.device
