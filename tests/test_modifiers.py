@@ -476,7 +476,7 @@ def test_a_dropped_scheme_trains_on_without_its_parameters():
         ("layer_mix", {"every": 3}, "modifiers.layer_mix.every=3: the model has 2 layers"),
         ("layer_mix", {"every": 2, "window": 0}, "modifiers.layer_mix.window=0"),
         ("layer_mix", {"every": 2, "sinks": -1}, "modifiers.layer_mix.sinks=-1"),
-        ("log_n", {"length": 1}, "modifiers.log_n.length=1: expected a length > 1"),
+        ("log_n", {"length": 1}, "modifiers.log_n.length=1: expected a whole number > 1"),
         ("ssmax", {"bias_init": 1.0}, "modifiers.ssmax.bias_init=1.0 has no effect without b"),
         ("window", {"window": 0}, "modifiers.window.window=0"),
         ("window", {"sinks": -1}, "modifiers.window.sinks=-1"),

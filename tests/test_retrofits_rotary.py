@@ -214,7 +214,7 @@ def test_yaml_files_list_every_option_with_a_comment():
             "retrofit.slow=40.0, retrofit.fast=32.0: expected 0 < slow < fast",
         ),
         ("llama3", {"low": 5.0}, "retrofit.low=5.0, retrofit.high=4.0: expected 0 < low < high"),
-        ("longrope", {"looks": 2}, "retrofit.looks=2: expected at least 3"),
+        ("longrope", {"looks": 2}, "retrofit.looks=2: expected a whole number >= 3"),
         (
             "longrope",
             {"factors": [1.0, 2.0]},

@@ -1,10 +1,9 @@
 """How attention spreads by layer, head and query: entropy, effective keys, share on far keys.
 
-H_i = -sum_j a_ij ln a_ij over the keys j of query i; exp(H_i) is the number of keys that a uniform
-attention of that entropy would have; H_i / ln(i + 1) is 1 for uniform attention. A softmax over
-more keys with the same scores spreads (dilution): the slope of ln exp(H) against ln i is 1 where
-attention spreads over all keys alike and 0 where the number of effective keys stays. Far keys are
-at least L back, farther than any in training.
+H_i = -sum_j a_ij ln a_ij over the keys j of query i; uniform attention over exp(H_i) keys has the
+same entropy; H_i / ln(i + 1) is 1 for uniform attention. A softmax over more keys with the same
+scores spreads (dilution): the slope of H against ln i is 1 where attention spreads over all keys
+alike and 0 where the number of effective keys stays. Far keys are at least L back.
 
 Means over held-out windows of the longest length. Weights that do not sum to one (a stick that is
 not used up) are taken as shares of their sum.
@@ -31,7 +30,7 @@ COLUMNS = {
     "position_end": "one past its last",
     "entropy": "H, nats; mean over the bin's queries and all windows",
     "effective_keys": "exp(H), mean over the same queries",
-    "normalised_entropy": "H / ln(i + 1), mean over the same queries but the window's first; 1 = uniform",
+    "normalised_entropy": "H / ln(i + 1), mean over the same queries; 1 = uniform",
     "far_mass": "share of attention on keys at least train_length back",
     "n_queries": "queries in the bin, all windows",
 }
@@ -118,8 +117,8 @@ def _sentences(growth: list[dict], n_windows: int, train_length: int, longest: i
     if beyond:
         sentences.append(
             f"Effective keys grow beyond {train_length:,} as i^s, s = {range_of(beyond)} over"
-            f" layers and heads, mean {np.mean(beyond):.2f} (1: as uniform attention; 0: not at all);"
-            f" {sum(s > 0.5 for s in beyond)} of {len(beyond)} above 0.5."
+            f" layers and heads, mean {np.mean(beyond):.2f} (1: as uniform attention; 0: not at"
+            f" all); {sum(s > 0.5 for s in beyond)} of {len(beyond)} above 0.5."
         )
         far = [row["far_mass_last"] for row in growth]
         sentences.append(

@@ -1,12 +1,11 @@
 """The bias of positions by distance: its curve, its shape, and the attention it leaves far keys.
 
 b_h(D) of every layer and head at D = 0 .. n - 1, as the last query of a window of n tokens sees it
-(a bias that depends on the query too, as FIRE's, differs at another length), with the pairs n(D)
-that train it. On each length:
-- least squares on a line s D and on a logarithm a ln(1 + D), each with an intercept: slope and R^2;
+(FIRE's depends on the query too), with the pairs n(D) that train it. On each length:
+- least squares on a line s D and on a logarithm a ln(1 + D), each with an intercept;
 - tail mass M(n) = sum over D >= L of e^b / sum over D < n of e^b: the share of attention on keys
-  that far if content decided nothing. It converges for ALiBi and for KERPLE's logarithm with a <
-  -1, and never for a bias that is constant from some offset on;
+  that far if content decided nothing. It converges for ALiBi and for KERPLE's logarithm with
+  a < -1, and never for a bias that is constant from some offset on;
 - theoretical receptive field TRF = the least j with sum over D < j of e^b at least 0.99 of the sum
   over D < n (Chi et al., ACL 2023);
 - effective keys (sum e^b)^2 / sum e^2b: (1 + e^-s) / (1 - e^-s) for a line of slope -s.

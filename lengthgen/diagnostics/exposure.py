@@ -2,15 +2,13 @@
 
 Counted exactly, per training sequence of L tokens, at the entries that reads.py finds:
 - by offset (a bias that depends on it): query-key pairs whose bias reads the entry. An offset D
-  occurs L - D times, so one pair a sequence trains the last entry of a table of offsets; a T5
-  bucket has the pairs of all its offsets;
-- by position (codes added to the input): loss terms that the entry's rows can influence, L - t for
-t. Where the text or chance decides positions, counts are means over training windows. Entries that
-are neither (networks, gates, projections) act on every pair; only their movement is reported.
+  occurs L - D times: one pair a sequence trains the last entry of a table of offsets;
+- by position (codes added to the input): loss terms that the entry can influence, L - t for t.
+Where the text or chance decides positions, counts are means over training windows. Other entries
+(networks, gates, projections) act on every pair; only their movement is reported.
 
 Movement is that of the trained weights from those before the first step, which the seed decides. An
-entry that nothing in training reads has no gradient and keeps its first value (but for weight
-decay).
+entry that nothing in training reads keeps its first value (but for weight decay).
 Untrained share: of a causal window of n > L tokens m (m + 1) / 2 pairs, m = n - L, have an offset
 of L or more, and m queries a position.
 

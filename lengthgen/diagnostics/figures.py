@@ -91,11 +91,8 @@ def _by_head(
                 for place, head in enumerate(group):
                     colour = matplotlib.colormaps["viridis"](0.9 * place / max(1, len(group) - 1))
                     of_head = [row for row in rows if row["head"] == head and row[y] is not None]
-                    axes.plot(
-                        np.array([row[x] for row in of_head], dtype=float),
-                        np.array([row[y] for row in of_head], dtype=float),
-                        color=colour, linewidth=1.3, label=f"head {head}",
-                    )  # fmt: skip
+                    line = np.array(_columns(of_head, x, y), dtype=float)
+                    axes.plot(*line, color=colour, linewidth=1.3, label=f"head {head}")
                 _mark(axes, train_length)
                 style(axes)
 
@@ -103,6 +100,14 @@ def _by_head(
             some = f"{name}, heads {group[0]}-{group[-1]}"
             panels.append((name if len(heads) <= HEADS else some, draw))
     return panels
+
+
+def _columns(rows: TableRows, *keys: str) -> list[list]:
+    return [[row[key] for row in rows] for key in keys]
+
+
+def _legend(axes: Axes) -> None:
+    axes.legend(fontsize=7, frameon=False)
 
 
 def _mark(axes: Axes, train_length: int) -> None:
@@ -119,8 +124,7 @@ def _bias_curve(rows: TableRows, train_length: int) -> list[Panel]:
         axes.set_xlim(0, longest)
 
     def pairs(axes: Axes) -> None:
-        x, y = ([row[key] for row in first] for key in ("offset", "pairs"))
-        axes.plot(x, y, color=layout.GREY)
+        axes.plot(*_columns(first, "offset", "pairs"), color=layout.GREY)
         _mark(axes, train_length)
         offsets(axes)
 
@@ -145,15 +149,13 @@ def _receptive_field(rows: TableRows, train_length: int) -> list[Panel]:
         lengths = sorted({row["eval_length"] for row in rows})
         for length, colour in zip(lengths, (ACCENT, SECOND), strict=False):
             curve = [row for row in rows if row["eval_length"] == length]
-            x, y, low, high = (
-                [row[key] for row in curve] for key in ("tokens", "share", "low", "high")
-            )
+            x, y, low, high = _columns(curve, "tokens", "share", "low", "high")
             axes.plot(x, y, color=colour, label=f"window of {length:,}")
             axes.fill_between(x, low, high, color=colour, alpha=0.13, linewidth=0)
         axes.axhline(0.99, color=layout.GREY, linewidth=0.8)
         _mark(axes, train_length)
         axes.set_xscale("log")
-        axes.legend(fontsize=7, frameon=False)
+        _legend(axes)
 
     return [("mean and range over windows", draw)]
 
@@ -165,11 +167,11 @@ def _phase_coverage(rows: TableRows, train_length: int) -> list[Panel]:
         for key, colour, name in lines:
             turning = [row for row in rows if row[key] > 0]
             if turning:
-                x, y = ([row[column] for row in turning] for column in ("pair", key))
+                x, y = _columns(turning, "pair", key)
                 axes.plot(x, y, color=colour, marker="o", markersize=3, linewidth=1, label=name)
         axes.axhline(1, color=layout.GREY, linewidth=1, linestyle=DASHED)
         axes.set_yscale("log")
-        axes.legend(fontsize=7, frameon=False)
+        _legend(axes)
 
     return [("below the line: no whole turn", draw)]
 
@@ -180,11 +182,11 @@ def _probes(rows: TableRows, train_length: int) -> list[Panel]:
             for name, colour in (("within", ACCENT), ("beyond", SECOND)):
                 tested = [row for row in rows if row["range"] == name]
                 if tested:
-                    x, y = ([row[column] for row in tested] for column in ("layer", key))
+                    x, y = _columns(tested, "layer", key)
                     axes.plot(x, y, color=colour, marker="o", label=f"{name} {train_length:,}")
             axes.set_yscale(scale)
             axes.locator_params(axis="x", integer=True)
-            axes.legend(fontsize=7, frameon=False)
+            _legend(axes)
 
         return draw
 

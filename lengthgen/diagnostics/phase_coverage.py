@@ -1,10 +1,9 @@
 """Phase coverage: how many turns each rotary pair completes within the training length.
 
 A pair of period p = 2 pi / f tokens with p > L never completes a turn in training: beyond L it
-comes to angles that it never had. A pair that completes turns meets no new angle there. Where
-training draws positions from a longer range, that range counts and not L. A retrofit that changes
-frequencies (retrofits/rotary.py: Respaced) shows in the columns of the evaluation: position
-interpolation, for one, leaves no pair with unseen angles.
+comes to angles that it never had. A pair that completes turns meets no new angle. Where training
+draws positions from a longer range, that range counts and not L. The columns of the evaluation show
+a retrofit's frequencies: position interpolation, for one, leaves no pair with unseen angles.
 Critical dimension 2 ceil(R/2 log_base(L / (2 pi))), of R rotated channels: those of the pairs that
 do complete a turn (Liu et al., "Scaling laws of RoPE-based extrapolation", ICLR 2024, arXiv
 2310.05209).

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from lengthgen.config.dataclass_from import check, choice
+from lengthgen.config.dataclass_from import check, choice, limit
 
 DIAGNOSTICS_VERSION = 1  # raise when numbers change: older folders then no longer count as done
 NAMES = (
@@ -30,12 +30,8 @@ class DiagnosticsConfig:
         )
         for name in self.which:
             choice("diagnostics.which", name, NAMES)
-        check(self.windows > 0, f"diagnostics.windows={self.windows}: expected a positive integer")
-        check(
-            self.documents > 1,
-            f"diagnostics.documents={self.documents}:"
-            " expected at least 2, to fit on one and test on another",
-        )
+        limit(self, "diagnostics", "> 0", "windows")
+        limit(self, "diagnostics", ">= 2", "documents")  # one to fit on, one to test on
         check(
             self.factors is None or (bool(self.factors) and min(self.factors) > 0),
             f"diagnostics.factors={self.factors}: expected positive numbers or null",

@@ -1,5 +1,6 @@
 """The folder of a model's diagnostics: CSVs, figures and summary.md. Whole or not at all."""
 
+import importlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -8,28 +9,16 @@ from typing import Any
 import torch
 
 from lengthgen import files
-from lengthgen.diagnostics import (
-    attention_spread,
-    bias_curve,
-    exposure,
-    figures,
-    phase_coverage,
-    probes,
-    receptive_field,
-)
+from lengthgen.diagnostics import figures
 from lengthgen.diagnostics.diagnosed_model import DiagnosedModel
 from lengthgen.diagnostics.findings import Finding
+from lengthgen.diagnostics.settings import NAMES
 
 log = logging.getLogger(__name__)
 
 Measure = Callable[[DiagnosedModel], Finding]
 MEASURES: dict[str, Measure] = {
-    "exposure": exposure.measure,
-    "bias_curve": bias_curve.measure,
-    "attention_spread": attention_spread.measure,
-    "receptive_field": receptive_field.measure,
-    "phase_coverage": phase_coverage.measure,
-    "probes": probes.measure,
+    name: importlib.import_module(f"lengthgen.diagnostics.{name}").measure for name in NAMES
 }
 
 

@@ -9,6 +9,8 @@ weights start as they would without it.
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
+from torch import Tensor
+
 from lengthgen.config.plugins import About
 from lengthgen.errors import ConfigError
 from lengthgen.schemes.base import Scheme
@@ -27,13 +29,30 @@ class Modifier(Wrapper):
     # hooks that `inner` keeps in evaluation; None: all
     leaves: ClassVar[tuple[str, ...] | None] = None
 
-    def __init__(self, config: Any, inner: Scheme):
-        super().__init__(config, inner)
-
     @classmethod
     def refuses(cls, inner: Scheme) -> str | None:
         """Why it cannot wrap `inner`, in one line; None if it can."""
         return None
+
+
+class Silencer(Modifier):
+    """A modifier under which the scheme does nothing to queries, keys and scores in some layers."""
+
+    def silent(self, layer: int) -> bool:
+        """Whether the scheme does nothing in `layer` now."""
+        raise NotImplementedError
+
+    def rotate(self, q: Tensor, k: Tensor, positions: Tensor, layer: int) -> tuple[Tensor, Tensor]:
+        return (q, k) if self.silent(layer) else self.inner.rotate(q, k, positions, layer)
+
+    def steer(self, q: Tensor, k: Tensor, x: Tensor, layer: int) -> tuple[Tensor, Tensor]:
+        return (q, k) if self.silent(layer) else self.inner.steer(q, k, x, layer)
+
+    def gates(self, x: Tensor, layer: int) -> Tensor | None:
+        return None if self.silent(layer) else self.inner.gates(x, layer)
+
+    def general(self, layer: int) -> bool:
+        return not self.silent(layer) and self.inner.general(layer)
 
 
 def modified(scheme: Scheme, modifiers: Iterable[tuple[type[Modifier], Any]]) -> Scheme:

@@ -19,7 +19,7 @@ from torch import Tensor
 from lengthgen.attention.bias_forms import Bias
 from lengthgen.config.dataclass_from import check
 from lengthgen.config.plugins import About
-from lengthgen.modifiers.base import Modifier
+from lengthgen.modifiers.base import Silencer
 from lengthgen.schemes.base import Declaration, Scheme
 
 
@@ -36,7 +36,7 @@ class Config:
         )
 
 
-class DroPE(Modifier):
+class DroPE(Silencer):
     """No parameters."""
 
     Config = Config
@@ -92,17 +92,8 @@ class DroPE(Modifier):
     def embed(self, x: Tensor, positions: Tensor) -> Tensor:
         return x if self.dropped else self.inner.embed(x, positions)
 
-    def rotate(self, q: Tensor, k: Tensor, positions: Tensor, layer: int) -> tuple[Tensor, Tensor]:
-        return (q, k) if self.dropped else self.inner.rotate(q, k, positions, layer)
-
-    def steer(self, q: Tensor, k: Tensor, x: Tensor, layer: int) -> tuple[Tensor, Tensor]:
-        return (q, k) if self.dropped else self.inner.steer(q, k, x, layer)
-
-    def gates(self, x: Tensor, layer: int) -> Tensor | None:
-        return None if self.dropped else self.inner.gates(x, layer)
-
-    def general(self, layer: int) -> bool:
-        return not self.dropped and self.inner.general(layer)
+    def silent(self, layer: int) -> bool:
+        return self.dropped
 
     def biases(self, positions: Tensor) -> list[Bias | None]:
         return [None] * self.dimensions.n_layers if self.dropped else self.inner.biases(positions)

@@ -1,14 +1,12 @@
 """A mix of layers: every n-th has no positions and sees all keys; the others may have a window.
 
 Source: RNoPE-SWA (Yang et al., arXiv 2501.18795, 2025: one layer in four without positions and with
-full attention, the others rotary with a sliding window); iRoPE (Llama 4, 2025: every 4th
-layer likewise).
+full attention, the others rotary with a sliding window); iRoPE (Llama 4, 2025: every 4th likewise).
 Formula: layer l, from 0, is an n-th one if (l + 1) mod every = 0. There the scheme does nothing
 (unless `positions` is true) and every key is seen. In the others the scheme acts, and a query sees
 the last `window` tokens and the first `sinks`.
 Deviations: Llama 4's other layers attend within chunks of 8192 tokens, here within a sliding
-window. Its temperature in the layers without positions is for inference only (see the retrofit
-log_n). Positions that enter at the input are refused: they cannot be left out of single layers.
+window; its temperature is for inference only (see the retrofit log_n).
 """
 
 import dataclasses
@@ -18,10 +16,10 @@ import torch
 from torch import Tensor
 
 from lengthgen.attention.bias_forms import Bias, Span
-from lengthgen.config.dataclass_from import check
+from lengthgen.config.dataclass_from import check, limit
 from lengthgen.config.plugins import About
-from lengthgen.modifiers.base import Modifier
-from lengthgen.modifiers.spans import both, check_window
+from lengthgen.modifiers.base import Silencer
+from lengthgen.modifiers.spans import both
 from lengthgen.schemes.base import Declaration, Scheme
 
 
@@ -34,13 +32,11 @@ class Config:
     sinks: int = 0  # first tokens that every query of the other layers sees besides
 
     def __post_init__(self):
-        check(
-            self.every > 0, f"modifiers.layer_mix.every={self.every}: expected a positive integer"
-        )
-        check_window("modifiers.layer_mix", self.window, self.sinks)
+        limit(self, "modifiers.layer_mix", "> 0", "every", "window")
+        limit(self, "modifiers.layer_mix", ">= 0", "sinks")
 
 
-class LayerMix(Modifier):
+class LayerMix(Silencer):
     """No parameters."""
 
     Config = Config
@@ -89,21 +85,8 @@ class LayerMix(Modifier):
         """Whether `layer` is one of the n-th."""
         return (layer + 1) % self.config.every == 0
 
-    def bare(self, layer: int) -> bool:
-        """Whether the scheme does nothing in `layer`."""
+    def silent(self, layer: int) -> bool:
         return self.different(layer) and not self.config.positions
-
-    def rotate(self, q: Tensor, k: Tensor, positions: Tensor, layer: int) -> tuple[Tensor, Tensor]:
-        return (q, k) if self.bare(layer) else self.inner.rotate(q, k, positions, layer)
-
-    def steer(self, q: Tensor, k: Tensor, x: Tensor, layer: int) -> tuple[Tensor, Tensor]:
-        return (q, k) if self.bare(layer) else self.inner.steer(q, k, x, layer)
-
-    def gates(self, x: Tensor, layer: int) -> Tensor | None:
-        return None if self.bare(layer) else self.inner.gates(x, layer)
-
-    def general(self, layer: int) -> bool:
-        return not self.bare(layer) and self.inner.general(layer)
 
     def span(self, layer: int) -> Span | None:
         span = self.inner.span(layer)
@@ -111,8 +94,8 @@ class LayerMix(Modifier):
 
     def biases(self, positions: Tensor) -> list[Bias | None]:
         biases = self.inner.biases(positions)
-        return [None if self.bare(layer) else bias for layer, bias in enumerate(biases)]
+        return [None if self.silent(layer) else bias for layer, bias in enumerate(biases)]
 
     def toeplitz(self, offsets: Tensor, layer: int) -> Tensor:
         bias = self.inner.toeplitz(offsets, layer)
-        return torch.zeros_like(bias) if self.bare(layer) else bias
+        return torch.zeros_like(bias) if self.silent(layer) else bias

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from lengthgen.config.dataclass_from import limit
 from lengthgen.config.plugins import About
 from lengthgen.modifiers.base import Modifier
-from lengthgen.modifiers.scaling import Scaled, check_length
+from lengthgen.modifiers.scaling import Scaled
 from lengthgen.schemes.base import Declaration
 
 
@@ -26,7 +27,7 @@ class Config:
     scale_bias: bool = False  # multiply the positional bias of the scheme too
 
     def __post_init__(self):
-        check_length("modifiers.log_n", self.length)
+        limit(self, "modifiers.log_n", "> 1", "length")
 
 
 class LogN(Scaled, Modifier):

@@ -13,15 +13,9 @@ import torch
 from torch import Tensor
 
 from lengthgen.attention.bias_forms import Bias, Gates, Rows
-from lengthgen.config.dataclass_from import check
 from lengthgen.modifiers.spans import n_visible
 from lengthgen.schemes.base import Declaration
 from lengthgen.schemes.wrapper import Wrapper
-
-
-def check_length(key: str, length: int | None) -> None:
-    """ConfigError unless the option `KEY.length` is null or has a positive logarithm."""
-    check(length is None or length > 1, f"{key}.length={length}: expected a length > 1 or null")
 
 
 class Scaled(Wrapper):

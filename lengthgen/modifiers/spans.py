@@ -1,4 +1,4 @@
-"""Options and arithmetic of windows and sinks, shared by modifiers and retrofits.
+"""What several windows and sinks show together, shared by modifiers and retrofits.
 
 Shape letters: R rows of queries.
 """
@@ -7,16 +7,7 @@ import torch
 from torch import Tensor
 
 from lengthgen.attention.bias_forms import Span
-from lengthgen.config.dataclass_from import check
 from lengthgen.errors import ConfigError
-
-
-def check_window(key: str, window: int | None, sinks: int = 0) -> None:
-    """ConfigError unless the options `KEY.window` and `KEY.sinks` can be a span."""
-    check(
-        window is None or window > 0, f"{key}.window={window}: expected a positive integer or null"
-    )
-    check(sinks >= 0, f"{key}.sinks={sinks}: expected 0 or a positive integer")
 
 
 def both(one: Span | None, other: Span | None) -> Span | None:

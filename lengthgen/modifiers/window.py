@@ -13,10 +13,10 @@ import dataclasses
 from dataclasses import dataclass
 
 from lengthgen.attention.bias_forms import Span
-from lengthgen.config.dataclass_from import check
+from lengthgen.config.dataclass_from import check, limit
 from lengthgen.config.plugins import About
 from lengthgen.modifiers.base import Modifier
-from lengthgen.modifiers.spans import both, check_window
+from lengthgen.modifiers.spans import both
 from lengthgen.schemes.base import Declaration, Scheme
 
 
@@ -28,7 +28,8 @@ class Config:
     layers: list[int] | None = None
 
     def __post_init__(self):
-        check_window("modifiers.window", self.window, self.sinks)
+        limit(self, "modifiers.window", "> 0", "window")
+        limit(self, "modifiers.window", ">= 0", "sinks")
 
 
 class SlidingWindow(Modifier):

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from lengthgen.attention.bias_forms import Bias
-from lengthgen.config.dataclass_from import check
+from lengthgen.config.dataclass_from import limit
 from lengthgen.config.plugins import About
 from lengthgen.retrofits.base import Retrofit
 from lengthgen.schemes.alibi import ALiBi
@@ -27,15 +27,10 @@ class Config:
     factor: float | None = None
 
     def __post_init__(self):
-        check(
-            self.factor is None or self.factor > 0,
-            f"retrofit.factor={self.factor}: expected a positive number or null",
-        )
+        limit(self, "retrofit", "> 0", "factor")
 
 
 class ALiBiInterpolation(Retrofit):
-    """Multiplies the bias of a window by one number."""
-
     Config = Config
     about = About("Al-Khateeb et al., arXiv 2310.13017", 2023, "alibi", ("float64 loop",))
 

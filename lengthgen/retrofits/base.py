@@ -35,9 +35,6 @@ class Retrofit(Wrapper):
     Config: ClassVar[type]
     about: ClassVar[About]
 
-    def __init__(self, config: Any, inner: Scheme):
-        super().__init__(config, inner)
-
     @classmethod
     def refuses(cls, inner: Scheme) -> str | None:
         """Why it cannot wrap `inner`, in one line; None if it can. Called before anything is

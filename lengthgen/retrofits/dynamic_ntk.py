@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lengthgen.config.dataclass_from import check
+from lengthgen.config.dataclass_from import limit
 from lengthgen.config.plugins import About
 from lengthgen.retrofits.rotary import Respaced
 
@@ -26,12 +26,10 @@ class Config:
     alpha: float = 1.0  # how fast the base grows with the length ("factor" in transformers)
 
     def __post_init__(self):
-        check(self.alpha >= 1, f"retrofit.alpha={self.alpha}: expected a number >= 1")
+        limit(self, "retrofit", ">= 1", "alpha")
 
 
 class DynamicNTK(Respaced):
-    """Changes the base with the length."""
-
     Config = Config
     about = About(
         "emozilla, 2023; Peng et al., arXiv 2309.00071, section 3.3",

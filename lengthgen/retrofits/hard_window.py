@@ -13,9 +13,10 @@ import dataclasses
 from dataclasses import dataclass
 
 from lengthgen.attention.bias_forms import Span
+from lengthgen.config.dataclass_from import limit
 from lengthgen.config.plugins import About
 from lengthgen.modifiers.base import Modifier
-from lengthgen.modifiers.spans import both, check_window
+from lengthgen.modifiers.spans import both
 from lengthgen.retrofits.base import Retrofit
 from lengthgen.schemes.base import Declaration, Scheme
 
@@ -25,7 +26,7 @@ class Config:
     window: int | None = None  # W: tokens that a query sees, itself included; null: train_length
 
     def __post_init__(self):
-        check_window("retrofit", self.window)
+        limit(self, "retrofit", "> 0", "window")
 
 
 class HardWindow(Retrofit):

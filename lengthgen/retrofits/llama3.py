@@ -17,9 +17,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lengthgen.config.dataclass_from import check
+from lengthgen.config.dataclass_from import check, limit
 from lengthgen.config.plugins import About
-from lengthgen.retrofits.rotary import Respaced, check_factor, ramp_by_turns
+from lengthgen.retrofits.rotary import Respaced, ramp_by_turns
 
 
 @dataclass
@@ -30,7 +30,7 @@ class Config:
     high: float = 4.0  # pairs of more turns are left alone
 
     def __post_init__(self):
-        check_factor(self.factor)
+        limit(self, "retrofit", ">= 1", "factor")
         check(
             0 < self.low < self.high,
             f"retrofit.low={self.low}, retrofit.high={self.high}: expected 0 < low < high",
@@ -38,8 +38,6 @@ class Config:
 
 
 class Llama3(Respaced):
-    """Slows the slow pairs."""
-
     Config = Config
     about = About(
         "Grattafiori et al., arXiv 2407.21783; apply_scaling",

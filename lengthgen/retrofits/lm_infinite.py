@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from lengthgen.attention.bias_forms import Bias, Rows, Toeplitz
+from lengthgen.config.dataclass_from import limit
 from lengthgen.config.plugins import About
-from lengthgen.modifiers.spans import check_window
 from lengthgen.retrofits.sinks import FarSinks, indices
 from lengthgen.schemes.base import Declaration, Scheme
 
@@ -31,12 +31,11 @@ class Config:
     sinks: int = 10  # first keys that every query sees besides
 
     def __post_init__(self):
-        check_window("retrofit", self.window, self.sinks)
+        limit(self, "retrofit", "> 0", "window")
+        limit(self, "retrofit", ">= 0", "sinks")
 
 
 class LMInfinite(FarSinks):
-    """The Lambda mask with its distance ceiling."""
-
     Config = Config
     about = About(
         "Han et al., NAACL 2024, arXiv 2308.16137",

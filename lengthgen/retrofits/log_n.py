@@ -14,8 +14,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from lengthgen.config.dataclass_from import limit
 from lengthgen.config.plugins import About
-from lengthgen.modifiers.scaling import Scaled, check_length
+from lengthgen.modifiers.scaling import Scaled
 from lengthgen.retrofits.base import Retrofit
 from lengthgen.schemes.base import Declaration
 
@@ -26,7 +27,7 @@ class Config:
     scale_bias: bool = False  # multiply the positional bias of the scheme too
 
     def __post_init__(self):
-        check_length("retrofit", self.length)
+        limit(self, "retrofit", "> 1", "length")
 
 
 class ClippedLogN(Scaled, Retrofit):

@@ -7,14 +7,12 @@ Formula: pair k turns at f_k / x_k with 1 <= x_0 <= x_1 <= ..., and all scores a
 1 + ln s / ln L, L the training length and s how much longer windows are. Positions below
 start_tokens keep their own angles.
 
-Deviations, all in the search. The paper evolves a population of 64 over 40 rounds. Here the search
-goes along coordinates, deterministically, with a given number of evaluations of the loss: it starts
-at the best of position interpolation, NTK-aware scaling and YaRN, multiplies each pair's factor by
-e^step and e^-step (other pairs follow to keep the order), keeps what lowers the loss at s times the
-training length, and halves the step after a round without gain. The loss is that of a fixed small
-set of windows of the training split, never of the evaluated text. start_tokens is not searched, and
-nothing is fine-tuned. The factors are used at every length, shorter ones included, so prefixes are
-consistent; transformers would change to other factors there.
+Deviations: the paper evolves a population of 64 over 40 rounds. Here the search is deterministic
+and along coordinates: it starts at the best of position interpolation, NTK-aware scaling and YaRN,
+tries each pair's factor times e^step and e^-step (other pairs follow to keep the order), keeps what
+lowers the loss at s times the training length, and halves the step after a round without gain.
+start_tokens is not searched, and nothing is fine-tuned. The factors are used at every length, so
+prefixes are consistent; transformers changes to other factors for short ones.
 """
 
 import dataclasses
@@ -26,11 +24,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lengthgen.config.dataclass_from import check
+from lengthgen.config.dataclass_from import check, limit
 from lengthgen.config.plugins import About
 from lengthgen.retrofits import yarn
 from lengthgen.retrofits.base import LossOf
-from lengthgen.retrofits.rotary import Respaced, check_factor
+from lengthgen.retrofits.rotary import Respaced
 from lengthgen.schemes import rotary
 from lengthgen.schemes.base import Declaration, Scheme
 
@@ -48,14 +46,9 @@ class Config:
     temperature: bool = True  # multiply scores by 1 + ln s / ln train_length
 
     def __post_init__(self):
-        check_factor(self.factor)
-        check(
-            self.looks >= 3, f"retrofit.looks={self.looks}: expected at least 3, one for each start"
-        )
-        check(
-            self.start_tokens >= 0,
-            f"retrofit.start_tokens={self.start_tokens}: expected an integer >= 0",
-        )
+        limit(self, "retrofit", ">= 1", "factor")
+        limit(self, "retrofit", ">= 3", "looks")  # one for each start
+        limit(self, "retrofit", ">= 0", "start_tokens")
         check(
             self.factors is None or min(self.factors) > 0,
             f"retrofit.factors={self.factors}: expected positive numbers or null",

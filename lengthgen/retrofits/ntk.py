@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lengthgen.config.dataclass_from import check
+from lengthgen.config.dataclass_from import check, limit
 from lengthgen.config.plugins import About
 from lengthgen.retrofits.rotary import Respaced
 
@@ -31,14 +31,8 @@ class Config:
     base: float | None = None  # the new base itself, in place of alpha
 
     def __post_init__(self):
-        check(
-            self.alpha is None or self.alpha >= 1,
-            f"retrofit.alpha={self.alpha}: expected a number >= 1 or null",
-        )
-        check(
-            self.base is None or self.base > 1,
-            f"retrofit.base={self.base}: expected a number > 1 or null",
-        )
+        limit(self, "retrofit", ">= 1", "alpha")
+        limit(self, "retrofit", "> 1", "base")
         check(
             self.alpha is None or self.base is None,
             f"retrofit.alpha={self.alpha}, retrofit.base={self.base}: expected one of them",
@@ -46,8 +40,6 @@ class Config:
 
 
 class NTK(Respaced):
-    """Changes the base."""
-
     Config = Config
     about = About(
         "bloc97, 2023; Peng et al., arXiv 2309.00071, definition 1",

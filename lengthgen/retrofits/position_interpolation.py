@@ -15,8 +15,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lengthgen.config.dataclass_from import limit
 from lengthgen.config.plugins import About
-from lengthgen.retrofits.rotary import Respaced, check_factor
+from lengthgen.retrofits.rotary import Respaced
 
 
 @dataclass
@@ -25,12 +26,10 @@ class Config:
     factor: float | None = None
 
     def __post_init__(self):
-        check_factor(self.factor)
+        limit(self, "retrofit", ">= 1", "factor")
 
 
 class PositionInterpolation(Respaced):
-    """Divides all frequencies by one number."""
-
     Config = Config
     about = About(
         "Chen et al., arXiv 2306.15595, eq. 4",

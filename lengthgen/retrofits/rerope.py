@@ -19,9 +19,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lengthgen.config.dataclass_from import check
+from lengthgen.config.dataclass_from import check, limit
 from lengthgen.config.plugins import About
-from lengthgen.modifiers.spans import check_window
 from lengthgen.retrofits.rotary import Regrouped
 from lengthgen.schemes.base import Declaration
 
@@ -35,7 +34,7 @@ class Config:
     log_n: bool = True
 
     def __post_init__(self):
-        check_window("retrofit", self.window)
+        limit(self, "retrofit", "> 0", "window")
         check(
             0 <= self.interval <= 1,
             f"retrofit.interval={self.interval}: expected 0 <= interval <= 1",
@@ -43,8 +42,6 @@ class Config:
 
 
 class ReRoPE(Regrouped):
-    """Holds far offsets back."""
-
     Config = Config
     about = About(
         "Su, 2023, bojone/rerope",

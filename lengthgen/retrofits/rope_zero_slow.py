@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lengthgen.config.dataclass_from import check
+from lengthgen.config.dataclass_from import limit
 from lengthgen.config.plugins import About
 from lengthgen.retrofits.rotary import Respaced
 
@@ -26,15 +26,10 @@ class Config:
     period: float | None = None
 
     def __post_init__(self):
-        check(
-            self.period is None or self.period > 0,
-            f"retrofit.period={self.period}: expected a positive number or null",
-        )
+        limit(self, "retrofit", "> 0", "period")
 
 
 class RoPEZeroSlow(Respaced):
-    """Stops the slow pairs."""
-
     Config = Config
     about = About(
         "no canonical paper; cf. Liu et al., arXiv 2310.05209",

@@ -18,18 +18,10 @@ from typing import ClassVar, cast
 import torch
 from torch import Tensor
 
-from lengthgen.config.dataclass_from import check
 from lengthgen.retrofits.base import Retrofit, name_of
 from lengthgen.schemes import rotary
 from lengthgen.schemes.base import Declaration, Scheme
 from lengthgen.schemes.rotary import Rotary, Spectrum
-
-
-def check_factor(factor: float | None) -> None:
-    """ConfigError unless the option `factor` is null or at least 1."""
-    check(
-        factor is None or factor >= 1, f"retrofit.factor={factor}: expected a number >= 1 or null"
-    )
 
 
 class OfRotary(Retrofit):

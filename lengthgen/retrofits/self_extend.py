@@ -5,13 +5,12 @@ arXiv 2401.01325), equation 4 and algorithm 1; datamllab/LongLM, self_extend_pat
 Formula: score(i, j) = q_i . R(n) k_j / sqrt(D), R(n) the rotation by offset n, with n = i - j where
 i - j < W, and n = floor(i / G) - floor(j / G) + W - floor(W / G) otherwise.
 Windows of up to G (train_length - W) + W tokens then meet no offset past the trained ones. The
-authors advise W + (T - W) / G below half to two thirds of train_length, as the last trained offsets
-are seen too seldom to be relied on. G = 8 and W = train_length / 4 as published (1024 of 4096).
+authors advise W + (T - W) / G below half to two thirds of train_length, as the last offsets are
+rare in training. G = 8 and W = train_length / 4 as published (1024 of 4096).
 
 Windows of at most W tokens, and any with G = 1, are left alone. Groups are counted from position 0,
 so logits depend on where a window starts within a group. The released code takes W / G unrounded
-for a prompt and W // G for the tokens after it: the same where G divides W; here it is always
-rounded.
+for a prompt; here it is always rounded down.
 """
 
 import dataclasses
@@ -19,9 +18,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from lengthgen.config.dataclass_from import check
+from lengthgen.config.dataclass_from import limit
 from lengthgen.config.plugins import About
-from lengthgen.modifiers.spans import check_window
 from lengthgen.retrofits.rotary import Regrouped
 from lengthgen.schemes.base import Declaration
 
@@ -32,13 +30,10 @@ class Config:
     window: int | None = None  # W: offsets below it are kept; null: train_length / 4
 
     def __post_init__(self):
-        check(self.group > 0, f"retrofit.group={self.group}: expected a positive integer")
-        check_window("retrofit", self.window)
+        limit(self, "retrofit", "> 0", "group", "window")
 
 
 class SelfExtend(Regrouped):
-    """Counts far offsets in groups."""
-
     Config = Config
     about = About(
         "Jin et al., ICML 2024, arXiv 2401.01325, eq. 4",

@@ -2,16 +2,15 @@
 
 Source: Xiao et al., "Efficient Streaming Language Models with Attention Sinks" (ICLR 2024, arXiv
 2309.17453), and the authors' code, streaming_llm/kv_cache.py.
-Formula: query i sees the first s keys and the last W, itself included. While i < s + W the cache
-holds everything and nothing changes. Later it holds the sinks at positions 0 .. s - 1 and the last
-W keys at s .. s + W - 1, the query being the last: key j of the window is still at the distance i -
-j, sink j at (s + W - 1) - j, whatever i.
-One pass over the whole window gives exactly what the text gives one token at a time: each key's own
-state was computed when it was the query, under the same rule.
-Rotary schemes: towards a sink that the window has left, queries are turned as at position s + W -
-1. Biases of the offset are read at these distances; where the query's position matters too (FIRE),
+Formula: query i sees the first s keys and the last W, itself included. While i < s + W nothing
+changes. Later the cache holds the sinks at positions 0 .. s - 1 and the last W keys at
+s .. s + W - 1, the query being the last: key j of the window is still at the distance i - j, sink j
+at (s + W - 1) - j, whatever i. One pass over the window gives what a cache gives token by token,
+since each key's state was computed as a query under the same rule.
+Rotary schemes: towards a sink that the window has left, queries are turned as at position
+s + W - 1. Biases are read at these distances; where the query's position matters too (FIRE),
 queries past the cache stand at s + W - 1.
-s + W = L, the training length, unless given, so that no distance is new. The authors' cache is cut
+s + W = L, the training length, unless given, so that no distance is new. The authors cut the cache
 after each token: their recent_size is W - 1. Positions that enter at the input are refused: they
 stay in a key's state and cannot be counted anew.
 """
@@ -23,9 +22,8 @@ import torch
 from torch import Tensor
 
 from lengthgen.attention.bias_forms import Bias, Rows, Toeplitz
-from lengthgen.config.dataclass_from import check
+from lengthgen.config.dataclass_from import check, limit
 from lengthgen.config.plugins import About
-from lengthgen.modifiers.spans import check_window
 from lengthgen.retrofits.sinks import FarSinks, indices
 from lengthgen.schemes.base import Declaration, Scheme
 
@@ -37,12 +35,11 @@ class Config:
     window: int | None = None
 
     def __post_init__(self):
-        check_window("retrofit", self.window, self.sinks)
+        limit(self, "retrofit", "> 0", "window")
+        limit(self, "retrofit", ">= 0", "sinks")
 
 
 class StreamingLLM(FarSinks):
-    """Sinks and a window, at their positions in the cache."""
-
     Config = Config
     about = About(
         "Xiao et al., ICLR 2024, arXiv 2309.17453",

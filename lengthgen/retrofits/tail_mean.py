@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from lengthgen.attention.bias_forms import Bias
-from lengthgen.config.dataclass_from import check
+from lengthgen.config.dataclass_from import check, limit
 from lengthgen.config.plugins import About
 from lengthgen.retrofits.base import Retrofit
 from lengthgen.schemes.base import Declaration, Scheme
@@ -29,11 +29,7 @@ class Config:
     average: int = 16  # A: so many values before E are averaged
 
     def __post_init__(self):
-        check(
-            self.exposed is None or self.exposed > 0,
-            f"retrofit.exposed={self.exposed}: expected a positive integer or null",
-        )
-        check(self.average > 0, f"retrofit.average={self.average}: expected a positive integer")
+        limit(self, "retrofit", "> 0", "exposed", "average")
 
 
 class TailMean(Retrofit):

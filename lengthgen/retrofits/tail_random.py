@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from lengthgen.attention.bias_forms import Bias
-from lengthgen.config.dataclass_from import check
+from lengthgen.config.dataclass_from import limit
 from lengthgen.config.plugins import About
 from lengthgen.retrofits.base import Retrofit
 from lengthgen.schemes.base import Declaration, Scheme
@@ -31,10 +31,7 @@ class Config:
     seed: int = 0  # of the new values
 
     def __post_init__(self):
-        check(
-            self.start is None or self.start > 1,
-            f"retrofit.start={self.start}: expected an offset > 1 or null",
-        )
+        limit(self, "retrofit", "> 1", "start")
 
 
 class TailRandom(Retrofit):

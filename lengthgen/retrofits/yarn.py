@@ -23,9 +23,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lengthgen.config.dataclass_from import check, choice
+from lengthgen.config.dataclass_from import check, choice, limit
 from lengthgen.config.plugins import About
-from lengthgen.retrofits.rotary import Respaced, check_factor, ramp_by_turns
+from lengthgen.retrofits.rotary import Respaced, ramp_by_turns
 from lengthgen.schemes.rotary import Spectrum
 
 
@@ -40,7 +40,7 @@ class Config:
     temperature: bool = True  # multiply scores by (0.1 ln s + 1)^2: YaRN; false: NTK-by-parts
 
     def __post_init__(self):
-        check_factor(self.factor)
+        limit(self, "retrofit", ">= 1", "factor")
         choice("retrofit.ramp", self.ramp, ("index", "rotations"))
         check(
             0 < self.slow < self.fast,
@@ -49,8 +49,6 @@ class Config:
 
 
 class YaRN(Respaced):
-    """Slows the slow pairs and sharpens attention."""
-
     Config = Config
     about = About(
         "Peng et al., ICLR 2024, arXiv 2309.00071, eq. 22",
