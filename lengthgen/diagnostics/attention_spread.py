@@ -30,7 +30,7 @@ COLUMNS = {
     "position_end": "one past its last",
     "entropy": "H, nats; mean over the bin's queries and all windows",
     "effective_keys": "exp(H), mean over the same queries",
-    "normalised_entropy": "H / ln(i + 1), mean over the same queries; 1 = uniform",
+    "normalised_entropy": "H / ln(i + 1), mean over the same queries but i = 0; 1 = uniform",
     "far_mass": "share of attention on keys at least train_length back",
     "n_queries": "queries in the bin, all windows",
 }
@@ -73,8 +73,7 @@ def measure(subject: DiagnosedModel) -> Finding:
 
 
 def by_query(subject: DiagnosedModel) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
-    """Entropy, effective keys and far mass, (layers, heads, T) float64, means over windows; and how
-    many."""
+    """Mean entropy, effective keys and far mass (layers, heads, T), and the windows read."""
     model, windows = subject.model, subject.windows[subject.longest][: subject.n_read]
     shape = (3, model.config.n_layers, model.config.n_heads, subject.longest)
     total = torch.zeros(shape, dtype=torch.float64)
@@ -92,8 +91,7 @@ def by_query(subject: DiagnosedModel) -> tuple[np.ndarray, np.ndarray, np.ndarra
 
 
 def _of_rows(weights: Tensor, first: int, train_length: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Entropy, effective keys and far mass (B, H, R) of weights (B, H, R, S) of rows
-    first..first+R-1."""
+    """The same (B, H, R) of weights (B, H, R, S), rows first..first+R-1."""
     weights = weights.clamp(min=0)  # what is left of a stick can be -1e-8
     weights = weights / weights.sum(-1, keepdim=True)
     entropy = -torch.xlogy(weights, weights).sum(-1)
@@ -104,8 +102,7 @@ def _of_rows(weights: Tensor, first: int, train_length: int) -> tuple[Tensor, Te
 
 
 def slope(entropy: np.ndarray, first: int, last: int) -> float | None:
-    """Least-squares slope of entropy (T,) against ln(i + 1), i = first..last-1; None below 8
-    positions."""
+    """Slope of entropy (T,) against ln(i + 1), i = first..last-1; None below 8 positions."""
     if last - first < 8:
         return None
     return float(np.polyfit(np.log(np.arange(first, last) + 1.0), entropy[first:last], 1)[0])

@@ -31,7 +31,8 @@ COLUMNS = {
     "offset": "D = i - j",
     "bias": "b(D), nats, as the last query of the longest window sees it",
     "centred": "b(D) - b(0)",
-    "pairs": "query-key pairs of that offset in a training sequence, mean over layers",
+    "pairs": "query-key pairs of that offset in a training sequence, mean over layers;"
+    " 0 from train_length on",
 }
 SHAPE = {
     "layers": "the layers that share it, from 0",
@@ -82,8 +83,7 @@ def measure(subject: DiagnosedModel) -> Finding:
 
 @torch.no_grad()
 def curves(subject: DiagnosedModel, length: int) -> dict[str, np.ndarray]:
-    """Layers that share a bias ("0", "0-3") -> b (H, length) float64 by offset, for the last
-    query."""
+    """Layers that share a bias ("0", "0-3") -> b (H, length) float64 of the last query."""
     scheme = subject.model.scheme
     biases = scheme.biases(scheme.read(subject.windows[subject.longest][:1, -length:]))
     layers_of: dict[int, list[int]] = {}
@@ -134,8 +134,7 @@ def fit_line(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
 
 
 def curve_offsets(length: int, train_length: int) -> list[int]:
-    """Offsets 0..length-1, evenly spaced in ln(1 + D), with the last trained one and the one after
-    it."""
+    """Offsets 0..length-1, evenly spaced in ln(1 + D), and those around train_length."""
     edge = {train_length - 1, train_length} & set(range(length))
     return sorted({j - 1 for j in log_spaced(length, POINTS)} | edge)
 

@@ -15,8 +15,7 @@ from lengthgen.schemes.base import Scheme
 
 @dataclass(frozen=True)
 class DiagnosedModel:
-    """All on one device; the model is in evaluation mode, its random positions, if any, those of
-    draw 0."""
+    """All on one device; the model in evaluation mode, with the random positions of draw 0."""
 
     model: Transformer  # as it is evaluated: with its retrofit, if it has one
     trained: Scheme  # the scheme as training left it, without the retrofit

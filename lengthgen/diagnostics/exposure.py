@@ -82,8 +82,7 @@ class EntryCounts:
         self.is_table = False  # whether some place reads a part of it only
 
     def add(self, place: int, read: Tensor, weight: float) -> None:
-        """`weight` terms of training come to `place`, which reads the entries in the mask
-        `read`."""
+        """`weight` terms of training come to `place`, which reads the mask `read`."""
         read = read.cpu()
         self.terms += weight * read
         self.first = torch.where(read, self.first.clamp(max=place), self.first)
@@ -133,8 +132,7 @@ def count_reads(subject: DiagnosedModel, parameters: list[Tensor]) -> list[ReadC
 def rows_of(
     name: str, before: Tensor, after: Tensor, counted: ReadCounts | None, number: int
 ) -> list[dict]:
-    """A row for each entry (by offset), first index (by position), or block of leading axes (not
-    counted)."""
+    """A row for each entry (by offset), first index (by position) or leading block."""
     by = counted.by if counted else ""
     axes = 1 if by == "position" else leading(before.shape, ENTRIES if by else BLOCKS)
     initial, moved = rms(before, axes), rms(after - before, axes)
@@ -160,8 +158,7 @@ def rows_of(
 
 
 def unread(subject: DiagnosedModel, counted: ReadCounts) -> list[dict]:
-    """Runs of evaluated places past the training length that read none of the tables that training
-    reads."""
+    """Runs of evaluated places past the training length that read none of the trained tables."""
     scheme, L, T = subject.model.scheme, subject.train_length, subject.longest
     parameters = list(reads.learned(scheme).values())
     if T == L or len(parameters) != counted.n_parameters:

@@ -197,8 +197,7 @@ def _probes(rows: TableRows, train_length: int) -> list[Panel]:
 
 
 def _exposure(rows: TableRows, train_length: int) -> list[Panel]:
-    """Terms and movement of each counted parameter by place; without one, the movement of each
-    parameter."""
+    """Terms and movement of each counted parameter by place; else movement alone."""
     by_place = [row for row in rows if row["by"] and row["parameter"] and row["first"] is not None]
     if not by_place:
         return [("root mean square change", lambda axes: _bars(axes, rows))]

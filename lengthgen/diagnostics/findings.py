@@ -9,8 +9,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Table:
-    """Becomes NAME.csv. columns: name -> meaning and unit, in the file's order; a row has exactly
-    these."""
+    """Becomes NAME.csv. columns: name -> meaning and unit; a row has exactly these."""
 
     name: str
     columns: Mapping[str, str]

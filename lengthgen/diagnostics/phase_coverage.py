@@ -8,7 +8,7 @@ Critical dimension 2 ceil(R/2 log_base(L / (2 pi))), of R rotated channels: thos
 do complete a turn (Liu et al., "Scaling laws of RoPE-based extrapolation", ICLR 2024, arXiv
 2310.05209).
 
-Shape letters: P pairs, R channels that the pairs are made of.
+Shape letters: R channels that the pairs are made of.
 """
 
 import math
@@ -69,8 +69,7 @@ def measure(subject: DiagnosedModel) -> Finding:
 
 
 def row(pair: int, trained: float, evaluated: float, reach: float, later: float) -> dict:
-    """One pair, from its frequencies (radians a position) and extents in training and in
-    evaluation."""
+    """One pair, from its frequencies (radians a position) and the positions of a window."""
     turns, turns_later = reach * trained / (2 * math.pi), later * evaluated / (2 * math.pi)
     return {
         "pair": pair, "frequency": trained,

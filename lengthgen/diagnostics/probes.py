@@ -49,8 +49,7 @@ class Probe:
 
 
 def moments(x: Tensor, t: Tensor) -> Tensor:
-    """(E + 2, E + 2) float64: sums over N tokens of (1, x, t) by (1, x, t), all that a regression
-    needs."""
+    """(E + 2, E + 2) float64: sums over N tokens of (1, x, t) by (1, x, t)."""
     joined = torch.cat((torch.ones_like(t)[:, None], x, t[:, None]), dim=1).double()
     return joined.mT @ joined
 

@@ -1,8 +1,7 @@
 """Which entries of a scheme's parameters a position or an offset reads, by derivatives.
 
-An entry is read where the code or the bias has a derivative. It is taken through the scheme's own
-hooks, one place at a time, so it holds for every table, bucket, tail policy and retrofit without
-special cases.
+An entry is read where the code or the bias has a derivative, taken through the scheme's own hooks
+one place at a time: right for every table, bucket, tail policy and retrofit.
 
 Shape letters: W windows, L training length, P places (positions or offsets), E width, H heads.
 """
@@ -27,8 +26,7 @@ def learned(scheme: Scheme) -> dict[str, Tensor]:
 
 
 def as_in_training(scheme: Scheme, tokens: Tensor) -> list[Tensor]:
-    """What `read` gives in training for windows of tokens (W, L): one for each, or one if all are
-    equal."""
+    """What `read` gives in training for windows (W, L): one for each, or one if all agree."""
     was_training = scheme.training
     scheme.train()
     try:
@@ -80,8 +78,7 @@ def _random(size: int) -> Tensor:
 
 
 def pairs_by_offset(scheme: Scheme, length: int) -> Tensor:
-    """(length,) float64: query-key pairs of each offset in a causal window, under the scheme's
-    spans; mean over layers."""
+    """(length,) float64: query-key pairs of each offset in a window, mean over layers."""
     n_layers = scheme.dimensions.n_layers
     total = torch.zeros(length, dtype=torch.float64)
     for layer in range(n_layers):

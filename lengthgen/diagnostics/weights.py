@@ -1,11 +1,9 @@
 """The attention weights of a trained model, from its scheme's hooks, in linear memory.
 
-The model itself runs as always, with its fast kernels. Beside every attention call its weights are
-computed once more, in chunks of query rows, in float32. tests/test_diagnostics.py compares them
-with what the kernels return, for every scheme.
+The model runs as always, with its fast kernels; beside every attention call its weights are
+computed once more, in chunks of query rows, in float32.
 
-Shape letters: B batch, H heads, T positions, R rows of queries, S keys that they may see, D head
-size.
+Shape letters: B batch, H heads, T positions, R rows of queries, S keys, D head size.
 """
 
 from collections.abc import Callable, Iterator
@@ -27,8 +25,7 @@ Consume = Callable[[int, int, Tensor], None]
 
 @contextmanager
 def watched(model: Transformer, consume: Consume) -> Iterator[None]:
-    """Every forward pass in the block also hands each layer's weights to `consume`, row chunks in
-    order."""
+    """Every forward pass also hands each layer's weights to `consume`, chunk by chunk."""
 
     def before(attention: Attention, inputs: tuple) -> None:
         for first, weights in chunks(attention, *inputs):
@@ -94,8 +91,7 @@ def _is_softmax(scheme: Scheme, v: Tensor, layer: int) -> bool:
 
 
 def _by_columns(scheme: Scheme, scores: Tensor, v: Tensor, layer: int, first: int) -> Tensor:
-    """Weights (B, H, R, S) of a mixture other than softmax: how the output moves with each key's
-    value."""
+    """Weights (B, H, R, S) of another mixture: how the output moves with each value."""
     try:
         return _derivatives(scheme, scores, v, v.shape[2], layer, first)  # all keys at once
     except RuntimeError:  # the mixture takes only values of the head's size: D keys at a time

@@ -57,8 +57,7 @@ def measure_or_skip(measure: Measure, subject: DiagnosedModel) -> Finding:
 
 
 def summary_page(findings: Mapping[str, Finding], identity: Mapping[str, Any]) -> str:
-    """Markdown: for each diagnostic its sentences, its figures, and what the columns of its tables
-    mean."""
+    """Markdown: sentences and figures of each diagnostic, and the meaning of columns."""
     parts = [
         f"# Diagnostics of {identity['scheme']}, run {identity['run']}",
         "Sentences read the tables beside this file and claim no more.",

@@ -56,8 +56,7 @@ class Silencer(Modifier):
 
 
 def modified(scheme: Scheme, modifiers: Iterable[tuple[type[Modifier], Any]]) -> Scheme:
-    """`scheme` inside its modifiers: (class, options), innermost first. ConfigError
-    if one refuses."""
+    """`scheme` inside its modifiers (class, options), innermost first. ConfigError if refused."""
     for cls, options in modifiers:
         if reason := cls.refuses(scheme):
             raise ConfigError(reason)

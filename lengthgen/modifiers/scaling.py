@@ -1,8 +1,8 @@
 """Scores multiplied by a factor for each query: shared by log_n (modifier and retrofit) and ssmax.
 
 Formula: score(i, j) = f(n_i) q_i . k_j scale + bias(i, j), n_i the keys that query i sees, itself
-included. Whether the positional bias is multiplied too (`scale_bias`) is a choice: log-n scaling
-and SSMax are stated for scores without a bias; BAM multiplies both.
+included. Log-n scaling and SSMax are stated for scores without a bias; BAM multiplies both
+(`scale_bias`).
 
 Shape letters: B batch, T positions, R rows of queries, S keys, H heads, D head size.
 """

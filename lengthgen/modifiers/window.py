@@ -4,9 +4,8 @@ Source: Child et al. (2019) and Beltagy et al. (Longformer, 2020) for the window
 (Mistral, 2023) for its use in decoders; Xiao et al. (StreamingLLM, ICLR 2024) for the sinks.
 Formula: query i sees key j where i - W < j <= i or j < sinks.
 The window holds for one layer: n layers reach n (W - 1) tokens back, and farther where a scheme
-convolves over neighbouring tokens or keys (PaTH, selective RoPE, DAPE V2). The scheme never meets
-offsets past the window, except those of sinks, which grow with the position (the retrofit
-streaming_llm re-indexes them).
+convolves over neighbours (PaTH, selective RoPE, DAPE V2). Only sinks are at offsets past the
+window, which grow with the position (the retrofit streaming_llm bounds them).
 """
 
 import dataclasses

@@ -11,8 +11,6 @@ rope+ssmax wraps rope, inside ssmax, so that what was trained around the scheme 
 Its `declaration` is the trained scheme's with its own changes: `replace(super().declaration, ...)`.
 One that depends on the window's total length must declare prefix_consistent=False: each length then
 gets a forward pass of its own.
-
-Shape letters: B batch, T positions in the window, H heads, D head size.
 """
 
 from collections.abc import Callable
@@ -37,8 +35,7 @@ class Retrofit(Wrapper):
 
     @classmethod
     def refuses(cls, inner: Scheme) -> str | None:
-        """Why it cannot wrap `inner`, in one line; None if it can. Called before anything is
-        built."""
+        """Why it cannot wrap `inner`, in one line; None if it can."""
         return None
 
     def calibrate(self, loss_of: LossOf) -> None:

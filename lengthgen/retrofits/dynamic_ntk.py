@@ -3,12 +3,12 @@
 Source: emozilla (2023); formula as in transformers' _compute_dynamic_ntk_parameters and yarn's
 LlamaDynamicScaledRotaryEmbedding.
 Formula: base' = base (alpha L' / L - (alpha - 1))^(R / (R - 2)) for a window of L' > L tokens, L
-the training length and R the rotated channels; base otherwise. alpha = 1: NTK-aware scaling by L' /
-L.
+the training length and R the rotated channels; base otherwise. alpha = 1: NTK-aware scaling by
+L' / L.
 
-It is not prefix-consistent (one more token changes every earlier logit), so each length gets a
-forward pass of its own. yarn's class and transformers' first ones kept the larger base after a long
-window, so that results depended on the order of evaluation; here the window's length alone decides.
+It is not prefix-consistent: one more token changes every earlier logit. yarn's class and
+transformers' first ones kept the larger base after a long window; here the window's length alone
+decides.
 """
 
 from dataclasses import dataclass

@@ -46,8 +46,7 @@ class HardWindow(Retrofit):
 
     @classmethod
     def refuses(cls, inner: Scheme) -> str | None:
-        """It goes inside all modifiers, so that log-n scaling counts the keys that are then
-        seen."""
+        """It goes inside all modifiers, so that log-n scaling counts the visible keys."""
         inside = "retrofit hard_window goes inside the modifiers"
         return inside if isinstance(inner, Modifier) else None
 

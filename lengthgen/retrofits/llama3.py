@@ -5,8 +5,7 @@ models/llama3/model.py:apply_scaling.
 Formula: with L the training length and w_k = 2 pi / f_k the wavelength of pair k, f'_k = f_k / s
 where w_k > L / low, f_k where w_k < L / high, and (1 - t) f_k / s + t f_k between, with
 t = (L / w_k - low) / (high - low). Published with low 1, high 4, s = 8 and L = 8192.
-s = `factor`, or evaluated length / train_length where it is null (logits then depend on how long
-the whole window is).
+s = `factor`, or evaluated length / train_length where it is null.
 
 It is NTK-by-parts with the ramp in rotations from 1 to 4 instead of 1 to 32, and no temperature.
 Meta fine-tunes afterwards; a retrofit does not.

@@ -4,10 +4,10 @@ Source: Han et al., "LM-Infinite: Zero-Shot Extreme Length Generalization for La
 (NAACL 2024, arXiv 2308.16137), and models/lambda_attention.py of the authors' repository.
 Formula: query i sees key j where i - L < j <= i or j < sinks (the Lambda mask), at the distance
 min(i - j, L). Rotary schemes: towards a sink that the window has left, queries are turned as at
-position L and keys not at all. Biases of the offset: those of the offset min(i - j, L).
-L, the training length, is window and ceiling at once, as in the authors' scripts; sinks: 10 to 100
-there, with similar effect. The ceiling is one past the farthest trained offset L - 1: a per-offset
-table reads its tail policy there.
+position L and keys not at all. Biases: those of the offset min(i - j, L).
+L, the training length, is window and ceiling at once, as in the authors' scripts; they use 10 to
+100 sinks. The ceiling is one past the last trained offset: a per-offset table reads its tail policy
+there.
 """
 
 import dataclasses

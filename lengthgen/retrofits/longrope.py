@@ -155,8 +155,7 @@ class LongRoPE(Respaced):
 
 
 def moves(factors: tuple[float, ...], pair: int, step: float) -> Iterator[tuple[float, ...]]:
-    """The factor of `pair` times e^step, then times e^-step (at least 1); others follow to keep the
-    order."""
+    """The factor of `pair` times e^step, then e^-step (at least 1); others follow in order."""
     more, less = factors[pair] * math.exp(step), max(1.0, factors[pair] * math.exp(-step))
     yield (*factors[:pair], *(max(more, x) for x in factors[pair:]))
     yield (*(min(less, x) for x in factors[: pair + 1]), *factors[pair + 1 :])

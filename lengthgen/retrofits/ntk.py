@@ -2,15 +2,13 @@
 
 Source: bloc97, "NTK-aware scaled RoPE" (2023); formula as in Peng et al., YaRN (arXiv 2309.00071),
 definition 1.
-Formula: base' = base alpha^(R / (R - 2)), R the rotated channels; pair k then turns at
-base^(-2k/R) alpha^(-2k / (R - 2)): the last pair, k = R/2 - 1, exactly alpha times slower. alpha 4
-at R = 64 makes 10,000 into 41,829.
-alpha = evaluated length / train_length where it is null (logits then depend on how long the whole
-window is), or `base` is given outright.
+Formula: base' = base alpha^(R / (R - 2)), R the rotated channels (not the head, under partial
+rotation); pair k then turns at base^(-2k/R) alpha^(-2k / (R - 2)): the last pair, k = R/2 - 1,
+exactly alpha times slower. alpha 4 at R = 64 makes 10,000 into 41,829.
+alpha = evaluated length / train_length where it is null, or `base` is given outright.
 
-The exponent is R / (R - 2), not 1, and R counts what is rotated, not the head, under partial
-rotation. No pair but the last is slowed by the whole alpha, so some leave their trained range
-before the window ends: for s times the length alpha is usually taken above s.
+No pair but the last is slowed by the whole alpha, so some leave their trained range before the
+window ends: for s times the length alpha is usually taken above s.
 """
 
 import dataclasses

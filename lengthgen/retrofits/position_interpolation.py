@@ -3,8 +3,7 @@
 Source: Chen et al., "Extending context window of large language models via positional
 interpolation" (arXiv 2306.15595, 2023), equation 4; found at the same time by kaiokendev.
 Formula: position i is read as i / s, which is RoPE with every frequency divided by s.
-s = `factor`, or evaluated length / train_length where it is null: windows within the training
-length are then left alone, and logits depend on how long the whole window is.
+s = `factor`, or evaluated length / train_length, at least 1, where it is null.
 
 Without the paper's fine-tuning, which a retrofit never does, near offsets suffer: they are read
 between trained ones.

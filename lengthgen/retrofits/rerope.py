@@ -3,13 +3,11 @@
 Source: Su, "Rectified rotary position embeddings" (2023, github.com/bojone/rerope), patches rerope
 and leaky_rerope.
 Formula: score(i, j) = q_i . R(n) k_j / sqrt(D), R(n) the rotation by offset n, with n = i - j where
-i - j < w, and n = w + (i - j - w) a otherwise. a = `interval`: 0 is ReRoPE, 1/16 Leaky ReRoPE as
-published. Far queries are turned to (i - w) a + w and far keys to j a: two matrices of scores, no
-rotation per pair. With log_n scores are also multiplied by max(1, ln(i + 1) / ln L), L the training
-length, as in the released code.
-w = `window`, train_length / 2 where it is null: offsets near L are seen too seldom in training to
-be relied on. Windows of at most w tokens are left alone; longer ones within the training length are
-not.
+i - j < w, and n = w + (i - j - w) a otherwise. a = `interval`: 0 is ReRoPE, 1/16 Leaky ReRoPE.
+Far queries are turned to (i - w) a + w and far keys to j a. With log_n scores are also multiplied
+by max(1, ln(i + 1) / ln L), L the training length, as in the released code.
+w = `window`, train_length / 2 where it is null: offsets near L are rare in training. Windows of at
+most w tokens are left alone; longer ones within the training length are not.
 """
 
 import dataclasses

@@ -4,9 +4,8 @@
 `Regrouped`: near keys keep their offsets, farther ones get smaller ones. Takes two matrices of
 scores, so the general path of attention.
 
-A factor follows the length of the window at hand, and nothing is kept between windows: neither the
-order of evaluation nor an earlier longer window changes a number (the early dynamic NTK classes of
-yarn and transformers got this wrong).
+A factor of null follows the length of the window at hand: logits then depend on it. Nothing is kept
+between windows, so that no number depends on the order of evaluation.
 
 Shape letters: B batch, T positions, R rows of queries, S keys, H heads, D head size, P pairs.
 """
@@ -79,8 +78,7 @@ class Respaced(OfRotary):
         return "window / train_length" if self.fixed_factor is None else f"{self.fixed_factor:g}"
 
     def factor(self, length: int) -> float:
-        """How much longer than in training a window of `length` tokens is taken to be; at least
-        1."""
+        """How much longer than in training a window of `length` tokens counts as, at least 1."""
         if self.fixed_factor is None:
             return max(1.0, length / self.dimensions.train_length)
         return self.fixed_factor
@@ -106,15 +104,13 @@ class Respaced(OfRotary):
         return turn(q, cos, sin, layer).to(dtype), turn(k, cos, sin, layer)
 
     def _partly_slowed(self, kept: Tensor, length: int) -> Tensor:
-        """(P,) float64: the share `kept` (P,) of each frequency as trained, the rest divided by
-        `factor`."""
+        """(P,) float64: each frequency over `factor`, but for its share `kept` (P,)."""
         frequencies = self.trained.spectrum.frequencies(kept.device)
         return (1 - kept) * frequencies / self.factor(length) + kept * frequencies
 
 
 class Regrouped(OfRotary):
-    """Keys fewer than `window` positions back at their own offsets, farther ones where `far` puts
-    them."""
+    """Keys fewer than `window` positions back as trained, farther ones where `far` says."""
 
     @classmethod
     def refuses(cls, inner: Scheme) -> str | None:
@@ -137,8 +133,7 @@ class Regrouped(OfRotary):
         raise NotImplementedError
 
     def far(self, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """Where queries and keys at `positions` (T,) are turned to while far from each other: (T,)
-        each."""
+        """The positions (T,) of far queries and of far keys, from their own (T,)."""
         raise NotImplementedError
 
     @property
@@ -162,8 +157,7 @@ class Regrouped(OfRotary):
         return torch.where(positions[rows, None] - positions[keys] < self.window, near, far)
 
     def _scores(self, q: Tensor, k: Tensor, q_at: Tensor, k_at: Tensor, layer: int) -> Tensor:
-        """Unscaled scores (B, H, R, S) of queries turned to positions q_at (R,), keys to k_at
-        (S,)."""
+        """Unscaled scores (B, H, R, S) of queries at positions q_at (R,) and keys at k_at (S,)."""
         frequencies = self.trained.spectrum.frequencies(q.device)
         q, k = (
             self.trained.turn(x, *rotary.waves(rotary.angles(at, frequencies), x.dtype), layer)

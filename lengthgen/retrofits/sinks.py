@@ -88,13 +88,11 @@ class FarSinks(Retrofit):
         return torch.cat((sinks, scores[..., n:]), -1)
 
     def is_far(self, i: Tensor, j: Tensor) -> Tensor:
-        """Whether query i reads key j as a sink that its window has left. Undefined for hidden
-        keys."""
+        """Whether sink j has left the window of query i. Undefined for hidden keys."""
         return (i - j >= self.window) & (i >= self.query_at)
 
     def biases(self, positions: Tensor) -> list[Bias | None]:
-        """Each different object is changed once, so that layers that share a bias go on sharing
-        it."""
+        """Each object is changed once, so that layers that share a bias still do."""
         biases, length = self.inner.biases(positions), positions.numel()
         changed = {id(b): None if b is None else self.changed(b, length) for b in biases}
         return [changed[id(bias)] for bias in biases]

@@ -1,12 +1,10 @@
 """The ill-trained end of a distance bias replaced by the mean of its last well-exposed values.
 
 Source: no canonical paper; a repair of T5's and per-offset tables. Offset n occurs L - n times in a
-training window of L tokens, so the values for offsets near L got few gradients and those past it
-none; what fails beyond L may be these few values alone. Average 1 clamps the offset (the YAML
-t5_clamp).
-Formula: bias'(h, n) = bias(h, n) for n < E, and the mean of bias(h, E - A) .. bias(h, E - 1) for n
->= E. E = 3/4 L, unless given: every value that is kept then occurred at least L / 4 times in each
-window.
+training window of L tokens: values for offsets near L got few gradients and those past it none, and
+these few may be all that fails beyond L. Average 1 clamps the offset (the YAML t5_clamp).
+Formula: bias'(h, n) = bias(h, n) for n < E, else the mean of bias(h, E - A) .. bias(h, E - 1).
+E = 3/4 L, unless given: every value that is kept then occurred at least L / 4 times in each window.
 """
 
 import dataclasses

@@ -4,9 +4,8 @@ Source: no canonical paper; a lesion. If a model holds beyond its training lengt
 offsets share one well-trained value, then drawing that value anew must break it, and drawing one
 that is never read must not.
 Formula: bias'(h, n) = m_h + s_h e_h for n >= S, m_h and s_h the mean and standard deviation of
-bias(h, 0) .. bias(h, S - 1), e_h a standard normal draw for each head (and layer, where each has
-its own table) from `seed`. S, unless `start` is given: where T5's last bucket begins; the last
-entry of a per-offset table.
+bias(h, 0) .. bias(h, S - 1), e_h a standard normal draw from `seed` for each head (and layer, where
+each has its own table). S = `start`, or where the table's last value begins.
 """
 
 import dataclasses
