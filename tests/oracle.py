@@ -1,8 +1,10 @@
-"""Comparisons with independent implementations, noted as they are made: `pytest tests --oracles FILE` writes them as a table.
+"""Comparisons with independent implementations, noted as they are made: `pytest tests --oracles
+FILE` writes them as a table.
 
-A scheme declares its oracles by name (`Declaration.oracles`), a modifier or retrofit its own (`About.oracles`); test_oracles.py checks that
-each declared one is compared somewhere. With the option only the tests that call `compare` themselves are run. What a session leaves out
-(-k, a missing library) is listed below the table, so that a table of a part does not look like the whole.
+A scheme declares its oracles by name (`Declaration.oracles`), a modifier or retrofit its own
+(`About.oracles`); test_oracles.py checks that each declared one is compared somewhere. With the
+option only the tests that call `compare` themselves are run. What a session leaves out (-k, a
+missing library) is listed below the table, so that a table of a part does not look like the whole.
 """
 
 import ast
@@ -25,9 +27,11 @@ class Comparison:
 
 
 def compare(scheme: str, oracle: str, what: str, ours, theirs, atol: float) -> None:
-    """Assert that two tensors agree to `atol` everywhere (0: exactly), and note the largest difference.
+    """Assert that two tensors agree to `atol` everywhere (0: exactly), and note the largest
+    difference.
 
-    scheme: file name of a scheme, retrofit or modifier; oracle: as in its declaration, for example "x-transformers", "float64 loop".
+    scheme: file name of a scheme, retrofit or modifier; oracle: as in its declaration, for example
+    "x-transformers", "float64 loop".
     """
     ours, theirs = torch.as_tensor(ours).double(), torch.as_tensor(theirs).double()
     assert ours.shape == theirs.shape, (scheme, oracle, what, ours.shape, theirs.shape)
@@ -41,7 +45,7 @@ def compare(scheme: str, oracle: str, what: str, ours, theirs, atol: float) -> N
 
 
 def compared() -> set[tuple[str, str]]:
-    """(scheme, oracle) of every call of `compare` with two literal names in the tests, run or not."""
+    """(scheme, oracle) of every call of `compare` with two literals in the tests, run or not."""
     found = set()
     for path in Path(__file__).parent.glob("test_*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
@@ -61,7 +65,9 @@ def compared() -> set[tuple[str, str]]:
 
 
 def table() -> str:
-    """The comparisons of this session as Markdown, the largest difference of each kind, and what was not compared in it."""
+    """The comparisons of this session as Markdown, the largest difference of each kind, and what
+    was not compared in it.
+    """
     worst: dict[tuple, Comparison] = {}
     for made in MADE:
         key = (made.scheme, made.oracle, made.what)
@@ -72,10 +78,8 @@ def table() -> str:
         "|---|---|---|---|---|",
     ]
     for key in sorted(worst):
-        made = worst[key]
-        lines.append(
-            f"| {made.scheme} | {made.oracle} | {made.what} | {made.difference:.2g} | {made.bound:g} |"
-        )
+        difference, bound = worst[key].difference, worst[key].bound
+        lines.append(f"| {' | '.join(key)} | {difference:.2g} | {bound:g} |")
     missing = sorted(compared() - {(made.scheme, made.oracle) for made in MADE} - {("x", "y")})
     if missing:
         lines += [

@@ -14,7 +14,10 @@ def make(
     seed: int = 0,
     **options,
 ) -> Scheme:
-    """An initialised two-layer scheme; zero tables get noise, so that there is something to compare."""
+    """An initialised two-layer scheme.
+
+    Zero tables get noise, so that there is something to compare.
+    """
     kind = schemes.load(name)
     scheme = kind(
         kind.Config(**options), Dimensions(2, n_heads, head_dim, n_heads * head_dim, train_length)

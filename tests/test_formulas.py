@@ -1,6 +1,8 @@
-"""Schemes against their formulas, as plain loops in float64, and every tail policy against what its name says.
+"""Schemes against their formulas, as plain loops in float64, and every tail policy against what its
+name says.
 
-Float32 values are compared to 1e-6. test_references.py holds the comparisons with other people's implementations.
+Float32 values are compared to 1e-6. test_references.py holds the comparisons with other people's
+implementations.
 
 Shape letters: T positions, H heads, E width.
 """
@@ -144,7 +146,10 @@ def test_sinusoid_by_its_formula(form):
 
 @pytest.mark.parametrize("form", ["scalar", "direction", "harmonics"])
 def test_normalised_sinusoid_dilates_with_the_window(form):
-    """pe_rL(r i) = pe_L(i); all but the first position change; a scalar code has at most L/2 + 1 values."""
+    """pe_rL(r i) = pe_L(i); all but the first position change.
+
+    A scalar code has at most L/2 + 1 values.
+    """
     scheme = make("normalised_sinusoid", form=form)
     short, long = code_of(scheme, 64), code_of(scheme, 256)
     assert torch.equal(long[::4], short)
@@ -163,7 +168,9 @@ def looped(formula, H: int = 4):
 
 
 def test_alibi_equals_its_loop():
-    """The slopes of twelve heads as the paper's authors say: those of 8, then every second one of 16."""
+    """The slopes of twelve heads as the paper's authors say:
+    those of 8, then every second one of 16.
+    """
     m = [2**-k for k in range(1, 9)] + [2 ** (-k / 2) for k in (1, 3, 5, 7)]
     ours = bias_of(make("alibi", n_heads=12), OFFSETS)
     assert ours.dtype == torch.float32
@@ -263,7 +270,10 @@ def test_no_positions_is_causal_attention_and_nothing_else():
 
 
 def test_kerple_draws_and_bounds():
-    """Start U(0, 2), U(0, 1) (log) and U(0, 1), U(0, 2) (power); outside its bounds a value acts as the bound and still learns."""
+    """Start U(0, 2), U(0, 1) (log) and U(0, 1), U(0, 2) (power).
+
+    Outside its bounds a value acts as the bound and still learns.
+    """
     for name, highest in (("kerple_log", (2, 1)), ("kerple_power", (1, 2))):
         scheme = make(name, n_heads=500)
         for parameter, high in zip((scheme.r1, scheme.r2), highest, strict=True):

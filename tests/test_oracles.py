@@ -1,4 +1,4 @@
-"""Every oracle that a scheme declares is compared with it somewhere in these tests, and nothing is compared without being declared."""
+"""Every oracle that a scheme declares is compared with it in these tests, and no other."""
 
 import functools
 

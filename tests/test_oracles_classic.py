@@ -1,5 +1,6 @@
-"""Older and simpler schemes (Shaw, Transformer-XL, learned ALiBi, CPB, BAM, CAPE, BiPE, random positions) against other people's
-implementations and against their papers' formulas as plain loops in float64.
+"""Older and simpler schemes (Shaw, Transformer-XL, learned ALiBi, CPB, BAM, CAPE, BiPE, random
+positions) against other people's implementations and against their papers' formulas as plain loops
+in float64.
 
 Shape letters: B batch, T positions, H heads, D head size, E width.
 """
@@ -20,12 +21,15 @@ from .test_oracles_text import D, E, H, dot, kept, looped, scores_of, text
 LONG = 8192
 
 
-# Shaw -------------------------------------------------------------------------------------------------------------------
+# Shaw ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("clip", [4, 100])
 def test_shaw_equals_transformers(clip):
-    """Wav2Vec2-BERT's relative keys; its table runs from the farthest key on the left to the farthest on the right."""
+    """Wav2Vec2-BERT's relative keys.
+
+    Its table runs from the farthest key on the left to the farthest on the right.
+    """
     from transformers.models.wav2vec2_bert import modeling_wav2vec2_bert as theirs
 
     q, k, _, x = text(64)
@@ -112,11 +116,13 @@ def test_skewed_entries_are_where_their_offset_says(rows, keys, offsets):
             assert torch.equal(skewed[:, r, j], values[:, r, min(keys - rows + r - j, offsets - 1)])
 
 
-# Transformer-XL -----------------------------------------------------------------------------------------------------------
+# Transformer-XL -----------------------------------------------------------------------------------
 
 
 def xlnet_weights(scheme, q, k, v):
-    """Attention weights (B, H, T, T) of XLNet's layer, whose positions are Transformer-XL's, with the scheme's parameters of layer 1."""
+    """Attention weights (B, H, T, T) of XLNet's layer, whose positions are Transformer-XL's, with
+    the scheme's parameters of layer 1.
+    """
     from transformers import XLNetConfig
     from transformers.models.xlnet.modeling_xlnet import XLNetModel, XLNetRelativeAttention
 
@@ -215,11 +221,13 @@ def test_transformer_xl_far_offsets():
     )
 
 
-# Learned ALiBi, CPB, BAM --------------------------------------------------------------------------------------------------
+# Learned ALiBi, CPB, BAM --------------------------------------------------------------------------
 
 
 def mpt_slopes(n_heads: int):
-    """(H,) as transformers' MPT has them: its table's value for the last key but one, at a distance of 1."""
+    """(H,) as transformers' MPT has them:
+    its table's value for the last key but one, at a distance of 1.
+    """
     from transformers.models.mpt.modeling_mpt import build_mpt_alibi_tensor
 
     return -build_mpt_alibi_tensor(n_heads, 2).flatten(0, -2)[:, 0].double()
@@ -376,7 +384,7 @@ def test_bam_with_a_turned_shape_stays_finite():
     assert bias.isfinite().all() and (bias[:, 0] < -1e3 * scheme.log_scale.exp()[0]).all()
 
 
-# CAPE ---------------------------------------------------------------------------------------------------------------------
+# CAPE ---------------------------------------------------------------------------------------------
 
 
 def test_cape_evaluates_as_transformers_sinusoid():
@@ -440,7 +448,7 @@ def test_cape_draws_lie_where_the_options_say():
     assert torch.equal(still.read(tokens), torch.arange(8.0).expand(2000, 8))
 
 
-# BiPE ---------------------------------------------------------------------------------------------------------------------
+# BiPE ---------------------------------------------------------------------------------------------
 
 
 def lines(length: int, batch: int = 2) -> torch.Tensor:
@@ -531,7 +539,7 @@ def test_bipe_inside_a_segment_equals_its_loop(intra):
     )
 
 
-# Random positions -----------------------------------------------------------------------------------------------------------
+# Random positions ---------------------------------------------------------------------------------
 
 
 def test_randomised_rope_equals_transformers_at_the_drawn_positions():

@@ -1,7 +1,8 @@
-"""Rotary schemes against transformers, x-transformers, rotary-embedding-torch and loops in float64 written from the papers' formulas.
+"""Rotary schemes against transformers, x-transformers, rotary-embedding-torch and loops in float64
+written from the papers' formulas.
 
-Scores are compared, not vectors: layouts differ. The libraries' angles are float32, so at position 8191 they are off by up to 5e-4 rad, and
-scores by 1e-3; the loops are exact.
+Scores are compared, not vectors: layouts differ. The libraries' angles are float32, so at position
+8191 they are off by up to 5e-4 rad, and scores by 1e-3; the loops are exact.
 
 Shape letters: B batch, T positions, H heads, D head size, P pairs.
 """
@@ -39,7 +40,9 @@ def ours(name: str, q, k, positions, **options):
 
 
 def loop(q, k, positions, score_of, layout: str = "interleaved"):
-    """(1, H, T, T) float64 by score_of(h, x, y, i, j), x and y the lists of complex pairs of the query at i and the key at j."""
+    """(1, H, T, T) float64 by score_of(h, x, y, i, j), x and y the lists of complex pairs of the
+    query at i and the key at j.
+    """
     pairs = q.shape[-1] // 2
     first, second = (
         (slice(0, None, 2), slice(1, None, 2))
@@ -61,7 +64,9 @@ def loop(q, k, positions, score_of, layout: str = "interleaved"):
 
 
 def rotation(frequencies):
-    """score_of for plain rotations: the real part of q conj(k) e^{i (i - j) f}, added over pairs."""
+    """score_of for plain rotations:
+    the real part of q conj(k) e^{i (i - j) f}, added over pairs.
+    """
 
     def score_of(h, x, y, i, j):
         turns = zip(x, y, frequencies, strict=True)
@@ -87,7 +92,7 @@ def by_llama(q, k, positions, frequencies):
     return scores(*apply_rotary_pos_emb(q, k, angles.cos()[None], angles.sin()[None]))
 
 
-# RoPE -------------------------------------------------------------------------------------------------------------------
+# RoPE ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("base", [10000.0, 500000.0])
@@ -158,7 +163,7 @@ def test_rope_against_a_loop(layout):
         )
 
 
-# Parts of RoPE ----------------------------------------------------------------------------------------------------------
+# Parts of RoPE ------------------------------------------------------------------------------------
 
 
 def test_rope_partial():
@@ -253,7 +258,9 @@ def test_p_rope(p, kept):
     [(64, 512, 16), (64, 1024, 18), (32, 512, 8), (32, 1024, 9), (128, 512, 31)],
 )
 def test_hope_period(D, train_length, kept):
-    """The numbers of pairs that complete a turn: 16 of 32 at 512 tokens, as in the literature's tables."""
+    """The numbers of pairs that complete a turn:
+    16 of 32 at 512 tokens, as in the literature's tables.
+    """
     positions, q, k = queries_and_keys(D, 24)
     halves, scheme = ours(
         "hope_period", q, k, positions, train_length=train_length, layout="half_split"
@@ -277,7 +284,7 @@ def test_hope_period(D, train_length, kept):
     )
 
 
-# xPos -------------------------------------------------------------------------------------------------------------------
+# xPos ---------------------------------------------------------------------------------------------
 
 
 def test_xpos():
@@ -330,7 +337,7 @@ def test_xpos_against_a_loop(train_length, scale_base):
     compare("xpos", "float64 loop", "scores to 8191", mine * past, exact * past, 1e-5)
 
 
-# FoPE -------------------------------------------------------------------------------------------------------------------
+# FoPE ---------------------------------------------------------------------------------------------
 
 
 def test_fope_without_noise_is_p_rope_of_the_periods():
@@ -351,7 +358,10 @@ def test_fope_without_noise_is_p_rope_of_the_periods():
     [("paper", 1024, 9, 9), ("released", 1024, 9, 8), ("released", 512, 8, 8)],
 )
 def test_fope_against_a_loop(form, train_length, F, M):
-    """Pairs as complex numbers, times (sum of cosines) + i (sum of sines); the rest times 1, or 1 + i as released."""
+    """Pairs as complex numbers, times (sum of cosines) + i (sum of sines).
+
+    The rest times 1, or 1 + i as released.
+    """
     q, k, positions = few(*queries_and_keys(32)[1:], queries_and_keys(32)[0])
     mine, scheme = ours(
         "fope", q, k, positions, train_length=train_length, form=form, layout="half_split"
@@ -383,7 +393,7 @@ def test_fope_against_a_loop(form, train_length, F, M):
     )
 
 
-# PoPE -------------------------------------------------------------------------------------------------------------------
+# PoPE ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("init", ["zero", "uniform"])

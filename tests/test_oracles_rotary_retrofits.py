@@ -1,7 +1,8 @@
-"""Rotary retrofits against transformers, x-transformers and loops in float64 written from the papers' formulas.
+"""Rotary retrofits against transformers, x-transformers and loops in float64 written from the
+papers' formulas.
 
-transformers' functions of a "rope type" give frequencies and a factor for cosines and sines, so for scores its square. Theirs are float32:
-frequencies are compared by their ratio, to 1e-6.
+transformers' functions of a "rope type" give frequencies and a factor for cosines and sines, so for
+scores its square. Theirs are float32: frequencies are compared by their ratio, to 1e-6.
 
 Shape letters: B batch, T positions, H heads, D head size, P pairs.
 """
@@ -108,7 +109,9 @@ def test_frequencies_equal_those_of_transformers(D, train_length):
 
 
 def test_temperature_of_yarn_is_the_papers():
-    """1.143 at twice the length and 1.631 at sixteen times: the factor of cosines and sines, so its square is that of the scores."""
+    """1.143 at twice the length and 1.631 at sixteen times:
+    the factor of cosines and sines, so its square is that of the scores.
+    """
     for s, factor in ((2, 1.143), (4, 1.2965), (16, 1.631)):
         assert around("yarn", factor=float(s)).temperature(99) == pytest.approx(factor, abs=1e-3)
 
@@ -189,7 +192,7 @@ def test_scores_equal_those_of_x_transformers():
     compare("ntk", "x-transformers", "scores to 8191", mine, theirs(base=80000.0), 1e-3)
 
 
-# Loops in float64 ---------------------------------------------------------------------------------------------------------
+# Loops in float64 ---------------------------------------------------------------------------------
 
 
 def ramp_by_rotations(k, s, D, L):
@@ -305,7 +308,7 @@ def test_dynamic_ntk_of_a_whole_window_equals_a_loop():
     compare("dynamic_ntk", "float64 loop", "scores of a window of 4 L", found, exact, 1e-5)
 
 
-# Offsets that are read as others --------------------------------------------------------------------------------------------
+# Offsets that are read as others ------------------------------------------------------------------
 
 
 def rectified(n, w, a):
@@ -330,7 +333,9 @@ CASES = [
 
 @pytest.mark.parametrize(("name", "options", "offset"), CASES)
 def test_regrouped_scores(name, options, offset):
-    """The oracle turns the keys of one row at a time back by the offset at which they are read, with Llama's functions."""
+    """The oracle turns the keys of one row at a time back by the offset at which they are read,
+    with Llama's functions.
+    """
     from transformers import LlamaConfig
     from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding, apply_rotary_pos_emb
 

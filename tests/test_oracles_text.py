@@ -1,5 +1,6 @@
-"""Schemes that read the text (FoX, CABLE, CoPE, DAPE, stick-breaking, PaTH, selective, GRAPE, selective RoPE) against other people's
-implementations and against their papers' formulas as plain loops in float64; what equals what; and the contract of `logits` and `gates`.
+"""Schemes that read the text (FoX, CABLE, CoPE, DAPE, stick-breaking, PaTH, selective, GRAPE,
+selective RoPE) against other people's implementations and against their papers' formulas as plain
+loops in float64; what equals what; and the contract of `logits` and `gates`.
 
 Shape letters: B batch, T positions, H heads, D head size, E width.
 """
@@ -97,7 +98,7 @@ def dot(a, b) -> float:
     return sum(float(x) * float(y) for x, y in zip(a, b, strict=True))
 
 
-# FoX and CABLE ----------------------------------------------------------------------------------------------------------
+# FoX and CABLE ------------------------------------------------------------------------------------
 
 
 def forgetting(scheme: Scheme, sign: float) -> nn.Module:
@@ -147,7 +148,9 @@ def test_fox_equals_its_loop():
 
 
 def test_fox_at_8192_tokens():
-    """Far sums keep what float32 would lose: bias_only against a plain sum of one number, full against a running sum in exact order."""
+    """Far sums keep what float32 would lose:
+    bias_only against a plain sum of one number, full against a running sum in exact order.
+    """
     scheme = make("fox", init_std=0.5)
     x = text(LONG, batch=1)[3]
     weight, bias = scheme.weight[0].detach().double(), scheme.bias[0].detach().double()
@@ -186,7 +189,10 @@ def test_fox_fixed_is_alibi(n_heads):
 
 
 def test_fox_gates_of_the_three_kinds_meet():
-    """bias_only starts as fixed; full without weights is bias_only; official time constants are spaced as given."""
+    """bias_only starts as fixed; full without weights is bias_only.
+
+    Official time constants are spaced as given.
+    """
     offsets = torch.arange(500)
     alone, fixed, full = (
         make("fox", gate="bias_only", n_heads=4),
@@ -262,7 +268,7 @@ def test_cable_equals_its_loop(activation, weighted):
     )
 
 
-# CoPE -------------------------------------------------------------------------------------------------------------------
+# CoPE ---------------------------------------------------------------------------------------------
 
 
 def test_cope_equals_x_transformers():
@@ -320,11 +326,13 @@ def test_cope_counts_tokens_where_every_gate_is_open():
         assert counts[0, 0, row, : 26 + row].tolist() == pytest.approx(wanted)
 
 
-# DAPE -------------------------------------------------------------------------------------------------------------------
+# DAPE ---------------------------------------------------------------------------------------------
 
 
 def network(scheme: Scheme) -> nn.Module:
-    """DAPE's network of layer 1 for the windows of `kernel` keys, last dimension first the channel and then the key."""
+    """DAPE's network of layer 1 for the windows of `kernel` keys, last dimension first the channel
+    and then the key.
+    """
     hidden, wide = (
         nn.Linear(scheme.hidden_weight[1, 0].numel(), scheme.config.hidden),
         scheme.out_weight[1, 0].numel(),
@@ -422,7 +430,9 @@ def test_dape_equals_its_loop(kernel):
 
 
 def test_dape_is_the_official_form_inside_a_window_and_differs_in_the_last_row():
-    """There the hidden units past a window's end are zero, so a row's scores would depend on how long the window is."""
+    """There the hidden units past a window's end are zero, so a row's scores would depend on how
+    long the window is.
+    """
     length = 32
     q, k, _, x = text(length)
     scheme = make("dape", inner="alibi", kernel=3, hidden=6)
@@ -465,7 +475,7 @@ def test_dape_without_its_network_is_the_inner_scheme():
         )
 
 
-# Stick-breaking ---------------------------------------------------------------------------------------------------------
+# Stick-breaking -----------------------------------------------------------------------------------
 
 
 def attended(scheme: Scheme, q, k, v, x, layer: int = 1) -> torch.Tensor:
@@ -473,7 +483,8 @@ def attended(scheme: Scheme, q, k, v, x, layer: int = 1) -> torch.Tensor:
     positions = scheme.positions(q.shape[2], q.device)
     return general.attend(
         q, k, v,
-        lambda q, k, first: scheme.logits(q, k, x, positions, layer, first), lambda z, v, first: scheme.mix(z, v, layer, first),
+        lambda q, k, first: scheme.logits(q, k, x, positions, layer, first),
+        lambda z, v, first: scheme.mix(z, v, layer, first),
         scheme.span(layer), scheme.by_rows,
     ).detach()  # fmt: skip
 
@@ -481,7 +492,10 @@ def attended(scheme: Scheme, q, k, v, x, layer: int = 1) -> torch.Tensor:
 @pytest.mark.parametrize("attend_current", [False, True])
 @pytest.mark.parametrize("remainder", ["value", "drop"])
 def test_stick_breaking_equals_torch_distributions(attend_current, remainder):
-    """torch's transform of K numbers into K + 1 shares of a stick; it adds a logarithm to each number, which is taken off here."""
+    """torch's transform of K numbers into K + 1 shares of a stick.
+
+    It adds a logarithm to each number, which is taken off here.
+    """
     length = 200
     q, k, v, x = text(length)
     scores, transform = q @ k.mT * D**-0.5, torch.distributions.StickBreakingTransform()
@@ -518,7 +532,10 @@ def test_stick_breaking_equals_its_loop(attend_current):
 
 
 def test_a_stick_is_broken_safely():
-    """Logits of any size and masked keys; weights and gradients stay finite, weights sum to at most 1, hidden keys take nothing."""
+    """Logits of any size and masked keys.
+
+    Weights and gradients stay finite, weights sum to at most 1, hidden keys take nothing.
+    """
     logits = torch.tensor(
         [[-1e4, 1e4, 0.0, -1e4, 1e4], [50.0, -math.inf, 0.0, -math.inf, -math.inf]],
         requires_grad=True,
@@ -539,7 +556,7 @@ def test_a_stick_is_broken_safely():
     )
 
 
-# PaTH -------------------------------------------------------------------------------------------------------------------
+# PaTH ---------------------------------------------------------------------------------------------
 
 
 def reflected(length: int, seed: int = 0):
@@ -579,7 +596,9 @@ def test_path_equals_the_naive_product_of_matrices(length, block):
 
 
 def test_path_equals_the_delta_rule_of_transformers():
-    """A key put into an empty state and carried on by the delta rule, with nothing written, is the key that PaTH meets."""
+    """A key put into an empty state and carried on by the delta rule, with nothing written, is the
+    key that PaTH meets.
+    """
     from transformers.models.qwen3_next.modeling_qwen3_next import (
         torch_recurrent_gated_delta_rule as carry,
     )
@@ -679,7 +698,7 @@ def test_path_scores_have_the_gradients_of_their_function():
     assert torch.autograd.gradcheck(lambda *given: path_scores(*given, 0, block=3).tril(), parts)
 
 
-# Selective attention ----------------------------------------------------------------------------------------------------
+# Selective attention ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("inner", ["none", "rope"])
@@ -731,12 +750,14 @@ def test_selective_attention_leaves_every_row_something():
     assert attended(make("selective"), 100 * q, 100 * k, v, x).isfinite().all()
 
 
-# GRAPE ------------------------------------------------------------------------------------------------------------------
+# GRAPE --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("normalise", [False, True])
 def test_grape_path_equals_x_transformers(normalise):
-    """Its per-row ALiBi sums from the key to the token before the query: given each token's successor, that is GRAPE's sum."""
+    """Its per-row ALiBi sums from the key to the token before the query:
+    given each token's successor, that is GRAPE's sum.
+    """
     from x_transformers.x_transformers import PerRowDataDependentAlibi
 
     length = 256
@@ -772,7 +793,7 @@ def test_grape_path_equals_x_transformers(normalise):
 
 
 class Pair(tuple):
-    """(queries, keys) that also knows the shape and the device of the input that they were made of."""
+    """(queries, keys) that also knows the shape and the device of their input."""
 
     __slots__ = ()
 
@@ -844,7 +865,7 @@ def test_grape_without_directions_is_alibi_times_ln_2(form):
     )
 
 
-# Selective RoPE ---------------------------------------------------------------------------------------------------------
+# Selective RoPE -----------------------------------------------------------------------------------
 
 
 def summed_angles(scheme: Scheme, x, step: bool) -> torch.Tensor:
@@ -928,7 +949,7 @@ def test_selective_rope_that_reads_nothing_is_rope():
     )
 
 
-# The contract of `logits`, `gates` and `mix`, for every scheme that has them --------------------------------------------
+# The contract of `logits`, `gates` and `mix`, for every scheme that has them ----------------------
 
 READERS = [
     name for name in schemes.names() if make(name).declaration.structure in ("gates", "general")

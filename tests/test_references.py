@@ -1,8 +1,9 @@
 """Schemes against independent implementations (transformers, x-transformers) and exact arithmetic.
 
-Integers are compared exactly, float32 values to 1e-6, scores to 1e-4, up to position 8192. Where an implementation is known to
-differ from the paper, the difference itself is asserted: an upstream change would then show. Every agreement goes through `compare`,
-which notes it for the table of oracles (oracle.py).
+Integers are compared exactly, float32 values to 1e-6, scores to 1e-4, up to position 8192. Where an
+implementation is known to differ from the paper, the difference itself is asserted: an upstream
+change would then show. Every agreement goes through `compare`, which notes it for the table of
+oracles (oracle.py).
 
 Shape letters: B batch, T positions, H heads, D head size, E width, O offsets.
 """
@@ -25,7 +26,7 @@ BUCKETS = [(32, 128), (32, 256), (32, 512), (32, 1024), (64, 1024), (16, 64)]
 HEADS = [1, 2, 4, 6, 8, 12, 16, 20]
 
 
-# T5 ---------------------------------------------------------------------------------------------------------------------
+# T5 -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("num_buckets", "max_distance"), BUCKETS)
@@ -129,7 +130,10 @@ def test_t5_bias_equals_a_decoder_layer_of_transformers():
 
 
 def test_t5_scaling_and_the_known_deviations():
-    """T5 does not divide scores by sqrt(D); x-transformers does, and multiplies the bias by it; Hugging Face's table starts wider."""
+    """T5 does not divide scores by sqrt(D); x-transformers does, and multiplies the bias by it.
+
+    Hugging Face's table starts wider.
+    """
     from x_transformers.x_transformers import RelativePositionBias
 
     assert make("t5_bias", head_dim=16).score_scale == 0.25
@@ -152,7 +156,7 @@ def test_t5_scaling_and_the_known_deviations():
     assert make("t5_bias", n_heads=64).table.std().item() == pytest.approx(0.02, rel=0.05)
 
 
-# ALiBi ------------------------------------------------------------------------------------------------------------------
+# ALiBi --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("n_heads", HEADS)
@@ -232,7 +236,10 @@ def test_alibi_slopes_of_six_heads_and_of_another_maximum():
 
 
 def test_alibi_deviation_bloom_adds_key_indices():
-    """Equal after softmax in float64; in bfloat16 Bloom's form moves 0.42 of a row's mass at 4096 keys, the distance form none."""
+    """Equal after softmax in float64.
+
+    In bfloat16 Bloom's form moves 0.42 of a row's mass at 4096 keys, the distance form none.
+    """
     from transformers.models.bloom.modeling_bloom import build_alibi_tensor
 
     T = 4096
@@ -252,7 +259,7 @@ def test_alibi_deviation_bloom_adds_key_indices():
     assert moved["key"] == pytest.approx(0.42, abs=0.01) and moved["distance"] < 1e-6
 
 
-# RoPE -------------------------------------------------------------------------------------------------------------------
+# RoPE ---------------------------------------------------------------------------------------------
 
 
 def queries_and_keys(D: int = 64):
@@ -267,7 +274,9 @@ def scores(q, k):
 
 
 def rope_by_complex_numbers(positions, x):
-    """float64 reference with its own formula: pair k of channel c = 2k turns by position / 10000^(c / D)."""
+    """float64 reference with its own formula:
+    pair k of channel c = 2k turns by position / 10000^(c / D).
+    """
     D = x.shape[-1]
     turned = torch.empty(x.shape, dtype=torch.float64)
     for row, position in enumerate(positions.tolist()):
@@ -375,7 +384,7 @@ def test_rope_base_and_layouts_against_float64():
     ).abs().max() > 1
 
 
-# Codes at the input -----------------------------------------------------------------------------------------------------
+# Codes at the input -------------------------------------------------------------------------------
 
 
 def code_of(scheme: Scheme, length: int):
@@ -468,7 +477,8 @@ def test_learned_equals_gpt2_and_gpt2_fails_where_we_refuse():
     assert scheme.refusal(48) is None
     assert (
         scheme.refusal(49)
-        == "learned absolute positions have 48 rows and the window has 49 tokens; scheme.tail=refuse"
+        == "learned absolute positions have 48 rows and the window has 49 tokens; "
+        "scheme.tail=refuse"
     )
 
 
@@ -506,7 +516,7 @@ def test_normalised_harmonics_are_the_columns_of_a_fourier_transform(T):
     )
 
 
-# Biases that no library has whole -----------------------------------------------------------------------------------------
+# Biases that no library has whole -----------------------------------------------------------------
 
 
 def test_per_offset_equals_a_t5_layer_with_a_bucket_for_every_offset():
@@ -606,7 +616,7 @@ def test_kerple_equals_fifty_digits(n_heads):
 
 
 def test_fire_equals_torchs_own_layers():
-    """The listing's network as torch.nn modules in float64, on matrices of positions, up to 1,024."""
+    """The listing's network as torch.nn modules in float64, on positions up to 1,024."""
     scheme, T = make("fire", n_heads=3, train_length=256, seed=2), 1024
     network = torch.nn.Sequential(
         torch.nn.Linear(1, 32), torch.nn.ReLU(), torch.nn.Linear(32, 3)

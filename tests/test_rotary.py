@@ -1,4 +1,5 @@
-"""The rotation that the rotary schemes share, what they become at the ends of their options, and how far they reach.
+"""The rotation that the rotary schemes share, what they become at the ends of their options, and
+how far they reach.
 
 Shape letters: B batch, T positions, H heads, D head size, P pairs.
 """
@@ -34,7 +35,7 @@ def rotated(name: str, T: int = 80, D: int = 16, dtype=torch.float32, positions=
         )
 
 
-# Frequencies and pairs ----------------------------------------------------------------------------------------------------
+# Frequencies and pairs ----------------------------------------------------------------------------
 
 
 def test_frequencies():
@@ -96,7 +97,7 @@ def test_rope_is_to_the_bit_what_runs_were_trained_with(D):
         assert torch.equal(mine, torch.view_as_real(pairs * turn).flatten(-2))
 
 
-# The ends of the options ----------------------------------------------------------------------------------------------------
+# The ends of the options --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("layout", rotary.LAYOUTS)
@@ -150,7 +151,9 @@ def test_fope_draws_other_coefficients_for_each_layer_and_wave_of_the_declared_s
 
 
 def test_pope_moves_its_peak_by_the_shift_and_never_by_content():
-    """One frequency, so that the score is a single cosine of the offset: its peak stands where the shift says, whatever q and k are."""
+    """One frequency, so that the score is a single cosine of the offset:
+    its peak stands where the shift says, whatever q and k are.
+    """
     q, k = queries_and_keys(T=60, D=2)
     scheme = make("pope", head_dim=2, base=1.0000001)
     with torch.no_grad():
@@ -173,7 +176,7 @@ def test_pope_shifts_past_the_edge_have_no_gradient_unless_the_clamp_is_off():
         assert bool((scheme.shift.grad[0] != 0).any()) is moving
 
 
-# Far positions --------------------------------------------------------------------------------------------------------------
+# Far positions ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", [*ROTARY, "pope"])
@@ -220,7 +223,9 @@ def test_xpos_is_finite_as_far_as_it_says_and_refuses_what_is_farther():
 
 
 def test_xpos_fades_at_the_papers_rate():
-    """Equal vectors: the first pair alone keeps (0.4 / 1.4)^(offset / 512) of its size, the last nearly all."""
+    """Equal vectors: the first pair alone keeps (0.4 / 1.4)^(offset / 512) of its size, the last
+    nearly all.
+    """
     scheme = make("xpos", head_dim=16, train_length=512)
     factors = scheme.factors(torch.tensor([512, 0]))
     assert float(factors[0, 0] / factors[1, 0]) == pytest.approx(0.4 / 1.4)
@@ -228,7 +233,7 @@ def test_xpos_fades_at_the_papers_rate():
     assert (scheme.factors(torch.tensor([256])) == 1).all()  # the middle of a training window
 
 
-# Queries and keys wider than values -------------------------------------------------------------------------------------------
+# Queries and keys wider than values ---------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kernel", ["cpu", "sdpa", "reference"])
@@ -255,7 +260,9 @@ def test_attention_takes_wide_queries_and_keys(kernel):
 
 @pytest.mark.parametrize("name", [*ROTARY, "pope"])
 def test_rotation_is_exact_under_autocast(name):
-    """`rotate` is called inside attention, where autocast may be on: float32 queries come back as they would without it."""
+    """`rotate` is called inside attention, where autocast may be on:
+    float32 queries come back as they would without it.
+    """
     q, k = queries_and_keys()
     scheme = make(name, head_dim=16)
     with torch.no_grad():

@@ -1,7 +1,9 @@
-"""The contract of a scheme, checked on every scheme that the package holds: a new file in lengthgen/schemes is tested with no edit here.
+"""The contract of a scheme, checked on every scheme that the package holds: a new file in
+lengthgen/schemes is tested with no edit here.
 
-Each scheme is tested with its defaults, with every truth value flipped, and with the options in VARIANTS. What a scheme declares
-is checked against what it does inside `Probe`, a model of this file alone: causal attention in float64 with a dense softmax.
+Each scheme is tested with its defaults, with every truth value flipped, and with the options in
+VARIANTS. What a scheme declares is checked against what it does inside `Probe`, a model of this
+file alone: causal attention in float64 with a dense softmax.
 
 Shape letters: B batch, T positions, H heads, D head size, E width.
 """
@@ -61,7 +63,9 @@ def named_variants() -> dict[str, tuple[str, dict]]:
 
 
 def cases() -> list:
-    """(name, options): the defaults, each truth value flipped, VARIANTS, and the variants that have a YAML of their own."""
+    """(name, options): the defaults, each truth value flipped, VARIANTS, and the variants that have
+    a YAML of their own.
+    """
     found = []
     for name in schemes.names():
         flips = [
@@ -95,7 +99,9 @@ def keyed(seed: int):
 
 
 def make(name: str, options: dict, dimensions: Dimensions = SMALL, stir: float = 0.0) -> Scheme:
-    """An initialised scheme. `stir` adds noise to its parameters: a bias that starts at zero would hide what it does."""
+    """An initialised scheme. `stir` adds noise to its parameters:
+    a bias that starts at zero would hide what it does.
+    """
     kind = schemes.load(name)
     scheme = kind(kind.Config(**options), dimensions)
     scheme.initialise(keyed(0))
@@ -106,7 +112,10 @@ def make(name: str, options: dict, dimensions: Dimensions = SMALL, stir: float =
 
 
 class Probe(nn.Module):
-    """Causal attention layers in float64; weights large enough for attention to be far from uniform."""
+    """Causal attention layers in float64.
+
+    Weights large enough for attention to be far from uniform.
+    """
 
     def __init__(self, scheme: Scheme, n_layers: int, norm: str = "rms", vocab_size: int = 11):
         super().__init__()
@@ -128,7 +137,10 @@ class Probe(nn.Module):
         )
 
     def forward(self, tokens, shift: int = 0):
-        """Logits (B, T, V) of tokens (B, T); `shift` moves every position id by that many places."""
+        """Logits (B, T, V) of tokens (B, T).
+
+        `shift` moves every position id by that many places.
+        """
         scheme, (B, T) = self.scheme, tokens.shape
         positions = scheme.read(tokens)
         if shift:
@@ -176,7 +188,10 @@ def dense(bias, length: int):
 
 
 def between(scheme, x, layer: int):
-    """(B, H, T, T): the sum of the gates (B, H, T) of tokens j + 1 .. i as query i heeds it; or 0."""
+    """(B, H, T, T): the sum of the gates (B, H, T) of tokens j + 1 ..
+
+    I times query i's weight; or 0.
+    """
     gates = scheme.gates(x, layer)
     return (
         0.0
@@ -238,7 +253,9 @@ def test_prefix_consistency_is_as_declared(name, options):
 
 @every_case
 def test_shift_invariance_is_as_declared(name, options):
-    """Toeplitz biases read offsets, so only position ids that reach `embed`, `rotate` or `rows` can tell the windows apart."""
+    """Toeplitz biases read offsets, so only position ids that reach `embed`, `rotate` or `rows` can
+    tell the windows apart.
+    """
     scheme = make(name, options, stir=0.3)
     tokens, model = random_tokens(16), Probe(scheme, n_layers=2)
     difference = max((model(tokens, shift=s) - model(tokens)).abs().max() for s in (1, 5, 16))
@@ -278,7 +295,9 @@ def test_every_parameter_gets_a_gradient_at_the_trained_length(name, options):
 
 @every_case
 def test_the_scheme_is_alive(name, options):
-    """In one layer without positions the last row is a function of the set of earlier tokens: shuffling them tells."""
+    """In one layer without positions the last row is a function of the set of earlier tokens:
+    shuffling them tells.
+    """
     scheme = make(name, options, stir=0.3)
     erased = scheme.declaration.acts_on == "nothing" or options == {"form": "scalar"}
     tokens = random_tokens(32)
@@ -443,21 +462,26 @@ def test_parameter_counts():
     """At 2 layers, 4 heads, width 32, train_length 32."""
     counts = {name: sum(p.numel() for p in make(name, {}).parameters()) for name in schemes.names()}
     expected = {
-        "alibi": 0, "fire": 2 * (1 + 1 + 32 + 32 + 4 * 32 + 4), "kerple_log": 2 * 4, "kerple_power": 2 * 4, "learned": 32 * 32, "none": 0,
-        "normalised_sinusoid": 32, "per_offset": 4 * 32, "rope": 0, "sandwich": 0, "sinusoidal": 0, "t5_bias": 32 * 4,
-        "fox": 2 * (4 * 32 + 4), "cable": 4 * (4 * 32 + 4), "cope": 2 * 64 * 8, "dape": 2 * 4 + 2 * (32 * 8 + 32 + 4 * 32 + 4),
-        "stick_breaking": 0, "selective": 0, "path": 2 * (32 * 32 + 32 * 32 + 32 * 3 + 4 * 32 + 4), "grape": 2 * 4 * 8 * 32,
-        "selective_rope": 2 * (32 * 32 + 16 * 32 + 16 * 4),
-        "shaw": 2 * 2 * 17 * 8, "transformer_xl": 2 * 32 * 32 + 2 * 4 * 8, "alibi_learned": 4, "bam": 3 * 4,
+        "alibi": 0, "fire": 2 * (1 + 1 + 32 + 32 + 4 * 32 + 4), "kerple_log": 2 * 4,
+        "kerple_power": 2 * 4, "learned": 32 * 32, "none": 0, "normalised_sinusoid": 32,
+        "per_offset": 4 * 32, "rope": 0, "sandwich": 0, "sinusoidal": 0, "t5_bias": 32 * 4,
+        "fox": 2 * (4 * 32 + 4), "cable": 4 * (4 * 32 + 4), "cope": 2 * 64 * 8,
+        "dape": 2 * 4 + 2 * (32 * 8 + 32 + 4 * 32 + 4), "stick_breaking": 0, "selective": 0,
+        "path": 2 * (32 * 32 + 32 * 32 + 32 * 3 + 4 * 32 + 4), "grape": 2 * 4 * 8 * 32,
+        "selective_rope": 2 * (32 * 32 + 16 * 32 + 16 * 4), "shaw": 2 * 2 * 17 * 8,
+        "transformer_xl": 2 * 32 * 32 + 2 * 4 * 8, "alibi_learned": 4, "bam": 3 * 4,
         "cpb": (8 + 8) + (8 * 8 + 8) + (4 * 8 + 4), "cape": 0, "bipe": 32 * 32, "randomised": 0,
-        "rope_partial": 0, "p_rope": 0, "hope_period": 0, "xpos": 0, "fope": 2 * 2 * 4, "pope": 2 * 4 * 8,
+        "rope_partial": 0, "p_rope": 0, "hope_period": 0, "xpos": 0, "fope": 2 * 2 * 4,
+        "pope": 2 * 4 * 8,
     }  # fmt: skip
     assert {name: counts[name] for name in expected} == expected
 
 
 @pytest.mark.parametrize("name", ["learned", "per_offset", "t5_bias"])
 def test_what_training_does_not_reach_gets_no_gradient_and_no_update(name):
-    """A window of T tokens reaches rows, offsets and buckets of 0..T-1: those all, and nothing else, bit for bit."""
+    """A window of T tokens reaches rows, offsets and buckets of 0..T-1:
+    those all, and nothing else, bit for bit.
+    """
     T = 20
     scheme = make(name, {})
     reached = torch.zeros(scheme.table.shape, dtype=torch.bool)
@@ -479,7 +503,8 @@ def test_what_training_does_not_reach_gets_no_gradient_and_no_update(name):
         (
             "learned",
             {"tail": "clmap"},
-            "scheme.tail=clmap: expected one of untrained, refuse, clamp, wrap, resample; nearest: clamp",
+            "scheme.tail=clmap: expected one of untrained, refuse, clamp, wrap, resample; "
+            "nearest: clamp",
         ),
         (
             "sinusoidal",
@@ -503,7 +528,8 @@ def test_what_training_does_not_reach_gets_no_gradient_and_no_update(name):
         (
             "xpos",
             {"scale_base": 0.1},
-            "scheme.scale_base=0.1: windows of train_length=32 tokens would leave the range of float32",
+            "scheme.scale_base=0.1: windows of train_length=32 tokens would leave the range of "
+            "float32",
         ),
         ("fope", {"form": "code"}, "scheme.form=code: expected one of paper, released"),
         ("fope", {"gain": -1.0}, "scheme.gain=-1.0: expected a number >= 0"),

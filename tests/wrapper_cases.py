@@ -1,4 +1,5 @@
-"""Attention as a scheme's hooks say it, and as a plain double loop says it: what modifiers and retrofits are compared on.
+"""Attention as a scheme's hooks say it, and as a plain double loop says it: what modifiers and
+retrofits are compared on.
 
 Shape letters: B batch, T positions, H heads, D head size, E width.
 """
@@ -59,7 +60,9 @@ def through_hooks(scheme: Scheme, length: int, layer: int = 0, seed: int = 0):
 
 
 def by_loop(length: int, score, sees=lambda i, j: True, seed: int = 0):
-    """The same (H, T, D) of score(q_i, k_j, head, i, j), a float, by a double loop over the keys j <= i for which sees(i, j)."""
+    """The same (H, T, D) of score(q_i, k_j, head, i, j), a float, by a double loop over the keys j
+    <= i for which sees(i, j).
+    """
     q, k, v, _ = (x[0].tolist() for x in tensors(length, seed))
     out = torch.zeros(SMALL.n_heads, length, SMALL.head_dim, dtype=torch.float64)
     for head in range(SMALL.n_heads):
