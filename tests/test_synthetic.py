@@ -11,6 +11,7 @@ from lengthgen.errors import ConfigError, DataError
 from lengthgen.evaluation import whole_documents
 from lengthgen.runs import run
 
+from .entropy_rate import entropy_rate_of
 from .test_config import given
 
 BYTES = {"name": "bytes"}
@@ -173,7 +174,7 @@ def test_mean_floors_are_the_closed_forms(tmp_path):
         ("comb_lags", {"p": 0.8, "period": 13, "teeth": 4}),
     ):
         splits = made(name, tmp_path, document_length=4096, validation_documents=60, **changes)
-        rate = make_dataset(options(name, **changes)).source.entropy_rate()
+        rate = entropy_rate_of(make_dataset(options(name, **changes)).source)
         means = [splits.floors(i)[600:].mean() for i in range(60)]
         assert abs(np.mean(means) - rate) < 3.5 * np.std(means) / 60**0.5 < 0.02
 
@@ -198,8 +199,14 @@ def test_symbols_are_passed_through():
     ("changes", "says"),
     [
         ({"name": "lag_copy", "lag": 0}, "dataset.lag=0: expected a positive integer"),
-        ({"name": "lag_copy", "n_symbols": 1}, "dataset.n_symbols=1: expected 2 to 65535"),
-        ({"name": "power_lags", "p": 1.0}, "dataset.p=1.0: expected 0 <= p < 1"),
+        (
+            {"name": "lag_copy", "n_symbols": 1},
+            "dataset.n_symbols=1, p=0.9: expected at least 2 symbols",
+        ),
+        (
+            {"name": "power_lags", "p": 1.0},
+            "dataset.n_symbols=32, p=1.0: expected at least 2 symbols and 0 <= p < 1",
+        ),
         (
             {"name": "lag_copy", "train_documents": 0},
             "dataset.train_documents=0: expected a positive integer",
@@ -213,10 +220,13 @@ def test_symbols_are_passed_through():
         ({"name": "bucket_lags", "max_distance": 16}, "expected more than num_buckets / 2 = 16"),
         ({"name": "bucket_lags", "levels": [1.0, 0.0]}, "expected positive numbers"),
         ({"name": "comb_lags", "teeth": 0}, "dataset.teeth=0: expected a positive integer"),
-        ({"name": "dirichlet", "beta": 0}, "dataset.beta=0.0: expected a positive number"),
+        (
+            {"name": "dirichlet", "beta": 0},
+            "dataset.n_symbols=256, beta=0.0: expected at least 2 symbols and beta > 0",
+        ),
         (
             {"name": "keyed_recall", "distances": [3]},
-            "expected different even numbers >= 2 (a pair is two symbols)",
+            "dataset.distances=(3,): expected different even numbers >= 2 (a pair is two symbols)",
         ),
         (
             {"name": "keyed_recall", "n_keys": 10},
@@ -227,6 +237,7 @@ def test_symbols_are_passed_through():
             "dataset.share=0.25 of 1 symbols is a lag of 0: expected 1 to 0",
         ),
         ({"name": "fractional_lag", "lengths": []}, "expected at least one length"),
+        ({"name": "dirichlet", "n_symbols": 2**16}, "has 65536 symbols: expected below 65536"),
     ],
 )
 def test_impossible_options(changes, says):

@@ -34,7 +34,7 @@ def start(options: Mapping[str, Any], description: RunDescription) -> Tracker:
     name = str(options.get("name"))
     choice("tracking", name, tuple(BACKENDS))
     backend = BACKENDS[name]
-    config = build(backend.Config, options, "tracking")
+    config: Any = build(backend.Config, options, "tracking")
     public = dataclasses.replace(
         description,
         name=redact_text(description.name),

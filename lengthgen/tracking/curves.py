@@ -1,8 +1,8 @@
 """Length curves in the forms that dashboards want, from the rows of lengths.csv.
 
 `eval/<protocol>/<metric>` is a curve against `eval/length`. `eval/<protocol>/<metric>@<length>` is
-one point of it as a summary scalar, the length padded to six digits (`eval/matched/loss@001024`), so
-that a table of runs sorts its columns by length.
+one point of it as a summary scalar, the length padded to six digits (`eval/matched/loss@001024`),
+so that a table of runs sorts its columns by length.
 """
 
 import math
@@ -26,7 +26,7 @@ def table(rows: Sequence[Mapping]) -> tuple[list[str], list[list]]:
 
 def scalars(rows: Sequence[Mapping]) -> dict[str, float]:
     """One number for each protocol, metric and length that was measured."""
-    return {f"{curve_name(row)}@{row['eval_length']:06d}": row["value"] for row in _measured(rows)}
+    return {f"{_name(row)}@{row['eval_length']:06d}": row["value"] for row in _measured(rows)}
 
 
 def points(rows: Sequence[Mapping]) -> list[dict[str, float]]:
@@ -34,7 +34,7 @@ def points(rows: Sequence[Mapping]) -> list[dict[str, float]]:
     by_length: dict[int, dict[str, float]] = {}
     for row in _measured(rows):
         length = row["eval_length"]
-        by_length.setdefault(length, {"eval/length": length})[curve_name(row)] = row["value"]
+        by_length.setdefault(length, {"eval/length": length})[_name(row)] = row["value"]
     return [by_length[length] for length in sorted(by_length)]
 
 
@@ -50,7 +50,7 @@ def lines(rows: Sequence[Mapping], metric: str) -> dict[str, tuple[list[int], li
     }
 
 
-def curve_name(row: Mapping) -> str:
+def _name(row: Mapping) -> str:
     return f"eval/{row['protocol']}/{row['metric']}"
 
 

@@ -1,8 +1,9 @@
 """Removes secrets from what leaves the process: configurations, names, messages.
 
-A text is a secret by its key (`api_key`, `hf_token`, `password`, ...; not `num_tokens`, `pad_token`, `key_dim`, `text_key`), by being
-the value of an environment variable whose name says so, by its form (`hf_...`, `sk-...`, `Bearer ...`), or as user:password of a URL.
-Neither Hydra nor W&B does any of this: `${oc.env:HF_TOKEN}` resolves to the token, and W&B writes it into debug.log in clear.
+A text is a secret by its key (`api_key`, `hf_token`, `password`; not `num_tokens`, `pad_token`,
+`key_dim`), as the value of an environment variable with such a name, by its form (`hf_...`,
+`sk-...`, `Bearer ...`), or as user:password of a URL. Neither Hydra nor W&B does this:
+`${oc.env:HF_TOKEN}` resolves to the token, and W&B writes it into debug.log.
 """
 
 import os
@@ -13,33 +14,39 @@ from urllib.parse import quote
 
 REDACTED = "***"
 
-# fmt: off
-ALWAYS = {
-    "password", "passwd", "passphrase", "pwd", "secret", "secrets", "credential", "credentials", "apikey", "authorization", "cookie",
-    "bearer",
-}
-KEY_OWNERS = {
-    "access", "account", "api", "auth", "aws", "azure", "client", "encryption", "gcp", "gpg", "hf", "hub", "license", "openai",
-    "private", "secret", "service", "session", "signing", "ssh", "storage", "wandb",
-}
-TEXT_TOKENS = {
-    "additional", "begin", "bod", "bos", "blank", "cls", "document", "end", "eod", "eos", "extra", "first", "image", "last", "mask",
-    "next", "pad", "prev", "sep", "special", "start", "stop", "unk", "unknown",
-}
-# fmt: on
+
+def _words(text: str) -> set[str]:
+    return set(text.split())
+
+
+# Keys with one of these words are secret.
+ALWAYS = _words("""
+    password passwd passphrase pwd secret secrets credential credentials apikey authorization
+    cookie bearer
+""")
+# `key` is secret after one of these,
+KEY_OWNERS = _words("""
+    access account api auth aws azure client encryption gcp gpg hf hub license openai private
+    secret service session signing ssh storage wandb
+""")
+# and `token` is, except after one of these: they are tokens of text.
+TEXT_TOKENS = _words("""
+    additional begin bod bos blank cls document end eod eos extra first image last mask next pad
+    prev sep special start stop unk unknown
+""")
 SECRET_VARIABLE = re.compile("TOKEN|KEY|SECRET|PASSWORD|PASSWD|CREDENTIAL", re.IGNORECASE)
 WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 URL_USER = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*://)[^/\s]+@")
 ASSIGNMENT = re.compile(r"([\w.+-]+)=([^\s&,;]+)")  # Hydra overrides and URL queries
 BEARER = re.compile(r"\b(Bearer|Basic)\s+[\w.~+/=-]{6,}", re.IGNORECASE)
 FORMS = re.compile(
-    r"\b(?:hf_[A-Za-z0-9]{16,}|sk-[\w-]{16,}|gh[pousr]_\w{16,}|github_pat_\w{16,}|AKIA[A-Z0-9]{12,}|xox[abp]-[\w-]{10,}|AIza[\w-]{20,}"
-    r"|wandb_v\d_\w{16,}|eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*)"
+    r"\b(?:hf_[A-Za-z0-9]{16,}|sk-[\w-]{16,}|gh[pousr]_\w{16,}|github_pat_\w{16,}|AKIA[A-Z0-9]{12,}"
+    r"|xox[abp]-[\w-]{10,}|AIza[\w-]{20,}|wandb_v\d_\w{16,}|eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*)"
 )
 
 
 def redact(value: Any, environment: Mapping[str, str] | None = None) -> Any:
-    """A copy of `value` (nested dicts and lists of plain values) with `***` in place of every secret."""
+    """A copy of `value` (nested dicts and lists) with `***` in place of every secret."""
     return _redact(value, _secrets(os.environ if environment is None else environment), key="")
 
 
@@ -66,7 +73,7 @@ def _redact(value: Any, secrets: list[str], key: str) -> Any:
 
 
 def _inherited(parent: str, name: Any) -> str:
-    """The key that judges a value: everything below `credentials:` is secret, whatever its own name."""
+    """The key that judges a value: all below `credentials:` is secret, whatever it is called."""
     return parent if _names_secret(parent, is_text=True) else str(name)
 
 
@@ -86,24 +93,22 @@ def _names_secret(key: str, is_text: bool) -> bool:
 
 
 def _secrets(environment: Mapping[str, str]) -> list[str]:
-    """Values of variables whose names say that they are secret, longest first; too short or plain a word is left alone."""
+    """Values of variables with secret names, longest first. Short or plain words are left alone."""
     values = {value.strip() for name, value in environment.items() if SECRET_VARIABLE.search(name)}
-    found = {
+    secrets = {
         value for value in values if len(value) >= 8 or (len(value) >= 6 and not value.isalpha())
     }
-    return sorted(found | {quote(value, safe="") for value in found}, key=len, reverse=True)
+    return sorted(secrets | {quote(value, safe="") for value in secrets}, key=len, reverse=True)
 
 
 def _redact_text(text: str, secrets: list[str]) -> str:
     for secret in secrets:
         text = text.replace(secret, REDACTED)
     text = URL_USER.sub(rf"\1{REDACTED}@", text)
-    text = ASSIGNMENT.sub(
-        lambda found: (
-            f"{found[1]}={REDACTED}"
-            if _names_secret(found[1].rpartition(".")[2], True)
-            else found[0]
-        ),
-        text,
-    )
+
+    def without_value(assignment: re.Match[str]) -> str:
+        secret = _names_secret(assignment[1].rpartition(".")[2], is_text=True)
+        return f"{assignment[1]}={REDACTED}" if secret else assignment[0]
+
+    text = ASSIGNMENT.sub(without_value, text)
     return FORMS.sub(REDACTED, BEARER.sub(rf"\1 {REDACTED}", text))

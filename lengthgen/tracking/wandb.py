@@ -88,7 +88,7 @@ class Wandb(Backend):
         return None
 
     def open(self) -> None:
-        """Start the child. An online run that cannot be opened in time gets a new child, offline."""
+        """Start the child. An online run that cannot be opened in time gets an offline one."""
         before = set(self._folders())
         try:
             self._start(self._mode)

@@ -60,7 +60,7 @@ class Dataset:
         raise NotImplementedError
 
     def distances(self, symbols: np.ndarray) -> np.ndarray:
-        """(T,) int64: how far back a symbol that can be retrieved stands; 0 at all others."""
+        """(T,) int64: how far back a symbol that can be retrieved stands, else 0."""
         raise NotImplementedError
 
     def floors(self, symbols: np.ndarray, window: int | np.ndarray | None = None) -> np.ndarray:

@@ -6,8 +6,7 @@ that sees only a window shows it here as w_eff (sources/dirichlet.py).
 
 from dataclasses import dataclass
 
-from lengthgen.config.dataclass_from import limit
-from lengthgen.data.datasets.synthetic import Settings, Synthetic, check_symbols
+from lengthgen.data.datasets.synthetic import Settings, Synthetic
 from lengthgen.data.sources import dirichlet
 
 
@@ -16,11 +15,6 @@ class Config(Settings):
     label: str = "dirichlet"  # name in tables and figures
     n_symbols: int = 256  # different symbols; more of them take more context to learn
     beta: float = 1.0  # small: few frequent symbols in a document; large: all alike
-
-    def __post_init__(self):
-        super().__post_init__()
-        check_symbols(self.n_symbols)
-        limit(self, "dataset", "> 0", "beta")
 
 
 class Dirichlet(Synthetic):

@@ -87,16 +87,11 @@ class Files(Dataset):
             fixed = next(i for i, part in enumerate(where.parts) if glob.has_magic(part))
             root = Path(*where.parts[:fixed])
             paths = map(Path, glob.glob(str(where), recursive=True))
-        elif where.exists():
-            raise DataError(
-                f"{place} is no regular file and no folder; "
-                f"expected one of these or a glob of {readable}"
-            )
         else:
-            raise DataError(
-                f"{place} does not exist (seen from {Path.cwd()}); "
-                f"expected a file, folder or glob of {readable}"
-            )
+            problem = f"does not exist (seen from {Path.cwd()})"
+            if where.exists():
+                problem = "is no regular file and no folder"
+            raise DataError(f"{place} {problem}; expected a file, folder or glob of {readable}")
         files = [
             (path.relative_to(root).as_posix(), path)
             for path in paths

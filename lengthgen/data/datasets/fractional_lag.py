@@ -6,7 +6,6 @@ documents: train with train_length = dataset.document_length and cross_documents
 
 from dataclasses import dataclass
 
-from lengthgen.config.dataclass_from import check
 from lengthgen.data.datasets.synthetic import CopySettings, Synthetic, WholeSettings
 from lengthgen.data.sources.fractional import FractionalLag as Source
 
@@ -21,23 +20,17 @@ class Config(CopySettings, WholeSettings):
     validation_documents: int = 48  # documents to evaluate on, of each length
     share: float = 0.25  # from this share of the document's length before
 
-    def __post_init__(self):
-        super().__post_init__()
-        for length in (self.document_length, *self.lengths):
-            lag = round(self.share * length)
-            check(
-                0 < lag < length,
-                f"dataset.share={self.share} of {length} symbols is a lag of {lag}: "
-                f"expected 1 to {length - 1}",
-            )
-
 
 class FractionalLag(Synthetic):
     Config = Config
     whole_documents = True
 
     def make_source(self) -> Source:
-        return Source(self.config.n_symbols, self.config.p, self.config.share)
+        config = self.config
+        source = Source(config.n_symbols, config.p, config.share)
+        for length in (config.document_length, *config.lengths):
+            source.of_length(length)  # ValueError where there is none
+        return source
 
     def lengths(self, split: str) -> list[int]:
         if split == "train":

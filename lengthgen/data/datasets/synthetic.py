@@ -15,6 +15,7 @@ from lengthgen.data.sources.base import Source
 from lengthgen.data.sources.draws import Draws
 from lengthgen.data.sources.lags import Lags
 from lengthgen.data.sources.weights import Law
+from lengthgen.errors import ConfigError
 
 
 @dataclass
@@ -52,19 +53,17 @@ class CopySettings(Settings):
     n_symbols: int = 32  # different symbols
     p: float = 0.9  # probability that a symbol is copied
 
-    def __post_init__(self):
-        super().__post_init__()
-        check_symbols(self.n_symbols)
-        check(0 <= self.p < 1, f"dataset.p={self.p}: expected 0 <= p < 1")
-
 
 class Synthetic(Dataset):
     """Subclasses define `Config` and `make_source`."""
 
     def __init__(self, config: Settings):
         super().__init__(config)
-        self.source = self.make_source()
-        self.symbols = self.source.n_symbols
+        try:
+            self.source = self.make_source()
+        except ValueError as error:  # of the source; its message begins with the option
+            raise ConfigError(f"dataset.{error}") from None
+        self.symbols = checked_symbols(self.source.n_symbols, self.label)
 
     def make_source(self) -> Source:
         raise NotImplementedError
@@ -98,6 +97,7 @@ class LagDataset(Synthetic):
         raise NotImplementedError
 
 
-def check_symbols(n_symbols: int) -> None:
-    """ConfigError for a number of symbols that a token store cannot hold in 16 bits."""
-    check(2 <= n_symbols < 2**16, f"dataset.n_symbols={n_symbols}: expected 2 to {2**16 - 1}")
+def checked_symbols(count: int, label: str) -> int:
+    """ConfigError for more symbols than a token store holds in 16 bits."""
+    check(count < 2**16, f"dataset {label} has {count} symbols: expected below {2**16}")
+    return count

@@ -17,7 +17,7 @@ import numpy as np
 
 from lengthgen.config.dataclass_from import check, limit
 from lengthgen.data.datasets.base import Dataset, Document, options_key
-from lengthgen.data.datasets.synthetic import WholeSettings
+from lengthgen.data.datasets.synthetic import WholeSettings, checked_symbols
 from lengthgen.data.sources.draws import Draws
 from lengthgen.data.sources.strings import Strings
 from lengthgen.data.sources.tasks import Packed, Task
@@ -47,11 +47,7 @@ class TaskDataset(Dataset):
     def __init__(self, config: Any):
         super().__init__(config)
         self.packed = Packed(self.make_task())
-        self.symbols = self.packed.n_symbols
-        check(
-            self.symbols < 2**16,
-            f"dataset {config.label} has {self.symbols} symbols: expected below {2**16}",
-        )
+        self.symbols = checked_symbols(self.packed.n_symbols, self.label)
         least = self.packed.task.length(1)
         shortest = {"document_length": config.document_length, "lengths": min(config.lengths)}
         for name, length in shortest.items():

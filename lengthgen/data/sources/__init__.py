@@ -12,8 +12,7 @@ it: one that does has seen its targets.
 | dirichlet.py | symbols whose frequencies are new in each document | to use all context alike |
 | recall.py | pairs of key and value, repeated later | to match content at any distance |
 
-draws.py makes random numbers that are the same everywhere, copying.py samples by copying, and
-partitions.py has the exact entropy rate of lags.
+draws.py makes random numbers that are the same everywhere, copying.py samples by copying.
 
 Tasks that are nothing but questions and answers are examples packed into documents by tasks.py.
 They have exact match in place of a floor: strings.py (copy, reverse, sorting), arithmetic.py

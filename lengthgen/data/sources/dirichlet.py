@@ -68,11 +68,6 @@ class Dirichlet:
         q = (np.arange(seen + 1) + share) / (seen + share + rest)
         return float(self.n_symbols * (weight / weight.sum()) @ (-q * np.log(q)))
 
-    @property
-    def limit(self) -> float:
-        """f(infinity), in nats: what is left when the frequencies are known."""
-        return digamma(self.n_symbols * self.beta + 1) - digamma(self.beta + 1)
-
     def context_of(self, loss: float) -> float:
         """w_eff: how many symbols the best predictor has to see to have this mean loss.
 
@@ -91,18 +86,3 @@ class Dirichlet:
             low, high = (middle, high) if self.floor(middle) > loss else (low, middle)
         above, below = self.floor(low), self.floor(high)
         return low + (above - loss) / (above - below)
-
-
-def digamma(x: float) -> float:
-    """psi(x) for x > 0, with a relative error near 1e-16."""
-    # psi(x) = psi(x + 1) - 1 / x up to x >= 10, then the asymptotic series
-    below = 0.0
-    while x < 10:
-        below += 1 / x
-        x += 1
-    y = x**-2
-    series = y * (
-        1 / 12
-        - y * (1 / 120 - y * (1 / 252 - y * (1 / 240 - y * (1 / 132 - y * (691 / 32760 - y / 12)))))
-    )
-    return math.log(x) - 1 / (2 * x) - series - below

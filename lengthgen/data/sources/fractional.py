@@ -28,7 +28,7 @@ class FractionalLag:
         lag = round(self.share * length)
         if not 0 < lag < length:
             raise ValueError(
-                f"share={self.share} of {length} symbols is the lag {lag}: "
+                f"share={self.share} of {length} symbols is a lag of {lag}: "
                 f"expected 1 to {length - 1}"
             )
         return lag_copy(self.n_symbols, self.p, lag)

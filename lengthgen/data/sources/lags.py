@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from lengthgen.data.sources import partitions
 from lengthgen.data.sources.copying import follow
 from lengthgen.data.sources.draws import Draws
 
@@ -80,17 +79,6 @@ class Lags:
         # Symbols whose places differ by no multiple of the lags' greatest common divisor are
         # independent, so a window shorter than it leaves all symbols equally likely.
         return np.where(window < np.gcd.reduce(self.lags), np.log(self.n_symbols), losses)
-
-    def entropy_rate(self) -> float:
-        """The mean loss a symbol where all lags are there, in nats: exact.
-
-        For lags P, 2P, ..., KP; ValueError for others. A single lag reaches it after tau symbols;
-        with several it is the limit of long documents.
-        """
-        step = int(self.lags[0])
-        if not np.array_equal(self.lags, step * np.arange(1, len(self.lags) + 1)):
-            raise ValueError(f"lags {self.lags}: the closed form needs P, 2P, ..., KP")
-        return partitions.entropy_rate(self.n_symbols, self.p, self.weights)
 
     def _present(self, length: int) -> np.ndarray:
         """(T,) how many of the lags a document has at each place."""

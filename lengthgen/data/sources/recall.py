@@ -30,7 +30,10 @@ class KeyedRecall:
         distances = self.distances
         valid = bool(distances) and all(d >= 2 and d % 2 == 0 for d in distances)
         if not valid or len(set(distances)) < len(distances):
-            raise ValueError(f"distances={distances}: expected different even numbers >= 2")
+            raise ValueError(
+                f"distances={distances}: "
+                "expected different even numbers >= 2 (a pair is two symbols)"
+            )
         if not 0 < self.repeat < 1 or self.n_values < 2:
             raise ValueError(
                 f"repeat={self.repeat}, n_values={self.n_values}: "

@@ -1,4 +1,4 @@
-"""The exact entropy rate of a source that copies from the lags 1 .. K.
+"""Oracle for the floors of lags: the exact entropy rate of copying from the lags 1 .. K.
 
 (Or from P, 2P, ..., KP, which is P such sources interleaved.) What comes next depends on the last K
 symbols only through which of them are equal: the V^K states reduce to the set partitions of K
@@ -10,9 +10,19 @@ Shape letters: K lags, S partitions.
 
 import numpy as np
 
+from lengthgen.data.sources.lags import Lags
+
 LARGEST_K = 9  # Bell(9) = 21,147
 
 State = tuple[int, ...]  # entry k: the block of the symbol k + 1 places before, by first use
+
+
+def entropy_rate_of(source: Lags) -> float:
+    """Nats a symbol where all lags are there, for lags P, 2P, ..., KP; ValueError for others."""
+    step = int(source.lags[0])
+    if not np.array_equal(source.lags, step * np.arange(1, len(source.lags) + 1)):
+        raise ValueError(f"lags {source.lags}: the closed form needs P, 2P, ..., KP")
+    return entropy_rate(source.n_symbols, source.p, source.weights)
 
 
 def entropy_rate(n_symbols: int, p: float, weights: np.ndarray) -> float:
