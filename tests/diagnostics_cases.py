@@ -24,7 +24,8 @@ def model_of(
     loud: float = 8.0,
     **shape,
 ) -> Transformer:
-    """The package's model around a scheme whose weights moved away from their first values, and whose attention is far from uniform."""
+    """The package's model around a scheme whose weights moved away from their first values, and
+    whose attention is far from uniform."""
     kind = schemes.load(name)
     config = ModelConfig(**{"n_layers": 2, "n_heads": 2, "width": 32, **shape})
     model = models.build(

@@ -1,9 +1,11 @@
-"""Plant known bugs in a copy of the tree, one at a time, and see which test finds each: `scripts/plant_bugs`.
+"""Plant known bugs in a copy of the tree, one at a time, and see which test finds each:
+`scripts/plant_bugs`.
 
     scripts/plant_bugs [--list positions] [--only WORDS] [--log FILE]
 
-The tests that are named for a bug must pass on the copy as it is, and fail on it with the bug. Exit code 1 if a bug survives, 2 if a text
-to be replaced is not there once, or if tests fail without a bug, or break so that they cannot run.
+The tests that are named for a bug must pass on the copy as it is, and fail on it with the bug. Exit
+code 1 if a bug survives, 2 if a text to be replaced is not there once, or if tests fail without a
+bug, or break so that they cannot run.
 """
 
 import argparse
@@ -53,7 +55,8 @@ class Broken(Exception):
 
 
 def anyhow_laid_out(text: str) -> re.Pattern:
-    """Matches `text` whatever its line breaks and blanks, and with or without a comma before a closing bracket."""
+    """Matches `text` whatever its line breaks and blanks, and with or without a comma before a
+    closing bracket."""
     parts = [re.escape(part) for part in re.findall(r"\w+|[^\w\s]", text)]
     inside = r"\s*".join(
         rf",?\s*{part}" if part in (r"\)", r"\]", r"\}") else part for part in parts
@@ -64,13 +67,15 @@ def anyhow_laid_out(text: str) -> re.Pattern:
 
 @contextlib.contextmanager
 def planted(tree: Path, bug: Bug) -> Iterator[None]:
-    """The tree with this bug in it, and afterwards as it was. Broken unless the text occurs exactly once."""
+    """The tree with this bug in it, and afterwards as it was. Broken unless the text occurs exactly
+    once."""
     path = tree / bug.file
     before = path.read_text()
     changed, count = anyhow_laid_out(bug.text).subn(lambda _: bug.bug, before)
     if count != 1:
         raise Broken(
-            f"{bug.kind}: the text to replace occurs {count} times in {bug.file}, expected once: {bug.text.strip()}"
+            f"{bug.kind}: the text to replace occurs {count} times in {bug.file}, expected once:"
+            f" {bug.text.strip()}"
         )
     path.write_text(changed)
     try:
@@ -80,7 +85,8 @@ def planted(tree: Path, bug: Bug) -> Iterator[None]:
 
 
 def first_failure(tree: Path, tests: str, words: str) -> str | None:
-    """The first test of a file that fails in this tree, of those that -k chooses; None if all pass. Broken if they cannot run."""
+    """The first test of a file that fails in this tree, of those that -k chooses; None if all pass.
+    Broken if they cannot run."""
     command = [
         sys.executable,
         "-m",
@@ -130,7 +136,8 @@ def chosen(bugs: Sequence[Bug]) -> dict[str, str]:
 
 
 def check(bugs: Sequence[Bug], tree: Path) -> None:
-    """Broken unless every bug can be planted: its text is there once, gives Python, and its tests exist."""
+    """Broken unless every bug can be planted: its text is there once, gives Python, and its tests
+    exist."""
     for bug in bugs:
         with planted(tree, bug):
             ast.parse((tree / bug.file).read_text())

@@ -1,8 +1,10 @@
-"""Bugs to plant, one at a time, in a copy of the tree: do the tests find them? (plant_bugs.py plants; `scripts/plant_bugs` runs it.)
+"""Bugs to plant, one at a time, in a copy of the tree: do the tests find them? (plant_bugs.py
+plants; `scripts/plant_bugs` runs it.)
 
-A list is data: add a `Bug` to it, or a list to LISTS. A bug is an exact text of one file, which must occur there once, what stands in its
-place, and which tests ought to fail: named, so that a run takes seconds, and so that it is known what guards against what. One kind of bug
-may be planted in several places.
+A list is data: add a `Bug` to it, or a list to LISTS. A bug is an exact text of one file, which
+must occur there once, what stands in its place, and which tests ought to fail: named, so that a run
+takes seconds, and so that it is known what guards against what. One kind of bug may be planted in
+several places.
 """
 
 from .planted_bug import Bug
@@ -85,30 +87,37 @@ POSITIONS = [
     Bug(
         "mask before bias",  # the future's entries of the bias are masked, its scores are not
         "lengthgen/attention/kernels/sdpa.py",
-        'mask = bias.masked_fill(~windows_and_sinks.seen(0, length, span, q.device), float("-inf")).to(q.dtype)',
-        "mask = bias.masked_fill(~windows_and_sinks.seen(0, length, span, q.device), 0.0).to(q.dtype)",
+        "mask = bias.masked_fill(~windows_and_sinks.seen(0, length, span, q.device),"
+        ' float("-inf")).to(q.dtype)',
+        "mask = bias.masked_fill(~windows_and_sinks.seen(0, length, span, q.device),"
+        " 0.0).to(q.dtype)",
         "tests/test_attention.py",
     ),
     Bug(
         "mask before bias",
         "lengthgen/attention/kernels/rows.py",
-        'return wide(block).masked_fill(~windows_and_sinks.seen(first, last, None, block.device), float("-inf"))',
-        "return wide(block).masked_fill(~windows_and_sinks.seen(first, last, None, block.device), 0.0)",
+        "return wide(block).masked_fill(~windows_and_sinks.seen(first, last, None,"
+        ' block.device), float("-inf"))',
+        "return wide(block).masked_fill(~windows_and_sinks.seen(first, last, None,"
+        " block.device), 0.0)",
         "tests/test_attention.py",
     ),
     Bug(
         "bias not per head",
         f"{SCHEMES}/base.py",
         "return Toeplitz(self._checked_vector(offsets, layer))",
-        "return Toeplitz(self._checked_vector(offsets, layer)[:1].expand(self.dimensions.n_heads, -1))",
+        "return Toeplitz(self._checked_vector(offsets,"
+        " layer)[:1].expand(self.dimensions.n_heads, -1))",
         MODEL,
         "biases and alibi",
     ),
     Bug(
         "target not shifted",
         "lengthgen/data/batches.py",
-        "(starts).to(windows.device)))\n    return tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous()",
-        "(starts).to(windows.device)))\n    return tokens[:, :-1].contiguous(), tokens[:, :-1].contiguous()",
+        "(starts).to(windows.device)))\n    return tokens[:, :-1].contiguous(),"
+        " tokens[:, 1:].contiguous()",
+        "(starts).to(windows.device)))\n    return tokens[:, :-1].contiguous(),"
+        " tokens[:, :-1].contiguous()",
         "tests/test_batches.py",
     ),
     Bug(
@@ -169,8 +178,10 @@ POSITIONS = [
     Bug(
         "bfloat16 positions",
         "lengthgen/model.py",
-        "        with torch.autocast(tokens.device.type, enabled=False):\n            positions = self.scheme.read(tokens)",
-        "        with torch.autocast(tokens.device.type, torch.bfloat16):\n            positions = self.scheme.read(tokens).bfloat16()",
+        "        with torch.autocast(tokens.device.type, enabled=False):\n           "
+        " positions = self.scheme.read(tokens)",
+        "        with torch.autocast(tokens.device.type, torch.bfloat16):\n           "
+        " positions = self.scheme.read(tokens).bfloat16()",
         PRECISION,
         "autocast and sinusoidal",
     ),
@@ -186,7 +197,8 @@ POSITIONS = [
         "cache not reset",
         "lengthgen/retrofits/dynamic_ntk.py",
         "longer = max(1.0, length / self.dimensions.train_length)",
-        'longer = self.longest = max(getattr(self, "longest", 1.0), length / self.dimensions.train_length)',
+        'longer = self.longest = max(getattr(self, "longest", 1.0), length /'
+        " self.dimensions.train_length)",
         "tests/test_retrofits.py",
         "order and dynamic",
     ),
@@ -195,7 +207,8 @@ POSITIONS = [
         f"{SCHEMES}/normalised_sinusoid.py",
         "return (torch.arange(length, device=device, dtype=torch.float64) / length).float()",
         'self.most = max(getattr(self, "most", 0), length)\n'
-        "        return (torch.arange(length, device=device, dtype=torch.float64) / self.most).float()",
+        "        return (torch.arange(length, device=device, dtype=torch.float64) /"
+        " self.most).float()",
         MODEL,
         "order and normalised",
     ),
@@ -203,7 +216,8 @@ POSITIONS = [
         "code depends on the window's length",
         f"{SCHEMES}/fire.py",
         "reach = torch.maximum(i, (self.multiplier[n] * self.threshold).abs())",
-        "reach = torch.maximum(j.max().expand(len(i)), (self.multiplier[n] * self.threshold).abs())",
+        "reach = torch.maximum(j.max().expand(len(i)), (self.multiplier[n] *"
+        " self.threshold).abs())",
         CONTRACT,
         "prefix and fire",
     ),

@@ -1,6 +1,8 @@
-"""Bugs of evaluations and their statistics: wrong tokens, wrong windows, wrong sums, wrong intervals. See planted.py.
+"""Bugs of evaluations and their statistics: wrong tokens, wrong windows, wrong sums, wrong
+intervals. See planted.py.
 
-What is wrong with a number is seldom seen in it: each of these gives a table that looks as it should.
+What is wrong with a number is seldom seen in it: each of these gives a table that looks as it
+should.
 """
 
 from .planted_bug import Bug
@@ -109,7 +111,8 @@ TOKENS = [  # which tokens are fed and scored
         "last_k_by_hand",
     ),
     Bug(
-        "the longest window's losses for every scheme",  # whatever its code says of the window's length
+        # whatever its code says of the window's length
+        "the longest window's losses for every scheme",
         f"{EVALUATION}/scoring.py",
         "merge = model.scheme.declaration.prefix_consistent",
         "merge = True",
@@ -195,7 +198,8 @@ SUMS = [  # what is made of the losses
     Bug(
         "bytes of the tokens fed, not of the targets",
         f"{EVALUATION}/summed.py",
-        "store.token_bytes[store.tokens(start + window.first + 1, start + window.stop + 1).numpy()]",
+        "store.token_bytes[store.tokens(start + window.first + 1, start + window.stop +"
+        " 1).numpy()]",
         "store.token_bytes[store.tokens(start + window.first, start + window.stop).numpy()]",
         ROWS,
         "bits_per_byte",
@@ -299,8 +303,10 @@ SUMS = [  # what is made of the losses
     Bug(
         "utilisation inverted",
         "lengthgen/statistics/fails_or_uses.py",
-        "value = np.divide(gain.value, reference.value, out=np.full_like(gain.value, np.nan), where=known)",
-        "value = np.divide(reference.value, gain.value, out=np.full_like(gain.value, np.nan), where=known)",
+        "value = np.divide(gain.value, reference.value, out=np.full_like(gain.value,"
+        " np.nan), where=known)",
+        "value = np.divide(reference.value, gain.value, out=np.full_like(gain.value,"
+        " np.nan), where=known)",
         CONTEXT,
         "utilisation_by_hand",
     ),
@@ -375,7 +381,8 @@ INTERVALS = [  # what is said to be known
         "bootstrap of tokens instead of documents",
         "lengthgen/statistics/bootstrap.py",
         "samples = np.concatenate([_resample(total, weight, size, generator) for size in chunks])",
-        "samples = value + generator.normal(size=(n_resamples, n_lengths)) / np.sqrt(weight.sum(axis=(0, 2)))",
+        "samples = value + generator.normal(size=(n_resamples, n_lengths)) /"
+        " np.sqrt(weight.sum(axis=(0, 2)))",
         STATISTICS,
         "every_resample or coverage_with_documents",
     ),
@@ -391,7 +398,8 @@ INTERVALS = [  # what is said to be known
         "resample draws differ by length",
         "lengthgen/statistics/bootstrap.py",
         "np.concatenate([_resample(total, weight, size, generator) for size in chunks])",
-        "np.concatenate([np.concatenate([_resample(total[:, [a]], weight[:, [a]], size, generator) for a in range(n_lengths)], axis=1)"
+        "np.concatenate([np.concatenate([_resample(total[:, [a]], weight[:, [a]], size,"
+        " generator) for a in range(n_lengths)], axis=1)"
         " for size in chunks])",
         STATISTICS,
         "every_resample or paired_change",

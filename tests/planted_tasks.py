@@ -1,4 +1,5 @@
-"""Bugs of algorithmic tasks: wrong answers, answers that are not asked for, prompts that are. See planted.py."""
+"""Bugs of algorithmic tasks: wrong answers, answers that are not asked for, prompts that are. See
+planted.py."""
 
 from .planted_bug import Bug
 

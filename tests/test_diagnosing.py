@@ -1,4 +1,5 @@
-"""Diagnostics of whole runs: done once, apart from the evaluation, with a retrofit, refused with one line."""
+"""Diagnostics of whole runs: done once, apart from the evaluation, with a retrofit, refused with
+one line."""
 
 import csv
 
@@ -66,8 +67,9 @@ def test_an_evaluation_with_diagnostics(ask, caplog):  # noqa: F811
         everything(outcome.folder / "evaluation") == before
     )  # a finished evaluation is not done again
     [folder] = diagnostics(outcome)
-    expected = {"exposure.csv", "untrained_share.csv", "attention_spread.csv", "attention_growth.csv", "receptive_field.csv",
-                "receptive_field_size.csv", "probes.csv", "summary.md", "settings.json"}  # fmt: skip
+    tables = "exposure untrained_share attention_spread attention_growth receptive_field"
+    tables = (*tables.split(), "receptive_field_size", "probes")
+    expected = {*(f"{table}.csv" for table in tables), "summary.md", "settings.json"}
     assert {path.name for path in folder.iterdir()} == expected
     assert (
         rows(folder, "probes")[0]["run"] == outcome.run_id
@@ -163,8 +165,11 @@ def test_a_broken_one_leaves_nothing(ask, monkeypatch):  # noqa: F811
 
 
 def test_windows_that_must_be_whole_documents(ask):  # noqa: F811
-    small = {"dataset": "fractional_lag", "dataset__document_length": 16, "dataset__lengths": [16, 32], "dataset__train_documents": 40,
-             "dataset__validation_documents": 6, "cross_documents": False, "evaluation__lengths": [16, 32]}  # fmt: skip
+    small = {
+        "dataset": "fractional_lag", "dataset__document_length": 16, "dataset__lengths": [16, 32],
+        "dataset__train_documents": 40, "dataset__validation_documents": 6,
+        "cross_documents": False, "evaluation__lengths": [16, 32],
+    }  # fmt: skip
     given = {key: value for key, value in ask(**small).items() if key != "dataset"}
     given["dataset"] = {
         key: value

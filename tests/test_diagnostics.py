@@ -65,7 +65,8 @@ def test_every_scheme_can_be_diagnosed(name, options, tmp_path, monkeypatch):
 
 
 def mixed_by_weights(model, tokens):
-    """What each layer's attention puts out (B, T, E), from the watched weights alone; and what the model's own attention did."""
+    """What each layer's attention puts out (B, T, E), from the watched weights alone; and what the
+    model's own attention did."""
     collected, inputs, outputs = {}, {}, {}
 
     def consume(layer, first, found):

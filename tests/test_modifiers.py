@@ -1,4 +1,5 @@
-"""The contract of a modifier, checked on every one that the package holds around schemes of every structure; and each one's formula.
+"""The contract of a modifier, checked on every one that the package holds around schemes of every
+structure; and each one's formula.
 
 Shape letters: B batch, T positions, H heads, D head size.
 """
@@ -73,7 +74,8 @@ def around(name: str, options: dict, scheme):
 
 
 def cases() -> list:
-    """Each modifier's first options around every scheme, its others around one scheme of each structure."""
+    """Each modifier's first options around every scheme, its others around one scheme of each
+    structure."""
     found = []
     for name in modifiers.names():
         for number, options in enumerate(VARIANTS.get(name, [{}])):
@@ -377,7 +379,8 @@ def test_window_is_the_libraries():
 
 
 def test_window_hides_what_is_before_its_reach():
-    """Two layers with a window of 8 reach 14 tokens back, and no farther; the first layer alone without it reaches everything."""
+    """Two layers with a window of 8 reach 14 tokens back, and no farther; the first layer alone
+    without it reaches everything."""
     tokens = random_tokens(60)
     changed = tokens.clone()
     changed[:, 10] = (changed[:, 10] + 1) % 11
@@ -509,7 +512,8 @@ def test_what_cannot_be_combined_gets_one_line():
 
 @pytest.mark.parametrize("scheme", ["alibi", "fire", "fox"])
 def test_modifiers_of_a_model_train_and_are_saved(scheme):
-    """In the real model: the kernels that attention picks give what the dense probe's hooks would, and a step trains s."""
+    """In the real model: the kernels that attention picks give what the dense probe's hooks would,
+    and a step trains s."""
     from lengthgen import model as models
     from lengthgen import schemes
 

@@ -1,4 +1,5 @@
-"""The bugs of planted.py can still be planted, and what plants them tells a bug that is found from one that survives.
+"""The bugs of planted.py can still be planted, and what plants them tells a bug that is found from
+one that survives.
 
 That the tests find them takes minutes: `scripts/plant_bugs`.
 """

@@ -1,5 +1,6 @@
-"""The contract of a retrofit, checked on every one that the package holds around every scheme that takes it; and the formulas of those that
-are not rotary (test_oracles_rotary_retrofits.py has the others).
+"""The contract of a retrofit, checked on every one that the package holds around every scheme that
+takes it; and the formulas of those that are not rotary (test_oracles_rotary_retrofits.py has the
+others).
 
 Shape letters: B batch, T positions, H heads, D head size.
 """
@@ -82,7 +83,8 @@ def accepting(name: str) -> list[str]:
 
 
 def cases() -> list:
-    """The options of each YAML around every scheme that takes them, others around one scheme of each structure."""
+    """The options of each YAML around every scheme that takes them, others around one scheme of
+    each structure."""
     found = []
     asked = [(name, options, SCHEMES) for name, options in yaml_options()]
     asked += [
@@ -132,7 +134,8 @@ def test_causality_a_changed_token_changes_nothing_before_it(name, options, sche
 
 @every_case
 def test_prefix_consistency_is_as_declared(name, options, scheme):
-    """One that says it depends on the total length does, and one that says it does not does not: within and past the training length."""
+    """One that says it depends on the total length does, and one that says it does not does not:
+    within and past the training length."""
     changed, _ = around(name, options, bare(scheme))
     tokens, model = random_tokens(longest(changed, 3 * L)), Probe(changed, n_layers=2)
     whole = model(tokens)
@@ -144,7 +147,8 @@ def test_prefix_consistency_is_as_declared(name, options, scheme):
 
 @every_case
 def test_the_order_of_evaluation_changes_nothing(name, options, scheme):
-    """A longer window before, or another draw of the same, leaves no trace: the trap of stateful dynamic NTK."""
+    """A longer window before, or another draw of the same, leaves no trace: the trap of stateful
+    dynamic NTK."""
     model = Probe(around(name, options, bare(scheme))[0], n_layers=2)
     short, long = random_tokens(L), random_tokens(longest(model.scheme, 3 * L))
     first, then, again = model(short), model(long), model(short)
@@ -267,10 +271,8 @@ def test_positions_that_were_dropped_are_not_retrofitted():
         return modified(bare("rope"), [(cls, cls.Config())])
 
     for name in ("yarn", "rerope"):
-        with pytest.raises(
-            ConfigError,
-            match=f"retrofit {name} changes positions, which modifier drope takes away before any evaluation",
-        ):
+        away = "changes positions, which modifier drope takes away before any evaluation"
+        with pytest.raises(ConfigError, match=f"retrofit {name} {away}"):
             around(name, {}, dropped())
     assert around("hard_window", {"window": 5}, dropped())[0].span(0).window == 5
     changed, retrofit = around("log_n", {}, dropped())
@@ -465,10 +467,11 @@ def test_lm_infinite_reads_no_key_as_farther_than_its_window(scheme):
 
 
 def cached(scheme, tokens, sinks: int, window: int):
-    """Logits (T, V) of one text fed token by token through a cache of the first `sinks` and last `window` keys, as Probe's weights say.
+    """Logits (T, V) of one text fed token by token through a cache of the first `sinks` and last
+    `window` keys, as Probe's weights say.
 
-    Keys are kept as they are before any rotation; positions are counted inside the cache: an implementation by itself of what
-    streaming_llm computes in one pass.
+    Keys are kept as they are before any rotation; positions are counted inside the cache: an
+    implementation by itself of what streaming_llm computes in one pass.
     """
     model, H = Probe(scheme, n_layers=2), SMALL.n_heads
     caches, out = [([], []) for _ in model.weights], []
@@ -574,7 +577,8 @@ def test_bad_options_get_one_line(name, options, scheme, words):
 
 
 def test_the_real_model_computes_what_the_hooks_say():
-    """Kernels, spans and the general path in bulk and by rows: losses with and without gradients agree with the reference kernel."""
+    """Kernels, spans and the general path in bulk and by rows: losses with and without gradients
+    agree with the reference kernel."""
     from lengthgen import model as models
 
     shape = models.ModelConfig(n_layers=2, n_heads=2, width=16)

@@ -1,4 +1,5 @@
-"""LongRoPE's factors: where they act, and the search for them on a loss whose least value is known."""
+"""LongRoPE's factors: where they act, and the search for them on a loss whose least value is
+known."""
 
 import math
 
@@ -21,7 +22,8 @@ def test_longrope_leaves_the_first_positions_alone():
 
 
 def searched(best, looks: int = 64, **options):
-    """A LongRoPE whose loss is least at the factors `best`, after its search; and the lengths that it asked about."""
+    """A LongRoPE whose loss is least at the factors `best`, after its search; and the lengths that
+    it asked about."""
     retrofit, asked = around("longrope", {"looks": looks, **options}), []
 
     def loss_of(length: int) -> float:
@@ -49,7 +51,11 @@ def test_search_finds_the_factors_of_the_least_loss():
 def test_search_keeps_to_its_looks_is_deterministic_and_never_worse_than_its_starts(looks):
     first, asked = searched([1.0, 3.0, 3.5, 3.6], looks=looks)
     again, _ = searched([1.0, 3.0, 3.5, 3.6], looks=looks)
-    assert len(asked) == looks and first.factors == again.factors and first.search_result == again.search_result
+    assert (
+        len(asked) == looks
+        and first.factors == again.factors
+        and first.search_result == again.search_result
+    )
     assert first.search_result["loss"] <= min(
         first.search_result[f"loss_{start}"] for start in ("yarn", "ntk", "linear")
     )

@@ -1,7 +1,8 @@
-"""The rotary retrofits around other rotary schemes than rope, where they change nothing, and what each is made of.
+"""The rotary retrofits around other rotary schemes than rope, where they change nothing, and what
+each is made of.
 
-test_retrofits.py checks the contract of every retrofit, test_retrofits_longrope.py LongRoPE's search, and
-test_oracles_rotary_retrofits.py compares formulas with other people's.
+test_retrofits.py checks the contract of every retrofit, test_retrofits_longrope.py LongRoPE's
+search, and test_oracles_rotary_retrofits.py compares formulas with other people's.
 
 Shape letters: B batch, T positions, H heads, D head size, P pairs.
 """
@@ -46,13 +47,17 @@ IDENTICAL = [  # options under which nothing changes in any window of up to so m
     ("position_interpolation", {"factor": 1.0}, 64), ("position_interpolation", {}, L),
     ("ntk", {"alpha": 1.0}, 64), ("ntk", {"base": 10000.0}, 64), ("ntk", {}, L),
     ("dynamic_ntk", {}, L), ("dynamic_ntk", {"alpha": 4.0}, L),
-    ("yarn", {"factor": 1.0}, 64), ("yarn", {"factor": 1.0, "ramp": "rotations"}, 64), ("yarn", {}, L),
+    ("yarn", {"factor": 1.0}, 64), ("yarn", {"factor": 1.0, "ramp": "rotations"}, 64),
+    ("yarn", {}, L),
     ("llama3", {"factor": 1.0}, 64), ("llama3", {}, L),
-    ("longrope", {"factor": 1.0}, 64), ("longrope", {"factors": [1.0] * 4, "temperature": False}, 64),
+    ("longrope", {"factor": 1.0}, 64),
+    ("longrope", {"factors": [1.0] * 4, "temperature": False}, 64),
     ("longrope", {"start_tokens": 64, "temperature": False}, 64),
     ("rope_zero_slow", {"period": 1e6}, 64),
-    ("rerope", {}, L // 2), ("rerope", {"window": 64, "log_n": False}, 64), ("rerope", {"interval": 1.0, "log_n": False}, 64),
-    ("self_extend", {}, L // 4), ("self_extend", {"group": 1}, 64), ("self_extend", {"window": 64}, 64),
+    ("rerope", {}, L // 2), ("rerope", {"window": 64, "log_n": False}, 64),
+    ("rerope", {"interval": 1.0, "log_n": False}, 64),
+    ("self_extend", {}, L // 4), ("self_extend", {"group": 1}, 64),
+    ("self_extend", {"window": 64}, 64),
 ]  # fmt: skip
 
 
@@ -83,7 +88,8 @@ def logits(scheme, length: int, shift: int = 0):
     return Probe(scheme, n_layers=2)(random_tokens(64)[:, :length], shift)
 
 
-# Every one of them ------------------------------------------------------------------------------------------------------------
+# Every one of them
+# ------------------------------------------------------------------------------
 
 
 @every_case
@@ -235,7 +241,8 @@ def test_bad_options_get_one_line(name, options, words):
     assert words in str(refused.value) and "\n" not in str(refused.value)
 
 
-# One by one -----------------------------------------------------------------------------------------------------------------
+# One by one
+# ------------------------------------------------------------------------------
 
 
 def test_ntk_slows_the_last_pair_by_alpha_and_the_first_not_at_all():
@@ -277,7 +284,8 @@ def test_zero_slow_makes_hope_of_rope():
 
 @pytest.mark.parametrize("interval", [0.0, 0.25])
 def test_rerope_reads_far_keys_at_the_offset_that_it_says(interval):
-    """Equal keys everywhere: the scores of a row are a function of the offset at which they are read alone."""
+    """Equal keys everywhere: the scores of a row are a function of the offset at which they are
+    read alone."""
     retrofit, positions = (
         around("rerope", {"window": 8, "interval": interval, "log_n": False}),
         torch.arange(40),

@@ -1,4 +1,5 @@
-"""The wheel: built from the tree, installed elsewhere, used from an empty folder. Slow, and needs no network."""
+"""The wheel: built from the tree, installed elsewhere, used from an empty folder. Slow, and needs
+no network."""
 
 import os
 import shutil
@@ -10,7 +11,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-TINY = "steps=2 train_length=32 batch_size=2 model.n_layers=1 model.width=16 evaluation=quick evaluation.documents=2"
+TINY = (
+    "steps=2 train_length=32 batch_size=2 model.n_layers=1 model.width=16"
+    " evaluation=quick evaluation.documents=2"
+)
 
 pytestmark = pytest.mark.slow
 
