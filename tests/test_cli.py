@@ -988,7 +988,7 @@ def test_every_name_of_a_paper_stands_for_one_that_is_there():
     from lengthgen.config import nearest as names
 
     for group, papers in names.PAPERS.items():
-        assert set(papers.values()) <= set(catalogue.options(group, catalogue.folders())) | {
+        assert set(papers) <= set(catalogue.options(group, catalogue.folders())) | {
             "bytes"
         }
 

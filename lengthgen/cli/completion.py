@@ -1,7 +1,7 @@
-"""Tab completion: the scripts for bash and zsh, and the query that they ask at each press of the key.
+"""Tab completion: the scripts for bash and zsh, and the query that they make at each key press.
 
-The scripts are a few lines that pass the line typed so far to `lengthgen completion query`; groups, options and keys then come
-from Hydra's own completion, after the sub-command word, which Hydra does not know, is taken away.
+The scripts pass the line typed so far to `lengthgen completion query`. Groups, options and keys
+come from Hydra's completion, after the sub-command, which Hydra does not know, is taken away.
 """
 
 import os
@@ -9,8 +9,6 @@ from collections.abc import Iterable, Sequence
 
 from lengthgen.config import catalogue, command_line
 from lengthgen.errors import ConfigError, UserError
-
-SHELLS = ("bash", "zsh")
 
 BASH = r"""# lengthgen: tab completion for bash. In ~/.bashrc: eval "$(lengthgen completion bash)"
 _lengthgen() {
@@ -24,7 +22,7 @@ _lengthgen() {
     done
 }
 complete -o nospace -o default -F _lengthgen lengthgen
-"""
+"""  # noqa: E501
 
 ZSH = r"""#compdef lengthgen
 # lengthgen: tab completion for zsh. In ~/.zshrc, after compinit: eval "$(lengthgen completion zsh)"
@@ -37,11 +35,12 @@ _lengthgen() {
 }
 (( $+functions[compdef] )) || { autoload -Uz compinit && compinit; }
 compdef _lengthgen lengthgen
-"""
+"""  # noqa: E501
+SCRIPTS = {"bash": BASH, "zsh": ZSH}
 
 
 def main(argv: Sequence[str], commands: Sequence[str]) -> int:
-    """`lengthgen completion bash|zsh` prints a script; `query` (which the scripts call) prints the answers, one a line.
+    """`lengthgen completion bash|zsh` prints a script; `query` prints completions, one a line.
 
     commands: the names of all commands.
     """
@@ -50,17 +49,18 @@ def main(argv: Sequence[str], commands: Sequence[str]) -> int:
         line = os.environ.get("COMP_LINE", "")
         print("\n".join(candidates(line[: int(os.environ.get("COMP_POINT", len(line)))], commands)))
         return 0
-    if shell not in SHELLS:
-        given = f"no completion for {shell!r}" if shell else "completion for which shell?"
+    if shell not in SCRIPTS:
+        problem = f"no completion for {shell!r}" if shell else "completion for which shell?"
         raise ConfigError(
-            f'{given}; expected one of: {", ".join(SHELLS)}, as in: eval "$(lengthgen completion bash)"'
+            f"{problem}; expected one of: {', '.join(SCRIPTS)}, "
+            'as in: eval "$(lengthgen completion bash)"'
         )
-    print({"bash": BASH, "zsh": ZSH}[shell], end="")
+    print(SCRIPTS[shell], end="")
     return 0
 
 
 def candidates(typed: str, commands: Sequence[str]) -> list[str]:
-    """The completions of the last word of `typed` (the line up to the cursor). A finished word ends in a space."""
+    """Completions of the last word of `typed`, the line up to the cursor; a space ends a word."""
     words = typed.split()
     word = "" if not words or typed.endswith(" ") else words.pop()
     words = words[1:]  # without the program's name
@@ -72,24 +72,23 @@ def candidates(typed: str, commands: Sequence[str]) -> list[str]:
 
         return _starting(TOPICS, word)
     if command == "completion" and not words:
-        return _starting(SHELLS, word)
+        return _starting(SCRIPTS, word)
     if command == "study" and not word.startswith("-"):
         return _starting(["all", *catalogue.options("study", catalogue.folders())], word)
     if command not in ("train", "evaluate"):
         return []
     if word.startswith("-"):
         return _starting([flag.name for flag in command_line.FLAGS], word)
-    flag = next(
-        (flag for flag in command_line.FLAGS if words and words[-1] in (flag.name, flag.short)),
-        None,
-    )
-    if flag and flag.values is not None and (flag.values == () or flag.default is None):
-        return _starting(flag.values, word)  # none for a folder: the shell then offers files
+    for flag in command_line.FLAGS:
+        needs_value = flag.values == () or (flag.values and flag.default is None)
+        if needs_value and words and words[-1] in (flag.name, flag.short):
+            # None for a folder: the shell then offers files.
+            return _starting(flag.values or (), word)
     from lengthgen.cli import jobs
 
     try:
         return jobs.complete(command, words, word)
-    except UserError:  # a mistake earlier in the line: groups and options can still be offered
+    except UserError:  # an error earlier in the line: groups and options can still be offered
         return _groups(command, word)
 
 
@@ -97,12 +96,11 @@ def _groups(command: str, word: str) -> list[str]:
     name = word.lstrip("+")
     plus = word[: len(word) - len(name)]
     group, equals, _ = name.partition("=")
-    options = catalogue.options(group, catalogue.folders()) if equals else []
-    names = (
-        [f"{group}={option}" for option in options]
-        if equals
-        else [f"{key.name}=" for key in catalogue.groups(command)]
-    )
+    if equals:
+        options = catalogue.options(group, catalogue.folders())
+        names = [f"{group}={option}" for option in options]
+    else:
+        names = [f"{key.name}=" for key in catalogue.groups(command)]
     return _starting([plus + name for name in names], word, end="")
 
 

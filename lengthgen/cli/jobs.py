@@ -1,11 +1,11 @@
-"""Hydra is called here and nowhere else: from `lengthgen train ...` to the configuration that run.py is called with.
+"""Hydra is called here and nowhere else: from `lengthgen train ...` to runs/run.py.
 
-run.py takes a composed configuration and stays free of Hydra, so that it can be called from a notebook or a test. Here are:
-the call of @hydra.main, the jobs of a sweep, and tab completion by Hydra's own query (hydra_errors.py finds the one line that explains
-why Hydra refused a command; HYDRA_FULL_ERROR makes it raise instead of printing).
+Here are the call of @hydra.main, the jobs of a sweep, and completion by Hydra's query. Why Hydra
+refused a command is found by config/refusals.py; HYDRA_FULL_ERROR makes it raise, not print.
 """
 
 import contextlib
+import dataclasses
 import io
 import logging
 import math
@@ -17,7 +17,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -30,13 +30,19 @@ from omegaconf import DictConfig
 
 from lengthgen.cli import sweep
 from lengthgen.config import catalogue, command_line, compose, messages, refusals
-from lengthgen.config.command_line import Request
+from lengthgen.config.command_line import CommandLine
 from lengthgen.errors import DiskError, Interrupted, UserError
+
+if TYPE_CHECKING:
+    from lengthgen.runs.run import Outcome
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What a job must know besides its configuration. Plain data: a launcher may carry it to another process."""
+class JobRequest:
+    """What a job must know besides its configuration.
+
+    Plain data: a launcher may carry it to another process.
+    """
 
     command: str
     argv: tuple[str, ...]  # as the user wrote it
@@ -46,75 +52,72 @@ class Asked:
 
 
 def main(command: str, argv: Sequence[str]) -> int:
-    """Compose the configuration that `argv` asks of `command` ("train" or "evaluate"), and run its job or jobs.
+    """Compose the configuration of `command` ("train" or "evaluate"), and run its job or jobs.
 
-    Returns the exit code; raises UserError for what the user can mend.
+    Returns the exit code. Raises UserError.
     """
     setup_globals()  # the resolvers ${now:...} and ${hydra:...}
     groups = [group.name for group in catalogue.groups(command)]
-    request = command_line.arrange(argv, groups)
-    overrides = refusals.checked(command, request, groups)
-    asked = Asked(command, tuple(argv), (request.config_dir,) if request.config_dir else ())
-    if request.multirun and request.runs_jobs:
-        return _sweep(asked, request, overrides)
-    ended: list[
-        Exception
-    ] = []  # a job's exception, kept from Hydra, which would report it in its own way
-    _call_hydra(command, request, lambda config: _single_job(asked, config, ended))
-    if ended:
-        raise ended[0]
+    line = command_line.arrange(argv, groups)
+    overrides = refusals.checked(command, line, groups)
+    user_folders = (line.config_dir,) if line.config_dir else ()
+    request = JobRequest(command, tuple(argv), user_folders)
+    if line.multirun and line.runs_jobs:
+        return _sweep(request, line, overrides)
+    # Kept from Hydra, which would report an exception in its way.
+    errors: list[Exception] = []
+
+    def job(config: DictConfig) -> None:
+        try:
+            _run(request, config)
+        except Exception as error:
+            errors.append(error)
+
+    _call_hydra(command, line, job)
+    if errors:
+        raise errors[0]
     return 0
 
 
-def _single_job(asked: Asked, config: DictConfig, ended: list[Exception]) -> None:
-    try:
-        _run(asked, config)
-    except Exception as error:
-        ended.append(error)
-
-
-def _run(asked: Asked, config: DictConfig) -> Any:
-    """One run from its composed configuration: a run.Outcome."""
-    refusals.refuse_gaps(asked.command, config)
+def _run(request: JobRequest, config: DictConfig) -> "Outcome":
+    """One run from its composed configuration."""
+    refusals.refuse_gaps(request.command, config)
     from lengthgen.runs.process import prepare_environment
 
-    prepare_environment()  # before run.py imports torch; here, because a launcher may have started a new process
+    # Before the import of torch, and here: a launcher may have started a new process.
+    prepare_environment()
     from lengthgen.runs import run
 
-    work = {"train": run.train, "evaluate": run.evaluate}[asked.command]
-    with _program(
-        "lengthgen", [asked.command, *asked.argv]
-    ):  # provenance records the command as it was given
-        return work(config, list(asked.user_folders))
+    work = {"train": run.train, "evaluate": run.evaluate}[request.command]
+    # Provenance records the command as the user wrote it.
+    with _program("lengthgen", [request.command, *request.argv]):
+        return work(config, list(request.user_folders))
 
 
 # Sweeps
 
 
-def _sweep(asked: Asked, request: Request, overrides: list[Override]) -> int:
+def _sweep(request: JobRequest, line: CommandLine, overrides: list[Override]) -> int:
     """Every job of `-m`, also after one failed; then the table. Returns 1 if any failed."""
-    loader = refusals.loader(request.config_dir)
+    loader = refusals.loader(line.config_dir)
     try:
-        parsed = OverridesParser.create(config_loader=loader).parse_overrides(request.overrides)
-        refusals.refuse_missing_keys(asked.command, parsed, loader)
-        n_jobs = math.prod(len(refusals.assignments(o)) for o in parsed if o.is_sweep_override())
-        first_job = [
-            refusals.assignments(o)[0] if o.is_sweep_override() else o.input_line for o in parsed
-        ]
-        folder = Path(
-            loader.load_configuration(asked.command, first_job, RunMode.RUN).hydra.sweep.dir
-        ).absolute()
+        parsed = OverridesParser.create(config_loader=loader).parse_overrides(line.overrides)
+        refusals.refuse_missing_keys(request.command, parsed, loader)
+        each = [refusals.assignments(override) for override in parsed]
+        n_jobs = math.prod(map(len, each))
+        first_job = [words[0] for words in each]
+        first = loader.load_configuration(request.command, first_job, RunMode.RUN)
+        folder = Path(first.hydra.sweep.dir).absolute()
     except Exception as error:
-        raise refusals.explained(asked.command, request, error) from error
+        raise refusals.explained(request.command, line, error) from error
     folder = sweep.claim(folder)
     varied = frozenset(o.get_key_element() for o in overrides if o.is_sweep_override())
-    asked = Asked(asked.command, asked.argv, asked.user_folders, n_jobs, varied)
-    request.overrides.append(
-        f"hydra.sweep.dir={_quoted(str(folder))}"
-    )  # decided here once, so that the table finds it
+    request = dataclasses.replace(request, n_jobs=n_jobs, varied=varied)
+    # The folder's name holds the time: decided once, so that the table finds it.
+    line.overrides.append(f"hydra.sweep.dir={_quoted(str(folder))}")
     print(f"{n_jobs} jobs; how each ends is noted in {os.path.relpath(folder)}", flush=True)
     try:
-        _call_hydra(asked.command, request, lambda config: _sweep_job(asked, config))
+        _call_hydra(request.command, line, lambda config: _sweep_job(request, config))
     finally:
         statuses = sweep.read(folder)
         if statuses:
@@ -122,61 +125,48 @@ def _sweep(asked: Asked, request: Request, overrides: list[Override]) -> int:
     return sweep.exit_code(statuses, n_jobs)
 
 
-def _sweep_job(asked: Asked, config: DictConfig) -> None:
-    """One job of a sweep. A failure is told and written down at once, and the next job goes on; a signal stops them all."""
-    job = HydraConfig.get().job.num + 1
-    given = list(HydraConfig.get().overrides.task)
-    label = " ".join([text for text in given if text.partition("=")[0] in asked.varied] or given)
+def _sweep_job(request: JobRequest, config: DictConfig) -> None:
+    """One job of a sweep. After a failure the next job goes on; a signal stops them all."""
+    number = HydraConfig.get().job.num + 1
+    words = list(HydraConfig.get().overrides.task)
+    label = " ".join([w for w in words if w.partition("=")[0] in request.varied] or words)
     folder = Path(HydraConfig.get().runtime.output_dir)
-    print(f"\njob {job}/{asked.n_jobs}: {label}", flush=True)
+    job = f"job {number}/{request.n_jobs}"
+    print(f"\n{job}: {label}", flush=True)
     try:
-        outcome = _run(asked, config)
-        status = sweep.Status(job, label, outcome.run_id, outcome.status)
+        outcome = _run(request, config)
+        status = sweep.Status(number, label, outcome.run_id, outcome.status)
     except (KeyboardInterrupt, Interrupted, BrokenPipeError) as stop:
-        code = (
-            stop.exit_code
-            if isinstance(stop, Interrupted)
-            else 141
-            if isinstance(stop, BrokenPipeError)
-            else 130
-        )
-        sweep.write(folder, sweep.Status(job, label, "", "interrupted", str(stop)))
+        sweep.write(folder, sweep.Status(number, label, "", "interrupted", str(stop)))
         print(
-            f"lengthgen: job {job}/{asked.n_jobs} ({label}) interrupted; the same command goes on from there",
+            f"lengthgen: {job} ({label}) interrupted; rerun the same command to resume",
             file=sys.stderr,
         )
-        raise SystemExit(code) from stop  # unlike an Exception, it passes through Hydra's launcher
+        code = 141 if isinstance(stop, BrokenPipeError) else 130
+        # Unlike an Exception, it passes through Hydra's launcher.
+        raise SystemExit(stop.exit_code if isinstance(stop, Interrupted) else code) from stop
+    except UserError as error:
+        status = sweep.Status(number, label, "", "failed", messages.in_one_line(error))
     except Exception as error:
-        if not isinstance(error, UserError):
-            traceback.print_exc()
-        message = (
-            messages.in_one_line(error)
-            if isinstance(error, UserError)
-            else f"{type(error).__name__}: {error}"
-        )
-        print(
-            f"lengthgen: job {job}/{asked.n_jobs} ({label}) failed: {message}",
-            file=sys.stderr,
-            flush=True,
-        )
-        status = sweep.Status(job, label, "", "failed", message)
+        traceback.print_exc()
+        status = sweep.Status(number, label, "", "failed", f"{type(error).__name__}: {error}")
+    if status.message:
+        text = f"lengthgen: {job} ({label}) failed: {status.message}"
+        print(text, file=sys.stderr, flush=True)
     sweep.write(folder, status)
 
 
 # Calls of Hydra
 
 
-def _call_hydra(command: str, request: Request, job: Callable[[DictConfig], None]) -> None:
-    """@hydra.main on `job`. Raises UserError for whatever Hydra refuses; `job` itself raises no Exception."""
+def _call_hydra(command: str, line: CommandLine, job: Callable[[DictConfig], None]) -> None:
+    """@hydra.main on `job`, which raises no Exception. UserError for whatever Hydra refuses."""
     application = hydra.main(
         version_base=compose.VERSION_BASE, config_path=str(catalogue.folder()), config_name=command
     )(job)
+    argv = [*line.flags, *line.overrides]
     try:
-        with (
-            _program(f"lengthgen {command}", [*request.flags, *request.overrides]),
-            _full_errors(),
-            _logging(),
-        ):
+        with _program(f"lengthgen {command}", argv), _full_errors(), _logging():
             application()
     except SystemExit as stop:
         if stop.code not in (None, 0):
@@ -184,14 +174,15 @@ def _call_hydra(command: str, request: Request, job: Callable[[DictConfig], None
     except Exception as error:
         if isinstance(error, OSError) and not isinstance(error, HydraException):
             raise DiskError(
-                f"cannot write {error.filename}: {error.strerror}; choose another folder with results=..."
+                f"cannot write {error.filename}: {error.strerror}; "
+                "choose another folder with results=..."
             ) from error
-        raise refusals.explained(command, request, error) from error
+        raise refusals.explained(command, line, error) from error
 
 
 @contextlib.contextmanager
 def _program(name: str, argv: Sequence[str]) -> Iterator[None]:
-    """sys.argv for what reads it: Hydra its arguments, provenance the command. Put back afterwards."""
+    """sys.argv for its readers: Hydra takes its arguments from it, provenance the command."""
     before = sys.argv
     sys.argv = [name, *argv]
     try:
@@ -202,20 +193,20 @@ def _program(name: str, argv: Sequence[str]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _logging() -> Iterator[None]:
-    """Hydra gives the root logger a handler on the standard output of this call. Put back afterwards: that output may be closed by then."""
+    """Restores the handlers and levels that Hydra changes: a later call may close their output."""
     root, ours = logging.getLogger(), logging.getLogger("lengthgen")
-    before = root.handlers[:], root.level, ours.level
+    handlers, root_level, our_level = root.handlers[:], root.level, ours.level
     try:
         yield
     finally:
-        root.handlers[:] = before[0]
-        root.setLevel(before[1])
-        ours.setLevel(before[2])
+        root.handlers[:] = handlers
+        root.setLevel(root_level)
+        ours.setLevel(our_level)
 
 
 @contextlib.contextmanager
 def _full_errors() -> Iterator[None]:
-    """Hydra raises what it would otherwise print. Put back afterwards."""
+    """Hydra raises what it would otherwise print."""
     before = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
@@ -227,28 +218,24 @@ def _full_errors() -> Iterator[None]:
 
 
 def complete(command: str, words: list[str], word: str) -> list[str]:
-    """Completions of the last `word` of a `lengthgen <command>` line, after `words`: Hydra's own query."""
+    """Completions of the last `word` of a `lengthgen <command>` line, after `words`."""
     setup_globals()
-    typed = command_line.arrange(words, [group.name for group in catalogue.groups(command)])
-    several = re.fullmatch(
-        r"(?P<key>[^=]*=)(?P<before>.*[,\[])(?P<last>[^,\[]*)", word
-    )  # scheme=learned,al is asked as scheme=al
-    asked = several["key"] + several["last"] if several else word
-    line = shlex.join(["lengthgen", *typed.flags, *typed.overrides]) + " " + asked
-    folder = [f"--config-dir={typed.config_dir}"] if typed.config_dir else []
+    line = command_line.arrange(words, [group.name for group in catalogue.groups(command)])
+    # Hydra completes one value: for scheme=learned,al it is asked for scheme=al.
+    several = re.fullmatch(r"(?P<key>[^=]*=)(?P<before>.*[,\[])(?P<last>[^,\[]*)", word)
+    query = several["key"] + several["last"] if several else word
+    os.environ["COMP_LINE"] = shlex.join(["lengthgen", *line.flags, *line.overrides]) + f" {query}"
+    folder = [f"--config-dir={line.config_dir}"] if line.config_dir else []
+    hydra_line = CommandLine([*folder, "--shell-completion"], ["query=bash"])
     printed = io.StringIO()
-    os.environ["COMP_LINE"] = line
     with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(io.StringIO()):
-        _call_hydra(
-            command, Request([*folder, "--shell-completion"], ["query=bash"]), lambda config: None
-        )
-    found = [
-        text for text in printed.getvalue().split() if not text.lstrip("+").startswith("hydra")
-    ]
-    return [
-        several["key"] + several["before"] + text[len(several["key"]) :] if several else text
-        for text in found
-    ]
+        _call_hydra(command, hydra_line, lambda config: None)
+    texts = printed.getvalue().split()
+    answers = [text for text in texts if not text.lstrip("+").startswith("hydra")]
+    if not several:
+        return answers
+    start = several["key"] + several["before"]
+    return [start + text[len(several["key"]) :] for text in answers]
 
 
 def _quoted(text: str) -> str:

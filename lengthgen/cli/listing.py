@@ -1,14 +1,12 @@
-"""`lengthgen list TOPIC`, and the help of `lengthgen train` and `evaluate`: tables for the terminal.
+"""`lengthgen list TOPIC`, and the help of `train` and `evaluate`: tables for the terminal.
 
-Everything is read from the folders and from what schemes, modifiers and retrofits declare (declared.py); nothing is listed by hand.
-torch is imported only to count parameters.
+Everything is read from the folders and from what schemes, modifiers and retrofits declare; nothing
+is listed by hand. torch is imported only to count parameters.
 """
 
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
-
-from omegaconf import OmegaConf
 
 from lengthgen.cli import scheme_tables
 from lengthgen.config import catalogue, command_line
@@ -18,58 +16,49 @@ from lengthgen.evaluation import records
 from lengthgen.reporting.text_tables import WIDTH, aligned
 
 TOPICS = ("schemes", "modifiers", "retrofits", "datasets", "models", "studies", "runs")
+RUN_HEAD = ("run", "scheme", "dataset", "model", "train_length", "steps", "seed", "status")
 
 
 def main(argv: Sequence[str]) -> int:
     """Print one list. ConfigError for an unknown topic or flag."""
-    parser = command_line.Parser(
-        prog="lengthgen list", description=f"What there is: {', '.join(TOPICS)}."
-    )
+    description = f"What there is: {', '.join(TOPICS)}."
+    parser = command_line.Parser(prog="lengthgen list", description=description)
     parser.add_argument("topic", metavar="|".join(TOPICS))
-    parser.add_argument(
-        "--config-dir",
-        metavar="DIR",
-        help="your own configurations and schemes beside the package's",
-    )
-    parser.add_argument(
-        "--results",
-        metavar="FOLDER",
-        default="results",
-        help="folder whose runs are listed (default: results)",
-    )
-    given = parser.parse_args(list(argv) or [""])
-    if given.topic not in TOPICS:
-        near = nearest(given.topic, TOPICS)
-        what = f"no list of {given.topic!r}" if given.topic else "list what?"
-        raise ConfigError(
-            f"{what}; {'nearest' if near else 'expected one of'}: {', '.join(near or TOPICS)}"
-        )
-    config_dir = command_line.existing_folder(given.config_dir) if given.config_dir else None
+    words = "your configurations and schemes beside the package's"
+    parser.add_argument("--config-dir", metavar="DIR", help=words)
+    words = "folder whose runs are listed (default: results)"
+    parser.add_argument("--results", metavar="FOLDER", default="results", help=words)
+    options = parser.parse_args(list(argv) or [""])
+    topic, results = options.topic, Path(options.results)
+    if topic not in TOPICS:
+        near = nearest(topic, TOPICS)
+        problem = f"no list of {topic!r}" if topic else "list what?"
+        hint = "nearest" if near else "expected one of"
+        raise ConfigError(f"{problem}; {hint}: {', '.join(near or TOPICS)}")
+    config_dir = command_line.existing_folder(options.config_dir) if options.config_dir else None
     where = catalogue.folders(config_dir)
-    listed = {
+    tables = {
         "schemes": lambda: scheme_tables.scheme_table(where),
         "modifiers": lambda: scheme_tables.modifier_table(where),
         "retrofits": lambda: scheme_tables.retrofit_table(where),
         "datasets": lambda: dataset_table(where),
         "models": lambda: model_table(where),
-        "studies": lambda: study_table(where, Path(given.results)),
-        "runs": lambda: run_table(Path(given.results)),
+        "studies": lambda: study_table(where, results),
+        "runs": lambda: run_table(results),
     }
-    print(listed[given.topic]())
+    print(tables[topic]())
     return 0
 
 
 def dataset_table(where: Sequence[Path]) -> str:
     """Each option of dataset= and what it is."""
-    rows = [
-        (name, catalogue.meaning(path))
-        for name, path in sorted(catalogue.files("dataset", where).items())
-    ]
+    paths = sorted(catalogue.files("dataset", where).items())
+    rows = [(name, catalogue.meaning(path)) for name, path in paths]
     return aligned(("dataset", "what it is"), rows)
 
 
 def study_table(where: Sequence[Path], results: Path) -> str:
-    """Each study, what it asks, and the verdict that `results` holds, if it holds one."""
+    """Each study, its question, and the verdict that `results` holds, if it holds one."""
     from lengthgen.studies import report, study_folder
 
     rows = []
@@ -80,26 +69,17 @@ def study_table(where: Sequence[Path], results: Path) -> str:
 
 
 def model_table(where: Sequence[Path]) -> str:
-    """Each option of model= with its shape and number of parameters (byte vocabulary, no positional ones)."""
-    rows = []
-    for name, path in catalogue.files("model", where).items():
-        shape = OmegaConf.load(path)
-        rows.append(
-            (
-                name,
-                _model_parameters(path),
-                shape.n_layers,
-                shape.n_heads,
-                shape.width,
-                catalogue.meaning(path),
-            )
-        )
-    rows.sort(key=lambda row: row[1])
-    cells = [(name, f"{count:,}", *map(str, shape), what) for name, count, *shape, what in rows]
+    """Each option of model= with its shape and parameters (byte vocabulary, no positional ones)."""
     head = ("model", "parameters", "n_layers", "n_heads", "width", "what it is")
-    return (
-        aligned(head, cells) + "\nparameters: with the byte tokenizer and without the scheme's own"
-    )
+    paths = catalogue.files("model", where)
+    counts = {name: _model_parameters(path) for name, path in paths.items()}
+    rows = []
+    for name in sorted(paths, key=lambda name: counts[name]):
+        options = catalogue.contents(paths[name], where)
+        shape = [str(options[key]) for key in head[2:5]]
+        rows.append((name, f"{counts[name]:,}", *shape, catalogue.meaning(paths[name])))
+    note = "parameters: with the byte tokenizer and without the scheme's own"
+    return f"{aligned(head, rows)}\n{note}"
 
 
 def _model_parameters(path: Path) -> int:
@@ -107,20 +87,14 @@ def _model_parameters(path: Path) -> int:
 
     from lengthgen.config import dataclass_from
     from lengthgen.model import ModelConfig, Transformer, parameter_counts
-    from lengthgen.schemes.base import Dimensions, Scheme
+    from lengthgen.schemes.base import Scheme
 
-    options = OmegaConf.to_container(OmegaConf.load(path))
+    options = catalogue.contents(path, [path.parent.parent])
     options.pop("name", None)
     config = dataclass_from.build(ModelConfig, options, "model")
-    dimensions = Dimensions(
-        config.n_layers,
-        config.n_heads,
-        config.width // config.n_heads,
-        config.width,
-        scheme_tables.TRAIN_LENGTH,
-    )
     with torch.device("meta"):  # shapes only
-        model = Transformer(config, Scheme(None, dimensions), vocab_size=257)
+        scheme = Scheme(None, scheme_tables.dimensions(config))
+        model = Transformer(config, scheme, vocab_size=257)
     return parameter_counts(model)["total"]
 
 
@@ -129,56 +103,40 @@ def run_table(results: Path) -> str:
     rows = []
     for run in records.runs(results):
         config = run.config
-        names = [
-            str(config.get(group, {}).get("name", "?")) for group in ("scheme", "dataset", "model")
-        ]
+        groups = ("scheme", "dataset", "model")
+        names = [str(config.get(group, {}).get("name", "?")) for group in groups]
         names[0] = "+".join([names[0], *(config.get("modifiers") or {})])
         numbers = [str(config.get(key, "?")) for key in ("train_length", "steps", "seed")]
         rows.append((run.name, *names, *numbers, run.status, str(len(run.evaluations))))
     if not rows:
         return f"no runs in {results / 'runs'}; `lengthgen train` makes one"
-    return aligned(
-        (
-            "run",
-            "scheme",
-            "dataset",
-            "model",
-            "train_length",
-            "steps",
-            "seed",
-            "status",
-            "evaluations",
-        ),
-        rows,
-    )
+    return aligned((*RUN_HEAD, "evaluations"), rows)
 
 
 def command_help(command: str, config_dir: Path | None = None) -> str:
-    """`lengthgen train --help`: flags, groups with their options, keys with defaults and meaning, from the YAML itself."""
+    """`lengthgen train --help`: flags, groups with options, keys with defaults, from the YAML."""
     where = catalogue.folders(config_dir)
-    groups, keys = catalogue.groups(command), catalogue.keys(command)
-    chosen = [(f"{g.name}={g.value}", _meaning_and_options(g, where)) for g in groups]
-    flags = [
-        (", ".join(filter(None, (flag.name, flag.short))), flag.meaning)
-        for flag in command_line.FLAGS
-    ]
-    sections = [
-        (
-            f"Groups: `{groups[0].name}=option` (a + before it changes nothing); keys of an option: `{groups[0].name}.key=value`",
-            chosen,
-        ),
-        ("Keys: `key=value`", [(f"{key.name}={key.value}", key.comment) for key in keys]),
-        ("Flags, in any place", flags),
-    ]
-    left = 2 + max(len(name) for _, rows in sections for name, _ in rows)
+    groups = catalogue.groups(command)
+    sections = {
+        f"Groups: `{groups[0].name}=option` (a + before it changes nothing); "
+        f"keys of an option: `{groups[0].name}.key=value`": [
+            (f"{group.name}={group.value}", _meaning_and_options(group, where)) for group in groups
+        ],
+        "Keys: `key=value`": [
+            (f"{key.name}={key.value}", key.comment) for key in catalogue.keys(command)
+        ],
+        "Flags, in any place": [
+            (", ".join(filter(None, (flag.name, flag.short))), flag.meaning)
+            for flag in command_line.FLAGS
+        ],
+    }
+    left = 2 + max(len(name) for rows in sections.values() for name, _ in rows)
     parts = [
         f"Usage: lengthgen {command} [flags] [group=option] [key=value] ...",
         f"Examples\n{EXAMPLES[command]}",
     ]
-    parts += [
-        "\n".join([title, *(_described(name, text, left) for name, text in rows)])
-        for title, rows in sections
-    ]
+    for title, rows in sections.items():
+        parts.append("\n".join([title, *(_described(name, text, left) for name, text in rows)]))
     parts.append(
         f"`lengthgen {command} --cfg job` prints every key of the chosen options with its value."
     )
@@ -208,7 +166,7 @@ def _meaning_and_options(group: catalogue.Key, where: Sequence[Path]) -> str:
 
 
 def _described(name: str, text: str, left: int) -> str:
-    lines = textwrap.wrap(text, WIDTH - left - 2) or [""]
-    return "\n".join(
-        [f"  {name:<{left}}{lines[0]}", *(" " * (left + 2) + line for line in lines[1:])]
-    ).rstrip()
+    wrapped = textwrap.fill(
+        text, WIDTH - 2, initial_indent=" " * left, subsequent_indent=" " * left
+    )
+    return f"  {name:<{left}}{textwrap.indent(wrapped, '  ')[left + 2 :]}".rstrip()

@@ -1,11 +1,12 @@
-"""The command line: `lengthgen <command> ...`. Imports neither torch nor Hydra before a command needs them.
+"""The command line: `lengthgen <command> ...`. Imports torch and Hydra where a command needs them.
 
-A command is a function from its arguments to an exit code. What a user can mend is one line on stderr and the exit code of
-errors.py; anything else is a fault of lengthgen and keeps its traceback.
+A command is a function from its arguments to an exit code. What a user can mend is one line on
+stderr and an exit code of errors.py; anything else is a fault of lengthgen, with its traceback.
 """
 
 import os
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -14,17 +15,19 @@ from lengthgen.config import catalogue, command_line
 from lengthgen.config.nearest import nearest
 from lengthgen.errors import ConfigError, UserError
 
-EXAMPLES = """\
-  lengthgen train +scheme=t5_bias                              train at length 512, evaluate to 4 times that, draw the curves
-  lengthgen train scheme=alibi train_length=1024 steps=1000    any key of the configuration
-  lengthgen train -m +scheme=learned,t5_bias,alibi seed=0,1,2  a sweep; asked again, it goes on where it stopped
-  lengthgen train scheme=rope --cfg job --resolve              print the configuration and stop
-  lengthgen evaluate run=<id> evaluation.lengths=[512,4096]    the same weights at other lengths
-  lengthgen evaluate run=<id> +retrofit=yarn                   the same weights with a change for longer inputs
-  lengthgen study learned_absolute_fails                       the runs of a declared claim, and its verdict
-  lengthgen plot                                               every figure again, from the tables in results/
-  lengthgen list schemes                                       what each scheme declares
-  eval "$(lengthgen completion bash)"                          tab completion in this shell"""
+# Command -> what it does.
+EXAMPLES = {
+    "lengthgen train +scheme=t5_bias": "train at 512, evaluate to 4 times that, draw the curves",
+    "lengthgen train scheme=alibi train_length=1024 steps=1000": "any key of the configuration",
+    "lengthgen train -m +scheme=learned,t5_bias,alibi seed=0,1,2": "a sweep; rerun it to resume",
+    "lengthgen train scheme=rope --cfg job --resolve": "print the configuration and stop",
+    "lengthgen evaluate run=<id> evaluation.lengths=[512,4096]": "the same weights, other lengths",
+    "lengthgen evaluate run=<id> +retrofit=yarn": "the same weights, changed for longer inputs",
+    "lengthgen study learned_absolute_fails": "the runs of a declared claim, and its verdict",
+    "lengthgen plot": "every figure again, from the tables in results/",
+    "lengthgen list schemes": "what each scheme declares",
+    'eval "$(lengthgen completion bash)"': "tab completion in this shell",
+}
 
 
 @dataclass(frozen=True)
@@ -43,11 +46,11 @@ def _evaluate(argv: list[str]) -> int:
 
 
 def _compose_and_run(command: str, argv: list[str]) -> int:
-    request = command_line.arrange(argv, ())
-    if "--help" in request.given:
+    line = command_line.arrange(argv, ())
+    if "--help" in line.flag_names:
         from lengthgen.cli import listing
 
-        print(listing.command_help(command, request.config_dir))
+        print(listing.command_help(command, line.config_dir))
         return 0
     from lengthgen.cli import jobs
 
@@ -85,26 +88,18 @@ def _completion(argv: list[str]) -> int:
 
 
 COMMANDS = (
-    Command(
-        "train",
-        "train a model, evaluate it past its training length, write tables and figures",
-        _train,
-    ),
+    Command("train", "train a model, evaluate it past its training length, draw figures", _train),
     Command("evaluate", "evaluate a trained run again: other lengths, other protocols", _evaluate),
     Command("study", "make the runs that a declared claim needs, and judge it", _study),
     Command("plot", "draw every figure again from the tables in results/", _plot),
-    Command(
-        "bench",
-        "train | evaluate | attention | memory | marks: speed and memory against other schemes and libraries",
-        _bench,
-    ),
+    Command("bench", "train | evaluate | attention | memory | marks: speed and memory", _bench),
     Command("list", "schemes | modifiers | retrofits | datasets | models | studies | runs", _list),
     Command("completion", "bash | zsh: print a script for tab completion", _completion),
 )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; the exit code. `argv` without the program's name; None takes it from the process."""
+    """Run one command; returns the exit code. argv: without the program; None: the process's."""
     argv = list(sys.argv[1:] if argv is None else argv)
     try:
         code = _dispatch(argv)
@@ -114,9 +109,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"lengthgen: {' '.join(str(error).split())}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print("lengthgen: interrupted; the same command goes on where it stopped", file=sys.stderr)
+        print("lengthgen: interrupted; rerun the same command to resume", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # `lengthgen list schemes | head`: nobody reads on, which is no fault
+    except BrokenPipeError:  # `lengthgen list schemes | head`: the reader has enough, no fault
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
 
@@ -138,21 +133,16 @@ def _dispatch(argv: list[str]) -> int:
 
 
 def help_text() -> str:
-    """What `lengthgen --help` prints: commands, examples, and the schemes (their YAML files' names, so that nothing is imported)."""
+    """What `lengthgen --help` prints; its schemes are names of YAML files: nothing is imported."""
     commands = "\n".join(f"  {command.name:<11} {command.meaning}" for command in COMMANDS)
+    examples = "\n".join(f"  {words:<60} {meaning}" for words, meaning in EXAMPLES.items())
+    names = ", ".join(catalogue.options("scheme", catalogue.folders()))
+    schemes = textwrap.fill(names, width=118, initial_indent="  ", subsequent_indent="  ")
     return (
-        "lengthgen: which positional scheme holds up on sequences longer than it was trained on?\n\n"
-        f"Usage: lengthgen <command> ...\n\nCommands\n{commands}\n\n"
-        f"Examples\n{EXAMPLES}\n\n"
-        f"Schemes\n{_wrapped(catalogue.options('scheme', catalogue.folders()))}\n\n"
-        "`lengthgen train --help` lists every option."
+        "lengthgen: which positional scheme holds up on sequences longer than it was trained on?"
+        f"\n\nUsage: lengthgen <command> ...\n\nCommands\n{commands}\n\nExamples\n{examples}\n\n"
+        f"Schemes\n{schemes}\n\n`lengthgen train --help` lists every option."
     )
-
-
-def _wrapped(names: list[str]) -> str:
-    import textwrap
-
-    return textwrap.fill(", ".join(names), width=118, initial_indent="  ", subsequent_indent="  ")
 
 
 if __name__ == "__main__":

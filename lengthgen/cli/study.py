@@ -13,80 +13,47 @@ from lengthgen.studies import conduct, declaration
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run one study, or several one after the other. Returns the exit code: 0 whatever the verdict."""
-    given = _parser().parse_intermixed_args(list(argv))
-    config_dir = command_line.existing_folder(given.config_dir) if given.config_dir else None
+    """Run one study, or several one after the other. Returns the exit code, 0 for any verdict."""
+    options = _parser().parse_intermixed_args(list(argv))
+    config_dir = command_line.existing_folder(options.config_dir) if options.config_dir else None
     where = catalogue.folders(config_dir)
-    names = [word for word in given.words if "=" not in word]
-    overrides = tuple(word for word in given.words if "=" in word)
+    names = [word for word in options.words if "=" not in word]
+    overrides = tuple(word for word in options.words if "=" in word)
     if not names:
-        raise ConfigError(
-            f"study which? expected one of: {', '.join(declaration.names(where))}; or `all`"
-        )
+        known = ", ".join(declaration.names(where))
+        raise ConfigError(f"study which? expected one of: {known}; or `all`")
     if any(override.startswith("results=") for override in overrides):
         raise ConfigError("results=: give --results FOLDER")
-    asked = conduct.Asked(
-        given.scale,
-        given.seeds,
-        given.workers or os.cpu_count() or 1,
-        Path(given.results),
-        config_dir,
-        overrides,
-    )
-    studies = [
-        declaration.load(name, where)
-        for name in (declaration.names(where) if names == ["all"] else names)
-    ]
+    workers, results = options.workers or os.cpu_count() or 1, Path(options.results)
+    request = conduct.Asked(options.scale, options.seeds, workers, results, config_dir, overrides)
+    if names == ["all"]:
+        names = declaration.names(where)
+    studies = [declaration.load(name, where) for name in names]
     for study in studies:
-        asked.scale_of(study)  # refused before the first one begins
+        request.scale_of(study)  # refused before the first one begins
     began = time.monotonic()
     for study in studies:
-        conduct.run(study, asked)
+        conduct.run(study, request)
     if len(studies) > 1:
-        print(
-            f"\n{len(studies)} studies in {clock(time.monotonic() - began)}; {asked.results / 'studies' / 'README.md'}",
-            flush=True,
-        )
+        seconds, page = clock(time.monotonic() - began), results / "studies" / "README.md"
+        print(f"\n{len(studies)} studies in {seconds}; {page}", flush=True)
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = command_line.Parser(
-        prog="lengthgen study",
-        description="Run what a study still lacks, and judge its claims. Given again, it goes on where it stopped.",
-    )  # fmt: skip
-    parser.add_argument(
-        "words",
-        nargs="*",
-        metavar="NAME",
-        help="a study of configs/study (or all); KEY=VALUE goes to every run, as device=cuda",
-    )
-    parser.add_argument(
-        "--scale",
-        metavar="NAME",
-        help="one of the study's scales (default: its first, for two CPU cores)",
-    )
-    parser.add_argument(
-        "--seeds",
-        type=int,
-        metavar="N",
-        help="so many seeds instead of the scale's; written to a folder of its own",
-    )
-    parser.add_argument(
-        "--workers",
-        type=int,
-        metavar="N",
-        help="runs made at the same time, one thread each (default: all cores)",
-    )
-    parser.add_argument(
-        "--results",
-        metavar="FOLDER",
-        default="results",
-        help="folder of runs and studies (default: results)",
-    )
-    parser.add_argument(
-        "--config-dir",
-        metavar="DIR",
-        help="your own configurations, DIR/study/NAME.yaml among them",
-    )
+    description = "Run what a study still lacks, and judge its claims. Rerun it to resume."
+    parser = command_line.Parser(prog="lengthgen study", description=description)
+    add = parser.add_argument
+    words = "a study of configs/study (or all); KEY=VALUE goes to every run, as device=cuda"
+    add("words", nargs="*", metavar="NAME", help=words)
+    words = "one of the study's scales (default: its first, for two CPU cores)"
+    add("--scale", metavar="NAME", help=words)
+    words = "so many seeds instead of the scale's; written to a separate folder"
+    add("--seeds", type=int, metavar="N", help=words)
+    words = "runs made at the same time, one thread each (default: all cores)"
+    add("--workers", type=int, metavar="N", help=words)
+    words = "folder of runs and studies (default: results)"
+    add("--results", metavar="FOLDER", default="results", help=words)
+    words = "your configurations, DIR/study/NAME.yaml among them"
+    add("--config-dir", metavar="DIR", help=words)
     return parser

@@ -1,6 +1,6 @@
-"""What became of the jobs of a sweep (`-m`): one small status file a job, and the table at the end.
+"""How the jobs of a sweep (`-m`) ended: one small status file a job, and the table at the end.
 
-Files, because a job may run in another process or on another machine: nothing here relies on the memory of one process.
+Files, because a launcher may run a job in another process or on another machine.
 """
 
 import json
@@ -14,17 +14,17 @@ DONE = ("trained", "evaluated", "nothing to do")
 
 @dataclass(frozen=True)
 class Status:
-    """How one job ended (`message` is empty if it went well)."""
+    """How one job ended."""
 
     job: int  # from 1
-    overrides: str  # those that tell the job from its sisters
+    overrides: str  # those that tell the job from the others
     run: str  # id of the run; "" if the job failed before it had one
     status: str  # trained | evaluated | nothing to do | failed | interrupted
-    message: str = ""
+    message: str = ""  # "" if it went well
 
 
 def claim(folder: Path) -> Path:
-    """Make `folder`, or where it exists (another sweep of the same second) the first free of folder-2, folder-3, ..."""
+    """Make `folder`, or the first free of folder-2, folder-3, ...: sweeps of the same second."""
     free, number = folder, 1
     with files.disk_errors(folder):
         while True:
@@ -37,31 +37,30 @@ def claim(folder: Path) -> Path:
 
 
 def write(folder: Path, status: Status) -> None:
-    """Put `status` into its file in `folder`, whole or not at all."""
     files.write_json(folder / f"job-{status.job}.json", asdict(status))
 
 
 def read(folder: Path) -> list[Status]:
     """The statuses in `folder`, in the order of the jobs."""
-    found = [
-        Status(**json.loads(path.read_text(encoding="utf-8"))) for path in folder.glob("job-*.json")
-    ]
-    return sorted(found, key=lambda status: status.job)
+    texts = [path.read_text(encoding="utf-8") for path in folder.glob("job-*.json")]
+    return sorted((Status(**json.loads(text)) for text in texts), key=lambda status: status.job)
 
 
 def table(statuses: list[Status], n_jobs: int) -> str:
-    """Aligned text: job, run, status and overrides of each job that ended, and how many did not start."""
+    """Job, run, status and overrides of each job that ended, and how many did not start."""
     rows = [("job", "run", "status", "overrides")]
     rows += [(f"{s.job}/{n_jobs}", s.run or "-", s.status, s.overrides) for s in statuses]
-    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    widths = [max(len(row[column]) for row in rows) for column in range(3)] + [0]
     lines = [
-        "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]])
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         for row in rows
     ]
-    not_run = n_jobs - len(statuses)
-    return "\n".join(lines + ([f"{not_run} of {n_jobs} jobs were not run"] if not_run else []))
+    if not_run := n_jobs - len(statuses):
+        lines.append(f"{not_run} of {n_jobs} jobs were not run")
+    return "\n".join(lines)
 
 
 def exit_code(statuses: list[Status], n_jobs: int) -> int:
     """0 if every job is done, else 1."""
-    return 0 if len(statuses) == n_jobs and all(status.status in DONE for status in statuses) else 1
+    done = [status for status in statuses if status.status in DONE]
+    return 0 if len(done) == len(statuses) == n_jobs else 1

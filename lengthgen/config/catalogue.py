@@ -1,6 +1,7 @@
-"""What configs/ offers: groups, options, and the comments beside the keys. Reads files; knows no Hydra and imports no torch.
+"""What configs/ offers: groups, options, and the comments beside the keys.
 
-A user's own folder (`--config-dir`) has the same shape: `mine/scheme/my_bias.yaml` is one more option of the group `scheme`.
+Reads files; knows no Hydra and imports no torch. A user's `--config-dir` has the same shape:
+`mine/scheme/my_bias.yaml` is one more option of the group `scheme`.
 """
 
 import re
@@ -32,26 +33,26 @@ def folder() -> Path:
 
 
 def folders(config_dir: Path | None = None) -> list[Path]:
-    """Every folder of configurations: the package's own, then the user's."""
+    """Every folder of configurations: the package's, then the user's."""
     return [folder()] + ([config_dir] if config_dir else [])
 
 
 def groups(command: str) -> list[Key]:
     """The groups in the defaults list of `command`'s primary configuration, in order."""
-    lines = (folder() / f"{command}.yaml").read_text(encoding="utf-8").splitlines()
-    found = (_DEFAULT.match(line) for line in lines)
-    return [Key(m["group"], m["option"], m["comment"] or "") for m in found if m]
+    matches = map(_DEFAULT.match, _lines(folder() / f"{command}.yaml"))
+    return [Key(m["group"], m["option"], m["comment"] or "") for m in matches if m]
 
 
 def keys(command: str) -> list[Key]:
-    """The top-level keys of `command`'s primary configuration, in order, Hydra's own left out."""
-    lines = (folder() / f"{command}.yaml").read_text(encoding="utf-8").splitlines()
-    found = (_KEY.match(line) for line in lines)
-    return [
-        Key(m["key"], m["value"], m["comment"] or "")
-        for m in found
-        if m and m["key"] not in ("defaults", "hydra")
-    ]
+    """The top-level keys of `command`'s primary configuration, in order, without Hydra's."""
+    matches = map(_KEY.match, _lines(folder() / f"{command}.yaml"))
+    keys = [Key(m["key"], m["value"], m["comment"] or "") for m in matches if m]
+    return [key for key in keys if key.name not in ("defaults", "hydra")]
+
+
+def names(command: str) -> list[str]:
+    """Every name that may begin a key of `command`: its groups and its top-level keys."""
+    return [key.name for key in [*groups(command), *keys(command)]]
 
 
 def options(group: str, where: Sequence[Path]) -> list[str]:
@@ -60,28 +61,27 @@ def options(group: str, where: Sequence[Path]) -> list[str]:
 
 
 def all_groups(where: Sequence[Path]) -> list[str]:
-    """Every group that has an option, Hydra's own left out."""
-    names = {path.parent.name for root in where for path in root.glob("*/*.yaml")}
-    return sorted(names)
+    """Every group that has an option, without Hydra's."""
+    return sorted({path.parent.name for root in where for path in root.glob("*/*.yaml")})
 
 
 def files(group: str, where: Sequence[Path]) -> dict[str, Path]:
-    """Option -> its YAML file. As in Hydra's search, the package's own file comes first."""
-    found: dict[str, Path] = {}
+    """Option -> its YAML file. As in Hydra's search, the package's comes first."""
+    by_option: dict[str, Path] = {}
     for root in where:
         for path in sorted((root / group).glob("*.yaml")):
-            found.setdefault(path.stem, path)
-    return found
+            by_option.setdefault(path.stem, path)
+    return by_option
 
 
 def contents(path: Path, where: Sequence[Path]) -> dict[str, Any]:
-    """The keys of an option's YAML file over those of the options that its defaults list names, as Hydra merges them.
+    """The keys of an option's YAML file over those of its defaults list, as Hydra merges them.
 
-    ConfigError if one of these does not exist.
+    ConfigError if an option of that list does not exist.
     """
     from omegaconf import OmegaConf
 
-    keys = OmegaConf.to_container(OmegaConf.load(path)) or {}
+    keys: Any = OmegaConf.to_container(OmegaConf.load(path)) or {}
     defaults = keys.pop("defaults", [])
     siblings = files(path.parent.name, where)
     layers = []
@@ -92,13 +92,19 @@ def contents(path: Path, where: Sequence[Path]) -> dict[str, Any]:
             layers.append(contents(siblings[entry], where))
         else:
             raise ConfigError(f"{path}: no {path.parent.name} {entry!r}; expected one that exists")
-    return OmegaConf.to_container(OmegaConf.merge(*layers))
+    merged: Any = OmegaConf.to_container(OmegaConf.merge(*layers))
+    return merged
 
 
 def meaning(path: Path) -> str:
-    """What an option is, in one line: the first comment of its YAML file, alone on a line or beside `name:`."""
-    for line in path.read_text(encoding="utf-8").splitlines():
+    """What an option is, in one line: its YAML file's first comment, alone or beside `name:`."""
+    for line in _lines(path):
+        # `# @package ...` is a directive of Hydra, not a description.
         comment = re.match(r"(?:name: *\S+ +)?#(?! @) *(?P<text>.*)", line)
         if comment:
             return comment["text"].rstrip()
     return ""
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8").splitlines()

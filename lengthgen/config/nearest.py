@@ -1,69 +1,79 @@
-"""What somebody meant by a name: other spellings, the papers' names, and the nearest valid names."""
+"""What a user meant by a name: other spellings, the papers' names, the nearest valid names."""
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
-# How papers and other libraries call what a group offers. Case and separators do not matter.
+# Names in papers and other libraries, separated by spaces. Case and separators do not matter.
 PAPERS = {
     "scheme": {
-        "absolute": "learned", "ape": "learned", "learned absolute": "learned", "learned positions": "learned",
-        "sinusoid": "sinusoidal", "sinusoids": "sinusoidal", "vaswani": "sinusoidal",
-        "rotary": "rope", "rotary embedding": "rope", "roformer": "rope",
-        "t5": "t5_bias", "t5 rpe": "t5_bias", "relative bias": "t5_bias", "bucketed": "t5_bias",
-        "kerple": "kerple_log", "relative": "shaw", "randomized": "randomised", "forgetting transformer": "fox",
-        "nope": "none", "no pe": "none", "no positions": "none", "no positional encoding": "none",
+        "learned": "absolute ape learned-absolute learned-positions",
+        "sinusoidal": "sinusoid sinusoids vaswani",
+        "rope": "rotary rotary-embedding roformer",
+        "t5_bias": "t5 t5-rpe relative-bias bucketed",
+        "kerple_log": "kerple",
+        "shaw": "relative",
+        "randomised": "randomized",
+        "fox": "forgetting-transformer",
+        "none": "nope no-pe no-positions no-positional-encoding",
     },
-    "modifier": {"sliding window": "window", "swa": "window", "scalable softmax": "ssmax"},
-    "retrofit": {"pi": "position_interpolation", "linear": "position_interpolation", "ntk aware": "ntk"},
-    "dataset": {"wikitext": "wikitext103", "stdlib": "python", "fineweb": "fineweb_edu"},
-    "tokenizer": {"byte": "bytes"},
-    "optim": {"adam": "adamw"},
-}  # fmt: skip
-# Keys as other trainers call them.
+    "modifier": {"window": "sliding-window swa", "ssmax": "scalable-softmax"},
+    "retrofit": {"position_interpolation": "pi linear", "ntk": "ntk-aware"},
+    "dataset": {"wikitext103": "wikitext", "python": "stdlib", "fineweb_edu": "fineweb"},
+    "tokenizer": {"bytes": "byte"},
+    "optim": {"adamw": "adam"},
+}
+# Names of keys in other trainers.
 KEYS = {
-    "epochs": "steps", "max steps": "steps", "iterations": "steps", "iters": "steps", "max iters": "steps",
-    "batch": "batch_size", "bs": "batch_size", "grad accum": "accumulate", "gradient accumulation steps": "accumulate",
-    "learning rate": "optim.lr", "context length": "train_length", "context": "train_length",
-    "seq len": "train_length", "max seq len": "train_length", "sequence length": "train_length",
-    "block size": "train_length", "max length": "train_length", "eval lengths": "evaluation.lengths",
-    "lengths": "evaluation.lengths", "layers": "model.n_layers", "n layer": "model.n_layers",
-    "num layers": "model.n_layers", "depth": "model.n_layers", "heads": "model.n_heads", "n head": "model.n_heads",
-    "num heads": "model.n_heads", "d model": "model.width", "dim": "model.width", "n embd": "model.width",
-    "hidden size": "model.width", "dtype": "precision", "gpu": "device", "output dir": "results", "wandb": "tracking",
-    "data": "dataset", "pe": "scheme", "position": "scheme", "positional encoding": "scheme", "method": "scheme",
-}  # fmt: skip
+    "steps": "epochs max-steps iterations iters max-iters",
+    "batch_size": "batch bs",
+    "accumulate": "grad-accum gradient-accumulation-steps",
+    "train_length": "context context-length seq-len max-seq-len sequence-length"
+    " block-size max-length",
+    "precision": "dtype",
+    "device": "gpu",
+    "results": "output-dir",
+    "tracking": "wandb",
+    "dataset": "data",
+    "scheme": "pe position positional-encoding method",
+    "optim.lr": "learning-rate",
+    "evaluation.lengths": "eval-lengths lengths",
+    "model.n_layers": "layers n-layer num-layers depth",
+    "model.n_heads": "heads n-head num-heads",
+    "model.width": "d-model dim n-embd hidden-size",
+}
 
 
 def same_name(given: str, known: Iterable[str], group: str = "") -> str | None:
-    """The one of `known` that `given` is another spelling of, or the paper's name for: `ALiBi`, `T5`, `NoPE`."""
+    """The name in `known` of which `given` is another spelling or a paper's: `ALiBi`, `T5`."""
     spelled = {_plain(name): name for name in known}
-    meant = {_plain(alias): name for alias, name in PAPERS.get(group, {}).items()}.get(
-        _plain(given)
-    )
+    meant = _by_alias(PAPERS.get(group, {})).get(_plain(given))
     return spelled.get(_plain(given)) or (meant if meant in spelled.values() else None)
 
 
 def nearest(given: str, known: Iterable[str]) -> list[str]:
-    """At most two names of `known` that `given` may have meant, the best first; [] if none is like it."""
+    """At most two names of `known` that `given` may mean, the best first; [] if none is similar."""
     known = list(known)
     if same := same_name(given, known):
         return [same]
     given = given.casefold()
-    likeness = {
-        name: difflib.SequenceMatcher(None, given, name.casefold()).ratio() for name in known
-    }
-    for name in likeness:
+    similarity = {}
+    for name in known:
+        similarity[name] = difflib.SequenceMatcher(None, given, name.casefold()).ratio()
         if len(given) > 1 and name.casefold().startswith(given):  # alib -> alibi
-            likeness[name] += 0.5
-    best = max(likeness.values(), default=0.0)
-    near = [name for name, ratio in likeness.items() if ratio >= max(0.55, best - 0.1)]
-    return sorted(near, key=lambda name: -likeness[name])[:2]
+            similarity[name] += 0.5
+    best = max(similarity.values(), default=0.0)
+    near = [name for name, ratio in similarity.items() if ratio >= max(0.55, best - 0.1)]
+    return sorted(near, key=lambda name: -similarity[name])[:2]
 
 
 def key_meant(given: str) -> str | None:
-    """The key that another trainer calls `given`: `learning_rate` -> `optim.lr`."""
-    return {_plain(alias): key for alias, key in KEYS.items()}.get(_plain(given))
+    """The key that has the name `given` in another trainer: `learning_rate` -> `optim.lr`."""
+    return _by_alias(KEYS).get(_plain(given))
+
+
+def _by_alias(names: Mapping[str, str]) -> dict[str, str]:
+    return {_plain(alias): name for name, aliases in names.items() for alias in aliases.split()}
 
 
 def _plain(name: str) -> str:

@@ -1,7 +1,8 @@
-"""Classes that are found by their file's name: schemes, modifiers, retrofits. Nothing lists them by hand.
+"""Classes found by the name of their file: schemes, modifiers, retrofits, datasets.
 
-One kind is a folder of the package with a file base.py, whose one public class all others of the kind extend. A class of the user's own
-is a file `NAME.py` beside its `NAME.yaml`, in the folder `scheme/`, `modifier/` or `retrofit/` of a `--config-dir`.
+One kind is a folder of the package with a file base.py, whose one public class all others of the
+kind extend. A user's class is a file `NAME.py` beside its `NAME.yaml`, in the folder of that kind
+(`scheme/`, `modifier/`, ...) of a `--config-dir`.
 """
 
 import importlib
@@ -19,7 +20,7 @@ from lengthgen.errors import ConfigError
 
 @dataclass(frozen=True)
 class About:
-    """What a modifier or retrofit says of itself whatever it is put around, as data: for `lengthgen list modifiers|retrofits`."""
+    """What a modifier or retrofit is, whatever it goes around: for `lengthgen list`."""
 
     paper: str  # authors, title or venue, equation
     year: int
@@ -29,65 +30,61 @@ class About:
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of class that is found by its file's name."""
+    """One kind of class that is found by the name of its file."""
 
-    noun: str  # what one is called, and the folder of a --config-dir that holds the user's own
-    package: str  # full name of the package's own folder
+    noun: str  # what one is called, and the folder of a --config-dir that holds the user's
+    package: str  # full name of the package's folder
     here: Path  # that folder
     base: str  # the class in base.py that every one of them extends
-    shared: tuple[
-        str, ...
-    ]  # files of the folder that several of them share and that are none themselves
+    shared: tuple[str, ...]  # files of the folder that define none, for several to share
 
     def names(self) -> list[str]:
         """Those of the package, without importing them."""
-        return sorted(
-            path.stem
-            for path in self.here.glob("*.py")
-            if path.stem not in ("__init__", "base", *self.shared)
-        )
+        stems = {path.stem for path in self.here.glob("*.py")}
+        return sorted(stems - {"__init__", "base", *self.shared})
 
     def source(self, name: str, folders: Sequence[Path] = ()) -> Path:
-        """The file of `name`: the package's own first, then `folders` in order. ConfigError if there is none."""
+        """The file of `name`: the package's first, then `folders` in order. ConfigError if none."""
         for folder in (self.here, *map(Path, folders)):
             path = folder / f"{name}.py"
             if path.is_file() and (folder != self.here or name in self.names()):
                 return path
-        looked = ", ".join(str(folder) for folder in folders)
-        near = nearest(name, self.names())
+        near = ", ".join(nearest(name, self.names()))
+        outside = f"the {self.noun}/ folder of a --config-dir, beside {name}.yaml"
         raise ConfigError(
             f"{self.noun} {name!r} has no code; "
-            + (f"nearest: {', '.join(near)}; " if near else "")
+            + (f"nearest: {near}; " if near else "")
             + f"expected one of {', '.join(self.names())}, or {name}.py in "
-            + (looked or f"the {self.noun}/ folder of a --config-dir, beside {name}.yaml")
+            + (", ".join(map(str, folders)) or outside)
         )
 
     def load(self, name: str, folders: Sequence[Path] = ()) -> type[Any]:
-        """The one class of this kind that the file of `name` defines. ConfigError if it defines none or several."""
+        """The one class of this kind in the file of `name`. ConfigError if none or several."""
         base = getattr(importlib.import_module(f"{self.package}.base"), self.base)
         path = self.source(name, folders)
-        module = (
-            importlib.import_module(f"{self.package}.{name}")
-            if path.parent == self.here
-            else self._from_outside(path)
-        )
-        found = [
+        if path.parent == self.here:
+            module = importlib.import_module(f"{self.package}.{name}")
+        else:
+            module = self._from_outside(path)
+        classes = [
             member
             for member in vars(module).values()
             if inspect.isclass(member)
             and issubclass(member, base)
-            and member.__module__ == module.__name__
+            and member.__module__ == module.__name__  # not one that the file imports
         ]
-        if len(found) != 1:
+        if len(classes) != 1:
             raise ConfigError(
-                f"{path.name} defines {len(found)} subclasses of {self.base}; expected exactly one"
+                f"{path.name} defines {len(classes)} subclasses of {self.base}; "
+                "expected exactly one"
             )
-        return found[0]
+        return classes[0]
 
     def _from_outside(self, path: Path) -> ModuleType:
-        spec = importlib.util.spec_from_file_location(
-            f"lengthgen_user_{self.noun}s.{path.stem}", path
-        )
+        name = f"lengthgen_user_{self.noun}s.{path.stem}"
+        spec = importlib.util.spec_from_file_location(name, path)
+        if spec is None or spec.loader is None:
+            raise ConfigError(f"{path}: not a Python file")
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         return module

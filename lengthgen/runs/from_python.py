@@ -80,10 +80,11 @@ def load_run(name: str, results: Path | str = "results") -> LoadedRun:
     config = cast(DictConfig, OmegaConf.load(folder.config))
     dataset = make_dataset(config.dataset, [folder.path / "dataset"])
     cache = Path(config.cache) if config.cache else default_cache()
-    if dataset.symbols is not None:
-        coding = tokenizers.Symbols(dataset.symbols)
-    else:
-        coding = tokenizers.configured(config.tokenizer)
+    coding: tokenizers.Recipe = (
+        tokenizers.configured(config.tokenizer)
+        if dataset.symbols is None
+        else tokenizers.Symbols(dataset.symbols)
+    )
     # Only real text is read to build a tokenizer; symbols are ready-made.
     tokenizer = coding.build(
         lambda: (cast(bytes, d.text) for d in dataset.documents("train")), cache
