@@ -1,5 +1,4 @@
-"""BAM: a bias shaped like a generalised Gaussian over offsets, three numbers a head. Starts as
-ALiBi.
+"""BAM: a bias shaped like a generalised Gaussian over offsets, which starts as ALiBi.
 
 Source: Bianchessi et al., "Bayesian attention mechanism" (arXiv 2505.22842, 2025);
 ArthurSBianchessi/BAM, models/bam.py:AttentionPrior.

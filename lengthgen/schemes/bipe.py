@@ -28,6 +28,7 @@ from lengthgen.config.dataclass_from import check, choice, limit
 from lengthgen.schemes import rotary
 from lengthgen.schemes.alibi import slopes
 from lengthgen.schemes.base import Declaration, GeneratorFor, Scheme
+from lengthgen.schemes.sinusoidal import interleaved
 
 
 @dataclass
@@ -117,10 +118,7 @@ class BiPE(Scheme):
             rows = functional.embedding(inside.clamp(max=len(self.table) - 1), self.table)
             return x + rows.to(x.dtype)
         E = self.dimensions.width
-        waves = rotary.Spectrum(self.config.base, channels=E, kept=E // 2).frequencies(x.device)
-        angles = inside.double()[..., None] * waves
-        code = torch.stack((angles.sin(), angles.cos()), dim=-1).flatten(-2)
-        return x * E**0.5 + code.to(x.dtype)
+        return x * E**0.5 + interleaved(inside, E, self.config.base).to(x.dtype)
 
     def rotate(self, q: Tensor, k: Tensor, positions: Tensor, layer: int) -> tuple[Tensor, Tensor]:
         if self.config.inter != "rope" or positions.ndim == 1:  # one segment: nothing is turned

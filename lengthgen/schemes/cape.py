@@ -22,6 +22,7 @@ from torch import Tensor
 
 from lengthgen.config.dataclass_from import check, limit
 from lengthgen.schemes.base import Declaration, Scheme
+from lengthgen.schemes.sinusoidal import interleaved
 
 
 @dataclass
@@ -94,14 +95,8 @@ class CAPE(Scheme):
     def embed(self, x: Tensor, positions: Tensor) -> Tensor:
         if self.config.scale_embedding:
             x = x * self.dimensions.width**0.5
-        return x + self.code(positions).to(x.dtype)
-
-    def code(self, positions: Tensor) -> Tensor:
-        """PE (..., E) float32 of positions (...)."""
-        E = self.dimensions.width
-        exponent = 2 * torch.arange(E // 2, device=positions.device, dtype=torch.float64) / E
-        angles = positions.double()[..., None] * self.config.base**-exponent
-        return torch.stack((angles.sin(), angles.cos()), dim=-1).flatten(-2).float()
+        code = interleaved(positions, self.dimensions.width, self.config.base)
+        return x + code.float().to(x.dtype)
 
 
 def uniform(reach: float, shape: tuple[int, ...], device: torch.device) -> Tensor:

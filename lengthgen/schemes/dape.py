@@ -1,5 +1,4 @@
-"""DAPE: data-adaptive positional encoding. A network over all heads adapts scores and bias of a
-pair.
+"""DAPE: data-adaptive positional encoding. A network over all heads adapts scores and bias.
 
 Source: Zheng et al., "DAPE: data-adaptive positional encoding for length extrapolation" (NeurIPS
 2024, arXiv 2405.14722), and "DAPE V2: process attention score as feature map for length

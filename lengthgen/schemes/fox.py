@@ -1,5 +1,4 @@
-"""FoX: the Forgetting Transformer. A forget gate per head and token lowers scores that look past
-it.
+"""FoX: the Forgetting Transformer. A token's forget gate lowers all scores that look past it.
 
 Source: Lin, Nikishin, He, Courville, "Forgetting Transformer: softmax attention with a forget gate"
 (ICLR 2025, arXiv 2503.02130), section 3; zhixuan-lin/forgetting-transformer,

@@ -1,5 +1,4 @@
-"""Learned absolute positions: a vector per position of the training window, added to token
-embeddings.
+"""Learned absolute positions: a vector per position, added to the token embedding.
 
 Source: Gehring et al. (ICML 2017); Vaswani et al. (NeurIPS 2017), section 3.5; the form of GPT-2
 (Radford et al., 2019).

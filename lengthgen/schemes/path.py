@@ -1,5 +1,4 @@
-"""PaTH attention: every token between a key and a query reflects the key, by a matrix from the
-text.
+"""PaTH attention: every token between key and query reflects the key, by a matrix from the text.
 
 Source: Yang, Shen, Wen, Tan, Mishra, Ren, Panda, Kim, "PaTH attention: position encoding via
 accumulating Householder transformations" (NeurIPS 2025, arXiv 2505.16381);

@@ -1,5 +1,4 @@
-"""Randomised positions: a window's tokens get sorted random positions from a range beyond any
-window.
+"""Randomised positions: a window's tokens get sorted random positions from a longer range.
 
 Source: Ruoss et al., "Randomized positional encodings boost length generalization of Transformers"
 (ACL 2023, arXiv 2305.16843), section 3; google-deepmind/randomized_positional_encodings,

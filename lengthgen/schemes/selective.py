@@ -1,5 +1,4 @@
-"""Selective attention: a token tells later ones to look less at an earlier one, by one head's
-scores.
+"""Selective attention: a token tells later ones to look less at an earlier one.
 
 Source: Leviathan, Kalman, Matias, "Selective attention improves Transformer" (ICLR 2025, arXiv
 2410.02703), section 3.

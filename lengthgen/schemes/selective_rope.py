@@ -1,5 +1,4 @@
-"""Selective RoPE: queries and keys turn by angles that each token sets and that add up along the
-text.
+"""Selective RoPE: queries and keys turn by angles that each token adds to.
 
 Source: Movahedi et al., "Selective rotary position embedding" (ICLR 2026, arXiv 2511.17388);
 timurcarstensen/selective-rope, src/selective_rope/modules/rotary.py:SelectiveRoPE. "Why do

@@ -64,16 +64,22 @@ class Sinusoidal(Scheme):
 
     def code(self, positions: Tensor) -> Tensor:
         """PE (T, E) float32 of positions (T,)."""
-        half = self.dimensions.width // 2
-        k = torch.arange(half, device=positions.device, dtype=torch.float64)
-        exponent = k / half if self.config.form == "vaswani" else k / max(half - 1, 1)
-        # In float32 an angle at position 8191 would be off by up to 5e-4 rad.
-        angles = positions.double()[:, None] * self.config.base**-exponent
+        E, base = self.dimensions.width, self.config.base
         if self.config.form == "vaswani":
-            return torch.stack((angles.sin(), angles.cos()), dim=-1).flatten(1).float()
+            return interleaved(positions, E, base).float()
+        k = torch.arange(E // 2, device=positions.device, dtype=torch.float64)
+        angles = positions.double()[:, None] * base ** -(k / max(E // 2 - 1, 1))
         return torch.cat((angles.sin(), angles.cos()), dim=-1).float()
 
     def embed(self, x: Tensor, positions: Tensor) -> Tensor:
         if self.config.scale_embedding:
             x = x * self.dimensions.width**0.5
         return x + self.code(positions).to(x.dtype)
+
+
+def interleaved(positions: Tensor, width: int, base: float) -> Tensor:
+    """The paper's PE (..., E) float64 of positions (...)."""
+    k = torch.arange(width // 2, device=positions.device, dtype=torch.float64)
+    # In float32 an angle at position 8191 would be off by up to 5e-4 rad.
+    angles = positions.double()[..., None] * base ** -(k / (width // 2))
+    return torch.stack((angles.sin(), angles.cos()), dim=-1).flatten(-2)

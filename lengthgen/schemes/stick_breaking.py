@@ -1,5 +1,4 @@
-"""Stick-breaking attention: from the nearest key back, each takes a share of what is left. No
-softmax.
+"""Stick-breaking attention, no softmax: from the nearest key back, each takes a share of the rest.
 
 Source: Tan, Yang, Courville, Panda, Shen, "Scaling stick-breaking attention: an efficient
 implementation and in-depth study" (ICLR 2025, arXiv 2410.17980); shawntan/stickbreaking-attention,
