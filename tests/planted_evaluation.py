@@ -165,9 +165,9 @@ SUMS = [  # what is made of the losses
     Bug(
         "perplexity averaged",  # over seeds
         "lengthgen/reporting/tables.py",
-        "perplexity = [np.exp(values) for values in (loss.value, loss.low, loss.high)]",
-        "of_seeds = np.exp(loss_sum.sum(axis=2) / n_tokens.sum(axis=2)).mean(axis=0)\n"
-        "        perplexity = [of_seeds, *(np.exp(values) for values in (loss.low, loss.high))]",
+        "perplexity = Means(*(np.exp(values) for values in (loss.value, loss.low, loss.high)))",
+        "of_seeds = np.exp(losses.loss_sum.sum(axis=2) / losses.n_tokens.sum(axis=2)).mean(axis=0)\n"
+        "        perplexity = Means(of_seeds, *(np.exp(values) for values in (loss.low, loss.high)))",
         RECORDS,
         "summary_against_loops",
     ),
@@ -189,9 +189,9 @@ SUMS = [  # what is made of the losses
     ),
     Bug(
         "bits per byte with the wrong logarithm",
-        "lengthgen/reporting/tables.py",
-        "bits = loss_sum[:, a].sum() / np.log(2)",
-        "bits = loss_sum[:, a].sum() / np.log10(2)",
+        "lengthgen/statistics/losses.py",
+        "self.loss_sum[:, a].sum() / np.log(2) / n_bytes",
+        "self.loss_sum[:, a].sum() / np.log10(2) / n_bytes",
         RECORDS,
         "summary_against_loops",
     ),

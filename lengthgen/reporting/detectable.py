@@ -1,12 +1,12 @@
-"""How small a difference a publication could have seen at all: the rows of its power.csv.
+"""How small a difference a publication could have seen: the rows of its power.csv.
 
-For each length beyond the training length the minimum detectable difference (evaluation/power.py:
-found four times in five, at 0.05) of the matched losses, with the publication's own seeds,
-documents and variances: of each scheme's change from the training length, and of the difference
-between any two schemes. With one seed nothing is known of other seeds: what is given then holds for
-other documents alone.
+For each length beyond the training length the minimum detectable difference (statistics/power.py:
+found four times in five, at 0.05) of the matched losses, with the publication's seeds, documents
+and variances: of each scheme's change from the training length, and of the difference between any
+two schemes. With one seed nothing is known of other seeds: the number then holds for other
+documents alone.
 
-Shape letters: S seeds, A lengths, D documents. Nats a token.
+Nats a token.
 """
 
 from collections.abc import Iterator
@@ -21,54 +21,41 @@ from lengthgen.reporting import tables
 from lengthgen.reporting.figures import palette
 from lengthgen.statistics.losses import Losses, Paired, common_seeds
 
-KINDS = ("change", "difference")
 # kind: change (of `scheme`, from the training length) or difference (`scheme` minus `baseline`).
 # sd_*: standard deviations of the paired difference by seed, by document, and by both. detectable:
 # see above; cautious: the same, had these runs been lucky with their variances.
-POWER = (
-    *tables.GROUP, "eval_length", "kind", "scheme", "baseline", "n_seeds", "n_documents", "sd_seed", "sd_document", "sd_interaction",
-    "standard_error", "detectable", "cautious",
+NUMBERS = (
+    "sd_seed", "sd_document", "sd_interaction", "standard_error", "detectable", "cautious",
 )  # fmt: skip
-NUMBERS = POWER[-6:]
+POWER = (
+    *tables.GROUP, "eval_length", "kind", "scheme", "baseline", "n_seeds", "n_documents", *NUMBERS,
+)  # fmt: skip
 
 
 def table(documents: pd.DataFrame, summary: pd.DataFrame) -> pd.DataFrame:
-    """POWER from the rows of documents.csv.
-
-    summary: says which lengths of which scheme have a value.
-    """
+    """POWER from the rows of documents.csv. summary: says where a scheme has a value."""
     known = summary[(summary["protocol"] == "matched") & (summary["status"] == "ok")]
     scored = documents[documents["protocol"] == "matched"]
     rows = []
-    for group, own in scored.groupby(list(tables.GROUP), sort=True):
-        here = known[
-            np.logical_and.reduce(
-                [known[name] == value for name, value in zip(tables.GROUP, group, strict=True)]
-            )
-        ]
-        schemes = sorted(here["scheme"].unique(), key=palette.order)
-        at = {scheme: Losses.of_rows(own[own["scheme"] == scheme]) for scheme in schemes}
-        valued = set(here[["scheme", "eval_length"]].itertuples(index=False, name=None))
+    for group, of_group in scored.groupby(list(tables.GROUP), sort=True):
         identity = dict(zip(tables.GROUP, group, strict=True))
-        for eval_length in sorted(
-            {length for _, length in valued if length > identity["train_length"]}
-        ):
-            there = {scheme: at[scheme] for scheme in schemes if (scheme, eval_length) in valued}
-            rows += [
-                identity | row
-                for row in _at_length(there, int(identity["train_length"]), int(eval_length))
-            ]
+        train_length = int(identity["train_length"])
+        valued = known[tables.matching(known, tables.GROUP, identity)]
+        losses = {
+            scheme: Losses.of_rows(of_group[of_group["scheme"] == scheme])
+            for scheme in sorted(valued["scheme"].unique(), key=palette.order)
+        }
+        beyond = valued["eval_length"][valued["eval_length"] > train_length]
+        for eval_length in sorted(int(length) for length in beyond.unique()):
+            schemes = set(valued["scheme"][valued["eval_length"] == eval_length])
+            there = {scheme: losses[scheme] for scheme in losses if scheme in schemes}
+            rows += [identity | row for row in _at_length(there, train_length, eval_length)]
     return pd.DataFrame(rows, columns=list(POWER)).astype(dict.fromkeys(NUMBERS, np.float64))
 
 
-def write(found: pd.DataFrame, folder: Path) -> list[Path]:
-    """power.csv into `folder`, or none (and no old one) if there are no rows. Returns the files."""
-    path = folder / "power.csv"
-    if found.empty:
-        path.unlink(missing_ok=True)
-        return []
-    tables.write_table(path, found, POWER)
-    return [path]
+def write(rows: pd.DataFrame, folder: Path) -> list[Path]:
+    """power.csv into `folder`, or none (and no old one) without rows. Returns the files."""
+    return tables.write_or_remove(folder / "power.csv", rows, POWER)
 
 
 def _at_length(

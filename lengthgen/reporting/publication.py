@@ -1,10 +1,12 @@
-"""Where a publication's numbers came from, and what of that is not known: commands, commits, devices, seeds, sizes, scored tokens.
+"""Where a publication's numbers come from, and what of that is not known.
 
-A figure that is to be believed says its seeds, documents, loss inside the training length, scored tokens, precision, commits, parameters
-and learning rate. What a publication cannot say is named on its page, in one line (`missing`).
+A figure that is to be believed says its seeds, documents, loss inside the training length, scored
+tokens, precision, commits, parameters and learning rate. What a publication cannot say is named on
+its page (`missing`).
 
-The hash of the matched targets: of (document, first target, past the last target) of every window, with the data's fingerprint and
-tokenizer. Two evaluations with the same hash scored the same tokens, whatever their training lengths were.
+The hash of the matched targets: of (document, first target, past the last target) of every window,
+with the data's fingerprint and tokenizer. Two evaluations with the same hash scored the same
+tokens, whatever their training lengths were.
 """
 
 import csv
@@ -31,39 +33,38 @@ DISTINCT = {
 }
 
 
-def provenance(runs: Iterable[records.RunFolder], lengths: pd.DataFrame | None = None) -> dict[str, Any]:
-    """What made the given runs: every distinct command, commit, device, thread count and version, and what is known of each run.
+def provenance(
+    runs: Iterable[records.RunFolder], lengths: pd.DataFrame | None = None
+) -> dict[str, Any]:
+    """Every distinct command, commit, device, thread count and version, and a line for each run.
 
-    lengths: the rows of lengths.csv that are published: their evaluations are described as well (`evaluations`).
+    lengths: the rows of lengths.csv that are published; their evaluations are described as well.
     """
-    found: dict[str, Any] = {plural: [] for plural in DISTINCT}
+    distinct: dict[str, list] = {plural: [] for plural in DISTINCT}
     listed, runs = [], sorted(runs, key=lambda run: run.name)
-    schemes = (
-        {}
-        if lengths is None
-        else lengths.groupby("run")["scheme"].agg(lambda labels: min(labels, key=len)).to_dict()
-    )
+    schemes: dict[str, str] = {}
+    if lengths is not None:
+        labels = lengths.groupby("run")["scheme"]
+        schemes = labels.agg(lambda of_run: min(of_run, key=len)).to_dict()
     for run in runs:
-        made = run.provenance
-        made["command"] = _command(made.get("command"))
+        origin = run.provenance
+        origin["command"] = _command(origin.get("command"))
         for plural, name in DISTINCT.items():
-            if made.get(name) not in (None, "", *found[plural]):
-                found[plural].append(made[name])
+            if origin.get(name) not in (None, "", *distinct[plural]):
+                distinct[plural].append(origin[name])
         about = {
             "scheme": schemes.get(run.name),
-            "parameters": made.get("parameters"),
+            "parameters": origin.get("parameters"),
             "learning_rate": _learning_rate(run),
         }
-        about = {name: value for name, value in about.items() if value is not None}
         listed.append(
-            {"run": run.name, "seed": run.config.get("seed"), "command": made["command"]} | about
+            {"run": run.name, "seed": run.config.get("seed"), "command": origin["command"]}
+            | {name: value for name, value in about.items() if value is not None}
         )
-    found = {plural: sorted(values, key=str) for plural, values in found.items()}
-    found |= {
-        "seeds": sorted({run["seed"] for run in listed if run["seed"] is not None}, key=str),
-        "runs": listed,
-    }
-    return found if lengths is None else found | {"evaluations": _evaluations(runs, lengths)}
+    note: dict[str, Any] = {plural: sorted(values, key=str) for plural, values in distinct.items()}
+    seeds = {run["seed"] for run in listed if run["seed"] is not None}
+    note |= {"seeds": sorted(seeds, key=str), "runs": listed}
+    return note if lengths is None else note | {"evaluations": _evaluations(runs, lengths)}
 
 
 def evaluations(run: records.RunFolder) -> Iterator[tuple[dict[str, str], Path]]:
@@ -90,7 +91,7 @@ def targets(run: records.RunFolder, folder: Path) -> str | None:
     protocol, lengths = next((both for both in by_protocol if both[1]), ("", []))
     # Whole documents differ by length; matched targets are the same at every length.
     hashed = lengths if protocol == "whole" else lengths[-1:]
-    scored = [one for length in hashed for one in stored.targets(folder, protocol, length)]
+    scored = [target for length in hashed for target in stored.targets(folder, protocol, length)]
     if not scored:
         return None
     text = json.dumps([data["fingerprint"], str(data.get("tokenizer")), scored])
@@ -98,10 +99,7 @@ def targets(run: records.RunFolder, folder: Path) -> str | None:
 
 
 def targets_of(note: Mapping[str, Any], setting: str, evaluation: str) -> str | None:
-    """The hash of the rows with this setting and evaluation, from a publication's provenance.
-
-    None if it has none, or more than one.
-    """
+    """The targets' hash of this setting and evaluation in a publication's provenance, if one."""
     for about in note.get("evaluations", []):
         if (about["setting"], about["evaluation"]) == (setting, evaluation):
             return about["targets"][0] if len(about["targets"]) == 1 else None
@@ -109,7 +107,7 @@ def targets_of(note: Mapping[str, Any], setting: str, evaluation: str) -> str | 
 
 
 def missing(note: Mapping[str, Any], rows: pd.DataFrame) -> list[str]:
-    """What a publication does not say of one group (rows of its summary), though a figure to be believed needs it. In words."""
+    """What a publication lacks of one group (rows of its summary) for its figure to be believed."""
     first = rows.iloc[0]
     scored = rows[rows["status"] == "ok"]
     inside = scored[(scored["eval_length"] == scored["train_length"]) & scored["loss"].notna()]
@@ -118,12 +116,12 @@ def missing(note: Mapping[str, Any], rows: pd.DataFrame) -> list[str]:
     about = [
         one for one in note.get("evaluations", []) if all(one[name] == first[name] for name in SAME)
     ]
+    hashed = targets_of(note, first["setting"], first["evaluation"]) is not None
     known = {
         "seeds": bool(note.get("seeds")) and (scored["n_seeds"] > 0).all(),
         "document counts": (scored["n_documents"] > 0).all(),
         f"the loss at the training length (of {', '.join(without)})": not without,
-        "the hash of the matched targets": targets_of(note, *(first[name] for name in SAME))
-        is not None,
+        "the hash of the matched targets": hashed,
         "the precision": bool(rows["dtype"].str.len().all()),
         "the commit of the training": _clean(note.get("commits", [])),
         "the commit of the evaluation": bool(about) and _clean(about[0]["commits"]),
@@ -141,25 +139,26 @@ def _clean(commits: list[str]) -> bool:
 
 
 def _evaluations(runs: Iterable[records.RunFolder], lengths: pd.DataFrame) -> list[dict[str, Any]]:
-    """For each setting and evaluation that is published: commits and commands of the evaluations, and the hashes of their targets."""
-    published = set(lengths[["run", "scheme", *SAME]].itertuples(index=False, name=None))
-    found: dict[tuple[str, ...], dict[str, set]] = {}
+    """Commits, commands and hashes of targets of every setting and evaluation published."""
+    keys = ["run", "scheme", *SAME]
+    published = set(lengths[keys].itertuples(index=False, name=None))
+    of_key: dict[tuple[str, ...], dict[str, set]] = {}
     for run in runs:
         for identity, folder in evaluations(run):
-            if tuple(identity[name] for name in ("run", "scheme", *SAME)) not in published:
+            if tuple(identity[name] for name in keys) not in published:
                 continue
             origin = files.read_json(folder / "settings.json", {}).get("origin", {})
-            about = found.setdefault(
+            about = of_key.setdefault(
                 tuple(identity[name] for name in SAME),
                 {"commits": set(), "commands": set(), "targets": set()},
             )
-            for name, value in (
-                ("commits", origin.get("commit")), ("commands", _command(origin.get("command"))), ("targets", targets(run, folder))
-            ):  # fmt: skip
-                about[name] |= {value} - {None, ""}
+            about["commits"].add(origin.get("commit"))
+            about["commands"].add(_command(origin.get("command")))
+            about["targets"].add(targets(run, folder))
     return [
-        dict(zip(SAME, key, strict=True)) | {name: sorted(values) for name, values in about.items()}
-        for key, about in sorted(found.items())
+        dict(zip(SAME, key, strict=True))
+        | {name: sorted(values - {None, ""}) for name, values in about.items()}
+        for key, about in sorted(of_key.items())
     ]
 
 
@@ -169,7 +168,7 @@ def _learning_rate(run: records.RunFolder) -> float | None:
 
 
 def _command(command: Any) -> str:
-    """One line, without the folder of the program: a published file names no path of the machine that made it."""
+    """One line, without the program's folder: published files name no path of a machine."""
     words = (
         [str(word) for word in command]
         if isinstance(command, list | tuple)

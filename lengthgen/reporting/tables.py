@@ -1,13 +1,14 @@
-"""Tidy tables over many runs: gathered from run folders, summed up over seeds, published for the README. Knows no torch.
+"""Tidy tables over many runs: gathered, summed up over seeds, published. Knows no torch.
 
-A published folder, results/<name>/, holds lengths.csv, documents.csv, positions.csv, summary.csv and provenance.json: all that
-its figures and numbers need, small enough to commit, written in a fixed order so that the same runs give the same bytes.
+A published folder, results/<name>/, holds lengths.csv, documents.csv, positions.csv, summary.csv
+and provenance.json: all that its figures and numbers need, small enough to commit, written in a
+fixed order so that the same runs give the same bytes.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -22,45 +23,32 @@ from lengthgen.statistics.losses import Losses, Means
 # What one figure is about, and then one line of it.
 GROUP = ("dataset", "model", "train_length", "steps", "setting", "evaluation")
 LINE = (*GROUP, "protocol", "scheme")
+# Not known of all data. excess: over the exact floor of the same tokens. exact_match: of documents.
+ADDED = (
+    "excess", "excess_low", "excess_high", "exact_match", "exact_match_low", "exact_match_high",
+)  # fmt: skip
 # One row for each line and eval_length. loss and its bounds in nats/token, over all seeds;
-# n_tokens: scored tokens of one seed. loss_change: from train_length, paired (same targets),
-# matched protocol only. status and reason: as in lengths.csv. excess: over the exact floor of the
-# same tokens, for data that have one. exact_match: a share of documents, for data with answers.
+# n_tokens: scored tokens of one seed. loss_change: from train_length, paired, matched protocol
+# only. status and reason: as in lengths.csv.
 SUMMARY = (
     *LINE, "eval_length", "n_seeds", "n_documents", "n_tokens", "loss", "loss_low", "loss_high",
     "perplexity", "perplexity_low", "perplexity_high", "bits_per_byte",
-    "loss_change", "loss_change_low", "loss_change_high", "dtype", "status", "reason", "excess", "excess_low", "excess_high",
-    "exact_match", "exact_match_low", "exact_match_high",
+    "loss_change", "loss_change_low", "loss_change_high", "dtype", "status", "reason", *ADDED,
 )  # fmt: skip
-ADDED = (
-    "excess",
-    "excess_low",
-    "excess_high",
-    "exact_match",
-    "exact_match_low",
-    "exact_match_high",
-)  # not known of all data
 OPTIONAL = {"floor_sum", *ADDED}  # written where a row has one; tables without them still read
 TEXT = {
-    "run", "scheme", "dataset", "model", "setting", "evaluation", "protocol", "metric", "document", "dtype", "status", "reason", "targets",
+    "run", "scheme", "dataset", "model", "setting", "evaluation", "protocol", "metric", "document",
+    "dtype", "status", "reason", "targets",
 }  # fmt: skip
 WHOLE = {
-    "seed",
-    "train_length",
-    "steps",
-    "eval_length",
-    "position",
-    "position_end",
-    "n_seeds",
-    "n_documents",
-    "n_tokens",
-    "n_bytes",
-}
+    "seed", "train_length", "steps", "eval_length", "position", "position_end", "n_seeds",
+    "n_documents", "n_tokens", "n_bytes",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Tables:
-    """The rows of many evaluations, with the columns of records.LENGTHS, DOCUMENTS and POSITIONS."""
+    """The rows of many evaluations, with the columns of records.TABLES."""
 
     lengths: pd.DataFrame
     documents: pd.DataFrame
@@ -85,20 +73,23 @@ def collect(results: Path | str) -> Tables:
 
 def read_evaluations(folders: Iterable[Path]) -> Tables:
     """The tables of the evaluations in `folders`."""
-    folders = list(folders)
-    found = {}
+    folders, tables = list(folders), {}
     for name, columns in records.TABLES.items():
-        parts = [
-            part
-            for part in (_read(folder / f"{name}.csv", columns) for folder in folders)
-            if len(part)
-        ]
-        found[name] = (
-            _whole(pd.concat(parts, ignore_index=True))
-            if parts
-            else pd.DataFrame(columns=list(columns))
-        )
-    return Tables(**found)
+        parts = [_read(folder / f"{name}.csv", columns) for folder in folders]
+        parts = [part for part in parts if len(part)]
+        tables[name] = pd.DataFrame(columns=list(columns))
+        if parts:
+            tables[name] = _whole(pd.concat(parts, ignore_index=True))
+    return Tables(**tables)
+
+
+def as_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
+    return cast(list[dict[str, Any]], table.to_dict("records"))
+
+
+def matching(table: pd.DataFrame, columns: Sequence[str], row: Mapping[str, Any]) -> np.ndarray:
+    """Which rows of a table agree with `row` in these columns? bool."""
+    return np.logical_and.reduce([table[name] == row[name] for name in columns])
 
 
 def select(tables: Tables, where: Mapping[str, Sequence[str]]) -> Tables:
@@ -119,72 +110,60 @@ def summarise(
     n_resamples: int = bootstrap.N_RESAMPLES,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Over seeds: one row with the columns of SUMMARY for each line and eval_length, in the palette's order.
+    """A row with the columns of SUMMARY for each line and eval_length, over seeds.
 
-    Intervals: 95 %, over seeds and documents, or documents alone with one seed (evaluation/intervals.py). A length for which no
-    seed has a value is a row with its status and reason; one where some have none is estimated from the others and says so, except that
-    a non-finite loss (or a leak) of any seed leaves no value: a mean over the seeds that survived would flatter the scheme.
+    Intervals: 95 %, over seeds and documents, or documents alone with one seed
+    (statistics/losses.py). A length without a value of any seed is a row with its status and
+    reason; one where some seeds have none is estimated from the others and says so. A loss that is
+    not finite (or a leak) of any seed leaves no value: a mean over the seeds that survived would
+    flatter the scheme.
     """
-    stated: dict[
-        tuple, dict[int, list[dict]]
-    ] = {}  # line -> eval_length -> one row of lengths.csv for each seed
-    for row in lengths[lengths["metric"] == "loss"].to_dict("records"):
-        stated.setdefault(tuple(row[column] for column in LINE), {}).setdefault(
-            row["eval_length"], []
-        ).append(row)
-    scored, matches = (
-        {key: rows for key, rows in documents.groupby(list(LINE), sort=False)},
-        _matches(lengths),
-    )
-    rows = []
+    stated: dict[tuple, dict[int, list[dict]]] = {}  # line -> eval_length -> a row of each seed
+    for row in as_rows(lengths[lengths["metric"] == "loss"]):
+        of_line = stated.setdefault(tuple(row[column] for column in LINE), {})
+        of_line.setdefault(row["eval_length"], []).append(row)
+    scored = dict(list(documents.groupby(list(LINE), sort=False)))
+    matches, rows = _matches(lengths), []
     for line, at_length in stated.items():
-        numbers = _line_numbers(scored[line], line, n_resamples, seed) if line in scored else {}
+        named = dict(zip(LINE, line, strict=True))
+        numbers = _line_numbers(scored[line], named, n_resamples, seed) if line in scored else {}
         for eval_length, of_seeds in at_length.items():
             status, reason = _status(of_seeds)
-            row = dict.fromkeys(SUMMARY) | dict(zip(LINE, line, strict=True))
+            row = dict.fromkeys(SUMMARY) | named
             row |= {"eval_length": eval_length, "n_seeds": 0, "n_documents": 0, "n_tokens": 0}
-            row |= (
-                numbers.get(eval_length, {}) | matches.get((*line, eval_length), {})
-                if status == "ok"
-                else {}
-            )
-            rows.append(
-                row
-                | {
-                    "dtype": "+".join(sorted({row["dtype"] for row in of_seeds})),
-                    "status": status,
-                    "reason": reason,
-                }
-            )
+            if status == "ok":
+                row |= numbers.get(eval_length, {}) | matches.get((*line, eval_length), {})
+            dtype = "+".join(sorted({each["dtype"] for each in of_seeds}))
+            rows.append(row | {"dtype": dtype, "status": status, "reason": reason})
     return sort(pd.DataFrame(rows, columns=list(SUMMARY)).pipe(_whole))
 
 
 def positions_over_seeds(positions: pd.DataFrame) -> pd.DataFrame:
-    """Mean over seeds of each bin: GROUP, scheme, eval_length, position, position_end, value, low, high, n_seeds, n_documents, n_tokens.
+    """Means over seeds of each bin of positions.csv, with n_seeds for the seed.
 
-    The bounds hold for new seeds and new documents (intervals.of_bins); with one seed they are that seed's own.
+    The bounds hold for new seeds and documents (intervals.of_bins); with one seed, for that seed.
     """
-    return sort(
-        _over_seeds(
-            positions, [*GROUP, "scheme", "eval_length", "position", "position_end"]
-        ).reset_index()
-    )
+    keys = [*GROUP, "scheme", "eval_length", "position", "position_end"]
+    return sort(_over_seeds(positions, keys).reset_index())
 
 
 def _over_seeds(table: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
-    """Mean over seeds of rows that have a value with its interval over documents.
-
-    Indexed by the keys.
-    """
-    means = table.assign(square=(table["high"] - table["low"]) ** 2).groupby(keys, sort=False).agg(
-        value=("value", "mean"), low=("low", "mean"), high=("high", "mean"), n_seeds=("run", "nunique"),
-        n_documents=("n_documents", "max"), n_tokens=("n_tokens", "max"), between=("value", "var"), square=("square", "mean"),
-    )  # fmt: skip
+    """Means over seeds of rows with intervals over documents, indexed by the keys."""
+    widths = table.assign(square=(table["high"] - table["low"]) ** 2)
+    means = widths.groupby(keys, sort=False).agg(
+        value=("value", "mean"),
+        low=("low", "mean"),
+        high=("high", "mean"),
+        n_seeds=("run", "nunique"),
+        n_documents=("n_documents", "max"),
+        n_tokens=("n_tokens", "max"),
+        between=("value", "var"),
+        square=("square", "mean"),
+    )
     several = means["n_seeds"] > 1
     if several.any():
-        columns = means[several].assign(width=np.sqrt(means["square"]))[
-            ["value", "between", "width", "n_seeds", "n_documents"]
-        ]
+        columns = means[several].assign(width=np.sqrt(means["square"]))
+        columns = columns[["value", "between", "width", "n_seeds", "n_documents"]]
         means.loc[several, ["low", "high"]] = intervals.of_bins(*columns.to_numpy(np.float64).T).T
     return means.drop(columns=["between", "square"])
 
@@ -201,13 +180,12 @@ def _matches(lengths: pd.DataFrame) -> dict[tuple, dict[str, float]]:
     keys = [*LINE, "eval_length"]
     side = np.maximum(rows["value"] - rows["low"], rows["high"] - rows["value"])
     means = _over_seeds(rows.assign(low=rows["value"] - side, high=rows["value"] + side), keys)
-    own = rows.groupby(keys, sort=False)[["low", "high"]].mean()
-    ends = means[["low", "high"]].where(means["n_seeds"] > 1, own).clip(0.0, 1.0)
+    wilson = rows.groupby(keys, sort=False)[["low", "high"]].mean()
+    ends = means[["low", "high"]].where(means["n_seeds"] > 1, wilson).clip(0.0, 1.0)
+    columns = (means.index, means["value"], ends["low"], ends["high"])
     return {
         key: {"exact_match": value, "exact_match_low": low, "exact_match_high": high}
-        for key, value, low, high in zip(
-            means.index, means["value"], ends["low"], ends["high"], strict=True
-        )
+        for key, value, low, high in zip(*columns, strict=True)
     }
 
 
@@ -231,28 +209,22 @@ def write_summary(tables: Tables, folder: Path) -> pd.DataFrame:
 
 
 def published(results: Path | str) -> list[Path]:
-    """The published folders under `results`, by name: those with all the tables that a summary is made from."""
-    folders = (
-        path
-        for path in Path(results).glob("*")
-        if path.is_dir() and path.name not in ("runs", "figures")
-    )
+    """The published folders under `results`, by name: those with all tables of a summary."""
     return sorted(
         folder
-        for folder in folders
-        if all((folder / f"{name}.csv").is_file() for name in records.TABLES)
+        for folder in Path(results).glob("*")
+        if folder.name not in ("runs", "figures")
+        and all((folder / f"{name}.csv").is_file() for name in records.TABLES)
     )
 
 
 def sort(table: pd.DataFrame) -> pd.DataFrame:
-    """Rows in a fixed order: by every column from the left, schemes in the palette's order, results (floats) not considered."""
+    """Rows by every column from the left but results (floats), schemes in the palette's order."""
     keys = [column for column in table.columns if column in TEXT | WHOLE]
     if "scheme" not in keys or table.empty:
         return table.reset_index(drop=True)
-    ranks = {
-        scheme: rank
-        for rank, scheme in enumerate(sorted(table["scheme"].unique(), key=palette.order))
-    }
+    schemes = sorted(table["scheme"].unique(), key=palette.order)
+    ranks = {scheme: rank for rank, scheme in enumerate(schemes)}
     first = [*GROUP, "protocol", "scheme", "seed", "eval_length"]
     keys = [key for key in first if key in keys] + [key for key in keys if key not in first]
     ranked = table.assign(scheme=table["scheme"].map(ranks)).sort_values(keys, kind="stable")
@@ -260,31 +232,27 @@ def sort(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _line_numbers(
-    rows: pd.DataFrame, line: tuple, n_resamples: int, seed: int
+    rows: pd.DataFrame, line: Mapping[str, Any], n_resamples: int, seed: int
 ) -> dict[int, dict[str, Any]]:
     """eval_length -> the numbers of one summary row, for one scheme under one protocol."""
-    losses = Losses.of_rows(rows)
-    loss_sum, n_tokens, n_bytes = losses.loss_sum, losses.n_tokens, losses.n_bytes
+    losses, train_length = Losses.of_rows(rows), line["train_length"]
     loss = losses.means(n_resamples, seed)
     with np.errstate(over="ignore"):  # a loss beyond 709 nats: its perplexity is infinite
-        perplexity = [np.exp(values) for values in (loss.value, loss.low, loss.high)]
-    other, named = {}, dict(zip(LINE, line, strict=True))
-    if named["protocol"] == "matched" and named["train_length"] in losses.lengths:
-        other |= _columns("loss_change", losses.changes(named["train_length"], n_resamples, seed))
+        perplexity = Means(*(np.exp(values) for values in (loss.value, loss.low, loss.high)))
+    columns = _columns("loss", loss) | _columns("perplexity", perplexity)
+    columns["bits_per_byte"] = losses.bits_per_byte()
+    if line["protocol"] == "matched" and train_length in losses.lengths:
+        columns |= _columns("loss_change", losses.changes(train_length, n_resamples, seed))
     if losses.floor_sum is not None:
-        other |= _columns("excess", losses.excess().means(n_resamples, seed))
+        columns |= _columns("excess", losses.excess().means(n_resamples, seed))
     numbers = {}
     for a, eval_length in enumerate(losses.lengths):
-        scored = n_tokens[:, a] > 0  # (S, D)
-        bits = loss_sum[:, a].sum() / np.log(2)
+        n_tokens = losses.n_tokens[:, a]  # (S, D)
         numbers[eval_length] = {
-            "n_seeds": int(scored.any(axis=1).sum()),
-            "n_documents": int(scored.any(axis=0).sum()),
-            "n_tokens": int(n_tokens[:, a].sum(axis=1).max()),
-            "loss": loss.value[a], "loss_low": loss.low[a], "loss_high": loss.high[a],
-            "perplexity": perplexity[0][a], "perplexity_low": perplexity[1][a], "perplexity_high": perplexity[2][a],
-            "bits_per_byte": bits / n_bytes[:, a].sum() if n_bytes[:, a].sum() else np.nan,
-        } | {name: values[a] for name, values in other.items()}  # fmt: skip
+            "n_seeds": int((n_tokens > 0).any(axis=1).sum()),
+            "n_documents": int((n_tokens > 0).any(axis=0).sum()),
+            "n_tokens": int(n_tokens.sum(axis=1).max()),
+        } | {name: values[a] for name, values in columns.items()}
     return numbers
 
 
@@ -298,22 +266,17 @@ def _status(of_seeds: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
     if not failed:
         return "ok", ""
     reasons = "; ".join(dict.fromkeys(row["reason"] for row in failed))
-    whole = len(failed) == len(of_seeds)
     wrong = [row["status"] for row in failed if row["status"] in ("nonfinite", "leak")]
-    status = wrong[0] if wrong else failed[0]["status"] if whole else "ok"
-    return (
-        status,
-        reasons
-        if whole
-        else f"seed {', '.join(str(seed) for seed in sorted(row['seed'] for row in failed))}: {reasons}",
-    )
+    if len(failed) == len(of_seeds):
+        return (wrong or [failed[0]["status"]])[0], reasons
+    seeds = ", ".join(str(seed) for seed in sorted(row["seed"] for row in failed))
+    return (wrong or ["ok"])[0], f"seed {seeds}: {reasons}"
 
 
 def _read(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     kinds = {column: str if column in TEXT else np.float64 for column in columns}
-    empty = {
-        column: [""] for column in columns if column not in TEXT
-    }  # a document called NA is not a missing value
+    # A document called NA is not a missing value.
+    empty = {column: [""] for column in columns if column not in TEXT}
     try:
         table = pd.read_csv(path, dtype=kinds, keep_default_na=False, na_values=empty)
     except (OSError, ValueError) as error:
@@ -324,7 +287,8 @@ def _read(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     missing = [column for column in columns if column not in table and column not in OPTIONAL]
     if missing:
         raise DataError(
-            f"{path} lacks the columns {', '.join(missing)}; expected a table of lengthgen: evaluate the run again"
+            f"{path} lacks the columns {', '.join(missing)}; expected a table of lengthgen: "
+            "evaluate the run again"
         )
     return table.reindex(columns=list(columns))
 
@@ -338,12 +302,21 @@ def _whole(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def write_table(path: Path, table: pd.DataFrame, columns: Sequence[str]) -> None:
-    """The columns of a table, in `sort`'s order, as CSV.
-
-    Optional ones that are empty are left out.
-    """
+    """The columns of a table, in `sort`'s order, as CSV, without optional ones that are empty."""
     kept = [column for column in columns if column not in OPTIONAL or table[column].notna().any()]
     text = sort(table[kept]).to_csv(
         index=False, lineterminator="\n", float_format=files.FLOAT_FORMAT
     )
     files.write_text(path, text)
+
+
+def write_or_remove(path: Path, table: pd.DataFrame | None, columns: Sequence[str]) -> list[Path]:
+    """Write a table that has rows, and remove an old file of one that has none.
+
+    Returns the files.
+    """
+    if table is None or table.empty:
+        path.unlink(missing_ok=True)
+        return []
+    write_table(path, table, columns)
+    return [path]

@@ -1,14 +1,16 @@
-"""Does each scheme fail beyond its training length, tolerate the longer input, or use it? The rows of a publication's verdicts.csv.
+"""Does each scheme fail, tolerate or use longer input? The rows of a publication's verdicts.csv.
 
-The rule and the quantities are those of evaluation/context.py, over the seeds and documents of the matched protocol: F = loss at L' minus
-loss at L; U = loss of the same model confined to L tokens minus loss at L', confined by a window of the text (fresh: U = -F) and, where the
-hard_window protocol was asked for, by a hard window in every layer. `uses` and `tolerates` are said against every window that was measured.
+The rule and the quantities are those of statistics/fails_or_uses.py, over the seeds and documents
+of the matched protocol: F = loss at L' - loss at L; U = loss of the same model confined to L tokens
+- loss at L', confined by a window of the text (fresh: U = -F) and, where the hard_window protocol
+was evaluated, by a hard window in every layer. `uses` and `tolerates` hold against every window
+that was measured.
 
-With references (references.py) there is the utilisation u = U / U_ref, U against the fresh window, with Fieller's interval; and the corpus
-gate: where the best reference does not surely gain 0.005 nats, `uses` is not said (the word is `undecided`) whatever U is.
+With references (references.py) there is the utilisation u = U / U_ref, U against the fresh window,
+with Fieller's interval; and the corpus gate: where the best reference does not gain 0.005 nats with
+95 % confidence, the word is `undecided` instead of `uses`.
 
-Intervals are 95 % each, and not corrected for the number of rows: exploratory. Losses in nats/token.
-Shape letters: S seeds, D documents.
+Intervals are 95 % each and not corrected for the number of rows: exploratory. Losses in nats/token.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,11 +24,8 @@ from lengthgen.reporting import publication, references, tables
 from lengthgen.statistics.losses import Losses, common_seeds
 
 ENDS = ("", "_low", "_high")
-MEASURED = (
-    "failure",
-    "use_fresh",
-    "use_hard_window",
-)  # F, U against a fresh window, U against the hard window; each with _low and _high
+# F, U against a fresh window, U against the hard window; each with _low and _high.
+MEASURED = ("failure", "use_fresh", "use_hard_window")
 RELATIVE = ("use_reference", "utilisation")  # U_ref and u, likewise
 # A row for each scheme and length beyond the training length. word: fails, tolerates, uses,
 # undecided; or the status that left no value.
@@ -34,9 +33,8 @@ VERDICTS = (
     *tables.GROUP, "scheme", "eval_length", "n_seeds", "n_documents",
     *(f"{name}{end}" for name in MEASURED for end in ENDS), "word",
 )  # fmt: skip
-# Where a reference was tried: which one, and the gate's word: passed, refused (gate_reason says
-# why), or empty where no reference was trained at so long a length. Not written where there is
-# none.
+# The reference, and the gate's word: passed, refused (gate_reason says why), or empty where no
+# reference was trained at so long a length. Not written where the gate was not tried.
 GATED = ("reference", *(f"{name}{end}" for name in RELATIVE for end in ENDS), "gate", "gate_reason")
 
 
@@ -46,9 +44,10 @@ def table(
     note: Mapping[str, Any] | None = None,
     reference_rows: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
-    """VERDICTS and GATED from the rows of documents.csv and their summary. Empty where no length beyond training has the targets of it.
+    """VERDICTS and GATED from the rows of documents.csv and their summary.
 
-    note: the publication's provenance, which knows the scored targets. reference_rows: references.csv.
+    note: the publication's provenance, which knows the scored targets. reference_rows:
+    references.csv. Empty where no length beyond training has the targets of the training length.
     """
     beyond = summary[
         (summary["protocol"] == "matched") & (summary["eval_length"] > summary["train_length"])
@@ -56,65 +55,49 @@ def table(
     keys = [*tables.GROUP, "scheme"]
     scored = dict(list(documents.groupby(keys, sort=False)))
     rows = []
-    for line, own in beyond.groupby(keys, sort=False):
+    for line, of_line in beyond.groupby(keys, sort=False):
         by_protocol = {
-            protocol: Losses.of_rows(rows_of)
-            for protocol, rows_of in (scored[line].groupby("protocol") if line in scored else ())
-        }
-        for said in own.to_dict("records"):
-            row = (
-                dict.fromkeys((*VERDICTS, *GATED))
-                | {column: said[column] for column in (*keys, "eval_length")}
-                | {"gate": ""}
+            str(protocol): Losses.of_rows(of_protocol)
+            for protocol, of_protocol in (
+                scored[line].groupby("protocol") if line in scored else ()
             )
-            if said["status"] != "ok":
-                rows.append(row | {"n_seeds": 0, "n_documents": 0, "word": said["status"]})
-            elif np.isfinite(said["loss_change"]):
-                targets = publication.targets_of(note or {}, said["setting"], said["evaluation"])
-                ranked = references.available(
-                    reference_rows, said, targets, int(said["eval_length"])
-                )
-                rows.append(row | _verdict(by_protocol, said, ranked))
-    found = pd.DataFrame(rows, columns=[*VERDICTS, *GATED])
-    return tables.sort(
-        found.astype(
-            {f"{name}{end}": np.float64 for name in (*MEASURED, *RELATIVE) for end in ENDS}
-        )
-    )
+        }
+        for mean in tables.as_rows(of_line):
+            row = dict.fromkeys((*VERDICTS, *GATED)) | {"gate": ""}
+            row |= {column: mean[column] for column in (*keys, "eval_length")}
+            if mean["status"] != "ok":
+                rows.append(row | {"n_seeds": 0, "n_documents": 0, "word": mean["status"]})
+            elif np.isfinite(mean["loss_change"]):
+                targets = publication.targets_of(note or {}, mean["setting"], mean["evaluation"])
+                length = int(mean["eval_length"])
+                ranked = references.available(reference_rows, mean, targets, length)
+                rows.append(row | _verdict(by_protocol, mean, ranked))
+    numbers = [f"{name}{end}" for name in (*MEASURED, *RELATIVE) for end in ENDS]
+    verdicts = pd.DataFrame(rows, columns=[*VERDICTS, *GATED])
+    return tables.sort(verdicts.astype(dict.fromkeys(numbers, np.float64)))
 
 
-def write(found: pd.DataFrame, folder: Path) -> list[Path]:
-    """verdicts.csv into `folder`, or none (and no old one) if there are no rows.
-
-    Returns the files.
-    """
-    path = folder / "verdicts.csv"
-    if found.empty:
-        path.unlink(missing_ok=True)
-        return []
-    tables.write_table(path, found, (*VERDICTS, *GATED) if tried(found) else VERDICTS)
-    return [path]
+def write(verdicts: pd.DataFrame, folder: Path) -> list[Path]:
+    """verdicts.csv into `folder`, or none (and no old one) without rows. Returns the files."""
+    columns = (*VERDICTS, *GATED) if tried(verdicts) else VERDICTS
+    return tables.write_or_remove(folder / "verdicts.csv", verdicts, columns)
 
 
-def tried(found: pd.DataFrame) -> bool:
+def tried(verdicts: pd.DataFrame) -> bool:
     """Was the corpus gate tried at any length?"""
-    return bool((found["gate"] != "").any())
+    return bool((verdicts["gate"] != "").any())
 
 
-def refused(found: pd.DataFrame) -> dict[int, str]:
+def refused(verdicts: pd.DataFrame) -> dict[int, str]:
     """The lengths at which the gate refused a claim of use, and why."""
-    rows = found[found["gate"] == "refused"].drop_duplicates("eval_length")
-    return {
-        int(row["eval_length"]): row["gate_reason"]
-        for row in rows.sort_values("eval_length").to_dict("records")
-    }
+    rows = verdicts[verdicts["gate"] == "refused"].drop_duplicates("eval_length")
+    rows = rows.sort_values("eval_length")
+    return {int(row["eval_length"]): row["gate_reason"] for row in tables.as_rows(rows)}
 
 
-def of_group(found: pd.DataFrame, first: Mapping[str, Any]) -> pd.DataFrame:
+def of_group(table: pd.DataFrame, first: Mapping[str, Any]) -> pd.DataFrame:
     """The rows of the group that a row of the summary belongs to."""
-    for column in tables.GROUP:
-        found = found[found[column] == first[column]]
-    return found
+    return table[tables.matching(table, tables.GROUP, first)]
 
 
 def _verdict(
@@ -135,7 +118,7 @@ def _verdict(
     paired = {"failure": long.minus(short), "use_fresh": short.minus(long)}
     if "hard_window" in by_protocol and eval_length in by_protocol["hard_window"].lengths:
         window = by_protocol["hard_window"].at(eval_length)
-        if set(seeds) <= set(window.seeds):  # one of some seeds only would flatter the scheme
+        if set(seeds) <= set(window.seeds):  # else it would flatter the scheme
             paired["use_hard_window"] = window.of_seeds(seeds).minus(long)
     estimates = {name: comparisons.estimate(each) for name, each in paired.items()}
     uses = [estimate for name, estimate in estimates.items() if name != "failure"]

@@ -177,6 +177,15 @@ class Losses:
         mean = self.loss_sum.mean(axis=0, keepdims=True)
         return replace(self._taken([0]), loss_sum=mean, floor_sum=None)
 
+    def bits_per_byte(self) -> Float[np.ndarray, " A"]:
+        """Of all seeds' text; NaN where no bytes are known."""
+        bits = np.full(len(self.lengths), np.nan)
+        for a in range(len(self.lengths)):
+            n_bytes = 0.0 if self.n_bytes is None else self.n_bytes[:, a].sum()
+            if n_bytes:
+                bits[a] = self.loss_sum[:, a].sum() / np.log(2) / n_bytes
+        return bits
+
     def paired(self) -> Paired:
         """The losses themselves. DataError where the seeds scored other targets."""
         return Paired(self.loss_sum, _of_all_seeds(self.n_tokens))
