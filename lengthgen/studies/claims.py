@@ -109,7 +109,7 @@ def of_verdicts(verdicts: Sequence[Verdict]) -> str:
 
 
 def _sides(claim: Claim, measured: "Measured") -> tuple[float, float]:
-    """(p of the claim being wrong, p of its contrary being wrong): small is evidence for, or against."""
+    """(p of the claim being wrong, p of its contrary being wrong)."""
     threshold = claim.threshold
     if claim.kind == "within":
         outside = 2 * min(measured.above(threshold), measured.below(-threshold))

@@ -1,7 +1,7 @@
-"""The losses that a study's claims are made of: those that its runs wrote, added up by seed and document.
+"""The losses of a study's runs, added up by seed and document: what its claims are made of.
 
-A subject is an arm, or arm+condition. All its seeds scored the same windows of the same documents, and
-so did every subject with the same data and evaluation: that makes their differences paired.
+A subject is an arm, or arm+condition. All its seeds scored the same windows of the same documents,
+and so did every subject with the same data and evaluation: that makes their differences paired.
 
 Shape letters: W windows, P scored positions. Nats.
 """
@@ -22,6 +22,10 @@ from lengthgen.evaluation.stored import Stored
 from lengthgen.statistics.losses import Paired
 
 Values = Callable[[Stored], np.ndarray]  # what is added up: (W, P)
+
+
+def per_token(one: Stored) -> np.ndarray:
+    return one.losses
 
 
 @dataclass(frozen=True)
@@ -99,7 +103,7 @@ class Subject:
         """The evaluation length that is `at` times the training length, to the nearest token."""
         return round(at * self.train_length)
 
-    def total(self, protocol: str, length: int, values: Values) -> Paired:
+    def total(self, protocol: str, length: int, values: Values = per_token) -> Paired:
         """Sums by seed and document of what `values` makes of each seed's losses."""
         of_seeds = [evaluation.stored(protocol, length) for evaluation in self.evaluations]
         first = of_seeds[0]

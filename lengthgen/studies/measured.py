@@ -1,7 +1,8 @@
-"""A measured number and what may be said of it: its interval, and the p-values of lying above, below or within a threshold.
+"""A measured number: its interval, and p-values of lying above, below or within a threshold.
 
-Mean: of paired differences, two-way over seeds and documents (evaluation/variance.py). Share: of two such means (Fieller's interval).
-Exact: a number without sampling error. Shape letters: S seeds, D documents. Nats a token unless the measure says otherwise.
+Mean: of paired differences, two-way over seeds and documents (statistics/variance.py). Share: of
+two such means (Fieller's interval). Exact: without sampling error. Nats a token unless the measure
+says otherwise.
 """
 
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from lengthgen.statistics.comparisons import Paired
 
 @dataclass(frozen=True)
 class Mean:
-    """A mean difference with its two-way 95 % interval (evaluation/variance.py)."""
+    """A mean with its two-way 95 % interval."""
 
     paired: Paired
 
@@ -23,17 +24,17 @@ class Mean:
     @property
     def bounds(self) -> tuple[float, float, float]:
         """(value, low, high)"""
-        found = self.estimate
-        return float(found.value[0]), float(found.low[0]), float(found.high[0])
+        estimate = self.estimate
+        return float(estimate.value[0]), float(estimate.low[0]), float(estimate.high[0])
 
     def above(self, threshold: float) -> float:
         """One-sided p of `the truth is at most threshold`."""
-        found = self.estimate
-        return float(found.spread.tail(found.value - threshold)[0])
+        estimate = self.estimate
+        return float(estimate.spread.tail(estimate.value - threshold)[0])
 
     def below(self, threshold: float) -> float:
-        found = self.estimate
-        return float(found.spread.tail(threshold - found.value)[0])
+        estimate = self.estimate
+        return float(estimate.spread.tail(threshold - estimate.value)[0])
 
     def within(self, threshold: float) -> float:
         """p of `the truth is threshold or more from 0` (two one-sided tests)."""
@@ -41,16 +42,10 @@ class Mean:
 
     @property
     def detectable(self) -> float:
-        """The smallest true difference that so many seeds and documents find with probability 0.8.
-
-        NaN with one seed.
-        """
+        """The smallest true difference that is found with probability 0.8; NaN with one seed."""
         squares = variance.mean_squares(self.paired.table())
-        return float(
-            power.minimum_detectable(
-                variance.components(squares), squares.n_seeds, squares.n_documents
-            )[0]
-        )
+        size = squares.n_seeds, squares.n_documents
+        return float(power.minimum_detectable(variance.components(squares), *size)[0])
 
     @property
     def counts(self) -> tuple[int, int]:
@@ -62,7 +57,7 @@ class Mean:
 class Share:
     """gain / reference, means over the same targets, with Fieller's interval.
 
-    Nothing is said where the reference is not surely above 0.
+    Nothing is claimed where the reference's 95 % interval is not above 0.
     """
 
     gain: Paired
@@ -70,13 +65,12 @@ class Share:
 
     @property
     def bounds(self) -> tuple[float, float, float]:
-        return tuple(
-            float(part[0]) for part in fails_or_uses.utilisation(self.gain, self.reference)
-        )
+        value, low, high = fails_or_uses.utilisation(self.gain, self.reference)
+        return float(value[0]), float(low[0]), float(high[0])
 
     @property
     def _known(self) -> bool:
-        return float(comparisons.estimate(self.reference).low[0]) > 0
+        return Mean(self.reference).bounds[1] > 0
 
     def _beyond(self, threshold: float) -> Mean:
         return Mean(self.gain.minus(self.reference, threshold))
@@ -102,7 +96,7 @@ class Share:
 
 @dataclass(frozen=True)
 class Exact:
-    """A number of each seed that has no sampling error: a claim about it holds for all of them or not."""
+    """A number of each seed without sampling error: a claim holds for all of them or fails."""
 
     values: tuple[float, ...]
 

@@ -1,25 +1,29 @@
-"""The measures that a study's claims are about: from per-token losses to a mean with its interval. Nats a token unless said.
+"""The measures that a study's claims are about: from per-token losses to a mean with its interval.
 
-L: training length; f: length_factor, evaluation length / L. Protocol: matched, unless the claim names one (`whole` for data that are whole documents).
+Nats a token unless said. L: training length; f: length_factor, evaluation length / L. Protocol:
+matched, unless the claim names one (`whole` for data that are whole documents).
 
 | measure | what it is |
 |---|---|
 | loss | mean loss at f L |
 | excess | loss - exact floor, same tokens |
-| change | loss at f L - loss at L, same targets: F of evaluation/context.py |
-| moved | loss at f L - loss at L of the arm as it was trained: change, for an arm under a condition |
-| hard_window_change | loss at f L under a hard window of L in every layer - loss at L: positions alone, no more keys than in training |
-| use_hard_window | loss under a hard window of L in every layer - loss, both at f L: U |
-| step | loss (excess, where a floor is known) at positions L+1..L+8 - that at L-7..L of the longest windows: J |
-| last_8, next_8 | the two sides of step, by themselves: positions L-7..L, and L+1..L+8 |
-| early_excess | excess at the first L positions of the longest windows: what a longer input does to where training was |
-| beyond_window | loss at f L - floor of the best predictor that sees the last `window` x L symbols alone; below 0: it uses more |
-| gradient | largest gradient of a table's entries beyond L over the largest before L, on a training batch, exact: no interval |
-| utilisation | gain between L and f L, over that of `baseline`, a model trained at that length (else of the exact floor): u, a ratio |
-| recovered | share of an arm's change at f L that a condition takes away: 1 - (loss under the condition - loss at L) / change; a ratio |
+| change | loss at f L - loss at L, same targets: F of statistics/fails_or_uses.py |
+| moved | loss at f L - loss at L of the arm as trained: change, for an arm under a condition |
+| hard_window_change | loss at f L under a hard window of L - loss at L: positions alone |
+| use_hard_window | loss under a hard window of L (in every layer) - loss, both at f L: U |
+| step | loss (excess, if known) at positions L+1..L+8 - at L-7..L of the longest windows |
+| last_8, next_8 | the two sides of step: positions L-7..L, and L+1..L+8 |
+| early_excess | excess at the first L positions of the longest windows |
+| beyond_window | loss at f L - floor of a predictor that sees the last `window` x L symbols |
+| gradient | largest gradient of a table's entries beyond L / before L, on one batch; exact |
+| utilisation | gain from L to f L / that of `baseline`, trained at f L, or of the floor: u |
+| recovered | share of an arm's change at f L that a condition takes away: a ratio |
 
-Sources: evaluation/context.py; Miller 2024 (arXiv 2411.00640: paired differences, clustered by document).
-Shape letters: S seeds, D documents, W windows, P scored positions.
+recovered = 1 - (loss under the condition - loss at L) / change. beyond_window is below 0 for a
+model that uses more than the window.
+
+Source: Miller 2024 (arXiv 2411.00640: paired differences, clustered by document).
+Shape letters: W windows, P scored positions.
 """
 
 from collections.abc import Callable
@@ -28,12 +32,12 @@ from functools import partial
 import numpy as np
 
 from lengthgen.config import dataclass_from
-from lengthgen.errors import ConfigError
+from lengthgen.errors import ConfigError, DataError
 from lengthgen.evaluation.stored import Stored
 from lengthgen.statistics import fails_or_uses
 from lengthgen.statistics.losses import Paired
 from lengthgen.studies.claims import Claim
-from lengthgen.studies.losses import Material, Subject, Values
+from lengthgen.studies.losses import Material, Subject, Values, per_token
 from lengthgen.studies.measured import Exact, Mean, Measured, Share
 
 
@@ -57,21 +61,21 @@ def by_length(subject: Subject, name: str, protocol: str, length: int) -> Measur
     return Mean(BY_LENGTH[name](subject, protocol, length))
 
 
-def _losses(one: Stored) -> np.ndarray:
-    return one.losses
-
-
 def _excesses(one: Stored) -> np.ndarray:
     return one.excess
 
 
-def _mean(values: Values, subject: Subject, protocol: str, length: int) -> Paired:
-    return subject.total(protocol, length, values)
+def _loss(subject: Subject, protocol: str, length: int) -> Paired:
+    return subject.total(protocol, length)
+
+
+def _excess(subject: Subject, protocol: str, length: int) -> Paired:
+    return subject.total(protocol, length, _excesses)
 
 
 def _change(subject: Subject, protocol: str, length: int) -> Paired:
-    """Of the documents' means where a protocol scores more tokens at one length than at the other (last_k)."""
-    long, short = (subject.total(protocol, n, _losses) for n in (length, subject.train_length))
+    long, short = (subject.total(protocol, n) for n in (length, subject.train_length))
+    # last_k scores more tokens at one length than at another: the documents' means are compared.
     if not np.array_equal(long.n_tokens, short.n_tokens):
         long, short = (
             Paired(one.sums / one.n_tokens, np.ones_like(one.n_tokens)) for one in (long, short)
@@ -80,8 +84,8 @@ def _change(subject: Subject, protocol: str, length: int) -> Paired:
 
 
 BY_LENGTH: dict[str, Callable[[Subject, str, int], Paired]] = {
-    "loss": partial(_mean, _losses),
-    "excess": partial(_mean, _excesses),
+    "loss": _loss,
+    "excess": _excess,
     "change": _change,
 }
 
@@ -92,22 +96,18 @@ def _at(name: str, subject: Subject, claim: Claim) -> Paired:
 
 def _use_hard_window(subject: Subject, claim: Claim) -> Paired:
     length = _length(subject, claim)
-    return subject.total("hard_window", length, _losses).minus(
-        subject.total("matched", length, _losses)
-    )
+    return subject.total("hard_window", length).minus(subject.total("matched", length))
 
 
 def _hard_window_change(subject: Subject, claim: Claim) -> Paired:
-    length = _length(subject, claim)
-    return subject.total("hard_window", length, _losses).minus(
-        subject.total("matched", subject.train_length, _losses)
-    )
+    confined = subject.total("hard_window", _length(subject, claim))
+    return confined.minus(subject.total("matched", subject.train_length))
 
 
 def _moved(material: Material, claim: Claim) -> Mean:
     trained, changed = material[claim.subject.partition("+")[0]], material[claim.subject]
-    before = trained.total("matched", trained.train_length, _losses)
-    return Mean(changed.total("matched", _length(changed, claim), _losses).minus(before))
+    before = trained.total("matched", trained.train_length)
+    return Mean(changed.total("matched", _length(changed, claim)).minus(before))
 
 
 def _gradient(material: Material, claim: Claim) -> Exact:
@@ -127,83 +127,87 @@ def _around(first: int, subject: Subject, claim: Claim) -> Paired:
     """
     begin = subject.train_length + first
 
-    def there(one: Stored) -> np.ndarray:
-        return (one.losses if one.floors is None else one.excess)[
-            :, begin : begin + fails_or_uses.STEP
-        ]
+    def around(one: Stored) -> np.ndarray:
+        values = one.losses if one.floors is None else one.excess
+        return values[:, begin : begin + fails_or_uses.STEP]
 
-    return subject.total("position", _longest(subject), there)
+    return subject.total("position", _longest(subject), around)
 
 
 def _early_excess(subject: Subject, claim: Claim) -> Paired:
-    return subject.total(
-        "position", _longest(subject), lambda one: one.excess[:, : subject.train_length]
-    )
+    length = subject.train_length
+    return subject.total("position", _longest(subject), lambda one: one.excess[:, :length])
 
 
 def _beyond_window(subject: Subject, claim: Claim) -> Paired:
     if claim.window is None or claim.window >= (claim.length_factor or 0):
         raise ConfigError(
-            f"measure beyond_window of {subject.name}: window={claim.window} length_factor={claim.length_factor}; expected a window smaller than length_factor"
+            f"measure beyond_window of {subject.name}: window={claim.window} "
+            f"length_factor={claim.length_factor}; expected a window smaller than length_factor"
         )
     floors = _window_floors(subject, subject.length(claim.window))
     return subject.total("matched", _length(subject, claim), lambda one: one.losses - floors(one))
 
 
-def _window_floors(subject: Subject, window: int) -> Callable[[Stored], np.ndarray]:
-    """(W, P): the floor of each target, were the last `window` symbols before it all that is seen."""
-
+def _window_floors(subject: Subject, window: int) -> Values:
+    """The floor of each target for a predictor that sees only `window` symbols before it."""
     exact = subject.evaluations[0].splits().floors
+    if exact is None:
+        raise DataError(
+            f"measure beyond_window of {subject.name}: these data have no exact floor; "
+            "expected a synthetic dataset"
+        )
+    store, dataset = exact.store, exact.dataset
     known: dict[int, np.ndarray] = {}
 
-    def of(one: Stored) -> np.ndarray:
+    def floors(one: Stored) -> np.ndarray:
         rows = []
-        for document, start, first, losses in zip(
-            one.document, one.start, one.first, one.losses, strict=True
-        ):
+        windows = zip(one.document.tolist(), one.start, one.first, one.losses, strict=True)
+        for document, start, first, losses in windows:
             if document not in known:
-                symbols = exact.store.document(int(document))[1:].numpy()
-                known[document] = np.concatenate(([np.nan], exact.dataset.floors(symbols, window)))
+                symbols = store.document(document)[1:].numpy()
+                of_symbols = np.asarray(dataset.floors(symbols, window))
+                # Token 0 begins the document and is no target.
+                known[document] = np.concatenate([np.array([np.nan]), of_symbols])
             rows.append(known[document][start + first + 1 :][: len(losses)])
         return np.stack(rows)
 
-    return of
+    return floors
 
 
 def _recovered(material: Material, claim: Claim) -> Share:
     arm, _, condition = claim.subject.partition("+")
     if not condition:
         raise ConfigError(
-            f"measure recovered of {claim.subject}: expected arm+condition, the condition being the repair"
+            f"measure recovered of {claim.subject}: expected arm+condition, "
+            "the condition being the repair"
         )
     broken, repaired = material[arm], material[claim.subject]
     length = _length(broken, claim)
-    lost = _change(broken, "matched", length)
-    return Share(
-        broken.total("matched", length, _losses).minus(repaired.total("matched", length, _losses)),
-        lost,
-    )
+    regained = broken.total("matched", length).minus(repaired.total("matched", length))
+    return Share(regained, _change(broken, "matched", length))
 
 
 def _utilisation(material: Material, claim: Claim) -> Share:
     subject = material[claim.subject]
-    lengths = subject.train_length, _length(subject, claim)
-    of, values = (material[claim.baseline], _losses) if claim.baseline else (subject, _floors)
-    gain, reference = (
-        one.total("matched", lengths[0], what).minus(one.total("matched", lengths[1], what))
-        for one, what in ((subject, _losses), (of, values))
-    )
-    return Share(gain, reference)
+    ends = subject.train_length, _length(subject, claim)
 
+    def gain(of: Subject, values: Values) -> Paired:
+        short, long = (of.total("matched", length, values) for length in ends)
+        return short.minus(long)
 
-def _floors(one: Stored) -> np.ndarray:
-    return one.losses - one.excess
+    if claim.baseline:
+        reference = gain(material[claim.baseline], per_token)
+    else:
+        reference = gain(subject, lambda one: one.losses - one.excess)
+    return Share(gain(subject, per_token), reference)
 
 
 def _length(subject: Subject, claim: Claim) -> int:
     if claim.length_factor is None:
         raise ConfigError(
-            f"measure {claim.measure} of {claim.subject}: give length_factor, the evaluation length / train_length"
+            f"measure {claim.measure} of {claim.subject}: give length_factor, "
+            "the evaluation length / train_length"
         )
     return subject.length(claim.length_factor)
 
@@ -212,7 +216,8 @@ def _longest(subject: Subject) -> int:
     lengths = subject.evaluations[0].lengths("position")
     if not lengths:
         raise ConfigError(
-            f"{subject.name}: the position protocol was not evaluated; add it to evaluation.protocols"
+            f"{subject.name}: the position protocol was not evaluated; "
+            "add it to evaluation.protocols"
         )
     return max(lengths)
 

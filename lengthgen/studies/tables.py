@@ -1,6 +1,7 @@
-"""The rows of a study's tables (study_folder.py): every subject at every length, what repairs give back, effective context, and the verdicts.
+"""The rows of a study's tables (study_folder.py).
 
-Nats a token; 95 % intervals over seeds and documents.
+Every subject at every length, what repairs recover, effective context, and the verdicts. Nats a
+token; 95 % intervals over seeds and documents.
 """
 
 from collections.abc import Iterator
@@ -17,94 +18,72 @@ from lengthgen.studies.losses import Material, Subject
 from lengthgen.studies.study_folder import KEY_TOKENS
 
 TOKENS = 2**21  # of a text whose mutual information is measured
+DECLARED = ("claim", "primary", "measure", "subject", "baseline", "length_factor", "predict")
+NUMBERS = ("value", "low", "high", "p", "detectable", "n_seeds", "n_documents")
+
+Row = dict[str, Any]
 
 
-def values(study: Study, material: Material) -> list[dict[str, Any]]:
+def values(study: Study, material: Material) -> list[Row]:
     """VALUES of every subject."""
     rows = []
     for name in study.subjects():
         subject = material[name]
         about = _about(subject)
-        for protocol, length in _asked(subject):
+        for protocol, length in _evaluated(subject):
             for measure in dict.fromkeys(("loss", study.show)):
-                rows.append(
-                    about
-                    | {
-                        "protocol": protocol,
-                        "eval_length": length,
-                        "measure": measure,
-                        **_cell(subject, measure, protocol, length),
-                    }
-                )
+                key = {"protocol": protocol, "eval_length": length, "measure": measure}
+                rows.append(about | key | _cell(subject, measure, protocol, length))
     return rows
 
 
-def repairs(study: Study, material: Material) -> list[dict[str, Any]]:
-    """REPAIRS of every arm that loses something beyond its training length, surely, at the lengths where it does."""
-    rows = []
-    for arm in study.arms:
-        for condition in study.conditions_of(arm):
-            rows += _repair(material, arm, condition)
-    return rows
+def repairs(study: Study, material: Material) -> list[Row]:
+    """REPAIRS of every arm, at the lengths beyond training where it loses more than DELTA."""
+    return [
+        row
+        for arm in study.arms
+        for condition in study.conditions_of(arm)
+        for row in _repair(material, arm, condition)
+    ]
 
 
-def claims(study: Study, verdicts: list[Verdict]) -> list[dict[str, Any]]:
+def claims(study: Study, verdicts: list[Verdict]) -> list[Row]:
     """CLAIMS."""
     rows = []
-    for v in verdicts:
-        declared = {
-            key: getattr(v.claim, key)
-            for key in (
-                "claim",
-                "primary",
-                "measure",
-                "subject",
-                "baseline",
-                "length_factor",
-                "predict",
-            )
-        }
-        numbers = {
-            key: getattr(v, key)
-            for key in ("value", "low", "high", "p", "detectable", "n_seeds", "n_documents")
-        }
-        rows.append({"study": study.name, "name": v.name, **declared, **numbers, "verdict": v.word})
+    for verdict in verdicts:
+        row = {"study": study.name, "name": verdict.name, "verdict": verdict.word}
+        row |= {column: getattr(verdict.claim, column) for column in DECLARED}
+        rows.append(row | {column: getattr(verdict, column) for column in NUMBERS})
     return rows
 
 
-def effective_context(material: Material) -> list[dict[str, Any]]:
-    """CONTEXT of every subject on Dirichlet documents: how many symbols the best predictor would have to see to have the loss.
+def effective_context(material: Material) -> list[Row]:
+    """CONTEXT of every subject on Dirichlet documents: the symbols that the best predictor needs.
 
-    f^-1(f(L') + excess), f the mean floor by symbols seen (sources/dirichlet.py): the excess is over the floor of the same tokens, so that
-    the luck of the documents drawn is taken off.
+    f^-1(f(L') + excess), f the mean floor by symbols seen (sources/dirichlet.py). The excess is
+    over the floor of the same tokens, which takes off the luck of the documents drawn.
     """
     rows = []
     for name, subject in material.subjects.items():
-        config = subject.evaluations[0].config
-        if config["dataset"]["name"] != "dirichlet":
+        config = subject.evaluations[0].config["dataset"]
+        if config["name"] != "dirichlet":
             continue
-        source = dirichlet.Dirichlet(config["dataset"]["n_symbols"], config["dataset"]["beta"])
-        for protocol, length in _asked(subject):
-            if protocol == "matched":
-                floor = source.floor(length - 1)
-                found = measures.by_length(subject, "excess", protocol, length)
-                tokens, most, least = (source.context_of(floor + excess) for excess in found.bounds)
-                rows.append(
-                    {
-                        "subject": name,
-                        "eval_length": length,
-                        "tokens": tokens,
-                        "low": least,
-                        "high": most,
-                    }
-                )
+        source = dirichlet.Dirichlet(config["n_symbols"], config["beta"])
+        for protocol, length in _evaluated(subject):
+            if protocol != "matched":
+                continue
+            floor = source.floor(length - 1)
+            excess = measures.by_length(subject, "excess", protocol, length).bounds
+            tokens, most, least = (source.context_of(floor + each) for each in excess)
+            context = {"tokens": tokens, "low": least, "high": most}
+            rows.append({"subject": name, "eval_length": length} | context)
     return rows
 
 
-def mutual_information(material: Material, longest: int) -> list[dict[str, Any]]:
+def mutual_information(material: Material, longest: int) -> list[Row]:
     """INFORMATION of every real text of the study: its training split, at most TOKENS of it."""
-
-    rows, known = [], set()
+    rows: list[Row] = []
+    known = set()
     for subject in material.subjects.values():
         label = _about(subject)["dataset"]
         if label in known:
@@ -113,36 +92,29 @@ def mutual_information(material: Material, longest: int) -> list[dict[str, Any]]
         splits = subject.evaluations[0].splits()
         if splits.floors is None and splits.answers is None:
             tokens = splits.train.tokens(0, min(splits.train.n_tokens, TOKENS)).numpy()
-            found = information.by_lag(tokens, range(1, longest + 1))
-            rows += [
-                {"dataset": label, "lag": lag, "nats": nats}
-                for lag, nats in enumerate(found, start=1)
-            ]
+            by_lag = enumerate(information.by_lag(tokens, range(1, longest + 1)), start=1)
+            rows += [{"dataset": label, "lag": lag, "nats": nats} for lag, nats in by_lag]
     return rows
 
 
-def key_tokens(study: Study, material: Material) -> list[dict[str, Any]]:
+def key_tokens(study: Study, material: Material) -> list[Row]:
     """KEY_TOKENS of every seed of every subject that the study names, at every length."""
     from lengthgen.evaluation import key_tokens as measured
 
-    asked, rows = study.key_tokens, []
-    if asked is None:
-        return rows
-    reference = material[asked.reference].evaluations[0].folder
-    for name in asked.subjects:
-        subject = material[name]
-        for evaluation in subject.evaluations:
-            for row in measured.table(
-                reference, [evaluation.folder], subject.length(asked.length_factor)
-            ):
-                rows.append(
-                    {"subject": name, "seed": evaluation.config["seed"]}
-                    | {c: row[c] for c in KEY_TOKENS if c in row}
-                )
+    options, rows = study.key_tokens, []
+    if options is None:
+        return []
+    reference = material[options.reference].evaluations[0].folder
+    for name in options.subjects:
+        length = material[name].length(options.length_factor)
+        for evaluation in material[name].evaluations:
+            key = {"subject": name, "seed": evaluation.seed}
+            for row in measured.table(reference, [evaluation.folder], length):
+                rows.append(key | {column: row[column] for column in KEY_TOKENS if column in row})
     return rows
 
 
-def _about(subject: Subject) -> dict[str, Any]:
+def _about(subject: Subject) -> Row:
     config = subject.evaluations[0].config
     tokens = int(config["steps"]) * int(config["batch_size"]) * subject.train_length
     dataset = config["dataset"].get("label") or config["dataset"]["name"]
@@ -155,44 +127,31 @@ def _about(subject: Subject) -> dict[str, Any]:
     }
 
 
-def _asked(subject: Subject) -> Iterator[tuple[str, int]]:
-    asked = {
-        (one["protocol"], int(one["eval_length"]))
-        for one in subject.evaluations[0].outcomes
-        if one["protocol"] != "position"
-    }
-    yield from sorted(asked)
+def _evaluated(subject: Subject) -> list[tuple[str, int]]:
+    """Protocols and lengths, but for the curve by position."""
+    outcomes = subject.evaluations[0].outcomes
+    keys = {(outcome["protocol"], int(outcome["eval_length"])) for outcome in outcomes}
+    return sorted(key for key in keys if key[0] != "position")
 
 
-def _cell(subject: Subject, measure: str, protocol: str, length: int) -> dict[str, Any]:
+def _cell(subject: Subject, measure: str, protocol: str, length: int) -> Row:
     try:
-        found = measures.by_length(subject, measure, protocol, length)
+        mean = measures.by_length(subject, measure, protocol, length)
     except DataError as error:
-        nothing = dict.fromkeys(("value", "low", "high"))
-        return nothing | {
-            "n_seeds": len(subject.evaluations),
-            "n_documents": 0,
-            "status": str(error),
-        }
-    value, low, high = found.bounds
-    n_seeds, n_documents = found.counts
-    return {
-        "value": value,
-        "low": low,
-        "high": high,
-        "n_seeds": n_seeds,
-        "n_documents": n_documents,
-        "status": "ok",
-    }
+        counts = {"n_seeds": len(subject.evaluations), "n_documents": 0}
+        return dict.fromkeys(("value", "low", "high")) | counts | {"status": str(error)}
+    value, low, high = mean.bounds
+    n_seeds, n_documents = mean.counts
+    counts = {"n_seeds": n_seeds, "n_documents": n_documents}
+    return {"value": value, "low": low, "high": high} | counts | {"status": "ok"}
 
 
-def _repair(material: Material, arm: str, condition: str) -> Iterator[dict[str, Any]]:
+def _repair(material: Material, arm: str, condition: str) -> Iterator[Row]:
     broken = material[arm]
-    for protocol, length in _asked(broken):
+    for protocol, length in _evaluated(broken):
         if protocol != "matched" or length <= broken.train_length:
             continue
-        change = measures.by_length(broken, "change", protocol, length)
-        value, low, _ = change.bounds
+        change, low, _ = measures.by_length(broken, "change", protocol, length).bounds
         if not low > DELTA:  # nothing is broken there
             continue
         claim = Claim(
@@ -201,10 +160,17 @@ def _repair(material: Material, arm: str, condition: str) -> Iterator[dict[str, 
             length_factor=length / broken.train_length,
             predict="above 0",
         )
-        found = measures.measure(material, claim)
-        recovered, least, most = found.bounds
-        n_seeds, n_documents = found.counts
+        share = measures.measure(material, claim)
+        recovered, least, most = share.bounds
+        n_seeds, n_documents = share.counts
         yield {
-            "arm": arm, "condition": condition, "eval_length": length, "change": value, "recovered": recovered, "low": least, "high": most,
-            "n_seeds": n_seeds, "n_documents": n_documents,
-        }  # fmt: skip
+            "arm": arm,
+            "condition": condition,
+            "eval_length": length,
+            "change": change,
+            "recovered": recovered,
+            "low": least,
+            "high": most,
+            "n_seeds": n_seeds,
+            "n_documents": n_documents,
+        }
