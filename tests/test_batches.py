@@ -34,7 +34,7 @@ def draw(store, **changes):
 
 
 def places(store, inputs, targets):
-    """Slow reference: where in the stream each window of length + 1 tokens begins; fails if it is no window of it."""
+    """Slow reference: where in the stream each window begins; fails if it is no window of it."""
     stream = store.tokens(0, store.n_tokens).tolist()
     windows = torch.cat([inputs, targets[:, -1:]], dim=1).tolist()
     size = len(windows[0])
@@ -59,7 +59,7 @@ def test_windows_are_of_the_stream_and_targets_follow_inputs(store, cross_docume
 @pytest.mark.parametrize("cross_documents", [True, False])
 @pytest.mark.parametrize("length", [1, 8, 39, 299])
 def test_every_start_is_drawn_and_none_more_often(store, cross_documents, length):
-    """All valid starts, found by a loop over documents, appear; counts fit the uniform distribution."""
+    """All valid starts, by a loop over documents, appear; counts fit a uniform distribution."""
     if cross_documents:
         valid = list(range(store.n_tokens - length))
     else:
@@ -126,7 +126,8 @@ def test_the_longest_length_that_fits(store):
         (
             300,
             False,
-            "train_length=300 within documents needs one of 301 tokens; the longest of 7 has 300: choose",
+            "train_length=300 within documents needs one of 301 tokens; "
+            "the longest of 7 has 300: choose",
         ),
         (455, True, "train_length=455 needs 456 tokens; the split has 455 in 7 documents: choose"),
         (10**9, True, "needs 1000000001 tokens"),

@@ -1,4 +1,4 @@
-"""Datasets: real documents in stable, disjoint splits, tokenised once; every bad input is one line. No network."""
+"""Datasets: real documents in stable, disjoint splits; every bad input is one line. No network."""
 
 import ast
 import json
@@ -262,7 +262,8 @@ def test_environment_does_not_matter(tmp_path):
     thirty(tmp_path / "text ü")
     script = (
         "import sys, lengthgen.data.splits as d; from pathlib import Path; "
-        "print(d.prepare_splits({'name': 'files', 'path': sys.argv[1]}, {'name': 'bytes'}, Path(sys.argv[2])).fingerprint)"
+        "options = {'name': 'files', 'path': sys.argv[1]}; "
+        "print(d.prepare_splits(options, {'name': 'bytes'}, Path(sys.argv[2])).fingerprint)"
     )
     changes = {
         "LC_ALL": "C",
@@ -396,7 +397,8 @@ def test_records_with_a_split_column(tmp_path, ending):
     splits = prepare({"name": "files", "path": str(path)}, tmp_path)
     assert splits.label == "novels"
     assert splits.train.names == [f"doc-{i}" for i in range(0, 20, 3)]
-    assert texts(splits.validation) == {f"doc-{i}": f"text {i} é".encode() for i in range(1, 20, 3)}
+    expected = {f"doc-{i}": f"text {i} é".encode() for i in range(1, 20, 3)}
+    assert texts(splits.validation) == expected
     by_hash = prepare(
         {
             "name": "files",
@@ -461,27 +463,79 @@ BAD_FILES = {
     "ending": ({"a.csv": "x"}, "a.csv", "cannot read .csv; expected .txt"),
     "gz": ({"a.txt.gz": b"\x1f\x8b"}, "a.txt.gz", "cannot read .gz"),
     "one document": ({"a.txt": "x"}, "a.txt", "expected at least one in each"),
-    "all empty": ({"a.txt": "", "b.txt": "\n \n"}, "", "0 train and 0 validation documents with text"),
-    "latin-1": ({"a.txt": "ab\u00e9".encode("latin-1")}, "a.txt", "byte 0xe9 at offset 2 is not UTF-8 text; convert"),
+    "all empty": (
+        {"a.txt": "", "b.txt": "\n \n"},
+        "",
+        "0 train and 0 validation documents with text",
+    ),
+    "latin-1": (
+        {"a.txt": "ab\u00e9".encode("latin-1")},
+        "a.txt",
+        "byte 0xe9 at offset 2 is not UTF-8 text; convert",
+    ),
     "utf-16": ({"a.txt": "abc".encode("utf-16-le")}, "a.txt", "byte 0x00 at offset 1"),
     "cut character": ({"a.txt": "abcé".encode()[:-1]}, "a.txt", "byte 0xc3 at offset 3"),
-    "fault in the second MiB": ({"a.txt": b"\xc3\xa9" * 2**20 + b"\xff"}, "a.txt", f"byte 0xff at offset {2**21}"),
-    "fault over the seam": ({"a.txt": b"x" * (2**20 - 1) + b"\xc3x"}, "a.txt", f"byte 0xc3 at offset {2**20 - 1}"),
+    "fault in the second MiB": (
+        {"a.txt": b"\xc3\xa9" * 2**20 + b"\xff"},
+        "a.txt",
+        f"byte 0xff at offset {2**21}",
+    ),
+    "fault over the seam": (
+        {"a.txt": b"x" * (2**20 - 1) + b"\xc3x"},
+        "a.txt",
+        f"byte 0xc3 at offset {2**20 - 1}",
+    ),
     "random bytes": ({"a.parquet": bytes(range(256)) * 9}, "a.parquet", "cannot read"),
     "empty parquet": ({"a.parquet": b""}, "a.parquet", "as Parquet"),
-    "not json": ({"a.jsonl": '{"text": "x"}\n{"text": \n'}, "a.jsonl", "a.jsonl: line 2 is not JSON"),
+    "not json": (
+        {"a.jsonl": '{"text": "x"}\n{"text": \n'},
+        "a.jsonl",
+        "a.jsonl: line 2 is not JSON",
+    ),
     "deep json": ({"a.jsonl": "[" * 100_000}, "a.jsonl", "line 1 is not JSON"),
     "json list": ({"a.jsonl": '["x"]\n'}, "a.jsonl", "line 1 is a JSON list"),
-    "no key": ({"a.jsonl": '{"body": "x", "n": 1}\n'}, "a.jsonl", "the record has body, n: set dataset.text_key=COLUMN"),
-    "null text": ({"a.jsonl": '{"text": null}\n'}, "a.jsonl", "record 1: 'text' holds NoneType, expected text"),
+    "no key": (
+        {"a.jsonl": '{"body": "x", "n": 1}\n'},
+        "a.jsonl",
+        "the record has body, n: set dataset.text_key=COLUMN",
+    ),
+    "null text": (
+        {"a.jsonl": '{"text": null}\n'},
+        "a.jsonl",
+        "record 1: 'text' holds NoneType, expected text",
+    ),
     "number": ({"a.jsonl": '{"text": 3}\n'}, "a.jsonl", "holds int"),
-    "surrogate": ({"a.jsonl": '{"text": "ab\\ud800"}\n'}, "a.jsonl", "record 1: byte 0xed at offset 2"),
-    "bytes of a line": ({"a.jsonl": b'{"text": "x"}\n{"text": "\xff"}\n'}, "a.jsonl", "byte 0xff at offset 24"),
-    "split value": ({"a.jsonl": '{"text": "x", "split": "trian"}\n'}, "a.jsonl", "split='trian'; expected one of train, validation"),
-    "some splits": ({"a.jsonl": '{"text": "x", "split": "train"}\n{"text": "y"}\n'}, "a.jsonl", "'split' stands in some records only"),
-    "only train": ({"a.jsonl": '{"text": "x", "split": "train"}\n'}, "a.jsonl", "1 train and 0 validation documents"),
-    "same id": ({"a.jsonl": '{"text": "x", "id": 1, "split": "val"}\n' * 2}, "a.jsonl", "two documents are named '1'"),
-}  # fmt: skip
+    "surrogate": (
+        {"a.jsonl": '{"text": "ab\\ud800"}\n'},
+        "a.jsonl",
+        "record 1: byte 0xed at offset 2",
+    ),
+    "bytes of a line": (
+        {"a.jsonl": b'{"text": "x"}\n{"text": "\xff"}\n'},
+        "a.jsonl",
+        "byte 0xff at offset 24",
+    ),
+    "split value": (
+        {"a.jsonl": '{"text": "x", "split": "trian"}\n'},
+        "a.jsonl",
+        "split='trian'; expected one of train, validation",
+    ),
+    "some splits": (
+        {"a.jsonl": '{"text": "x", "split": "train"}\n{"text": "y"}\n'},
+        "a.jsonl",
+        "'split' stands in some records only",
+    ),
+    "only train": (
+        {"a.jsonl": '{"text": "x", "split": "train"}\n'},
+        "a.jsonl",
+        "1 train and 0 validation documents",
+    ),
+    "same id": (
+        {"a.jsonl": '{"text": "x", "id": 1, "split": "val"}\n' * 2},
+        "a.jsonl",
+        "two documents are named '1'",
+    ),
+}
 
 
 @pytest.mark.parametrize("case", BAD_FILES)
@@ -631,9 +685,12 @@ def test_the_librarys_faults_are_one_line(tmp_path, library, changes, says):
 )
 def test_an_unreachable_hub_is_one_line_without_waiting(tmp_path, offline, says, refusing):
     script = (
-        "import sys, time; waits = []; time.sleep = waits.append  # as the library does between its attempts\n"
-        "import lengthgen.data.splits as d; from lengthgen.data import hub; from lengthgen.errors import DataError; hub.SECONDS = 60.0\n"
-        "try: d.prepare_splits({'name': 'huggingface', 'path': 'Salesforce/wikitext'}, {'name': 'bytes'}, sys.argv[1])\n"
+        # the library sleeps between its attempts
+        "import sys, time; waits = []; time.sleep = waits.append\n"
+        "import lengthgen.data.splits as d; from lengthgen.data import hub\n"
+        "from lengthgen.errors import DataError; hub.SECONDS = 60.0\n"
+        "options = {'name': 'huggingface', 'path': 'Salesforce/wikitext'}\n"
+        "try: d.prepare_splits(options, {'name': 'bytes'}, sys.argv[1])\n"
         "except DataError as error: print(len(waits), error)"
     )
     hub = {

@@ -1,4 +1,4 @@
-"""The hub on a loopback address: answering, refusing, silent, forbidden. Each takes moments and one line."""
+"""The hub on a loopback address: answering, refusing, silent, forbidden. One line for each."""
 
 import http.server
 import socket
@@ -90,8 +90,8 @@ def test_a_file_comes_from_the_local_cache_or_is_one_line(endpoint, monkeypatch,
     with pytest.raises(DataError) as caught:
         hub.download("a/x", "f.json", "tokenizer=bpe")
     assert (
-        str(caught.value)
-        == "f.json of a/x cannot be fetched from the Hugging Face hub: OSError: first; or use tokenizer=bpe"
+        str(caught.value) == "f.json of a/x cannot be fetched from the Hugging Face hub: "
+        "OSError: first; or use tokenizer=bpe"
     )
 
 

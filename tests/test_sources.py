@@ -1,7 +1,8 @@
-"""Synthetic sources: what they say a symbol costs is what it costs. Checked by enumeration, by brute force and by sampling.
+"""Synthetic sources: a symbol costs what they say, by enumeration, by brute force and by sampling.
 
-Every source is small enough here for all its documents to be listed: the chances that its losses give must sum to one, be those of its
-samples, and give every windowed floor by plain conditioning. The published figures are checked beside that.
+Every source is small enough here for all its documents to be listed: the chances that its losses
+give must sum to one, be those of its samples, and give every windowed floor by plain conditioning.
+The published figures are checked beside that.
 """
 
 import functools
@@ -39,7 +40,7 @@ SMALL = {  # source, symbols of a document
 
 
 def limit(source):
-    """Of a Dirichlet source: f(infinity) in nats, the loss that is left when the frequencies are known."""
+    """f(infinity) of a Dirichlet source, in nats: the loss when the frequencies are known."""
     return digamma(source.n_symbols * source.beta + 1) - digamma(source.beta + 1)
 
 
@@ -91,7 +92,7 @@ def test_windowed_losses_are_the_conditional_chances(source, length, window):
 
 
 def test_which_windows_are_exact():
-    """All lags or none are seen: exact. Some: refused, and rightly, for to take the hidden ones as uniform would be wrong."""
+    """All lags or none are seen: exact. Some: refused, as hidden ones are not uniform."""
     source, length = Lags(2, 0.8, [2, 4]), 8
     document = source.sample(Draws(0), length)
     exact = {
@@ -242,7 +243,7 @@ def test_t5_buckets_are_the_schemes():
 
 
 def attended(source, document, bias):
-    """The losses of one head that sees the document so far, weighs offset D by e^bias[D], and mixes in a share of new symbols."""
+    """The losses of one head that weighs offset D by e^bias[D] and mixes in new symbols."""
     losses = [math.log(source.n_symbols)]
     for t in range(1, len(document)):
         weight = np.exp(bias[:t] - bias[:t].max())
@@ -276,7 +277,7 @@ HOMES = {
 
 @pytest.mark.parametrize(("name", "law", "parameters"), HOMES.values(), ids=HOMES)
 def test_a_scheme_is_exactly_right_at_home(name, law, parameters):
-    """The scheme's own bias, as one head, loses exactly the floor on every symbol, from the first one on."""
+    """The scheme's bias, as one head, loses exactly the floor on every symbol from the first on."""
     source = Lags(32, 0.9, *law)
     document = source.sample(Draws("home", name), 300)
     bias = scheme_bias(name, law, 300, **parameters)
@@ -432,7 +433,7 @@ def test_recall_is_unambiguous_and_its_floors_are_zero_or_ln_v():
 
 
 def test_a_pair_that_can_come_again_does_so_at_its_chance():
-    """Counted from the keys alone: new pairs not repeated yet, at every distance, whatever came between."""
+    """Counted from the keys alone: new pairs not repeated yet, at every distance."""
     source = KeyedRecall(301, 16, 0.5, (4, 16, 64, 256))
     could, did = 0, 0
     for i in range(60):

@@ -1,4 +1,4 @@
-"""Synthetic datasets: the same documents everywhere, in ordinary stores, with the exact floor of every validation token."""
+"""Synthetic datasets: the same documents everywhere, with the exact floor of every token."""
 
 import numpy as np
 import pytest
@@ -71,7 +71,7 @@ def test_floors_are_the_sources_losses_beside_each_token(name, tmp_path):
 
 
 def test_floors_stand_beside_the_right_tokens(tmp_path):
-    """Read off the store alone: behind the lag, a token that is a copy costs little and another one costs much."""
+    """Read off the store: behind the lag, a token that is a copy costs little, another one much."""
     splits = made("lag_copy", tmp_path, p=0.5, lag=7)
     document, floors = splits.validation.document(2).numpy(), splits.floors(2)
     copied = document[8:] == document[1:-7]
@@ -84,7 +84,7 @@ def test_floors_stand_beside_the_right_tokens(tmp_path):
 
 @pytest.mark.parametrize("name", ["lag_copy", "dirichlet"])
 def test_floors_in_a_window(name, tmp_path):
-    """A window from token `start` on is, for these sources, a document of its own, without a token that begins it."""
+    """For these sources, a window from token `start` on is a document without its begin token."""
     splits, source = made(name, tmp_path), make_dataset(options(name)).source
     for start in (1, 2, 33):
         tokens = splits.validation.document(1).numpy()[start:]
@@ -142,7 +142,7 @@ def test_tokens_are_pinned(tmp_path):
 
 
 def test_equal_documents_are_all_kept(tmp_path):
-    """Documents are drawn, not collected: one that is drawn twice, or in both splits, belongs there."""
+    """Documents are drawn: one that is drawn twice, or in both splits, belongs there."""
     splits = made(
         "dirichlet",
         tmp_path,
@@ -274,7 +274,8 @@ def test_whole_documents_are_planned_by_their_length(tmp_path):
             assert np.array_equal(splits.floors(window.document)[1:], expected)
     with pytest.raises(
         DataError,
-        match="evaluation length 50 needs validation documents of exactly 51 tokens; there are some for 40, 60",
+        match="evaluation length 50 needs validation documents of exactly 51 tokens; "
+        "there are some for 40, 60",
     ):
         whole_documents.plan(splits.validation.lengths, [40, 50], documents=3)
 
@@ -300,11 +301,22 @@ def test_training_windows_must_be_whole_too(tmp_path, train_length, cross_docume
 @pytest.mark.parametrize("name", ["lag_copy", "keyed_recall", "fractional_lag"])
 def test_a_run_trains_and_is_scored_beside_the_floor(name, tmp_path):
     asked = {
-        "dataset": name, "results": str(tmp_path / "results"), "cache": str(tmp_path / "cache"),
-        "train_length": 60, "steps": 2, "batch_size": 2, "cross_documents": False, "validate_every": 0, "threads": 1,
-        "model__n_layers": 1, "model__n_heads": 2, "model__width": 16,
-        "evaluation__lengths": [40, 60], "evaluation__blocks": 1, "evaluation__resamples": 20,
-    }  # fmt: skip
+        "dataset": name,
+        "results": str(tmp_path / "results"),
+        "cache": str(tmp_path / "cache"),
+        "train_length": 60,
+        "steps": 2,
+        "batch_size": 2,
+        "cross_documents": False,
+        "validate_every": 0,
+        "threads": 1,
+        "model__n_layers": 1,
+        "model__n_heads": 2,
+        "model__width": 16,
+        "evaluation__lengths": [40, 60],
+        "evaluation__blocks": 1,
+        "evaluation__resamples": 20,
+    }
     asked |= {f"dataset__{key}": value for key, value in (SIZES | OWN.get(name, {})).items()}
     outcome = run.train(given(**asked), [])
     assert outcome.status == "trained" and outcome.run_id.startswith(f"t5_bias-{name}-")

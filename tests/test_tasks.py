@@ -1,7 +1,7 @@
-"""Algorithmic tasks: every answer is recomputed from its prompt in plain Python, and only answers are trained on and scored.
+"""Algorithmic tasks: answers are recomputed from prompts, and only answers are trained and scored.
 
-The reading is independent of the sources: a document is cut at its marks by a loop, and copies, sums, parities, products of permutations
-and recalled values are worked out on lists and integers.
+The reading is independent of the sources: a document is cut at its marks by a loop, and copies,
+sums, parities, products of permutations and recalled values are worked out on lists and integers.
 """
 
 import csv
@@ -69,7 +69,7 @@ def documents(dataset, split):
 
 
 def examples(dataset, symbols):
-    """[(prompt, answer)], and what is left behind the last one; fails where the marks are out of order."""
+    """[(prompt, answer)], and what follows the last one; fails where marks are out of order."""
     n = dataset.symbols - 3
     separator, end, pad = n, n + 1, n + 2
     found, part, prompt, filled = [], [], None, 0
@@ -87,7 +87,8 @@ def examples(dataset, symbols):
     return found, len(symbols) - filled
 
 
-# The answers, in plain Python: (configuration, prompt, answer) -> size of the example; asserts that the answer is right.
+# The answers, in plain Python: (configuration, prompt, answer) -> size of the example.
+# Each asserts that the answer is right.
 
 
 def copy(config, prompt, answer):
@@ -129,7 +130,7 @@ def parity(config, prompt, answer):
 
 
 def s5(config, prompt, answer):
-    """Things in a row, moved by each permutation in turn: the thing at place x goes on to place g[x]."""
+    """Things in a row, moved by each permutation in turn: from place x to place g[x]."""
     elements = list(itertools.permutations(range(config.degree)))
     where, states = list(range(config.degree)), []  # where thing x stands now
     for g in prompt:
@@ -202,7 +203,10 @@ def test_answers_are_right_and_documents_are_full(name, changes):
 
 
 def asked(name, config, dataset, document):
-    """Places of the answers, by a loop: behind a separator up to the end; of mqar, every second one of these, the end aside."""
+    """Places of the answers, by a loop: behind a separator up to the end.
+
+    Of mqar every second one of these, without the end.
+    """
     n, places, behind = dataset.symbols - 3, [], None
     for place, symbol in enumerate(document):
         if behind is not None:
@@ -228,7 +232,8 @@ def test_which_symbols_are_answers(name, changes):
                 and expected
             )
             covered |= set(expected) if split == "train" else set()
-    # Wherever an answer can stand in the window: examples of mqar have 4 n + 2 symbols, and values at even places.
+    # Wherever an answer can stand in the window: examples of mqar have 4 n + 2 symbols,
+    # and values at even places.
     able = range(4, 40, 2) if name == "mqar" else range(min(covered), L)
     assert covered <= set(able) and len(covered) >= len(able) - 2 and min(covered) <= 6
     together = np.array(documents(dataset, "train"))
@@ -238,7 +243,10 @@ def test_which_symbols_are_answers(name, changes):
 
 
 def test_a_permutation_acts_after_the_ones_before_it():
-    """Swap the first two of three things, then turn all: 0 -> 1 -> 2, 1 -> 0 -> 1, 2 -> 2 -> 0. To turn first gives another one."""
+    """Swap the first two of three things, then turn all: 0 -> 1 -> 2, 1 -> 0 -> 1, 2 -> 2 -> 0.
+
+    To turn first gives another permutation.
+    """
     dataset = source("s5", degree=3)
     elements = list(itertools.permutations(range(3)))
     swap, turn, product = (elements.index(one) for one in [(1, 0, 2), (1, 2, 0), (2, 1, 0)])
@@ -413,10 +421,23 @@ def test_the_training_loss_is_the_mean_over_answers(name, accumulate, tmp_path):
 
 def ask(name, tmp_path, **changes):
     asked = {
-        "dataset": name, "results": str(tmp_path / "results"), "cache": str(tmp_path / "cache"), "scheme": "rope",
-        "train_length": L, "steps": 2, "batch_size": 4, "cross_documents": False, "validate_every": 1, "log_every": 1, "threads": 1,
-        "model__n_layers": 1, "model__n_heads": 2, "model__width": 16, "evaluation__lengths": [17, 41, 60], "evaluation__resamples": 20,
-    }  # fmt: skip
+        "dataset": name,
+        "results": str(tmp_path / "results"),
+        "cache": str(tmp_path / "cache"),
+        "scheme": "rope",
+        "train_length": L,
+        "steps": 2,
+        "batch_size": 4,
+        "cross_documents": False,
+        "validate_every": 1,
+        "log_every": 1,
+        "threads": 1,
+        "model__n_layers": 1,
+        "model__n_heads": 2,
+        "model__width": 16,
+        "evaluation__lengths": [17, 41, 60],
+        "evaluation__resamples": 20,
+    }
     asked |= {f"dataset__{key}": value for key, value in SIZES.items()}
     return given(**asked | changes)
 
@@ -487,7 +508,10 @@ def test_a_batch_of_whole_documents(tmp_path):
 
 
 class Solver(models.Transformer):
-    """A model that works the answer of a copy out of the tokens before it, and says it with certainty; `mistake` changes what it says."""
+    """A model that works out the answer of a copy from the tokens before it, with certainty.
+
+    `mistake` changes what it answers.
+    """
 
     def __init__(self, splits, mistake=lambda prompt, said, place: said):
         torch.nn.Module.__init__(self)
@@ -497,7 +521,10 @@ class Solver(models.Transformer):
         self.real.logits = lambda hidden: hidden
 
     def next(self, tokens):
-        """list of tokens (begin, prompt, separator, some of the answer) -> the next one, or the pad where nothing is asked."""
+        """Tokens (begin, prompt, separator, some of the answer) -> the next one.
+
+        The pad where nothing is asked.
+        """
         n = self.vocab_size - 4
         if n not in tokens or n + 1 in tokens:
             return n + 2
@@ -625,7 +652,7 @@ def test_a_mistake_beyond_a_size_shows_at_the_lengths_beyond_it(tmp_path):
 
 
 def test_teacher_forcing_matches_where_greedy_decoding_does(tmp_path):
-    """By decoding: a solver whose mistakes depend on every token before is right in the same documents either way."""
+    """By decoding: a solver whose mistakes depend on all tokens before is right just as often."""
     splits = made("copy", tmp_path, validation_documents=40, n_symbols=4)
 
     def mistaken(prompt, said, place):
@@ -779,7 +806,10 @@ def test_chance_is_the_commonest_answer_after_the_token_before(name, tmp_path):
 
 
 def test_chance_is_what_a_task_lets_one_guess(tmp_path):
-    """A parity is guessed in half of the documents, a copy in none; in a sorted string much can be said without the prompt."""
+    """A parity is guessed in half of the documents, a copy in none.
+
+    In a sorted string much can be said without the prompt.
+    """
     found = {}
     for name in ("parity", "copy", "sorting"):
         splits = made(

@@ -1,4 +1,4 @@
-"""Tokenisers: every text comes back from its ids, and ids know their bytes; no test needs the network."""
+"""Tokenisers: every text comes back from its ids, and ids know their bytes. No network."""
 
 import json
 import os
@@ -117,7 +117,8 @@ def test_bpe_training_is_deterministic(tmp_path):
     script = (
         "import json, sys; from pathlib import Path; from lengthgen.data import tokenizers as t; "
         "texts = [x.encode() for x in json.load(sys.stdin)]; "
-        "print(t.configured({'name': 'bpe', 'vocab_size': 300}).build(lambda: texts, Path(sys.argv[1])).key)"
+        "bpe = t.configured({'name': 'bpe', 'vocab_size': 300}); "
+        "print(bpe.build(lambda: texts, Path(sys.argv[1])).key)"
     )
     environment = os.environ | {
         "PYTHONPATH": str(ROOT),
@@ -220,8 +221,10 @@ def test_unwritable_cache_is_a_disk_error(tmp_path):
 @pytest.mark.parametrize("offline", [{"HF_HUB_OFFLINE": "1"}, {}])
 def test_gpt2_without_the_hub_is_one_line_without_waiting(offline, tmp_path, refusing):
     script = (
-        "import time; waits = []; time.sleep = waits.append  # as the library does between its attempts\n"
-        "from lengthgen.data import hub, tokenizers as t; from lengthgen.errors import DataError; hub.SECONDS = 60.0\n"
+        # the library sleeps between its attempts
+        "import time; waits = []; time.sleep = waits.append\n"
+        "from lengthgen.data import hub, tokenizers as t\n"
+        "from lengthgen.errors import DataError; hub.SECONDS = 60.0\n"
         "try: t.configured({'name': 'gpt2'}).build(list, None)\n"
         "except DataError as error: print(len(waits), error)"
     )

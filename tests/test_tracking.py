@@ -1,6 +1,6 @@
-"""Tracking: what reaches W&B's and TensorBoard's files, and that neither can harm, delay or change a run.
+"""Tracking: what reaches the files of W&B and TensorBoard, and that neither can change a run.
 
-No test can reach a network: W&B is offline or pointed at a closed local port, and proxies are dead ends.
+No test can reach a network: W&B is offline or pointed at a closed local port, and proxies are dead.
 """
 
 import importlib.util
@@ -53,7 +53,7 @@ def offline(monkeypatch, tmp_path, caplog):
 
 @pytest.fixture
 def fake(monkeypatch, tmp_path):
-    """A module `wandb` in place of W&B that notes its calls and fails in the call it is told to: fake("log:2:raise")."""
+    """A module `wandb` that notes its calls and fails in one of them: fake("log:2:raise")."""
     module = tmp_path / "modules" / "wandb" / "__init__.py"
     module.parent.mkdir(parents=True)
     module.write_text(FAKE)
@@ -92,7 +92,8 @@ def note(name, result=None):
 def call(name, result=None):
     return lambda *_, **__: note(name, result)
 
-Settings, Table, plot = call("Settings"), call("Table"), SimpleNamespace(line_series=call("line_series"))
+Settings, Table = call("Settings"), call("Table")
+plot = SimpleNamespace(line_series=call("line_series"))
 
 def init(**_):
     assert sys.stdin.read() == "" and not sys.stdin.isatty()
@@ -158,7 +159,7 @@ def use(tracker, steps: int = 3, exit_code: int = 0) -> None:
 
 
 def read_wandb(path: Path) -> list:
-    """The records of a .wandb file: a LevelDB log (32 KiB blocks, 7-byte chunk heads) of protocol buffers."""
+    """The records of a .wandb file: a LevelDB log (32 KiB blocks, 7-byte chunk heads)."""
     from wandb.proto.wandb_internal_pb2 import Record
 
     data, position, parts, records = path.read_bytes(), 7, b"", []
@@ -350,9 +351,10 @@ def hang_up():
 
 @pytest.fixture
 def stepwise(tmp_path):
-    """stepwise(script): the W&B side with `script` for a child, which may go on exactly between two steps of `_send`.
+    """stepwise(script): `script` as the child, which can act exactly between two steps of `_send`.
 
-    "checked": it has seen no message of the child's; the child then makes "deaf", and only then is it sent anything.
+    "checked": no message of the child has been seen; the child then makes "deaf", and only then
+    is anything sent to it.
     "asked": the sending has failed, and it waits for the child's last words.
     """
 
@@ -469,7 +471,7 @@ def test_wandb_not_installed(monkeypatch, tmp_path, caplog):
 
 
 def train(tracker, at_step_10=lambda: None) -> bytes:
-    """Twenty steps of a small model: its weights, and the state of every global generator after them."""
+    """Twenty steps of a small model: its weights and the state of every global generator."""
     random.seed(0), numpy.random.seed(0), torch.manual_seed(0)
     model = torch.nn.Linear(8, 8)
     for step in range(20):
@@ -531,7 +533,8 @@ def test_killed_training_leaves_a_complete_failed_run(tmp_path):
 import os, signal, threading
 from pathlib import Path
 from lengthgen import tracking
-tracker = tracking.start({WANDB!r}, tracking.RunDescription("killed", "n", "g", "train", (), {{}}, Path({str(tmp_path)!r})))
+about = tracking.RunDescription("killed", "n", "g", "train", (), {{}}, Path({str(tmp_path)!r}))
+tracker = tracking.start({WANDB!r}, about)
 tracker.log({{"train/loss": 2.0}}, 7)
 sent = threading.Event()
 tracker._calls.put((sent.set, ()))  # behind the log call, and handled when that is in the pipe
@@ -610,10 +613,25 @@ def test_no_secret_in_any_file(name, tmp_path, monkeypatch, caplog):
 
 def test_redaction_spares_what_is_no_secret():
     config = {
-        "num_tokens": 5, "pad_token": "<pad>", "eos_token": "</s>", "tokens": ["a"], "token_dim": 3, "tokenizer": "bytes",
-        "secret_layers": 3, "key_dim": 64, "text_key": "text", "sort_key": "name", "keys": ["q"], "lr": 1e-3, "none": None, "flag": True,
-        "author": "x", "run": "0123abcd", "url": "https://example.org/a@b", "command": ["scheme.num_buckets=32", "seed=0,1"],
-    }  # fmt: skip
+        "num_tokens": 5,
+        "pad_token": "<pad>",
+        "eos_token": "</s>",
+        "tokens": ["a"],
+        "token_dim": 3,
+        "tokenizer": "bytes",
+        "secret_layers": 3,
+        "key_dim": 64,
+        "text_key": "text",
+        "sort_key": "name",
+        "keys": ["q"],
+        "lr": 1e-3,
+        "none": None,
+        "flag": True,
+        "author": "x",
+        "run": "0123abcd",
+        "url": "https://example.org/a@b",
+        "command": ["scheme.num_buckets=32", "seed=0,1"],
+    }
     environment = {"TOKENIZERS_PARALLELISM": "false", "SORT_KEY": "name", "MONKEY": "python"}
     assert redact(config, environment) == config
     secret = {
