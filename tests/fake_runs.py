@@ -1,4 +1,7 @@
-"""Run folders as train and evaluate leave them, with invented but realistic losses. For the tests of tables and figures."""
+"""Run folders as train and evaluate leave them, with invented but realistic losses.
+
+For the tests of tables and figures.
+"""
 
 import zlib
 from pathlib import Path
@@ -23,14 +26,17 @@ BEYOND = {
 
 
 def write_run(
-    results: Path, scheme: str, seed: int, *, train_length: int = 512, n_documents: int = 40, n_resamples: int = 200,
-    setting: str = "1e234567", evaluation: str = "00123456", steps: int = 3000, model: str = "tiny", dataset: str = "python",
+    results: Path, scheme: str, seed: int, *, train_length: int = 512, n_documents: int = 40,
+    n_resamples: int = 200,
+    setting: str = "1e234567", evaluation: str = "00123456", steps: int = 3000, model: str = "tiny",
+    dataset: str = "python",
 ) -> Path:  # fmt: skip
     """One finished run folder with one finished evaluation; returns the run folder."""
     name = f"{scheme.replace('(', '-').replace(')', '')}-{train_length}-s{seed}-{setting}"
     folder = results / "runs" / name
     identity = dict(
-        run=name, scheme=scheme, dataset=dataset, model=model, seed=seed, train_length=train_length, steps=steps, setting=setting,
+        run=name, scheme=scheme, dataset=dataset, model=model, seed=seed, train_length=train_length,
+        steps=steps, setting=setting,
         evaluation=evaluation,
     )  # fmt: skip
     generator = np.random.default_rng([seed, zlib.crc32(scheme.encode())])
@@ -55,7 +61,10 @@ def write_run(
             )
             beyond = BEYOND.get(scheme, BEYOND["t5_bias"])
             if length > train_length and beyond is None:
-                reason = f"learned positions exist for 0..{train_length - 1} and tail=refuse; choose scheme.tail=clamp, wrap or resample"
+                reason = (
+                    f"learned positions exist for 0..{train_length - 1} and tail=refuse; "
+                    "choose scheme.tail=clamp, wrap or resample"
+                )
                 lengths.append(
                     row
                     | dict(
@@ -77,7 +86,8 @@ def write_run(
             loss = base + change + early + hardness + generator.normal(0, 0.004, n_documents)
             totals[length] = (loss * tokens, tokens)
             documents += [
-                dict(**identity, eval_length=length, protocol=protocol, document=f"lib/module_{d:03}.py", loss_sum=loss[d] * tokens[d],
+                dict(**identity, eval_length=length, protocol=protocol,
+                document=f"lib/module_{d:03}.py", loss_sum=loss[d] * tokens[d],
                      n_tokens=int(tokens[d]), n_bytes=int(tokens[d]), floor_sum=None)
                 for d in range(n_documents)
             ]  # fmt: skip
@@ -158,7 +168,8 @@ def _positions(identity: dict, base: float, bend: float, n_documents: int) -> li
             + (bend * beyond(middle / train_length) if middle > train_length else 0.0)
         )
         rows.append(
-            dict(**identity, eval_length=window, position=position, position_end=end, value=value, low=value - 0.07, high=value + 0.07,
+            dict(**identity, eval_length=window, position=position, position_end=end, value=value,
+            low=value - 0.07, high=value + 0.07,
                  n_tokens=3000, n_documents=n_documents)
         )  # fmt: skip
     return rows

@@ -166,8 +166,9 @@ SUMS = [  # what is made of the losses
         "perplexity averaged",  # over seeds
         "lengthgen/reporting/tables.py",
         "perplexity = Means(*(np.exp(values) for values in (loss.value, loss.low, loss.high)))",
-        "of_seeds = np.exp(losses.loss_sum.sum(axis=2) / losses.n_tokens.sum(axis=2)).mean(axis=0)\n"
-        "        perplexity = Means(of_seeds, *(np.exp(values) for values in (loss.low, loss.high)))",
+        "by_seed = losses.loss_sum.sum(axis=2) / losses.n_tokens.sum(axis=2)\n"
+        "        low, high = np.exp(loss.low), np.exp(loss.high)\n"
+        "        perplexity = Means(np.exp(by_seed).mean(axis=0), low, high)",
         RECORDS,
         "summary_against_loops",
     ),

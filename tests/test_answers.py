@@ -1,4 +1,4 @@
-"""Fails, tolerates, uses: the words of invented losses, with and without the band, and how a publication shows them."""
+"""Fails, tolerates, uses: the words of invented losses, and how a publication shows them."""
 
 import numpy as np
 import pandas as pd
@@ -60,7 +60,8 @@ def found() -> tuple[pd.DataFrame, pd.DataFrame]:
 def test_words_follow_the_rule(found):
     rows = found[0].set_index("scheme")
     assert dict(rows["word"]) == {
-        "breaks": "fails", "window": "tolerates", "uses": "uses", "wins by cutting": "tolerates", "no band": "uses", "gone": "refused",
+        "breaks": "fails", "window": "tolerates", "uses": "uses", "wins by cutting": "tolerates",
+        "no band": "uses", "gone": "refused",
     }  # fmt: skip
     assert set(rows["eval_length"]) == {32} and rows.loc[
         "uses", ["n_seeds", "n_documents"]

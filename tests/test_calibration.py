@@ -1,4 +1,4 @@
-"""The pipeline's own error rates: coverage of intervals, comparisons of a scheme with itself, the anchor of token-level intervals."""
+"""The error rates: coverage, comparisons of a scheme with itself, intervals from tokens."""
 
 import numpy as np
 import pytest
@@ -67,7 +67,10 @@ def test_table_has_a_row_for_every_cell_and_is_deterministic():
 
 @pytest.mark.slow
 def test_coverage_of_the_interval_of_the_verdicts():
-    """1,000 comparisons a cell, standard error 0.7 %. With 3 seeds the interval is known to be wide: 95 to 97.3 % in the large."""
+    """1,000 comparisons a cell, standard error 0.7 %.
+
+    With 3 seeds the interval is known to be wide: 95 to 97.3 % in the large.
+    """
     for row in calibration.table():
         if row["method"] == OURS:
             assert 0.93 <= row["covered"] <= (0.97 if row["n_seeds"] > 3 else 0.98), row
@@ -75,7 +78,7 @@ def test_coverage_of_the_interval_of_the_verdicts():
 
 @pytest.mark.slow
 def test_coverage_of_the_bootstrap_with_ten_seeds():
-    """Its known faults: too narrow where the seeds decide (down to 92 %), too wide where only the interaction is left."""
+    """Its faults: too narrow where seeds decide (92 %), too wide for interaction alone."""
     for row in calibration.table(seeds=(10,)):
         if row["method"] in ("percentile", "BCa"):
             assert (

@@ -59,7 +59,7 @@ def test_the_table_of_equal_documents_is_the_plain_difference():
 
 
 def test_the_standard_error_of_unequal_documents_is_the_ratio_estimators():
-    """One seed: the textbook variance of a ratio of means, sum (y - R w)^2 / (D - 1) / D / mean(w)^2."""
+    """One seed: the textbook variance, sum (y - R w)^2 / (D - 1) / D / mean(w)^2."""
     generator = np.random.default_rng(1)
     tokens = generator.integers(1, 9, 30).astype(float)
     sums = tokens * generator.normal(0.2, 0.1, 30)

@@ -46,7 +46,8 @@ def test_words():
     fresh = estimate(-0.5, -0.002, 0.0, -0.011, 0.2, 0.2, 0.2, 0.003, noise=0.001, seed=1)
     band = estimate(0.1, 0.0, 0.0, 0.0, 0.2, 0.0, 0.005, 0.2, noise=0.001, seed=2)
     words = fails_or_uses.classify(failures, [fresh, band])[1:]
-    # -0.2 with a band that does as well is a window; with a band at the smallest gain it cannot be told.
+    # -0.2 with a band that does as well is a window; with a band at the smallest gain it cannot be
+    # told.
     assert words == [
         "fails",
         "tolerates",
@@ -62,7 +63,8 @@ def test_words():
 
 @pytest.mark.parametrize(
     ("failure", "gain", "noise", "word"),
-    [(0.2, -0.2, 0.001, "fails"), (0.2, -0.2, 3.0, "undecided"), (-0.1, 0.1, 0.001, "uses"), (-0.1, 0.1, 3.0, "undecided"),
+    [(0.2, -0.2, 0.001, "fails"), (0.2, -0.2, 3.0, "undecided"), (-0.1, 0.1, 0.001, "uses"), (-0.1,
+     0.1, 3.0, "undecided"),
      (0.0, 0.0, 0.001, "tolerates"), (0.0, 0.0, 0.2, "undecided")],
 )  # fmt: skip
 def test_intervals_that_do_not_decide_are_undecided(failure, gain, noise, word):
@@ -76,7 +78,8 @@ def test_intervals_that_do_not_decide_are_undecided(failure, gain, noise, word):
 
 @pytest.mark.parametrize(
     ("failure", "gain", "word"),
-    [((0.0101, 0.3), (-0.3, -0.01), "fails"), ((0.0099, 0.3), (-0.3, -0.01), "undecided"), ((-0.1, 0.0101), (-0.01, 0.001), "undecided"),
+    [((0.0101, 0.3), (-0.3, -0.01), "fails"), ((0.0099, 0.3), (-0.3, -0.01), "undecided"), ((-0.1,
+     0.0101), (-0.01, 0.001), "undecided"),
      ((-0.1, 0.0099), (-0.01, 0.0049), "tolerates"), ((-0.1, 0.0099), (-0.01, 0.0051), "undecided"),
      ((-0.1, 0.0099), (0.0001, 0.1), "uses"), ((-0.1, 0.0101), (0.0001, 0.1), "undecided")],
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Floors: paired with the losses of the same tokens, left out where they are not known, and a loss below them is a leak."""
+"""Floors: paired with losses of the same tokens; left out if unknown; leaks below them."""
 
 import numpy as np
 import pytest
@@ -60,7 +60,8 @@ def write(folder, source, outcomes):
 
 def test_excess_is_token_by_token_over_the_floor_that_the_window_allows(source, tmp_path):
     outcomes = scoring.score(
-        make("rope"), source.validation, plan(source.validation.lengths, source.validation.names, LENGTHS, 16, EvaluationConfig()),
+        make("rope"), source.validation, plan(source.validation.lengths, source.validation.names,
+        LENGTHS, 16, EvaluationConfig()),
         tokens_per_batch=4096, device=torch.device("cpu"),
     )  # fmt: skip
     found = write(tmp_path / "e", source, outcomes)
@@ -177,9 +178,12 @@ def test_few_documents_need_more_than_three_standard_errors():
 
 def test_a_run_that_leaks_leaves_its_tables_and_says_so_every_time(tmp_path, monkeypatch):
     small = {
-        "dataset": "lag_copy", "dataset__train_documents": 4, "dataset__validation_documents": 4, "dataset__document_length": 90,
-        "results": str(tmp_path / "results"), "cache": str(tmp_path / "cache"), "train_length": 16, "steps": 2, "threads": 1,
-        "model__n_layers": 1, "model__n_heads": 2, "model__width": 16, "evaluation__documents": 4, "evaluation__resamples": 20,
+        "dataset": "lag_copy", "dataset__train_documents": 4, "dataset__validation_documents": 4,
+        "dataset__document_length": 90,
+        "results": str(tmp_path / "results"), "cache": str(tmp_path / "cache"), "train_length": 16,
+        "steps": 2, "threads": 1,
+        "model__n_layers": 1, "model__n_heads": 2, "model__width": 16, "evaluation__documents": 4,
+        "evaluation__resamples": 20,
     }  # fmt: skip
     monkeypatch.setattr(floors, "leak", lambda excess_sum, n_tokens: "seen")
     for _ in range(2):

@@ -1,4 +1,4 @@
-"""Mutual information by lag: against closed forms, and on the two real texts that a study compares."""
+"""Mutual information by lag: closed forms, and the two real texts that a study compares."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Intervals of publications: which one is taken, what is paired, and how bins of positions get theirs."""
+"""Intervals of publications: which one is taken, what is paired, and bins of positions."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,10 @@ from lengthgen.statistics.losses import Losses
 
 
 def sums(n_seeds: int, n_documents: int = 12, seed: int = 0):
-    """(S, 3, D) losses and tokens; every length has the same targets, the documents not as many each."""
+    """(S, 3, D) losses and tokens.
+
+    Every length has the same targets, the documents not as many each.
+    """
     chance = np.random.default_rng(seed)
     tokens = np.broadcast_to(
         10.0 * chance.integers(1, 5, n_documents), (n_seeds, 3, n_documents)

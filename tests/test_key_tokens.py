@@ -1,4 +1,7 @@
-"""Key tokens: which they are, the loss on them with its interval, and what is refused; from files as evaluations write them."""
+"""Key tokens: which they are, the loss on them with its interval, and what is refused.
+
+From files as evaluations write them.
+"""
 
 import math
 
@@ -17,7 +20,10 @@ DOCUMENTS = np.repeat(np.arange(25), 4)  # four windows each: 800 targets
 
 
 def written(results, run, losses, protocol="matched", document=DOCUMENTS):
-    """An evaluation folder with these losses {length: (W, P)}; window w ends at token 100 (w + 1)."""
+    """An evaluation folder with these losses {length: (W, P)}.
+
+    Window w ends at token 100 (w + 1).
+    """
     folder = results / "runs" / run / "evaluation" / "e"
     arrays = {}
     for length, values in losses.items():
@@ -35,7 +41,7 @@ def written(results, run, losses, protocol="matched", document=DOCUMENTS):
 
 @pytest.fixture
 def reference(tmp_path):
-    """Three quarters of the targets are key tokens: 3 nats with a short context, 0.5 with a long one; the others 1 and 1."""
+    """Three quarters are key tokens: 3 nats with short, 0.5 with long context; others 1, 1."""
     key = np.tile(np.arange(BLOCK) % 4 != 0, (len(DOCUMENTS), 1))
     short, long = np.where(key, 3.0, 1.0), np.where(key, 0.5, 1.0)
     return written(tmp_path, "reference", {SHORT: short, LONG: long}), key
@@ -152,7 +158,7 @@ def test_a_reference_whose_lengths_score_other_tokens_is_refused(tmp_path):
 
 
 def test_files_of_evaluations_are_read(store, tmp_path, monkeypatch):  # noqa: F811
-    """Two models that were scored: the loss on the reference's key tokens, token by token from the scored losses."""
+    """Two scored models: the loss on the reference's key tokens, token by token."""
     folders, losses = [], {}
     for scheme in ("alibi", "none"):
         scored = score(make(scheme), store, requests(store, protocols=["matched"]))

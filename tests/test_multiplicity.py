@@ -29,7 +29,7 @@ def test_benjamini_hochberg_against_scipy():
 
 
 def test_holm_against_its_definition():
-    """Rejected at alpha: the smallest p-values as long as the k-th is at most alpha / (M - k + 1)."""
+    """Rejected: the smallest p-values while the k-th is at most alpha / (M - k + 1)."""
     p = np.random.default_rng(1).beta(0.3, 3, 12)
     for alpha in (0.01, 0.05, 0.2):
         rejected = np.zeros(12, bool)
@@ -47,7 +47,10 @@ def test_what_is_missing_counts_and_stays_missing():
 
 
 def test_holm_keeps_the_family_error_rate():
-    """2,000 families of six true null hypotheses: about 5 % have a rejection; without a correction 26 %."""
+    """2,000 families of six true null hypotheses: about 5 % have a rejection.
+
+    Without a correction 26 %.
+    """
     p = np.random.default_rng(2).uniform(size=(2000, 6))
     assert np.mean([holm(row).min() <= 0.05 for row in p]) == pytest.approx(0.05, abs=0.015)
     assert np.mean(p.min(axis=1) <= 0.05) > 0.2

@@ -1,4 +1,4 @@
-"""Minimum detectable differences: what a simulated test finds at that size, Student's own power, and the table."""
+"""Minimum detectable differences: simulated tests, Student's power, and the table."""
 
 import numpy as np
 import pytest
@@ -130,7 +130,7 @@ def test_no_spread_leaves_nothing_unseen():
 
 
 def test_caution_never_sees_more():
-    """Two seeds that hardly differ: their quantile (12.7) goes with whatever share of the variance is theirs."""
+    """Two seeds that hardly differ: their quantile, 12.7, has their share of the variance."""
     generator = np.random.default_rng(3)
     table = 0.001 * generator.normal(size=(2, 300, 1)) + 0.01 * generator.normal(size=(2, 300, 8))
     found = power.of(Paired(table, np.ones((300, 8))))

@@ -20,7 +20,8 @@ DISTANCES, KEYS, VALUES = (2, 8, 20), 60, 8
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     dataset = {
-        "name": "keyed_recall", "n_keys": KEYS, "n_values": VALUES, "distances": list(DISTANCES), "document_length": 100,
+        "name": "keyed_recall", "n_keys": KEYS, "n_values": VALUES, "distances": list(DISTANCES),
+        "document_length": 100,
         "train_documents": 2, "validation_documents": 20,
     }  # fmt: skip
     return prepare_splits(dataset, {"name": "bytes"}, tmp_path_factory.mktemp("cache"))
@@ -32,7 +33,10 @@ def distances(data):
 
 
 def whole_windows(data, loss, start=0, length=100):
-    """All tokens of every document from `start` on, as one window each; loss(document, token) nats."""
+    """All tokens of every document from `start` on, as one window each.
+
+    Loss(document, token) nats.
+    """
     n = data.validation.n_documents
     place = np.tile(np.arange(start + 1, start + length + 1), (n, 1))
     losses = np.array(
@@ -42,7 +46,7 @@ def whole_windows(data, loss, start=0, length=100):
 
 
 def by_hand(data, start=0, length=100):
-    """(document, token, distance) of every value that a window tells: its key came before, at a token of the window."""
+    """(document, token, distance) of every value whose key came before in the window."""
     found = []
     for document in range(data.validation.n_documents):
         tokens = data.validation.document(
@@ -103,7 +107,7 @@ def test_few_values_that_are_all_found_say_little():
 
 
 def test_the_spread_over_documents_counts(data):
-    """Half of the documents are found, half are not: values of a document are no independent draws."""
+    """Half of the documents are found: values of a document are no independent draws."""
     stored = whole_windows(data, lambda document, token: 0.01 if document % 2 else 5.0)
     (row, *_) = recall.by_distance([stored], distances(data))
     alone = recall._clopper_pearson(round(row["found"] * row["n_values"]), row["n_values"])

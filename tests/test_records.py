@@ -1,4 +1,4 @@
-"""Files written whole or not at all, tables read back as written, summaries against loops, published folders with equal bytes."""
+"""Files whole or not at all, tables as written, summaries against loops, equal bytes."""
 
 import errno
 import json
@@ -101,7 +101,8 @@ def test_several_processes_append_without_tearing(tmp_path):
     path = tmp_path / "metrics.jsonl"
     code = (
         "import sys; from lengthgen import files\n"
-        "for step in range(50): files.append_jsonl(sys.argv[1], {'writer': sys.argv[2], 'step': step, 'text': 'x' * 20000})"
+        "line = {'writer': sys.argv[2], 'text': 'x' * 20000}\n"
+        "for step in range(50): files.append_jsonl(sys.argv[1], line | {'step': step})"
     )
     writers = [
         subprocess.Popen([sys.executable, "-c", code, path, str(number)]) for number in range(3)
@@ -224,7 +225,7 @@ def test_summary_against_loops(collected):
 
 
 def test_several_seeds_have_the_interval_of_the_verdicts(collected):
-    """Student over seeds and documents, from the formulas: every document has the same tokens at each length, but not each the same."""
+    """Student over seeds and documents, from the formulas, with documents of unequal size."""
     rows = collected.documents.query("scheme == 'alibi' and protocol == 'matched'")
     sums = rows.pivot_table(index="seed", columns=["eval_length", "document"], values="loss_sum")
     tokens = (

@@ -1,4 +1,4 @@
-"""What a publication could have seen: the numbers against power.py, and what its page says with several seeds and with one."""
+"""What a publication could have seen: the numbers, and its page with several seeds and one."""
 
 import numpy as np
 import pandas as pd
@@ -82,7 +82,8 @@ def test_the_page_shows_each_change_and_the_median_and_worst_pair(several):
 
 def test_median_and_worst_of_many_pairs():
     rows = pd.DataFrame(
-        [{"kind": "difference", "scheme": str(i), "baseline": "x", "eval_length": 32, "n_seeds": 3, "n_documents": 9, "detectable": x,
+        [{"kind": "difference", "scheme": str(i), "baseline": "x", "eval_length": 32, "n_seeds": 3,
+         "n_documents": 9, "detectable": x,
           "cautious": 2 * x} for i, x in enumerate((0.3, 0.1, 0.2, 0.5, 0.4))]
     )  # fmt: skip
     page = "\n".join(markdown._seen(rows))

@@ -1,4 +1,4 @@
-"""What rows say is of the right tokens: bounds, text bytes, the unigram table, a single loss that is not finite."""
+"""Rows are of the right tokens: bounds, text bytes, unigrams, a loss that is not finite."""
 
 import dataclasses
 
@@ -103,7 +103,8 @@ def test_a_single_loss_that_is_not_finite_leaves_no_mean(store, tmp_path, monkey
 
 
 CHANGED = {
-    "factors": [1.0, 2.0], "lengths": [100, 600], "protocols": ["matched"], "documents": 7, "blocks": 3, "block_spacing": 99, "block": 5,
+    "factors": [1.0, 2.0], "lengths": [100, 600], "protocols": ["matched"], "documents": 7,
+    "blocks": 3, "block_spacing": 99, "block": 5,
     "stride": 9, "last_k": 9, "tokens_per_batch": 1, "resamples": 7,
 }  # fmt: skip
 

@@ -1,4 +1,7 @@
-"""Tests over seeds against enumeration, scipy and hand figures; equivalence against its interval."""
+"""Tests over seeds against enumeration, scipy and hand figures.
+
+Equivalence against its interval.
+"""
 
 from itertools import product
 
@@ -80,7 +83,7 @@ def test_paired_t_against_scipy():
 
 
 def test_equivalence_by_hand():
-    """Mean 0, standard error 1 / sqrt(20), 19 degrees of freedom: within +- delta if delta > 1.729 standard errors."""
+    """Mean 0, error 1 / sqrt(20), 19 degrees of freedom: equal if delta > 1.729 errors."""
     values = np.random.default_rng(2).normal(size=20)
     values = (values - values.mean()) / values.std(ddof=1)
     found = comparisons.estimate(Paired(values[None, None], np.ones((1, 20))))
@@ -119,6 +122,6 @@ def test_equivalence_agrees_with_the_90_percent_interval():
     ("quantile", "p"), [(1.886, 0.10), (2.920, 0.05), (4.303, 0.025), (6.965, 0.01)]
 )
 def test_equivalence_of_three_documents_by_the_printed_table(quantile, p):
-    """-1, 0, 1: mean 0, standard deviation 1, standard error 1 / sqrt(3), two degrees of freedom: Student's quantiles as printed."""
+    """-1, 0, 1: mean 0, error 1 / sqrt(3), two degrees of freedom: Student's quantiles."""
     found = comparisons.estimate(Paired(np.array([[[-1.0, 0.0, 1.0]]]), np.ones((1, 3))))
     assert significance.equivalence(found, quantile / np.sqrt(3)) == pytest.approx([p], rel=1e-3)

@@ -1,4 +1,4 @@
-"""The bootstrap against loops over explicit draws and scipy, and its coverage on simulated clustered losses."""
+"""The bootstrap against loops over explicit draws and scipy; coverage on clustered losses."""
 
 import subprocess
 import sys
@@ -88,7 +88,7 @@ def test_paired_change_is_narrower_than_two_separate_intervals():
 
 
 def test_coverage_with_documents_and_undercoverage_with_tokens():
-    """300 simulated evaluations of 100 documents x 256 tokens with an intra-document correlation of 0.05; the truth is 2 nats."""
+    """300 evaluations, 100 documents x 256 tokens, correlation 0.05; the truth is 2 nats."""
     generator, n_sets, n_documents, n_tokens = np.random.default_rng(5), 300, 100, 256
     between, within = np.sqrt(0.05), np.sqrt(0.95)
     document = 2 + generator.normal(0, between, (n_sets, n_documents))
@@ -152,7 +152,7 @@ def test_shapes_must_agree():
 
 
 def index_bootstrap(table, rng):
-    """scipy's bootstrap of the mean of a table by seed and document: seeds and documents are two samples of indices."""
+    """scipy's bootstrap of a table's mean: seeds and documents are two samples of indices."""
 
     def mean(seeds, documents, axis=-1):
         return table[seeds[..., :, None], documents[..., None, :]].mean(axis=(-2, -1))
@@ -219,5 +219,8 @@ def test_intervals_differ_by_more_than_a_tenth_of_the_width():
 
 
 def test_knows_no_torch_and_no_pandas():
-    code = "import sys, lengthgen.statistics.bootstrap; sys.exit('torch' in sys.modules or 'pandas' in sys.modules)"
+    code = (
+        "import sys, lengthgen.statistics.bootstrap; "
+        "sys.exit('torch' in sys.modules or 'pandas' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -1,4 +1,4 @@
-"""Utilisation and the corpus gate: invented models trained at a longer length, on the same targets and on others; and exact floors."""
+"""Utilisation and the corpus gate: invented models trained longer, and exact floors."""
 
 import shutil
 from pathlib import Path
@@ -31,11 +31,15 @@ def write_run(
     floors=None,
     evaluation="e0000000",
 ) -> Path:
-    """A run that gains `gains` nats with 32 and 64 tokens of context over 16. shift: of the scored tokens. floors: gains of the floor."""
+    """A run that gains `gains` nats with 32 and 64 tokens of context over 16.
+
+    shift: of the scored tokens. floors: gains of the floor.
+    """
     name = f"{scheme}-L{train_length}-s{seed}"
     folder, shared = results / "runs" / name, np.random.default_rng(1)
     identity = dict(
-        run=name, scheme=scheme, dataset="d", model="m", seed=seed, train_length=train_length, steps=1, setting=f"set{train_length}",
+        run=name, scheme=scheme, dataset="d", model="m", seed=seed, train_length=train_length,
+        steps=1, setting=f"set{train_length}",
         evaluation=f"{evaluation}{train_length}",
     )  # fmt: skip
     hard, noise = (
@@ -50,12 +54,14 @@ def write_run(
         loss = hard + level - gain + 0.001 * noise.normal(size=24)
         row = identity | {"eval_length": length, "protocol": "matched"}
         documents += [
-            row | {"document": f"d{d:02}", "loss_sum": TOKENS * loss[d], "n_tokens": TOKENS, "n_bytes": TOKENS,
+            row | {"document": f"d{d:02}", "loss_sum": TOKENS * loss[d], "n_tokens": TOKENS,
+            "n_bytes": TOKENS,
                    "floor_sum": TOKENS * (hard[d] - 0.5 - least) if floors else None}
             for d in range(24)
         ]  # fmt: skip
         lengths.append(
-            row | {"metric": "loss", "value": loss.mean(), "low": 0.0, "high": 9.0, "n_tokens": 24 * TOKENS, "n_documents": 24,
+            row | {"metric": "loss", "value": loss.mean(), "low": 0.0, "high": 9.0,
+            "n_tokens": 24 * TOKENS, "n_documents": 24,
                    "dtype": "fp32", "status": "ok", "reason": ""}
         )  # fmt: skip
         starts = 100 + shift - length
@@ -76,7 +82,8 @@ def write_run(
     files.write_text(folder / "config.yaml", f"seed: {seed}\noptim:\n  lr: 0.002\n")
     files.write_json(
         folder / "provenance.json",
-        {"command": "lengthgen train", "commit": "c0ffee", "data": {"fingerprint": "f", "tokenizer": "bytes"},
+        {"command": "lengthgen train", "commit": "c0ffee", "data": {"fingerprint": "f",
+        "tokenizer": "bytes"},
          "parameters": {"total": 1000, "positional": 8}},
     )  # fmt: skip
     files.write_json(folder / "done.json", {})
@@ -123,7 +130,8 @@ def results(tmp_path_factory) -> Path:
 def test_a_share_of_what_the_same_scheme_or_else_the_best_gains(results):
     found = publish(results, *REFERENCE)
     assert found["word"].to_dict() == {
-        ("rope", 32): "uses", ("rope", 64): "uses", ("alibi", 32): "tolerates", ("alibi", 64): "tolerates",
+        ("rope", 32): "uses", ("rope", 64): "uses", ("alibi", 32): "tolerates", ("alibi",
+         64): "tolerates",
         ("none", 32): "uses", ("none", 64): "fails",
     }  # fmt: skip
     assert found.loc["rope", "utilisation"].tolist() == pytest.approx([0.5, 0.25], abs=0.02)
@@ -272,8 +280,10 @@ def test_a_retrofit_is_compared_with_its_scheme():
 
 @pytest.mark.parametrize(
     ("longer", "where", "says"),
-    [((64, 1), "train_length=64", "scored other tokens than the published"), ((16, 0), "train_length=16", "no run trained at a longer"),
-     ((64, 0), "train_length=128", "no finished evaluation"), ((64, 0), "colour=red", "--reference-where colour=red: expected KEY=VALUE")],
+    [((64, 1), "train_length=64", "scored other tokens than the published"), ((16, 0),
+     "train_length=16", "no run trained at a longer"),
+     ((64, 0), "train_length=128", "no finished evaluation"), ((64, 0), "colour=red",
+      "--reference-where colour=red: expected KEY=VALUE")],
 )  # fmt: skip
 def test_references_that_cannot_serve_are_refused(tmp_path, capsys, longer, where, says):
     write_run(tmp_path, "rope", 0, 16, (0.05, 0.05))
@@ -313,7 +323,8 @@ def test_an_exact_floor_is_the_reference(tmp_path):
     ].tolist() == ["uses", "undecided"]
     assert found["utilisation"].tolist() == pytest.approx([0.25, 50], rel=0.02)
     assert found["gate_reason"][64].startswith("the exact floor gains 0.0010 nats")
-    # excess: 0.5 at 16, and what the floor gains more than the model at the others; seeds and documents in its interval
+    # excess: 0.5 at 16, and what the floor gains more than the model at the others; seeds and
+    # documents in its interval
     summary = tables.read_table(tmp_path / "main" / "summary.csv", tables.SUMMARY)
     assert summary["excess"].tolist() == pytest.approx([0.5, 0.65, 0.451], abs=2e-3)
     assert (summary["excess_low"] < summary["excess"]).all() and (
@@ -402,8 +413,10 @@ def test_each_thing_that_is_missing_is_named(results):
         without, rows[(rows["scheme"] != "alibi") | (rows["eval_length"] != 16)].assign(dtype="")
     )
     assert found == [
-        "seeds", "the loss at the training length (of alibi)", "the hash of the matched targets", "the precision",
-        "the commit of the training", "the commit of the evaluation", "parameter counts", "the learning rate",
+        "seeds", "the loss at the training length (of alibi)", "the hash of the matched targets",
+        "the precision",
+        "the commit of the training", "the commit of the evaluation", "parameter counts",
+        "the learning rate",
     ]  # fmt: skip
 
 

@@ -1,4 +1,7 @@
-"""The two-way layout against hand figures and Student's t; the interval's p-value against its bounds."""
+"""The two-way layout against hand figures and Student's t.
+
+The interval's p-value against its bounds.
+"""
 
 import numpy as np
 import pytest
@@ -11,7 +14,8 @@ BY_HAND = np.array([[[1.0, 2.0, 6.0]], [[3.0, 4.0, 2.0]]])  # 2 seeds, 1 column,
 
 
 def test_mean_squares_by_hand():
-    # Means: 3; of seeds 3, 3; of documents 2, 3, 4. Seeds 0; documents 2 (1 + 0 + 1) / 2 = 2; the rest (1 + 1 + 4) 2 / 2 = 6.
+    # Means: 3; of seeds 3, 3; of documents 2, 3, 4. Seeds 0; documents 2 (1 + 0 + 1) / 2 = 2; the
+    # rest (1 + 1 + 4) 2 / 2 = 6.
     squares = variance.mean_squares(BY_HAND)
     assert [squares.seed, squares.document, squares.interaction] == [0, 2, 6]
     assert (squares.n_seeds, squares.n_documents) == (2, 3)

@@ -68,7 +68,8 @@ def write(
             change_from=train_length if protocol == "matched" else None,
         )
     documents = [row for s in tables if s.usable for row in _document_rows(s, s.usable, identity)]
-    positions, excess = [], []
+    positions: list[Row] = []
+    excess: list[Row] = []
     for s in curves:
         if s.usable:
             positions += _position_rows(s, s.usable.losses, identity, resamples)
@@ -229,7 +230,7 @@ def _position_rows(s: Summed, values: np.ndarray, identity: Row, resamples: int)
 
 
 def _arrays(summed: list[Summed]) -> dict[str, np.ndarray]:
-    arrays = {}
+    arrays: dict[str, np.ndarray] = {}
     for s in summed:
         if s.scored.losses is None:
             continue

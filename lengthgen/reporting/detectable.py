@@ -38,7 +38,7 @@ def table(documents: pd.DataFrame, summary: pd.DataFrame) -> pd.DataFrame:
     scored = documents[documents["protocol"] == "matched"]
     rows = []
     for group, of_group in scored.groupby(list(tables.GROUP), sort=True):
-        identity = dict(zip(tables.GROUP, group, strict=True))
+        identity: dict[str, Any] = dict(zip(tables.GROUP, group, strict=True))
         train_length = int(identity["train_length"])
         valued = known[tables.matching(known, tables.GROUP, identity)]
         losses = {

@@ -13,7 +13,7 @@ import csv
 import hashlib
 import json
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,7 @@ def provenance(
     """
     distinct: dict[str, list] = {plural: [] for plural in DISTINCT}
     listed, runs = [], sorted(runs, key=lambda run: run.name)
-    schemes: dict[str, str] = {}
+    schemes: dict[Hashable, str] = {}
     if lengths is not None:
         labels = lengths.groupby("run")["scheme"]
         schemes = labels.agg(lambda of_run: min(of_run, key=len)).to_dict()

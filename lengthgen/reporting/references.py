@@ -160,7 +160,7 @@ def available(
         if not set(ends) <= set(losses.lengths):
             continue
         short, long = (losses.at(length) for length in ends)
-        reference = Reference(f"{scheme} trained at {train_length}", scheme, short, long)
+        reference = Reference(f"{scheme} trained at {train_length}", str(scheme), short, long)
         if reference.seeds:
             references.append(reference)
     return sorted(references, key=lambda reference: reference.loss)

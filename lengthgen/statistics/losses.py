@@ -154,8 +154,9 @@ class Losses:
     def at(self, length: int) -> "Losses":
         """One evaluation length, with the seeds and the documents that have a value there."""
         column = self.lengths.index(length)
-        scored = np.asarray(self.n_tokens[:, column] > 0)
-        return self._taken(scored.any(axis=1), [column], scored.any(axis=0))
+        scored = self.n_tokens[:, column] > 0
+        seeds, documents = (np.flatnonzero(scored.any(axis=axis)) for axis in (1, 0))
+        return self._taken(seeds, [column], documents)
 
     def floor(self) -> "Losses | None":
         """The exact floor as losses of one seed, since it is the same for all.
