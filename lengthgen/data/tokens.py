@@ -192,7 +192,7 @@ def _write_stream(
         lengths.append(ids.size)
         names[name] = None
     if not names:
-        raise DataError("a token store of no documents was asked for; expected at least one")
+        raise DataError("a token store needs at least one document; there are none")
     return np.cumsum(lengths, dtype="<i8"), list(names), digest
 
 

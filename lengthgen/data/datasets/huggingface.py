@@ -124,7 +124,7 @@ class HuggingFace(Dataset):
 
     def _on_hub(self) -> bool:
         path = self.config.path
-        # in offline mode the library looks into its own cache and fails at once: no need to ask
+        # offline, the library looks into its cache alone and fails at once
         return path not in LOCAL_KINDS and not Path(path).is_dir() and not hub.offline()
 
     def _local_files(self) -> list[Path]:

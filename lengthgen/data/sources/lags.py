@@ -31,8 +31,7 @@ class Lags:
 
     def __post_init__(self):
         lags = np.asarray(self.lags, dtype=np.int64)
-        given = len(self.weights) > 0
-        weights = np.asarray(self.weights, np.float64) if given else np.ones(len(lags))
+        weights = np.asarray(self.weights if len(self.weights) else np.ones(len(lags)), np.float64)
         if lags.ndim != 1 or len(lags) == 0 or lags[0] < 1 or (np.diff(lags) < 1).any():
             raise ValueError(f"lags={lags}: expected rising integers >= 1")
         if weights.shape != lags.shape or not (np.isfinite(weights) & (weights > 0)).all():

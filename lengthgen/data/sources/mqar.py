@@ -39,5 +39,5 @@ class AssociativeRecall:
         order = np.argsort(draws.uniform(size), kind="stable")
         return pairs.ravel(), pairs[order].ravel()
 
-    def asked(self, symbols: np.ndarray) -> np.ndarray:
+    def scored(self, symbols: np.ndarray) -> np.ndarray:
         return (symbols >= self.n_keys) & (symbols < self.n_content)

@@ -7,9 +7,8 @@ Training documents (`full`) are filled with examples: the first size is drawn un
 the largest that fits, the next from those that fit into what is left, until none does; the examples
 are then shuffled, and pads fill the rest. Large examples are thus rarer than small ones, and every
 size has about as many symbols. An example may stand anywhere, so every position up to the training
-length is trained as far as the lengths of examples allow. (With one example at the beginning of
-each window, only the largest would train late positions, and a scheme could fail there for want of
-training: part of what older comparisons call failure to generalise.)
+length is trained. (With one example at the beginning of each window, only the largest would train
+late positions, and a scheme could fail there for want of training.)
 
 Evaluation documents (`one`) have a single example of the largest size that fits, at the beginning,
 pads behind it. Beyond the training length both the size and the positions are new.
@@ -41,14 +40,14 @@ class Task(Protocol):
     def example(self, draws: Draws, size: int) -> tuple[np.ndarray, np.ndarray]:
         """(prompt, answer), int64 each, together length(size) - 2 symbols."""
 
-    def asked(self, symbols: np.ndarray) -> np.ndarray:
-        """bool, as `symbols`: which of them, behind a separator, are asked for, not given."""
+    def scored(self, symbols: np.ndarray) -> np.ndarray:
+        """bool, as `symbols`: which of them are scored where they stand behind a separator."""
 
 
 class WholeAnswers:
-    """For tasks that ask for every symbol behind the separator."""
+    """For tasks whose every symbol behind the separator is scored."""
 
-    def asked(self, symbols: np.ndarray) -> np.ndarray:
+    def scored(self, symbols: np.ndarray) -> np.ndarray:
         return np.ones(np.shape(symbols), dtype=bool)
 
 
@@ -98,12 +97,12 @@ class Packed:
         return self._padded([self._example(draws, size)], length)
 
     def answers(self, symbols: np.ndarray) -> np.ndarray:
-        """(..., T) bool: which symbols of whole documents are asked for."""
+        """(..., T) bool: which symbols of whole documents are scored."""
         symbols = np.asarray(symbols)
         marks = (symbols == self.separator).astype(np.int64) - (symbols == self.end)
         # separators minus ends among the symbols before each one: 1 inside an answer
         behind = np.cumsum(marks, axis=-1) - marks
-        return (behind > 0) & self.task.asked(symbols)
+        return (behind > 0) & self.task.scored(symbols)
 
     def _example(self, draws: Draws, size: int) -> np.ndarray:
         prompt, answer = self.task.example(draws, size)
