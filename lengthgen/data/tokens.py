@@ -192,7 +192,7 @@ def _write_stream(
         lengths.append(ids.size)
         names[name] = None
     if not names:
-        raise DataError("a token store needs at least one document; there are none")
+        raise DataError("no documents for a token store; expected at least one")
     return np.cumsum(lengths, dtype="<i8"), list(names), digest
 
 

@@ -14,7 +14,6 @@ it: one that does has seen its targets.
 
 draws.py makes random numbers that are the same everywhere, copying.py samples by copying.
 
-Tasks that are nothing but questions and answers are examples packed into documents by tasks.py.
-They have exact match in place of a floor: strings.py (copy, reverse, sorting), arithmetic.py
-(addition), groups.py (parity, S5), mqar.py (multi-query associative recall).
+Tasks have exact match in place of a floor, and tasks.py packs their examples into documents:
+strings.py (copy, reverse, sorting), arithmetic.py, groups.py (parity, S5), mqar.py.
 """

@@ -1,7 +1,6 @@
 """Random numbers that are the same on every machine and with every version of NumPy.
 
-They come from the raw 64-bit stream of Philox4x64 (Salmon et al., SC 2011), which NumPy keeps
-stable, unlike its distributions.
+They come from the raw stream of Philox4x64, for the reason given in data/batches.py.
 """
 
 import hashlib

@@ -7,8 +7,7 @@
   Sabharwal 2023, arXiv 2207.00729; Merrill, Petty and Sabharwal 2024, arXiv 2404.08819).
 
 The answer is the product alone (`9 4 71 = 33 .`): the theorem is about that. With `every_state` it
-is the product after each element (a scratchpad): each needs the one before and one element of the
-prompt, and what is left is to find that element.
+is the product after each element (a scratchpad): each needs the one before and one element.
 
 An element g acts after the state s: the new state is table[g][s]. Shape letters: n elements of the
 prompt, which is the size; M elements of the group.
