@@ -14,6 +14,8 @@ from pathlib import Path
 
 import torch
 
+from lengthgen.reporting import text_tables
+
 MADE: list["Comparison"] = []
 
 
@@ -73,13 +75,10 @@ def table() -> str:
         key = (made.scheme, made.oracle, made.what)
         if key not in worst or made.difference > worst[key].difference:
             worst[key] = made
-    lines = [
-        "| scheme | oracle | compared | largest absolute difference | bound |",
-        "|---|---|---|---|---|",
-    ]
-    for key in sorted(worst):
-        difference, bound = worst[key].difference, worst[key].bound
-        lines.append(f"| {' | '.join(key)} | {difference:.2g} | {bound:g} |")
+    lines = text_tables.markdown(
+        ["scheme", "oracle", "compared", "largest absolute difference", "bound"],
+        [[*key, f"{worst[key].difference:.2g}", f"{worst[key].bound:g}"] for key in sorted(worst)],
+    )
     missing = sorted(compared() - {(made.scheme, made.oracle) for made in MADE} - {("x", "y")})
     if missing:
         lines += [

@@ -63,7 +63,7 @@ def test_the_numbers_are_those_of_a_pilot_of_the_same_size(several, kind, scheme
 
 def test_the_page_shows_each_change_and_the_median_and_worst_pair(several):
     _, summary, rows = several
-    page = markdown.summary([summary], {}, seen=rows)
+    page = markdown.summary([summary], {}, detectable_rows=rows)
     assert (
         "3 seeds and 12 documents find four times in five" in page
         and "unknown" not in page.partition("What these runs")[2][:600]
@@ -86,7 +86,7 @@ def test_median_and_worst_of_many_pairs():
          "n_documents": 9, "detectable": x,
           "cautious": 2 * x} for i, x in enumerate((0.3, 0.1, 0.2, 0.5, 0.4))]
     )  # fmt: skip
-    page = "\n".join(markdown._seen(rows))
+    page = "\n".join(markdown._power(rows))
     assert "median | 0.3000 [0.6000] |" in page and "worst | 0.5000 [1.0000] |" in page
 
 
@@ -97,7 +97,7 @@ def test_one_seed_says_that_seeds_are_unknown(tmp_path):
         and rows["sd_seed"].isna().all()
         and (rows["detectable"] > rows["standard_error"]).all()
     )
-    page = markdown.summary([summary], {}, seen=rows)
+    page = markdown.summary([summary], {}, detectable_rows=rows)
     assert (
         "One seed: how much other seeds would differ is unknown." in page
         and "1 seed and 12 documents" in page

@@ -125,7 +125,7 @@ def test_a_declaration_holds_together_and_its_overrides_compose(name):
     for scale in study.scales.values():
         assert scale.seeds >= 3
         for job in running.jobs(study, scale, Path("x"), [])[: len(study.arms)]:
-            config = compose.compose([*job.training, *job.how], results=job.results)
+            config = compose.compose([*job.training, *job.machine], results=job.results)
             assert config.tracking.name == "none" and config.results == "x" and config.seed == 0
             lengths = config.evaluation.lengths or [
                 factor * config.train_length for factor in config.evaluation.factors

@@ -25,7 +25,7 @@ def main(argv: Sequence[str]) -> int:
     if any(override.startswith("results=") for override in overrides):
         raise ConfigError("results=: give --results FOLDER")
     workers, results = options.workers or os.cpu_count() or 1, Path(options.results)
-    request = conduct.Asked(options.scale, options.seeds, workers, results, config_dir, overrides)
+    request = conduct.Options(options.scale, options.seeds, workers, results, config_dir, overrides)
     if names == ["all"]:
         names = declaration.names(where)
     studies = [declaration.load(name, where) for name in names]

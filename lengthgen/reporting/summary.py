@@ -1,4 +1,4 @@
-"""The summary of a published folder as Markdown: scheme x length, the loss with its interval and its change from the training length."""
+"""The Markdown page of a published folder: scheme x length, with intervals and changes of the loss."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -7,32 +7,58 @@ import pandas as pd
 
 from lengthgen.reporting import publication, text_tables, verdicts
 from lengthgen.reporting.figures import palette
+from lengthgen.reporting.figures.length_axis import STATUS_WORDS
 from lengthgen.statistics import intervals
 
-WORDS = {"refused": "refuses", "oom": "out of memory", "nonfinite": "not finite", "leak": "leaks"}
+COUNTS = (
+    ("n_seeds", "seeds"),
+    ("n_documents", "documents"),
+    ("n_tokens", "tokens at each length"),
+)
+# Column of tables.SUMMARY, its heading, and how its numbers are written.
+COLUMNS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
+    (
+        "loss_change",
+        "Change of the loss from {length} tokens (nats/token, paired), {protocol}",
+        "{:+.4f}".format,
+    ),
+    (
+        "excess",
+        "Excess of the loss over the exact floor of the same tokens (nats/token), {protocol}",
+        "{:.4f}".format,
+    ),
+    (
+        "exact_match",
+        "Exact match (share of documents whose answer is entirely right), {protocol}",
+        "{:.3f}".format,
+    ),
+)
+GATES = {"passed": "passed at", "refused": "refused at", "": "not tried at"}
 
 
 def summary(
     groups: Sequence[pd.DataFrame],
     note: Mapping[str, Any],
-    said: pd.DataFrame | None = None,
-    seen: pd.DataFrame | None = None,
+    verdict_rows: pd.DataFrame | None = None,
+    detectable_rows: pd.DataFrame | None = None,
 ) -> str:
     """The page for groups of rows with the columns of tables.SUMMARY.
 
-    note: the published folder's provenance. said: answers.VERDICTS and GATED. seen: resolution.POWER.
+    note: the published folder's provenance. verdict_rows: verdicts.VERDICTS and GATED.
+    detectable_rows: detectable.POWER.
     """
     parts = ["# Summary", ""]
     if note.get("note"):
         parts += [str(note["note"]), ""]
     for rows in groups:
-        parts += _group(rows)
+        parts += _losses(rows)
         first = rows.iloc[0]
-        if said is not None:
-            parts += _answers(verdicts.of_group(said, first), first)
-        if seen is not None:
-            parts += _seen(verdicts.of_group(seen, first))
-        parts += _missing(note, rows)
+        if verdict_rows is not None:
+            parts += _verdicts(verdicts.of_group(verdict_rows, first), first)
+        if detectable_rows is not None:
+            parts += _power(verdicts.of_group(detectable_rows, first))
+        if missing := publication.missing(note, rows):
+            parts += [f"Not known of these numbers: {'; '.join(missing)}.", ""]
     parts += _models(note)
     for title, key in (("Commands", "commands"), ("Commits", "commits"), ("Devices", "devices")):
         if note.get(key):
@@ -42,116 +68,120 @@ def summary(
 
 
 def cannot_support(refused: Mapping[int, str]) -> str:
-    """The sentence that a figure and a page say where the corpus gate refused: length -> why. Empty if it did not.
+    """The sentence of figure and page where the corpus gate refused: length -> why. May be empty.
 
-    A reference that gains nothing may be too small or too little trained: the text is refused as far as it shows.
+    A reference that gains nothing may also be too small or undertrained, hence the first words.
     """
     if not refused:
         return ""
     lengths = ", ".join(f"{length:,}" for length in refused)
     (first, why), *_ = refused.items()
-    return f"As far as the reference shows, this text cannot support a claim of use at {lengths} tokens. At {first:,}, {why}."
+    return (
+        "As far as the reference shows, this text cannot support a claim of use at "
+        f"{lengths} tokens. At {first:,}, {why}."
+    )
 
 
-def _group(rows: pd.DataFrame) -> list[str]:
-    first = rows.iloc[0]
+def _losses(rows: pd.DataFrame) -> list[str]:
+    first, n_schemes = rows.iloc[0], rows["scheme"].nunique()
+    length = int(first["train_length"])
     parts = [
-        f"## {first['dataset']}, {first['model']} model, trained at {int(first['train_length'])} tokens for {int(first['steps'])} steps",
+        f"## {first['dataset']}, {first['model']} model, trained at {length} tokens "
+        f"for {int(first['steps'])} steps",
         "",
         f"Setting `{first['setting']}`, evaluation `{first['evaluation']}`.",
         f"Precision: {', '.join(sorted(set(rows['dtype']) - {''})) or 'unknown'}.",
         "",
     ]
-    if rows["scheme"].nunique() > palette.DISTINCT:
+    if n_schemes > palette.DISTINCT:
         parts += [
-            f"{rows['scheme'].nunique()} schemes: too many to tell apart as curves; each has its row in the figure fails_or_uses.",
+            f"{n_schemes} schemes: too many to tell apart as curves; "
+            "each has its row in the figure fails_or_uses.",
             "",
         ]
-    for protocol, own in rows.groupby("protocol", sort=True):
-        scored = own[own["status"] == "ok"]
-        counts = (
-            ", ".join(f"{_range(scored[column])} {noun}" for column, noun in COUNTS)
-            if len(scored)
-            else "nothing scored"
-        )
-        parts += [f"### Loss (nats/token), {protocol}: {counts}", ""]
+    for protocol, part in rows.groupby("protocol", sort=True):
+        scored = part[part["status"] == "ok"]
+        counts = ", ".join(f"{_range(scored[column])} {noun}" for column, noun in COUNTS)
+        title = f"### Loss (nats/token), {protocol}: {counts if len(scored) else 'nothing scored'}"
+        parts += [title, ""]
         if scored["loss_low"].notna().any():
             parts += [f"Intervals: 95 %, {intervals.words(scored['n_seeds'])}.", ""]
-        parts += [*_grid(own, "loss", "{:.4f} [{:.4f}, {:.4f}]"), ""]
-        if own["loss_change"].notna().any():
-            title = f"### Change of the loss from {int(first['train_length'])} tokens (nats/token, paired), {protocol}"
-            parts += [title, "", *_grid(own, "loss_change", "{:+.4f} [{:+.4f}, {:+.4f}]"), ""]
-        if own["excess"].notna().any():
-            title = f"### Excess of the loss over the exact floor of the same tokens (nats/token), {protocol}"
-            parts += [title, "", *_grid(own, "excess", "{:.4f} [{:.4f}, {:.4f}]"), ""]
-        if own["exact_match"].notna().any():
-            title = f"### Exact match (share of documents whose answer is wholly right), {protocol}"
-            parts += [title, "", *_grid(own, "exact_match", "{:.3f} [{:.3f}, {:.3f}]"), ""]
+        parts += [*_table(part, "loss", "{:.4f}".format), ""]
+        for column, title, write in COLUMNS:
+            if part[column].notna().any():
+                title = title.format(length=length, protocol=protocol)
+                parts += [f"### {title}", "", *_table(part, column, write), ""]
     return parts
 
 
-def _answers(said: pd.DataFrame, first: pd.Series) -> list[str]:
+def _verdicts(rows: pd.DataFrame, first: pd.Series) -> list[str]:
     """The words of one group, scheme x length, and what they rest on."""
-    if said.empty:
+    if rows.empty:
         return []
-    confined = said["use_hard_window"].notna().any()
     windows = (
         "a window of the text and a hard window in every layer"
-        if confined
-        else "a window of the text (no `hard_window` protocol was evaluated)"
+        if rows["use_hard_window"].notna().any()
+        else "a window of the text (the `hard_window` protocol was not evaluated)"
     )
     return [
         f"### Fails, tolerates or uses input beyond {int(first['train_length'])} tokens, matched",
         "",
-        f"From F, the change of the loss, and U, what the model gains over itself confined to its training length by {windows};",
-        "numbers in verdicts.csv. 95 % intervals, not corrected for the number of cells: exploratory. `tolerates` may be the text's doing:",
-        *_gate(said),
+        "From F, the change of the loss, and U, what the model gains over itself confined to its",
+        f"training length by {windows};",
+        "numbers in verdicts.csv. 95 % intervals, not corrected for the number of cells: exploratory.",
+        "`tolerates` may be a property of the text:",
+        *_gate(rows),
         "",
-        *_by_length(said, lambda row: WORDS.get(row["word"], row["word"])),
+        *_by_length(rows, lambda row: STATUS_WORDS.get(row["word"], row["word"])),
         "",
-        *_utilisation(said),
+        *_utilisation(rows),
     ]
 
 
-def _gate(said: pd.DataFrame) -> list[str]:
+def _gate(rows: pd.DataFrame) -> list[str]:
     """Whether the text can show the use of longer input at all."""
-    if not verdicts.tried(said):
+    if not verdicts.tried(rows):
         return [
-            "whether a model trained at the longer length would gain by it is not asked here.",
-            "The corpus gate was not tried: no reference runs on the same tokens were given (`--reference-where`). A `uses` rests on U.",
+            "whether a model trained at the longer length would gain from it was not tested. The",
+            "corpus gate was not tried: no reference runs on the same tokens were given",
+            "(`--reference-where`). A `uses` rests on U alone.",
         ]
     by_gate = {
-        gate: sorted({int(length) for length in own["eval_length"]})
-        for gate, own in said.groupby("gate")
+        gate: sorted({int(length) for length in part["eval_length"]})
+        for gate, part in rows.groupby("gate")
     }
-    words = {"passed": "passed at", "refused": "refused at", "": "not tried at"}
-    found = "; ".join(
-        f"{words[gate]} {', '.join(map(str, by_gate[gate]))}" for gate in words if gate in by_gate
+    outcomes = "; ".join(
+        f"{words} {', '.join(map(str, by_gate[gate]))}"
+        for gate, words in GATES.items()
+        if gate in by_gate
     )
     parts = [
-        "whether the best reference gains by the longer input is the corpus gate, which is:",
-        f"{found} tokens.",
+        "the corpus gate asks whether the best reference gains from the longer input. It",
+        f"{outcomes} tokens.",
     ]
-    if refused := verdicts.refused(said):
+    if refused := verdicts.refused(rows):
         parts += [
-            f"**{cannot_support(refused)}** There `uses` is not said: what U alone would call so is `undecided`."
+            f"**{cannot_support(refused)}** `uses` is not concluded there: where U alone would "
+            "imply it, the word is `undecided`.",
+            "",
+            *(f"- {length}: {why}" for length, why in refused.items()),
         ]
-        parts += ["", *(f"- {length}: {why}" for length, why in refused.items())]
     return parts
 
 
-def _utilisation(said: pd.DataFrame) -> list[str]:
+def _utilisation(rows: pd.DataFrame) -> list[str]:
     """u = U / U_ref, scheme x length, and the references that it rests on."""
-    known = said[said["reference"].notna()]
+    known = rows[rows["reference"].notna()]
     if known.empty:
         return []
-    named = "; ".join(dict.fromkeys(known["reference"]))
     return [
-        "### Utilisation: the gain from input beyond the training length, as a share of the reference's gain, matched",
+        "### Utilisation: the gain from input beyond the training length, "
+        "as a share of the reference's gain, matched",
         "",
-        "1 uses all that the reference does, 0 nothing, below 0 is harmed. Both gains are a model's own: its loss with a window of the",
-        "training length minus its loss with the whole input. Intervals: 95 %, Fieller; `unknown`: the reference's own gain may be 0.",
-        f"References: {named}.",
+        "1: uses all that the reference uses; 0: nothing; below 0: is harmed. Both gains are a model's",
+        "loss with a window of the training length minus its loss with the whole input.",
+        "Intervals: 95 %, Fieller; `unknown`: the reference's own gain may be 0.",
+        f"References: {'; '.join(dict.fromkeys(known['reference']))}.",
         "",
         *_by_length(known, _share),
         "",
@@ -161,47 +191,42 @@ def _utilisation(said: pd.DataFrame) -> list[str]:
 def _share(row: Mapping[str, Any]) -> str:
     if pd.isna(row["utilisation"]):
         return "unknown"
-    return f"{row['utilisation']:.2f} [{row['utilisation_low']:.2f}, {row['utilisation_high']:.2f}]".replace(
-        "nan", "?"
-    )
+    value, low, high = (row[f"utilisation{end}"] for end in ("", "_low", "_high"))
+    return f"{value:.2f} [{low:.2f}, {high:.2f}]".replace("nan", "?")
 
 
-def _seen(seen: pd.DataFrame) -> list[str]:
-    """The minimum detectable differences of one group, length by length: each scheme's change, and the median and worst pair."""
-    if seen.empty:
+def _power(rows: pd.DataFrame) -> list[str]:
+    """The smallest detectable differences of one group: each change, and the median and worst pair."""
+    if rows.empty:
         return []
-    alone = (seen["n_seeds"] < 2).all()
-    few = f"{_range(seen['n_seeds'])} seed{'' if alone else 's'} and {_range(seen['n_documents'])} documents"
+    one_seed = (rows["n_seeds"] < 2).all()
+    size = f"{_range(rows['n_seeds'])} seed{'' if one_seed else 's'} and "
+    size += f"{_range(rows['n_documents'])} documents"
     caution = (
-        "One seed: how much other seeds would differ is unknown. These hold for other documents and these very models alone."
-        if alone
-        else "In brackets: the same, had these runs been lucky with their variances."
+        "With one seed, the variation between seeds is unknown: this holds for other documents and\n"
+        "these very models alone."
+        if one_seed
+        else "In brackets: the same, if the variances of these runs happen to be too small."
     )
-    lengths = sorted({int(length) for length in seen["eval_length"]})
+    lengths = sorted({int(length) for length in rows["eval_length"]})
+    changes = rows[rows["kind"] == "change"].groupby("scheme", sort=False)
     lines = [
-        [f"change of {scheme}", *_detectable(own, lengths)]
-        for scheme, own in seen[seen["kind"] == "change"].groupby("scheme", sort=False)
+        [f"change of {scheme}", *_detectable(part, lengths)] for scheme, part in changes
     ]
-    between = seen[seen["kind"] == "difference"].dropna(subset="detectable")
-    if len(between):
+    pairs = rows[rows["kind"] == "difference"].dropna(subset="detectable")
+    if len(pairs):
         ranked = [
-            own.sort_values("detectable", kind="stable")
-            for _, own in between.groupby("eval_length")
+            part.sort_values("detectable", kind="stable")
+            for _, part in pairs.groupby("eval_length")
         ]
-        for title, pick in (
-            ("median", lambda own: own.iloc[[(len(own) - 1) // 2]]),
-            ("worst", lambda own: own.iloc[[-1]]),
-        ):
-            lines.append(
-                [
-                    f"between two schemes, {title}",
-                    *_detectable(pd.concat(map(pick, ranked)), lengths),
-                ]
-            )
+        for title, share in (("median", 0.5), ("worst", 1.0)):
+            chosen = pd.concat([part.iloc[[int((len(part) - 1) * share)]] for part in ranked])
+            lines.append([f"between two schemes, {title}", *_detectable(chosen, lengths)])
     return [
-        "### What these runs could have seen (nats/token, matched)",
+        "### Smallest detectable differences (nats/token, matched)",
         "",
-        f"The true difference that {few} find four times in five, at 0.05: what is smaller may well be there and not be seen.",
+        f"The true difference that {size} detect with probability 0.8, at level 0.05.",
+        "A smaller one may exist and go unseen.",
         f"{caution} Every pair of schemes: power.csv.",
         "",
         *text_tables.markdown(["", *map(str, lengths)], lines, "lr"),
@@ -210,35 +235,27 @@ def _seen(seen: pd.DataFrame) -> list[str]:
 
 
 def _detectable(rows: pd.DataFrame, lengths: Sequence[int]) -> list[str]:
-    """A cell for each length; rows: at most one a length."""
+    """A cell for each length. rows: at most one for each length."""
     cells = {}
     for row in rows.to_dict("records"):
-        likely = "unknown" if pd.isna(row["detectable"]) else f"{row['detectable']:.4f}"
-        cells[int(row["eval_length"])] = (
-            likely if pd.isna(row["cautious"]) else f"{likely} [{row['cautious']:.4f}]"
-        )
+        cell = "unknown" if pd.isna(row["detectable"]) else f"{row['detectable']:.4f}"
+        if not pd.isna(row["cautious"]):
+            cell += f" [{row['cautious']:.4f}]"
+        cells[int(row["eval_length"])] = cell
     return [cells.get(length, "") for length in lengths]
 
 
-def _missing(note: Mapping[str, Any], rows: pd.DataFrame) -> list[str]:
-    """In one line, what a figure to be believed would have to say as well."""
-    found = publication.missing(note, rows)
-    return [f"Not known of these numbers: {'; '.join(found)}.", ""] if found else []
-
-
 def _models(note: Mapping[str, Any]) -> list[str]:
-    """The parameters and learning rate of each scheme, the same ones on one line."""
+    """Parameters and learning rate of each scheme; schemes that share them share a line."""
     by_facts: dict[tuple, set[str]] = {}
     for run in note.get("runs", []):
         if {"scheme", "parameters", "learning_rate"} <= set(run):
-            facts = (
-                run["parameters"].get("total"),
-                run["parameters"].get("positional"),
-                run["learning_rate"],
-            )
+            counts = run["parameters"]
+            facts = (counts.get("total"), counts.get("positional"), run["learning_rate"])
             by_facts.setdefault(facts, set()).add(run["scheme"])
     lines = [
-        f"- {', '.join(sorted(schemes, key=palette.order))}: {total:,} parameters, {positional:,} positional; learning rate {rate:g}"
+        f"- {', '.join(sorted(schemes, key=palette.order))}: {total:,} parameters, "
+        f"{positional:,} positional; learning rate {rate:g}"
         for (total, positional, rate), schemes in by_facts.items()
     ]
     return ["Models:", "", *lines, ""] if lines else []
@@ -247,14 +264,12 @@ def _models(note: Mapping[str, Any]) -> list[str]:
 def _evaluations(note: Mapping[str, Any]) -> list[str]:
     """The commits of the evaluations, and the hashes of the tokens that they scored."""
     lines = [
-        f"- `{about['evaluation']}`, setting `{about['setting']}`: commit {_code(about['commits'])}, targets {_code(about['targets'])}"
+        f"- `{about['evaluation']}`, setting `{about['setting']}`: "
+        f"commit {_code(about['commits'])}, targets {_code(about['targets'])}"
         for about in note.get("evaluations", [])
     ]
-    return (
-        ["Evaluations (the same hash of the targets: the same tokens were scored):", "", *lines, ""]
-        if lines
-        else []
-    )
+    title = "Evaluations (the same hash of the targets: the same tokens were scored):"
+    return [title, "", *lines, ""] if lines else []
 
 
 def _code(values: Sequence[str]) -> str:
@@ -262,41 +277,19 @@ def _code(values: Sequence[str]) -> str:
 
 
 def _by_length(rows: pd.DataFrame, cell: Callable[[Mapping[str, Any]], str]) -> list[str]:
-    cells = {(row["scheme"], int(row["eval_length"])): cell(row) for row in rows.to_dict("records")}
-    return text_tables.grid(
-        cells, _schemes(rows), sorted({length for _, length in cells}), "scheme"
-    )
+    records = sorted(rows.to_dict("records"), key=lambda row: palette.order(row["scheme"]))
+    return text_tables.by_length(records, lambda row: row["scheme"], cell, "scheme")
 
 
-def _schemes(rows: pd.DataFrame) -> list[str]:
-    return sorted(rows["scheme"].unique(), key=palette.order)
+def _table(rows: pd.DataFrame, column: str, write: Callable[[float], str]) -> list[str]:
+    def cell(row: Mapping[str, Any]) -> str:
+        if row["status"] != "ok":
+            return STATUS_WORDS.get(row["status"], row["status"])
+        value, low, high = (row[f"{column}{end}"] for end in ("", "_low", "_high"))
+        is_baseline = column == "loss_change" and row["eval_length"] == row["train_length"]
+        return "0" if is_baseline and value == 0 else text_tables.interval(value, low, high, write)
 
-
-COUNTS = (("n_seeds", "seeds"), ("n_documents", "documents"), ("n_tokens", "tokens at each length"))
-
-
-def _grid(rows: pd.DataFrame, column: str, pattern: str) -> list[str]:
-    lengths = sorted({int(length) for length in rows["eval_length"]})
-    cells = {
-        (row["scheme"], int(row["eval_length"])): _cell(row, column, pattern)
-        for row in rows.to_dict("records")
-    }
-    return text_tables.grid(cells, _schemes(rows), lengths, "scheme")
-
-
-def _cell(row: Mapping[str, Any], column: str, pattern: str) -> str:
-    if row["status"] != "ok":
-        return WORDS.get(row["status"], row["status"])
-    values = [row[column], row[f"{column}_low"], row[f"{column}_high"]]
-    if pd.isna(values[0]):
-        return ""
-    if column == "loss_change" and row["eval_length"] == row["train_length"]:
-        return "0"
-    return (
-        pattern.format(*values)
-        if not pd.isna(values[1])
-        else pattern.partition(" ")[0].format(values[0])
-    )
+    return _by_length(rows, cell)
 
 
 def _range(values: pd.Series) -> str:

@@ -1,62 +1,145 @@
-"""Columns of text under their heads: for the terminal, and as Markdown."""
+"""One table, four ways to write it: aligned text for a terminal, Markdown, LaTeX (booktabs), HTML.
 
+A table is a head, rows of text cells, and an alignment: `l` or `r` for each column, the last letter
+repeated as often as it takes. How a number and its interval become a cell is here too.
+"""
+
+import math
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from html import escape
+from typing import Any, TypeVar
 
-WIDTH = 140  # of the whole table
+WIDTH = 140  # characters of an aligned table
+Row = TypeVar("Row", bound=Mapping[str, Any])
+LATEX = str.maketrans(
+    {character: f"\\{character}" for character in "&%$#_{}"}
+    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    | {"−": "$-$", "×": r"$\times$"}
+)
 
 
 def aligned(
     head: Sequence[str], rows: Sequence[Sequence[str]], wrapped: Mapping[int, int] | None = None
 ) -> str:
-    """Columns of text under their heads. `wrapped`: column -> its greatest width; the last column takes what WIDTH leaves."""
-    wrapped = dict(wrapped or {})
+    """Columns for a terminal. wrapped: column -> greatest width; the last takes what WIDTH leaves."""
+    limits = dict(wrapped or {})
     last = len(head) - 1
     others = [
-        min(wrapped.get(column, WIDTH), max(len(row[column]) for row in [head, *rows]))
+        min(limits.get(column, WIDTH), max(len(row[column]) for row in [head, *rows]))
         for column in range(last)
     ]
-    wrapped[last] = max(20, WIDTH - sum(others) - 2 * last)
+    limits[last] = max(20, WIDTH - sum(others) - 2 * last)
     table = [
         [
-            textwrap.wrap(cell, wrapped[i]) or [""] if i in wrapped else [cell]
+            textwrap.wrap(cell, limits[i]) or [""] if i in limits else [cell]
             for i, cell in enumerate(row)
         ]
         for row in [head, *rows]
     ]
-    widths = [
-        max(len(line) for row in table for line in row[column]) for column in range(len(head))
-    ]
+    widths = [max(len(line) for row in table for line in row[i]) for i in range(len(head))]
     lines = []
     for number, row in enumerate(table):
         for part in range(max(len(cell) for cell in row)):
             texts = [cell[part] if part < len(cell) else "" for cell in row]
-            lines.append(
-                "  ".join(
-                    text.ljust(width) for text, width in zip(texts, widths, strict=True)
-                ).rstrip()
-            )
+            padded = (text.ljust(width) for text, width in zip(texts, widths, strict=True))
+            lines.append("  ".join(padded).rstrip())
         if number == 0:
             lines.append("  ".join("-" * width for width in widths))
     return "\n".join(lines)
 
 
-def markdown(head: Sequence[str], rows: Iterable[Sequence[str]], sides: str) -> list[str]:
-    """The lines of a Markdown table. sides: `l` or `r` for each column, `lr` to repeat the last one as often as it takes."""
-    sides = sides.ljust(len(head), sides[-1])
-    lines = [
-        "|" + "".join(f" {cell} |" if cell else " |" for cell in head),
-        "|" + "".join("---:|" if s == "r" else "---|" for s in sides),
-    ]
-    return lines + [f"| {' | '.join(row)} |" for row in rows]
-
-
-def grid(
-    cells: Mapping[tuple[str, int], str],
-    names: Iterable[str],
-    lengths: Sequence[int],
-    corner: str = "",
+def markdown(
+    head: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    alignment: str = "l",
+    *,
+    padded: bool = False,
 ) -> list[str]:
-    """A Markdown table: a line for each name, a column for each length, empty where there is no cell."""
-    rows = ([name, *(cells.get((name, length), "") for length in lengths)] for name in names)
-    return markdown([corner, *map(str, lengths)], rows, "lr")
+    """The lines of a Markdown table. padded: with columns that line up in plain text as well."""
+    sides = _sides(head, alignment)
+    if not padded:
+        lines = [
+            "|" + "".join(f" {cell} |" if cell else " |" for cell in head),
+            "|" + "".join("---:|" if side == "r" else "---|" for side in sides),
+        ]
+        return lines + [f"| {' | '.join(row)} |" for row in rows]
+    cells = [head, *rows]
+    widths = [max(3, *(len(row[i]) for row in cells)) for i in range(len(head))]
+    rule = ["-" * (w - 1) + (":" if s == "r" else "-") for w, s in zip(widths, sides, strict=True)]
+    return [
+        "| "
+        + " | ".join(
+            cell.rjust(width) if side == "r" else cell.ljust(width)
+            for cell, width, side in zip(row, widths, sides, strict=True)
+        )
+        + " |"
+        for row in (head, rule, *cells[1:])
+    ]
+
+
+def latex(
+    head: Sequence[str], rows: Iterable[Sequence[str]], alignment: str = "l"
+) -> list[str]:
+    """The lines of a tabular with booktabs' rules. Cells are escaped."""
+
+    def line(row: Sequence[str]) -> str:
+        return " & ".join(cell.translate(LATEX) for cell in row) + r" \\"
+
+    return [
+        rf"\begin{{tabular}}{{{_sides(head, alignment)}}}",
+        r"\toprule",
+        line(head),
+        r"\midrule",
+        *map(line, rows),
+        r"\bottomrule",
+        r"\end{tabular}",
+    ]
+
+
+def html(head: Sequence[str], rows: Iterable[Sequence[str]], alignment: str = "l") -> list[str]:
+    """The lines of an HTML table. Cells are escaped."""
+    styles = {"l": "", "r": ' style="text-align:right"'}
+    attributes = [styles[side] for side in _sides(head, alignment)]
+
+    def line(row: Sequence[str], tag: str) -> str:
+        cells = zip(row, attributes, strict=True)
+        return f"<tr>{''.join(f'<{tag}{style}>{escape(cell)}</{tag}>' for cell, style in cells)}</tr>"
+
+    body = (line(row, "td") for row in rows)
+    return ["<table>", f"<thead>{line(head, 'th')}</thead>", "<tbody>", *body, "</tbody>", "</table>"]
+
+
+def by_length(
+    rows: Iterable[Row], name: Callable[[Row], str], cell: Callable[[Row], str], corner: str = ""
+) -> list[str]:
+    """Markdown: a line for each name, in their order, and a column for each evaluation length."""
+    cells = {(name(row), int(row["eval_length"])): cell(row) for row in rows}
+    lengths = sorted({length for _, length in cells})
+    lines = (
+        [name, *(cells.get((name, length), "") for length in lengths)]
+        for name in dict.fromkeys(name for name, _ in cells)
+    )
+    return markdown([corner, *map(str, lengths)], lines, "lr")
+
+
+def interval(value: float, low: float, high: float, write: Callable[[float], str]) -> str:
+    """`value [low, high]`; the value alone without an interval, nothing where it is NaN."""
+    if math.isnan(value):
+        return ""
+    return write(value) if math.isnan(low) else f"{write(value)} [{write(low)}, {write(high)}]"
+
+
+def number(value: float) -> str:
+    """Three decimals, or an exponent for what would be 0.000; nothing for NaN."""
+    if math.isnan(value):
+        return ""
+    return f"{value:.2e}" if 0 < abs(value) < 5e-4 else f"{value:.3f}"
+
+
+def p_value(p: float) -> str:
+    return "< 0.0001" if p < 1e-4 else f"{p:.2g}"
+
+
+def _sides(head: Sequence[str], alignment: str) -> str:
+    return alignment.ljust(len(head), alignment[-1])

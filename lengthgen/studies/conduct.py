@@ -1,21 +1,25 @@
-"""One study, from its declaration to its verdict: the runs that are missing, the claims, the folder results/studies/NAME/."""
+"""One study from declaration to verdict: missing runs, claims, and the folder results/studies/NAME/."""
 
 import dataclasses
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lengthgen.evaluation import records
+from lengthgen.reporting import text_tables
 from lengthgen.runs.progress import clock
 from lengthgen.studies import report, study_folder
 from lengthgen.studies.declaration import Scale, Study
 
+if TYPE_CHECKING:
+    from lengthgen.studies.claims import Verdict
+
 
 @dataclass(frozen=True)
-class Asked:
-    """How the studies are to be run."""
+class Options:
+    """How studies are to be run: the options of `lengthgen study`."""
 
     scale: str | None
     seeds: int | None
@@ -25,43 +29,51 @@ class Asked:
     overrides: tuple[str, ...]  # of every run
 
     def scale_of(self, study: Study) -> tuple[str, Scale]:
-        """(what the folder is called after, the scale). The study's own first scale has its bare name."""
+        """(name of the study's folder, scale). The default scale has the bare name of the study."""
         name, scale = study.scale(self.scale)
         label = study.name if name == next(iter(study.scales)) else f"{study.name}-{name}"
         if self.seeds in (None, scale.seeds):
             return label, scale
-        return f"{label}-{self.seeds}-seeds", dataclasses.replace(
-            scale, seeds=self.seeds, arm_seeds={}
-        )
+        label = f"{label}-{self.seeds}-seeds"
+        return label, dataclasses.replace(scale, seeds=self.seeds, arm_seeds={})
 
 
-def run(study: Study, asked: Asked) -> None:
-    """Make the runs that are missing, judge the claims, write the study's folder, and print the verdict."""
+def run(study: Study, options: Options) -> None:
+    """Make the missing runs, judge the claims, write the study's folder and print the verdict."""
+    # These need torch and scipy; `lengthgen study --help` does not.
     from lengthgen.studies import claims, costs, measures, running, tables
 
-    label, scale = asked.scale_of(study)
-    jobs = running.jobs(study, scale, asked.results.absolute(), ["threads=1", *asked.overrides])
-    workers = max(1, min(asked.workers, len(jobs)))
+    label, scale = options.scale_of(study)
+    overrides = ["threads=1", *options.overrides]
+    jobs = running.jobs(study, scale, options.results.absolute(), overrides)
+    workers = max(1, min(options.workers, len(jobs)))
     print(
-        f"study {label}: {len(study.arms)} arms, {scale.seeds} seeds, {len(jobs)} runs, {workers} at a time",
+        f"study {label}: {len(study.arms)} arms, {scale.seeds} seeds, {len(jobs)} runs, "
+        f"{workers} at a time",
         flush=True,
     )
-    began, width = time.monotonic(), len(str(len(jobs)))
+    started, width = time.monotonic(), len(str(len(jobs)))
 
-    def tell(made: running.Made, ended: int) -> None:
-        left = (time.monotonic() - began) / ended * (len(jobs) - ended)
-        said = f"failed: {made.error}" if made.error else f"{made.status}, {clock(made.seconds)}"
+    def report_job(result: running.JobResult, n_ended: int) -> None:
+        left = (time.monotonic() - started) / n_ended * (len(jobs) - n_ended)
+        outcome = (
+            f"failed: {result.error}"
+            if result.error
+            else f"{result.status}, {clock(result.seconds)}"
+        )
         print(
-            f"{ended:>{width}}/{len(jobs)}  {made.job.arm} seed {made.job.seed}: {said}  ({clock(left)} left)",
+            f"{n_ended:>{width}}/{len(jobs)}  {result.job.arm} seed {result.job.seed}: {outcome}"
+            f"  ({clock(left)} left)",
             flush=True,
         )
 
-    made = running.run(jobs, workers, asked.config_dir, tell)
-    material = running.material(study, made)
+    results = running.run(jobs, workers, options.config_dir, report_job)
+    material = running.material(study, results)
     verdicts = claims.judge(
-        study.claims, {n: measures.measure(material, claim) for n, claim in study.claims.items()}
+        study.claims,
+        {name: measures.measure(material, claim) for name, claim in study.claims.items()},
     )
-    parts = {
+    rows = {
         "values": tables.values(study, material),
         "repairs": tables.repairs(study, material),
         "context": tables.effective_context(material),
@@ -72,60 +84,59 @@ def run(study: Study, asked: Asked) -> None:
         "key_tokens": tables.key_tokens(study, material),
         "claims": tables.claims(study, verdicts),
     }
-    folder = asked.results / report.STUDIES / label
-    study_folder.write(folder, parts, _about(study, label, scale, asked, [one.run for one in made]))
-    report.write_all(asked.results)
-    print("\n" + _said(verdicts))
+    folder = options.results / report.STUDIES / label
+    runs = list(dict.fromkeys(result.run for result in results))
+    study_folder.write(folder, rows, _about(study, scale, options, runs))
+    report.write_all(options.results)
+    print(f"\n{_verdict_table(verdicts)}\n")
     print(
-        f"\n{label}: {claims.of_verdicts(verdicts)} ({clock(time.monotonic() - began)}); {folder / 'summary.md'}",
+        f"{label}: {claims.of_verdicts(verdicts)} ({clock(time.monotonic() - started)}); "
+        f"{folder / 'summary.md'}",
         flush=True,
     )
 
 
-def _about(
-    study: Study, label: str, scale: Scale, asked: Asked, runs: Sequence[str]
-) -> dict[str, Any]:
+def _about(study: Study, scale: Scale, options: Options, runs: Sequence[str]) -> dict[str, Any]:
     """study.json: the declaration as it was, and what made the runs."""
     from lengthgen.reporting import publication
 
-    made = publication.provenance(
-        records.run(asked.results / "runs" / name) for name in dict.fromkeys(runs)
+    origin = publication.provenance(
+        records.run(options.results / "runs" / name) for name in runs
     )
-    flags = {"--scale": asked.scale, "--seeds": asked.seeds}
-    words = [
-        "lengthgen",
-        "study",
-        study.name,
+    flags = {"--scale": options.scale, "--seeds": options.seeds}
+    command = [
+        f"lengthgen study {study.name}",
         *(f"{flag} {value}" for flag, value in flags.items() if value),
-        *asked.overrides,
+        *options.overrides,
     ]
     return {
-        "name": study.name, "meaning": study.meaning, "claim": study.claim, "command": " ".join(words),
-        "seeds": list(range(scale.seeds)), "show": study.show, "axis": study.axis,
+        "name": study.name,
+        "meaning": study.meaning,
+        "claim": study.claim,
+        "command": " ".join(command),
+        "seeds": list(range(scale.seeds)),
+        "show": study.show,
+        "axis": study.axis,
         "arms": {arm: study.training(arm, scale) for arm in study.arms},
-        "conditions": {name: one.overrides for name, one in study.conditions.items()},
+        "conditions": {name: condition.overrides for name, condition in study.conditions.items()},
         "claims": {name: dataclasses.asdict(claim) for name, claim in study.claims.items()},
-        "published": [dataclasses.asdict(one) for one in study.published],
-    } | {key: made[key] for key in ("commits", "devices", "threads", "versions")} | {"runs": sorted(dict.fromkeys(runs))}  # fmt: skip
+        "published": [dataclasses.asdict(order) for order in study.published],
+        **{key: origin[key] for key in ("commits", "devices", "threads", "versions")},
+        "runs": sorted(runs),
+    }
 
 
-def _said(verdicts: Sequence) -> str:
+def _verdict_table(verdicts: Sequence["Verdict"]) -> str:
     """The claims for the terminal."""
-    from lengthgen.reporting.text_tables import aligned
-
     rows = [
         (
-            v.word,
-            "primary" if v.claim.primary else "exploratory",
-            v.name,
-            v.claim.predict,
-            _interval(v),
-            v.claim.claim,
+            verdict.word,
+            "primary" if verdict.claim.primary else "exploratory",
+            verdict.name,
+            verdict.claim.predict,
+            text_tables.interval(verdict.value, verdict.low, verdict.high, "{:+.4f}".format),
+            verdict.claim.claim,
         )
-        for v in verdicts
+        for verdict in verdicts
     ]
-    return aligned(("verdict", "kind", "claim", "predicted", "found", "in words"), rows)
-
-
-def _interval(verdict) -> str:
-    return f"{verdict.value:+.4f} [{verdict.low:+.4f}, {verdict.high:+.4f}]"
+    return text_tables.aligned(("verdict", "kind", "name", "predicted", "found", "claim"), rows)

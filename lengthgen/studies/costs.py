@@ -1,8 +1,9 @@
-"""What a subject costs at evaluation: time and memory of a forward pass, with its retrofit, against its arm as it was trained.
+"""What a subject costs at evaluation, relative to its arm as it was trained: time and memory.
 
-Time: CPU seconds of this process (wall seconds on CUDA), one window of the asked length, rounds over all subjects interleaved in one
-process, median of the ratios within a round (what else runs on the machine then hits all alike). Memory: the peak of a process of its own
-above that process with the model built and run on a short window (bench/child.py).
+Time: CPU seconds of this process (wall seconds on CUDA) of one forward pass over a window. Rounds
+over all subjects are interleaved, and ratios are taken within a round, so that other load on the
+machine hits all subjects alike. Memory: the peak of a new process, above that of the same process
+once it holds the model and has run a short window (bench/child.py).
 """
 
 import contextlib
@@ -23,28 +24,23 @@ ROUNDS = 7
 
 
 def rows(
-    material: Material, at: float, tell: Callable[[str], None] = lambda text: None
+    material: Material, length_factor: float, log: Callable[[str], None] = lambda text: None
 ) -> list[dict[str, Any]]:
-    """COSTS of every subject's first seed. of_trained: time / time of the arm as it was trained; low, high: over the rounds."""
-    length = {name: subject.length(at) for name, subject in material.subjects.items()}
-    tell(f"costs: {ROUNDS} rounds of {len(length)} forward passes")
-    calls = {
-        name: forward(subject.evaluations[0], length[name])
-        for name, subject in material.subjects.items()
-    }
+    """COSTS of the first seed of every subject. low and high of of_trained: over the rounds."""
+    evaluations = {name: subject.evaluations[0] for name, subject in material.subjects.items()}
+    lengths = {name: subject.length(length_factor) for name, subject in material.subjects.items()}
+    log(f"costs: {ROUNDS} rounds of {len(lengths)} forward passes")
+    calls = {name: forward(evaluations[name], length) for name, length in lengths.items()}
     for call in calls.values():
         call()
     rounds = [{name: _seconds(call) for name, call in calls.items()} for _ in range(ROUNDS)]
-    tell("costs: memory, a process for each")
-    memory = {
-        name: _memory(subject.evaluations[0], length[name])
-        for name, subject in material.subjects.items()
-    }
-    return [_row(name, length[name], rounds, memory) for name in calls]
+    log("costs: memory, one process for each")
+    memory = {name: _memory(evaluations[name], length) for name, length in lengths.items()}
+    return [_row(name, length, rounds, memory) for name, length in lengths.items()]
 
 
 def forward(evaluation: Evaluation, length: int) -> Callable[[], Any]:
-    """A forward pass over one window of `length` tokens: losses of the last token alone, as a reader of the whole window would have."""
+    """A forward pass over one window of `length` tokens, with the loss of its last token alone."""
     import torch
 
     from lengthgen.runs import run
@@ -64,56 +60,57 @@ def _seconds(call: Callable[[], Any]) -> float:
 
     on_cuda = torch.cuda.is_available()
     clock = time.perf_counter if on_cuda else time.process_time
-    began = clock()
+    started = clock()
     call()
     if on_cuda:
         torch.cuda.synchronize()
-    return clock() - began
+    return clock() - started
 
 
 def _memory(evaluation: Evaluation, length: int) -> float:
-    """MiB."""
-    command = [
-        sys.executable,
-        "-m",
-        "lengthgen.studies.costs",
-        json.dumps([str(evaluation.folder), length]),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True)
-    lines = done.stdout.strip().splitlines()
-    if done.returncode or not lines:
+    """MiB; NaN if the process failed."""
+    case = json.dumps([str(evaluation.folder), length])
+    command = [sys.executable, "-m", "lengthgen.studies.costs", case]
+    process = subprocess.run(command, capture_output=True, text=True)
+    lines = process.stdout.strip().splitlines()
+    if process.returncode or not lines:
         return float("nan")
-    found = json.loads(lines[-1])
-    return (found["peak"] - found["base"]) / 2**20
+    measured = json.loads(lines[-1])
+    return (measured["peak"] - measured["base"]) / 2**20
 
 
 def _row(
-    name: str, length: int, rounds: list[Mapping[str, float]], memory: Mapping[str, float]
+    name: str, length: int, rounds: list[dict[str, float]], memory: Mapping[str, float]
 ) -> dict[str, Any]:
     arm = name.partition("+")[0]
-    ratios = sorted(one[name] / one[arm] for one in rounds)
+    ratios = sorted(seconds[name] / seconds[arm] for seconds in rounds)
     return {
-        "subject": name, "eval_length": length, "milliseconds": 1000 * statistics.median(one[name] for one in rounds),
-        "of_trained": statistics.median(ratios), "low": ratios[0], "high": ratios[-1], "mib": memory[name],
-        "mib_of_trained": memory[name] / memory[arm] if memory[arm] else float("nan"), "rounds": len(rounds),
-    }  # fmt: skip
+        "subject": name,
+        "eval_length": length,
+        "milliseconds": 1000 * statistics.median(seconds[name] for seconds in rounds),
+        "of_trained": statistics.median(ratios),
+        "low": ratios[0],
+        "high": ratios[-1],
+        "mib": memory[name],
+        "mib_of_trained": memory[name] / memory[arm] if memory[arm] else float("nan"),
+        "rounds": len(rounds),
+    }
 
 
 def main(folder: str, length: int) -> None:
-    """One memory case; prints a line of JSON."""
+    """Measure one case of memory in this process, and print it as a line of JSON."""
     from lengthgen.runs import process
 
     process.prepare_environment()
     process.prepare_torch(1)
+    import torch
+
     evaluation = Evaluation(Path(folder))
     forward(evaluation, child.SHORT)()
     call = forward(evaluation, length)
-    with contextlib.suppress(
-        OSError, AttributeError
-    ):  # glibc: what a retrofit's search has freed is given back, and counts as new again
+    # glibc: return what a retrofit's search has freed, so that using it anew counts again.
+    with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
-    import torch
-
     print(json.dumps(child.measure(call, "cuda" if torch.cuda.is_available() else "cpu")))
 
 

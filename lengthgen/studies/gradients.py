@@ -1,8 +1,12 @@
-"""Whether any gradient reaches what a scheme reads beyond its training length. Measured on a training batch, not inferred.
+"""Whether any gradient reaches what a scheme reads beyond its training length, measured on a batch.
 
-The arm's model is made with tables for twice its training length, and the gradient of the loss on windows of the training length is taken:
-what it leaves at exactly 0 in the second half of a table, training leaves as it was drawn. Shape letters: L the training length.
+The arm's model is built with tables for twice its training length L, and the gradient of the loss
+on windows of L tokens is taken. Training leaves an entry whose gradient is exactly 0 as it was
+initialised.
 """
+
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 
@@ -14,25 +18,30 @@ from lengthgen.studies.losses import Subject
 
 
 def beyond_training(subject: Subject) -> list[float]:
-    """For each seed the largest gradient of a table's entry for positions (or offsets) from L on, over the largest before L.
+    """For each seed the largest gradient of a table's entries from L on, over the largest before L.
 
     ConfigError if the scheme has no table that grows with the training length.
     """
     return [_share(evaluation.config) for evaluation in subject.evaluations]
 
 
-def _share(stored: dict) -> float:
+def _share(stored: Mapping[str, Any]) -> float:
     run = prepare.prepare(train_config.check(dict(stored), []))
-    settings = run.config.settings
+    config, settings = run.config, run.config.settings
     length = settings.train_length
     model = models.build(
-        run.config.model, run.config.make_scheme, run.config.scheme.options, train_length=2 * length, vocab_size=run.splits.vocab_size,
+        config.model,
+        config.make_scheme,
+        config.scheme.options,
+        train_length=2 * length,
+        vocab_size=run.splits.vocab_size,
         seed=settings.seed,
-    )  # fmt: skip
-    tables = [p for p in model.scheme.parameters() if 2 * length in p.shape]
+    )
+    tables = [table for table in model.scheme.parameters() if 2 * length in table.shape]
     if not tables:
         raise ConfigError(
-            f"scheme {run.config.scheme.label} has no table of its training length; expected one such as learned or per_offset"
+            f"scheme {config.scheme.label} has no table of its training length; expected a scheme "
+            "such as learned or per_offset"
         )
     inputs, targets = batches.crops(
         run.splits.train,
@@ -42,10 +51,13 @@ def _share(stored: dict) -> float:
         length=length,
         cross_documents=settings.cross_documents,
     )
-    model.losses(inputs, targets).mean().backward()
-    within, beyond = [], []
-    for table in tables:
-        gradient = table.grad.movedim(list(table.shape).index(2 * length), 0).abs()
-        within.append(gradient[:length].max())
-        beyond.append(gradient[length:].max())
-    return float(torch.stack(beyond).max() / torch.stack(within).max())
+    losses = model.losses(inputs, targets)
+    gradients = [
+        gradient.movedim(list(gradient.shape).index(2 * length), 0).abs()
+        for gradient in torch.autograd.grad(losses.mean(), tables)
+    ]
+    within, beyond = (
+        torch.stack([gradient[part].max() for gradient in gradients]).max()
+        for part in (slice(length), slice(length, None))
+    )
+    return float(beyond / within)

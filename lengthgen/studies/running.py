@@ -1,8 +1,9 @@
-"""The runs of a study: what is missing is made, several at once, each as `lengthgen train` and `lengthgen evaluate` would make it.
+"""The runs of a study: what is missing is made, several at once.
 
-A job is one arm with one seed: its training, then its evaluations under every condition. Jobs run in processes of their own, on one thread
-each: models so small gain little from a second. What a run's folder already holds is not done again, so that a study that was stopped, or
-killed, goes on where it was. A worker whose study was killed saves what it is training, and ends.
+A job is one arm with one seed: its training, then its evaluation under every condition, each as
+`lengthgen train` and `lengthgen evaluate` would make it. Jobs run in processes with one thread
+each: models this small gain little from a second. Runs that exist are not repeated, so rerunning a
+stopped or killed study resumes it. The workers of a killed study save their training and end.
 """
 
 import os
@@ -31,12 +32,12 @@ class Job:
     training: tuple[str, ...]  # overrides of `lengthgen train`
     conditions: tuple[tuple[str, tuple[str, ...]], ...]  # name, overrides of `lengthgen evaluate`
     results: Path
-    how: tuple[str, ...]  # overrides of both: on what they run
+    machine: tuple[str, ...]  # overrides of both: on what they run
 
 
 @dataclass(frozen=True)
-class Made:
-    """What a job found or made: (condition, evaluation folder) with "" for the arm as it was trained. error: a line, and its exit code."""
+class JobResult:
+    """evaluations: (condition, folder), "" for the arm as it was trained. error: one line."""
 
     job: Job
     run: str = ""
@@ -55,80 +56,87 @@ class StudyError(UserError):
         self.exit_code = exit_code
 
 
-def jobs(study: Study, scale: Scale, results: Path, how: Sequence[str]) -> list[Job]:
-    """Every job of a study. The seeds of an arm lie far apart, so that a study that is stopped has some of every arm."""
-    found = []
+def jobs(study: Study, scale: Scale, results: Path, machine: Sequence[str]) -> list[Job]:
+    """Every job of a study, seed by seed, so that a stopped study has some seeds of every arm."""
+    planned = []
     seeds = {arm: scale.seeds_of(arm) for arm in study.arms}
     for seed in range(max(seeds.values())):
         for arm in (arm for arm in study.arms if seed < seeds[arm]):
             conditions = tuple(
                 (name, tuple(overrides)) for name, overrides in study.conditions_of(arm).items()
             )
-            found.append(
+            planned.append(
                 Job(
                     arm,
                     seed,
                     (*study.training(arm, scale), f"seed={seed}"),
                     conditions,
                     results,
-                    (*ALWAYS, *how),
+                    (*ALWAYS, *machine),
                 )
             )
-    return found
+    return planned
 
 
 def run(
-    found: Sequence[Job], workers: int, config_dir: Path | None, tell: Callable[[Made, int], None]
-) -> list[Made]:
-    """Make what is missing of every job. tell: called after each, with how many have ended. StudyError names the first that failed."""
-    made = []
-    for ended, one in enumerate(_results(found, workers, config_dir), start=1):
-        made.append(one)
-        tell(one, ended)
-    failed = [one for one in made if one.error]
+    jobs: Sequence[Job],
+    workers: int,
+    config_dir: Path | None,
+    report: Callable[[JobResult, int], None],
+) -> list[JobResult]:
+    """Make what is missing of every job. StudyError names the first that failed.
+
+    report: called after each job, with how many have ended.
+    """
+    results = []
+    for n_ended, result in enumerate(_results(jobs, workers, config_dir), start=1):
+        results.append(result)
+        report(result, n_ended)
+    failed = [result for result in results if result.error]
     if failed:
         first = failed[0]
-        others = f" ({len(failed)} of {len(found)} jobs failed)" if len(failed) > 1 else ""
+        others = f" ({len(failed)} of {len(jobs)} jobs failed)" if len(failed) > 1 else ""
         raise StudyError(
             f"arm {first.job.arm}, seed {first.job.seed}: {first.error}{others}", first.exit_code
         )
-    return made
+    return results
 
 
-def material(study: Study, made: Sequence[Made]) -> Material:
+def material(study: Study, results: Sequence[JobResult]) -> Material:
     """The evaluations of every subject, in the order of the seeds."""
     subjects = {}
     for name in study.subjects():
         arm, _, condition = name.partition("+")
-        own = sorted((one for one in made if one.job.arm == arm), key=lambda one: one.job.seed)
+        of_arm = (result for result in results if result.job.arm == arm)
+        by_seed = sorted(of_arm, key=lambda result: result.job.seed)
         subjects[name] = Subject(
-            name, [Evaluation(dict(one.evaluations)[condition]) for one in own]
+            name, [Evaluation(dict(result.evaluations)[condition]) for result in by_seed]
         )
     return Material(subjects)
 
 
-def _results(found: Sequence[Job], workers: int, config_dir: Path | None) -> Iterator[Made]:
+def _results(jobs: Sequence[Job], workers: int, config_dir: Path | None) -> Iterator[JobResult]:
     if workers == 1:
-        yield from (_work(job, config_dir) for job in found)
+        yield from (_work(job, config_dir) for job in jobs)
         return
     with ProcessPoolExecutor(
-        workers, mp_context=get_context("spawn"), initializer=_begin, initargs=(os.getpid(),)
+        workers, mp_context=get_context("spawn"), initializer=_start_worker, initargs=(os.getpid(),)
     ) as pool:
-        waiting = [pool.submit(_work, job, config_dir) for job in found]
+        waiting = [pool.submit(_work, job, config_dir) for job in jobs]
         try:
             for future in as_completed(waiting):
                 yield future.result()
         except BrokenProcessPool:
             raise StudyError(
-                "a worker was killed (out of memory?); the same command goes on from there, --workers 1 needs less"
+                "a worker was killed (out of memory?); rerun to resume, with --workers 1 to need less"
             ) from None
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise
 
 
-def _begin(parent: int) -> None:
-    """A new process: before it imports torch."""
+def _start_worker(parent: int) -> None:
+    """Prepare a new process, before it imports torch."""
     from lengthgen.runs.process import prepare_environment
 
     os.environ["TQDM_DISABLE"] = "1"  # several bars at once would overwrite each other
@@ -137,30 +145,27 @@ def _begin(parent: int) -> None:
 
 
 def _end_with(parent: int) -> None:
-    """End this process when its parent is gone. SIGTERM lets a training save its checkpoint first (fit.py), and ends anything else."""
+    """End this process when its parent is gone."""
     while os.getppid() == parent:
         time.sleep(0.5)
+    # SIGTERM lets a training save its checkpoint first (runs/fit.py), and ends anything else.
     os.kill(os.getpid(), signal.SIGTERM)
     while WORKING.is_set():
         time.sleep(0.1)
     os._exit(1)
 
 
-def _work(job: Job, config_dir: Path | None) -> Made:
-    began = time.monotonic()
+def _work(job: Job, config_dir: Path | None) -> JobResult:
+    started = time.monotonic()
     WORKING.set()
     try:
         run_id, evaluations, status = _train_and_evaluate(job, config_dir)
     except UserError as error:
-        return Made(
-            job,
-            error=" ".join(str(error).split()),
-            exit_code=error.exit_code,
-            seconds=time.monotonic() - began,
-        )
+        message, seconds = " ".join(str(error).split()), time.monotonic() - started
+        return JobResult(job, error=message, exit_code=error.exit_code, seconds=seconds)
     finally:
         WORKING.clear()
-    return Made(job, run_id, tuple(evaluations), status, time.monotonic() - began)
+    return JobResult(job, run_id, tuple(evaluations), status, time.monotonic() - started)
 
 
 def _train_and_evaluate(
@@ -171,27 +176,26 @@ def _train_and_evaluate(
 
     user_folders = [config_dir] if config_dir else []
     trained = run.train(
-        compose.compose([*job.training, *job.how], config_dir=config_dir, results=job.results),
+        compose.compose([*job.training, *job.machine], config_dir=config_dir, results=job.results),
         user_folders,
         figures=False,
     )
     evaluations, statuses = [("", trained.evaluation)], [trained.status]
-    for name, overrides in job.conditions:
-        given = [f"run={trained.run_id}", *_evaluation(job.training), *overrides, *job.how]
+    for name, condition in job.conditions:
+        overrides = [f"run={trained.run_id}", *_evaluation(job.training), *condition, *job.machine]
         outcome = run.evaluate(
-            compose.compose(given, command="evaluate", config_dir=config_dir, results=job.results),
+            compose.compose(
+                overrides, command="evaluate", config_dir=config_dir, results=job.results
+            ),
             user_folders,
             figures=False,
         )
         evaluations.append((name, outcome.evaluation))
         statuses.append(outcome.status)
-    return (
-        trained.run_id,
-        evaluations,
-        next((s for s in ("trained", "evaluated") if s in statuses), statuses[0]),
-    )
+    status = next((s for s in ("trained", "evaluated") if s in statuses), statuses[0])
+    return trained.run_id, evaluations, status
 
 
 def _evaluation(training: Sequence[str]) -> list[str]:
-    """The overrides of a training that say how to evaluate: a condition is evaluated in the same way, but for what it changes itself."""
+    """The overrides of a training that decide how to evaluate; a condition is evaluated alike."""
     return [override for override in training if override.lstrip("+").startswith("evaluation")]

@@ -1,12 +1,12 @@
-"""The two figures: perplexity against evaluation length, and loss against the position in a window. Matplotlib alone; no torch.
+"""The figures by evaluation length and by position in a window. Matplotlib alone, no torch.
 
-How they are to be read at a glance: a log2 axis with a tick at each measured length, a line at the training length, one fixed style a
-scheme, its name beside the end of its line, and a strip below for lengths without a value, so that a refusal is seen and not missed.
-
-Losses in nats/token. Layout and names: layout.py; lines' styles: palette.py.
+A log2 axis with a tick at each measured length, a line at the training length, one fixed style per
+scheme, its name beside the end of its line, and a strip for lengths without a value, so that a
+refusal is seen. Losses in nats/token.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -27,177 +27,160 @@ from lengthgen.statistics.thresholds import DELTA
 
 WILSON = "Wilson's over documents, for that one seed"
 PROTOCOLS = {
-    "matched": "matched targets: the same tokens are scored at every length",
-    "nonoverlapping": "non-overlapping windows: longer windows hold fewer tokens with little context, which alone lowers the curve",
-    "sliding": "sliding window: the same tokens at every length, the first window's with little context, the others' with nearly all of it",
-    "last_k": "the last targets of each window, none with little context: other tokens at every length, and fewer in longer windows",
-    "hard_window": "matched targets, read through a hard window of the training length in every layer",
+    "matched": "Matched targets: the same tokens are scored at every length",
+    "nonoverlapping": "Non-overlapping windows: in longer windows fewer tokens have little context, "
+    "which alone lowers the curve",
+    "sliding": "Sliding window: the same tokens at every length; those of the first window have "
+    "little context, the others nearly the whole window",
+    "last_k": "The last targets of each window, all with long context: other tokens at every "
+    "length, and fewer in longer windows",
+    "hard_window": "Matched targets, read through a hard window of the training length in every "
+    "layer",
 }
+ENDS = ("", "_low", "_high")
+
+
+@dataclass(frozen=True)
+class Lines:
+    """The rows of one group and protocol by scheme, sorted by length: with a value, and without."""
+
+    schemes: list[str]
+    train_length: int
+    lengths: list[int]
+    scored: Mapping[str, pd.DataFrame]
+    missing: Mapping[str, pd.DataFrame]
+
+    @classmethod
+    def of(cls, rows: pd.DataFrame, has_value: pd.Series) -> "Lines":
+        schemes = sorted(rows["scheme"].unique(), key=palette.order)
+
+        def by_scheme(part: pd.DataFrame) -> dict[str, pd.DataFrame]:
+            groups = dict(list(part.sort_values("eval_length").groupby("scheme")))
+            return {scheme: groups[scheme] for scheme in schemes if scheme in groups}
+
+        lengths = sorted(int(length) for length in rows["eval_length"].unique())
+        train_length = int(rows["train_length"].iloc[0])
+        scored, missing = by_scheme(rows[has_value]), by_scheme(rows[~has_value])
+        return cls(schemes, train_length, lengths, scored, missing)
+
+    def ends(self, column: str) -> dict[str, tuple[int, float, str]]:
+        """What layout.name_ends takes, of the schemes that have the longest length."""
+        longest = self.lengths[-1]
+        return {
+            scheme: (longest, line[column].iloc[-1], scheme)
+            for scheme, line in self.scored.items()
+            if line["eval_length"].max() == longest
+        }
 
 
 def loss_by_length(rows: pd.DataFrame, remark: str = "") -> Figure:
-    """Perplexity against evaluation length, and below it (matched protocol) the paired change of the loss.
+    """Perplexity by evaluation length, and below it the paired change of the loss, if there is one.
 
-    rows: of one group and protocol, with the columns of tables.SUMMARY. A length without a value is a cross in a strip. remark: the
-    last sentence under the title.
+    rows: of one group and protocol, with the columns of tables.SUMMARY. remark: the last sentence
+    under the title.
     """
-    schemes = sorted(rows["scheme"].unique(), key=palette.order)
-    train_length, lengths = (
-        int(rows["train_length"].iloc[0]),
-        sorted(int(length) for length in rows["eval_length"].unique()),
+    lines = Lines.of(rows, rows["status"] == "ok")
+    changes = bool(np.isfinite(rows["loss_change"].astype(float)).any()) and len(lines.lengths) > 1
+    below = max(2.2, layout.ROW * (len(lines.schemes) + 1)) if changes else 0.0
+    # A scheme that leaves the lower panel is named there with its change, which needs more room.
+    names = [_off_scale(scheme) if changes else scheme for scheme in lines.schemes]
+    perplexity = rows["perplexity"].to_numpy(np.float64)
+    figure, panels = _panels(
+        lines,
+        "perplexity",
+        _length_title(rows, changes, remark),
+        names,
+        lambda axes: _perplexity_axis(axes, perplexity),
+        below,
     )
-    lines = {
-        scheme: rows[(rows["scheme"] == scheme) & (rows["status"] == "ok")].sort_values(
-            "eval_length"
-        )
-        for scheme in schemes
-    }
-    missing = {
-        scheme: rows[(rows["scheme"] == scheme) & (rows["status"] != "ok")].sort_values(
-            "eval_length"
-        )
-        for scheme in schemes
-    }
-    missing = {scheme: part for scheme, part in missing.items() if len(part)}
-    gone = {
-        scheme: length_axis.what_is_missing(scheme, part, lengths)
-        for scheme, part in missing.items()
-    }
-    with_change = bool(np.isfinite(rows["loss_change"].astype(float)).any()) and len(lengths) > 1
-
-    off = _off_scale if with_change else str
-    named = layout.ROW * (len(schemes) + 1)  # the height that the names need
-    heights = [max(3.2, named), layout.ROW * 1.2 * len(missing), max(2.2, named) * with_change]
-    heights = [height for height in heights if height]
-    figure, panels = layout.stack(
-        heights, _length_title(rows, with_change, remark), [*map(off, schemes), *gone.values()]
-    )
-    ends = {
-        scheme: line
-        for scheme, line in lines.items()
-        if len(line) and line["eval_length"].max() == lengths[-1]
-    }
-
-    top = panels[0]
-    for scheme in schemes:
-        layout.line(
-            top,
-            scheme,
-            lines[scheme]["eval_length"],
-            *(lines[scheme][f"perplexity{end}"] for end in ("", "_low", "_high")),
-        )
-    length_axis.draw(top, lengths, train_length)
-    _perplexity_axis(top, rows["perplexity"].to_numpy(np.float64))
-    layout.name_ends(
-        top,
-        {
-            scheme: (lengths[-1], line["perplexity"].iloc[-1], scheme)
-            for scheme, line in ends.items()
-        },
-    )
-    if missing:
-        length_axis.strip(panels[1], missing, gone, lengths, train_length)
-    if with_change:
-        _change_panel(panels[-1], lines, ends, lengths, train_length)
-    for panel in panels[:-1]:
-        panel.tick_params(axis="x", labelbottom=False)
-    panels[-1].set_xlabel("evaluation length (tokens, and as a multiple of the training length)")
-    length_axis.mark_training_length(top, train_length)
+    if changes:
+        _change_panel(panels[-1], lines)
     return figure
 
 
 def exact_match_by_length(rows: pd.DataFrame) -> Figure:
-    """The share of documents whose answer is wholly right, against evaluation length. rows: as for `loss_by_length`."""
-    schemes = sorted(rows["scheme"].unique(), key=palette.order)
-    train_length, lengths = (
-        int(rows["train_length"].iloc[0]),
-        sorted(int(length) for length in rows["eval_length"].unique()),
+    """The share of documents whose answer is entirely right. rows: as for `loss_by_length`."""
+    lines = Lines.of(rows, rows["exact_match"].notna())
+    scored = rows[rows["exact_match"].notna()]
+    interval = intervals.words(scored["n_seeds"]).replace(intervals.ONE, WILSON)
+    details = (
+        f"{_training(rows, scored['n_seeds'])} {_range(scored['n_documents'], 'document')} at each "
+        f"length, each document one question. Bands: 95 % intervals, {interval}."
     )
-    scored = rows[rows["exact_match"].notna()].sort_values("eval_length")
-    missing = {
-        scheme: part
-        for scheme, part in rows[rows["exact_match"].isna()]
-        .sort_values("eval_length")
-        .groupby("scheme")
+
+    def scale(axes: Axes) -> None:
+        axes.set_ylim(-0.03, 1.03)
+        axes.set_ylabel("exact match (share of documents)")
+
+    title = _heading("Exact match by evaluation length", rows), details
+    return _panels(lines, "exact_match", title, lines.schemes, scale)[0]
+
+
+def _panels(
+    lines: Lines,
+    column: str,
+    title: tuple[str, str],
+    names: Sequence[str],
+    scale: Callable[[Axes], None],
+    below: float = 0.0,
+) -> tuple[Figure, list[Axes]]:
+    """The panel of `column`, a strip if values are missing, and an empty panel `below` inches high."""
+    reasons = {
+        scheme: length_axis.what_is_missing(scheme, part, lines.lengths)
+        for scheme, part in lines.missing.items()
     }
-    gone = {
-        scheme: length_axis.what_is_missing(scheme, missing[scheme], lengths)
-        for scheme in schemes
-        if scheme in missing
-    }
-    heights = [max(3.2, layout.ROW * (len(schemes) + 1)), layout.ROW * 1.2 * len(gone)]
-    title = (
-        _heading("Exact match by evaluation length", rows),
-        " ".join(_scored_on(rows, scored, "each document one question")),
-    )
+    named = layout.ROW * (len(lines.schemes) + 1)  # the height that the names need
+    heights = [max(3.2, named), layout.ROW * 1.2 * len(reasons), below]
     figure, panels = layout.stack(
-        [height for height in heights if height], title, [*schemes, *gone.values()]
+        [height for height in heights if height], title, [*names, *reasons.values()]
     )
-    ends = {}
-    for scheme, line in scored.groupby("scheme"):
-        layout.line(
-            panels[0],
-            scheme,
-            line["eval_length"],
-            *(line[f"exact_match{end}"] for end in ("", "_low", "_high")),
-        )
-        if line["eval_length"].max() == lengths[-1]:
-            ends[scheme] = (lengths[-1], line["exact_match"].iloc[-1], scheme)
-    length_axis.draw(panels[0], lengths, train_length)
-    panels[0].set_ylim(-0.03, 1.03)
-    panels[0].set_ylabel("exact match (share of documents)")
-    layout.name_ends(panels[0], ends)
-    if gone:
-        length_axis.strip(
-            panels[1], {scheme: missing[scheme] for scheme in gone}, gone, lengths, train_length
-        )
-        panels[0].tick_params(axis="x", labelbottom=False)
-    panels[-1].set_xlabel("evaluation length (tokens, and as a multiple of the training length)")
-    length_axis.mark_training_length(panels[0], train_length)
-    return figure
+    top = panels[0]
+    for scheme, line in lines.scored.items():
+        layout.line(top, scheme, line["eval_length"], *(line[f"{column}{end}"] for end in ENDS))
+    length_axis.draw(top, lines.lengths, lines.train_length)
+    scale(top)  # before the names, whose places depend on it
+    layout.name_ends(top, lines.ends(column))
+    if reasons:
+        length_axis.strip(panels[1], lines.missing, reasons, lines.lengths, lines.train_length)
+    for panel in panels[:-1]:
+        panel.tick_params(axis="x", labelbottom=False)
+    panels[-1].set_xlabel(length_axis.LABEL)
+    length_axis.mark_training_length(top, lines.train_length)
+    return figure, panels
 
 
 def loss_by_position(bins: pd.DataFrame, rows: pd.DataFrame) -> Figure:
-    """Mean loss against the position in a window of the longest length that each scheme processes.
+    """Mean loss by position in a window of the longest length that each scheme can read.
 
-    bins: of one group, as tables.positions_over_seeds gives them. rows: the same group's summary (for the title).
+    bins: of one group, as tables.positions_over_seeds gives them. rows: the same group's summary.
     """
-    schemes = sorted(bins["scheme"].unique(), key=palette.order)
     train_length, longest = int(rows["train_length"].iloc[0]), int(bins["eval_length"].max())
+    finite = bins[np.isfinite(bins["value"].astype(float))]
     lines, names = {}, {}
-    for scheme in schemes:
-        own = bins[bins["scheme"] == scheme]
-        own = own[np.isfinite(own["value"].astype(float))]
-        if len(own):
-            window = int(own["eval_length"].max())
-            lines[scheme] = own[own["eval_length"] == window].sort_values("position")
-            names[scheme] = scheme if window == longest else f"{scheme} (window of {window})"
-    tall = max(3.6, layout.ROW * (len(lines) + 1))
-    figure, (panel,) = layout.stack(
-        [tall], _position_title(lines, longest, rows), list(names.values())
-    )
+    for scheme in sorted(finite["scheme"].unique(), key=palette.order):
+        of_scheme = finite[finite["scheme"] == scheme]
+        window = int(of_scheme["eval_length"].max())
+        lines[scheme] = of_scheme[of_scheme["eval_length"] == window].sort_values("position")
+        names[scheme] = scheme if window == longest else f"{scheme} (window of {window})"
+    height = max(3.6, layout.ROW * (len(lines) + 1))
+    title = _position_title(lines, longest, rows)
+    figure, (panel,) = layout.stack([height], title, list(names.values()))
     ends = {}
     for index, (scheme, line) in enumerate(lines.items()):
         middle = (line["position"] + line["position_end"]) / 2
         every = max(1, round(longest / 9 / (line["position_end"] - line["position"]).median()))
         marks = (index * every // len(lines), every)  # the schemes' markers take turns
         layout.line(panel, scheme, middle, line["value"], line["low"], line["high"], marks)
-        ends[scheme] = (
-            middle.iloc[-1],
-            line["value"].iloc[-1] if names[scheme] == scheme else None,
-            names[scheme],
-        )
+        y = line["value"].iloc[-1] if names[scheme] == scheme else None
+        ends[scheme] = (middle.iloc[-1], y, names[scheme])
     panel.set_xlim(0, longest)
-    step = (
-        train_length / 2
-        if longest <= 2 * train_length
-        else train_length * max(1, round(longest / train_length / 8))
+    multiples = longest / train_length
+    ticks = np.arange(
+        0, longest + 1, train_length * (0.5 if multiples <= 2 else max(1, round(multiples / 8)))
     )
-    ticks = np.arange(0, longest + 1, step)
+    texts = [f"{tick:,.0f}\n{tick / train_length:g}×" for tick in ticks]
     panel.xaxis.set_major_locator(FixedLocator(ticks))
-    panel.xaxis.set_major_formatter(
-        FixedFormatter([f"{tick:,.0f}\n{tick / train_length:g}×" for tick in ticks])
-    )
+    panel.xaxis.set_major_formatter(FixedFormatter(texts))
     panel.yaxis.set_major_locator(MaxNLocator(7))
     panel.set_ylabel("loss (nats/token)")
     panel.set_xlabel("position in the window (tokens, and as a multiple of the training length)")
@@ -207,30 +190,24 @@ def loss_by_position(bins: pd.DataFrame, rows: pd.DataFrame) -> Figure:
 
 
 def _length_title(rows: pd.DataFrame, with_change: bool, remark: str) -> tuple[str, str]:
-    """(heading, details): everything that a reader needs to know which experiment this is and how to read it."""
+    """(heading, details): which experiment this is, and how to read the figure."""
     scored = rows[rows["status"] == "ok"]
     protocol = rows["protocol"].iloc[0]
     details = [
-        f"{int(rows['steps'].iloc[0]):,} training steps; {_range(scored['n_seeds'], 'seed')} per scheme;",
-        f"{_range(scored['n_documents'], 'document')}, {_range(scored['n_tokens'], 'token')} scored at each length.",
-        f"{PROTOCOLS.get(protocol, protocol).capitalize()}.",
+        _training(rows, scored["n_seeds"]),
+        f"{_range(scored['n_documents'], 'document')},",
+        f"{_range(scored['n_tokens'], 'token')} scored at each length.",
+        f"{PROTOCOLS.get(protocol, protocol.capitalize())}.",
         f"Bands: 95 % intervals, {intervals.words(scored['n_seeds'])}."
         if rows["loss_low"].notna().any()
         else "No bands: an interval needs two documents.",
     ]
     if with_change:
         details.append(
-            f"Lower panel: below 0 the longer input helps; grey: within {DELTA} nats, 1 % of perplexity."
+            "Lower panel: below 0 the longer input helps; "
+            f"grey: within {DELTA} nats, 1 % of perplexity."
         )
     return _heading("Perplexity by evaluation length", rows), " ".join([*details, remark]).rstrip()
-
-
-def _scored_on(rows: pd.DataFrame, scored: pd.DataFrame, what: str) -> list[str]:
-    return [
-        f"{int(rows['steps'].iloc[0]):,} training steps; {_range(scored['n_seeds'], 'seed')} per scheme;",
-        f"{_range(scored['n_documents'], 'document')} at each length, {what}.",
-        f"Bands: 95 % intervals, {intervals.words(scored['n_seeds']).replace(intervals.ONE, WILSON)}.",
-    ]
 
 
 def _position_title(
@@ -241,27 +218,27 @@ def _position_title(
         pd.Series([line[name].max() for line in lines.values()])
         for name in ("n_documents", "n_seeds")
     )
-    details = [
-        f"{int(rows['steps'].iloc[0]):,} training steps; {_range(n_seeds, 'seed')} per scheme;",
-        f"{_range(n_documents, 'document')}, {_range(n_tokens, 'token')} scored.",
-        f"Bands: 95 % intervals, {intervals.words(n_seeds)}.",
-    ]
-    return _heading(f"Loss by position in a window of {longest:,} tokens", rows), " ".join(details)
+    details = (
+        f"{_training(rows, n_seeds)} {_range(n_documents, 'document')}, "
+        f"{_range(n_tokens, 'token')} scored. Bands: 95 % intervals, {intervals.words(n_seeds)}."
+    )
+    return _heading(f"Loss by position in a window of {longest:,} tokens", rows), details
+
+
+def _training(rows: pd.DataFrame, n_seeds: pd.Series) -> str:
+    return f"{int(rows['steps'].iloc[0]):,} training steps; {_range(n_seeds, 'seed')} per scheme;"
 
 
 def _heading(what: str, rows: pd.DataFrame) -> str:
     first = rows.iloc[0]
-    return f"{what}: {first['dataset']}, {first['model']} model, trained at {int(first['train_length']):,} tokens"
+    length = f"trained at {int(first['train_length']):,} tokens"
+    return f"{what}: {first['dataset']}, {first['model']} model, {length}"
 
 
 def _range(counts: pd.Series, noun: str) -> str:
     low, high = (int(counts.min()), int(counts.max())) if len(counts) else (0, 0)
-    return (
-        f"{low:,}"
-        + (f" to {high:,}" if high > low else "")
-        + f" {noun}"
-        + ("" if high == 1 else "s")
-    )
+    several = f" to {high:,}" if high > low else ""
+    return f"{low:,}{several} {noun}{'' if high == 1 else 's'}"
 
 
 def _perplexity_axis(axes: Axes, drawn: np.ndarray) -> None:
@@ -274,51 +251,46 @@ def _perplexity_axis(axes: Axes, drawn: np.ndarray) -> None:
         return
     axes.set_yscale("log")
     decades = np.log10(drawn.max() / drawn.min())
-    axes.yaxis.set_major_locator(
-        LogLocator(
-            subs=(1, 1.5, 2, 3, 4, 5, 7) if decades < 1 else (1, 2, 5) if decades < 2.5 else (1,)
-        )
-    )
+    subs = (1, 1.5, 2, 3, 4, 5, 7) if decades < 1 else (1, 2, 5) if decades < 2.5 else (1,)
+    axes.yaxis.set_major_locator(LogLocator(subs=subs))
     axes.yaxis.set_major_formatter(
         FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 10 else f"{value:g}")
     )
     axes.yaxis.set_minor_locator(NullLocator())
 
 
-def _change_panel(
-    axes: Axes, lines: dict, ends: dict, lengths: Sequence[int], train_length: int
-) -> None:
-    """The paired change of the loss, scaled to the schemes that change little; the others leave the panel and are named there."""
-    limit = _near_limit(lines)
-    labels = {}
+def _change_panel(axes: Axes, lines: Lines) -> None:
+    """The paired change of the loss, scaled to the schemes that change little.
+
+    The other lines leave the panel, and their names give the change at the longest length.
+    """
+    bounds = {
+        scheme: line[[f"loss_change{end}" for end in ENDS]].to_numpy(np.float64)
+        for scheme, line in lines.scored.items()
+    }
+    bounds = {scheme: values for scheme, values in bounds.items() if np.isfinite(values[:, 0]).any()}
+    sizes = {scheme: float(np.nanmax(np.abs(values))) for scheme, values in bounds.items()}
+    limit = _near_limit(list(sizes.values()))
     low, high = -1.5 * DELTA, 1.5 * DELTA
-    for scheme, line in lines.items():
-        bounds = line[["loss_change", "loss_change_low", "loss_change_high"]].to_numpy(np.float64)
-        if not np.isfinite(bounds[:, 0]).any():
-            continue
-        layout.line(axes, scheme, line["eval_length"], *bounds.T)
-        last = bounds[-1, 0]
-        off = np.nanmax(np.abs(bounds)) > limit
-        low, high = (
-            (low, high) if off else (min(low, np.nanmin(bounds)), max(high, np.nanmax(bounds)))
-        )
-        if scheme in ends:
-            labels[scheme] = (lengths[-1], last, scheme)
-    length_axis.draw(axes, lengths, train_length)
+    for scheme, values in bounds.items():
+        layout.line(axes, scheme, lines.scored[scheme]["eval_length"], *values.T)
+        if sizes[scheme] <= limit:
+            low, high = min(low, np.nanmin(values)), max(high, np.nanmax(values))
+    length_axis.draw(axes, lines.lengths, lines.train_length)
     pad = 0.06 * (high - low)
     axes.set_ylim(low - pad, high + pad)
-    for scheme, (x, y, _) in labels.items():
-        if not low - pad <= y <= high + pad:
-            labels[scheme] = (x, y, _off_scale(scheme, y))
     axes.axhspan(-DELTA, DELTA, color="#eeeeee", linewidth=0, zorder=0)
     axes.axhline(0, color=layout.GREY, linewidth=0.8, zorder=1)
     axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
     axes.yaxis.set_major_formatter(
-        FuncFormatter(
-            lambda value, _: "0" if abs(value) < 1e-9 else f"{value:+.3g}".replace("-", "−")
-        )
+        FuncFormatter(lambda y, _: "0" if abs(y) < 1e-9 else f"{y:+.3g}".replace("-", "−"))
     )
-    axes.set_ylabel(f"loss minus loss at {train_length:,}\n(nats/token, paired)")
+    axes.set_ylabel(f"loss minus loss at {lines.train_length:,}\n(nats/token, paired)")
+    labels = {
+        scheme: (x, y, scheme if low - pad <= y <= high + pad else _off_scale(scheme, y))
+        for scheme, (x, y, _) in lines.ends("loss_change").items()
+        if scheme in bounds
+    }
     layout.name_ends(axes, labels)
 
 
@@ -326,15 +298,8 @@ def _off_scale(scheme: str, change: float = 10.0) -> str:
     return f"{scheme} {'↑' if change > 0 else '↓'} {change:+.2f}".replace("-", "−")
 
 
-def _near_limit(lines: dict) -> float:
-    """The largest change (nats) that the panel must hold: grows over the schemes while each is at most 4 times the one before."""
-    sizes = []
-    for line in lines.values():
-        bounds = np.abs(
-            line[["loss_change", "loss_change_low", "loss_change_high"]].to_numpy(np.float64)
-        )
-        if np.isfinite(bounds).any():
-            sizes.append(float(np.nanmax(bounds)))
+def _near_limit(sizes: Sequence[float]) -> float:
+    """The largest change (nats) in the panel: grows while each is at most 4 times the one before."""
     limit = min(sizes, default=0.0)
     for size in sorted(sizes):
         if size > max(0.1, 4 * limit):

@@ -1,4 +1,4 @@
-"""Figures as files: under a fixed style whatever the user's settings, and byte-stable, so that regenerating them leaves an empty diff."""
+"""Figures as files: in a fixed style, and byte-stable, so that regenerating leaves an empty diff."""
 
 import io
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ DPI = 130
 
 @contextmanager
 def fixed_style() -> Iterator[None]:
-    """matplotlib's defaults and ours, whatever the user's settings; theirs come back afterwards."""
+    """matplotlib's defaults and ours; the user's settings come back afterwards."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(layout.STYLE)
@@ -26,7 +26,7 @@ def fixed_style() -> Iterator[None]:
 
 
 def save(figure: Figure, stem: Path) -> list[Path]:
-    """Write `stem`.png and `stem`.svg, byte-stable: without a date or a version in them. Returns the files."""
+    """Write `stem`.png and `stem`.svg, without a date or a version in them. Returns the files."""
     png, svg = io.BytesIO(), io.BytesIO()
     figure.set_dpi(DPI)
     FigureCanvasAgg(figure).print_png(png, metadata={"Software": None})

@@ -1,7 +1,7 @@
-"""How the figures are laid out: panels above each other, one line a scheme, and names beside the lines that never overlap.
+"""The layout of figures: stacked panels, one line per scheme, and names that never overlap.
 
-Figures are built without pyplot (no global state) under matplotlib's own defaults, so that they do not depend on the user's settings.
-Sizes in inches; y of names in fractions of a panel's height.
+Figures are built without pyplot, which keeps global state, under matplotlib's defaults, so that
+they do not depend on the user's settings. Sizes in inches; heights of names as shares of a panel.
 """
 
 import textwrap
@@ -25,7 +25,7 @@ STYLE = {
     "axes.axisbelow": True,
     "lines.linewidth": 1.6,
     "lines.markersize": 5.5,
-    "svg.hashsalt": "lengthgen",  # else every SVG has new ids
+    "svg.hashsalt": "lengthgen",  # otherwise every SVG has new ids
 }
 GREY = "#555555"
 LEFT, PLOT, RIGHT, BOTTOM = 0.95, 6.0, 0.55, 0.72  # margins and width of the plots
@@ -35,7 +35,7 @@ ROW = 0.185  # height of one name
 def stack(
     heights: Sequence[float], title: tuple[str, str], names: Sequence[str], gap: float = 0.14
 ) -> tuple[Figure, list[Axes]]:
-    """Panels above each other, `gap` inches apart, with room on the right for the longest name and above for the title."""
+    """Stacked panels, with room on the right for the longest name and above for the title."""
     width = LEFT + PLOT + RIGHT + 0.07 * max(len(name) for name in names)
     heading = textwrap.wrap(title[0], int(width / 0.092))
     lines = textwrap.wrap(title[1], int(width / 0.066))
@@ -60,7 +60,7 @@ def stack(
 
 
 def line(axes: Axes, scheme: str, x, y, low, high, markevery: int | tuple[int, int] = 1) -> None:
-    """One scheme's values with their band, in its style. markevery: every how many points, or (first, every how many)."""
+    """One scheme's values with their band, in its style. markevery: as in matplotlib."""
     style = palette.style(scheme)
     x, y, low, high = (np.asarray(values, np.float64) for values in (x, y, low, high))
     axes.fill_between(x, low, high, color=style.colour, alpha=0.13, linewidth=0)
@@ -71,10 +71,10 @@ def line(axes: Axes, scheme: str, x, y, low, high, markevery: int | tuple[int, i
 
 
 def name_ends(axes: Axes, ends: dict[str, tuple[float, float | None, str]]) -> None:
-    """Names at the right, each beside the end of its line as far as the others leave room, and joined to it by a thin line.
+    """Names at the right, as near to the ends of their lines as others allow, joined to them.
 
-    ends: scheme -> (x and y of the line's last point in data units, text). A line that ended outside the panel is named at that
-    side without a joining line; one without y (it ended earlier) at the bottom.
+    ends: scheme -> (x and y of the line's last point in data units, text). A line that ends outside
+    the panel is named on that side, one without y (it ends earlier) at the bottom, both unjoined.
     """
     to_axes = axes.transData + axes.transAxes.inverted()
     height = axes.get_position().height * axes.figure.get_figheight()
@@ -101,7 +101,7 @@ def name_ends(axes: Axes, ends: dict[str, tuple[float, float | None, str]]) -> N
 
 
 def name(axes: Axes, scheme: str, text: str, y: float) -> None:
-    """A sample of the scheme's line and its name, right of the plot at height y (0..1)."""
+    """A sample of the scheme's line and its name, right of the plot at height y, 0 to 1."""
     style = palette.style(scheme)
     sample = Line2D(
         [1.025, 1.05, 1.075],
@@ -117,11 +117,12 @@ def name(axes: Axes, scheme: str, text: str, y: float) -> None:
 
 
 def spread(wanted: Sequence[float], gap: float, inset: float = 0.0) -> list[float]:
-    """Places in [inset, 1 - inset], in the order of `wanted` (ascending), at least `gap` apart and as near to `wanted` as that allows.
+    """Places in [inset, 1 - inset], at least `gap` apart and otherwise as near to `wanted` as possible.
 
-    Isotonic regression of wanted - i * gap by pooling adjacent violators: neighbours that collide share their mean.
-    Where there is no room for the gaps, they shrink alike.
+    wanted: ascending. Where there is no room for the gaps, they shrink alike.
     """
+    # Isotonic regression of wanted - i * gap by pooling adjacent violators: neighbours that
+    # collide share their mean.
     gap = min(gap, (1 - 2 * inset) / max(1, len(wanted) - 1))
     last = 1 - inset - gap * (len(wanted) - 1)
     blocks: list[list[float]] = []  # [place, members]

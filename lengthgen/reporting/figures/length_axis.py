@@ -1,6 +1,6 @@
-"""An axis of evaluation lengths, the mark of the training length on it, and a strip for the lengths without a value."""
+"""An axis of evaluation lengths, the mark of the training length, and a strip for missing values."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -9,14 +9,24 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
 from lengthgen.reporting.figures import layout, palette
 
+LABEL = "evaluation length (tokens, and as a multiple of the training length)"
+# How figures and pages word the status of a length without a value.
+STATUS_WORDS = {
+    "refused": "refuses",
+    "oom": "out of memory",
+    "nonfinite": "not finite",
+    "leak": "leaks",
+}
+
 
 def draw(axes: Axes, lengths: Sequence[int], train_length: int) -> None:
-    """log2, a tick at every measured length; a label where there is room (always at the training length and the ends)."""
+    """log2, with a tick at every length; labels where there is room, and at L and the ends."""
     first, last = min(*lengths, train_length), max(*lengths, train_length)
     octaves = max(np.log2(last / first), 0.5)
     axes.set_xscale("log", base=2)
     axes.set_xlim(first / 2 ** (0.04 * octaves), last * 2 ** (0.04 * octaves))
     labelled: list[int] = []
+    # The training length and the ends come first, so that they always have room.
     for length in sorted(
         lengths, key=lambda length: (length != train_length, length not in (first, last), length)
     ):
@@ -29,11 +39,11 @@ def draw(axes: Axes, lengths: Sequence[int], train_length: int) -> None:
     axes.xaxis.set_major_locator(FixedLocator(lengths))
     axes.xaxis.set_major_formatter(FixedFormatter(texts))
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.axvline(train_length, color=layout.GREY, linewidth=1, linestyle=(0, (4, 2)), zorder=1)
+    _training_line(axes, train_length)
 
 
 def mark_training_length(axes: Axes, train_length: int) -> None:
-    axes.axvline(train_length, color=layout.GREY, linewidth=1, linestyle=(0, (4, 2)), zorder=1)
+    _training_line(axes, train_length)
     text = axes.text(
         train_length,
         1.015,
@@ -43,8 +53,18 @@ def mark_training_length(axes: Axes, train_length: int) -> None:
     text.set(ha="center", va="bottom", size=8.5, color=layout.GREY)
 
 
-def strip(axes: Axes, missing: dict, gone: dict, lengths: Sequence[int], train_length: int) -> None:
-    """One row for each scheme that has no value at some length: a cross there, and the reason on the right."""
+def _training_line(axes: Axes, train_length: int) -> None:
+    axes.axvline(train_length, color=layout.GREY, linewidth=1, linestyle=(0, (4, 2)), zorder=1)
+
+
+def strip(
+    axes: Axes,
+    missing: Mapping[str, pd.DataFrame],
+    reasons: Mapping[str, str],
+    lengths: Sequence[int],
+    train_length: int,
+) -> None:
+    """A row per scheme without a value at some length: crosses there, the reason on the right."""
     draw(axes, lengths, train_length)
     axes.set_ylim(len(missing) - 0.5, -0.5)
     axes.yaxis.set_major_locator(NullLocator())
@@ -62,26 +82,19 @@ def strip(axes: Axes, missing: dict, gone: dict, lengths: Sequence[int], train_l
             color=palette.style(scheme).colour,
         )
         crosses.set_markeredgewidth(1.6)
-        layout.name(axes, scheme, gone[scheme], 1 - (row + 0.5) / len(missing))
+        layout.name(axes, scheme, reasons[scheme], 1 - (row + 0.5) / len(missing))
 
 
 def what_is_missing(scheme: str, part: pd.DataFrame, lengths: Sequence[int]) -> str:
     """`learned refuses > 512`, `rope out of memory at 2048`."""
-    verb = {
-        "refused": "refuses",
-        "oom": "out of memory",
-        "nonfinite": "not finite",
-        "leak": "leaks",
-    }
     texts = []
     for status, rows in part.groupby("status", sort=True):
         absent = [int(length) for length in rows["eval_length"]]
         present = [length for length in lengths if length < absent[0]]
-        if absent == lengths[len(present) :] and present:
+        if present and absent == lengths[len(present) :]:
             where = f"> {present[-1]:,}"
         else:
-            where = ("" if status == "refused" else "at ") + ", ".join(
-                f"{length:,}" for length in absent
-            )
-        texts.append(f"{verb.get(status, status)} {where}")
+            where = "" if status == "refused" else "at "
+            where += ", ".join(f"{length:,}" for length in absent)
+        texts.append(f"{STATUS_WORDS.get(status, status)} {where}")
     return f"{scheme} {'; '.join(texts)}"

@@ -1,16 +1,16 @@
-"""One fixed colour, marker and line style a scheme, the same in every figure ever drawn.
+"""One fixed colour, marker and line style per scheme, the same in every figure.
 
-KNOWN is append-only: a scheme's style never depends on which others exist or are drawn. A name outside it (a variant such as
-`t5_bias(num_buckets=64)`, a scheme of the user) gets a style from a hash of its name, with a marker that no known scheme has.
-Colours follow Okabe and Ito (2008) and Tol's muted set, which differ under the common colour blindnesses; in greyscale the markers,
-all different, and the line styles tell the schemes apart.
+A scheme's style never depends on which others exist or are drawn. A name outside KNOWN (a variant
+such as `t5_bias(num_buckets=64)`, a user's scheme) gets a style from a hash of its name, with a
+marker that no known scheme has. Colours follow Okabe and Ito (2008) and Tol's muted set, which
+differ under the common kinds of colour blindness; in greyscale markers and line styles differ.
 """
 
 import colorsys
 import hashlib
 from dataclasses import dataclass
 
-DISTINCT = 40  # lines that a reader can still follow by their names; a figure of more is not drawn
+DISTINCT = 40  # a figure of more lines is not drawn: nobody could follow them
 SOLID, DASHED, DOTTED, DASH_DOT = (0, ()), (0, (5, 1.6)), (0, (1.2, 1.2)), (0, (5, 1.4, 1.2, 1.4))
 
 
@@ -23,7 +23,7 @@ class Style:
     line: tuple  # dashes: (offset, on-off sequence in points)
 
 
-KNOWN = {  # append only
+KNOWN = {  # append only: a change would restyle every published figure
     "none": Style("#777777", "<", DOTTED),
     "learned": Style("#D55E00", "s", SOLID),
     "sinusoidal": Style("#E69F00", "^", DASHED),
@@ -37,13 +37,13 @@ KNOWN = {  # append only
     "sandwich": Style("#999933", "h", DASHED),
     "per_offset": Style("#332288", "p", DASHED),
 }
-# Stars, which no known scheme has but fire, whose has five points: (points, 1 for a star, rotation in degrees).
+# Stars of another number of points than fire's five: (points, 1 for a star, degrees of rotation).
 _MARKERS = ((3, 1, 0), (4, 1, 0), (4, 1, 45), (6, 1, 0))
 _LINES = (SOLID, DASHED, DOTTED, DASH_DOT)
 
 
 def style(scheme: str) -> Style:
-    """The style of a scheme's label; every label has one, and it never changes."""
+    """The style of a scheme's label, which never changes."""
     if scheme in KNOWN:
         return KNOWN[scheme]
     digest = hashlib.sha256(scheme.encode("utf-8")).digest()
@@ -54,7 +54,7 @@ def style(scheme: str) -> Style:
 
 
 def order(scheme: str) -> tuple[int, str]:
-    """Sort key for tables: the known schemes in their fixed order, each with its variants (rope(...), rope+yarn), then the others."""
+    """Sort key: known schemes in their order, each with variants (rope(...), rope+yarn), then others."""
     base = scheme.partition("(")[0].partition("+")[0]
     known = list(KNOWN)
     return (known.index(base) if base in KNOWN else len(known), scheme)

@@ -1,10 +1,12 @@
-"""The figure of verdicts.csv: for every scheme and length how much it fails, with its interval, and the word for it. Matplotlib alone.
+"""The figure of verdicts.csv: F with its interval and the word for it, for every scheme and length.
 
-A row for each scheme and evaluation length beyond the training length; the point is F, the change of the mean loss from the training length
-on the same targets (evaluation/context.py), nats/token. Colour, marker and word say the same: neither a printer nor an eye loses it.
+A row for each scheme and evaluation length beyond the training length. F is the change of the mean
+loss from the training length on the same targets, nats/token (statistics/fails_or_uses.py). Colour,
+marker and word say the same, so that it can be read without colours.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,11 +14,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, NullLocator
 
+from lengthgen.reporting import text_tables
 from lengthgen.reporting.figures import layout, palette
 from lengthgen.statistics.thresholds import DELTA, SMALLEST_GAIN
 
 ROW = 0.19  # inches
 LINEAR = 0.05  # nats: the axis is linear within, logarithmic beyond
+TICKS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10)
 
 
 @dataclass(frozen=True)
@@ -33,142 +37,84 @@ LOOKS = {
 }
 
 
-def draw(answers: pd.DataFrame, n_tokens: int) -> Figure:
-    """answers: the rows of one group of verdicts.csv. n_tokens: targets scored at each length."""
-    schemes = sorted(answers["scheme"].unique(), key=palette.order)
-    rows = [
-        row
-        for scheme in schemes
-        for row in answers[answers["scheme"] == scheme]
-        .sort_values("eval_length")
-        .to_dict("records")
-    ]
-    height = ROW * (len(rows) + len(schemes) + 0.5)
+def draw(verdicts: pd.DataFrame, n_tokens: int) -> Figure:
+    """verdicts: the rows of one group of verdicts.csv. n_tokens: targets scored at each length."""
+    schemes = sorted(verdicts["scheme"].unique(), key=palette.order)
+    height = ROW * (len(verdicts) + len(schemes) + 0.5)
     figure, (axes,) = layout.stack(
-        [height], _title(answers, n_tokens), ["undecided +0.0000 [+0.0000, +0.0000]"]
+        [height], _title(verdicts, n_tokens), ["undecided +0.0000 [+0.0000, +0.0000]"]
     )
-    place, ticks, labels = 0.0, [], []
+    place, ticks, labels = 0, [], []
     for scheme in schemes:
-        axes.text(
-            0.004,
-            place,
-            scheme,
-            transform=axes.get_yaxis_transform(),
-            va="center",
-            size=9,
-            weight="bold",
-            color=palette.style(scheme).colour,
-        )
-        place += 1
-        for row in (row for row in rows if row["scheme"] == scheme):
+        name = axes.text(0.004, place, scheme, transform=axes.get_yaxis_transform())
+        name.set(va="center", size=9, weight="bold", color=palette.style(scheme).colour)
+        rows = verdicts[verdicts["scheme"] == scheme].sort_values("eval_length")
+        for place, row in enumerate(rows.to_dict("records"), start=place + 1):
             _row(axes, row, place)
             ticks.append(place)
-            labels.append(
-                f"{int(row['eval_length']):,} ({row['eval_length'] / row['train_length']:g}×)"
-            )
-            place += 1
+            factor = row["eval_length"] / row["train_length"]
+            labels.append(f"{int(row['eval_length']):,} ({factor:g}×)")
+        place += 1
     axes.axvspan(-DELTA, DELTA, color="#dddddd", zorder=0)
     axes.axvline(0, color="black", linewidth=0.8, zorder=1)
     axes.set_ylim(place - 0.4, -0.6)
     axes.yaxis.set_major_locator(FixedLocator(ticks))
     axes.yaxis.set_major_formatter(FixedFormatter(labels))
     axes.grid(axis="y", visible=False)
-    _value_axis(axes, answers)
+    _value_axis(axes, verdicts)
     return figure
 
 
-def _row(axes: Axes, row: dict, place: float) -> None:
-    look = LOOKS.get(row["word"])
-    if look is None:  # refused, oom, nonfinite: no value
-        axes.text(
-            1.02,
-            place,
-            row["word"],
-            transform=axes.get_yaxis_transform(),
-            va="center",
-            size=8,
-            color=layout.GREY,
-        )
-        return
-    axes.plot(
-        [row["failure_low"], row["failure_high"]],
-        [place, place],
-        color=look.colour,
-        linewidth=1.4,
-        solid_capstyle="butt",
-    )
-    axes.plot(
-        [row["failure"]],
-        [place],
-        color=look.colour,
-        marker=look.marker,
-        markersize=5,
-        markeredgecolor="white",
-        markeredgewidth=0.5,
-    )
-    text = f"{row['word']}  {row['failure']:+.3f} [{row['failure_low']:+.3f}, {row['failure_high']:+.3f}]"
-    axes.text(
-        1.02,
-        place,
-        text,
-        transform=axes.get_yaxis_transform(),
-        va="center",
-        size=8,
-        color=look.colour,
-    )
+def _row(axes: Axes, row: dict[str, Any], place: float) -> None:
+    look, text, colour = LOOKS.get(row["word"]), row["word"], layout.GREY
+    if look:  # else refused, oom, nonfinite: there is no value
+        value, low, high = (row[f"failure{end}"] for end in ("", "_low", "_high"))
+        colour = look.colour
+        text += "  " + text_tables.interval(value, low, high, "{:+.3f}".format)
+        axes.plot([low, high], [place] * 2, color=colour, linewidth=1.4, solid_capstyle="butt")
+        (point,) = axes.plot([value], [place], color=colour, marker=look.marker, markersize=5)
+        point.set(markeredgecolor="white", markeredgewidth=0.5)
+    label = axes.text(1.02, place, text, transform=axes.get_yaxis_transform())
+    label.set(va="center", size=8, color=colour)
 
 
-def _value_axis(axes: Axes, answers: pd.DataFrame) -> None:
-    bounds = answers[["failure_low", "failure_high"]].to_numpy(np.float64)
-    bounds = bounds[np.isfinite(bounds)]
-    low, high = (
-        (min(bounds.min(), -DELTA), max(bounds.max(), DELTA)) if bounds.size else (-DELTA, DELTA)
-    )
+def _value_axis(axes: Axes, verdicts: pd.DataFrame) -> None:
+    bounds = verdicts[["failure_low", "failure_high"]].to_numpy(np.float64)
+    bounds = np.append(bounds[np.isfinite(bounds)], (-DELTA, DELTA))
+    low, high = 1.3 * bounds.min() - 0.005, 1.3 * bounds.max() + 0.005
     axes.set_xscale("symlog", linthresh=LINEAR, linscale=1.0)
-    axes.set_xlim(low * 1.3 - 0.005, high * 1.3 + 0.005)
-    steps = [0, 0.01, 0.03, 0.1, 0.3, 1, 3, 10]
-    inside = [
-        tick
-        for tick in [*(-step for step in steps[:0:-1]), *steps]
-        if low * 1.3 - 0.005 <= tick <= high * 1.3 + 0.005
-    ]
-    axes.xaxis.set_major_locator(FixedLocator(inside))
+    axes.set_xlim(low, high)
+    ticks = [*(-tick for tick in TICKS[::-1]), 0, *TICKS]
+    axes.xaxis.set_major_locator(FixedLocator([tick for tick in ticks if low <= tick <= high]))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:+g}" if value else "0"))
     axes.set_xlabel(
-        "F: change of the mean loss from the training length, nats/token (below 0: the longer input helps)"
+        "F: change of the mean loss from the training length, nats/token "
+        "(below 0: the longer input helps)"
     )
 
 
-def _title(answers: pd.DataFrame, n_tokens: int) -> tuple[str, str]:
-    first = answers.iloc[0]
-    length, seeds, documents = (
-        int(first["train_length"]),
-        answers["n_seeds"].max(),
-        answers["n_documents"].max(),
-    )
-    windows = (
-        "a window of the text, and a hard window in every layer"
-        if answers["use_hard_window"].notna().any()
-        else "a window of the text"
-    )
-    gate = answers["gate"] if "gate" in answers else pd.Series([""] * len(answers))
-    refused = (
-        " The corpus gate refused: this text cannot show the use of longer input."
-        if (gate == "refused").any()
-        else ""
-    )
-    tried = (
-        ""
-        if (gate != "").any()
-        else " Whether any model would gain by longer input on this text was not asked."
-    )
+def _title(verdicts: pd.DataFrame, n_tokens: int) -> tuple[str, str]:
+    first = verdicts.iloc[0]
+    length = int(first["train_length"])
+    windows = "a window of the text"
+    if verdicts["use_hard_window"].notna().any():
+        windows += ", and a hard window in every layer"
+    gates = set(verdicts["gate"]) if "gate" in verdicts else {""}
+    if gates == {""}:
+        gate = " Whether any model would gain from longer input on this text was not tested."
+    elif "refused" in gates:
+        gate = " The corpus gate refused: this text cannot show the use of longer input."
+    else:
+        gate = ""
     details = (
-        f"F with its 95 % interval, two-way over {int(seeds)} seeds and {int(documents)} documents; the same {n_tokens:,} target tokens at "
-        f"every length, baseline: the scheme's own loss at {length:,} tokens. fails: F surely above {DELTA} (grey band: 1 % of "
-        f"perplexity). tolerates: surely below, and not {SMALLEST_GAIN} better than the same model confined to {length:,} tokens "
-        f"({windows}). uses: surely below, and surely better than confined. undecided: else. Not corrected for the number of rows: "
-        f"exploratory.{refused}{tried}"
+        f"F with its 95 % interval, two-way over {int(verdicts['n_seeds'].max())} seeds and "
+        f"{int(verdicts['n_documents'].max())} documents; the same {n_tokens:,} target tokens at "
+        f"every length; baseline: the scheme's loss at {length:,} tokens. U: the gain over the same "
+        f"model confined to {length:,} tokens ({windows}). fails: F's interval is above {DELTA} "
+        f"(grey band: 1 % of perplexity). tolerates: it is below, and U's is below {SMALLEST_GAIN}. "
+        "uses: it is below, and U's is above 0. undecided: none of these. Not corrected for the "
+        f"number of rows: exploratory.{gate}"
     )
     what = f"{first['dataset']}, {first['model']} model, trained at {length:,} tokens"
     return f"Fails, tolerates or uses longer input: {what}", details
