@@ -146,8 +146,8 @@ TOKENS = [  # which tokens are fed and scored
     Bug(
         "full context off by one",
         "lengthgen/evaluation/context_of_targets.py",
-        "found > request.eval_length - block",
-        "found >= request.eval_length - block",
+        "tokens > request.eval_length - block",
+        "tokens >= request.eval_length - block",
         PLANNERS,
         "by_hand",
     ),

@@ -74,13 +74,13 @@ def test_every_word_and_number_is_there():
         and "1,234 target tokens" in details
         and "loss at 512 tokens" in details
     )
-    assert "was not asked" in details and "hard window" not in details
+    assert "was not tested" in details and "hard window" not in details
 
 
 @pytest.mark.parametrize(
     ("change", "said", "unsaid"),
     [
-        ({"gate": "refused"}, "corpus gate refused", "was not asked"),
+        ({"gate": "refused"}, "corpus gate refused", "was not tested"),
         ({"use_hard_window": 0.1}, "a hard window in every layer", "gate refused"),
     ],
 )

@@ -4,9 +4,8 @@ import dataclasses
 
 import numpy as np
 import pytest
-from omegaconf import OmegaConf
 
-from lengthgen.config import catalogue, dataclass_from
+from lengthgen.config import compose, dataclass_from
 from lengthgen.errors import ConfigError
 from lengthgen.evaluation import context_of_targets, last_lines, planners, writing
 from lengthgen.evaluation.planners import Request, Window
@@ -254,12 +253,9 @@ def test_rows_of_sliding_count_every_target_once(store, tmp_path):  # noqa: F811
 
 
 def named(evaluation):
-    stored = OmegaConf.load(catalogue.folder() / "evaluation" / f"{evaluation}.yaml")
-    return dataclass_from.build(
-        EvaluationConfig,
-        {key: value for key, value in stored.items() if key != "name"},
-        "evaluation",
-    )
+    config = compose.compose([f"evaluation={evaluation}", "scheme=none"]).evaluation
+    options = {key: value for key, value in config.items() if key != "name"}
+    return dataclass_from.build(EvaluationConfig, options, "evaluation")
 
 
 def test_every_protocol_has_a_planner_and_the_default_plan_is_what_it_was():

@@ -65,8 +65,8 @@ def test_the_page_shows_each_change_and_the_median_and_worst_pair(several):
     _, summary, rows = several
     page = markdown.summary([summary], {}, detectable_rows=rows)
     assert (
-        "3 seeds and 12 documents find four times in five" in page
-        and "unknown" not in page.partition("What these runs")[2][:600]
+        "3 seeds and 12 documents detect with probability 0.8" in page
+        and "unknown" not in page.partition("Smallest detectable")[2][:600]
     )
     change = rows[(rows["kind"] == "change") & (rows["scheme"] == "alibi")].sort_values(
         "eval_length"
@@ -99,7 +99,7 @@ def test_one_seed_says_that_seeds_are_unknown(tmp_path):
     )
     page = markdown.summary([summary], {}, detectable_rows=rows)
     assert (
-        "One seed: how much other seeds would differ is unknown." in page
+        "With one seed, the variation between seeds is unknown" in page
         and "1 seed and 12 documents" in page
     )
 

@@ -313,9 +313,7 @@ def test_key_tokens_of_a_study_name_every_seed_or_say_why_not(tmp_path):
     assert {row["status"] for row in rows} == {"refused"} and rows[0][
         "n_key_tokens"
     ] == DOCUMENTS * BLOCK
-    assert "48 key tokens of 48; expected at least 500" in "\n".join(
-        sections.key_tokens([{k: str(v) for k, v in row.items()} for row in rows])
-    )
+    assert "48 key tokens of 48; expected at least 500" in "\n".join(sections.key_tokens(rows))
 
 
 def test_a_protocol_that_scores_other_amounts_is_compared_by_document(tmp_path):
@@ -475,14 +473,12 @@ def made(tmp_path_factory) -> Path:
 def test_a_study_from_its_command_to_its_files(made, capsys):
     folder = made / "mine" / "results" / "studies" / "mine"
     claims = {row["name"]: row for row in study_folder.read(folder / "claims.csv")}
-    assert (
-        claims["gradient"]["verdict"] == "supported" and float(claims["gradient"]["value"]) == 0.0
-    )
+    assert claims["gradient"]["verdict"] == "supported" and claims["gradient"]["value"] == 0.0
     values = study_folder.read(folder / "values.csv")
     assert {row["subject"] for row in values} == {"learned", "learned+wrap", "t5_bias"}
-    assert {row["eval_length"] for row in values} == {"12", "16", "24", "32", "64"} and {
+    assert {row["eval_length"] for row in values} == {12, 16, 24, 32, 64} and {
         row["n_seeds"] for row in values
-    } == {"2"}
+    } == {2}
     summary = (folder / "summary.md").read_text()
     assert (
         "Verdict: **supported** (2 seeds; `lengthgen study mine cache=" in summary
@@ -629,12 +625,12 @@ def test_who_is_beaten_in_the_table_to_decide_by():
     def row(subject: str, time: float, memory: float) -> dict:
         return {
             "subject": subject,
-            "eval_length": "64",
-            "milliseconds": str(time),
-            "mib": str(memory),
-            "of_trained": "1",
-            "low": "1",
-            "high": "1",
+            "eval_length": 64,
+            "milliseconds": time,
+            "mib": memory,
+            "of_trained": 1.0,
+            "low": 1.0,
+            "high": 1.0,
         }
 
     def value(subject: str, loss: float) -> dict:
@@ -642,10 +638,10 @@ def test_who_is_beaten_in_the_table_to_decide_by():
             "measure": "loss",
             "protocol": "matched",
             "status": "ok",
-            "train_length": "16",
-            "eval_length": "64",
+            "train_length": 16,
+            "eval_length": 64,
         }
-        return about | {"subject": subject, "value": str(loss)}
+        return about | {"subject": subject, "value": loss}
 
     lines = sections.costs(
         [row("a", 1, 1), row("b", 2, 2), row("c", 3, 1)],
@@ -658,8 +654,8 @@ def test_who_is_beaten_in_the_table_to_decide_by():
 
 def test_published_orders_beside_ours():
     def value(subject: str, loss: float, protocol: str) -> dict:
-        about = {"measure": "loss", "status": "ok", "train_length": "16", "eval_length": "32"}
-        return about | {"subject": subject, "value": str(loss), "protocol": protocol}
+        about = {"measure": "loss", "status": "ok", "train_length": 16, "eval_length": 32}
+        return about | {"subject": subject, "value": loss, "protocol": protocol}
 
     values = [
         value("a", 2.0, "matched"),

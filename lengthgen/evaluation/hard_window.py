@@ -1,8 +1,8 @@
-"""The model confined to a hard window of its training length, for the protocol of the same name: does it use more than it was trained on?
+"""The model confined to a hard window of its training length L: does it use more than that?
 
-Every query sees the last L keys, in every layer, and positions stay as they are: the hard_window retrofit around the trained scheme, put
-there in memory and taken away again. Through n layers n (L - 1) tokens still reach a target, so that a model can come out better than
-under the matched protocol at L.
+Every query sees the last L keys, in every layer, and positions stay as they are: the hard_window
+retrofit, put around the trained scheme in memory. Through n layers n (L - 1) tokens still reach a
+target, so the loss can be below that of the matched protocol at L.
 """
 
 from collections.abc import Iterator
@@ -18,7 +18,10 @@ PROTOCOL = "hard_window"
 
 @contextmanager
 def confined(model: Transformer) -> Iterator[None]:
-    """The model under the window, until the block ends. ConfigError where a window of the scheme's own has no place in it."""
+    """The model under the window, until the block ends.
+
+    ConfigError if the scheme has a window of its own that cannot be combined with this one.
+    """
     trained = model.scheme
     model.scheme, wrapper = base.apply(retrofit.HardWindow, retrofit.Config(), trained)
     wrapper.eval()
@@ -27,14 +30,15 @@ def confined(model: Transformer) -> Iterator[None]:
             model.scheme.span(layer)
         yield
     finally:
-        _take_away(model, wrapper)
+        _remove(model, wrapper)
 
 
-def _take_away(model: Transformer, wrapper: Scheme) -> None:
-    around = model.scheme
-    if around is wrapper:
+def _remove(model: Transformer, wrapper: Scheme) -> None:
+    """Modifiers stay outermost, so the wrapper may lie inside others."""
+    outer = model.scheme
+    if outer is wrapper:
         model.scheme = wrapper.inner
         return
-    while around.inner is not wrapper:
-        around = around.inner
-    around.inner = wrapper.inner
+    while outer.inner is not wrapper:
+        outer = outer.inner
+    outer.inner = wrapper.inner

@@ -1,51 +1,56 @@
 """The rows of an evaluation as the few lines that a run ends with."""
 
+from typing import Any
 
-def lines(rows: list[dict]) -> list[str]:
-    """A small table of the matched losses for the end of a run (of the first protocol, where matched was not asked for)."""
-    protocol = (
-        "matched"
-        if any(row["protocol"] == "matched" for row in rows)
-        else rows[0]["protocol"]
-        if rows
-        else ""
-    )
-    found = [f"{protocol}: tokens  loss [nats/token]  95 % interval    perplexity"]
-    perplexity = {
-        row["eval_length"]: row["value"]
-        for row in rows
-        if row["protocol"] == protocol and row["metric"] == "perplexity"
-    }
+Row = dict[str, Any]
+MATCH_HEAD = "whole: tokens  exact match  95 % interval   token accuracy"
+
+
+def lines(rows: list[Row]) -> list[str]:
+    """A small table of the matched losses, or of the first protocol where there are none."""
+    protocols = [row["protocol"] for row in rows]
+    protocol = "matched" if "matched" in protocols else protocols[0] if rows else ""
+    width = len(protocol) + 8
+    perplexity = _by_length(rows, "perplexity", protocol)
+    table = [f"{protocol}: tokens  loss [nats/token]  95 % interval    perplexity"]
     for row in rows:
         if row["protocol"] != protocol or row["metric"] != "loss":
             continue
-        mark = "  <- trained at" if row["eval_length"] == row["train_length"] else ""
+        length = row["eval_length"]
         if row["status"] != "ok":
-            found.append(
-                f"{row['eval_length']:>{len(protocol) + 8}}  {row['status']}: {row['reason']}"
-            )
+            table.append(f"{length:>{width}}  {row['status']}: {row['reason']}")
             continue
         interval = f"{row['low']:.4f} .. {row['high']:.4f}"
-        found.append(
-            f"{row['eval_length']:>{len(protocol) + 8}}  {row['value']:17.4f}  {interval}  {perplexity[row['eval_length']]:10.3f}{mark}"
+        table.append(
+            f"{length:>{width}}  {row['value']:17.4f}  {interval}  "
+            f"{perplexity[length]:10.3f}{_mark(row)}"
         )
         if row["reason"]:
-            found.append(f"{'':>{len(protocol) + 8}}  {row['reason']}")
-    return found + _match_lines(rows)
+            table.append(f"{'':>{width}}  {row['reason']}")
+    return table + _match_lines(rows)
 
 
-def _match_lines(rows: list[dict]) -> list[str]:
+def _match_lines(rows: list[Row]) -> list[str]:
     """The same for exact match, where the rows have it."""
-    found = []
-    accuracy = {
-        row["eval_length"]: row["value"] for row in rows if row["metric"] == "token_accuracy"
-    }
+    accuracy, table = _by_length(rows, "token_accuracy"), []
     for row in rows:
         if row["metric"] != "exact_match" or row["value"] is None:
             continue
-        mark = "  <- trained at" if row["eval_length"] == row["train_length"] else ""
+        length = row["eval_length"]
         interval = f"{row['low']:.3f} .. {row['high']:.3f}"
-        found.append(
-            f"{row['eval_length']:>13}  {row['value']:11.3f}  {interval}  {accuracy[row['eval_length']]:14.3f}{mark}"
+        table.append(
+            f"{length:>13}  {row['value']:11.3f}  {interval}  {accuracy[length]:14.3f}{_mark(row)}"
         )
-    return ["whole: tokens  exact match  95 % interval   token accuracy", *found] if found else []
+    return [MATCH_HEAD, *table] if table else []
+
+
+def _by_length(rows: list[Row], metric: str, protocol: str | None = None) -> dict[int, float]:
+    return {
+        row["eval_length"]: row["value"]
+        for row in rows
+        if row["metric"] == metric and protocol in (None, row["protocol"])
+    }
+
+
+def _mark(row: Row) -> str:
+    return "  <- trained at" if row["eval_length"] == row["train_length"] else ""

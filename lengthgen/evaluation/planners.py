@@ -1,27 +1,33 @@
-"""Which windows each protocol reads, and which of their targets it scores. No model, no torch: plans only.
+"""Which windows each protocol reads, and which of their targets it scores. No model, no torch.
 
-Window (document, start, length, first, unscored): tokens start .. start+length-1 are fed; position p predicts token start+p+1, seen
-with p+1 tokens of its own document; positions first .. length-unscored-1 are scored. Windows never cross documents.
+Window (document, start, length, first, unscored): tokens start .. start+length-1 are fed; position
+p predicts token start+p+1, seen with p+1 tokens of its document; positions first ..
+length-unscored-1 are scored. Windows never cross documents.
 
-- matched: the same target tokens at every length L', each with L'-m+1 .. L' tokens of its own document before it. Target blocks
-  of m tokens lie before ends e, e >= the longest length; at L' the window is [e - L', e), its last m positions are scored.
-  The primary protocol: lengths differ by nothing but context (validity: early-token curse, other text at other lengths).
-- nonoverlapping: the longest length of tokens before a document's first end, cut from that end into windows of L', every position
-  scored, as ALiBi's and KERPLE's main tables do. The average context grows with L', so perplexity falls with L' even for a model that
-  uses none of it.
-- sliding: the same tokens, read through a window of L' that moves on by a stride: the first window scores all of its positions, each
-  later one its last `stride` (the last of all what is left), so that every token is a target once, at every length. Press et al. 2021
-  (ALiBi) do so beside their main tables; Chen et al. 2023 (position interpolation) and YaRN with a stride of 256. The L' targets of
-  the first window still have little context, and the more of them the longer it is.
-- last_k: the windows of nonoverlapping, of which the last K targets are scored, as Sandwich and DAPE do with K = 256. No target has
-  little context, but longer windows are fewer: at every length other tokens, and at the longest the fewest.
-- position: windows of the longest length (those of the matched targets), every position scored: the loss-by-position curve.
-- hard_window: the matched windows and targets of every length beyond L, read by the same model under a hard window of L tokens in every layer
-  (hard_window.py): what the matched loss there is below it comes from farther than L. Not in the default plan: it costs as much again.
+- matched (the primary protocol): the same target tokens at every length L', each with L'-m+1 .. L'
+  tokens of its document before it. Blocks of m targets lie before ends e >= the longest length; at
+  L' the window is [e - L', e), and its last m positions are scored. Lengths thus differ in context
+  alone: not in text, and not in how many targets have little context.
+- nonoverlapping: the tokens before a document's first end, as many as the longest length, cut from
+  that end into windows of L', every position scored: ALiBi's and KERPLE's main tables. The average
+  context grows with L', so perplexity falls with L' even for a model that uses none of it.
+- sliding: the same tokens, read through a window of L' that moves by a stride. The first window
+  scores all its positions, each later one its last `stride` (the last one what is left), so that
+  every token is a target once. As in Press et al. 2021 (ALiBi) beside their main tables; Chen et
+  al. 2023 (position interpolation) and YaRN with a stride of 256. The targets of the first window
+  still have little context, and there are more of them in longer windows.
+- last_k: the windows of nonoverlapping, of which the last K targets are scored: Sandwich and DAPE
+  with K = 256. No target has little context, but longer windows are fewer, so every length has
+  other tokens, and the longest the fewest.
+- position: matched windows of the longest length, every position scored: loss by position.
+- hard_window: the matched windows and targets of every length beyond L, read by the same model
+  under a hard window of L tokens in every layer (hard_window.py). What the matched loss is below
+  this one comes from farther than L.
 
-sliding and last_k are there so that published numbers can be compared, and their artefacts seen beside the matched protocol on the same
-checkpoint; they are not in the default plan either. Published tables run over whole documents or corpora; here each text is cut to the
-longest length, so that every length has the same one.
+Published tables run over whole documents or corpora; here each text is cut to the longest length,
+so that every length has the same one. sliding and last_k make published numbers comparable, and
+show their artefacts beside the matched protocol. They and hard_window cost extra and are not
+default.
 """
 
 import math
@@ -54,7 +60,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Span:
-    """A document, and the ends of its target blocks (fed windows end at these; the last target is the token at `end`)."""
+    """A document, and the ends of its target blocks: windows end there; token `end` is a target."""
 
     document: int
     ends: tuple[int, ...]
@@ -62,7 +68,7 @@ class Span:
 
 @dataclass(frozen=True)
 class Amounts:
-    """Tokens: the training length, target tokens of a matched window, those of a later sliding window, and those of a last_k window."""
+    """Tokens: training length, and targets of a matched, a later sliding, and a last_k window."""
 
     train_length: int
     block: int
@@ -100,17 +106,17 @@ def _cut(spans: list[Span], length: int, longest: int, scored: int) -> Iterator[
 
 
 def _sliding(spans: list[Span], lengths: Sequence[int], amounts: Amounts) -> list[Request]:
-    longest = max(lengths)
     return [
-        Request("sliding", n, tuple(_slid(spans, n, longest, min(amounts.stride, n))))
+        Request("sliding", n, tuple(_slide(spans, n, max(lengths), min(amounts.stride, n))))
         for n in lengths
     ]
 
 
-def _slid(spans: list[Span], length: int, longest: int, stride: int) -> Iterator[Window]:
-    """Windows of equally many targets: one that scores more is there once for each part, with the same tokens fed."""
+def _slide(spans: list[Span], length: int, longest: int, stride: int) -> Iterator[Window]:
     later, left = divmod(longest - length, stride)
     moves = later * [stride] + [left] * (left > 0)
+    # All windows of a request score as many targets, so a window that scores more is repeated, once
+    # for each part of its targets. Scoring merges the repetitions.
     part = math.gcd(length, *moves)
     for s in spans:
         end = s.ends[0] - longest + length
@@ -122,11 +128,8 @@ def _slid(spans: list[Span], length: int, longest: int, stride: int) -> Iterator
 
 def _position(spans: list[Span], lengths: Sequence[int], amounts: Amounts) -> list[Request]:
     n = max(lengths)
-    return [
-        Request(
-            "position", n, tuple(Window(s.document, end - n, n, 0) for s in spans for end in s.ends)
-        )
-    ]
+    windows = tuple(Window(s.document, end - n, n, 0) for s in spans for end in s.ends)
+    return [Request("position", n, windows)]
 
 
 def _hard_window(spans: list[Span], lengths: Sequence[int], amounts: Amounts) -> list[Request]:

@@ -1,10 +1,11 @@
-"""Per-token losses of the windows that the protocols ask for, with as few forward passes as is exact.
+"""Per-token losses of the windows that the protocols ask for, in as few forward passes as is exact.
 
-For a prefix-consistent scheme the losses of a window are a prefix of those of any longer window with the same start. Windows of
-all protocols and lengths are therefore merged by (document, start): only the longest is run. Other schemes get one
-forward pass per window and length.
+For a prefix-consistent scheme the losses of a window are a prefix of those of any longer window
+with the same start. Windows of all protocols and lengths are then merged by (document, start), and
+only the longest is run. Other schemes get one forward pass per window and length.
 
-Shape letters: B windows in a batch, T tokens in a window, P scored positions.
+Shape letters: B windows of a batch, T their tokens, W windows of a request, P scored positions,
+S positions from the first that is needed, K 1, or 2 with hits, D draws.
 """
 
 import contextlib
@@ -15,6 +16,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Float32, Int
+from torch import Tensor
 
 from lengthgen.data.tokens import TokenStore
 from lengthgen.errors import ConfigError
@@ -24,28 +27,128 @@ from lengthgen.model import Transformer
 
 log = logging.getLogger(__name__)
 
+Key = tuple[int, ...]  # (document, start), and the length where windows are not merged
+Rows = dict[Key, np.ndarray]  # (K, T) float32: losses and hits; NaN before `first`
+
 
 @dataclass(frozen=True)
 class Scored:
     """A request's outcome. status: ok | refused | oom | nonfinite; `reason` in words unless ok.
 
-    losses: (windows, P) float32 nats, windows in the request's order; None unless status is ok or nonfinite. Where a scheme draws its
-    positions at random (Scheme.draws), each is the mean over the draws, and by_draw has the mean of all of them for each draw.
-    hits: (draws, windows, P) bool, was the target the token that the model thought most likely? None unless asked for.
+    losses: nats, windows in the request's order; None unless status is ok or nonfinite. For a
+    scheme that draws its positions at random (Scheme.draws) each is the mean over draws, and by_draw
+    has the mean over tokens of each draw. hits: was the target the most likely token? None unless asked
+    for.
     """
 
     request: Request
     status: str
     reason: str
-    losses: np.ndarray | None
+    losses: Float32[np.ndarray, "W P"] | None
     by_draw: tuple[float, ...] = ()
-    hits: np.ndarray | None = None
+    hits: Bool[np.ndarray, "D W P"] | None = None
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """What every forward pass of an evaluation shares."""
+
+    model: Transformer
+    store: TokenStore
+    tokens_per_batch: int
+    device: torch.device
+    autocast: Callable[[], contextlib.AbstractContextManager]
+    hits: bool
+
+    def over_draws(
+        self, requests: Sequence[Request], progress: Callable[[int, int], None]
+    ) -> list[Scored]:
+        """Score every request, once for each draw of the scheme."""
+        n_draws, by_draw = self.model.scheme.draws, []
+        for draw in range(n_draws):
+            self.model.scheme.use_draw(draw)
+
+            def advance(done: int, total: int, earlier: int = draw) -> None:
+                progress(earlier * total + done, n_draws * total)
+
+            by_draw.append(self.once(requests, advance))
+        if n_draws == 1:
+            return by_draw[0]
+        return [_mean_over_draws(outcomes) for outcomes in zip(*by_draw, strict=True)]
+
+    def once(
+        self, requests: Sequence[Request], progress: Callable[[int, int], None]
+    ) -> list[Scored]:
+        outcomes: dict[int, Scored] = {}
+        for index, request in enumerate(requests):
+            reason = self.model.scheme.refusal(request.eval_length)
+            if reason is not None:
+                outcomes[index] = Scored(request, "refused", reason, None)
+        while len(outcomes) < len(requests):
+            pending = {i: r for i, r in enumerate(requests) if i not in outcomes}
+            rows, too_long = self.run(list(pending.values()), progress)
+            if too_long is None:
+                outcomes |= {i: _collect(request, rows) for i, request in pending.items()}
+                break
+            # Not even a single window fits: give up this length and longer ones, run the others.
+            reason = f"one window of {too_long} tokens does not fit in memory"
+            for i, request in pending.items():
+                if request.eval_length >= too_long:
+                    outcomes[i] = Scored(request, "oom", reason, None)
+        return [outcomes[i] for i in range(len(requests))]
+
+    def run(
+        self, requests: Sequence[Request], progress: Callable[[int, int], None]
+    ) -> tuple[Rows, int | None]:
+        """(the rows of every job, None), or (some of them, the length too long for memory)."""
+        rows: Rows = {}
+        by_length = _jobs(self.model, requests)
+        total, done = sum(length * len(jobs) for length, jobs in by_length.items()), 0
+        for length, jobs in by_length.items():
+            batch = max(1, self.tokens_per_batch // length)
+            items = sorted(jobs.items(), key=lambda item: (item[1].first, item[0]))
+            while items:
+                keys, windows = zip(*items[:batch], strict=True)
+                values = self.forward(windows)
+                if values is None:
+                    if batch == 1:
+                        return rows, length
+                    batch //= 2
+                    log.warning("out of memory at length %d: %d windows per batch", length, batch)
+                    continue
+                rows |= zip(keys, values, strict=True)
+                items = items[len(keys) :]
+                done += length * len(keys)
+                progress(done, total)
+        return rows, None
+
+    @torch.no_grad()
+    def forward(self, windows: Sequence[Window]) -> Float32[np.ndarray, "B K T"] | None:
+        """Losses, and hits if wanted, of windows of one length; None if memory ran out."""
+        length, first = windows[0].length, min(window.first for window in windows)
+        starts = [int(self.store.offsets[w.document]) + w.start for w in windows]
+        tokens = torch.stack([self.store.tokens(s, s + length + 1) for s in starts])
+        try:
+            with self.autocast():
+                values = _losses(self.model, tokens.to(self.device), first, self.hits)
+        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            if not _is_out_of_memory(error):
+                raise
+            values = None
+        # Outside the except block, whose traceback would keep the tensors alive.
+        if values is None:
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+            return None
+        rows = np.full((len(windows), values.shape[1], length), np.nan, dtype=np.float32)
+        rows[:, :, first:] = values.cpu().numpy()
+        return rows
 
 
 def score(
     model: Transformer,
     store: TokenStore,
-    requests: list[Request],
+    requests: Sequence[Request],
     *,
     tokens_per_batch: int,
     device: torch.device,
@@ -53,57 +156,37 @@ def score(
     progress: Callable[[int, int], None] = lambda done, total: None,
     hits: bool = False,
 ) -> list[Scored]:
-    """Score every request. A length that the scheme refuses, or that does not fit in memory, is an outcome; the others go on.
+    """Score every request. One that the scheme refuses or memory has no room for is an outcome.
 
-    Requests of the hard_window protocol are scored after the others, with the model confined to a window (hard_window.py).
+    progress: called with tokens done and in all; the hard_window protocol, which comes last, counts
+    anew.
     """
     model.eval()
-    how = (hits, tokens_per_batch, device, autocast, progress)
-    confined = [request.protocol == hard_window.PROTOCOL for request in requests]
-    parts = [
-        [
-            request
-            for request, is_confined in zip(requests, confined, strict=True)
-            if is_confined == wanted
-        ]
+    scorer = Scorer(model, store, tokens_per_batch, device, autocast, hits)
+    is_confined = [request.protocol == hard_window.PROTOCOL for request in requests]
+    free, confined = (
+        [request for request, inside in zip(requests, is_confined, strict=True) if inside == wanted]
         for wanted in (False, True)
-    ]
-    free, within = (
-        iter(_score_draws(model, store, parts[0], *how)),
-        iter(_score_confined(model, store, parts[1], *how)),
     )
-    return [next(within if is_confined else free) for is_confined in confined]
+    outcomes = {False: scorer.over_draws(free, progress), True: []}
+    if confined:
+        outcomes[True] = _score_confined(scorer, confined, progress)
+    parts = {inside: iter(part) for inside, part in outcomes.items()}
+    return [next(parts[inside]) for inside in is_confined]
 
 
-def _score_confined(model, store, requests, *how) -> list[Scored]:
-    if not requests:
-        return []
+def _score_confined(
+    scorer: Scorer, requests: Sequence[Request], progress: Callable[[int, int], None]
+) -> list[Scored]:
+    model = scorer.model
     try:
         with hard_window.confined(model):
-            return _score_draws(model, store, requests, *how)
+            return scorer.over_draws(requests, progress)
     except ConfigError as error:
         return [Scored(request, "refused", str(error), None) for request in requests]
 
 
-def _score_draws(
-    model, store, requests, hits, tokens_per_batch, device, autocast, progress
-) -> list[Scored]:
-    draws, passes = model.scheme.draws, []
-    for draw in range(draws):
-        model.scheme.use_draw(draw)
-
-        def advance(done: int, total: int, before: int = draw) -> None:
-            progress(before * total + done, draws * total)
-
-        passes.append(
-            _score_draw(model, store, requests, hits, tokens_per_batch, device, autocast, advance)
-        )
-    return (
-        passes[0] if draws == 1 else [_averaged(outcomes) for outcomes in zip(*passes, strict=True)]
-    )
-
-
-def _averaged(outcomes: Sequence[Scored]) -> Scored:
+def _mean_over_draws(outcomes: Sequence[Scored]) -> Scored:
     """One outcome of several draws: the first that failed, else the mean of each token's losses."""
     for one in outcomes:
         if one.status != "ok":
@@ -114,147 +197,49 @@ def _averaged(outcomes: Sequence[Scored]) -> Scored:
     return replace(outcomes[0], losses=losses, by_draw=by_draw, hits=hits)
 
 
-def _score_draw(
-    model, store, requests, hits, tokens_per_batch, device, autocast, progress
-) -> list[Scored]:
-    outcomes: dict[int, Scored] = {}
-    for index, request in enumerate(requests):
-        reason = model.scheme.refusal(request.eval_length)
-        if reason is not None:
-            outcomes[index] = Scored(request, "refused", reason, None)
-    while len(outcomes) < len(requests):
-        pending = [(i, r) for i, r in enumerate(requests) if i not in outcomes]
-        rows, too_long = _run_all(
-            model,
-            store,
-            [r for _, r in pending],
-            hits,
-            tokens_per_batch,
-            device,
-            autocast,
-            progress,
-        )
-        if too_long is None:
-            outcomes.update((i, _collect(request, rows)) for i, request in pending)
-            break
-        for (
-            i,
-            request,
-        ) in pending:  # out of memory with a single window: give up this length and what is longer
-            if request.eval_length >= too_long:
-                outcomes[i] = Scored(
-                    request, "oom", f"one window of {too_long} tokens does not fit in memory", None
-                )
-    return [outcomes[i] for i in range(len(requests))]
-
-
-def _collect(request: Request, rows: dict) -> Scored:
+def _collect(request: Request, rows: Rows) -> Scored:
     losses, *hits = np.stack(
         [rows[_key(w, rows)][:, w.first : w.stop] for w in request.windows], axis=1
     )
     bad = int((~np.isfinite(losses)).sum())
-    status, reason = (
-        ("nonfinite", f"{bad} of {losses.size} token losses are not finite") if bad else ("ok", "")
-    )
+    status = "nonfinite" if bad else "ok"
+    reason = f"{bad} of {losses.size} token losses are not finite" if bad else ""
     return Scored(request, status, reason, losses, hits=hits[0][None] > 0 if hits else None)
 
 
-def _key(window: Window, rows: dict) -> tuple:
+def _key(window: Window, rows: Rows) -> Key:
     merged = (window.document, window.start)
     return merged if merged in rows else (*merged, window.length)
 
 
-def _jobs(model: Transformer, requests: list[Request]) -> dict[int, dict[tuple, Window]]:
-    """Windows to run, by length: {length: {key: window}}; `first` is the lowest position that anything needs of it."""
+def _jobs(model: Transformer, requests: Sequence[Request]) -> dict[int, dict[Key, Window]]:
+    """Windows to run: {length: {key: window}}; `first`: the lowest position that is needed."""
     merge = model.scheme.declaration.prefix_consistent
-    need: dict[tuple, Window] = {}
-    for window in (w for request in requests for w in request.windows):
-        key = (
-            (window.document, window.start)
-            if merge
-            else (window.document, window.start, window.length)
-        )
-        known = need.get(key, window)
-        need[key] = Window(
-            window.document,
-            window.start,
-            max(known.length, window.length),
-            min(known.first, window.first),
-        )
-    by_length: dict[int, dict[tuple, Window]] = defaultdict(dict)
-    for key, window in need.items():
+    jobs: dict[Key, Window] = {}
+    for window in (window for request in requests for window in request.windows):
+        place = (window.document, window.start)
+        key = place if merge else (*place, window.length)
+        known = jobs.get(key, window)
+        length, first = max(known.length, window.length), min(known.first, window.first)
+        jobs[key] = Window(*place, length, first)
+    by_length: dict[int, dict[Key, Window]] = defaultdict(dict)
+    for key, window in jobs.items():
         by_length[window.length][key] = window
-    return dict(
-        sorted(by_length.items(), reverse=True)
-    )  # longest first: memory faults show at once
+    # Longest first: lengths that do not fit in memory show at once.
+    return dict(sorted(by_length.items(), reverse=True))
 
 
-def _run_all(
-    model, store, requests, hits, tokens_per_batch, device, autocast, progress
-) -> tuple[dict, int | None]:
-    """Losses of every job, hits below them if wanted, {key: (1 or 2, T) float32, NaN before `first`}; or the length too long for memory."""
-    rows: dict[tuple, np.ndarray] = {}
-    by_length = _jobs(model, requests)
-    total, done = sum(length * len(jobs) for length, jobs in by_length.items()), 0
-    for length, jobs in by_length.items():
-        batch = max(1, tokens_per_batch // length)
-        items = sorted(jobs.items(), key=lambda item: (item[1].first, item[0]))
-        while items:
-            some = items[:batch]
-            found = _run_batch(model, store, [window for _, window in some], hits, device, autocast)
-            if found is None:
-                if batch == 1:
-                    return rows, length
-                batch //= 2
-                log.warning(
-                    "out of memory at length %d: going on with %d windows a batch", length, batch
-                )
-                continue
-            for (key, _), row in zip(some, found, strict=True):
-                rows[key] = row
-            items = items[len(some) :]
-            done += length * len(some)
-            progress(done, total)
-    return rows, None
-
-
-@torch.no_grad()
-def _run_batch(
-    model, store, windows: list[Window], hits: bool, device, autocast
-) -> np.ndarray | None:
-    """(B, 1 or 2, T) float32 losses, and hits if wanted, of windows of one length; None if memory ran out."""
-    length, first = windows[0].length, min(window.first for window in windows)
-    starts = [int(store.offsets[w.document]) + w.start for w in windows]
-    tokens = torch.stack([store.tokens(start, start + length + 1) for start in starts]).to(device)
-    try:
-        with autocast():
-            found = _read(model, tokens, first, hits)
-    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        if (
-            isinstance(error, RuntimeError)
-            and not isinstance(error, torch.OutOfMemoryError)
-            and "allocate memory" not in str(error)
-        ):
-            raise
-        found = None
-    if found is None:  # outside the except block: its traceback would keep the tensors alive
-        if device.type == "cuda":
-            torch.cuda.empty_cache()
-        return None
-    rows = np.full((len(windows), found.shape[1], length), np.nan, dtype=np.float32)
-    rows[:, :, first:] = found.cpu().numpy()
-    return rows
-
-
-def _read(model, tokens: torch.Tensor, first: int, hits: bool) -> torch.Tensor:
-    """(B, T + 1) tokens -> (B, 1 or 2, T - first) float32 losses, and hits if wanted."""
+def _losses(
+    model: Transformer, tokens: Int[Tensor, "B T"], first: int, hits: bool
+) -> Float32[Tensor, "B K S"]:
     if hits:
-        return torch.stack(
-            [
-                values.float()
-                for values in model.losses_and_hits(tokens[:, :-1], tokens[:, 1:], first)
-            ],
-            dim=1,
-        )
+        both = model.losses_and_hits(tokens[:, :-1], tokens[:, 1:], first)
+        return torch.stack([values.float() for values in both], dim=1)
     losses = model.losses(tokens[:, :-1], tokens[:, 1:], first)
     return losses.float()[:, None]
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """CPU allocations fail with a plain RuntimeError, which only its words tell from others."""
+    is_memory = isinstance(error, torch.OutOfMemoryError | MemoryError)
+    return is_memory or "allocate memory" in str(error)

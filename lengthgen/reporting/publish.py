@@ -44,7 +44,7 @@ def write_run_figures(run_folder: Path | str, settings: str | None = None) -> li
 
 
 def write_figures(results: Path | str) -> list[Path]:
-    """Every figure: over all runs into results/figures/, and in published folders. Returns the files."""
+    """Every figure: over all runs into results/figures/, and of published folders. Returns them."""
     results = Path(results)
     measured = tables.collect(results)
     summary, written = tables.summarise(measured.documents, measured.lengths), []
@@ -131,7 +131,9 @@ def publish(
         chosen, _ = _choose(collected, runs, references_where, results)
         reference_rows = references.gather(chosen, measured, note, runs)
         members = set(reference_rows["run"])
-        origin = publication.provenance((run for run in runs if run.name in members), chosen.lengths)
+        origin = publication.provenance(
+            (run for run in runs if run.name in members), chosen.lengths
+        )
         kept = {key: origin[key] for key in ("commands", "commits", "runs")}
         note["references"] = {"where": _sorted(references_where)} | kept
     summary = tables.publish(measured, folder, note)

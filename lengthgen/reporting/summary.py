@@ -1,4 +1,4 @@
-"""The Markdown page of a published folder: scheme x length, with intervals and changes of the loss."""
+"""The Markdown page of a published folder: losses and verdicts, scheme x length, with intervals."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -10,11 +10,7 @@ from lengthgen.reporting.figures import palette
 from lengthgen.reporting.figures.length_axis import STATUS_WORDS
 from lengthgen.statistics import intervals
 
-COUNTS = (
-    ("n_seeds", "seeds"),
-    ("n_documents", "documents"),
-    ("n_tokens", "tokens at each length"),
-)
+COUNTS = (("n_seeds", "seeds"), ("n_documents", "documents"), ("n_tokens", "tokens at each length"))
 # Column of tables.SUMMARY, its heading, and how its numbers are written.
 COLUMNS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
     (
@@ -128,8 +124,8 @@ def _verdicts(rows: pd.DataFrame, first: pd.Series) -> list[str]:
         "",
         "From F, the change of the loss, and U, what the model gains over itself confined to its",
         f"training length by {windows};",
-        "numbers in verdicts.csv. 95 % intervals, not corrected for the number of cells: exploratory.",
-        "`tolerates` may be a property of the text:",
+        "numbers in verdicts.csv. 95 % intervals, not corrected for the number of cells:",
+        "exploratory. `tolerates` may be a property of the text:",
         *_gate(rows),
         "",
         *_by_length(rows, lambda row: STATUS_WORDS.get(row["word"], row["word"])),
@@ -142,8 +138,8 @@ def _gate(rows: pd.DataFrame) -> list[str]:
     """Whether the text can show the use of longer input at all."""
     if not verdicts.tried(rows):
         return [
-            "whether a model trained at the longer length would gain from it was not tested. The",
-            "corpus gate was not tried: no reference runs on the same tokens were given",
+            "whether a model trained at the longer length would gain from it was not tested.",
+            "The corpus gate was not tried: no reference runs on the same tokens were given",
             "(`--reference-where`). A `uses` rests on U alone.",
         ]
     by_gate = {
@@ -178,8 +174,8 @@ def _utilisation(rows: pd.DataFrame) -> list[str]:
         "### Utilisation: the gain from input beyond the training length, "
         "as a share of the reference's gain, matched",
         "",
-        "1: uses all that the reference uses; 0: nothing; below 0: is harmed. Both gains are a model's",
-        "loss with a window of the training length minus its loss with the whole input.",
+        "1: uses all that the reference uses; 0: nothing; below 0: is harmed. Both gains are a",
+        "model's loss with a window of the training length minus its loss with the whole input.",
         "Intervals: 95 %, Fieller; `unknown`: the reference's own gain may be 0.",
         f"References: {'; '.join(dict.fromkeys(known['reference']))}.",
         "",
@@ -196,23 +192,21 @@ def _share(row: Mapping[str, Any]) -> str:
 
 
 def _power(rows: pd.DataFrame) -> list[str]:
-    """The smallest detectable differences of one group: each change, and the median and worst pair."""
+    """The smallest detectable differences: each change, and the median and the worst pair."""
     if rows.empty:
         return []
     one_seed = (rows["n_seeds"] < 2).all()
     size = f"{_range(rows['n_seeds'])} seed{'' if one_seed else 's'} and "
     size += f"{_range(rows['n_documents'])} documents"
     caution = (
-        "With one seed, the variation between seeds is unknown: this holds for other documents and\n"
-        "these very models alone."
+        "With one seed, the variation between seeds is unknown: this holds for other documents\n"
+        "and these very models alone."
         if one_seed
         else "In brackets: the same, if the variances of these runs happen to be too small."
     )
     lengths = sorted({int(length) for length in rows["eval_length"]})
     changes = rows[rows["kind"] == "change"].groupby("scheme", sort=False)
-    lines = [
-        [f"change of {scheme}", *_detectable(part, lengths)] for scheme, part in changes
-    ]
+    lines = [[f"change of {scheme}", *_detectable(part, lengths)] for scheme, part in changes]
     pairs = rows[rows["kind"] == "difference"].dropna(subset="detectable")
     if len(pairs):
         ranked = [

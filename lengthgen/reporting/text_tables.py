@@ -22,7 +22,7 @@ LATEX = str.maketrans(
 def aligned(
     head: Sequence[str], rows: Sequence[Sequence[str]], wrapped: Mapping[int, int] | None = None
 ) -> str:
-    """Columns for a terminal. wrapped: column -> greatest width; the last takes what WIDTH leaves."""
+    """Columns for a terminal. wrapped: column -> greatest width; the last gets the rest of WIDTH."""
     limits = dict(wrapped or {})
     last = len(head) - 1
     others = [
@@ -78,9 +78,7 @@ def markdown(
     ]
 
 
-def latex(
-    head: Sequence[str], rows: Iterable[Sequence[str]], alignment: str = "l"
-) -> list[str]:
+def latex(head: Sequence[str], rows: Iterable[Sequence[str]], alignment: str = "l") -> list[str]:
     """The lines of a tabular with booktabs' rules. Cells are escaped."""
 
     def line(row: Sequence[str]) -> str:
@@ -104,10 +102,19 @@ def html(head: Sequence[str], rows: Iterable[Sequence[str]], alignment: str = "l
 
     def line(row: Sequence[str], tag: str) -> str:
         cells = zip(row, attributes, strict=True)
-        return f"<tr>{''.join(f'<{tag}{style}>{escape(cell)}</{tag}>' for cell, style in cells)}</tr>"
+        return (
+            f"<tr>{''.join(f'<{tag}{style}>{escape(cell)}</{tag}>' for cell, style in cells)}</tr>"
+        )
 
     body = (line(row, "td") for row in rows)
-    return ["<table>", f"<thead>{line(head, 'th')}</thead>", "<tbody>", *body, "</tbody>", "</table>"]
+    return [
+        "<table>",
+        f"<thead>{line(head, 'th')}</thead>",
+        "<tbody>",
+        *body,
+        "</tbody>",
+        "</table>",
+    ]
 
 
 def by_length(

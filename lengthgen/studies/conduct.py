@@ -1,4 +1,4 @@
-"""One study from declaration to verdict: missing runs, claims, and the folder results/studies/NAME/."""
+"""One study from declaration to verdict: missing runs, claims, and its folder of results."""
 
 import dataclasses
 import time
@@ -100,9 +100,7 @@ def _about(study: Study, scale: Scale, options: Options, runs: Sequence[str]) ->
     """study.json: the declaration as it was, and what made the runs."""
     from lengthgen.reporting import publication
 
-    origin = publication.provenance(
-        records.run(options.results / "runs" / name) for name in runs
-    )
+    origin = publication.provenance(records.run(options.results / "runs" / name) for name in runs)
     flags = {"--scale": options.scale, "--seeds": options.seeds}
     command = [
         f"lengthgen study {study.name}",

@@ -100,7 +100,7 @@ class Study:
         return list({override.partition("=")[0]: override for override in overrides}.values())
 
     def conditions_of(self, arm: str) -> dict[str, list[str]]:
-        """Condition -> overrides of `lengthgen evaluate`, for each that the arm is evaluated under."""
+        """Condition -> overrides of `lengthgen evaluate`, for each condition of the arm."""
         return {
             name: condition.overrides
             for name, condition in self.conditions.items()

@@ -1,4 +1,4 @@
-"""A study's figure from its values.csv: the measure it shows, by evaluation length or by training tokens.
+"""A study's figure: the measure it shows, by evaluation length or by training tokens.
 
 A panel for each dataset and training length. Lines: the arms, and their conditions where the panel
 stays readable. A scheme with one line in a panel keeps the style that it has in every figure.
@@ -66,11 +66,7 @@ def _styles(rows: Sequence[Row], axis: str) -> dict[str, str]:
 
 
 def _panel(
-    axes: Axes,
-    lines: Mapping[str, Points],
-    styles: Mapping[str, str],
-    axis: str,
-    train_length: int,
+    axes: Axes, lines: Mapping[str, Points], styles: Mapping[str, str], axis: str, train_length: int
 ) -> None:
     for name, points in lines.items():
         style = styles.get(name, name)

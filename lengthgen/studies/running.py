@@ -128,7 +128,7 @@ def _results(jobs: Sequence[Job], workers: int, config_dir: Path | None) -> Iter
                 yield future.result()
         except BrokenProcessPool:
             raise StudyError(
-                "a worker was killed (out of memory?); rerun to resume, with --workers 1 to need less"
+                "a worker was killed (out of memory?); rerun to resume; --workers 1 needs less"
             ) from None
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)

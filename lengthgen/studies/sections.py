@@ -1,4 +1,4 @@
-"""Sections of a study's summary that only some studies have. Rows are those of study_folder.read."""
+"""Sections of a study's summary that only some studies have. Rows: as study_folder.read gives."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -14,7 +14,7 @@ def section(title: str, text: str, table: Sequence[str]) -> list[str]:
 
 
 def cell(row: Row, column: str = "value") -> str:
-    """The value with its interval, or the status that left none: `refused` of `... (refused: ...)`."""
+    """The value with its interval, or the status that left none: `refused` of `(refused: ...)`."""
     if row.get("status", "ok") != "ok":
         return row["status"].partition("(")[2].partition(":")[0] or "none"
     return text_tables.interval(row[column], row["low"], row["high"], text_tables.number)
@@ -113,8 +113,9 @@ def costs(rows: Sequence[Row], values: Sequence[Row]) -> list[str]:
     losses = (f"loss at {length}" for length in lengths)
     head = ["", *losses, "ms", "time of trained [least, most]", "MiB"]
     text = (
-        f"Loss on matched targets (nats/token); time of a forward pass over {rows[0]['eval_length']}"
-        " tokens, also relative to the arm as it was trained; memory beyond the model's own. "
+        "Loss on matched targets (nats/token); time of a forward pass over "
+        f"{rows[0]['eval_length']} tokens, also relative to the arm as it was trained; memory "
+        "beyond the model's own. "
         "**Bold**: every row with a lower loss at that length takes more time or more memory."
     )
     return section("Costs", text, text_tables.markdown(head, lines, "lr"))
@@ -149,9 +150,7 @@ def orders(published: Sequence[Mapping[str, Any]], values: Sequence[Row]) -> lis
     return section("Orders, worst first", text, text_tables.markdown(["order", ""], lines))
 
 
-def _orders(
-    paper: Mapping[str, Any], values: Sequence[Row]
-) -> Iterator[tuple[str, list[str]]]:
+def _orders(paper: Mapping[str, Any], values: Sequence[Row]) -> Iterator[tuple[str, list[str]]]:
     by_protocol: dict[str, dict[str, float]] = {}
     for row in values:
         factor = row["eval_length"] / row["train_length"]

@@ -28,8 +28,8 @@ from lengthgen.statistics.thresholds import DELTA
 WILSON = "Wilson's over documents, for that one seed"
 PROTOCOLS = {
     "matched": "Matched targets: the same tokens are scored at every length",
-    "nonoverlapping": "Non-overlapping windows: in longer windows fewer tokens have little context, "
-    "which alone lowers the curve",
+    "nonoverlapping": "Non-overlapping windows: in longer windows fewer tokens have little "
+    "context, which alone lowers the curve",
     "sliding": "Sliding window: the same tokens at every length; those of the first window have "
     "little context, the others nearly the whole window",
     "last_k": "The last targets of each window, all with long context: other tokens at every "
@@ -124,7 +124,7 @@ def _panels(
     scale: Callable[[Axes], None],
     below: float = 0.0,
 ) -> tuple[Figure, list[Axes]]:
-    """The panel of `column`, a strip if values are missing, and an empty panel `below` inches high."""
+    """The panel of `column`, a strip for missing values, and an empty panel `below` inches high."""
     reasons = {
         scheme: length_axis.what_is_missing(scheme, part, lines.lengths)
         for scheme, part in lines.missing.items()
@@ -268,7 +268,9 @@ def _change_panel(axes: Axes, lines: Lines) -> None:
         scheme: line[[f"loss_change{end}" for end in ENDS]].to_numpy(np.float64)
         for scheme, line in lines.scored.items()
     }
-    bounds = {scheme: values for scheme, values in bounds.items() if np.isfinite(values[:, 0]).any()}
+    bounds = {
+        scheme: values for scheme, values in bounds.items() if np.isfinite(values[:, 0]).any()
+    }
     sizes = {scheme: float(np.nanmax(np.abs(values))) for scheme, values in bounds.items()}
     limit = _near_limit(list(sizes.values()))
     low, high = -1.5 * DELTA, 1.5 * DELTA
@@ -299,7 +301,7 @@ def _off_scale(scheme: str, change: float = 10.0) -> str:
 
 
 def _near_limit(sizes: Sequence[float]) -> float:
-    """The largest change (nats) in the panel: grows while each is at most 4 times the one before."""
+    """The largest change (nats) in the panel: each is at most 4 times the one before."""
     limit = min(sizes, default=0.0)
     for size in sorted(sizes):
         if size > max(0.1, 4 * limit):

@@ -1,4 +1,4 @@
-"""Figures as files: in a fixed style, and byte-stable, so that regenerating leaves an empty diff."""
+"""Figures as files: in a fixed style, and byte-stable: regenerating leaves an empty diff."""
 
 import io
 from collections.abc import Iterator

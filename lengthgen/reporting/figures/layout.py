@@ -117,7 +117,7 @@ def name(axes: Axes, scheme: str, text: str, y: float) -> None:
 
 
 def spread(wanted: Sequence[float], gap: float, inset: float = 0.0) -> list[float]:
-    """Places in [inset, 1 - inset], at least `gap` apart and otherwise as near to `wanted` as possible.
+    """Places in [inset, 1 - inset], at least `gap` apart and else as near to `wanted` as possible.
 
     wanted: ascending. Where there is no room for the gaps, they shrink alike.
     """

@@ -1,4 +1,4 @@
-"""An axis of evaluation lengths, the mark of the training length, and a strip for missing values."""
+"""An axis of evaluation lengths, a mark of the training length, a strip for missing values."""
 
 from collections.abc import Mapping, Sequence
 

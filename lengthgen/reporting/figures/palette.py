@@ -54,7 +54,7 @@ def style(scheme: str) -> Style:
 
 
 def order(scheme: str) -> tuple[int, str]:
-    """Sort key: known schemes in their order, each with variants (rope(...), rope+yarn), then others."""
+    """Sort key: known schemes in their order, each with its variants (rope+yarn), then others."""
     base = scheme.partition("(")[0].partition("+")[0]
     known = list(KNOWN)
     return (known.index(base) if base in KNOWN else len(known), scheme)

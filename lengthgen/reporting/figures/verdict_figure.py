@@ -49,7 +49,8 @@ def draw(verdicts: pd.DataFrame, n_tokens: int) -> Figure:
         name = axes.text(0.004, place, scheme, transform=axes.get_yaxis_transform())
         name.set(va="center", size=9, weight="bold", color=palette.style(scheme).colour)
         rows = verdicts[verdicts["scheme"] == scheme].sort_values("eval_length")
-        for place, row in enumerate(rows.to_dict("records"), start=place + 1):
+        for row in rows.to_dict("records"):
+            place += 1
             _row(axes, row, place)
             ticks.append(place)
             factor = row["eval_length"] / row["train_length"]
@@ -110,11 +111,11 @@ def _title(verdicts: pd.DataFrame, n_tokens: int) -> tuple[str, str]:
     details = (
         f"F with its 95 % interval, two-way over {int(verdicts['n_seeds'].max())} seeds and "
         f"{int(verdicts['n_documents'].max())} documents; the same {n_tokens:,} target tokens at "
-        f"every length; baseline: the scheme's loss at {length:,} tokens. U: the gain over the same "
-        f"model confined to {length:,} tokens ({windows}). fails: F's interval is above {DELTA} "
-        f"(grey band: 1 % of perplexity). tolerates: it is below, and U's is below {SMALLEST_GAIN}. "
-        "uses: it is below, and U's is above 0. undecided: none of these. Not corrected for the "
-        f"number of rows: exploratory.{gate}"
+        f"every length; baseline: the scheme's loss at {length:,} tokens. U: the gain over the "
+        f"same model confined to {length:,} tokens ({windows}). fails: F's interval is above "
+        f"{DELTA} (grey band: 1 % of perplexity). tolerates: it is below, and that of a U below "
+        f"{SMALLEST_GAIN}. uses: it is below, and that of every U above 0. undecided: none of "
+        f"these. Not corrected for the number of rows: exploratory.{gate}"
     )
     what = f"{first['dataset']}, {first['model']} model, trained at {length:,} tokens"
     return f"Fails, tolerates or uses longer input: {what}", details
