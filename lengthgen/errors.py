@@ -1,4 +1,4 @@
-"""Errors that a user can cause and mend. Each is one line (given, expected, what to do) and an exit code.
+"""Errors that a user can mend: each is one line (given, expected, what to do) and an exit code.
 
 | exit code | meaning |
 |---|---|
@@ -10,7 +10,7 @@
 | 5 | the loss became non-finite |
 | 6 | another process is working on the same run |
 | 7 | the disk is full or not writable |
-| 130, 143 | interrupted (SIGINT), terminated (SIGTERM); the same command goes on |
+| 130, 143 | interrupted (SIGINT), terminated (SIGTERM); the same command resumes |
 """
 
 
@@ -45,7 +45,7 @@ class DiskError(UserError):
 
 
 class Interrupted(UserError):
-    """A signal asked the run to stop; its checkpoint is saved. `exit_code` is 128 + the signal's number."""
+    """A signal stopped the run, its checkpoint saved. `exit_code` is 128 + the signal's number."""
 
     def __init__(self, message: str, signal_number: int):
         super().__init__(message)

@@ -1,9 +1,8 @@
-"""Every write of the package: a file or a folder appears whole or not at all, and outlives a power cut.
+"""Every write of the package: a file or folder appears whole or not at all, even on a power cut.
 
-What is written goes to a hidden neighbour first, is flushed to the disk, and is renamed into place: a reader
-sees the old content or the new. A disk that refuses, for whatever reason, is one line with the path. Logs are
-appended with one write on an O_APPEND descriptor, so that several processes cannot tear each other's lines.
-Knows no torch and no pandas.
+Content goes to a hidden file beside the target, is flushed to the disk, and is renamed into place:
+a reader sees the old content or the new. Every OSError becomes one line with the path. Logs are
+appended with one write on an O_APPEND descriptor: processes cannot tear each other's lines.
 """
 
 import csv
@@ -35,8 +34,8 @@ def disk_errors(path: Path | str) -> Iterator[None]:
     except OSError as error:
         reason = error.strerror or str(error).splitlines()[0]
         raise DiskError(
-            f"cannot write {path}: {reason}{_free(Path(path))}; make room there or choose another folder "
-            "(results=FOLDER, cache=FOLDER), then run the same command again"
+            f"cannot write {path}: {reason}{_free(Path(path))}; make room there or choose another "
+            "folder (results=FOLDER, cache=FOLDER), then rerun the command"
         ) from error
 
 
@@ -64,7 +63,7 @@ def replacing(path: Path | str) -> Iterator[IO[bytes]]:
 def replacing_folder(path: Path | str, keep: Callable[[], bool] = lambda: False) -> Iterator[Path]:
     """A new, empty folder that takes the place of `path` when the block ends without an error.
 
-    keep: asked if there is something at `path` by then; if true, that stays and the new folder is dropped.
+    keep: called if `path` exists by then; if true, that stays and the new folder is dropped.
     Raises DiskError.
     """
     path = Path(path)
@@ -94,9 +93,9 @@ def make_folder(path: Path | str) -> Path:
 
 
 def remove_leftovers(path: Path, older_than: float = 0.0) -> None:
-    """Remove what killed writers of `path` left beside it: `path` is a name, or a pattern such as folder/"step-*".
+    """Remove what killed writers left beside `path`, a name or a pattern such as "step-*".
 
-    older_than: seconds; what is younger may belong to a writer that is alive, unless the caller holds a lock.
+    older_than: seconds; a younger file may belong to a live writer, unless the caller holds a lock.
     """
     for leftover in path.parent.glob(f".{path.name}.*.tmp"):
         with suppress(OSError):  # another process may remove it at the same time
@@ -116,7 +115,7 @@ def write_text(path: Path | str, content: str) -> None:
 
 
 def write_json(path: Path | str, content: Any) -> None:
-    """Replace `path` by readable JSON. Understands NumPy scalars and paths; NaN stays as Python writes it."""
+    """Replace `path` by indented JSON. Takes NumPy scalars and paths; NaN is written as `NaN`."""
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False, default=_plain) + "\n")
 
 
@@ -130,9 +129,8 @@ def read_json(path: Path | str, default: Any = None) -> Any:
 
 def write_npz(path: Path | str, arrays: Mapping[str, np.ndarray]) -> None:
     """Replace `path` by named arrays, uncompressed. The same arrays give the same bytes."""
-    content = (
-        io.BytesIO()
-    )  # a zip seeks back and forth: in memory, so that the file is written once
+    # A zip seeks back and forth: it is made in memory, so that the file is written once.
+    content = io.BytesIO()
     np.savez(content, **arrays)  # type: ignore[arg-type]
     write_bytes(path, content.getvalue())
 
@@ -140,7 +138,7 @@ def write_npz(path: Path | str, arrays: Mapping[str, np.ndarray]) -> None:
 def write_table(
     path: Path | str, rows: Iterable[Mapping[str, Any]], columns: Sequence[str]
 ) -> None:
-    """Replace `path` by a CSV of `rows`. Each row has exactly `columns`; None and NaN become empty cells.
+    """Replace `path` by a CSV of `rows` with exactly these `columns`; None and NaN: empty cells.
 
     ValueError names the columns that are missing or unknown.
     """
@@ -164,9 +162,9 @@ def write_jsonl(path: Path | str, records: Iterable[Mapping[str, Any]]) -> None:
 
 
 def append_jsonl(path: Path | str, record: Mapping[str, Any]) -> None:
-    """Add one line to a log, in one write. A line that a crash tore stays alone: the new one starts its own.
+    """Add one line to a log, in one write. It starts a new line after one that a crash tore.
 
-    Several processes may write at once: no line is torn, at most a blank one is left between two.
+    Several processes may write at once: no line is torn, but a blank one may stand between two.
     """
     line = _line(record)
     with disk_errors(path):
@@ -183,7 +181,7 @@ def append_jsonl(path: Path | str, record: Mapping[str, Any]) -> None:
 
 
 def read_jsonl(path: Path | str) -> list[dict[str, Any]]:
-    """The records of a log, in order; lines torn by a crash are left out. Empty if there is no file."""
+    """The records of a log, without lines that a crash tore. Empty if there is no file."""
     try:
         lines = Path(path).read_bytes().splitlines()
     except FileNotFoundError:
@@ -198,11 +196,9 @@ def read_jsonl(path: Path | str) -> list[dict[str, Any]]:
 
 
 def _into_place(temporary: Path, path: Path, keep: Callable[[], bool] = lambda: False) -> None:
-    """Rename over whatever is at `path`. The one rename of the package.
-
-    A file goes over a file in one step. A folder that is there is moved out of the way first, and may be there
-    again by the next try, because another process writes it too.
-    """
+    """Rename over whatever is at `path`. The one rename of the package."""
+    # A file replaces a file in one step. A folder must be moved away first; another process that
+    # writes the same folder may have put a new one there by then: try again.
     for _ in range(10):
         try:
             os.replace(temporary, path)
@@ -220,7 +216,7 @@ def _into_place(temporary: Path, path: Path, keep: Callable[[], bool] = lambda: 
 
 
 def _hidden(path: Path) -> Path:
-    """A name beside `path` that nobody else uses, and that no reader takes for content."""
+    """A unique name beside `path` that no reader takes for content."""
     return path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
 
 
@@ -231,7 +227,7 @@ def _remove(path: Path) -> None:
 
 
 def _sync(path: Path) -> None:
-    """Flush a file or a folder to the disk. Some file systems cannot flush a folder; a rename is atomic there too."""
+    """Flush a file or folder to the disk. Not every file system can flush a folder."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

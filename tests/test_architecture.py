@@ -1,4 +1,4 @@
-"""Who may import whom. A file imports from its own room and from lower layers; imports inside functions count as well."""
+"""A file imports from its room and from lower layers; imports inside functions count as well."""
 
 import ast
 import re
@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "lengthgen"
 
-# Lowest first. A room or a top-level file that is not listed fails the test, and so does a file of a new room.
+# Lowest first. A room or a top-level file that is not listed fails the test.
 LAYERS = (
     {"errors"},
     {"files", "statistics", "config", "attention"},
@@ -29,13 +29,8 @@ LAYERS = (
     {"cli"},
 )
 LAYER = {room: layer for layer, rooms in enumerate(LAYERS) for room in rooms}
-NO_TORCH = {
-    "errors",
-    "files",
-    "statistics",
-    "config",
-    "reporting",
-}  # and the command line until a command needs it
+# And the command line, until a command needs it.
+NO_TORCH = {"errors", "files", "statistics", "config", "reporting"}
 # Library -> the rooms that may know it: everyone else asks them.
 KNOWN_BY = {
     "hydra": {"config", "cli"},
@@ -61,7 +56,7 @@ def imported(source: str) -> list[str]:
 
 def room(module: str) -> str:
     """`lengthgen.data.tokens` -> `data`; "" for the package itself."""
-    return (module.split(".") + [""])[1]
+    return [*module.split("."), ""][1]
 
 
 def upward(module: str, source: str) -> list[str]:
@@ -79,7 +74,7 @@ def upward(module: str, source: str) -> list[str]:
 
 
 def modules() -> dict[str, str]:
-    """Dotted name -> source of every file of the package but __init__.py and __main__.py, the doors of the package."""
+    """Dotted name -> source of every file but the package's __init__.py and __main__.py."""
     paths = [
         path
         for path in sorted(PACKAGE.rglob("*.py"))
@@ -130,7 +125,10 @@ def test_rooms_without_torch():
         "lengthgen.cli.main",
         "lengthgen.cli.plot",
     ]
-    code = f"import importlib, sys\nfor name in {names}: importlib.import_module(name)\nsys.exit('torch' in sys.modules)"
+    code = (
+        f"import importlib, sys\nfor name in {names}: importlib.import_module(name)\n"
+        "sys.exit('torch' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
 
 

@@ -1,4 +1,4 @@
-"""The command line: every literal command, malformed ones with the line each gets, sweeps, completion. Training is a stub here."""
+"""The command line: literal and malformed commands, sweeps, completion. Training is a stub."""
 
 import json
 import os
@@ -23,7 +23,7 @@ GROUPS = [group.name for group in catalogue.groups("train")]
 
 @pytest.fixture
 def jobs(monkeypatch, tmp_path):
-    """lengthgen.runs.run replaced by a stub in an empty folder; the configurations that it was called with."""
+    """lengthgen.runs.run is a stub, in an empty folder; the configurations of its calls."""
     called = []
 
     def work(config, own):
@@ -239,7 +239,7 @@ def test_own_configurations_and_schemes(jobs, tmp_path):
 
 
 def test_a_folder_that_hides_a_key_is_named(jobs, tmp_path, capsys):
-    """Results beside one's own schemes: a key that a folder is called after can no longer be given, any other can."""
+    """A folder results/ beside one's schemes hides that key; any other can be given."""
     (tmp_path / "scheme").mkdir()
     (tmp_path / "scheme" / "my_bias.yaml").write_text("name: my_bias\n")
     (tmp_path / "results" / "runs").mkdir(parents=True)
@@ -429,8 +429,10 @@ def test_version(capsys):
 def test_help_and_configuration_import_no_torch(tmp_path):
     code = (
         "import sys; from lengthgen.cli.main import main\n"
-        "assert main(['--help']) == 0 and not {'torch', 'hydra', 'omegaconf', 'numpy'} & set(sys.modules)\n"
-        "assert main(['train', '--help']) == 0 and main(['list', 'datasets']) == 0 and 'hydra' not in sys.modules\n"
+        "heavy = {'torch', 'hydra', 'omegaconf', 'numpy'}\n"
+        "assert main(['--help']) == 0 and not heavy & set(sys.modules)\n"
+        "assert main(['train', '--help']) == 0 and main(['list', 'datasets']) == 0\n"
+        "assert 'hydra' not in sys.modules\n"
         "assert main(['train', '--cfg', 'job']) == 0 and main(['train', 'trian_length=3']) == 2\n"
         "assert main(['list', 'runs']) == 0 and main(['plot']) == 2\n"
         "assert 'torch' not in sys.modules and 'wandb' not in sys.modules\n"
@@ -481,11 +483,13 @@ MALFORMED = [
     ),
     (
         "train scheme.bukets=3",
-        "no key 'scheme.bukets'; nearest: scheme.num_buckets; `lengthgen train --cfg job` shows all",
+        "no key 'scheme.bukets'; nearest: scheme.num_buckets; "
+        "`lengthgen train --cfg job` shows all",
     ),
     (
         "train +scheme=alibi scheme.num_buckets=3",
-        "no key 'scheme.num_buckets'; scheme has: scheme.name, scheme.max_bias; `lengthgen train --cfg job` shows all",
+        "no key 'scheme.num_buckets'; scheme has: scheme.name, scheme.max_bias; "
+        "`lengthgen train --cfg job` shows all",
     ),
     (
         "train width=3",
@@ -509,20 +513,23 @@ MALFORMED = [
     ("train =3", "cannot read '=3': expected a key before '='; `lengthgen train --help` shows how"),
     (
         "train seed=[1,2",
-        "cannot read the value in 'seed=[1,2': expected a number, a word, [a,b], {a:b} or quoted text, "
-        "for example seed=[512,1024] or seed=\"'a b'\"",
+        "cannot read the value in 'seed=[1,2': expected a number, a word, [a,b], {a:b} "
+        "or quoted text, for example seed=[512,1024] or seed=\"'a b'\"",
     ),
     (
         "train seed=0,1",
-        "seed=0,1 gives several values: add -m for one job each (lengthgen train -m seed=0,1), or write seed=[0,1] for a list",
+        "seed=0,1 gives several values: add -m for one job each (lengthgen train -m seed=0,1), "
+        "or write seed=[0,1] for a list",
     ),
     (
         "train scheme=rope,alibi",
-        "scheme=rope,alibi gives several values: add -m for one job each (lengthgen train -m scheme=rope,alibi)",
+        "scheme=rope,alibi gives several values: add -m for one job each (lengthgen train -m "
+        "scheme=rope,alibi)",
     ),
     (
         "train seed=range(3)",
-        "seed=range(3) gives several values: add -m for one job each (lengthgen train -m seed=range(3))",
+        "seed=range(3) gives several values: add -m for one job each (lengthgen train -m "
+        "seed=range(3))",
     ),
     (
         "train dataset=files",
@@ -533,7 +540,8 @@ MALFORMED = [
     ("train --config-dir", "--config-dir needs a value: expected a folder"),
     (
         "train --config-dir nowhere",
-        "--config-dir nowhere: no such folder; expected a folder that holds scheme/NAME.yaml and the like",
+        "--config-dir nowhere: no such folder; expected a folder that holds scheme/NAME.yaml "
+        "and the like",
     ),
     ("train --resolve=1 --cfg job", "--resolve takes no value, but got '1'"),
     ("train hydra/launcher=slurm", "no hydra/launcher 'slurm'; "),
@@ -544,11 +552,13 @@ MALFORMED = [
     ("evaluate", "run has no value: give run=...; `lengthgen list runs` shows which there are"),
     (
         "evaluate run=x +scheme=alibi",
-        "no key 'scheme' in evaluate: it is one of `lengthgen train`; `lengthgen evaluate --help` shows its own",
+        "no key 'scheme' in evaluate: it is one of `lengthgen train`; "
+        "`lengthgen evaluate --help` shows its own",
     ),
     (
         "train +retrofit=log_n",
-        "no key 'retrofit' in train: it is one of `lengthgen evaluate`; `lengthgen train --help` shows its own",
+        "no key 'retrofit' in train: it is one of `lengthgen evaluate`; "
+        "`lengthgen train --help` shows its own",
     ),
     (
         "train +modifier=ssmx",
@@ -560,7 +570,8 @@ MALFORMED = [
     ),
     (
         "train modifier=null",
-        "modifier=null: leave modifier out to choose none, or give modifier=none (in a sweep: modifier=none,...)",
+        "modifier=null: leave modifier out to choose none, or give modifier=none (in a sweep: "
+        "modifier=none,...)",
     ),
     (
         "train modifiers.ssmax.init=1",
@@ -568,7 +579,8 @@ MALFORMED = [
     ),
     (
         "train +modifier=window modifiers.window.windw=3",
-        "no key 'modifiers.window.windw'; nearest: modifiers.window.window; `lengthgen train --cfg job` shows all",
+        "no key 'modifiers.window.windw'; nearest: modifiers.window.window; "
+        "`lengthgen train --cfg job` shows all",
     ),
     (
         "evaluate run=x +retrofit=lgo_n",
@@ -580,48 +592,57 @@ MALFORMED = [
     ),
     (
         "evaluate run=x diagnostics.windows=2",
-        "no key 'diagnostics.windows': that diagnostics is not chosen; give diagnostics=NAME with it",
+        "no key 'diagnostics.windows': that diagnostics is not chosen; "
+        "give diagnostics=NAME with it",
     ),
     ("evaluate run=x +diagnostics=everything", "no diagnostics 'everything'; expected one of: all"),
     (
         "evaluate run=x +retrofit=log_n retrofit.lenght=2",
-        "no key 'retrofit.lenght'; nearest: retrofit.length; `lengthgen evaluate --cfg job` shows all",
+        "no key 'retrofit.lenght'; nearest: retrofit.length; "
+        "`lengthgen evaluate --cfg job` shows all",
     ),
     (
         "train -m +scheme=t5_bias,rope scheme.num_buckets=16",
-        "scheme=rope: no key 'scheme.num_buckets'; scheme has: scheme.name, scheme.base, scheme.layout; "
-        "`lengthgen train --cfg job` shows all",
+        "scheme=rope: no key 'scheme.num_buckets'; scheme has: "
+        "scheme.name, scheme.base, scheme.layout; `lengthgen train --cfg job` shows all",
     ),
     (
         "train -m +scheme=alibi,sandwich scheme.max_bais=4",
-        "scheme=alibi: no key 'scheme.max_bais'; nearest: scheme.max_bias; `lengthgen train --cfg job` shows all",
+        "scheme=alibi: no key 'scheme.max_bais'; nearest: scheme.max_bias; "
+        "`lengthgen train --cfg job` shows all",
     ),
     (
         "evaluate -m run=x +retrofit=none,log_n retrofit.length=9",
-        "retrofit=none: no key 'retrofit.length': that retrofit is not chosen; give retrofit=NAME with it",
+        "retrofit=none: no key 'retrofit.length': that retrofit is not chosen; "
+        "give retrofit=NAME with it",
     ),
     (
         "evaluate run=x evaluation.lenghts=[512]",
-        "no key 'evaluation.lenghts'; nearest: evaluation.lengths; `lengthgen evaluate --cfg job` shows all",
+        "no key 'evaluation.lenghts'; nearest: evaluation.lengths; "
+        "`lengthgen evaluate --cfg job` shows all",
     ),
     ("trian +scheme=alibi", "no command 'trian'; nearest: train; `lengthgen --help` shows all"),
     (
         "zzz",
-        "no command 'zzz'; expected one of: train, evaluate, study, plot, bench, list, completion; `lengthgen --help` shows all",
+        "no command 'zzz'; expected one of: train, evaluate, study, plot, bench, list, "
+        "completion; `lengthgen --help` shows all",
     ),
     (
         "list",
-        "list what?; expected one of: schemes, modifiers, retrofits, datasets, models, studies, runs",
+        "list what?; expected one of: schemes, modifiers, retrofits, datasets, models, studies, "
+        "runs",
     ),
     ("list scheme", "no list of 'scheme'; nearest: schemes"),
     ("list schemes --shape", "unrecognized arguments: --shape; see `lengthgen list --help`"),
     (
         "completion",
-        'completion for which shell?; expected one of: bash, zsh, as in: eval "$(lengthgen completion bash)"',
+        'completion for which shell?; expected one of: bash, zsh, as in: eval "$(lengthgen '
+        'completion bash)"',
     ),
     (
         "completion fish",
-        "no completion for 'fish'; expected one of: bash, zsh, as in: eval \"$(lengthgen completion bash)\"",
+        "no completion for 'fish'; expected one of: bash, zsh, as in: eval \"$(lengthgen "
+        'completion bash)"',
     ),
 ]
 
@@ -881,8 +902,10 @@ def program(tmp_path):
 def test_bash_really_completes(program, line, words, replies):
     script = (
         f'PATH={program}:$PATH; eval "$(lengthgen completion bash)"\n'
-        f'COMP_LINE="{line}"; COMP_POINT=${{#COMP_LINE}}; COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))\n'
-        '_lengthgen lengthgen "${COMP_WORDS[COMP_CWORD]}" ""; printf "%s\\n" "${COMPREPLY[@]}"; complete -p lengthgen\n'
+        f'COMP_LINE="{line}"; COMP_POINT=${{#COMP_LINE}}; COMP_WORDS=({words})\n'
+        "COMP_CWORD=$((${#COMP_WORDS[@]} - 1))\n"
+        '_lengthgen lengthgen "${COMP_WORDS[COMP_CWORD]}" ""\n'
+        'printf "%s\\n" "${COMPREPLY[@]}"; complete -p lengthgen\n'
     )
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True)
     assert done.stderr == ""
@@ -910,8 +933,11 @@ def test_joblib_launcher(tmp_path):
         (tmp_path / "text" / f"{n}.txt").write_text(
             f"the quick brown fox number {n} jumps over it. " * 40
         )
-    command = "train -m hydra/launcher=joblib hydra.launcher.n_jobs=2 scheme=alibi,rope seed=0,-1 dataset=files dataset.path=text"
-    tiny = "steps=2 train_length=16 batch_size=2 model.width=16 model.n_layers=1 evaluation=quick tracking=none"
+    command = "train -m hydra/launcher=joblib hydra.launcher.n_jobs=2 scheme=alibi,rope seed=0,-1"
+    tiny = (
+        "dataset=files dataset.path=text steps=2 train_length=16 batch_size=2 model.width=16 "
+        "model.n_layers=1 evaluation=quick tracking=none"
+    )
     environment = {
         **os.environ,
         "PYTHONPATH": str(ROOT),
@@ -988,13 +1014,11 @@ def test_every_name_of_a_paper_stands_for_one_that_is_there():
     from lengthgen.config import nearest as names
 
     for group, papers in names.PAPERS.items():
-        assert set(papers) <= set(catalogue.options(group, catalogue.folders())) | {
-            "bytes"
-        }
+        assert set(papers) <= set(catalogue.options(group, catalogue.folders()))
 
 
 def test_a_users_variant_is_a_defaults_list(capsys, tmp_path):
-    """It composes as Hydra merges it, and `list` reads the same; one of nothing is a row that says so."""
+    """It composes as Hydra merges it, and `list` reads the same; of nothing: a row that says so."""
     (tmp_path / "scheme").mkdir()
     text = "# T5's bias, my ranges\ndefaults: [t5_far, _self_]\nnum_buckets: 16\n"
     (tmp_path / "scheme" / "mine.yaml").write_text(text)

@@ -1,4 +1,4 @@
-"""Checked configuration and the identity of a run: what changes it, what does not, and the one line for each mistake."""
+"""Checked configuration, the identity of a run, and the one line for each error."""
 
 import copy
 import dataclasses
@@ -55,9 +55,10 @@ def test_config_yaml_reads_back_to_the_same_run():
 
 @pytest.mark.parametrize(
     "change",
-    [{"seed": 1}, {"train_length": 256}, {"steps": 801}, {"batch_size": 8}, {"accumulate": 2}, {"cross_documents": False},
-     {"scheme": "alibi"}, {"scheme__num_buckets": 64}, {"model__n_layers": 2}, {"optim__lr": 0.1},
-     {"precision": "bf16"}, {"data": DATA | {"fingerprint": "0" * 16}}, {"data": DATA | {"tokenizer": "bpe"}},
+    [{"seed": 1}, {"train_length": 256}, {"steps": 801}, {"batch_size": 8}, {"accumulate": 2},
+     {"cross_documents": False}, {"scheme": "alibi"}, {"scheme__num_buckets": 64},
+     {"model__n_layers": 2}, {"optim__lr": 0.1}, {"precision": "bf16"},
+     {"data": DATA | {"fingerprint": "0" * 16}}, {"data": DATA | {"tokenizer": "bpe"}},
      {"modifiers": {"ssmax": {}}}, {"modifiers": {"log_n": {"clip": True}}}],
     ids=str,
 )  # fmt: skip
@@ -67,9 +68,11 @@ def test_what_decides_the_numbers_changes_the_identity(change):
 
 @pytest.mark.parametrize(
     "change",
-    [{"device": "cpu"}, {"threads": 1}, {"compile": True}, {"log_every": 3}, {"checkpoint_every": 7}, {"keep_checkpoints": 5},
-     {"results": "elsewhere"}, {"cache": "elsewhere"}, {"tracking": "wandb"}, {"evaluation": "quick"}, {"evaluation__lengths": [600]},
-     {"validate_every": 0}, {"kernel": "reference"}, {"modifiers": {}}, {"retrofit": {"name": "log_n"}}],
+    [{"device": "cpu"}, {"threads": 1}, {"compile": True}, {"log_every": 3},
+     {"checkpoint_every": 7}, {"keep_checkpoints": 5}, {"results": "elsewhere"},
+     {"cache": "elsewhere"}, {"tracking": "wandb"}, {"evaluation": "quick"},
+     {"evaluation__lengths": [600]}, {"validate_every": 0}, {"kernel": "reference"},
+     {"modifiers": {}}, {"retrofit": {"name": "log_n"}}],
     ids=str,
 )  # fmt: skip
 def test_what_does_not_leaves_it(change):
@@ -178,7 +181,7 @@ def test_label_names_what_differs_from_the_defaults():
 
 
 def test_label_and_name_hold_modifiers_and_retrofit():
-    """In the order of application, whatever the order that was asked for; the trained run is named without the retrofit."""
+    """In the order of application, not of the words; the run is named without the retrofit."""
     around = {"ssmax": {"bias": True}, "window": {}}
     checked = train_config.check(
         given(scheme="rope", modifiers=around, retrofit={"name": "hard_window", "window": 9}), []
@@ -225,7 +228,8 @@ def test_config_yaml_of_a_modified_run_reads_back_to_the_same():
         ({"modifiers": 3}, "modifiers=3: expected names with their options; give modifier=NAME"),
         (
             {"modifiers": {"smax": {}}},
-            "modifier 'smax' has no code; nearest: ssmax; expected one of drope, layer_mix, log_n, ssmax, window",
+            "modifier 'smax' has no code; nearest: ssmax; "
+            "expected one of drope, layer_mix, log_n, ssmax, window",
         ),
         (
             {"modifiers": {"ssmax": {"int": 1}}},

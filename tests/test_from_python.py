@@ -39,14 +39,17 @@ def trained(tmp_path_factory):
 
 
 def test_importing_the_package_loads_nothing():
-    code = "import sys, lengthgen; dir(lengthgen); sys.exit(bool({'torch', 'hydra', 'numpy'} & set(sys.modules)))"
+    code = (
+        "import sys, lengthgen; dir(lengthgen)\n"
+        "sys.exit(bool({'torch', 'hydra', 'numpy'} & set(sys.modules)))"
+    )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
 def test_every_public_name_is_there():
     assert all(getattr(lengthgen, name).__doc__ for name in lengthgen.__all__)
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
-        lengthgen.nonsense
+        _ = lengthgen.nonsense
 
 
 def test_compose_is_what_the_command_line_would_use():
@@ -61,7 +64,7 @@ def test_compose_is_what_the_command_line_would_use():
 
 
 def test_a_run_is_loaded_with_its_weights_and_its_data(trained):
-    outcome, config, results = trained
+    outcome, _, results = trained
     run = lengthgen.load_run("alibi", results)
     assert (
         run.folder == outcome.folder

@@ -1,4 +1,4 @@
-"""The README's commands compose, and its own-scheme example trains and is listed as it stands there."""
+"""The README's commands compose; its example of a user's scheme trains and is listed."""
 
 import re
 import shlex

@@ -1,4 +1,4 @@
-"""Whole runs on a small text: done once, continued after any stop, evaluated again, refused with one line."""
+"""Whole runs on a small text: done once, resumed, evaluated again, refused with one line."""
 
 import contextlib
 import csv
@@ -43,7 +43,7 @@ def text(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def draw():
-    """What draws the figures, for the test that looks at them: they take longer than all the rest of so small a run."""
+    """Draws figures, for the test of them: they take longer than the rest of so small a run."""
     real = publish.write_run_figures
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(publish, "write_run_figures", lambda *given: [])
@@ -56,9 +56,11 @@ def ask(text, tmp_path):
 
     def configured(**changes):
         small = {
-            "dataset": "files", "dataset__path": str(text), "dataset__validation_fraction": 0.3, "results": str(tmp_path / "results"),
-            "cache": str(tmp_path.parent / "cache"), "train_length": 16, "steps": 6, "batch_size": 4, "log_every": 2, "checkpoint_every": 2,
-            "validate_every": 3, "threads": 1, "model__n_layers": 1, "model__n_heads": 2, "model__width": 16,
+            "dataset": "files", "dataset__path": str(text), "dataset__validation_fraction": 0.3,
+            "results": str(tmp_path / "results"), "cache": str(tmp_path.parent / "cache"),
+            "train_length": 16, "steps": 6, "batch_size": 4, "log_every": 2,
+            "checkpoint_every": 2, "validate_every": 3, "threads": 1,
+            "model__n_layers": 1, "model__n_heads": 2, "model__width": 16,
             "evaluation__documents": 4, "evaluation__blocks": 2, "evaluation__resamples": 50,
         }  # fmt: skip
         return given(**{**small, **changes})
@@ -328,7 +330,7 @@ def test_what_multiplies_is_recorded_and_no_part_of_the_identity(ask, tmp_path):
 
 
 def test_an_interrupted_run_drops_its_positions_where_it_would_have(ask, tmp_path, monkeypatch):
-    """DroPE after half of the steps, stopped before and gone on with after: the weights of an uninterrupted run."""
+    """DroPE after half of the steps, stopped before it: the weights of an uninterrupted run."""
     wanted = {"scheme": "rope", "modifiers": {"drope": {"fraction": 0.5}}}
     whole = run.train(ask(results=str(tmp_path / "whole"), **wanted), [])
     plain = training.train
@@ -483,7 +485,7 @@ class Search(Retrofit):
 
 
 def test_a_retrofit_may_search_on_training_text(ask, tmp_path):
-    """Losses of the same windows at every call, those of the retrofit as it stands; what it found is written down."""
+    """Losses of the same windows at every call, of the retrofit as it is; its result is kept."""
     (tmp_path / "mine" / "retrofit").mkdir(parents=True)
     (tmp_path / "mine" / "retrofit" / "search.py").write_text(SEARCHING)
     trained = run.train(ask(scheme="alibi"), [])
@@ -520,7 +522,8 @@ def test_a_retrofit_does_not_search_on_questions_without_their_answers(monkeypat
     )
     with pytest.raises(
         ConfigError,
-        match="retrofit longrope searches on windows of training text, and copy is questions with answers",
+        match="retrofit longrope searches on windows of training text, "
+        "and copy is questions with answers",
     ):
         retrofitting._loss(asked, SimpleNamespace(label="longrope"), None, 48)
 
@@ -529,7 +532,8 @@ def test_a_retrofit_does_not_search_on_questions_without_their_answers(monkeypat
 def test_data_of_whole_documents_are_validated_whole(answers, monkeypatch):
     tokens = torch.arange(12).reshape(3, 4) % 3
     asked = SimpleNamespace(
-        splits=SimpleNamespace(whole_documents=True, answers=answers, validation=None), device="cpu", autocast=contextlib.nullcontext,
+        splits=SimpleNamespace(whole_documents=True, answers=answers, validation=None),
+        device="cpu", autocast=contextlib.nullcontext,
         config=SimpleNamespace(settings=SimpleNamespace(train_length=4)),
     )  # fmt: skip
     monkeypatch.setattr(fit.batches, "crops", lambda *a, **k: pytest.fail("windows were cut"))
@@ -581,7 +585,7 @@ run.train(json.loads(sys.argv[1]), [])
 
 
 def test_kill_9_in_mid_run_and_the_same_command_again(ask, tmp_path):
-    """A real process, a real SIGKILL while it writes a checkpoint; then the weights of an uninterrupted run."""
+    """A real SIGKILL while a checkpoint is written; then the weights of an uninterrupted run."""
     short = {"checkpoint_every": 1, "evaluation__factors": [1.0]}
     wanted = ask(**short)
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
