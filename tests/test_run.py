@@ -479,7 +479,7 @@ class Search(Retrofit):
         self.divisor = min(self.losses, key=self.losses.get)
 
     @property
-    def found(self):
+    def search_result(self):
         return {"divisor": self.divisor, "losses": self.losses}
 '''
 
