@@ -10,6 +10,5 @@
 | probes | can the position be read from the hidden states, also past the training length? |
 
 Each has `measure(subject) -> Finding`: tables, and sentences that read them. Where it does not
-apply, the Finding has a reason instead. diagnosed_model.py says what is measured, findings.py what
-comes out, writing.py makes a folder of it. None of them changes a number of an evaluation.
+apply, the Finding has a reason instead. None changes a number of an evaluation.
 """

@@ -5,8 +5,8 @@ same entropy; H_i / ln(i + 1) is 1 for uniform attention. A softmax over more ke
 scores spreads (dilution): the slope of H against ln i is 1 where attention spreads over all keys
 alike and 0 where the number of effective keys stays. Far keys are at least L back.
 
-Means over held-out windows of the longest length. Weights that do not sum to one (a stick that is
-not used up) are taken as shares of their sum.
+Means over held-out windows of the longest length. Weights that sum to less than one (a stick that
+is not used up) count as shares of their sum.
 
 Shape letters: B batch, H heads, T positions, R rows of queries, S keys, L training length.
 """
@@ -94,6 +94,7 @@ def _of_rows(weights: Tensor, first: int, train_length: int) -> tuple[Tensor, Te
     """The same (B, H, R) of weights (B, H, R, S), rows first..first+R-1."""
     weights = weights.clamp(min=0)  # what is left of a stick can be -1e-8
     weights = weights / weights.sum(-1, keepdim=True)
+    # xlogy: a hidden key has weight 0, and 0 ln 0 counts as 0.
     entropy = -torch.xlogy(weights, weights).sum(-1)
     R, S = weights.shape[-2:]
     i = torch.arange(first, first + R, device=weights.device)[:, None]

@@ -128,6 +128,7 @@ def curve_shape(b: np.ndarray, train_length: int) -> dict:
 def fit_line(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
     """(slope, R^2) of the least-squares line of y on x."""
     x, y = x - x.mean(), y - y.mean()
+    # 1e-300: of a single offset or a constant curve the ratio is 0 instead of 0 / 0.
     slope = float(x @ y / max(x @ x, 1e-300))
     rest = y - slope * x
     return slope, float(1 - rest @ rest / max(y @ y, 1e-300))

@@ -7,8 +7,8 @@ Counted exactly, per training sequence of L tokens, at the entries that reads.py
 Where the text or chance decides positions, counts are means over training windows. Other entries
 (networks, gates, projections) act on every pair; only their movement is reported.
 
-Movement is that of the trained weights from those before the first step, which the seed decides. An
-entry that nothing in training reads keeps its first value (but for weight decay).
+Movement is from the weights before the first step, which the seed decides. An entry that nothing in
+training reads keeps its first value (but for weight decay).
 Untrained share: of a causal window of n > L tokens m (m + 1) / 2 pairs, m = n - L, have an offset
 of L or more, and m queries a position.
 
@@ -136,6 +136,7 @@ def rows_of(
     by = counted.by if counted else ""
     axes = 1 if by == "position" else leading(before.shape, ENTRIES if by else BLOCKS)
     initial, moved = rms(before, axes), rms(after - before, axes)
+    entries = counted.tables[number] if counted else None
     rows = []
     for index in torch.ones(before.shape[:axes]).nonzero().tolist():
         at = tuple(index)
@@ -144,8 +145,8 @@ def rows_of(
             "first": None, "last": None, "terms": None, "share": None,
             "initial": float(initial[at]), "moved": float(moved[at]), "reached": int(moved[at] > 0),
         }  # fmt: skip
-        if counted:
-            entries = counted.tables[number]
+        if counted and entries:
+            # Of a first index (by position): the most terms and the range of all its entries.
             terms, last = float(entries.terms[at].max()), int(entries.last[at].max())
             read = last >= 0
             row |= {

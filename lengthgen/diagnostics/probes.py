@@ -72,6 +72,7 @@ def fitted_on(by_document: Tensor) -> tuple[Probe, float]:
     """The probe of the moments of several documents (documents, E + 2, E + 2), and its penalty."""
     total = by_document.sum(0)
 
+    # Moments add up: a document is left out by subtracting its own, without reading it again.
     def left_out_error(penalty: float) -> float:
         return sum(_error(ridge(total - sums, penalty), sums) for sums in by_document)
 

@@ -88,6 +88,7 @@ def gradient_norms(model: Transformer, tokens: Tensor, seed: int) -> np.ndarray:
             last = model(tokens[None])[0, -1]
     finally:
         hook.remove()
+    # On the CPU, so that every device takes the same directions.
     generator = torch.Generator().manual_seed(seed)
     squares = tokens.new_zeros(len(tokens), dtype=torch.float64)
     for left in reversed(range(DIRECTIONS)):

@@ -6,13 +6,8 @@ from lengthgen.config.dataclass_from import check, choice, limit
 
 DIAGNOSTICS_VERSION = 1  # raise when numbers change: older folders then no longer count as done
 NAMES = (
-    "exposure",
-    "bias_curve",
-    "attention_spread",
-    "receptive_field",
-    "phase_coverage",
-    "probes",
-)
+    "exposure", "bias_curve", "attention_spread", "receptive_field", "phase_coverage", "probes"
+)  # fmt: skip
 
 
 @dataclass

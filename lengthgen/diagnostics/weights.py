@@ -53,6 +53,7 @@ def chunks(
     general = scheme.general(layer)
     if not general and (summed := scheme.gates(x, layer)) is not None:
         bias = Gates(summed.double().cumsum(-1), scheme.gate_weights(x, layer))
+    # A mixture that cannot work by rows gets the whole window, whatever memory that takes.
     rows = T if general and not scheme.by_rows else max(1, min(T, SCORES_AT_ONCE // (B * H * T)))
     softmax = not general or _is_softmax(scheme, v, layer)
     for first in range(0, T, rows):

@@ -4,11 +4,10 @@ Source: Chiang and Cholak (ACL 2022), who multiply by log n; Su (2021) divides b
 the training length.
 Formula: a_i = softmax(ln n_i / ln L q_i . k_j scale), n_i the keys that query i sees, L the
 training length: 1 for the last query of a training window, less before it, more past it. `clip`
-gives max(1, ...), as the retrofit log_n always does: only inputs longer than L are then scaled.
+gives max(1, ...), as the retrofit log_n always does.
 """
 
 import dataclasses
-import math
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -16,7 +15,7 @@ from torch import Tensor
 from lengthgen.config.dataclass_from import limit
 from lengthgen.config.plugins import About
 from lengthgen.modifiers.base import Modifier
-from lengthgen.modifiers.scaling import Scaled
+from lengthgen.modifiers.scaling import Scaled, log_n
 from lengthgen.schemes.base import Declaration
 
 
@@ -45,5 +44,5 @@ class LogN(Scaled, Modifier):
         )
 
     def factor(self, n: Tensor, layer: int) -> Tensor:
-        factor = n.float().log() / math.log(self.config.length or self.dimensions.train_length)
+        factor = log_n(n, self.config.length or self.dimensions.train_length)
         return (factor.clamp(min=1) if self.config.clip else factor)[None]

@@ -8,6 +8,7 @@ Shape letters: B batch, T positions, R rows of queries, S keys, H heads, D head 
 """
 
 import dataclasses
+import math
 
 import torch
 from torch import Tensor
@@ -16,6 +17,11 @@ from lengthgen.attention.bias_forms import Bias, Gates, Rows
 from lengthgen.modifiers.spans import n_visible
 from lengthgen.schemes.base import Declaration
 from lengthgen.schemes.wrapper import Wrapper
+
+
+def log_n(n: Tensor, length: int) -> Tensor:
+    """ln n / ln length, float32, of numbers of keys n (R,)."""
+    return n.float().log() / math.log(length)
 
 
 class Scaled(Wrapper):

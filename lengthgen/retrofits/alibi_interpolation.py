@@ -4,8 +4,7 @@ Source: Al-Khateeb et al., "Position Interpolation Improves ALiBi Extrapolation"
 2023).
 Formula: slope' = slope L / L', L the training length, L' the window's: the farthest key is
 penalised as the farthest one in training was. `factor` = s divides the slopes by s in every window,
-which is prefix-consistent. Without it a window of at most L tokens is left as it is, and logits
-depend on how long the whole window is.
+which is prefix-consistent. Without it a window of at most L tokens is left as it is.
 """
 
 import dataclasses
@@ -13,7 +12,6 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from lengthgen.attention.bias_forms import Bias
 from lengthgen.config.dataclass_from import limit
 from lengthgen.config.plugins import About
 from lengthgen.retrofits.base import Retrofit
@@ -54,6 +52,3 @@ class ALiBiInterpolation(Retrofit):
         """`offsets` are those of the whole window."""
         factor = self.config.factor or max(1.0, offsets.numel() / self.dimensions.train_length)
         return self.inner.toeplitz(offsets, layer) / factor
-
-    def biases(self, positions: Tensor) -> list[Bias | None]:
-        return Scheme.biases(self, positions)

@@ -2,8 +2,7 @@
 
 A retrofit is one file in this folder and one YAML in configs/retrofit/: a `Config` dataclass and
 the file's only subclass of `Retrofit`. It wraps the scheme after the weights are loaded, so names
-in the state dict stay as they were; it overrides the hooks that it changes and passes on the
-others.
+in the state dict stay as they were.
 
 It wraps the outermost part of what was trained that it does not refuse, modifiers first: `yarn` on
 rope+ssmax wraps rope, inside ssmax, so that what was trained around the scheme stays around it.
@@ -16,6 +15,9 @@ gets a forward pass of its own.
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+from torch import Tensor
+
+from lengthgen.attention.bias_forms import Bias
 from lengthgen.config.plugins import About
 from lengthgen.errors import ConfigError
 from lengthgen.modifiers.base import Modifier
@@ -37,6 +39,12 @@ class Retrofit(Wrapper):
     def refuses(cls, inner: Scheme) -> str | None:
         """Why it cannot wrap `inner`, in one line; None if it can."""
         return None
+
+    def biases(self, positions: Tensor) -> list[Bias | None]:
+        # Built anew where a subclass changes its entries; else the inner object, which layers share.
+        cls = type(self)
+        changed = cls.toeplitz is not Wrapper.toeplitz or cls.rows is not Wrapper.rows
+        return Scheme.biases(self, positions) if changed else self.inner.biases(positions)
 
     def calibrate(self, loss_of: LossOf) -> None:
         """Search for options; called once, after construction and before the evaluation.

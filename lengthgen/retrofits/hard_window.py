@@ -5,8 +5,7 @@ Source: the windowed test of ALiBi by Chi et al. (Sandwich, ACL 2023); Han et al
 Formula: query i sees key j where i - W < j <= i.
 A scheme whose loss at 4 L is no lower than with W = L uses nothing farther away in any one layer;
 if the hard window does not hurt it either, it is itself a window of W. Through n layers it still
-reaches n (W - 1) tokens back: text cut to W tokens (the matched protocol at that length) is
-stricter.
+reaches n (W - 1) tokens back: the matched protocol at length W is stricter.
 """
 
 import dataclasses

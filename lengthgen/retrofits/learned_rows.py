@@ -1,12 +1,11 @@
 """Trained learned absolute positions read another way past their last row.
 
 Source: resample is position interpolation (Chen et al., arXiv 2306.15595, 2023) for a learned
-table, as vision models resample theirs (Dosovitskiy et al., ICLR 2021); clamp and wrap are the
-plain alternatives.
+table, as vision models resample theirs (Dosovitskiy et al., ICLR 2021).
 Formula: with L trained rows P, position i >= L of a window of T tokens reads P[L - 1] (clamp) or
 P[i mod L] (wrap). Under resample all positions of a longer window read the table at T evenly spaced
 points, by linear interpolation, so logits depend on T.
-These are the policies of scheme.tail in schemes/learned.py, whatever the table was trained with.
+These are policies of scheme.tail, whatever the table was trained with.
 """
 
 import copy

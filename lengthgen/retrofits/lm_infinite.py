@@ -72,6 +72,7 @@ class LMInfinite(FarSinks):
         def block(first: int, last: int) -> Tensor:
             rows = bias.block(first, last)
             i, j = indices(first, last, rows.device)
+            # A row's own bias at distance L: that of the key L positions before its query.
             at_ceiling = (i - self.window).clamp(min=0).expand(rows.shape[0], -1, 1)
             return torch.where(i - j > self.window, rows.gather(2, at_ceiling), rows)
 

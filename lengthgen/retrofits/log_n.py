@@ -9,14 +9,13 @@ keys changes.
 """
 
 import dataclasses
-import math
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from lengthgen.config.dataclass_from import limit
 from lengthgen.config.plugins import About
-from lengthgen.modifiers.scaling import Scaled
+from lengthgen.modifiers.scaling import Scaled, log_n
 from lengthgen.retrofits.base import Retrofit
 from lengthgen.schemes.base import Declaration
 
@@ -42,5 +41,5 @@ class ClippedLogN(Scaled, Retrofit):
         return dataclasses.replace(inner, tail=f"{inner.tail}; scores times ln n / ln L")
 
     def factor(self, n: Tensor, layer: int) -> Tensor:
-        factor = n.float().log() / math.log(self.config.length or self.dimensions.train_length)
-        return factor.clamp(min=1)[None]
+        L = self.config.length or self.dimensions.train_length
+        return log_n(n, L).clamp(min=1)[None]

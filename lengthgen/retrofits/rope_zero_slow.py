@@ -5,8 +5,8 @@ training. Liu et al. (arXiv 2310.05209) show that these pairs meet unseen angles
 length.
 Formula: pair k keeps its frequency f_k if its period 2 pi / f_k is at most `period`, else it gets
 0; period = train_length if null.
-If this lowers the loss beyond the training length, unseen angles of slow pairs were a cause; the
-loss within it says what position these pairs carried. On hope_period nothing changes.
+If this lowers the loss beyond the training length, unseen angles were a cause; the loss within it
+says what position these pairs carried. On hope_period nothing changes.
 """
 
 import math

@@ -96,6 +96,7 @@ class Respaced(OfRotary):
         return rotary.angles(positions, self.frequencies(positions.shape[-1], positions.device))
 
     def rotate(self, q: Tensor, k: Tensor, positions: Tensor, layer: int) -> tuple[Tensor, Tensor]:
+        # Scores are multiplied through the queries alone, so that the fast kernels serve.
         dtype, temperature = q.dtype, self.temperature(positions.shape[-1])
         if temperature != 1:
             q = q.to(torch.promote_types(dtype, torch.float32)) * temperature

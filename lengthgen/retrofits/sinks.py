@@ -3,7 +3,7 @@
 A sink j that the window of W keys no longer holds (i - j >= W) is read, from query P = `query_at`
 on, at the distance P - `sinks_at`[j]; every other visible score is the scheme's own. Where the
 scheme turns queries and keys, the sinks' scores need them turned a second time: structure
-"general". Without sinks nothing is turned twice and the fast kernels serve.
+"general".
 
 Shape letters: B batch, T positions in the window, R rows of queries, S keys, H heads, D head size.
 """
@@ -81,6 +81,7 @@ class FarSinks(Retrofit):
         scores = self._scores(q, k, rows, positions[:last], layer)
         sinks_at = self.sinks_at(q.device)[:last]
         n = len(sinks_at)
+        # Sinks are the first columns: only they need scores at two distances.
         query_at = torch.full_like(rows, self.query_at)
         far = self._scores(q, k[:, :, :n], query_at, sinks_at, layer)
         i, j = indices(first, last, q.device)

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lengthgen.attention.bias_forms import Bias
 from lengthgen.config.dataclass_from import check, limit
 from lengthgen.config.plugins import About
 from lengthgen.retrofits.base import Retrofit
@@ -70,6 +69,3 @@ class TailMean(Retrofit):
         last = torch.arange(self.exposed - self.config.average, self.exposed, device=offsets.device)
         tail = self.inner.toeplitz(last, layer).mean(1, keepdim=True)
         return torch.where(offsets < self.exposed, self.inner.toeplitz(offsets, layer), tail)
-
-    def biases(self, positions: Tensor) -> list[Bias | None]:
-        return Scheme.biases(self, positions)

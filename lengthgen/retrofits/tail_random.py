@@ -14,7 +14,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lengthgen.attention.bias_forms import Bias
 from lengthgen.config.dataclass_from import limit
 from lengthgen.config.plugins import About
 from lengthgen.retrofits.base import Retrofit
@@ -60,6 +59,7 @@ class TailRandom(Retrofit):
 
     def drawn(self, layer: int) -> Tensor:
         """Standard normal draws (H, 1), the same at every call; float32 on the CPU."""
+        # Layers that share a table share its draw; on the CPU, every device gets the same ones.
         layer = 0 if self.shares_bias_over_layers else layer
         seed = self.config.seed * self.dimensions.n_layers + layer
         generator = torch.Generator().manual_seed(seed)
@@ -70,6 +70,3 @@ class TailRandom(Retrofit):
         std, mean = torch.std_mean(near, dim=1, keepdim=True)
         tail = mean + std * self.drawn(layer).to(near)
         return torch.where(offsets < self.start, self.inner.toeplitz(offsets, layer), tail)
-
-    def biases(self, positions: Tensor) -> list[Bias | None]:
-        return Scheme.biases(self, positions)
