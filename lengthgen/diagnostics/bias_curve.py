@@ -8,7 +8,7 @@ b_h(D) of every layer and head at D = 0 .. n - 1, as the last query of a window 
   a < -1, and never for a bias that is constant from some offset on;
 - theoretical receptive field TRF = the least j with sum over D < j of e^b at least 0.99 of the sum
   over D < n (Chi et al., ACL 2023);
-- effective keys (sum e^b)^2 / sum e^2b: (1 + e^-s) / (1 - e^-s) for a line of slope -s.
+- effective keys (sum e^b)^2 / sum e^2b.
 
 Shape letters: H heads, n window, L training length.
 """

@@ -20,8 +20,7 @@ class DiagnosedModel:
     model: Transformer  # as it is evaluated: with its retrofit, if it has one
     trained: Scheme  # the scheme as training left it, without the retrofit
     initial: Scheme  # the same before the first step
-    # Of the evaluation, ascending, without those that the scheme refuses; train_length is among
-    # them.
+    # Of the evaluation, ascending, with train_length and without those that the scheme refuses.
     lengths: tuple[int, ...]
     # Length -> (W, length) token ids of held-out documents, one window each; for L and the longest.
     windows: Mapping[int, Tensor]

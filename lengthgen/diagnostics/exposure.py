@@ -5,7 +5,7 @@ Counted exactly, per training sequence of L tokens, at the entries that reads.py
   occurs L - D times: one pair a sequence trains the last entry of a table of offsets;
 - by position (codes added to the input): loss terms that the entry can influence, L - t for t.
 Where the text or chance decides positions, counts are means over training windows. Other entries
-(networks, gates, projections) act on every pair; only their movement is reported.
+(networks, gates) act on every pair; only their movement is reported.
 
 Movement is from the weights before the first step, which the seed decides. An entry that nothing in
 training reads keeps its first value (but for weight decay).

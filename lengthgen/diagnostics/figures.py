@@ -1,7 +1,6 @@
 """A figure for each table of the diagnostics: small multiples, a panel for each layer.
 
-Tables without a figure are summaries of one that has. Byte-stable: the same table gives the same
-files.
+Byte-stable: the same table gives the same files.
 """
 
 import textwrap

@@ -2,8 +2,8 @@
 
 A pair of period p = 2 pi / f tokens with p > L never completes a turn in training: beyond L it
 comes to angles that it never had. A pair that completes turns meets no new angle. Where training
-draws positions from a longer range, that range counts and not L. The columns of the evaluation show
-a retrofit's frequencies: position interpolation, for one, leaves no pair with unseen angles.
+draws positions from a longer range, that range counts and not L. The evaluated columns have the
+frequencies of a retrofit.
 Critical dimension 2 ceil(R/2 log_base(L / (2 pi))), of R rotated channels: those of the pairs that
 do complete a turn (Liu et al., "Scaling laws of RoPE-based extrapolation", ICLR 2024, arXiv
 2310.05209).

@@ -3,7 +3,7 @@
 For the embedding with its codes (layer 0) and after every block l (layer l): ridge regression of
 the position t on the hidden state at t, fitted on positions t < L of some documents and tested on
 others, within L and beyond. R^2 = 1 - sum (t - t^)^2 / sum (t - mean)^2 with the mean of the tested
-positions: below 0 is worse than knowing that mean, as a map that saturates at L must be.
+positions: below 0 is worse than that mean, as a map that saturates at L must be.
 
 Features are scaled by their mean and standard deviation over the fitted tokens. The penalty is the
 one of PENALTIES with the least error when each fitted document is left out in turn (the smallest

@@ -74,16 +74,13 @@ def chunks(
 
 
 def _is_softmax(scheme: Scheme, v: Tensor, layer: int) -> bool:
-    """Whether `mix` weighs values by the softmax of the scores (plus, perhaps, a term without
-    values).
-
-    Tried on eight rows.
-    """
+    """Whether `mix` weighs values by the softmax of the scores, tried on eight rows."""
     v = v[:1, :, :8]
     R = v.shape[2]
     scores = torch.linspace(-2, 2, R * R, device=v.device).view(R, R).expand(1, v.shape[1], R, R)
     seen = windows_and_sinks.seen(0, R, None, v.device)
     scores = scores.masked_fill(~seen, float("-inf"))
+    # A scheme may add a term without values (Shaw's vectors): the difference is free of it.
     without_values = scheme.mix(scores, torch.zeros_like(v), layer, 0)
     weighed = scheme.mix(scores, v, layer, 0) - without_values
     return torch.allclose(

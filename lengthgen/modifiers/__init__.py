@@ -9,11 +9,10 @@ They are applied innermost first, by `stage` and then by name, in whatever order
 | 2 | window | hides keys in the layers that are left |
 | 3 | log_n, ssmax | scale scores by the number of keys that are then visible |
 
-Normalised queries and keys do not depend on positions; they are an option of the model:
-model.qk_norm=true.
+Normalised queries and keys are an option of the model: model.qk_norm=true.
 
-A user's modifier is a file `NAME.py` beside its `NAME.yaml`, in the folder
-`modifier/` of a `--config-dir`.
+A user's modifier is a file `NAME.py` beside its `NAME.yaml`, in the folder `modifier/` of a
+`--config-dir`.
 """
 
 from pathlib import Path

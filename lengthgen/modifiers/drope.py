@@ -10,8 +10,7 @@ Deviations: the learning rate is not warmed up again. Positions of any scheme ar
 rotary ones; a scheme's windows and its factor on q.k stay.
 """
 
-import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -56,8 +55,8 @@ class DroPE(Silencer):
         if not self.dropped:
             share = f"{100 * self.config.fraction:g} % of the steps"
             tail = f"dropped after {share}; until then: {inner.tail}"
-            return dataclasses.replace(inner, tail=tail)
-        return dataclasses.replace(
+            return replace(inner, tail=tail)
+        return replace(
             inner, acts_on="nothing", structure="none", prefix_consistent=True,
             shift_invariant=True, trained_reach="no positions any more",
             tail="dropped: only the causal mask is left",

@@ -9,8 +9,7 @@ Deviations: Llama 4's other layers attend within chunks of 8192 tokens, here wit
 window; its temperature is for inference only (see the retrofit log_n).
 """
 
-import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -58,7 +57,7 @@ class LayerMix(Silencer):
         )
         self.others = Span(config.window, config.sinks)
         for layer in range(n_layers):
-            self.span(layer)  # a ConfigError for spans that do not combine comes now, not later
+            self.span(layer)  # raises now if the two spans do not combine
 
     @classmethod
     def refuses(cls, inner: Scheme) -> str | None:
@@ -79,7 +78,7 @@ class LayerMix(Silencer):
         if config.window is not None:
             visible = f"the last {config.window} tokens and {config.sinks} sinks"
             tail += f"; {visible} in the layers with positions"
-        return dataclasses.replace(inner, sharing=sharing, tail=tail)
+        return replace(inner, sharing=sharing, tail=tail)
 
     def different(self, layer: int) -> bool:
         """Whether `layer` is one of the n-th."""

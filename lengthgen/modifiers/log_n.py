@@ -7,8 +7,7 @@ training length: 1 for the last query of a training window, less before it, more
 gives max(1, ...), as the retrofit log_n always does.
 """
 
-import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -30,8 +29,6 @@ class Config:
 
 
 class LogN(Scaled, Modifier):
-    """No parameters."""
-
     Config = Config
     about = About("Chiang and Cholak, ACL 2022; Su, 2021", 2022, "any scheme", ("float64 loop",))
     stage = 3
@@ -39,9 +36,7 @@ class LogN(Scaled, Modifier):
     @property
     def declaration(self) -> Declaration:
         inner = super().declaration
-        return dataclasses.replace(
-            inner, tail=f"{inner.tail}; scores times ln n / ln L, whatever n"
-        )
+        return replace(inner, tail=f"{inner.tail}; scores times ln n / ln L, whatever n")
 
     def factor(self, n: Tensor, layer: int) -> Tensor:
         factor = log_n(n, self.config.length or self.dimensions.train_length)

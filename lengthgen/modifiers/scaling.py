@@ -7,8 +7,8 @@ included. Log-n scaling and SSMax are stated for scores without a bias; BAM mult
 Shape letters: B batch, T positions, R rows of queries, S keys, H heads, D head size.
 """
 
-import dataclasses
 import math
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -31,7 +31,7 @@ class Scaled(Wrapper):
     def declaration(self) -> Declaration:
         declared = super().declaration
         by_row = self.config.scale_bias and declared.structure == "toeplitz"
-        return dataclasses.replace(declared, structure="rows") if by_row else declared
+        return replace(declared, structure="rows") if by_row else declared
 
     @property
     def shares_bias_over_layers(self) -> bool:

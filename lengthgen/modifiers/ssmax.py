@@ -7,9 +7,8 @@ Deviations: s starts at 1 / ln(train_length), where the factor is 1 for the last
 window; s = 1, as some code has it, multiplies every score by 7 at 1024 tokens.
 """
 
-import dataclasses
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -54,7 +53,7 @@ class SSMax(Scaled, Modifier):
     @property
     def declaration(self) -> Declaration:
         inner = super().declaration
-        return dataclasses.replace(inner, tail=f"{inner.tail}; scores times s ln n, whatever n")
+        return replace(inner, tail=f"{inner.tail}; scores times s ln n, whatever n")
 
     @torch.no_grad()
     def initialise(self, generator_for: GeneratorFor) -> None:

@@ -8,8 +8,7 @@ convolves over neighbours (PaTH, selective RoPE, DAPE V2). Only sinks are at off
 window, which grow with the position (the retrofit streaming_llm bounds them).
 """
 
-import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lengthgen.attention.bias_forms import Span
 from lengthgen.config.dataclass_from import check, limit
@@ -54,7 +53,7 @@ class SlidingWindow(Modifier):
         )
         self.seen = Span(config.window or max(1, self.dimensions.train_length // 4), config.sinks)
         for layer in self.layers:
-            self.span(layer)  # a ConfigError for spans that do not combine comes now, not later
+            self.span(layer)  # raises now if the two spans do not combine
 
     @property
     def declaration(self) -> Declaration:
@@ -62,7 +61,7 @@ class SlidingWindow(Modifier):
         sinks = f" and the first {self.seen.sinks}" if self.seen.sinks else ""
         layers = f"layers {', '.join(map(str, self.layers))}"
         where = "every layer" if len(self.layers) == self.dimensions.n_layers else layers
-        return dataclasses.replace(
+        return replace(
             inner, tail=f"{inner.tail}; {where} sees the last {self.seen.window} tokens{sinks} only"
         )
 

@@ -7,8 +7,7 @@ penalised as the farthest one in training was. `factor` = s divides the slopes b
 which is prefix-consistent. Without it a window of at most L tokens is left as it is.
 """
 
-import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -42,7 +41,7 @@ class ALiBiInterpolation(Retrofit):
     @property
     def declaration(self) -> Declaration:
         factor = self.config.factor
-        return dataclasses.replace(
+        return replace(
             super().declaration,
             prefix_consistent=factor is not None,
             tail=f"slopes divided by {factor:g}" if factor else "slopes times L / window, past L",

@@ -41,16 +41,15 @@ class Retrofit(Wrapper):
         return None
 
     def biases(self, positions: Tensor) -> list[Bias | None]:
-        # Built anew where a subclass changes its entries; else the inner object, which layers share.
+        # Built anew where a subclass changes entries; else the inner object, which layers share.
         cls = type(self)
         changed = cls.toeplitz is not Wrapper.toeplitz or cls.rows is not Wrapper.rows
         return Scheme.biases(self, positions) if changed else self.inner.biases(positions)
 
     def calibrate(self, loss_of: LossOf) -> None:
-        """Search for options; called once, after construction and before the evaluation.
+        """Search for options, once, before the evaluation; from these losses and the options alone.
 
-        `loss_of(length)` is the loss with the retrofit as it is at that moment. The result must
-        depend on these losses and the options alone.
+        `loss_of(length)` is the loss with the retrofit as it is at that moment.
         """
 
     @property

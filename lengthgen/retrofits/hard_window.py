@@ -8,8 +8,7 @@ if the hard window does not hurt it either, it is itself a window of W. Through 
 reaches n (W - 1) tokens back: the matched protocol at length W is stricter.
 """
 
-import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lengthgen.attention.bias_forms import Span
 from lengthgen.config.dataclass_from import limit
@@ -52,7 +51,7 @@ class HardWindow(Retrofit):
     @property
     def declaration(self) -> Declaration:
         tail = f"no key is seen past offset {self.window - 1}"
-        return dataclasses.replace(super().declaration, tail=tail)
+        return replace(super().declaration, tail=tail)
 
     def span(self, layer: int) -> Span | None:
         return both(self.inner.span(layer), Span(self.window))

@@ -9,8 +9,7 @@ These are policies of scheme.tail, whatever the table was trained with.
 """
 
 import copy
-import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lengthgen.config.dataclass_from import choice
 from lengthgen.config.plugins import About
@@ -40,7 +39,7 @@ class LearnedRows(Retrofit):
 
     def __init__(self, config, inner: Scheme):
         reading = copy.copy(inner)  # shallow: the same parameters
-        reading.config = dataclasses.replace(inner.config, tail=config.tail)
+        reading.config = replace(inner.config, tail=config.tail)
         super().__init__(config, reading)
 
     @classmethod

@@ -10,8 +10,7 @@ L, the training length, is window and ceiling at once, as in the authors' script
 there.
 """
 
-import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -52,7 +51,7 @@ class LMInfinite(FarSinks):
     def declaration(self) -> Declaration:
         L = self.window
         tail = f"the last {L} and the first {self.sinks} keys, none farther than {L}"
-        return dataclasses.replace(super().declaration, tail=tail)
+        return replace(super().declaration, tail=tail)
 
     @property
     def query_at(self) -> int:

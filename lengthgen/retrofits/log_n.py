@@ -8,8 +8,7 @@ A query within the training length is left as it is: beyond L only the spread of
 keys changes.
 """
 
-import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -30,15 +29,13 @@ class Config:
 
 
 class ClippedLogN(Scaled, Retrofit):
-    """No parameters."""
-
     Config = Config
     about = About("Chiang and Cholak, ACL 2022; Su, 2021", 2022, "any scheme", ("float64 loop",))
 
     @property
     def declaration(self) -> Declaration:
         inner = super().declaration
-        return dataclasses.replace(inner, tail=f"{inner.tail}; scores times ln n / ln L")
+        return replace(inner, tail=f"{inner.tail}; scores times ln n / ln L")
 
     def factor(self, n: Tensor, layer: int) -> Tensor:
         L = self.config.length or self.dimensions.train_length

@@ -10,15 +10,14 @@ start_tokens keep their own angles.
 Deviations: the paper evolves a population of 64 over 40 rounds. Here the search is deterministic
 and along coordinates: it starts at the best of position interpolation, NTK-aware scaling and YaRN,
 tries each pair's factor times e^step and e^-step (other pairs follow to keep the order), keeps what
-lowers the loss at s times the training length, and halves the step after a round without gain.
-start_tokens is not searched, and nothing is fine-tuned. The factors are used at every length, so
-prefixes are consistent; transformers changes to other factors for short ones.
+lowers the loss at s L tokens, and halves the step after a round without gain.
+start_tokens is not searched. The factors are used at every length, so prefixes are consistent;
+transformers changes to other factors for short ones.
 """
 
-import dataclasses
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -88,7 +87,7 @@ class LongRoPE(Respaced):
     def declaration(self) -> Declaration:
         inner = super().declaration
         invariant = inner.shift_invariant and self.config.start_tokens == 0
-        return dataclasses.replace(inner, shift_invariant=invariant)
+        return replace(inner, shift_invariant=invariant)
 
     def frequencies(self, length: int, device: torch.device) -> Tensor:
         factors = torch.tensor(self.factors, dtype=torch.float64, device=device)
@@ -109,7 +108,7 @@ class LongRoPE(Respaced):
         """The factors that known methods amount to, for each pair."""
         s, spectrum = self.config.factor, self.trained.spectrum
         # Pairs that stand still get a factor too.
-        whole = dataclasses.replace(spectrum, kept=spectrum.channels // 2)
+        whole = replace(spectrum, kept=spectrum.channels // 2)
         kept = yarn.ramp_by_index(whole, self.dimensions.train_length, 1.0, 32.0, CPU)
         factors = {
             "yarn": 1 / ((1 - kept) / s + kept),

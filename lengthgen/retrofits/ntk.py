@@ -7,12 +7,11 @@ rotation); pair k then turns at base^(-2k/R) alpha^(-2k / (R - 2)): the last pai
 exactly alpha times slower. alpha 4 at R = 64 makes 10,000 into 41,829.
 alpha = evaluated length / train_length where it is null, or `base` is given outright.
 
-No pair but the last is slowed by the whole alpha, so some leave their trained range before the
-window ends: for s times the length alpha is usually taken above s.
+Only the last pair is slowed by the whole alpha; others leave their trained range before the window
+ends, so for s times the length alpha is usually taken above s.
 """
 
-import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -65,4 +64,4 @@ class NTK(Respaced):
         spectrum, base = self.trained.spectrum, self.config.base
         if base is None:
             return spectrum.slowed(self.factor(length)).frequencies(device)
-        return dataclasses.replace(spectrum, base=base).frequencies(device)
+        return replace(spectrum, base=base).frequencies(device)

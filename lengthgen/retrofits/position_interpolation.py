@@ -5,8 +5,7 @@ interpolation" (arXiv 2306.15595, 2023), equation 4; found at the same time by k
 Formula: position i is read as i / s, which is RoPE with every frequency divided by s.
 s = `factor`, or evaluated length / train_length, at least 1, where it is null.
 
-Without the paper's fine-tuning, which a retrofit never does, near offsets suffer: they are read
-between trained ones.
+Without the paper's fine-tuning near offsets suffer: they are read between trained ones.
 """
 
 from dataclasses import dataclass

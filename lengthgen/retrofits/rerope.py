@@ -10,9 +10,8 @@ w = `window`, train_length / 2 where it is null: offsets near L are rare in trai
 most w tokens are left alone; longer ones within the training length are not.
 """
 
-import dataclasses
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -58,7 +57,7 @@ class ReRoPE(Regrouped):
         past = f"grow by {interval:g} a token" if interval else f"are read as {self.window}"
         scaled = "; scores times ln n / ln L" if self.config.log_n else ""
         tail = f"offsets from {self.window} on {past}{scaled}"
-        return dataclasses.replace(super().declaration, tail=tail)
+        return replace(super().declaration, tail=tail)
 
     def far(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         places, a = positions.double(), self.config.interval

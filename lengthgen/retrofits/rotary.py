@@ -10,8 +10,8 @@ between windows, so that no number depends on the order of evaluation.
 Shape letters: B batch, T positions, R rows of queries, S keys, H heads, D head size, P pairs.
 """
 
-import dataclasses
 import math
+from dataclasses import replace
 from typing import ClassVar, cast
 
 import torch
@@ -69,7 +69,7 @@ class Respaced(OfRotary):
     def declaration(self) -> Declaration:
         inner = super().declaration
         consistent = inner.prefix_consistent and not self.follows_length
-        return dataclasses.replace(
+        return replace(
             inner, prefix_consistent=consistent, tail=f"{self.change}; then {inner.tail}"
         )
 
@@ -139,7 +139,7 @@ class Regrouped(OfRotary):
 
     @property
     def declaration(self) -> Declaration:
-        return dataclasses.replace(super().declaration, acts_on="scores", structure="general")
+        return replace(super().declaration, acts_on="scores", structure="general")
 
     def rotate(self, q: Tensor, k: Tensor, positions: Tensor, layer: int) -> tuple[Tensor, Tensor]:
         return q, k

@@ -5,16 +5,15 @@ arXiv 2401.01325), equation 4 and algorithm 1; datamllab/LongLM, self_extend_pat
 Formula: score(i, j) = q_i . R(n) k_j / sqrt(D), R(n) the rotation by offset n, with n = i - j where
 i - j < W, and n = floor(i / G) - floor(j / G) + W - floor(W / G) otherwise.
 Windows of up to G (train_length - W) + W tokens then meet no offset past the trained ones. The
-authors advise W + (T - W) / G below half to two thirds of train_length, as the last offsets are
-rare in training. G = 8 and W = train_length / 4 as published (1024 of 4096).
+authors advise W + (T - W) / G below half to two thirds of train_length. G = 8 and W = train_length
+/ 4 as published (1024 of 4096).
 
 Windows of at most W tokens, and any with G = 1, are left alone. Groups are counted from position 0,
 so logits depend on where a window starts within a group. The released code takes W / G unrounded
 for a prompt; here it is always rounded down.
 """
 
-import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -50,7 +49,7 @@ class SelfExtend(Regrouped):
     def declaration(self) -> Declaration:
         W, G = self.window, self.config.group
         longest = G * (self.dimensions.train_length - W) + W
-        return dataclasses.replace(
+        return replace(
             super().declaration,
             shift_invariant=G == 1,
             tail=f"offsets from {W} on in groups of {G}: trained ones up to {longest} tokens,"

@@ -8,7 +8,7 @@ scheme turns queries and keys, the sinks' scores need them turned a second time:
 Shape letters: B batch, T positions in the window, R rows of queries, S keys, H heads, D head size.
 """
 
-import dataclasses
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -61,7 +61,7 @@ class FarSinks(Retrofit):
     def declaration(self) -> Declaration:
         declared = super().declaration
         if self.turns and self.sinks:
-            return dataclasses.replace(declared, structure="general", acts_on="scores")
+            return replace(declared, structure="general", acts_on="scores")
         return declared
 
     def span(self, layer: int) -> Span | None:

@@ -5,8 +5,8 @@ Source: Xiao et al., "Efficient Streaming Language Models with Attention Sinks" 
 Formula: query i sees the first s keys and the last W, itself included. While i < s + W nothing
 changes. Later the cache holds the sinks at positions 0 .. s - 1 and the last W keys at
 s .. s + W - 1, the query being the last: key j of the window is still at the distance i - j, sink j
-at (s + W - 1) - j, whatever i. One pass over the window gives what a cache gives token by token,
-since each key's state was computed as a query under the same rule.
+at (s + W - 1) - j. One pass over the window gives what a cache gives token by token, since each
+key's state was computed as a query under the same rule.
 Rotary schemes: towards a sink that the window has left, queries are turned as at position
 s + W - 1. Biases are read at these distances; where the query's position matters too (FIRE),
 queries past the cache stand at s + W - 1.
@@ -15,8 +15,7 @@ after each token: their recent_size is W - 1. Positions that enter at the input 
 stay in a key's state and cannot be counted anew.
 """
 
-import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -58,7 +57,7 @@ class StreamingLLM(FarSinks):
     def declaration(self) -> Declaration:
         declared = super().declaration
         by_row = declared.structure == "toeplitz" and self.sinks
-        return dataclasses.replace(
+        return replace(
             declared,
             structure="rows" if by_row else declared.structure,
             tail=f"a cache of the first {self.sinks} and the last {self.window} keys,"

@@ -7,8 +7,7 @@ Formula: bias'(h, n) = bias(h, n) for n < E, else the mean of bias(h, E - A) .. 
 E = 3/4 L, unless given: every value that is kept then occurred at least L / 4 times in each window.
 """
 
-import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -63,7 +62,7 @@ class TailMean(Retrofit):
         A = self.config.average
         value = f"the mean of the last {A} values" if A > 1 else "the last value"
         tail = f"from offset {self.exposed} on {value} before it"
-        return dataclasses.replace(super().declaration, tail=tail)
+        return replace(super().declaration, tail=tail)
 
     def toeplitz(self, offsets: Tensor, layer: int) -> Tensor:
         last = torch.arange(self.exposed - self.config.average, self.exposed, device=offsets.device)

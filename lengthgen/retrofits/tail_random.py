@@ -8,8 +8,7 @@ bias(h, 0) .. bias(h, S - 1), e_h a standard normal draw from `seed` for each he
 each has its own table). S = `start`, or where the table's last value begins.
 """
 
-import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -55,7 +54,7 @@ class TailRandom(Retrofit):
     @property
     def declaration(self) -> Declaration:
         tail = f"from offset {self.start} on a value drawn at random, for each head"
-        return dataclasses.replace(super().declaration, tail=tail)
+        return replace(super().declaration, tail=tail)
 
     def drawn(self, layer: int) -> Tensor:
         """Standard normal draws (H, 1), the same at every call; float32 on the CPU."""

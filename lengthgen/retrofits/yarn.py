@@ -8,7 +8,7 @@ training length; the ramp g is, by the option `ramp`,
 - rotations: the paper's, linear in the turns r_k = L f_k / (2 pi), 0 at `slow` turns, 1 at `fast`;
 - index: the released code's, linear in k, 1 at floor(k of `fast` turns), 0 at ceil(k of `slow`
   turns), both within 0..R-1 of R channels. The default, as it is what has been evaluated.
-Halfway along the ramp the code keeps 0.5 of the trained frequency, the paper's formula 0.15.
+Halfway along the ramp the code keeps 0.5 of a frequency, the paper 0.15.
 s = `factor`, or evaluated length / train_length where it is null ("dynamic YaRN").
 
 slow = 1 and fast = 32 were tuned on Llama at L = 4096: at L = 512 and D = 64 only the pairs 0 to 3
