@@ -1,11 +1,10 @@
-"""Plant known bugs in a copy of the tree, one at a time, and see which test finds each:
-`scripts/plant_bugs`.
+"""Plant known bugs in a copy of the tree, one at a time, and see which test finds each.
 
     scripts/plant_bugs [--list positions] [--only WORDS] [--log FILE]
 
-The tests that are named for a bug must pass on the copy as it is, and fail on it with the bug. Exit
-code 1 if a bug survives, 2 if a text to be replaced is not there once, or if tests fail without a
-bug, or break so that they cannot run.
+The tests named for a bug must pass on the copy as it is and fail on it with the bug. Exit code 1 if
+a bug survives, 2 if a text to replace does not occur exactly once, if tests fail without a bug, or
+if they cannot run.
 """
 
 import argparse
@@ -38,16 +37,10 @@ class Outcome:
 
     def line(self) -> str:
         """One line of the log."""
-        columns = zip(
-            (self.bug.kind, self.bug.file, "caught" if self.test else "SURVIVED"),
-            WIDTHS,
-            strict=True,
-        )
-        found = self.test or f"by {self.bug.tests} -k {self.bug.words!r}"
-        return (
-            " ".join(text.ljust(width) for text, width in columns)
-            + f" {self.seconds:5.1f} s  {found}"
-        )
+        texts = (self.bug.kind, self.bug.file, "caught" if self.test else "SURVIVED")
+        columns = " ".join(text.ljust(n) for text, n in zip(texts, WIDTHS, strict=True))
+        test = self.test or f"by {self.bug.tests} -k {self.bug.words!r}"
+        return f"{columns} {self.seconds:5.1f} s  {test}"
 
 
 class Broken(Exception):
@@ -55,8 +48,7 @@ class Broken(Exception):
 
 
 def anyhow_laid_out(text: str) -> re.Pattern:
-    """Matches `text` whatever its line breaks and blanks, and with or without a comma before a
-    closing bracket."""
+    """Matches `text` in any layout, with or without a comma before a closing bracket."""
     parts = [re.escape(part) for part in re.findall(r"\w+|[^\w\s]", text)]
     inside = r"\s*".join(
         rf",?\s*{part}" if part in (r"\)", r"\]", r"\}") else part for part in parts
@@ -67,8 +59,7 @@ def anyhow_laid_out(text: str) -> re.Pattern:
 
 @contextlib.contextmanager
 def planted(tree: Path, bug: Bug) -> Iterator[None]:
-    """The tree with this bug in it, and afterwards as it was. Broken unless the text occurs exactly
-    once."""
+    """The tree with this bug, and afterwards as it was. Broken unless the text occurs once."""
     path = tree / bug.file
     before = path.read_text()
     changed, count = anyhow_laid_out(bug.text).subn(lambda _: bug.bug, before)
@@ -85,59 +76,41 @@ def planted(tree: Path, bug: Bug) -> Iterator[None]:
 
 
 def first_failure(tree: Path, tests: str, words: str) -> str | None:
-    """The first test of a file that fails in this tree, of those that -k chooses; None if all pass.
-    Broken if they cannot run."""
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-x",
-        "-q",
-        "--tb=no",
-        "-rf",
-        "-p",
-        "no:cacheprovider",
-        tests,
-        "-k",
-        words,
-    ]
+    """The first test chosen by -k that fails here; None if all pass. Broken if none can run."""
+    options = ["-x", "-q", "--tb=no", "-rf", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", *options, tests, "-k", words]
     environment = os.environ | {
         "PYTHONPATH": str(tree),
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
     }
-    done = subprocess.run(
+    result = subprocess.run(
         command, cwd=tree, env=environment, capture_output=True, text=True, check=False
     )
-    if done.returncode == 0:
+    if result.returncode == 0:
         return None
-    names = [line.split()[1] for line in done.stdout.splitlines() if line.startswith("FAILED ")]
-    if done.returncode != FAILED or not names:
-        why = (
-            "no test was chosen"
-            if done.returncode == NONE_CHOSEN
-            else f"pytest ended with code {done.returncode}"
-        )
-        raise Broken(
-            f"{why}: pytest {tests} -k {words!r}\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
-        )
+    names = [line.split()[1] for line in result.stdout.splitlines() if line.startswith("FAILED ")]
+    if result.returncode != FAILED or not names:
+        code = f"pytest ended with code {result.returncode}"
+        why = "no test was chosen" if result.returncode == NONE_CHOSEN else code
+        output = result.stdout[-2000:] + result.stderr[-2000:]
+        raise Broken(f"{why}: pytest {tests} -k {words!r}\n{output}")
     return names[0]
 
 
 def chosen(bugs: Sequence[Bug]) -> dict[str, str]:
-    """What to choose (-k) of each file of tests, so that it is all that some bug asks for."""
+    """For each file of tests the -k words that choose every test named for some bug."""
     words: dict[str, list[str]] = {}
     for bug in bugs:
         words.setdefault(bug.tests, []).append(bug.words)
     return {
-        file: "" if "" in some else " or ".join(f"({one})" for one in dict.fromkeys(some))
-        for file, some in words.items()
+        file: "" if "" in of_file else " or ".join(f"({w})" for w in dict.fromkeys(of_file))
+        for file, of_file in words.items()
     }
 
 
 def check(bugs: Sequence[Bug], tree: Path) -> None:
-    """Broken unless every bug can be planted: its text is there once, gives Python, and its tests
-    exist."""
+    """Broken unless every bug's text occurs once, gives Python, and its tests exist."""
     for bug in bugs:
         with planted(tree, bug):
             ast.parse((tree / bug.file).read_text())
@@ -146,7 +119,7 @@ def check(bugs: Sequence[Bug], tree: Path) -> None:
 
 
 def run(bugs: Sequence[Bug], source: Path, say) -> list[Outcome]:
-    """Every bug in turn. `say` gets each line of the log as it is known."""
+    """Every bug in turn. `say` gets each line of the log as it comes."""
     outcomes = []
     with tempfile.TemporaryDirectory(prefix="planted-bugs-") as folder:
         tree = Path(folder)
@@ -183,12 +156,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="only bugs whose kind or file contains these words",
     )
     parser.add_argument("--log", type=Path, metavar="FILE", help="write the log to FILE too")
-    given = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     bugs = [
         bug
-        for name in given.list or LISTS
+        for name in options.list or LISTS
         for bug in LISTS[name]
-        if given.only in bug.kind or given.only in bug.file
+        if options.only in bug.kind or options.only in bug.file
     ]
     lines: list[str] = []
 
@@ -201,10 +174,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Broken as error:
         say(f"plant_bugs: {error}")
         return 2
-    caught, kinds = sum(one.test is not None for one in outcomes), len({bug.kind for bug in bugs})
-    say(f"{caught} of {len(outcomes)} bugs caught, of {kinds} kinds")
-    if given.log:
-        given.log.write_text("\n".join(lines) + "\n")
+    caught = sum(outcome.test is not None for outcome in outcomes)
+    say(f"{caught} of {len(outcomes)} bugs caught, of {len({bug.kind for bug in bugs})} kinds")
+    if options.log:
+        options.log.write_text("\n".join(lines) + "\n")
     return int(caught < len(outcomes))
 
 

@@ -1,10 +1,8 @@
-"""Bugs to plant, one at a time, in a copy of the tree: do the tests find them? (plant_bugs.py
-plants; `scripts/plant_bugs` runs it.)
+"""Bugs that `scripts/plant_bugs` plants, one at a time, to see whether the tests find them.
 
-A list is data: add a `Bug` to it, or a list to LISTS. A bug is an exact text of one file, which
-must occur there once, what stands in its place, and which tests ought to fail: named, so that a run
-takes seconds, and so that it is known what guards against what. One kind of bug may be planted in
-several places.
+A list is data: add a `Bug` to it, or a list to LISTS. A bug is a text that occurs once in one file,
+its replacement, and the tests that must fail: named, so that a run takes seconds and it is known
+what guards against what. One kind of bug may be planted in several places.
 """
 
 from .planted_bug import Bug

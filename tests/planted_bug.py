@@ -7,7 +7,7 @@ from dataclasses import dataclass
 class Bug:
     kind: str  # the mistake, in words
     file: str  # from the root of the tree
-    text: str  # what stands there
-    bug: str  # what is planted instead
+    text: str  # the code to replace
+    bug: str  # what replaces it
     tests: str  # the file with the tests that ought to fail
     words: str = ""  # which of them, as pytest's -k has it; empty: all

@@ -1,8 +1,7 @@
-"""Bugs of evaluations and their statistics: wrong tokens, wrong windows, wrong sums, wrong
-intervals. See planted.py.
+"""Bugs of evaluations and their statistics: wrong tokens, windows, sums, intervals.
 
-What is wrong with a number is seldom seen in it: each of these gives a table that looks as it
-should.
+A wrong number seldom looks wrong: each of these gives a table that looks as it should. See
+planted.py.
 """
 
 from .planted_bug import Bug

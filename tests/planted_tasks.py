@@ -1,5 +1,4 @@
-"""Bugs of algorithmic tasks: wrong answers, answers that are not asked for, prompts that are. See
-planted.py."""
+"""Bugs of algorithmic tasks: wrong answers, and prompts scored as answers. See planted.py."""
 
 from .planted_bug import Bug
 

@@ -1,7 +1,6 @@
-"""The bugs of planted.py can still be planted, and what plants them tells a bug that is found from
-one that survives.
+"""plant_bugs.py tells a bug that is caught from one that survives.
 
-That the tests find them takes minutes: `scripts/plant_bugs`.
+Whether the tests catch the bugs of planted.py takes minutes: `scripts/plant_bugs`.
 """
 
 from dataclasses import replace
@@ -19,7 +18,7 @@ def test_the_twenty_kinds_of_mistakes_with_positions_are_all_there():
     assert len({bug.kind for bug in LISTS["positions"]}) == 20
 
 
-def test_evaluations_have_as_many_mistakes_of_their_own():
+def test_evaluations_have_forty_kinds_of_mistakes_more():
     kinds = [{bug.kind for bug in LISTS[name]} for name in ("positions", "evaluation")]
     assert len(kinds[1] - kinds[0]) >= 40
 
@@ -38,9 +37,9 @@ def toy(tmp_path):
     return tmp_path
 
 
-def test_found_and_survived(toy, monkeypatch):
+def test_caught_and_survived(toy, monkeypatch):
     def here(tree, tests, words):
-        """`first_failure` of the toy's one test, without a process of its own."""
+        """`first_failure` of the toy's one test, in this process."""
         names = {}
         exec((tree / TOY.file).read_text(), names)
         return None if names["gap"](3, 1) == 2 else "tests/test_toy.py::test_gap"
@@ -70,12 +69,8 @@ def test_a_comparison_that_cannot_be_made_is_no_success(toy):
 
 
 def test_choices_of_one_file_are_joined():
-    bugs = [
-        replace(TOY, words="a and b"),
-        replace(TOY, words="c"),
-        replace(TOY, words="c"),
-        replace(TOY, tests="other", words="d"),
-    ]
+    bugs = [replace(TOY, words=words) for words in ("a and b", "c", "c")]
+    bugs.append(replace(TOY, tests="other", words="d"))
     assert plant_bugs.chosen(bugs) == {TOY.tests: "(a and b) or (c)", "other": "(d)"}
     assert plant_bugs.chosen([*bugs, TOY])[TOY.tests] == ""
 

@@ -1,4 +1,4 @@
-"""process.py: what it sets in a process, and that a user's own settings stay."""
+"""process.py: what it sets in a process, and that a user's settings stay."""
 
 import os
 import subprocess
@@ -27,29 +27,21 @@ print(faults[-1])
 
 def _faults(mode: str) -> int:
     clean = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
-    return int(
-        subprocess.run(
-            [sys.executable, "-c", REUSED, mode],
-            env=clean,
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-    )
+    command = [sys.executable, "-c", REUSED, mode]
+    result = subprocess.run(command, env=clean, capture_output=True, text=True, check=True)
+    return int(result.stdout)
 
 
 @pytest.fixture
 def nothing_set(monkeypatch):
-    for name in [name for name in os.environ if name.startswith("MALLOC_")] + [
-        "GLIBC_TUNABLES",
-        "LD_PRELOAD",
-    ]:
+    malloc = [name for name in os.environ if name.startswith("MALLOC_")]
+    for name in (*malloc, "GLIBC_TUNABLES", "LD_PRELOAD"):
         monkeypatch.delenv(name, raising=False)
 
 
 @pytest.mark.skipif(
     "CS_GNU_LIBC_VERSION" not in getattr(os, "confstr_names", {}),
-    reason="glibc's malloc alone can be told",
+    reason="only glibc's malloc has these settings",
 )
 def test_kept_memory_is_not_faulted_in_again():
     """glibc itself gives every block over 32 MiB back as soon as it is freed."""
@@ -57,13 +49,11 @@ def test_kept_memory_is_not_faulted_in_again():
 
 
 @pytest.mark.parametrize(
-    "own", ["MALLOC_ARENA_MAX", "MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES", "LD_PRELOAD"]
+    "name", ["MALLOC_ARENA_MAX", "MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES", "LD_PRELOAD"]
 )
-def test_a_users_own_malloc_is_left_alone(own, nothing_set, monkeypatch):
-    monkeypatch.setenv(own, "")
-    monkeypatch.setattr(
-        process.ctypes, "CDLL", lambda _: pytest.fail("malloc was set up all the same")
-    )
+def test_a_users_malloc_settings_are_left_alone(name, nothing_set, monkeypatch):
+    monkeypatch.setenv(name, "")
+    monkeypatch.setattr(process.ctypes, "CDLL", lambda _: pytest.fail("malloc was set up"))
     assert not process.keep_memory()
 
 
@@ -73,45 +63,40 @@ def test_another_libc_is_left_alone(nothing_set, monkeypatch):
 
 
 def test_every_setting_is_made(nothing_set, monkeypatch):
-    made = {}
+    settings = {}
 
     class Libc:
         @staticmethod
         def mallopt(parameter: int, value: int) -> int:
-            made[parameter] = value
+            settings[parameter] = value
             return 1
 
     monkeypatch.setattr(process.ctypes, "CDLL", lambda _: Libc)
-    assert process.keep_memory() and made == {
+    assert process.keep_memory() and settings == {
         process.M_MMAP_MAX: 0,
         process.M_TRIM_THRESHOLD: 2**31 - 1,
         process.M_TOP_PAD: 2**26,
     }
 
 
-@pytest.mark.parametrize("own", ["GOMP_SPINCOUNT", "OMP_WAIT_POLICY"])
-def test_a_users_own_waiting_is_left_alone(own, monkeypatch):
-    for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv(own, "own")
+WAITING = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
+
+
+@pytest.mark.parametrize("name", WAITING)
+def test_a_users_waiting_policy_is_left_alone(name, monkeypatch):
+    for variable in WAITING:
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv(name, "user")
     process.prepare_environment()
-    assert {
-        name: os.environ.get(name)
-        for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
-        if os.environ.get(name)
-    } == {own: "own"}
+    assert {v: os.environ[v] for v in WAITING if os.environ.get(v)} == {name: "user"}
 
 
 @pytest.mark.parametrize(
     "busy, expected", [(True, ("OMP_WAIT_POLICY", "PASSIVE")), (False, ("GOMP_SPINCOUNT", "10000"))]
 )
 def test_waiting_threads_spin_briefly_or_on_a_busy_machine_not_at_all(busy, expected, monkeypatch):
-    for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
+    for name in WAITING:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(process, "_machine_is_busy", lambda: busy)
     process.prepare_environment()
-    assert [
-        (name, os.environ[name])
-        for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
-        if name in os.environ
-    ] == [expected]
+    assert [(name, os.environ[name]) for name in WAITING if name in os.environ] == [expected]

@@ -25,14 +25,12 @@ def test_plain_lines_have_percent_text_and_time_left(caplog, monkeypatch):
 
 def test_plain_lines_are_not_too_many_and_the_last_is_there(caplog, monkeypatch):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: False)
-    monkeypatch.setattr(
-        module, "time", SimpleNamespace(monotonic=itertools.count(0.0, 20.0).__next__)
-    )  # 20 s at each look
+    twenty_seconds_a_call = itertools.count(0.0, 20.0).__next__
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=twenty_seconds_a_call))
     progress = Progress("evaluation", 1, every_seconds=60.0)
     for done in range(1, 9):
         progress.advance(done, total=8)
-    told = [record.getMessage() for record in caplog.records]
-    assert told == [
+    assert [record.getMessage() for record in caplog.records] == [
         "evaluation 3/8 (37 %)  1m40s left",
         "evaluation 6/8 (75 %)  40s left",
         "evaluation 8/8 (100 %)  0s left",

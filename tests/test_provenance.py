@@ -20,22 +20,20 @@ def git(folder, *arguments):
 
 
 def test_commit_of_a_clean_and_of_a_changed_checkout(tmp_path, monkeypatch):
-    for name in [
-        name for name in os.environ if name.startswith("GIT_")
-    ]:  # of a hook: they would lead to its repository
+    # Inside a git hook these variables would lead to the hook's repository.
+    for name in [name for name in os.environ if name.startswith("GIT_")]:
         monkeypatch.delenv(name)
-    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)  # a user's own may ask for signatures
-    (tmp_path / "lengthgen" / "runs").mkdir(parents=True)
-    shutil.copy(PACKAGE / "provenance.py", tmp_path / "lengthgen" / "runs")
-    monkeypatch.setattr(
-        provenance, "__file__", str(tmp_path / "lengthgen" / "runs" / "provenance.py")
-    )
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)  # the user's may ask for signatures
+    runs = tmp_path / "lengthgen" / "runs"
+    runs.mkdir(parents=True)
+    shutil.copy(PACKAGE / "provenance.py", runs)
+    monkeypatch.setattr(provenance, "__file__", str(runs / "provenance.py"))
     assert provenance.commit() == "unknown"
     git(tmp_path, "init", "-q")
     git(tmp_path, "add", ".")
     git(tmp_path, "commit", "-q", "-m", "x")
     head = git(tmp_path, "rev-parse", "HEAD")
-    (tmp_path / "notes.txt").write_text("no part of the package")
+    (tmp_path / "notes.txt").write_text("outside the package")
     assert provenance.commit() == head
     (tmp_path / "lengthgen" / "new.py").write_text("")
     assert provenance.commit() == f"{head}-dirty"

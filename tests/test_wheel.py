@@ -1,5 +1,4 @@
-"""The wheel: built from the tree, installed elsewhere, used from an empty folder. Slow, and needs
-no network."""
+"""The wheel: built from the tree, installed elsewhere, used from an empty folder. Slow."""
 
 import os
 import shutil
@@ -21,11 +20,11 @@ pytestmark = pytest.mark.slow
 
 def run(command, folder, **environment):
     """The finished process of `command`; its output is shown if it fails."""
-    done = subprocess.run(
+    process = subprocess.run(
         command, cwd=folder, capture_output=True, text=True, env={**os.environ, **environment}
     )
-    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-    return done
+    assert process.returncode == 0, f"{command}\n{process.stdout}\n{process.stderr}"
+    return process
 
 
 @pytest.fixture(scope="module")
@@ -46,21 +45,8 @@ def wheel(tmp_path_factory):
 def installed(wheel, tmp_path_factory):
     """A folder that holds the installed wheel and nothing else."""
     site = tmp_path_factory.mktemp("site")
-    run(
-        [
-            sys.executable,
-            "-m",
-            "pip",
-            "install",
-            "-q",
-            "--no-deps",
-            "--no-index",
-            "--target",
-            str(site),
-            str(wheel),
-        ],
-        site,
-    )
+    options = ["-q", "--no-deps", "--no-index", "--target", str(site)]
+    run([sys.executable, "-m", "pip", "install", *options, str(wheel)], site)
     return site
 
 
@@ -76,9 +62,8 @@ def lengthgen(installed, tmp_path):
             "LENGTHGEN_CACHE": str(tmp_path / "cache"),
             "WANDB_MODE": "offline",
         }
-        return run(
-            [str(installed / "bin" / "lengthgen"), *command.split()], folder, **environment
-        ).stdout
+        script = str(installed / "bin" / "lengthgen")
+        return run([script, *command.split()], folder, **environment).stdout
 
     call.folder = folder
     return call
@@ -106,12 +91,11 @@ def test_train_plot_and_list_from_an_empty_folder(lengthgen, installed):
     lengthgen(f"evaluate run={run_folder.name} evaluation.lengths=[32,48]")
     assert len(list(run_folder.glob("evaluation/*/lengths.csv"))) == 2
     where = [sys.executable, "-c", "import lengthgen; print(lengthgen.__file__)"]
-    assert (
-        str(installed) in run(where, lengthgen.folder, PYTHONPATH=str(installed)).stdout
-    )  # and not the checkout
+    origin = run(where, lengthgen.folder, PYTHONPATH=str(installed)).stdout
+    assert str(installed) in origin  # and not the checkout
 
 
-def test_own_scheme_as_one_file_and_one_yaml(lengthgen):
+def test_a_users_scheme_as_one_file_and_one_yaml(lengthgen):
     folder = lengthgen.folder / "mine" / "scheme"
     folder.mkdir(parents=True)
     (folder / "my_bias.yaml").write_text(
