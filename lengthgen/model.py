@@ -42,17 +42,15 @@ class ModelConfig:
     dropout: float = 0.0  # on embeddings, attention and MLP outputs, in training only
 
     def __post_init__(self):
-        check = dataclass_from.check
-        for name in ("n_layers", "n_heads", "width"):
-            size = getattr(self, name)
-            check(size > 0, f"model.{name}={size}: expected a positive integer")
-        check(
+        dataclass_from.limit(self, "model", "> 0", "n_layers", "n_heads", "width", "mlp_ratio")
+        dataclass_from.check(
+            0 <= self.dropout < 1, f"model.dropout={self.dropout}: expected 0 <= dropout < 1"
+        )
+        dataclass_from.check(
             self.width % self.n_heads == 0 and (self.width // self.n_heads) % 2 == 0,
             f"model.width={self.width}, model.n_heads={self.n_heads}: "
             "expected width / n_heads to be an even whole number",
         )
-        check(self.mlp_ratio > 0, f"model.mlp_ratio={self.mlp_ratio}: expected a positive number")
-        check(0 <= self.dropout < 1, f"model.dropout={self.dropout}: expected 0 <= dropout < 1")
         dataclass_from.choice("model.norm", self.norm, ("layernorm", "rmsnorm"))
         dataclass_from.choice("model.activation", self.activation, ("gelu", "swiglu"))
 
@@ -185,7 +183,7 @@ class Transformer(nn.Module):
         self.linear = "auto"  # of linear.KERNELS, for the head
 
     def forward(self, tokens: Int[Tensor, "B T"]) -> Float[Tensor, "B T E"]:
-        # Positions and biases lose their meaning in bfloat16, so a scheme never runs under autocast.
+        # Positions and biases lose their meaning in bfloat16: a scheme never runs under autocast.
         with torch.autocast(tokens.device.type, enabled=False):
             positions = self.scheme.read(tokens)
             x = self.dropout(self.scheme.embed(self.embedding(tokens), positions))
@@ -270,8 +268,10 @@ def build(
 
 
 def initialise(model: Transformer, seed: int) -> None:
-    """GPT-2's weights: N(0, 0.02^2), with a standard deviation divided by sqrt(2 n_layers) where they
-    write to the residual stream; norms are 1; a scheme initialises its own parameters."""
+    """GPT-2's weights: N(0, 0.02^2), and norms of 1; a scheme initialises its own parameters.
+
+    Where weights write to the residual stream, 0.02 is divided by sqrt(2 n_layers).
+    """
     residual = (2 * model.config.n_layers) ** -0.5
     with torch.no_grad():
         for name, parameter in model.named_parameters():

@@ -56,8 +56,8 @@ TASKS = [
     Bug(
         "mean over all targets",
         "lengthgen/training/loop.py",
-        "total, count = 0.0, n_scored(targets)",
-        "total, count = 0.0, targets.numel()",
+        "count, means = n_scored(targets), []",
+        "count, means = targets.numel(), []",
         TESTS,
         "mean_over_answers",
     ),

@@ -8,7 +8,7 @@ import torch
 
 from lengthgen.attention import dispatch
 from lengthgen.attention.bias_forms import Span, Toeplitz
-from lengthgen.attention.kernels import cpu, offsets, onednn, rows, tiles
+from lengthgen.attention.kernels import cpu, offsets, onednn, rows, threads, tiles
 
 from .attention_cases import assert_close, inputs
 from .test_attention import Largest
@@ -49,17 +49,22 @@ def test_tiles_equal_the_definition(
 ) -> None:
     torch.set_num_threads(n_threads)
     tensors, _, vector = inputs(2, 2, length, 16)
-    asked, inner = [], tiles.forward_part
-    monkeypatch.setattr(tiles, "forward_part", lambda *given: asked.append(given) or inner(*given))
+    calls, forward_part = [], tiles.forward_part
+
+    def counted(*tensors: torch.Tensor, part: threads.Part, **how: object) -> None:
+        calls.append((part, tensors[4]))
+        forward_part(*tensors, part=part, **how)
+
+    monkeypatch.setattr(tiles, "forward_part", counted)
     with torch.no_grad():
         out = dispatch.attend(*tensors, Toeplitz(vector) if biased else None, 0.25, span=span)
     expected, logsumexp = definition(tensors, vector if biased else None, span)
     assert_close([out], [expected], 5e-6)
-    assert asked
-    found = torch.empty_like(logsumexp, dtype=torch.float32)
-    for given in asked:
-        found[given[-1]] = given[4]
-    assert_close([found], [logsumexp], 5e-6)
+    assert calls
+    gathered = torch.empty_like(logsumexp, dtype=torch.float32)
+    for part, of_part in calls:
+        gathered[part] = of_part
+    assert_close([gathered], [logsumexp], 5e-6)
 
 
 @pytest.mark.parametrize("slope", [0.5, 16.0])

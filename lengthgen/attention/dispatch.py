@@ -1,14 +1,15 @@
 """One call of attention, softmax(scale * q k^T + bias) v, causal, over one window, by the fastest
 exact kernel for the structure of its bias.
 
-| kernel | when it is chosen | memory beside q, k, v and the output |
+| kernel | chosen for | memory beside q, k, v and the output |
 |---|---|---|
-| cpu | float32 on CPU, no dropout; past 1024 tokens: a bias, a span or tiles | O(T), learned `Rows` O(H T^2) |
+| cpu | float32 on CPU, no dropout | O(T), learned `Rows` O(H T^2) |
 | sdpa | everything else | torch's own without a bias, else O(H T^2), learned O(B H T^2) |
 | flex | only if forced: CUDA, no dropout | O(T), in training O(H T^2) for `Rows` and sinks |
 | reference | only if forced | O(B H T^2) |
 
-Evaluating more than LONGEST_DENSE tokens, sdpa goes by chunks of rows: O(T). A window of w tokens
+Past LONGEST_UNBIASED tokens sdpa serves causal attention without a bias on CPU too. Evaluating
+more than LONGEST_DENSE tokens, it goes by chunks of rows: O(T). A window of w tokens
 (bias_forms.Span) takes O(T w) work in cpu, flex and chunks of rows; elsewhere it is a mask.
 A scheme's own function of the text goes through `attend_general` (kernels/general.py).
 

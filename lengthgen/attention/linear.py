@@ -1,4 +1,4 @@
-"""One product of activations and a weight, x W^T: picks the faster of the libraries that torch carries for it.
+"""The product of activations and a weight, x W^T, by the faster of torch's two libraries.
 
 | kernel | when it is chosen |
 |---|---|
@@ -30,16 +30,16 @@ class Linear(nn.Linear):
 
 
 def linear(x: Tensor, weight: Tensor, force: str = "auto") -> Tensor:
-    """x (..., I), weight (O, I) -> (..., O), of one floating dtype. force: one of KERNELS; ConfigError if that kernel cannot do this."""
-    return (
-        onednn.product(x, weight)
-        if chosen(x, weight, force) == "onednn"
-        else functional.linear(x, weight)
-    )
+    """x (..., I), weight (O, I) of one floating dtype -> (..., O).
+
+    force: one of KERNELS; ConfigError if that kernel cannot do this.
+    """
+    product = onednn.product if chosen(x, weight, force) == "onednn" else functional.linear
+    return product(x, weight)
 
 
 def chosen(x: Tensor, weight: Tensor, force: str = "auto") -> str:
-    """The name of the kernel that `linear` uses for these factors: one of KERNELS but "auto"."""
+    """The kernel that `linear` uses for these factors: one of KERNELS, never "auto"."""
     if force not in KERNELS:
         raise ConfigError(f"linear={force!r} is unknown: expected one of {', '.join(KERNELS)}")
     if force == "torch":

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -77,9 +76,7 @@ def write(dots: Sequence[Dot], title: str, subtitle: str, axis: str, stem: Path)
     """`stem`.png and `stem`.svg; nothing without dots. The same dots give the same bytes."""
     if not dots:
         return []
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update(layout.STYLE)
+    with drawing.fixed_style():
         return drawing.save(draw(dots, title, subtitle, axis), stem)
 
 
@@ -109,7 +106,7 @@ def _draw_dot(axes: Axes, row: int, dot: Dot) -> None:
     style = palette.style(dot.name)
     colour = dot.colour or style.colour
     if dot.low is not None and dot.high is not None:
-        bar = {"linewidth": 2.4, "alpha": 0.45, "solid_capstyle": "butt"}
+        bar: dict[str, Any] = {"linewidth": 2.4, "alpha": 0.45, "solid_capstyle": "butt"}
         axes.plot([dot.low, dot.high], [row, row], color=colour, **bar)
     marker = "o" if dot.colour else style.marker
     axes.plot([dot.value], [row], color=colour, marker=marker, linestyle="none")

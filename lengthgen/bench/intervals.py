@@ -106,12 +106,12 @@ def _outside(rows: pd.DataFrame, by: str, column: str, aim: str, words: str) -> 
     """The cells of the two-way Student method, by which verdicts are made, that miss their aim."""
     rows = rows[rows[by] == "two-way Student"]
     missed = rows[~rows[column].between(*AIMS[aim])]
-    cells = (words.format(**row) for row in missed.to_dict("records"))
+    cells = (words.format(row) for row in missed.itertuples())
     return "; ".join(cells) or "nowhere"
 
 
 def _coverage(rows: pd.DataFrame) -> list[str]:
-    words = "{setting}, {n_seeds} seeds, {n_documents} documents: {covered:.1%}"
+    words = "{0.setting}, {0.n_seeds} seeds, {0.n_documents} documents: {0.covered:.1%}"
     outside = _outside(rows, "method", "covered", "coverage", words).replace("%", " %")
     n_sets = int(rows["n_sets"].iloc[0])
     error = 100 * float(np.sqrt(0.95 * 0.05 / n_sets))
@@ -129,7 +129,7 @@ def _coverage(rows: pd.DataFrame) -> list[str]:
 
 
 def _same_scheme(rows: pd.DataFrame) -> list[str]:
-    words = "{n_comparisons:,} comparisons, {n_seeds} seeds, {n_documents} documents"
+    words = "{0.n_comparisons:,} comparisons, {0.n_seeds} seeds, {0.n_documents} documents"
     outside = _outside(rows, "test", "rejected", "rejection", words)
     keys = ["n_comparisons", "n_seeds", "n_documents"]
     return [

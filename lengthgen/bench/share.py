@@ -60,8 +60,9 @@ def _of_run(measured: Measured, name: str) -> tuple[Quartiles | None, str]:
         step * RunSettings().steps,
         some / DOCUMENTS * EvaluationConfig().documents,
     )
-    medians = (quartiles(seconds)[0] for seconds in (training, evaluation))
-    words = "training {:.0f} s, evaluation {:.0f} s of {} time".format(*medians, measured.clock)
+    parts = {"training": training, "evaluation": evaluation}
+    medians = (f"{name} {quartiles(seconds)[0]:.0f} s" for name, seconds in parts.items())
+    words = f"{', '.join(medians)} of {measured.clock} time"
     return quartiles(evaluation / (training + evaluation)), words
 
 

@@ -1,8 +1,8 @@
-"""Checkpoints that survive a kill at any moment: written aside, synced, renamed; checked by SHA-256 when read.
+"""Checkpoints that survive a kill at any moment: written aside, synced, renamed; read by SHA-256.
 
-A checkpoint is a folder step-000120/ with state.pt and manifest.json {file: sha256}. torch.load notices no flipped bit,
-hence the sums. Reading takes the newest that is whole; a damaged one is set aside as *.corrupt and the one before is used.
-"""
+A checkpoint is a folder step-000120/ with state.pt and manifest.json {file: sha256}. torch.load
+notices no flipped bit, hence the sums. Reading takes the newest whole one; a damaged one is set
+aside as *.corrupt, and the one before is used."""
 
 import hashlib
 import json
@@ -19,18 +19,18 @@ STATE, MANIFEST = "state.pt", "manifest.json"
 
 
 def save(folder: Path, step: int, state: dict, keep: int) -> Path:
-    """Write `state` as folder/step-NNNNNN, atomically, then delete all but the newest `keep`. DiskError if it cannot be written."""
+    """Write `state` as folder/step-NNNNNN, then delete all but the newest `keep`.
+
+    Whole or not at all. DiskError if it cannot be written.
+    """
     final = folder / f"step-{step:06d}"
     with files.replacing_folder(final) as aside:
         try:
             torch.save(state, aside / STATE)
         except RuntimeError as error:  # how torch.save reports a full disk, without an errno
             raise OSError(str(error)) from error
-        manifest = {
-            "step": step,
-            "torch": torch.__version__,
-            "sha256": {STATE: _sha256(aside / STATE)},
-        }
+        sums = {STATE: _sha256(aside / STATE)}
+        manifest = {"step": step, "torch": torch.__version__, "sha256": sums}
         (aside / MANIFEST).write_text(json.dumps(manifest))
     for old in _whole(folder)[:-keep]:
         shutil.rmtree(old, ignore_errors=True)
@@ -38,23 +38,19 @@ def save(folder: Path, step: int, state: dict, keep: int) -> Path:
 
 
 def load_newest(folder: Path, map_location: str | torch.device = "cpu") -> dict | None:
-    """The state of the newest whole checkpoint, or None if there is none. Damaged ones are renamed, with a warning."""
+    """The newest whole checkpoint's state, if any. Damaged ones are set aside, with a warning."""
     files.remove_leftovers(folder / "step-*")  # the run's lock is held: nobody is writing them
     for path in reversed(_whole(folder)):
         fault = _fault(path)
         if fault is None:
             return torch.load(path / STATE, map_location=map_location, weights_only=True)
-        log.warning(
-            "checkpoint %s is damaged (%s); set aside, going back to the one before",
-            path.name,
-            fault,
-        )
+        log.warning("checkpoint %s is damaged (%s); using the one before", path.name, fault)
         files.set_aside(path, f"{path.name}.corrupt")
     return None
 
 
 def weights_sha256(model: torch.nn.Module) -> str:
-    """One hash over names, shapes and bytes of all weights: equal if and only if the weights are."""
+    """One hash over the names, shapes, dtypes and bytes of all weights."""
     total = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
         total.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
@@ -64,11 +60,8 @@ def weights_sha256(model: torch.nn.Module) -> str:
 
 def _whole(folder: Path) -> list[Path]:
     """Checkpoint folders by step, oldest first; never by time."""
-    return sorted(
-        path
-        for path in folder.glob("step-*")
-        if path.is_dir() and path.name.removeprefix("step-").isdigit()
-    )
+    steps = (path for path in folder.glob("step-*") if path.name.removeprefix("step-").isdigit())
+    return sorted(path for path in steps if path.is_dir())
 
 
 def _fault(path: Path) -> str | None:

@@ -1,16 +1,17 @@
-"""The training loop, visible and callable: state in, state out; everything else (batches, saving, reporting) is handed in.
+"""The training loop: state in, state out. Batches, saving and reporting are handed in.
 
-Step k uses batch k and, where dropout is on, a random state that is a function of (seed, k): so a run that stops after any
-step and goes on from its checkpoint computes what an uninterrupted one does, bit for bit on CPU.
+Step k uses batch k and, where dropout is on, a random state that is a function of (seed, k). So a
+run that stops after any step and resumes from its checkpoint computes what an uninterrupted one
+does, bit for bit on CPU.
 
-Shape letters: B sequences of a step, T tokens in a window.
-"""
+Shape letters: B sequences of a step, T tokens in a window."""
 
 import contextlib
 import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -20,14 +21,16 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from lengthgen.errors import NonFiniteError
 
-BatchAt = Callable[
-    [int], tuple[Tensor, Tensor]
-]  # step -> inputs (B, T), targets (B, T), both int64
+# Step -> inputs (B, T), targets (B, T), both int64.
+BatchAt = Callable[[int], tuple[Tensor, Tensor]]
+# Inputs, targets -> per-token losses (B, T), 0 where a target is not scored.
+LossesOf = Callable[[Tensor, Tensor], Tensor]
+Autocast = Callable[[], contextlib.AbstractContextManager]
 
 
 @dataclass
 class TrainState:
-    """Exactly what a checkpoint holds."""
+    """What a checkpoint holds."""
 
     model: nn.Module
     optimizer: Optimizer
@@ -69,20 +72,21 @@ def train(
     seed: int,
     accumulate: int = 1,
     clip: float = 1.0,
-    losses: Callable[[Tensor, Tensor], Tensor] | None = None,
+    losses: LossesOf | None = None,
     n_scored: Callable[[Tensor], int] = Tensor.numel,
-    autocast: Callable[[], contextlib.AbstractContextManager] = contextlib.nullcontext,
+    autocast: Autocast = contextlib.nullcontext,
     before_step: Callable[[int], None] = lambda step: None,
     after_step: Callable[[StepReport], None] = lambda report: None,
 ) -> None:
     """Train `state` until it has done `steps` steps.
 
-    `losses(inputs, targets)` gives per-token losses (default: the model's own), 0 where a target is not scored; `n_scored(targets)` says
-    how many are (default: all); `before_step` is told the step to come, from 0;
-    `after_step` logs, saves and may raise to stop.
-    NonFiniteError when a loss or a gradient is not finite: the weights are then still those before the step.
+    losses: default, the model's. n_scored: how many targets count (default: all). before_step: gets
+    the step to come, from 0. after_step: logs, saves, and may raise to stop.
+    NonFiniteError when a loss or a gradient is not finite; the weights are then those before the
+    step.
     """
-    losses = losses or state.model.losses
+    if losses is None:
+        losses = cast(LossesOf, state.model.losses)
     state.model.train()
     while state.step < steps:
         began = time.perf_counter()
@@ -93,36 +97,33 @@ def train(
         grad_norm = float(clip_grad_norm_(state.model.parameters(), clip if clip > 0 else math.inf))
         if not (math.isfinite(loss) and math.isfinite(grad_norm)):
             raise NonFiniteError(
-                f"step {state.step + 1}: loss {loss:.4g}, gradient norm {grad_norm:.4g}; expected finite numbers; "
-                "lower optim.lr or raise optim.warmup"
+                f"step {state.step + 1}: loss {loss:.4g}, gradient norm {grad_norm:.4g}; "
+                "expected finite numbers; lower optim.lr or raise optim.warmup"
             )
-        lr = state.scheduler.get_last_lr()[0]
+        lr = float(state.scheduler.get_last_lr()[0])
         state.optimizer.step()
         state.optimizer.zero_grad(set_to_none=True)
         state.scheduler.step()
         state.step += 1
-        after_step(
-            StepReport(
-                state.step, loss, lr, grad_norm, targets.numel(), time.perf_counter() - began
-            )
-        )
+        seconds = time.perf_counter() - began
+        after_step(StepReport(state.step, loss, lr, grad_norm, targets.numel(), seconds))
 
 
 def forward_backward(
-    losses: Callable,
+    losses: LossesOf,
     inputs: Tensor,
     targets: Tensor,
     accumulate: int,
-    autocast: Callable,
-    n_scored: Callable = Tensor.numel,
+    autocast: Autocast,
+    n_scored: Callable[[Tensor], int] = Tensor.numel,
 ) -> float:
     """Gradients of the mean loss, in `accumulate` micro-batches. Returns that mean, in nats."""
-    total, count = 0.0, n_scored(targets)
-    for some_inputs, some_targets in zip(
-        inputs.chunk(accumulate), targets.chunk(accumulate), strict=True
-    ):
+    count, means = n_scored(targets), []
+    parts = zip(inputs.chunk(accumulate), targets.chunk(accumulate), strict=True)
+    for some_inputs, some_targets in parts:
         with autocast():
             loss = losses(some_inputs, some_targets).sum() / count
         loss.backward()
-        total += loss.detach()
-    return float(total)
+        # A tensor still: reading the number here would make the CPU wait for the GPU.
+        means.append(loss.detach())
+    return float(sum(means))

@@ -1,13 +1,15 @@
 """The gradient of a bias, tapped from an attention that knows the bias as a constant.
 
-Fast attention kernels give the gradients of q, k, v and not, or slowly, that of a bias. So the kernel reads a detached bias, and its
-output passes through an identity that, on the way back, hands dO on unchanged and computes the bias's gradient from it, from q, k, v, the
-output and the log-sum-exp: two more of attention's seven matrix products. By Triton (triton_bias.py) on CUDA, else by torch_bias.py.
+Fast attention kernels give the gradients of q, k, v, but that of a bias slowly or not at all. So
+the kernel reads a detached bias, and its output passes through an identity. On the way back that
+identity hands dO on unchanged, and computes the bias's gradient from dO, q, k, v, the output and
+the log-sum-exp: two more of attention's seven matrix products. By Triton (triton_bias.py) on CUDA,
+else by torch_bias.py.
 
-The two operators are registered with torch, so that torch.compile takes each for one call and does not look inside.
+The two operators are registered with torch, so that torch.compile takes each for one call and does
+not look inside.
 
-Shape letters: B batch, H heads, T queries = keys, D head size.
-"""
+Shape letters: B batch, H heads, T queries = keys, D head size."""
 
 from importlib.util import find_spec
 from types import ModuleType
@@ -23,9 +25,10 @@ from lengthgen.attention.kernels import torch_bias
 def tap(
     out: Tensor, bias: Tensor, q: Tensor, k: Tensor, v: Tensor, lse: Tensor, scale: float
 ) -> Tensor:
-    """`out` (B, H, T, D) itself, with a gradient for `bias`, (H, T) by offset or (H, T, T), that `out` was computed from.
+    """`out` (B, H, T, D), with a gradient for the `bias` that it was computed from.
 
-    lse: (B, H, T), natural logarithm of the sum of exponentials of the biased scores. First derivatives only.
+    bias: (H, T) by offset, or (H, T, T). lse: (B, H, T), natural log-sum-exp of the biased scores.
+    First derivatives only.
     """
     return _Tap.apply(out, bias, q.detach(), k.detach(), v.detach(), lse.detach(), scale)
 
@@ -33,15 +36,9 @@ def tap(
 class _Tap(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any,
-        out: Tensor,
-        bias: Tensor,
-        q: Tensor,
-        k: Tensor,
-        v: Tensor,
-        lse: Tensor,
+        ctx: Any, out: Tensor, bias: Tensor, q: Tensor, k: Tensor, v: Tensor, lse: Tensor,
         scale: float,
-    ) -> Tensor:
+    ) -> Tensor:  # fmt: skip
         ctx.save_for_backward(out, bias, q, k, v, lse)
         ctx.scale = scale
         return out.view_as(out)
@@ -59,15 +56,9 @@ class _Tap(torch.autograd.Function):
 
 @torch.library.custom_op("lengthgen::vector_gradient", mutates_args=())
 def vector_gradient(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    out: Tensor,
-    lse: Tensor,
-    grad: Tensor,
-    bias: Tensor,
+    q: Tensor, k: Tensor, v: Tensor, out: Tensor, lse: Tensor, grad: Tensor, bias: Tensor,
     scale: float,
-) -> Tensor:
+) -> Tensor:  # fmt: skip
     """Gradient (H, T) of a bias vector (H, T); deterministic if torch is asked to be."""
     ordered = torch.are_deterministic_algorithms_enabled()
     return implementation(q).vector_gradient(q, k, v, out, lse, grad, bias, scale, ordered=ordered)
@@ -75,15 +66,9 @@ def vector_gradient(
 
 @torch.library.custom_op("lengthgen::matrix_gradient", mutates_args=())
 def matrix_gradient(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    out: Tensor,
-    lse: Tensor,
-    grad: Tensor,
-    bias: Tensor,
+    q: Tensor, k: Tensor, v: Tensor, out: Tensor, lse: Tensor, grad: Tensor, bias: Tensor,
     scale: float,
-) -> Tensor:
+) -> Tensor:  # fmt: skip
     """Gradient (H, T, T) of a bias matrix (H, T, T); always deterministic."""
     return implementation(q).matrix_gradient(q, k, v, out, lse, grad, bias, scale)
 
@@ -91,15 +76,9 @@ def matrix_gradient(
 @vector_gradient.register_fake
 @matrix_gradient.register_fake
 def _(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    out: Tensor,
-    lse: Tensor,
-    grad: Tensor,
-    bias: Tensor,
+    q: Tensor, k: Tensor, v: Tensor, out: Tensor, lse: Tensor, grad: Tensor, bias: Tensor,
     scale: float,
-) -> Tensor:
+) -> Tensor:  # fmt: skip
     return bias.new_empty(bias.shape, dtype=torch.promote_types(q.dtype, torch.float32))
 
 

@@ -1,14 +1,16 @@
-"""Attention on CPU in float32: chunks of query rows through torch's CPU flash kernels, no tensor of length x length.
+"""Attention on CPU in float32: chunks of query rows through torch's CPU flash kernels.
 
-Torch's CPU flash kernel works through key blocks of 512, so is_causal saves nothing up to 512 tokens and a mask is never skipped.
-A chunk of query rows against the keys that it can see restores the saving, and the chunk's mask carries both the bias and the causal
-edge (offsets.py, rows.py). In training the two aten kernels are called directly and key gradients are added in place; autograd through
-slices would pad every one of them with zeros. When the bias itself learns, recompute.py is the backward.
+No tensor of length x length. Torch's CPU flash kernel works through key blocks of 512, so is_causal
+saves nothing up to 512 tokens, and a mask never skips a block. A chunk of query rows against the
+keys that it sees restores the saving, and the chunk's mask carries both the bias and the causal
+edge. In training the two aten kernels are called directly and key gradients are added in place:
+autograd through slices would pad each of them with zeros. When the bias learns, recompute.py is the
+backward.
 
-The aten names are private to torch, though unchanged since 2.2: `available` asks for them, and attention.py falls back to sdpa.py.
+The aten names are private to torch, though unchanged since 2.2: `available` asks for them, and
+dispatch.py falls back to sdpa.py.
 
-Shape letters: B batch, H heads, T queries = keys, D head size.
-"""
+Shape letters: B batch, H heads, T queries = keys, D head size."""
 
 from typing import Any, Protocol, runtime_checkable
 
@@ -24,18 +26,21 @@ from lengthgen.attention.kernels.threads import Part
 
 @runtime_checkable
 class ChunkedBias(Protocol):
-    """What a bias must offer here: offsets.Offsets, rows.Blocks, rows.LazyBlocks, gates.GateRows."""
+    """What a bias must offer: offsets.Offsets, rows.Blocks, rows.LazyBlocks, gates.GateRows."""
 
     chunk: int  # the most query rows at a time
-    span: Span | None  # which keys a query sees; visibility.slices says where they are
+    span: Span | None  # which keys a query sees; windows_and_sinks.slices: where they are
     reversed_keys: bool  # the masks run from the newest key to the oldest
     learned: tuple[Tensor, ...]  # the tensors that a gradient is wanted for
 
     def parts(self, batch: int, n_heads: int) -> list[Part]:
-        """The sequences and heads that are worked on at a time, so that masks are cheap; each part by one thread."""
+        """What is worked on at a time, by one thread each, so that masks are cheap."""
 
     def mask(self, sequences: slice, heads: slice, first: int, last: int) -> Tensor:
-        """(sequences or 1, heads or 1, last - first, keys) float32, last stride 1, -inf where a query does not see a key."""
+        """(sequences or 1, heads or 1, last - first, keys) float32 with last stride 1.
+
+        -inf where a query does not see a key.
+        """
 
 
 def available() -> bool:
@@ -48,15 +53,15 @@ def available() -> bool:
 
 
 def chunk_of(length: int) -> int:
-    """Query rows per chunk, a multiple of recompute.CHUNK: small enough to skip the future, large enough for the kernel (measured).
+    """Query rows per chunk: few enough to skip the future, enough for the kernel (measured).
 
-    Chunks of tiles.QUERIES rows, which are longer than these, go to tiles.py (attention.py decides).
+    A multiple of recompute.CHUNK, and below tiles.QUERIES, by which `_forward` knows tiles.
     """
     return 64 if length <= 512 else 128 if length <= 2048 else 256
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, bias: ChunkedBias, scale: float) -> Tensor:
-    """q, k, v (B, H, T, D) float32 on CPU -> (B, H, T, D). First derivatives only: a second one raises RuntimeError."""
+    """q, k, v (B, H, T, D) float32 on CPU -> (B, H, T, D). RuntimeError for second derivatives."""
     q, k, v = (_dense_rows(x) for x in (q, k, v))
     if torch.is_grad_enabled() and (
         bias.learned or q.requires_grad or k.requires_grad or v.requires_grad
@@ -82,8 +87,11 @@ class _Attention(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple:
-        backward = recompute.gradients if ctx.bias.learned else _backward
-        dq, dk, dv, dbias = backward(*ctx.saved_tensors, _dense_rows(grad), ctx.scale, ctx.bias)
+        q, k, v, out, logsumexp = ctx.saved_tensors
+        gradients = recompute.gradients if ctx.bias.learned else _backward
+        dq, dk, dv, dbias = gradients(
+            q, k, v, out, logsumexp, _dense_rows(grad), ctx.scale, ctx.bias
+        )
         if ctx.bias.reversed_keys:
             dk, dv = dk.flip(2), dv.flip(2)
         return dq, dk, dv, None, None, *dbias
@@ -92,15 +100,18 @@ class _Attention(torch.autograd.Function):
 def _forward(
     q: Tensor, k: Tensor, v: Tensor, scale: float, bias: ChunkedBias
 ) -> tuple[Tensor, Tensor]:
-    """Output (B, H, T, D), laid out as (B, T, H, D) for the projection that follows, and log-sum-exp (B, H, T); k, v as `bias` orders."""
+    """Output (B, H, T, D) and log-sum-exp (B, H, T); k and v in the bias's order."""
     batch, n_heads, length, size = q.shape
+    # Laid out as (B, T, H, D), for the projection that follows.
     out = q.new_empty(batch, length, n_heads, size).transpose(1, 2)
     logsumexp = q.new_empty(batch, n_heads, length)
 
     forward_part = tiles.forward_part if bias.chunk == tiles.QUERIES else _forward_part
 
-    def work(*part: slice) -> None:
-        forward_part(*(x[part] for x in (q, k, v, out, logsumexp)), scale, bias, part)
+    def work(sequences: slice, heads: slice) -> None:
+        part = (sequences, heads)
+        tensors = (x[part] for x in (q, k, v, out, logsumexp))
+        forward_part(*tensors, scale=scale, bias=bias, part=part)
 
     threads.each(work, bias.parts(*q.shape[:2]))
     return out, logsumexp
@@ -112,6 +123,7 @@ def _forward_part(
     v: Tensor,
     out: Tensor,
     logsumexp: Tensor,
+    *,
     scale: float,
     bias: ChunkedBias,
     part: Part,
@@ -119,17 +131,12 @@ def _forward_part(
     flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
     length = q.shape[2]
     for first, last in spans(length, bias.chunk):
-        rows, keys = (
-            slice(first, last),
-            windows_and_sinks.slices(first, last, bias.span, length, bias.reversed_keys),
-        )
+        rows = slice(first, last)
+        keys = windows_and_sinks.slices(first, last, bias.span, length, bias.reversed_keys)
         some_k, some_v = (windows_and_sinks.take(x, keys, dim=2) for x in (k, v))
+        mask = _mask(q, some_k, bias, first, last, part)
         out[:, :, rows], logsumexp[:, :, rows] = flash(
-            q[:, :, rows],
-            some_k,
-            some_v,
-            attn_mask=_mask(q, some_k, bias, first, last, part),
-            scale=scale,
+            q[:, :, rows], some_k, some_v, attn_mask=mask, scale=scale
         )
 
 
@@ -146,34 +153,44 @@ def _backward(
     """Gradients of q, k, v when the bias is fixed; k, v in the bias's order."""
     dq, dk, dv = torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)
 
-    def work(*part: slice) -> None:
+    def work(sequences: slice, heads: slice) -> None:
+        part = (sequences, heads)
         tensors = (x[part] for x in (q, k, v, out, logsumexp, grad, dq, dk, dv))
-        _backward_part(*tensors, scale, bias, part)
+        _backward_part(*tensors, scale=scale, bias=bias, part=part)
 
     threads.each(work, bias.parts(*q.shape[:2]))
     return dq, dk, dv, ()
 
 
 def _backward_part(
-    q: Tensor, k: Tensor, v: Tensor, out: Tensor, logsumexp: Tensor, grad: Tensor, dq: Tensor, dk: Tensor, dv: Tensor,
-    scale: float, bias: ChunkedBias, part: Part,
+    q: Tensor, k: Tensor, v: Tensor, out: Tensor, logsumexp: Tensor, grad: Tensor,
+    dq: Tensor, dk: Tensor, dv: Tensor, *, scale: float, bias: ChunkedBias, part: Part,
 ) -> None:  # fmt: skip
-    """Writes dq, dk, dv: from the last chunk, which without a span sees every key and so starts the sums, to the first."""
+    """Writes dq, dk, dv, from the last chunk to the first.
+
+    Without a span the last chunk sees every key, so that it starts the sums of dk and dv.
+    """
     flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
     length = q.shape[2]
     if bias.span is not None:
         dk.zero_()
         dv.zero_()
     for first, last in reversed(spans(length, bias.chunk)):
-        rows, keys = (
-            slice(first, last),
-            windows_and_sinks.slices(first, last, bias.span, length, bias.reversed_keys),
-        )
+        rows = slice(first, last)
+        keys = windows_and_sinks.slices(first, last, bias.span, length, bias.reversed_keys)
         some_k, some_v = (windows_and_sinks.take(x, keys, dim=2) for x in (k, v))
         dq[:, :, rows], dk_part, dv_part = flash(
-            grad[:, :, rows], q[:, :, rows], some_k, some_v, out[:, :, rows], logsumexp[:, :, rows],
-            0.0, False, attn_mask=_mask(q, some_k, bias, first, last, part), scale=scale,
-        )  # fmt: skip
+            grad[:, :, rows],
+            q[:, :, rows],
+            some_k,
+            some_v,
+            out[:, :, rows],
+            logsumexp[:, :, rows],
+            0.0,
+            False,
+            attn_mask=_mask(q, some_k, bias, first, last, part),
+            scale=scale,
+        )
         if last == length and bias.span is None:
             dk.copy_(dk_part)
             dv.copy_(dv_part)

@@ -1,10 +1,10 @@
-"""Attention whose scores are a scheme's own function of queries, keys and text: the path without a faster one.
+"""Attention whose scores are a scheme's own function of queries, keys and text: the slow path.
 
-With gradients the scores of the whole window exist at once, (B, H, T, T) and whatever the scheme makes of them. Without, chunks of query
-rows against the keys before them, in memory linear in T, where the scheme can work by rows.
+With gradients the scores of the whole window exist at once: (B, H, T, T) and whatever the scheme
+makes of them. Without, chunks of query rows against the keys before them take memory linear in T,
+if the scheme can work by rows.
 
-Shape letters: B batch, H heads, T queries = keys, R rows of queries, S keys, D head size.
-"""
+Shape letters: B batch, H heads, T queries = keys, R rows of queries, S keys, D head size."""
 
 from collections.abc import Callable
 
@@ -15,16 +15,13 @@ from lengthgen.attention.bias_forms import Span
 from lengthgen.attention.kernels import windows_and_sinks
 from lengthgen.attention.kernels.rows import spans
 
-SCORES_AT_ONCE = (
-    2**21
-)  # elements of one chunk's scores: 8 MiB in float32; a scheme holds several such tensors
+# Elements of one chunk's scores: 8 MiB in float32. A scheme holds several such tensors.
+SCORES_AT_ONCE = 2**21
 
-LogitsOf = Callable[
-    [Tensor, Tensor, int], Tensor
-]  # queries (B, H, R, D), keys (B, H, S, D), first row -> scores (B, H, R, S)
-MixOf = Callable[
-    [Tensor, Tensor, int], Tensor
-]  # masked scores (B, H, R, S), values (B, H, S, D), first row -> (B, H, R, D)
+# Queries (B, H, R, D), keys (B, H, S, D), first row -> scores (B, H, R, S).
+LogitsOf = Callable[[Tensor, Tensor, int], Tensor]
+# Masked scores (B, H, R, S), values (B, H, S, D), first row -> (B, H, R, D).
+MixOf = Callable[[Tensor, Tensor, int], Tensor]
 
 
 def attend(
@@ -36,25 +33,22 @@ def attend(
     span: Span | None = None,
     by_rows: bool = True,
 ) -> Tensor:
-    """q, k, v (B, H, T, D), any floating dtype -> (B, H, T, D) in q's dtype. Scores are computed in float32 or q's wider dtype."""
+    """q, k, v (B, H, T, D), any floating dtype -> (B, H, T, D) in q's dtype, computed in float32 at
+    least."""
     dtype, length = q.dtype, q.shape[2]
     wide = torch.promote_types(dtype, torch.float32)
 
     def rows(first: int, last: int) -> Tensor:
         scores = logits(q[:, :, first:last], k[:, :, :last], first)
-        return mix(
-            scores.masked_fill(~windows_and_sinks.seen(first, last, span, q.device), float("-inf")),
-            v[:, :, :last],
-            first,
-        )
+        seen = windows_and_sinks.seen(first, last, span, q.device)
+        return mix(scores.masked_fill(~seen, float("-inf")), v[:, :, :last], first)
 
     with torch.autocast(q.device.type, enabled=False):
         q, k, v = (x.to(wide) for x in (q, k, v))
         if torch.is_grad_enabled() or not by_rows:
             return rows(0, length).to(dtype)
-        out = v.new_empty(
-            v.shape
-        )  # made before the large temporaries: small parts between them would pin holes in the heap
+        # Made before the large temporaries: small parts among them would fragment the heap.
+        out = v.new_empty(v.shape)
         for first, last in spans(length, _chunk_of(q)):
             out[:, :, first:last] = rows(first, last)
     return out.to(dtype)

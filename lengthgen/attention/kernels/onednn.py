@@ -1,16 +1,17 @@
 """The product of activations and a weight, x W^T, by oneDNN: float32 on CPU.
 
-Torch multiplies float32 matrices by MKL, which uses AVX-512 on Intel's processors alone. oneDNN, which torch carries for its compiler and
-for other number formats, asks the processor what it can do. Measured on an AMD EPYC (family 26) with one thread, 4096 rows, widths 256 to
-1024: 205 to 220 GFLOP/s where MKL reaches 90 to 98, and 160 to 185 for the gradient of a weight, whose factors lie across; a training step
-of 6 layers x 256 takes 0.64 of the time.
+Torch multiplies float32 matrices by MKL, which uses AVX-512 only on Intel's processors. oneDNN,
+which torch carries for its compiler and for other number formats, asks the processor what it can
+do. Measured on an AMD EPYC (family 26) with one thread, 4096 rows, widths 256 to 1024: 205 to 220
+GFLOP/s where MKL reaches 90 to 98, and 160 to 185 for the gradient of a weight, whose factors are
+transposed; a training step of 6 layers x 256 takes 0.64 of the time.
 
-The operator is private to torch, though its compiler has called it since 2.0: `available` asks for it, and linear.py falls back to torch.
-It copies its first factor if that does not lie in rows, and reads its second one through its strides: at full speed if that or its
-transpose is contiguous, else a thousand times slower, so that such a one is copied here.
+The operator is private to torch, though its compiler has called it since 2.0: `available` asks for
+it, and linear.py falls back to torch. It copies its first factor unless that is stored by rows, and
+reads its second through strides: at full speed if that or its transpose is contiguous, else a
+thousand times slower, so that such a factor is copied here.
 
-Shape letters: N rows, I inputs, O outputs.
-"""
+Shape letters: N rows, I inputs, O outputs."""
 
 import functools
 import platform
@@ -29,7 +30,7 @@ def available() -> bool:
 
 @functools.cache
 def faster() -> bool:
-    """Whether torch's own product leaves half of this processor unused: it has AVX-512, and MKL does not know it for Intel's."""
+    """Whether torch's own product leaves half of this processor unused: AVX-512, not from Intel."""
     return (
         torch.backends.mkl.is_available()
         and torch.backends.cpu.get_cpu_capability() == "AVX512"
@@ -38,7 +39,7 @@ def faster() -> bool:
 
 
 def product(x: Tensor, weight: Tensor) -> Tensor:
-    """x (..., I), weight (O, I), float32 on CPU -> (..., O). First derivatives only: a second one raises RuntimeError."""
+    """x (..., I), weight (O, I), float32 on CPU -> (..., O). First derivatives only."""
     if torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad):
         return _Product.apply(x, weight)
     return _multiply(x, weight)
@@ -57,13 +58,12 @@ class _Product(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         grad = grad.contiguous()  # it may come expanded from a sum
         needs_x, needs_weight = ctx.needs_input_grad
-        return _multiply(grad, weight.t()) if needs_x else None, _weight_gradient(
-            x, grad
-        ) if needs_weight else None
+        dx = _multiply(grad, weight.t()) if needs_x else None
+        return dx, _weight_gradient(x, grad) if needs_weight else None
 
 
 def _weight_gradient(x: Tensor, grad: Tensor) -> Tensor:
-    """(..., I), (..., O) -> grad^T x (O, I). The narrower of the two is the one that is copied."""
+    """(..., I), (..., O) -> grad^T x (O, I). The narrower one is the one that gets copied."""
     x, grad = x.flatten(0, -2).t(), grad.flatten(0, -2).t()
     return _multiply(x, grad).t() if len(x) <= len(grad) else _multiply(grad, x)
 

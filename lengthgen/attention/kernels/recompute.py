@@ -1,17 +1,19 @@
-"""Backward of attention with a learned bias: scores recomputed chunk by chunk, their gradient summed over the batch.
+"""Backward of attention with a learned bias: scores recomputed by chunks, gradients summed over B.
 
-Autograd of torch's attention keeps (B, H, T, T) tensors once the mask requires a gradient. Here, for a group of heads and a chunk of
-query rows at a time, the weights are recomputed from the saved log-sum-exp, as in FlashAttention (Dao et al., 2022, arXiv:2205.14135,
-algorithm 4). One more column makes the matrix products yield centred quantities, so that few passes over the scores remain:
-[scale q, -lse] . [k, 1] = scores - lse, and [dO, -delta] . [v, 1] = dP - delta with delta = sum(dO * O).
-Exact gradients; memory O(chunk x T) per group.
+Autograd of torch's attention keeps (B, H, T, T) tensors once the mask requires a gradient. Here,
+for a group of heads and a chunk of query rows at a time, the weights are recomputed from the saved
+log-sum-exp, as in FlashAttention (Dao et al., 2022, arXiv:2205.14135, algorithm 4). One more column
+makes the matrix products yield centred quantities, so that few passes over the scores remain:
+[scale q, -lse] . [k, 1] = scores - lse, and [dO, -delta] . [v, 1] = dP - delta with
+delta = sum(dO * O). Exact gradients; memory O(chunk x T) per group.
 
-exp is taken as exp2: torch's is four times faster, and sixty times where results are denormal numbers (measured: forward and backward take
-0.79 to 0.97 of the time). The factor log2(e) goes on the difference scores - lse, in a pass of its own: its rounding counts only for scores
-far below the maximum, which have no weight. Folded into the product it costs 2 to 4 times the error, because q k^T and lse cancel.
+exp is taken as exp2: torch's is four times faster, and sixty times where results are denormal
+(measured: forward and backward take 0.79 to 0.97 of the time). The factor log2(e) goes on the
+difference scores - lse, in its own pass: its rounding counts only for scores far below the maximum,
+which have no weight. Folded into the product it costs 2 to 4 times the error, because q k^T and lse
+cancel.
 
-Shape letters: B batch, H heads, G heads of a group, T queries = keys, D head size.
-"""
+Shape letters: B batch, H heads, G heads of a group, T queries = keys, D head size."""
 
 import math
 from typing import Any
@@ -36,7 +38,10 @@ def gradients(
     scale: float,
     bias: Any,
 ) -> tuple[Tensor, Tensor, Tensor, tuple[Tensor, ...]]:
-    """Gradients of q, k, v (B, H, T, D) and of the bias's learned tensors; k and v in the bias's order of keys."""
+    """Gradients of q, k, v (B, H, T, D) and of the bias's learned tensors.
+
+    k and v in the bias's order of keys; bias: a cpu.ChunkedBias that learns.
+    """
     dq, dk, dv = torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)
     dbias = bias.gradient()
 
@@ -64,24 +69,17 @@ def _with_column(x: Tensor, column: Tensor | float) -> Tensor:
 def _group(
     q: Tensor, k: Tensor, v: Tensor, grad: Tensor, bias: Any, dbias: Any, heads: slice
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients (B, G, T, D) of q (still to be scaled), k and v, of one group; adds the bias's to `dbias`.
-
-    Views are made once for all chunks where they can be: threads share one interpreter, and wait for it.
-    """
+    """Gradients (B, G, T, D) of q (unscaled), k and v of one group; adds the bias's to `dbias`."""
     batch, n_heads, length, _ = q.shape
     q, k, v, grad = (x.flatten(0, 1) for x in (q, k, v, grad))
-    dq, dk, dv = (
-        q.new_empty(q[..., 1:].shape),
-        k.new_zeros(k[..., 1:].shape),
-        v.new_zeros(v[..., 1:].shape),
-    )
+    dq = q.new_empty(q[..., 1:].shape)
+    dk, dv = (x.new_zeros(x[..., 1:].shape) for x in (k, v))
+    # Views are made once for all chunks: threads share one interpreter, and wait for it.
     k_across, v_across, k_alone = k.transpose(1, 2), v.transpose(1, 2), k[..., :-1]
-    chunks = zip(
-        *(x.split(CHUNK, dim=1) for x in (q, q[..., :-1], grad, grad[..., :-1], dq)), strict=True
-    )
-    scratch = q.new_empty(
-        2, q.shape[0] * min(CHUNK, length) * windows_and_sinks.most(bias.span, CHUNK, length)
-    )
+    by_chunk = (x.split(CHUNK, dim=1) for x in (q, q[..., :-1], grad, grad[..., :-1], dq))
+    chunks = zip(*by_chunk, strict=True)
+    n_keys = windows_and_sinks.most(bias.span, CHUNK, length)
+    scratch = q.new_empty(2, q.shape[0] * min(CHUNK, length) * n_keys)
     for (first, last), (some_q, q_alone, some_grad, grad_alone, some_dq) in zip(
         spans(length, CHUNK), chunks, strict=True
     ):
@@ -98,7 +96,8 @@ def _group(
         torch.bmm(dscores, windows_and_sinks.take(k_alone, keys, dim=1), out=some_dq)
         _add_product(dk, keys, dscores.transpose(1, 2), q_alone)
         dbias.add(heads, first, last, dscores.view(by_head))
-    return tuple(x.unflatten(0, (batch, n_heads)) for x in (dq, dk, dv))
+    dq, dk, dv = (x.unflatten(0, (batch, n_heads)) for x in (dq, dk, dv))
+    return dq, dk, dv
 
 
 def _add_product(total: Tensor, keys: list[slice], a: Tensor, b: Tensor) -> None:

@@ -1,9 +1,9 @@
-"""The definition of attention, written out: softmax(scale * q k^T + bias) v with the future, and what a span hides, masked.
+"""The definition of attention, written out: softmax(scale * q k^T + bias) v, masked.
 
-Any floating dtype and device, differentiable as often as wanted, O(B H T^2) memory. It is the oracle of tests/test_attention.py.
+Hidden are the future and what lies outside a span. Any floating dtype and device, differentiable as
+often as needed, O(B H T^2) memory. The tests compare every other kernel with it.
 
-Shape letters: B batch, H heads, T queries = keys, D head size.
-"""
+Shape letters: B batch, H heads, T queries = keys, D head size."""
 
 import torch
 from torch import Tensor
@@ -21,8 +21,10 @@ def attend(
     dropout: float = 0.0,
     span: Span | None = None,
 ) -> Tensor:
-    """q, k, v (B, H, T, D); bias (H, T, T), (B, H, T, T) or None, its entries outside `span` and above the diagonal ignored
-    -> (B, H, T, D)."""
+    """q, k, v (B, H, T, D); bias (H, T, T), (B, H, T, T) or None -> (B, H, T, D).
+
+    The bias's entries outside `span` and above the diagonal are ignored.
+    """
     length = q.shape[-2]
     scores = scale * (q @ k.transpose(-2, -1))
     if bias is not None:

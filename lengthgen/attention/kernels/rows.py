@@ -1,11 +1,11 @@
-"""A bias that depends on the query's position as well as on the offset (FIRE), one block of query rows at a time.
+"""A bias that depends on the query's position as well as on the offset (FIRE), by blocks of rows.
 
-`Blocks` holds every block of a window, (H, rows, last) each, as the scheme's own autograd made them: half of T x T per head, nothing per
-sequence, evaluated once and shared by every layer that shares the bias; it is needed when the bias learns.
-`LazyBlocks` asks the scheme for a block whenever it is needed and keeps none: for evaluation and for biases that do not learn.
+`Blocks` holds every block of a window, (H, rows, last) each, as the scheme's autograd made them:
+half of T x T a head, nothing a sequence, evaluated once and shared by every layer that shares the
+bias. It serves biases that learn. `LazyBlocks` asks the scheme for a block whenever it is needed
+and keeps none: for evaluation, and for biases that do not learn.
 
-Shape letters: H heads, T queries = keys.
-"""
+Shape letters: H heads, T queries = keys."""
 
 from collections.abc import Callable, Sequence
 
@@ -15,9 +15,8 @@ from torch import Tensor
 from lengthgen.attention.bias_forms import Span
 from lengthgen.attention.kernels import threads, windows_and_sinks
 
-AT_ONCE = (
-    2**21
-)  # elements of a block that is evaluated and thrown away, 8 MiB; more where 16 rows need more
+# Elements of a lazy block: 8 MiB in float32, more where 16 rows need more.
+AT_ONCE = 2**21
 
 BlockOf = Callable[[int, int], Tensor]
 
@@ -28,12 +27,12 @@ def spans(length: int, chunk: int) -> list[tuple[int, int]]:
 
 
 def chunk_of(n_heads: int, length: int, longest: int) -> int:
-    """Query rows per lazy block: a multiple of 16, at most `longest`, that keeps the block small."""
+    """Query rows per lazy block: a multiple of 16, at most `longest`, that keeps it small."""
     return max(16, min(longest, AT_ONCE // (n_heads * length)) // 16 * 16)
 
 
 def masked(block: Tensor, first: int, last: int) -> Tensor:
-    """A block (H, last - first, last), at least float32, with -inf where the key is later than the query."""
+    """A block (H, last - first, last), in float32 at least, with -inf in the future."""
     return wide(block).masked_fill(
         ~windows_and_sinks.seen(first, last, None, block.device), float("-inf")
     )
@@ -45,7 +44,7 @@ def wide(block: Tensor) -> Tensor:
 
 
 def evaluated(block_of: BlockOf, length: int, chunk: int) -> list[Tensor] | None:
-    """Every masked block of a window, in the graph of autograd; None if they do not require a gradient."""
+    """Every masked block of a window, in autograd's graph; None if they need no gradient."""
     blocks = []
     for first, last in spans(length, chunk):
         blocks.append(masked(block_of(first, last), first, last))
@@ -58,7 +57,7 @@ class LazyBlocks:
     """Blocks of a bias that does not learn, asked for when needed."""
 
     reversed_keys = False
-    learned = ()
+    learned: tuple[Tensor, ...] = ()
 
     def __init__(self, block_of: BlockOf, chunk: int, span: Span | None = None):
         self.block_of, self.chunk, self.span = block_of, chunk, span
@@ -84,7 +83,10 @@ class Blocks:
         self.chunk, self.span = chunk, span
 
     def mask(self, sequences: slice, heads: slice, first: int, last: int) -> Tensor:
-        """Queries first..last-1 against the keys that they see: (1, heads, last - first, keys), a view unless there is a span."""
+        """Queries first..last-1 against the keys that they see: (1, heads, last - first, keys).
+
+        A view unless there is a span.
+        """
         block = _within(self.learned, self.chunk, first, last).detach()[heads]
         return (block if self.span is None else _cut(block, first, last, self.span))[None]
 
@@ -101,11 +103,10 @@ class BlockGradient:
         self.chunk, self.span = chunk, span
 
     def add(self, heads: slice, first: int, last: int, scores: Tensor) -> None:
-        """scores (B, heads, last - first, keys): gradient of the biased scores, keys as `Blocks.mask` has them."""
+        """scores (B, heads, last - first, keys): their gradient, keys as in `Blocks.mask`."""
         columns = windows_and_sinks.slices(first, last, self.span, last, newest_first=False)
-        windows_and_sinks.add(
-            _within(self.sums, self.chunk, first, last)[heads], columns, scores.sum(0), dim=2
-        )
+        block = _within(self.sums, self.chunk, first, last)[heads]
+        windows_and_sinks.add(block, columns, scores.sum(0), dim=2)
 
     def result(self) -> tuple[Tensor, ...]:
         """The gradient of every block."""
@@ -113,11 +114,10 @@ class BlockGradient:
 
 
 def _cut(block: Tensor, first: int, last: int, span: Span | None) -> Tensor:
-    """A block (H, last - first, last) -> the columns that its rows see, -inf where a row does not."""
+    """(H, last - first, last) -> the columns that rows see, -inf where one does not."""
     columns = windows_and_sinks.slices(first, last, span, last, newest_first=False)
-    seen = windows_and_sinks.take(
-        windows_and_sinks.seen(first, last, span, block.device), columns, dim=1
-    )
+    seen = windows_and_sinks.seen(first, last, span, block.device)
+    seen = windows_and_sinks.take(seen, columns, dim=1)
     return windows_and_sinks.take(wide(block), columns, dim=2).masked_fill(~seen, float("-inf"))
 
 

@@ -1,15 +1,16 @@
-"""torch's own scaled_dot_product_attention, with the bias as a mask: correct for any device, dtype and dropout.
+"""torch's scaled_dot_product_attention with the bias as a mask: any device, dtype and dropout.
 
-`attend` takes a dense mask, as a library without structure does. On CPU a mask that requires a gradient leaves torch's flash path and
-costs O(B H T^2) memory and 2.4 to 7 times the time; cpu.py is for that. `attend_by_rows` is for evaluating long windows: chunks of query
-rows against the keys that they see, each with a mask of its own, in memory linear in T.
+`attend` takes a dense mask, as a library without structure does. On CPU a mask that requires a
+gradient leaves torch's flash path and costs O(B H T^2) memory and 2.4 to 7 times the time; cpu.py
+is for that. `attend_by_rows` evaluates long windows: chunks of query rows against the keys that
+they see, each with its own mask, in memory linear in T.
 
-On CUDA the order of torch's backends is set here. Without a mask cuDNN comes first on Hopper (1.7 to 2.3 times the speed of torch's
-FlashAttention, transformers #48163). With one it is left out: it reinterprets a mask whose dtype is not q's (pytorch #191612) and may give
-NaN gradients at some lengths (#196678). A mask always has q's dtype and aligned rows (masks.py).
+On CUDA the order of torch's backends is set here. Without a mask cuDNN comes first on Hopper (1.7
+to 2.3 times the speed of torch's FlashAttention, transformers #48163). With one it is left out: it
+reinterprets a mask whose dtype is not q's (pytorch #191612) and may give NaN gradients at some
+lengths (#196678). A mask always has q's dtype and aligned rows (masks.py).
 
-Shape letters: B batch, H heads, T queries = keys, D head size.
-"""
+Shape letters: B batch, H heads, T queries = keys, D head size."""
 
 from contextlib import AbstractContextManager, nullcontext
 
@@ -35,8 +36,10 @@ def attend(
     dropout: float = 0.0,
     span: Span | None = None,
 ) -> Tensor:
-    """q, k, v (B, H, T, D); bias (H, T, T), (B, H, T, T) or None, its entries outside `span` and above the diagonal ignored
-    -> (B, H, T, D)."""
+    """q, k, v (B, H, T, D); bias (H, T, T), (B, H, T, T) or None -> (B, H, T, D).
+
+    The bias's entries outside `span` and above the diagonal are ignored.
+    """
     length = q.shape[-2]
     if bias is None and span is not None:
         bias = q.new_zeros(1, length, length)
@@ -55,7 +58,7 @@ def attend(
 
 
 def chunk_of(n_heads: int, length: int) -> int:
-    """Query rows per chunk of `attend_by_rows`: a multiple of 16, so that the mask of a chunk has at most MASK_AT_ONCE elements."""
+    """Query rows per chunk of `attend_by_rows`: a multiple of 16 that keeps to MASK_AT_ONCE."""
     return max(16, min(1024, MASK_AT_ONCE // (n_heads * length)) // 16 * 16)
 
 
@@ -75,9 +78,8 @@ def attend_by_rows(
             keys = windows_and_sinks.slices(first, last, span, last, newest_first=False)
             mask = masks.mask(first, last)
             if span is not None:
-                mask = mask.masked_fill(
-                    ~windows_and_sinks.seen(first, last, span, q.device), float("-inf")
-                )
+                seen = windows_and_sinks.seen(first, last, span, q.device)
+                mask = mask.masked_fill(~seen, float("-inf"))
                 mask = aligned(windows_and_sinks.take(mask, keys, dim=-1).contiguous())
             some_k, some_v = (windows_and_sinks.take(x, keys, dim=2) for x in (k, v))
             mask = mask.expand(q.shape[0], q.shape[1], last - first, some_k.shape[2])
@@ -90,21 +92,21 @@ def attend_by_rows(
 def backend_order(
     capability: tuple[int, int], masked: bool, deterministic: bool
 ) -> list[SDPBackend]:
-    """torch's backends in the order in which they are to be tried on a GPU of this compute capability; MATH can do everything."""
+    """torch's backends in the order to try them on a GPU of this compute capability.
+
+    MATH can do everything.
+    """
     if masked:
         return [SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
     rest = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
     if deterministic:  # cuDNN's backward adds in whatever order its blocks finish
         return rest
-    return (
-        [SDPBackend.CUDNN_ATTENTION, *rest]
-        if capability[0] >= 9
-        else [*rest[:2], SDPBackend.CUDNN_ATTENTION, rest[2]]
-    )
+    rest.insert(0 if capability[0] >= 9 else 2, SDPBackend.CUDNN_ATTENTION)
+    return rest
 
 
 def backend(q: Tensor, masked: bool, dropout: float = 0.0) -> str:
-    """Which of torch's backends these queries get: "cudnn_attention", "flash_attention", "efficient_attention" or "math".
+    """The name of the backend that torch gives these queries, such as "flash_attention".
 
     q (B, H, T, D), its requires_grad as in the call to come; k and v like it.
     """
@@ -120,7 +122,5 @@ def _backends(q: Tensor, masked: bool) -> AbstractContextManager:
     if not q.is_cuda:
         return nullcontext()
     capability = torch.cuda.get_device_capability(q.device)
-    return sdpa_kernel(
-        backend_order(capability, masked, torch.are_deterministic_algorithms_enabled()),
-        set_priority=True,
-    )
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    return sdpa_kernel(backend_order(capability, masked, deterministic), set_priority=True)

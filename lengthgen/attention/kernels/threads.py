@@ -1,10 +1,10 @@
-"""Heads or sequences spread over threads, torch's own threads shared out among them.
+"""Heads or sequences spread over threads, with torch's own threads shared out among them.
 
-Many small operations scale badly over torch's own threads: each ends in a barrier (measured on two idle cores: 3.7 to 4.3 times the time
-of one fused kernel; whole heads on two threads: 1.4 times). Every head is computed by one thread, so sums have a fixed order and
-results do not depend on timing. Helpers are kept (new ones at every call cost a third of a millisecond) and have the flush-denormal setting
-of the thread that first called.
-"""
+Many small operations scale badly over torch's own threads, because each ends in a barrier (measured
+on two idle cores: 3.7 to 4.3 times the time of one fused kernel; whole heads on two threads: 1.4
+times). One thread computes a head, so that sums have a fixed order and results do not depend on
+timing. Helpers are kept, because new ones at every call cost a third of a millisecond; they have
+the flush-denormal setting of the thread that first called."""
 
 import functools
 from collections import deque
@@ -14,12 +14,13 @@ from itertools import pairwise
 
 import torch
 
-MATRICES = 4  # that one batched product should have at least, of (chunk, keys): more would leave the second-level cache
+# At least so many matrices (chunk, keys) in a batched product; more leave the second-level cache.
+MATRICES = 4
 Part = tuple[slice, slice]  # sequences, heads
 
 
 def pieces(batch: int, n_heads: int) -> list[Part]:
-    """(sequences, heads) in as many equal pieces as there are threads: by heads if they suffice, else by sequences, else whole."""
+    """As many equal pieces as there are threads: of heads if they suffice, else of sequences."""
     n_threads, everything = torch.get_num_threads(), slice(None)
     if n_heads >= n_threads:
         return [(everything, heads) for heads in _split(n_heads, n_threads)]
@@ -29,11 +30,10 @@ def pieces(batch: int, n_heads: int) -> list[Part]:
 
 
 def head_groups(batch: int, n_heads: int) -> list[Part]:
-    """(all sequences, heads) in groups of at least MATRICES for each batched product, where that leaves a group for every thread."""
+    """Groups of heads with MATRICES for each product, if that leaves a group for every thread."""
     n_threads = torch.get_num_threads()
-    matrices = (
-        MATRICES if n_threads == 1 else 4 * MATRICES
-    )  # threads share one interpreter: they meet in it less often
+    # Threads share one interpreter: with larger products they wait for it less often.
+    matrices = MATRICES if n_threads == 1 else 4 * MATRICES
     size = min(-(-matrices // batch), max(1, n_heads // n_threads))
     return [(slice(None), heads) for heads in _split(n_heads, -(-n_heads // size))]
 
@@ -41,8 +41,8 @@ def head_groups(batch: int, n_heads: int) -> list[Part]:
 def each(work: Callable[[slice, slice], None], parts: Sequence[Part]) -> None:
     """Call `work(sequences, heads)` on every part. It must write nothing that another part writes.
 
-    The calling thread works too and takes whatever helpers have not begun: a helper that comes late, or never (a forked process has none),
-    costs speed alone.
+    The calling thread works too and takes what helpers have not begun, so that a helper that comes
+    late, or never (a forked process has none), costs only speed.
     """
     n_threads = torch.get_num_threads()
     n_workers = min(n_threads, len(parts))
@@ -58,7 +58,7 @@ def each(work: Callable[[slice, slice], None], parts: Sequence[Part]) -> None:
         while waiting:
             try:
                 part = waiting.popleft()
-            except IndexError:  # another took the last one meanwhile
+            except IndexError:  # another thread took the last one meanwhile
                 return
             work(*part)
 
@@ -69,9 +69,8 @@ def each(work: Callable[[slice, slice], None], parts: Sequence[Part]) -> None:
         waiting.clear()
         begun = [helper for helper in helpers if not helper.cancel()]
         wait(begun)
-        torch.set_num_threads(
-            n_threads
-        )  # last: a helper's setting is also torch's default for threads to come
+        # Last, because a helper's setting is also torch's default for threads to come.
+        torch.set_num_threads(n_threads)
     for helper in begun:
         helper.result()
 

@@ -1,12 +1,13 @@
-"""Forward of attention on CPU by large products: tiles of queries by keys through oneDNN, the softmax taken over tiles as they come.
+"""Forward of attention on CPU by large products through oneDNN, with the softmax taken over tiles.
 
-Torch's flash kernel multiplies by MKL. Where oneDNN does that twice as fast (onednn.py), a few passes over a tile of scores cost less than
-is saved, once the tile is large: in evaluation, from 1024 tokens on, where `serve` says so. Measured (float32, D 32, one and two threads):
-0.86 and 0.95 of the flash kernel's time at 1024 tokens, 0.68 and 0.74 at 2048, 0.66 and 0.72 at 4096; D 64 at 2048: 0.58 and 0.60.
-The running maximum and sum are those of Milakov and Gimelshein (2018, arXiv:1805.02867, algorithm 3). Memory: a few tiles a thread.
+Torch's flash kernel multiplies by MKL. Where oneDNN does that twice as fast (onednn.py), a few
+passes over a tile of scores cost less than is saved, once the tile is large: in evaluation, from
+1024 tokens on, where `serve` says so. Measured (float32, D 32, one and two threads): 0.86 and 0.95
+of the flash kernel's time at 1024 tokens, 0.68 and 0.74 at 2048, 0.66 and 0.72 at 4096; D 64 at
+2048: 0.58 and 0.60. The running maximum and sum are those of Milakov and Gimelshein (2018,
+arXiv:1805.02867, algorithm 3). Memory: a few tiles a thread.
 
-Shape letters: B batch, H heads, T queries = keys, R queries of a chunk, S keys, D head size.
-"""
+Shape letters: B batch, H heads, T queries = keys, R queries of a chunk, S keys, D head size."""
 
 import itertools
 import math
@@ -21,7 +22,8 @@ from lengthgen.attention.kernels.rows import spans
 from lengthgen.attention.kernels.threads import Part
 
 QUERIES = 512  # of a tile
-KEYS = 2048  # of a tile; a multiple of QUERIES, so that products have few shapes (each is compiled once, in a millisecond)
+# Of a tile; a multiple of QUERIES, so that products have few shapes: oneDNN compiles each one.
+KEYS = 2048
 FEWEST_KEYS = 1024
 LOG2E = math.log2(math.e)
 
@@ -38,18 +40,20 @@ def forward_part(
     v: Tensor,
     out: Tensor,
     logsumexp: Tensor,
+    *,
     scale: float,
     bias: Any,
     part: Part,
 ) -> None:
-    """Writes `out` (B, H, T, D) and `logsumexp` (B, H, T) of some sequences and heads; k and v in the bias's order of keys."""
+    """Writes `out` (B, H, T, D) and `logsumexp` (B, H, T) of some sequences and heads.
+
+    k and v in the bias's order of keys; bias: a cpu.ChunkedBias.
+    """
     batch, n_heads, length, _ = q.shape
     q, k, v = (q * scale).contiguous(), k.contiguous(), v.contiguous()
     for first, last in spans(length, bias.chunk):
-        rows, keys = (
-            slice(first, last),
-            windows_and_sinks.slices(first, last, bias.span, length, bias.reversed_keys),
-        )
+        rows = slice(first, last)
+        keys = windows_and_sinks.slices(first, last, bias.span, length, bias.reversed_keys)
         some_k, some_v = (windows_and_sinks.take(x, keys, dim=2) for x in (k, v))
         mask = bias.mask(*part, first, last).expand(batch, n_heads, -1, -1)
         for one in itertools.product(range(batch), range(n_heads)):
@@ -59,24 +63,26 @@ def forward_part(
 
 
 def _attended(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """One head's queries (R, D), scaled, against keys and values (S, D), with a mask (R, S) -> output (R, D), log-sum-exp (R).
-
-    Every query sees a key of the first tile, which is wider than the chunk is high: no maximum is -inf.
-    """
-    largest = total = mixture = None
-    for some_k, some_v, some_mask in zip(
-        k.split(KEYS), v.split(KEYS), mask.split(KEYS, dim=1), strict=True
-    ):
-        scores = onednn.product(q, some_k).add_(some_mask)
-        top = scores.amax(-1, keepdim=True)
-        if largest is not None:
-            top = torch.maximum(top, largest)
-        weights = scores.sub_(top).mul_(LOG2E).exp2_()
-        product, weight = onednn.product(weights, some_v.t()), weights.sum(-1, keepdim=True)
-        if largest is None:
-            total, mixture = weight, product
-        else:
-            shrunk = (largest - top).exp_()
-            total, mixture = total.mul_(shrunk).add_(weight), mixture.mul_(shrunk).add_(product)
+    """One head: queries (R, D), scaled, keys and values (S, D), mask (R, S) -> (R, D), (R)."""
+    tiles = zip(k.split(KEYS), v.split(KEYS), mask.split(KEYS, dim=1), strict=True)
+    # Every query sees a key of the first tile, which is wider than the chunk is high, so that no
+    # maximum is -inf.
+    largest, total, mixture = _tile(q, *next(tiles), None)
+    for tile in tiles:
+        top, weight, product = _tile(q, *tile, largest)
+        shrunk = (largest - top).exp_()
+        total, mixture = total.mul_(shrunk).add_(weight), mixture.mul_(shrunk).add_(product)
         largest = top
     return mixture.div_(total), (largest + total.log()).squeeze(-1)
+
+
+def _tile(
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor, largest: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The largest scores so far (R, 1), and the tile's weights relative to them: sums, mixture."""
+    scores = onednn.product(q, k).add_(mask)
+    top = scores.amax(-1, keepdim=True)
+    if largest is not None:
+        top = torch.maximum(top, largest)
+    weights = scores.sub_(top).mul_(LOG2E).exp2_()
+    return top, weights.sum(-1, keepdim=True), onednn.product(weights, v.t())

@@ -1,9 +1,9 @@
-"""The gradient of a score bias in plain torch, one chunk of query rows at a time: what bias_tap.py uses where Triton cannot.
+"""The gradient of a score bias in plain torch, by chunks of query rows: where Triton cannot run.
 
-The same formulas as triton_bias.py, on any device and dtype (float64 stays float64, the rest is computed in float32); memory O(B H C T).
+The same formulas as triton_bias.py, on any device and dtype (float64 stays float64, the rest is
+computed in float32); memory O(B H C T).
 
-Shape letters: B batch, H heads, T queries = keys, D head size, C query rows of a chunk.
-"""
+Shape letters: B batch, H heads, T queries = keys, D head size, C query rows of a chunk."""
 
 from collections.abc import Iterator
 
@@ -18,47 +18,30 @@ SCORES_AT_ONCE = 2**26  # elements of one chunk of scores (256 MiB in float32)
 
 
 def vector_gradient(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    out: Tensor,
-    lse: Tensor,
-    grad: Tensor,
-    vector: Tensor,
-    scale: float,
-    *,
-    ordered: bool = True,
-) -> Tensor:
-    """Gradient (H, T) of a bias vector (H, T) by offset; arguments and `ordered` as triton_bias.vector_gradient (always deterministic)."""
-    batch, n_heads, length, _ = q.shape
-    chunk = max(1, min(128, length, SCORES_AT_ONCE // (batch * n_heads * length)))
-    dtype = _wide(q)
+    q: Tensor, k: Tensor, v: Tensor, out: Tensor, lse: Tensor, grad: Tensor, vector: Tensor,
+    scale: float, *, ordered: bool = True,
+) -> Tensor:  # fmt: skip
+    """Gradient (H, T) of a bias vector (H, T) by offset; arguments as in triton_bias.
+
+    Always deterministic, whatever `ordered`.
+    """
+    chunk, dtype = _chunk_of(q), _wide(q)
     masks = VectorRows(vector.to(dtype), chunk)
-    sums = OffsetGradient(
-        torch.empty(n_heads, chunk - 1 + length, dtype=dtype, device=q.device), chunk
-    )
+    width = chunk - 1 + q.shape[2]
+    sums = OffsetGradient(torch.empty(q.shape[1], width, dtype=dtype, device=q.device), chunk)
     for first, last, scores in _score_gradients(q, k, v, out, lse, grad, masks, scale, chunk):
-        sums.add(
-            slice(None), first, last, scores.flip(-1)[None]
-        )  # it wants the newest key first, and a batch
-    return sums.result()[0].clone(
-        memory_format=torch.contiguous_format
-    )  # torch.compile expects no view
+        # It wants the newest key first, and a batch.
+        sums.add(slice(None), first, last, scores.flip(-1)[None])
+    # torch.compile expects no view.
+    return sums.result()[0].clone(memory_format=torch.contiguous_format)
 
 
 def matrix_gradient(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    out: Tensor,
-    lse: Tensor,
-    grad: Tensor,
-    matrix: Tensor,
+    q: Tensor, k: Tensor, v: Tensor, out: Tensor, lse: Tensor, grad: Tensor, matrix: Tensor,
     scale: float,
-) -> Tensor:
+) -> Tensor:  # fmt: skip
     """Gradient (H, T, T) of a bias matrix (H, T, T); zero above the diagonal."""
-    batch, n_heads, length, _ = q.shape
-    chunk = max(1, min(128, length, SCORES_AT_ONCE // (batch * n_heads * length)))
+    chunk = _chunk_of(q)
     gradient = torch.zeros(matrix.shape, dtype=_wide(q), device=q.device)
     masks = MatrixRows(lambda first, last: matrix[:, first:last, :last].to(gradient.dtype))
     for first, last, scores in _score_gradients(q, k, v, out, lse, grad, masks, scale, chunk):
@@ -66,22 +49,20 @@ def matrix_gradient(
     return gradient
 
 
+def _chunk_of(q: Tensor) -> int:
+    batch, n_heads, length, _ = q.shape
+    return max(1, min(128, length, SCORES_AT_ONCE // (batch * n_heads * length)))
+
+
 def _wide(q: Tensor) -> torch.dtype:
     return torch.promote_types(q.dtype, torch.float32)
 
 
 def _score_gradients(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    out: Tensor,
-    lse: Tensor,
-    grad: Tensor,
-    masks: VectorRows | MatrixRows,
-    scale: float,
-    chunk: int,
-) -> Iterator[tuple[int, int, Tensor]]:
-    """(first, last, gradient (H, last - first, last) of the biased scores of these rows, summed over the batch)."""
+    q: Tensor, k: Tensor, v: Tensor, out: Tensor, lse: Tensor, grad: Tensor,
+    masks: VectorRows | MatrixRows, scale: float, chunk: int,
+) -> Iterator[tuple[int, int, Tensor]]:  # fmt: skip
+    """(first, last, gradient (H, last - first, last) of the scores, summed over the batch)."""
     q, k, v, out, grad = (x.to(_wide(q)) for x in (q, k, v, out, grad))
     delta = (grad * out).sum(-1, keepdim=True)
     for first, last in spans(q.shape[2], chunk):

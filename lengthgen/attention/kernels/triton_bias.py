@@ -1,17 +1,21 @@
-"""The gradient of a score bias on CUDA: one Triton kernel, no atomics per element. bias_tap.py calls it.
+"""The gradient of a score bias on CUDA: one Triton kernel, no atomic per element. For bias_tap.py.
 
-With P = exp(scale q k^T + bias - lse), the gradient of the biased scores is dS = P * (dO v^T - delta), delta = sum(dO * O)
-(FlashAttention, Dao et al., 2022, arXiv:2205.14135, algorithm 4), and the gradient of the bias is the sum of dS over all scores that
-share an entry. Torch's FlexAttention adds every element of dS to its entry by one atomic. Here a program walks along one block diagonal,
-over tiles and sequences, and keeps the sum of its tiles of dS in registers: all of them touch the same offsets. Only then does it sum
-the diagonals inside the tile, once: a gather shears the tile so that equal offsets stand in one column.
+With P = exp(scale q k^T + bias - lse), the gradient of the biased scores is dS = P * (dO v^T -
+delta), delta = sum(dO * O) (FlashAttention, Dao et al., 2022, arXiv:2205.14135, algorithm 4). The
+gradient of the bias is the sum of dS over all scores that share an entry. Torch's FlexAttention
+adds every element of dS to its entry by one atomic. Here a program walks along one block diagonal,
+over tiles and sequences, and keeps the sum of its tiles of dS in registers, because all of them
+touch the same offsets. Only then does it sum the diagonals inside the tile, once: a gather shears
+the tile so that equal offsets stand in one column.
 
-Three ways out: `ordered` stores every program's offset sums and a second kernel adds them in a fixed order (deterministic);
-`atomic` adds them to the vector; `matrix` (Rows) stores dS itself, one program per tile.
+Three ways out: `ordered` stores every program's offset sums, and a second kernel adds them in a
+fixed order (deterministic); `atomic` adds them to the vector; `matrix` (Rows) stores dS itself, one
+program per tile.
 
-Shape letters: B batch, H heads, T queries = keys, D head size; R, C rows and columns of a tile (R a multiple of C).
-"""
+Shape letters: B batch, H heads, T queries = keys, D head size; R, C rows and columns of a tile (R a
+multiple of C)."""
 
+import itertools
 from functools import lru_cache
 
 import torch
@@ -19,7 +23,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-PROGRAMS = 2048  # about how many to spread the work over: a few waves on 132 multiprocessors (a guess, to be measured)
+# About how many to spread the work over: a few waves on 132 multiprocessors (a guess).
+PROGRAMS = 2048
 
 Tile = tuple[int, int]  # rows R and columns C: powers of two of at least 16, R a multiple of C
 
@@ -48,11 +53,15 @@ def _row_sums(grad, out, delta, grad_b, grad_h, grad_t, out_b, out_h, out_t, n_h
 
 @triton.jit
 def _score_gradients(q, k, v, grad, lse, delta, bias, schedule, result,
-                     q_b, q_h, q_t, k_b, k_h, k_t, v_b, v_h, v_t, grad_b, grad_h, grad_t, n_heads, length, n_programs, scale,
-                     SIZE: tl.constexpr, PADDED: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, MODE: tl.constexpr):  # fmt: skip
-    """Sums of dS. Grid (programs, H); schedule (programs, 5): first tile of the diagonal (row, column), tiles on it, first item, last item.
+                     q_b, q_h, q_t, k_b, k_h, k_t, v_b, v_h, v_t, grad_b, grad_h, grad_t,
+                     n_heads, length, n_programs, scale,
+                     SIZE: tl.constexpr, PADDED: tl.constexpr, ROWS: tl.constexpr,
+                     COLUMNS: tl.constexpr, MODE: tl.constexpr):  # fmt: skip
+    """Sums of dS. Grid (programs, H).
 
-    An item is a (sequence, tile of the diagonal). lse, delta (B, H, T); bias and result as MODE wants them, all float32 and contiguous.
+    schedule (programs, 5): first tile of the diagonal (row, column), tiles on it, first item, last
+    item. An item is a (sequence, tile of the diagonal). lse, delta (B, H, T); bias and result as
+    MODE wants them, all float32 and contiguous.
     """
     LOG2E: tl.constexpr = 1.4426950408889634
     program, head = tl.program_id(0), tl.program_id(1).to(tl.int64)
@@ -62,7 +71,7 @@ def _score_gradients(q, k, v, grad, lse, delta, bias, schedule, result,
     r, c, x = tl.arange(0, ROWS), tl.arange(0, COLUMNS), tl.arange(0, PADDED)
     start = tile_row * ROWS - tile_column * COLUMNS  # the same for every tile of the diagonal
     offset = start + r[:, None] - c[None, :]
-    # The future gets -inf, so that no other test of it is needed: its weights come out as exp2(-inf) = 0.
+    # The future gets -inf and so needs no other test: its weights come out as exp2(-inf) = 0.
     if MODE == "matrix":
         place = (
             (head * length + tile_row * ROWS + r[:, None]) * length
@@ -96,9 +105,8 @@ def _score_gradients(q, k, v, grad, lse, delta, bias, schedule, result,
             v + sequence * v_b + head * v_h + j[:, None] * v_t + x[None, :], mask=columns, other=0.0
         )
         row = (sequence * n_heads + head) * length + i
-        row_lse = (
-            tl.load(lse + row, mask=i < length, other=float("inf")) * LOG2E
-        )  # rows past the end: weights 0
+        # Rows past the end get weights of 0.
+        row_lse = tl.load(lse + row, mask=i < length, other=float("inf")) * LOG2E
         row_delta = tl.load(delta + row, mask=i < length, other=0.0)
         scores = tl.dot(q_tile, tl.trans(k_tile), input_precision="ieee") * (scale * LOG2E)
         weights = tl.exp2(scores + (tile_bias - row_lse[:, None]))
@@ -108,12 +116,11 @@ def _score_gradients(q, k, v, grad, lse, delta, bias, schedule, result,
     if MODE == "matrix":
         tl.store(result + place, total, mask=known)
     else:
-        # Column p of the sheared tile holds the entries with offset = p modulo C; which multiple of C is added depends on the row.
+        # Column p of the sheared tile holds the entries with offset = p modulo C. Which multiple of
+        # C is added depends on the row: 0 .. R / C, one more than the multiple.
         source = (r[:, None] - c[None, :] + COLUMNS) % COLUMNS
         sheared = tl.gather(total, source, 1)
-        multiple = (
-            r[:, None] - c[None, :] - source + COLUMNS
-        ) // COLUMNS  # 0 .. R / C, one more than the multiple
+        multiple = (r[:, None] - c[None, :] - source + COLUMNS) // COLUMNS
         for part in tl.static_range(ROWS // COLUMNS + 1):
             sums = tl.sum(tl.where(multiple == part, sheared, 0.0), axis=0)
             if MODE == "atomic":
@@ -125,26 +132,17 @@ def _score_gradients(q, k, v, grad, lse, delta, bias, schedule, result,
                     sem="relaxed",
                 )
             else:
-                tl.store(
-                    result
-                    + ((head * n_programs + program) * (ROWS // COLUMNS + 1) + part) * COLUMNS
-                    + c,
-                    sums,
-                )
+                slot = (head * n_programs + program) * (ROWS // COLUMNS + 1) + part
+                tl.store(result + slot * COLUMNS + c, sums)
 
 
 @triton.jit
-def _ordered_sums(
-    parts,
-    starts,
-    result,
-    n_programs,
-    n_diagonals,
-    length,
-    RATIO: tl.constexpr,
-    COLUMNS: tl.constexpr,
-):
-    """Adds what `ordered` stored. Grid (offset blocks, H); parts (H, programs, RATIO + 1, C); starts: first program of each diagonal."""
+def _ordered_sums(parts, starts, result, n_programs, n_diagonals, length,
+                  RATIO: tl.constexpr, COLUMNS: tl.constexpr):  # fmt: skip
+    """Adds what `ordered` stored. Grid (offset blocks, H).
+
+    parts (H, programs, RATIO + 1, C); starts: first program of each diagonal.
+    """
     block, head = tl.program_id(0), tl.program_id(1).to(tl.int64)
     c = tl.arange(0, COLUMNS)
     total = tl.zeros((COLUMNS,), dtype=tl.float32)
@@ -154,21 +152,21 @@ def _ordered_sums(
         first = tl.load(starts + diagonal, mask=exists, other=0)
         last = tl.load(starts + diagonal + 1, mask=exists, other=0)
         for program in range(first, last):
-            total += tl.load(
-                parts + ((head * n_programs + program) * (RATIO + 1) + part) * COLUMNS + c
-            )
+            place = (head * n_programs + program) * (RATIO + 1) + part
+            total += tl.load(parts + place * COLUMNS + c)
     offset = block * COLUMNS + c
     tl.store(result + head * length + offset, total, mask=offset < length)
 
 
 def vector_gradient(
-    q: Tensor, k: Tensor, v: Tensor, out: Tensor, lse: Tensor, grad: Tensor, vector: Tensor, scale: float, *,
-    ordered: bool = True, tile: Tile | None = None, programs: int = PROGRAMS,
+    q: Tensor, k: Tensor, v: Tensor, out: Tensor, lse: Tensor, grad: Tensor, vector: Tensor,
+    scale: float, *, ordered: bool = True, tile: Tile | None = None, programs: int = PROGRAMS,
 ) -> Tensor:  # fmt: skip
     """Gradient (H, T), float32, of a bias vector (H, T) by offset.
 
-    q, k, v, out and its gradient (B, H, T, D), one dtype of bfloat16, float16, float32; lse (B, H, T) natural logarithm.
-    ordered: the same bits every time; otherwise atomics. tile, programs: how the work is cut; None is `tile_of`.
+    q, k, v, out and its gradient (B, H, T, D), one dtype of bfloat16, float16, float32; lse
+    (B, H, T) natural. ordered: the same bits every time; otherwise atomics. tile, programs: how the
+    work is cut; None is `tile_of`.
     """
     n_heads, length = q.shape[1:3]
     tile = tile or tile_of(q)
@@ -182,25 +180,19 @@ def vector_gradient(
     )
     _launch(q, k, v, out, lse, grad, vector, scale, tile, schedule, parts, "ordered")
     grid = (-(-length // tile[1]), n_heads)
-    _ordered_sums[grid](
-        parts,
-        starts,
-        gradient,
-        n_programs,
-        n_diagonals,
-        length,
-        RATIO=ratio,
-        COLUMNS=tile[1],
-        num_warps=1,
-    )
+    sizes = (n_programs, n_diagonals, length)
+    _ordered_sums[grid](parts, starts, gradient, *sizes, RATIO=ratio, COLUMNS=tile[1], num_warps=1)
     return gradient
 
 
 def matrix_gradient(
-    q: Tensor, k: Tensor, v: Tensor, out: Tensor, lse: Tensor, grad: Tensor, matrix: Tensor, scale: float, *,
-    tile: Tile | None = None,
+    q: Tensor, k: Tensor, v: Tensor, out: Tensor, lse: Tensor, grad: Tensor, matrix: Tensor,
+    scale: float, *, tile: Tile | None = None,
 ) -> Tensor:  # fmt: skip
-    """Gradient (H, T, T), float32, of a bias matrix (H, T, T); zero above the diagonal. Deterministic. Arguments as `vector_gradient`."""
+    """Gradient (H, T, T), float32, of a bias matrix (H, T, T); zero above the diagonal.
+
+    Deterministic. Arguments as in `vector_gradient`.
+    """
     tile = tile or tile_of(q)
     schedule, _ = _schedule(q.shape[2], q.shape[0], 0, *tile, q.device)
     gradient = torch.zeros(q.shape[1], q.shape[2], q.shape[2], dtype=torch.float32, device=q.device)
@@ -208,37 +200,33 @@ def matrix_gradient(
 
 
 def tile_of(q: Tensor) -> Tile:
-    """The largest tile without register spills on sm_90 (ptxas, Triton 3.6). Exact float32 products have no tensor cores to use."""
+    """The largest tile without register spills on sm_90 (ptxas, Triton 3.6)."""
+    # Exact float32 products have no tensor cores to use.
     if q.dtype == torch.float32:
         return (32, 32) if q.shape[-1] <= 64 else (16, 16)
     return (64, 64)
 
 
 def _launch(
-    q: Tensor, k: Tensor, v: Tensor, out: Tensor, lse: Tensor, grad: Tensor, bias: Tensor, scale: float,
-    tile: Tile, schedule: Tensor, result: Tensor, mode: str,
+    q: Tensor, k: Tensor, v: Tensor, out: Tensor, lse: Tensor, grad: Tensor, bias: Tensor,
+    scale: float, tile: Tile, schedule: Tensor, result: Tensor, mode: str,
 ) -> Tensor:  # fmt: skip
     batch, n_heads, length, size = q.shape
     q, k, v, out, grad = (x if x.stride(-1) == 1 else x.contiguous() for x in (q, k, v, out, grad))
     padded = max(16, triton.next_power_of_2(size))  # what tl.dot takes
     delta = torch.empty(batch, n_heads, length, dtype=torch.float32, device=q.device)
+    strides = [x.stride()[:3] for x in (q, k, v, grad)]
     _row_sums[(triton.cdiv(length, 64), batch * n_heads)](
-        grad,
-        out,
-        delta,
-        *grad.stride()[:3],
-        *out.stride()[:3],
-        n_heads,
-        length,
-        SIZE=size,
-        PADDED=padded,
-        ROWS=64,
-    )
+        grad, out, delta, *strides[3], *out.stride()[:3], n_heads, length,
+        SIZE=size, PADDED=padded, ROWS=64,
+    )  # fmt: skip
+    lse, bias = lse.float().contiguous(), bias.float().contiguous()
     _score_gradients[(len(schedule), n_heads)](
-        q, k, v, grad, lse.float().contiguous(), delta, bias.float().contiguous(), schedule, result,
-        *q.stride()[:3], *k.stride()[:3], *v.stride()[:3], *grad.stride()[:3], n_heads, length, len(schedule), scale,
+        q, k, v, grad, lse, delta, bias, schedule, result, *itertools.chain(*strides),
+        n_heads, length, len(schedule), scale,
         SIZE=size, PADDED=padded, ROWS=tile[0], COLUMNS=tile[1], MODE=mode,
-        num_warps=4 if tile[0] <= 64 else 8, num_stages=3 if padded <= 64 else 2,  # as much as shared memory holds
+        # As many stages as shared memory holds.
+        num_warps=4 if tile[0] <= 64 else 8, num_stages=3 if padded <= 64 else 2,
     )  # fmt: skip
     return result
 
@@ -247,9 +235,10 @@ def _launch(
 def _schedule(
     length: int, batch: int, n_programs: int, rows: int, columns: int, device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """About `n_programs` programs (P, 5) for `_score_gradients` and, by diagonal, the number of the first one; int32 on `device`.
+    """About `n_programs` programs (P, 5) for `_score_gradients`, and each diagonal's first one.
 
-    n_programs 0: one per tile, as `matrix` needs. Diagonal d holds the tiles (m, n) with d = m R / C - n.
+    Both int32 on `device`. n_programs 0: one per tile, as `matrix` needs. Diagonal d holds the
+    tiles (m, n) with d = m R / C - n.
     """
     ratio, n_rows, n_columns = rows // columns, -(-length // rows), -(-length // columns)
     diagonals = []
@@ -257,7 +246,8 @@ def _schedule(
         low, high = max(0, -(-d // ratio)), min(n_rows - 1, (n_columns - 1 + d) // ratio)
         diagonals.append([(m, ratio * m - d) for m in range(low, high + 1)])
     n_items = sum(len(tiles) for tiles in diagonals) * batch
-    programs, starts = [], [0]
+    programs: list[tuple[int, ...]] = []
+    starts = [0]
     for tiles in diagonals:
         if n_programs == 0:
             programs += [(m, n, 1, 0, batch) for m, n in tiles]
@@ -269,6 +259,7 @@ def _schedule(
             ]
         starts.append(len(programs))
     with torch.inference_mode(False):  # kept for later calls, which may be of training
-        return tuple(
-            torch.tensor(table, dtype=torch.int32, device=device) for table in (programs, starts)
+        first, second = (
+            torch.tensor(x, dtype=torch.int32, device=device) for x in (programs, starts)
         )
+        return first, second

@@ -1,10 +1,10 @@
-"""Which keys a query sees: none of the future and, under a span, only a window of the last ones and the first ones (the sinks).
+"""Which keys a query sees: none of the future and, under a span, only the last ones and the sinks.
 
-A chunk of query rows then needs two ranges of keys at most: the sinks, and the rest from the first row's oldest visible key on. The two
-never overlap, so a sink that the window still holds is counted once.
+A chunk of query rows then needs two ranges of keys at most: the sinks, and the rest from the first
+row's oldest visible key on. The two never overlap, so that a sink which the window still holds
+counts once.
 
-Shape letters: T queries = keys.
-"""
+Shape letters: T queries = keys."""
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ from lengthgen.attention.bias_forms import Span
 
 
 def narrowed(span: Span | None, length: int) -> Span | None:
-    """The span, or None if it hides nothing in a window of `length` tokens: the last query's hidden keys would be window + sinks back."""
+    """The span, or None if it hides nothing from the last query of `length` tokens."""
     if span is None or span.window is None or span.window + span.sinks >= length:
         return None
     return span
@@ -30,20 +30,19 @@ def seen(first: int, last: int, span: Span | None, device: torch.device) -> Tens
 def slices(
     first: int, last: int, span: Span | None, length: int, newest_first: bool
 ) -> list[slice]:
-    """Where the keys that queries first..last-1 see stand among `length` keys: slices that do not overlap, in the order of the keys.
+    """Where the keys that queries first..last-1 see stand among `length` keys, in their order.
 
-    newest_first: key j stands at length - 1 - j. With `length` = last: their columns in a mask of those rows.
+    newest_first: key j stands at length - 1 - j. The slices do not overlap. With `length` = last
+    they are the columns of a mask of those rows.
     """
     ranges = [(0, last)]
     if span is not None and span.window is not None:
         sinks = min(span.sinks, last)
         ranges = [(0, sinks), (max(sinks, first - span.window + 1), last)]
     ranges = [(start, stop) for start, stop in ranges if start < stop]
-    return (
-        [slice(length - stop, length - start) for start, stop in reversed(ranges)]
-        if newest_first
-        else [slice(*r) for r in ranges]
-    )
+    if newest_first:
+        return [slice(length - stop, length - start) for start, stop in reversed(ranges)]
+    return [slice(start, stop) for start, stop in ranges]
 
 
 def take(x: Tensor, where: list[slice], dim: int) -> Tensor:
@@ -61,8 +60,6 @@ def add(total: Tensor, where: list[slice], x: Tensor, dim: int) -> None:
 
 def most(span: Span | None, rows: int, length: int) -> int:
     """The most keys that `rows` rows of a window of `length` tokens see."""
-    return (
-        length
-        if span is None or span.window is None
-        else min(length, rows - 1 + span.window + span.sinks)
-    )
+    if span is None or span.window is None:
+        return length
+    return min(length, rows - 1 + span.window + span.sinks)
