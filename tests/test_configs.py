@@ -55,10 +55,9 @@ def test_option_composes_and_is_accepted(group, option):
         assert len(found["modifiers"]) == (option != "none")
     elif group != "experiment":
         assert next(iter(found[group])) == "name"
+    if group in ("scheme", "dataset") and (group, option) not in GIVEN:
         path = FOLDER / group / f"{option}.yaml"
-        read = catalogue.contents(path, [FOLDER])  # without Hydra
-        assert read.pop("path", None) in (found[group].get("path"), "???")
-        assert found[group] | read == found[group]
+        assert catalogue.contents(path, [FOLDER]) == found[group], "read without Hydra"
     assert train_config.check(found, []).as_dict()["train_length"] == found["train_length"]
 
 
