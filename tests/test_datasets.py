@@ -778,6 +778,7 @@ def test_wikitext_through_the_library(tmp_path, library):
 # a dataset of the user's own
 
 CHANT = """
+from __future__ import annotations
 from dataclasses import dataclass
 from lengthgen.data.datasets.base import Dataset, Document, options_key
 

@@ -8,6 +8,7 @@ kind extend. A user's class is a file `NAME.py` beside its `NAME.yaml`, in the f
 import importlib
 import importlib.util
 import inspect
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,5 +87,6 @@ class Kind:
         if spec is None or spec.loader is None:
             raise ConfigError(f"{path}: not a Python file")
         module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module  # where dataclasses look up annotations that are strings
         spec.loader.exec_module(module)
         return module

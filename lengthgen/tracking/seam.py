@@ -3,7 +3,7 @@
 `log` puts a small dict on a queue and returns (microseconds). One daemon thread hands the calls to
 a backend. When the backend is slow the queue fills, and further `log` calls are dropped and
 counted; when it raises, tracking is off for this run after one warning; when it hangs at the end,
-`finish` gives up. metrics.jsonl, which runs/fit.py writes, has every value anyhow.
+`finish` gives up. metrics.jsonl has every value anyhow.
 """
 
 import logging

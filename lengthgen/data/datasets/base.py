@@ -118,7 +118,7 @@ def utf8(raw: bytes, errors: str, place: str, start: int = 0) -> bytes:
 
 
 def read(path: Path) -> bytes:
-    """The file's bytes. Raises DataError in one line."""
+    """The file's bytes. Raises DataError."""
     try:
         return path.read_bytes()
     except OSError as error:
