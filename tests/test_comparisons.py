@@ -84,8 +84,8 @@ def test_p_and_interval_agree():
     found = comparisons.estimate(difference(first, second + shift, n_tokens))
     assert np.array_equal(found.p <= 0.05, (found.low > 0) | (found.high < 0))
     assert 0 < np.mean(found.p <= 0.05) < 1
-    assert np.allclose(found.bounds(0.95), (found.low, found.high))
-    assert (found.bounds(0.9)[0] > found.low).all()
+    assert np.allclose(found.value + found.spread.half_width(0.95), found.high)
+    assert (found.value - found.spread.half_width(0.9) > found.low).all()
 
 
 def test_what_is_not_known():
@@ -96,7 +96,6 @@ def test_what_is_not_known():
     first[1, 2, 3] = np.inf
     paired = difference(first, second, n_tokens)
     found = comparisons.estimate(paired)
-    assert found.n_seeds == 4
     assert np.isfinite([found.value[0], found.low[0], found.p[0]]).all()
     assert (
         np.isfinite(found.value[1])
@@ -105,13 +104,12 @@ def test_what_is_not_known():
     assert found.n_documents.tolist() == [5, 1, 5]
     drawn = comparisons.resampled(paired, n_resamples=50)
     assert (
-        np.isfinite(drawn.percentile[0][0])
-        and np.isnan(drawn.percentile[0][1:]).all()
-        and np.isnan(drawn.bca[1][1:]).all()
+        np.isfinite(drawn.bounds()[0][0])
+        and np.isnan(drawn.bounds()[0][1:]).all()
+        and np.isnan(drawn.bca()[1][1:]).all()
     )
-    assert not drawn.differ[1:].any()
     one = comparisons.estimate(difference(first[:1], second[:1], n_tokens[:1]))
-    assert one.n_seeds == 1 and np.isfinite(one.low[0])
+    assert np.isfinite(one.low[0])
 
 
 def test_documents_without_tokens_are_left_out():
@@ -165,8 +163,8 @@ def test_resampled_intervals_are_the_multi_bootstraps():
     first, second, n_tokens = arms()
     drawn = comparisons.resampled(difference(first, second, n_tokens), n_resamples=500, seed=3)
     expected = bootstrap.bootstrap(first - second, n_tokens, n_resamples=500, seed=3)
-    assert np.array(drawn.percentile) == pytest.approx(np.array(expected.bounds()))
-    assert np.array(drawn.bca) == pytest.approx(np.array(expected.bca()))
+    assert np.array(drawn.bounds()) == pytest.approx(np.array(expected.bounds()))
+    assert np.array(drawn.bca()) == pytest.approx(np.array(expected.bca()))
 
 
 def test_needs_no_torch():

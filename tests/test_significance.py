@@ -113,7 +113,8 @@ def test_equivalence_agrees_with_the_90_percent_interval():
         + np.linspace(0, 0.05, 200)[:, None]
     )
     found = comparisons.estimate(Paired(sums, np.ones((200, 30))))
-    low, high = found.bounds(0.9)
+    half = found.spread.half_width(0.9)
+    low, high = found.value - half, found.value + half
     equivalent = significance.equivalence(found, 0.03) <= 0.05
     assert np.array_equal(equivalent, (low > -0.03) & (high < 0.03)) and 0 < equivalent.mean() < 1
 

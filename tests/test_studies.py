@@ -25,7 +25,7 @@ from lengthgen.studies import (
     tables,
 )
 from lengthgen.studies.claims import Claim
-from lengthgen.studies.losses import Evaluation, Material, Subject
+from lengthgen.studies.losses import EvaluatedRun, Material, EvaluatedArm
 from lengthgen.studies.measured import Exact, Mean, Share
 
 NAMES = declaration.names([catalogue.folder()])
@@ -34,7 +34,7 @@ L, DOCUMENTS, BLOCK = 16, 12, 4
 
 def evaluated(
     folder: Path, losses: dict[str, np.ndarray], floors: dict[str, np.ndarray] | None = None
-) -> Evaluation:
+) -> EvaluatedRun:
     """An evaluation folder as a run writes it; its seed is what its name ends in. losses: `protocol/length` -> (documents, positions)."""
     config = {"train_length": L, "seed": int(folder.parent.parent.name.rpartition("-")[2])}
     files.write_text(folder.parent.parent / "config.yaml", json.dumps(config))
@@ -56,7 +56,7 @@ def evaluated(
         arrays |= {f"{key}/{name}": array for name, array in found.items()}
     files.write_npz(folder / "losses.npz", arrays)
     files.write_json(folder / "settings.json", {"outcomes": outcomes})
-    return Evaluation(folder)
+    return EvaluatedRun(folder)
 
 
 def subject(
@@ -66,7 +66,7 @@ def subject(
     n_seeds: int = 4,
     noise: float = 0.01,
     floor: float = 0.5,
-) -> Subject:
+) -> EvaluatedArm:
     """Losses of these means by protocol/length, the same document effects in every subject, and a constant floor."""
     evaluations = []
     for seed in range(n_seeds):
@@ -84,7 +84,7 @@ def subject(
         evaluations.append(
             evaluated(tmp_path / "runs" / f"{name}-{seed}" / "evaluation" / "e", losses, floors)
         )
-    return Subject(name, evaluations)
+    return EvaluatedArm(name, evaluations)
 
 
 def write_mine(folder: Path, **change) -> Path:
@@ -291,7 +291,7 @@ def test_utilisation_is_a_share_of_what_a_reference_gains_or_of_what_the_floor_d
         for seed in range(3)
     ]
     exact = measures.measure(
-        Material({"arm": Subject("arm", evaluations)}), claim(measure="utilisation")
+        Material({"arm": EvaluatedArm("arm", evaluations)}), claim(measure="utilisation")
     )
     assert exact.bounds[0] == pytest.approx(0.5, abs=0.02)
 
@@ -319,7 +319,7 @@ def test_key_tokens_of_a_study_name_every_seed_or_say_why_not(tmp_path):
 def test_a_protocol_that_scores_other_amounts_is_compared_by_document(tmp_path):
     folders = [tmp_path / "runs" / f"a-{seed}" / "evaluation" / "e" for seed in range(2)]
     losses = {"last_k/16": np.full((DOCUMENTS, 4), 1.0), "last_k/32": np.full((DOCUMENTS, 2), 1.5)}
-    arm = Subject("arm", [evaluated(folder, losses) for folder in folders])
+    arm = EvaluatedArm("arm", [evaluated(folder, losses) for folder in folders])
     found = measures.measure(Material({"arm": arm}), claim(measure="change", protocol="last_k"))
     assert found.bounds[0] == pytest.approx(0.5) and found.counts == (2, DOCUMENTS)
 
@@ -329,7 +329,7 @@ def test_the_step_compares_the_8_positions_on_each_side_of_the_training_length(t
     losses[:, L + 8 :] = 100.0  # later ones have no part in it
     losses[:, : L - 8] = -100.0
     folders = [tmp_path / "runs" / f"a-{seed}" / "evaluation" / "e" for seed in range(2)]
-    arm = Subject("arm", [evaluated(folder, {"position/64": losses}) for folder in folders])
+    arm = EvaluatedArm("arm", [evaluated(folder, {"position/64": losses}) for folder in folders])
     found = {
         name: measures.measure(
             Material({"arm": arm}), claim(measure=name, length_factor=None)

@@ -28,7 +28,6 @@ import numpy as np
 LEVEL = 0.95  # of every interval
 N_RESAMPLES = 10_000
 CHUNK = 2**22  # numbers held at once: bounds the memory with many documents or lengths
-DIFFER = 0.1  # of the percentile interval's width: intervals further apart do not agree
 NORMAL = NormalDist()
 
 
@@ -82,14 +81,6 @@ class Bootstrap:
                 ]
                 low[column], high[column] = np.quantile(drawn, ends)
         return low, high
-
-
-def differ(
-    percentile: tuple[np.ndarray, np.ndarray], other: tuple[np.ndarray, np.ndarray]
-) -> np.ndarray:
-    """(A,) bool: a bound of `other` is more than DIFFER of the percentile interval's width away."""
-    allowed = DIFFER * (percentile[1] - percentile[0])
-    return np.any([np.abs(a - b) > allowed for a, b in zip(percentile, other, strict=True)], axis=0)
 
 
 def token_mean(loss_sum: np.ndarray, n_tokens: np.ndarray) -> np.ndarray:

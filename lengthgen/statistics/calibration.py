@@ -172,8 +172,8 @@ def _intervals(
     half = -stdtrit(estimate.spread.df, 0.025) * estimate.spread.standard_error
     yield "Satterthwaite", estimate.value - half, estimate.value + half
     drawn = comparisons.resampled(paired, n_resamples=n_resamples, seed=seed)
-    yield "percentile", *drawn.percentile
-    yield "BCa", *drawn.bca
+    yield "percentile", *drawn.bounds()
+    yield "BCa", *drawn.bca()
     squares = variance.mean_squares(paired.table())
     alone = (
         ("seeds alone", squares.seed, squares.n_seeds - 1),

@@ -9,9 +9,10 @@ Which interval for what:
 - Estimate.low, high (variance.py: Student quantiles, two-way variance): for every verdict. It
   covers 95 % or a little more from 3 seeds on, as long as the mean over documents is near normal:
   with exponentially distributed documents 93 % at 48, 95 % at 200.
-- percentile (the multi-bootstrap): with ten seeds or more, or where the seeds hardly differ. Too
-  narrow with few seeds; too wide where only the interaction of seeds and documents is left.
-- BCa: as the percentile interval, for skewed documents. With few seeds its acceleration is a guess.
+- bounds of `resampled` (the multi-bootstrap): with ten seeds or more, or where the seeds hardly
+  differ. Too narrow with few seeds; too wide where only the interaction of seeds and documents is
+  left.
+- bca of `resampled`: the same, for skewed documents. With few seeds its acceleration is a guess.
 
 Sources: Miller 2024 (arXiv 2411.00640); Sellam et al. 2022 (arXiv 2106.16163).
 Shape letters: S seeds, A evaluation lengths (or any other columns), D documents. Losses in nats.
@@ -29,7 +30,7 @@ from lengthgen.statistics.losses import Paired
 class Estimate:
     """A mean paired difference, (A,) each, in nats a token; below 0 is less loss. NaN if not known.
 
-    low, high: the 95 % interval. p: two-sided, of no difference. seed_values: (S, A).
+    low, high: the 95 % interval. p: two-sided, of no difference.
     """
 
     value: np.ndarray
@@ -37,29 +38,7 @@ class Estimate:
     high: np.ndarray
     p: np.ndarray
     spread: variance.Spread
-    seed_values: np.ndarray
     n_documents: np.ndarray
-
-    @property
-    def n_seeds(self) -> int:
-        return len(self.seed_values)
-
-    def bounds(self, level: float = bootstrap.LEVEL) -> tuple[np.ndarray, np.ndarray]:
-        """(low, high), each (A,), of another confidence level."""
-        half = self.spread.half_width(level)
-        return self.value - half, self.value + half
-
-
-@dataclass(frozen=True)
-class Resampled:
-    """The multi-bootstrap's intervals, ((A,), (A,)) each.
-
-    differ: (A,), by over 10 % of the width.
-    """
-
-    percentile: tuple[np.ndarray, np.ndarray]
-    bca: tuple[np.ndarray, np.ndarray]
-    differ: np.ndarray
 
 
 def estimate(paired: Paired) -> Estimate:
@@ -71,17 +50,12 @@ def estimate(paired: Paired) -> Estimate:
     spread = variance.spread(variance.mean_squares(paired.table())).where(n_documents > 1)
     half = spread.half_width(bootstrap.LEVEL)
     p = 2 * spread.tail(np.abs(value))
-    return Estimate(value, value - half, value + half, p, spread, paired.seed_values, n_documents)
+    return Estimate(value, value - half, value + half, p, spread, n_documents)
 
 
 def resampled(
     paired: Paired, *, n_resamples: int = bootstrap.N_RESAMPLES, seed: int = 0
-) -> Resampled:
-    """The multi-bootstrap over seeds and documents (over documents with one seed).
-
-    Deterministic in `seed`.
-    """
+) -> bootstrap.Bootstrap:
+    """The multi-bootstrap of the differences. Deterministic in `seed`."""
     tokens = np.broadcast_to(paired.n_tokens, paired.sums.shape)
-    drawn = bootstrap.bootstrap(paired.sums, tokens, n_resamples=n_resamples, seed=seed)
-    percentile, bca = drawn.bounds(), drawn.bca()
-    return Resampled(percentile, bca, bootstrap.differ(percentile, bca))
+    return bootstrap.bootstrap(paired.sums, tokens, n_resamples=n_resamples, seed=seed)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from lengthgen.bench import child
-from lengthgen.studies.losses import Evaluation, Material
+from lengthgen.studies.losses import EvaluatedRun, Material
 
 ROUNDS = 7
 
@@ -39,7 +39,7 @@ def rows(
     return [_row(name, length, rounds, memory) for name, length in lengths.items()]
 
 
-def forward(evaluation: Evaluation, length: int) -> Callable[[], Any]:
+def forward(evaluation: EvaluatedRun, length: int) -> Callable[[], Any]:
     """A forward pass over one window of `length` tokens, with the loss of its last token alone."""
     import torch
 
@@ -67,7 +67,7 @@ def _seconds(call: Callable[[], Any]) -> float:
     return clock() - started
 
 
-def _memory(evaluation: Evaluation, length: int) -> float:
+def _memory(evaluation: EvaluatedRun, length: int) -> float:
     """MiB; NaN if the process failed."""
     case = json.dumps([str(evaluation.folder), length])
     command = [sys.executable, "-m", "lengthgen.studies.costs", case]
@@ -105,7 +105,7 @@ def main(folder: str, length: int) -> None:
     process.prepare_torch(1)
     import torch
 
-    evaluation = Evaluation(Path(folder))
+    evaluation = EvaluatedRun(Path(folder))
     forward(evaluation, child.SHORT)()
     call = forward(evaluation, length)
     # glibc: return what a retrofit's search has freed, so that using it anew counts again.

@@ -14,10 +14,10 @@ from lengthgen import model as models
 from lengthgen.data import batches
 from lengthgen.errors import ConfigError
 from lengthgen.runs import prepare, train_config
-from lengthgen.studies.losses import Subject
+from lengthgen.studies.losses import EvaluatedArm
 
 
-def beyond_training(subject: Subject) -> list[float]:
+def beyond_training(subject: EvaluatedArm) -> list[float]:
     """For each seed the largest gradient of a table's entries from L on, over the largest before L.
 
     ConfigError if the scheme has no table that grows with the training length.

@@ -29,7 +29,7 @@ def per_token(one: Stored) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class EvaluatedRun:
     """One evaluation folder of one run."""
 
     folder: Path
@@ -89,11 +89,11 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
-class Subject:
+class EvaluatedArm:
     """The evaluations of an arm (under a condition), one a seed, in the order of the seeds."""
 
     name: str
-    evaluations: Sequence[Evaluation]
+    evaluations: Sequence[EvaluatedRun]
 
     @property
     def train_length(self) -> int:
@@ -119,7 +119,7 @@ class Subject:
 class Material:
     """Every subject of a study, by name."""
 
-    subjects: Mapping[str, Subject]
+    subjects: Mapping[str, EvaluatedArm]
 
-    def __getitem__(self, name: str) -> Subject:
+    def __getitem__(self, name: str) -> EvaluatedArm:
         return self.subjects[name]

@@ -37,7 +37,7 @@ from lengthgen.evaluation.stored import Stored
 from lengthgen.statistics import fails_or_uses
 from lengthgen.statistics.losses import Paired
 from lengthgen.studies.claims import Claim
-from lengthgen.studies.losses import Material, Subject, Values, per_token
+from lengthgen.studies.losses import EvaluatedArm, Material, Values, per_token
 from lengthgen.studies.measured import Exact, Mean, Measured, Share
 
 
@@ -56,7 +56,7 @@ def measure(material: Material, claim: Claim) -> Measured:
     )
 
 
-def by_length(subject: Subject, name: str, protocol: str, length: int) -> Measured:
+def by_length(subject: EvaluatedArm, name: str, protocol: str, length: int) -> Measured:
     """A measure of BY_LENGTH at one evaluation length."""
     return Mean(BY_LENGTH[name](subject, protocol, length))
 
@@ -65,15 +65,15 @@ def _excesses(one: Stored) -> np.ndarray:
     return one.excess
 
 
-def _loss(subject: Subject, protocol: str, length: int) -> Paired:
+def _loss(subject: EvaluatedArm, protocol: str, length: int) -> Paired:
     return subject.total(protocol, length)
 
 
-def _excess(subject: Subject, protocol: str, length: int) -> Paired:
+def _excess(subject: EvaluatedArm, protocol: str, length: int) -> Paired:
     return subject.total(protocol, length, _excesses)
 
 
-def _change(subject: Subject, protocol: str, length: int) -> Paired:
+def _change(subject: EvaluatedArm, protocol: str, length: int) -> Paired:
     long, short = (subject.total(protocol, n) for n in (length, subject.train_length))
     # last_k scores more tokens at one length than at another: the documents' means are compared.
     if not np.array_equal(long.n_tokens, short.n_tokens):
@@ -83,23 +83,23 @@ def _change(subject: Subject, protocol: str, length: int) -> Paired:
     return long.minus(short)
 
 
-BY_LENGTH: dict[str, Callable[[Subject, str, int], Paired]] = {
+BY_LENGTH: dict[str, Callable[[EvaluatedArm, str, int], Paired]] = {
     "loss": _loss,
     "excess": _excess,
     "change": _change,
 }
 
 
-def _at(name: str, subject: Subject, claim: Claim) -> Paired:
+def _at(name: str, subject: EvaluatedArm, claim: Claim) -> Paired:
     return BY_LENGTH[name](subject, claim.protocol or "matched", _length(subject, claim))
 
 
-def _use_hard_window(subject: Subject, claim: Claim) -> Paired:
+def _use_hard_window(subject: EvaluatedArm, claim: Claim) -> Paired:
     length = _length(subject, claim)
     return subject.total("hard_window", length).minus(subject.total("matched", length))
 
 
-def _hard_window_change(subject: Subject, claim: Claim) -> Paired:
+def _hard_window_change(subject: EvaluatedArm, claim: Claim) -> Paired:
     confined = subject.total("hard_window", _length(subject, claim))
     return confined.minus(subject.total("matched", subject.train_length))
 
@@ -116,11 +116,11 @@ def _gradient(material: Material, claim: Claim) -> Exact:
     return Exact(tuple(gradients.beyond_training(material[claim.subject])))
 
 
-def _step(subject: Subject, claim: Claim) -> Paired:
+def _step(subject: EvaluatedArm, claim: Claim) -> Paired:
     return _around(0, subject, claim).minus(_around(-fails_or_uses.STEP, subject, claim))
 
 
-def _around(first: int, subject: Subject, claim: Claim) -> Paired:
+def _around(first: int, subject: EvaluatedArm, claim: Claim) -> Paired:
     """STEP positions from the `first` after the training length on.
 
     The excess where a floor is known: its ups and downs are no step.
@@ -134,12 +134,12 @@ def _around(first: int, subject: Subject, claim: Claim) -> Paired:
     return subject.total("position", _longest(subject), around)
 
 
-def _early_excess(subject: Subject, claim: Claim) -> Paired:
+def _early_excess(subject: EvaluatedArm, claim: Claim) -> Paired:
     length = subject.train_length
     return subject.total("position", _longest(subject), lambda one: one.excess[:, :length])
 
 
-def _beyond_window(subject: Subject, claim: Claim) -> Paired:
+def _beyond_window(subject: EvaluatedArm, claim: Claim) -> Paired:
     if claim.window is None or claim.window >= (claim.length_factor or 0):
         raise ConfigError(
             f"measure beyond_window of {subject.name}: window={claim.window} "
@@ -149,7 +149,7 @@ def _beyond_window(subject: Subject, claim: Claim) -> Paired:
     return subject.total("matched", _length(subject, claim), lambda one: one.losses - floors(one))
 
 
-def _window_floors(subject: Subject, window: int) -> Values:
+def _window_floors(subject: EvaluatedArm, window: int) -> Values:
     """The floor of each target for a predictor that sees only `window` symbols before it."""
     exact = subject.evaluations[0].splits().floors
     if exact is None:
@@ -192,7 +192,7 @@ def _utilisation(material: Material, claim: Claim) -> Share:
     subject = material[claim.subject]
     ends = subject.train_length, _length(subject, claim)
 
-    def gain(of: Subject, values: Values) -> Paired:
+    def gain(of: EvaluatedArm, values: Values) -> Paired:
         short, long = (of.total("matched", length, values) for length in ends)
         return short.minus(long)
 
@@ -203,7 +203,7 @@ def _utilisation(material: Material, claim: Claim) -> Share:
     return Share(gain(subject, per_token), reference)
 
 
-def _length(subject: Subject, claim: Claim) -> int:
+def _length(subject: EvaluatedArm, claim: Claim) -> int:
     if claim.length_factor is None:
         raise ConfigError(
             f"measure {claim.measure} of {claim.subject}: give length_factor, "
@@ -212,7 +212,7 @@ def _length(subject: Subject, claim: Claim) -> int:
     return subject.length(claim.length_factor)
 
 
-def _longest(subject: Subject) -> int:
+def _longest(subject: EvaluatedArm) -> int:
     lengths = subject.evaluations[0].lengths("position")
     if not lengths:
         raise ConfigError(
@@ -222,7 +222,7 @@ def _longest(subject: Subject) -> int:
     return max(lengths)
 
 
-OF_SUBJECT: dict[str, Callable[[Subject, Claim], Paired]] = {
+OF_SUBJECT: dict[str, Callable[[EvaluatedArm, Claim], Paired]] = {
     **{name: partial(_at, name) for name in BY_LENGTH},
     "hard_window_change": _hard_window_change,
     "use_hard_window": _use_hard_window,

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from lengthgen.errors import UserError
 from lengthgen.studies.declaration import Scale, Study
-from lengthgen.studies.losses import Evaluation, Material, Subject
+from lengthgen.studies.losses import EvaluatedArm, EvaluatedRun, Material
 
 ALWAYS = ("tracking=none",)
 WORKING = threading.Event()  # of a worker: a job is under way
@@ -109,8 +109,8 @@ def material(study: Study, results: Sequence[JobResult]) -> Material:
         arm, _, condition = name.partition("+")
         of_arm = (result for result in results if result.job.arm == arm)
         by_seed = sorted(of_arm, key=lambda result: result.job.seed)
-        subjects[name] = Subject(
-            name, [Evaluation(dict(result.evaluations)[condition]) for result in by_seed]
+        subjects[name] = EvaluatedArm(
+            name, [EvaluatedRun(dict(result.evaluations)[condition]) for result in by_seed]
         )
     return Material(subjects)
 

@@ -14,7 +14,7 @@ from lengthgen.statistics.thresholds import DELTA
 from lengthgen.studies import measures
 from lengthgen.studies.claims import Claim, Verdict
 from lengthgen.studies.declaration import Study
-from lengthgen.studies.losses import Material, Subject
+from lengthgen.studies.losses import EvaluatedArm, Material
 from lengthgen.studies.study_folder import KEY_TOKENS
 
 TOKENS = 2**21  # of a text whose mutual information is measured
@@ -114,7 +114,7 @@ def key_tokens(study: Study, material: Material) -> list[Row]:
     return rows
 
 
-def _about(subject: Subject) -> Row:
+def _about(subject: EvaluatedArm) -> Row:
     config = subject.evaluations[0].config
     tokens = int(config["steps"]) * int(config["batch_size"]) * subject.train_length
     dataset = config["dataset"].get("label") or config["dataset"]["name"]
@@ -127,14 +127,14 @@ def _about(subject: Subject) -> Row:
     }
 
 
-def _evaluated(subject: Subject) -> list[tuple[str, int]]:
+def _evaluated(subject: EvaluatedArm) -> list[tuple[str, int]]:
     """Protocols and lengths, but for the curve by position."""
     outcomes = subject.evaluations[0].outcomes
     keys = {(outcome["protocol"], int(outcome["eval_length"])) for outcome in outcomes}
     return sorted(key for key in keys if key[0] != "position")
 
 
-def _cell(subject: Subject, measure: str, protocol: str, length: int) -> Row:
+def _cell(subject: EvaluatedArm, measure: str, protocol: str, length: int) -> Row:
     try:
         mean = measures.by_length(subject, measure, protocol, length)
     except DataError as error:
