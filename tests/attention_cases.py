@@ -1,6 +1,6 @@
 """Inputs, definitions and conditions that the tests of attention share.
 
-Triton decides at its import whether it interprets, so this file, imported by every test of it, asks for it where there is no GPU.
+Triton decides at its import whether it interprets: without a GPU this file asks for it first.
 """
 
 import math
@@ -15,9 +15,9 @@ HAS_GPU = torch.cuda.is_available()
 if not HAS_GPU:
     os.environ.setdefault("TRITON_INTERPRET", "1")
 
-from lengthgen.attention import dispatch
-from lengthgen.attention.bias_forms import Bias, Gates, Rows, Span, Toeplitz
-from lengthgen.attention.kernels import offsets, reference
+from lengthgen.attention import dispatch  # noqa: E402
+from lengthgen.attention.bias_forms import Bias, Gates, Rows, Span, Toeplitz  # noqa: E402
+from lengthgen.attention.kernels import offsets, reference  # noqa: E402
 
 KINDS = ("none", "fixed", "learned", "rows", "frozen rows")
 
@@ -30,8 +30,8 @@ def why_not_interpreted() -> str | None:
         return "triton is not installed"
     import triton
 
-    told = type(triton.language.standard.sum).__name__ == "InterpretedFunction"
-    return None if told else "triton was imported before it was told to interpret"
+    interprets = type(triton.language.standard.sum).__name__ == "InterpretedFunction"
+    return None if interprets else "triton was imported before it was asked to interpret"
 
 
 interpreted = pytest.mark.skipif(
@@ -42,7 +42,7 @@ interpreted = pytest.mark.skipif(
 def inputs(
     batch: int, n_heads: int, length: int, size: int, device: str = "cpu"
 ) -> tuple[list[Tensor], Tensor, Tensor]:
-    """[q, k, v] laid out as a projection leaves them, the gradient of the output, and a bias vector (H, T)."""
+    """[q, k, v] laid out like a projection, the gradient of the output, a bias vector (H, T)."""
     generator = torch.Generator().manual_seed(length)
     tensors = [
         torch.randn(batch, length, n_heads, size, generator=generator).transpose(1, 2).to(device)
@@ -52,7 +52,7 @@ def inputs(
 
 
 def bias_of(kind: str, parameter: Tensor, batch: int = 1) -> Bias | None:
-    """A bias of each structure made from one parameter (H, T); "gates" are the same for all sequences of the batch."""
+    """A bias of each structure from one parameter (H, T); "gates" are equal for all sequences."""
     if kind == "none":
         return None
     if kind in ("fixed", "learned"):
@@ -65,16 +65,19 @@ def bias_of(kind: str, parameter: Tensor, batch: int = 1) -> Bias | None:
         j = torch.arange(last, device=parameter.device)[None, :]
         return (
             parameter[:, (i - j).abs()] * (1 + i).to(parameter.dtype) ** -0.3
-        )  # .abs(): rubbish above the diagonal must not matter
+        )  # .abs(): what stands above the diagonal must not matter
 
     return Rows(block)
 
 
 def run(
-    kind: str, force: str, dtype: torch.dtype, tensors: list[Tensor], grad: Tensor, vector: Tensor, scale: float, layers: int = 1,
-    span: Span | None = None,
+    kind: str, force: str, dtype: torch.dtype, tensors: list[Tensor], grad: Tensor, vector: Tensor,
+    scale: float, layers: int = 1, span: Span | None = None,
 ) -> list[Tensor]:  # fmt: skip
-    """The output and the gradients of q, k, v and, if it learns, of the bias's parameter, which stays float32 below float64."""
+    """The output and the gradients of q, k, v and, if it learns, of the bias's parameter.
+
+    Below float64 the parameter stays float32.
+    """
     leaves = [x.detach().to(dtype).requires_grad_() for x in tensors]
     parameter = (
         vector.detach()
@@ -107,7 +110,10 @@ def definition(
     scale: float,
     window: int | None = None,
 ):
-    """What the two gradient functions take, of `dtype`, with the vector and with the matrix; and both gradients, by autograd in float64."""
+    """What the two gradient functions take, with the vector and with the matrix, in `dtype`.
+
+    And both gradients, by autograd in float64.
+    """
     tensors, grad, vector = inputs(batch, n_heads, length, size)
     if window is not None:
         vector[:, window:] = -math.inf

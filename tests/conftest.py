@@ -47,7 +47,7 @@ def pytest_sessionfinish(session):
 
 @pytest.fixture
 def refusing():
-    """The address of a port on which nobody listens, and which nobody can take: a connection is refused at once."""
+    """The address of a port that is taken and on which nobody listens: connections are refused."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         yield f"http://127.0.0.1:{taken.getsockname()[1]}"

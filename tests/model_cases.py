@@ -1,4 +1,4 @@
-"""Whole models made small, with weights large enough for attention to be far from uniform, and the same in exact arithmetic.
+"""Small whole models whose attention is far from uniform, and the same in exact arithmetic.
 
 Shape letters: B batch, T tokens, H heads, D head size, V vocabulary.
 """
@@ -63,9 +63,9 @@ def float64():
 
 
 def exact_losses(model: Transformer, tokens: Tensor, first: int = 0) -> Tensor:
-    """`losses` with parameters, positions, biases and all else in float64, and attention as it is defined, without the kernels.
+    """`losses` with everything in float64, and attention by its definition, without the kernels.
 
-    Only the queries that are scored attend; `first` > 0 asks for a model of one layer and a scheme that works by rows.
+    Only scored queries attend; `first` > 0 needs a model of one layer and a scheme by rows.
     """
     exact = copy.deepcopy(model).double()
     assert first == 0 or (len(exact.blocks) == 1 and exact.scheme.by_rows)

@@ -85,18 +85,18 @@ POSITIONS = [
     Bug(
         "mask before bias",  # the future's entries of the bias are masked, its scores are not
         "lengthgen/attention/kernels/sdpa.py",
-        "mask = bias.masked_fill(~windows_and_sinks.seen(0, length, span, q.device),"
+        "mask = bias.masked_fill(~visible(0, length, span, q.device),"
         ' float("-inf")).to(q.dtype)',
-        "mask = bias.masked_fill(~windows_and_sinks.seen(0, length, span, q.device),"
+        "mask = bias.masked_fill(~visible(0, length, span, q.device),"
         " 0.0).to(q.dtype)",
         "tests/test_attention.py",
     ),
     Bug(
         "mask before bias",
         "lengthgen/attention/kernels/rows.py",
-        "return wide(block).masked_fill(~windows_and_sinks.seen(first, last, None,"
+        "return wide(block).masked_fill(~visible(first, last, None,"
         ' block.device), float("-inf"))',
-        "return wide(block).masked_fill(~windows_and_sinks.seen(first, last, None,"
+        "return wide(block).masked_fill(~visible(first, last, None,"
         " block.device), 0.0)",
         "tests/test_attention.py",
     ),

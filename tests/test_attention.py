@@ -1,4 +1,4 @@
-"""Every attention kernel against the float64 definition, forward and backward, at lengths that are multiples of nothing."""
+"""Every attention kernel against the float64 definition, forward and backward, at odd lengths."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -19,7 +19,7 @@ from .attention_cases import KINDS, bias_of
 from .scheme_cases import make
 
 LENGTHS = (1, 2, 3, 63, 64, 65, 100, 127, 128, 129, 257, 513)
-# Head size, batch, heads, scale, threads go round at different periods, so that the lengths together cover them.
+# Head size, batch, heads, scale, threads have different periods: together the lengths cover them.
 CASES = [
     (
         length,

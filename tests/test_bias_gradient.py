@@ -1,4 +1,4 @@
-"""The gradient of a bias, by triton_bias.py in Triton's interpreter and by torch_bias.py, against autograd and differences in float64."""
+"""The gradient of a bias, by triton_bias.py (interpreted) and torch_bias.py, against autograd."""
 
 import pytest
 import torch

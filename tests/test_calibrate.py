@@ -93,7 +93,7 @@ def test_a_pilot_that_is_not_there_is_one_line(pilot, tmp_path, capsys):
 
 
 def test_what_is_committed_keeps_the_aims():
-    """Intervals of 95 % cover 93 to 97 (three seeds: up to 97.3), A/A comparisons reject 2 to 8 %."""
+    """95 % intervals cover 93 to 97 % (3 seeds: up to 97.3), A/A comparisons reject 2 to 8 %."""
     coverage, same = (
         pd.read_csv(COMMITTED / f"{name}.csv") for name in ("coverage", "same_scheme")
     )

@@ -1,6 +1,6 @@
-"""The contract of a scheme inside the package's own model, over every scheme: what is around a window, or came before it, changes nothing.
+"""The contract of every scheme inside the package's model: what is around a window changes nothing.
 
-test_schemes.py checks hooks in a model of its own; here the kernels that would serve a run are between the hooks and the losses.
+test_schemes.py checks the hooks in a small model; here the kernels of a run are in between.
 
 Shape letters: T tokens, H heads.
 """
@@ -61,7 +61,7 @@ def test_the_order_of_evaluation_changes_no_bit(name, options):
 
 @every_case
 def test_biases_are_what_the_hooks_say_for_each_head_and_offset(name, options):
-    """Entry n of a head's vector is the bias of the offset n, asked for alone; entry (i, j) of rows that of query i and key j.
+    """Entry n of a vector is the bias of offset n alone; entry (i, j) of rows that of i and j.
 
     A scheme that makes its biases by itself has no such hook of its own to ask.
     """
@@ -85,7 +85,7 @@ def test_biases_are_what_the_hooks_say_for_each_head_and_offset(name, options):
 
 
 def test_vectors_that_a_window_cannot_reach_get_exactly_no_gradient():
-    """CoPE counts at most the keys of a window. Tables of positions, offsets and buckets: test_schemes.py."""
+    """CoPE counts at most the keys of a window. Other tables: test_schemes.py."""
     scheme, T = make("cope", {}), 20
     train_on(scheme, T)
     gradient = scheme.table.grad

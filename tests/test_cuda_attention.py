@@ -1,4 +1,4 @@
-"""The CUDA side of attention where there is no GPU: the pieces as they are, FlexAttention uncompiled, its backward written out."""
+"""The CUDA side of attention without a GPU: FlexAttention uncompiled, its backward written out."""
 
 import math
 import sys
@@ -39,7 +39,7 @@ def written_out(
         if bias.ndim == 2
         else bias
     )
-    dense = dense.masked_fill(~windows_and_sinks.seen(0, length, span, q.device), -math.inf)
+    dense = dense.masked_fill(~windows_and_sinks.visible(0, length, span, q.device), -math.inf)
     scores = scale * q @ k.transpose(-2, -1) + dense.to(q.dtype)
     return reference.attend(q, k, v, dense, scale), scores.logsumexp(-1)
 
@@ -270,7 +270,8 @@ def test_a_long_window_is_evaluated_by_rows(kind: str, monkeypatch: pytest.Monke
 
 def test_backends() -> None:
     cudnn, efficient, flash, math_ = (
-        SDPBackend.CUDNN_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.FLASH_ATTENTION, SDPBackend.MATH,
+        SDPBackend.CUDNN_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.FLASH_ATTENTION,
+        SDPBackend.MATH,
     )  # fmt: skip
     assert sdpa.backend_order((9, 0), False, False) == [cudnn, flash, efficient, math_]
     assert sdpa.backend_order((8, 0), False, False) == [flash, efficient, cudnn, math_]

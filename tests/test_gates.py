@@ -1,4 +1,4 @@
-"""Running sums as a bias: the CPU kernel and the dense path against the definition written out in float64."""
+"""Running sums as a bias: the CPU kernel and the dense path against the float64 definition."""
 
 import math
 from collections.abc import Iterator
@@ -63,7 +63,8 @@ def definition(
 
 
 def run(
-    force: str, dtype: torch.dtype, tensors: list[Tensor], grad: Tensor, cumulative: Tensor, scale: float, span: Span | None = None,
+    force: str, dtype: torch.dtype, tensors: list[Tensor], grad: Tensor, cumulative: Tensor,
+    scale: float, span: Span | None = None,
     weights: Tensor | None = None,
 ) -> list[Tensor]:  # fmt: skip
     gates_and_weights = [cumulative] if weights is None else [cumulative, weights]

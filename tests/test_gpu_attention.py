@@ -1,4 +1,4 @@
-"""Attention on a GPU: every kernel against the definition in float64, memory, determinism, torch's choice of backend."""
+"""Attention on a GPU: kernels against the float64 definition, memory, determinism, backends."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Gradients of what learns: of the CPU kernel's own arithmetic in float64, and of every learned bias's parameters, against differences."""
+"""Gradients of the CPU kernel and of every learned bias's parameters, against differences."""
 
 from collections.abc import Callable, Iterator
 
@@ -84,7 +84,7 @@ def bias_of_scheme(scheme: Scheme, length: int, x: Tensor) -> Bias:
 def differences(
     value: Callable[[], Tensor], parameters: list[Tensor], step: float = 1e-5
 ) -> Tensor:
-    """The gradient of `value` by central differences, one entry of the parameters after the other."""
+    """The gradient of `value` by central differences, one entry of the parameters at a time."""
     found = []
     with torch.no_grad():
         for parameter in parameters:

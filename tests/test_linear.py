@@ -1,4 +1,4 @@
-"""linear.py and kernels/onednn.py: every kernel against float64, its gradients, and which one is chosen."""
+"""linear.py and kernels/onednn.py: every kernel and its gradients against float64; the choice."""
 
 import io
 

@@ -1,4 +1,4 @@
-"""The Transformer: same weights for every scheme, causal, losses that equal a plain computation, options that do something."""
+"""The Transformer: the same weights for every scheme, causal, losses as computed plainly."""
 
 import dataclasses
 

@@ -1,7 +1,8 @@
-"""Precision, over every scheme: float32 against float64 at the lengths where it matters, and bfloat16 autocast against float32.
+"""Precision of every scheme: float32 against float64, and bfloat16 autocast against float32.
 
-"float64" is the same scheme with its parameters, and whatever it makes on its way, in float64 (model_cases.float64); in whole models
-attention is its definition besides. That what float64 says is the paper's formula is for the comparisons with oracles.
+"float64" is the same scheme with its parameters, and all that it computes, in float64
+(model_cases.float64); whole models then use attention's definition too. That float64 is the paper's
+formula is shown by the comparisons with oracles.
 
 Shape letters: T tokens, H heads, D head size.
 """
@@ -37,9 +38,10 @@ def both(name: str, options: dict):
 
 
 def close(ours, exact) -> None:
-    """(.., places, channels) within float32's rounding of a few operations, of the size that the channel has at these places.
+    """(.., places, channels) within float32's rounding of a few operations, of a channel's size.
 
-    The channel's size and not the entry's: a rotation leaves small entries between large ones. FIRE and xPos need the most.
+    Not of the entry's size: a rotation leaves small entries between large ones. FIRE and xPos need
+    the most.
     """
     assert ours.dtype == torch.float32 and ours.isfinite().all() and exact.dtype == torch.float64
     assert ((ours - exact).abs() <= 1e-5 + 3e-6 * exact.abs().amax(-2, keepdim=True)).all()
@@ -123,7 +125,7 @@ def test_autocast_to_bfloat16_moves_losses_by_little(name):
 def test_autocast_to_bfloat16_changes_no_bit_of_positions_rotations_and_biases(
     name, options, monkeypatch
 ):
-    """Past 256 positions are not whole numbers in bfloat16. A model of random weights hardly shows it in its losses: hooks do."""
+    """bfloat16 rounds positions past 256. Losses of random weights hardly show it: hooks do."""
     model = real(name, options)
     scheme, seen = model.scheme, []
     tokens = random_tokens(longest(scheme, 300), batch=1)

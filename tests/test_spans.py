@@ -1,4 +1,4 @@
-"""Windows and sinks: every kernel against the definition written out again in float64, and what a window saves."""
+"""Windows and sinks: every kernel against the float64 definition, and what a window saves."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -32,7 +32,7 @@ def sees(i: int, j: int, span: Span) -> bool:
 def definition(
     kind: str, tensors: list[Tensor], grad: Tensor, vector: Tensor, span: Span
 ) -> list[Tensor]:
-    """The output and the gradients in float64, with the scores of hidden keys taken out one by one."""
+    """The output and the gradients in float64, hidden keys' scores taken out one by one."""
     q, k, v = leaves = [x.detach().double().requires_grad_() for x in tensors]
     parameter = vector.detach().double().requires_grad_(kind in ("learned", "rows"))
     bias, length = bias_of(kind, parameter), q.shape[2]
@@ -154,18 +154,18 @@ def test_where_the_keys_of_a_chunk_stand() -> None:
             }
             oldest_first = [
                 j
-                for s in windows_and_sinks.slices(first, last, span, 20, False)
+                for s in windows_and_sinks.key_slices(first, last, span, 20, False)
                 for j in range(s.start, s.stop)
             ]
             newest_first = [
                 19 - place
-                for s in windows_and_sinks.slices(first, last, span, 20, True)
+                for s in windows_and_sinks.key_slices(first, last, span, 20, True)
                 for place in range(s.start, s.stop)
             ]
             assert oldest_first == sorted(wanted)
             assert newest_first == sorted(wanted, reverse=True)
-            assert len(wanted) <= windows_and_sinks.most(span, last - first, 20)
-            seen = windows_and_sinks.seen(first, last, span, torch.device("cpu"))
+            assert len(wanted) <= windows_and_sinks.most_keys(span, last - first, 20)
+            seen = windows_and_sinks.visible(first, last, span, torch.device("cpu"))
             assert seen.tolist() == [
                 [sees(i, j, span or Span()) for j in range(last)] for i in range(first, last)
             ]
@@ -231,7 +231,7 @@ def test_offsets_keep_only_what_a_window_reads() -> None:
     vector = torch.zeros(2, 10_000)
     bias = offsets.Offsets(vector, 64, Span(100, 4))
     assert bias.near.numel() < 2 * 300
-    assert cpu.chunk_of(windows_and_sinks.most(Span(100, 4), 1, 10_000)) == 64
+    assert cpu.chunk_of(windows_and_sinks.most_keys(Span(100, 4), 1, 10_000)) == 64
     assert masks.VectorRows(vector[:1], 4).mask(3, 5).shape == (1, 2, 5)
 
 

@@ -1,4 +1,4 @@
-"""kernels/tiles.py: its output and log-sum-exp against the definition in float64, when it serves, and what it holds at a time."""
+"""kernels/tiles.py against the float64 definition, when it serves, and what it holds at a time."""
 
 import math
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(not onednn.available(), reason="this torch has n
 
 @pytest.fixture(autouse=True)
 def small_tiles_that_serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Tiles so small that every case has several in both directions; and the machine is one where they are faster."""
+    """Tiles so small that every case has several both ways, on a machine where they are faster."""
     monkeypatch.setattr(onednn, "faster", lambda: True)
     for name, value in {"QUERIES": 24, "KEYS": 48, "FEWEST_KEYS": 1}.items():
         monkeypatch.setattr(tiles, name, value)

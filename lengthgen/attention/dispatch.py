@@ -24,18 +24,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from lengthgen.attention.bias_forms import Bias, Gates, Rows, Span, Toeplitz
-from lengthgen.attention.kernels import (
-    cpu,
-    gates,
-    masks,
-    offsets,
-    reference,
-    rows,
-    sdpa,
-    tiles,
-    windows_and_sinks,
-)
+from lengthgen.attention.kernels import cpu, gates, masks, offsets, reference, rows, sdpa, tiles
 from lengthgen.attention.kernels.general import attend as attend_general
+from lengthgen.attention.kernels.windows_and_sinks import most_keys, narrowed
 from lengthgen.errors import ConfigError
 
 __all__ = ["KERNELS", "attend", "attend_general", "chosen"]
@@ -70,7 +61,7 @@ def attend(
         wide = functional.pad(v, (0, q.shape[-1] - v.shape[-1]))
         return attend(q, k, wide, bias, scale, dropout, force, span)[..., : v.shape[-1]]
     kernel = chosen(q, bias, dropout, force, span)
-    span = windows_and_sinks.narrowed(span, q.shape[-2])
+    span = narrowed(span, q.shape[-2])
     if kernel == "cpu":
         return cpu.attend(q, k, v, _chunked(bias, q, span), scale)
     if kernel == "reference":
@@ -108,11 +99,7 @@ def chosen(
     if force != "auto":
         return force
     length = q.shape[-2]
-    causal_only = (
-        bias is None
-        and windows_and_sinks.narrowed(span, length) is None
-        and not tiles.serve(length, span)
-    )
+    causal_only = bias is None and narrowed(span, length) is None and not tiles.serve(length, span)
     return "sdpa" if obstacle or (causal_only and length > LONGEST_UNBIASED) else "cpu"
 
 
@@ -187,7 +174,7 @@ def _chunked(bias: Bias | None, q: Tensor, span: Span | None) -> cpu.ChunkedBias
         vector = q.new_zeros(1, length) if bias is None else _vector(bias, q)
         if tiles.serve(length, span):
             return offsets.Offsets(vector, tiles.QUERIES, span)
-        return offsets.Offsets(vector, cpu.chunk_of(windows_and_sinks.most(span, 1, length)), span)
+        return offsets.Offsets(vector, cpu.chunk_of(most_keys(span, 1, length)), span)
     chunk = cpu.chunk_of(length)
     if isinstance(bias, Gates):
         _check_gates(bias, q)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from lengthgen.attention.kernels import windows_and_sinks
+from lengthgen.attention.kernels.windows_and_sinks import narrowed, visible
 from lengthgen.schemes.base import Scheme
 
 SEED = 0  # of the draws that training would make
@@ -82,10 +82,10 @@ def pairs_by_offset(scheme: Scheme, length: int) -> Tensor:
     n_layers = scheme.dimensions.n_layers
     total = torch.zeros(length, dtype=torch.float64)
     for layer in range(n_layers):
-        span = windows_and_sinks.narrowed(scheme.span(layer), length)
+        span = narrowed(scheme.span(layer), length)
         if span is None:
             total += length - torch.arange(length, dtype=torch.float64)
             continue
-        i, j = windows_and_sinks.seen(0, length, span, torch.device("cpu")).nonzero(as_tuple=True)
+        i, j = visible(0, length, span, torch.device("cpu")).nonzero(as_tuple=True)
         total += torch.bincount(i - j, minlength=length)
     return total / n_layers

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from lengthgen.attention.bias_forms import Bias, Gates
-from lengthgen.attention.kernels import windows_and_sinks
+from lengthgen.attention.kernels.windows_and_sinks import visible
 from lengthgen.model import Attention, Transformer
 from lengthgen.schemes.base import Scheme
 
@@ -65,7 +65,7 @@ def chunks(
             scores = queries @ keys.mT * scheme.score_scale
             if bias is not None:
                 scores = scores + bias.block(first, last).to(scores.dtype)
-        seen = windows_and_sinks.seen(first, last, scheme.span(layer), x.device)
+        seen = visible(first, last, scheme.span(layer), x.device)
         scores = scores.masked_fill(~seen, float("-inf"))
         if softmax:
             yield first, scores.softmax(-1)
@@ -78,7 +78,7 @@ def _is_softmax(scheme: Scheme, v: Tensor, layer: int) -> bool:
     v = v[:1, :, :8]
     R = v.shape[2]
     scores = torch.linspace(-2, 2, R * R, device=v.device).view(R, R).expand(1, v.shape[1], R, R)
-    seen = windows_and_sinks.seen(0, R, None, v.device)
+    seen = visible(0, R, None, v.device)
     scores = scores.masked_fill(~seen, float("-inf"))
     # A scheme may add a term without values (Shaw's vectors): the difference is free of it.
     without_values = scheme.mix(scores, torch.zeros_like(v), layer, 0)

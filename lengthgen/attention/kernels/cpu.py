@@ -19,9 +19,10 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from lengthgen.attention.bias_forms import Span
-from lengthgen.attention.kernels import recompute, threads, tiles, windows_and_sinks
+from lengthgen.attention.kernels import recompute, threads, tiles
 from lengthgen.attention.kernels.rows import spans
 from lengthgen.attention.kernels.threads import Part
+from lengthgen.attention.kernels.windows_and_sinks import add_at, key_slices, take
 
 
 @runtime_checkable
@@ -29,7 +30,7 @@ class ChunkedBias(Protocol):
     """What a bias must offer: offsets.Offsets, rows.Blocks, rows.LazyBlocks, gates.GateRows."""
 
     chunk: int  # the most query rows at a time
-    span: Span | None  # which keys a query sees; windows_and_sinks.slices: where they are
+    span: Span | None  # which keys a query sees; key_slices: where they are
     reversed_keys: bool  # the masks run from the newest key to the oldest
     learned: tuple[Tensor, ...]  # the tensors that a gradient is wanted for
 
@@ -132,8 +133,8 @@ def _forward_part(
     length = q.shape[2]
     for first, last in spans(length, bias.chunk):
         rows = slice(first, last)
-        keys = windows_and_sinks.slices(first, last, bias.span, length, bias.reversed_keys)
-        some_k, some_v = (windows_and_sinks.take(x, keys, dim=2) for x in (k, v))
+        keys = key_slices(first, last, bias.span, length, bias.reversed_keys)
+        some_k, some_v = (take(x, keys, dim=2) for x in (k, v))
         mask = _mask(q, some_k, bias, first, last, part)
         out[:, :, rows], logsumexp[:, :, rows] = flash(
             q[:, :, rows], some_k, some_v, attn_mask=mask, scale=scale
@@ -177,8 +178,8 @@ def _backward_part(
         dv.zero_()
     for first, last in reversed(spans(length, bias.chunk)):
         rows = slice(first, last)
-        keys = windows_and_sinks.slices(first, last, bias.span, length, bias.reversed_keys)
-        some_k, some_v = (windows_and_sinks.take(x, keys, dim=2) for x in (k, v))
+        keys = key_slices(first, last, bias.span, length, bias.reversed_keys)
+        some_k, some_v = (take(x, keys, dim=2) for x in (k, v))
         dq[:, :, rows], dk_part, dv_part = flash(
             grad[:, :, rows],
             q[:, :, rows],
@@ -195,8 +196,8 @@ def _backward_part(
             dk.copy_(dk_part)
             dv.copy_(dv_part)
         else:
-            windows_and_sinks.add(dk, keys, dk_part, dim=2)
-            windows_and_sinks.add(dv, keys, dv_part, dim=2)
+            add_at(dk, keys, dk_part, dim=2)
+            add_at(dv, keys, dv_part, dim=2)
 
 
 def _mask(q: Tensor, k: Tensor, bias: ChunkedBias, first: int, last: int, part: Part) -> Tensor:

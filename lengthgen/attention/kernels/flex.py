@@ -21,7 +21,8 @@ from torch import Tensor
 from torch.nn.attention.flex_attention import AuxRequest, BlockMask, flex_attention
 
 from lengthgen.attention.bias_forms import Span
-from lengthgen.attention.kernels import bias_tap, offsets, windows_and_sinks
+from lengthgen.attention.kernels import bias_tap, offsets
+from lengthgen.attention.kernels.windows_and_sinks import visible
 
 BLOCK = 128  # FlexAttention's block size
 # Allowed to each callable: batch sizes, dtypes, layouts, with and without gradients.
@@ -57,7 +58,7 @@ def _cut(bias: Tensor, span: Span) -> Tensor:
         offset = torch.arange(length, device=bias.device)
         return bias.masked_fill(offset >= _window(span, length), float("-inf"))
     matrix = offsets.dense(bias) if bias.ndim == 2 else bias
-    return matrix.masked_fill(~windows_and_sinks.seen(0, length, span, bias.device), float("-inf"))
+    return matrix.masked_fill(~visible(0, length, span, bias.device), float("-inf"))
 
 
 def _window(span: Span, length: int) -> int:

@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 
 from lengthgen.attention.bias_forms import Gates, Span
-from lengthgen.attention.kernels import threads, windows_and_sinks
+from lengthgen.attention.kernels import threads
+from lengthgen.attention.kernels.windows_and_sinks import add_at, key_slices, take, visible
 
 # Elements of the mask of a chunk and group of heads: 8 MiB, more where 16 rows need more.
 AT_ONCE = 2**21
@@ -51,9 +52,9 @@ class GateRows:
 
     def mask(self, sequences: slice, heads: slice, first: int, last: int) -> Tensor:
         """(sequences, heads, last - first, keys): what queries first..last-1 see."""
-        columns = windows_and_sinks.slices(first, last, self.span, last, newest_first=False)
+        columns = key_slices(first, last, self.span, last, newest_first=False)
         rows = self.rows[sequences, heads, first:last]
-        keys = windows_and_sinks.take(self.sums[sequences, heads], columns, dim=2)
+        keys = take(self.sums[sequences, heads], columns, dim=2)
         # The chunk's own keys come last, whatever the span.
         n_older = keys.shape[2] - (last - first)
         mask = torch.empty(*rows.shape, keys.shape[2], dtype=self.dtype)
@@ -71,11 +72,11 @@ class GateRows:
     def _cut(self, mask: Tensor, columns: list[slice], first: int, last: int) -> Tensor:
         """-inf where a row does not see a key: without a span only among the chunk's own."""
         if self.span is None:
-            within = windows_and_sinks.seen(0, last - first, None, mask.device)
+            within = visible(0, last - first, None, mask.device)
             mask[..., first:].masked_fill_(~within, float("-inf"))
             return mask
-        seen = windows_and_sinks.seen(first, last, self.span, mask.device)
-        seen = windows_and_sinks.take(seen, columns, dim=1)
+        seen = visible(first, last, self.span, mask.device)
+        seen = take(seen, columns, dim=1)
         return mask.masked_fill_(~seen, float("-inf"))
 
     def gradient(self) -> "GateGradient":
@@ -96,13 +97,13 @@ class GateGradient:
 
     def add(self, heads: slice, first: int, last: int, scores: Tensor) -> None:
         """scores (B, heads, last - first, keys): their gradient, keys as in `GateRows.mask`."""
-        columns = windows_and_sinks.slices(first, last, self.bias.span, last, newest_first=False)
+        columns = key_slices(first, last, self.bias.span, last, newest_first=False)
         if self.weights is None or self.bias.weights is None:
-            windows_and_sinks.add(self.sums[:, heads], columns, -scores.sum(2), dim=2)
+            add_at(self.sums[:, heads], columns, -scores.sum(2), dim=2)
             return
         weights = self.bias.weights[:, heads, None, first:last]
-        keys = windows_and_sinks.take(self.bias.sums[:, heads], columns, dim=2)
-        windows_and_sinks.add(self.sums[:, heads], columns, -(weights @ scores)[:, :, 0], dim=2)
+        keys = take(self.bias.sums[:, heads], columns, dim=2)
+        add_at(self.sums[:, heads], columns, -(weights @ scores)[:, :, 0], dim=2)
         # Any constant would do in the place of the last sum: a row's gradients sum to zero.
         near = (keys[..., -1:] - keys).to(scores.dtype)
         self.weights[:, heads, first:last] = (scores @ near[..., None])[..., 0]

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from lengthgen.attention.bias_forms import Span
-from lengthgen.attention.kernels import windows_and_sinks
 from lengthgen.attention.kernels.rows import spans
+from lengthgen.attention.kernels.windows_and_sinks import visible
 
 # Elements of one chunk's scores: 8 MiB in float32. A scheme holds several such tensors.
 SCORES_AT_ONCE = 2**21
@@ -40,7 +40,7 @@ def attend(
 
     def rows(first: int, last: int) -> Tensor:
         scores = logits(q[:, :, first:last], k[:, :, :last], first)
-        seen = windows_and_sinks.seen(first, last, span, q.device)
+        seen = visible(first, last, span, q.device)
         return mix(scores.masked_fill(~seen, float("-inf")), v[:, :, :last], first)
 
     with torch.autocast(q.device.type, enabled=False):

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lengthgen.attention.kernels import windows_and_sinks
 from lengthgen.attention.kernels.rows import BlockOf
+from lengthgen.attention.kernels.windows_and_sinks import visible
 
 ALIGNMENT = 16  # elements: 32 bytes in bfloat16
 
@@ -55,5 +55,5 @@ class MatrixRows:
         """Queries first..last-1 against keys 0..last-1: (H, last - first, last)."""
         with torch.no_grad():
             block = self.block_of(first, last)
-            past = windows_and_sinks.seen(first, last, None, block.device)
+            past = visible(first, last, None, block.device)
             return aligned(block.to(self.dtype or block.dtype).masked_fill(~past, float("-inf")))

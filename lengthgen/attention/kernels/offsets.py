@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from lengthgen.attention.bias_forms import Span
-from lengthgen.attention.kernels import threads, windows_and_sinks
+from lengthgen.attention.kernels import threads
+from lengthgen.attention.kernels.windows_and_sinks import add_at, key_slices
 
 
 def dense(vector: Tensor) -> Tensor:
@@ -57,7 +58,7 @@ class Offsets:
 
         (1, heads or 1, last - first, keys): a view, or with sinks a small copy.
         """
-        columns = windows_and_sinks.slices(first, last, self.span, last, newest_first=True)
+        columns = key_slices(first, last, self.span, last, newest_first=True)
         only_sinks = self.span is not None and last <= self.span.sinks
         # The window's end does not cut the sinks, so they are read from the whole vector.
         sources = (self.padded,) if only_sinks else (self.near, self.padded)
@@ -90,9 +91,9 @@ class OffsetGradient:
 
     def add(self, heads: slice, first: int, last: int, scores: Tensor) -> None:
         """scores (B, heads, last - first, keys): their gradient, keys as in `Offsets.mask`."""
-        columns = windows_and_sinks.slices(first, last, self.span, last, newest_first=True)
+        columns = key_slices(first, last, self.span, last, newest_first=True)
         rows = self.sums[heads, self.chunk - (last - first) :]
-        windows_and_sinks.add(rows, columns, scores.sum(0), dim=2)
+        add_at(rows, columns, scores.sum(0), dim=2)
 
     def result(self) -> tuple[Tensor]:
         """The gradient of the vector, (H, T)."""

@@ -21,8 +21,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lengthgen.attention.kernels import threads, windows_and_sinks
+from lengthgen.attention.kernels import threads
 from lengthgen.attention.kernels.rows import spans
+from lengthgen.attention.kernels.windows_and_sinks import add_at, key_slices, most_keys, take
 
 CHUNK = 64  # query rows; divides the blocks of rows.Blocks
 LOG2E = math.log2(math.e)
@@ -78,22 +79,22 @@ def _group(
     k_across, v_across, k_alone = k.transpose(1, 2), v.transpose(1, 2), k[..., :-1]
     by_chunk = (x.split(CHUNK, dim=1) for x in (q, q[..., :-1], grad, grad[..., :-1], dq))
     chunks = zip(*by_chunk, strict=True)
-    n_keys = windows_and_sinks.most(bias.span, CHUNK, length)
+    n_keys = most_keys(bias.span, CHUNK, length)
     scratch = q.new_empty(2, q.shape[0] * min(CHUNK, length) * n_keys)
     for (first, last), (some_q, q_alone, some_grad, grad_alone, some_dq) in zip(
         spans(length, CHUNK), chunks, strict=True
     ):
-        keys = windows_and_sinks.slices(first, last, bias.span, length, bias.reversed_keys)
+        keys = key_slices(first, last, bias.span, length, bias.reversed_keys)
         by_head = (batch, n_heads, last - first, sum(s.stop - s.start for s in keys))
         weights, dscores = (
             buffer[: math.prod(by_head)].view(q.shape[0], *by_head[2:]) for buffer in scratch
         )
         weights.view(by_head).copy_(bias.mask(slice(None), heads, first, last))
-        weights.baddbmm_(some_q, windows_and_sinks.take(k_across, keys, dim=2)).mul_(LOG2E).exp2_()
+        weights.baddbmm_(some_q, take(k_across, keys, dim=2)).mul_(LOG2E).exp2_()
         _add_product(dv, keys, weights.transpose(1, 2), grad_alone)
-        torch.bmm(some_grad, windows_and_sinks.take(v_across, keys, dim=2), out=dscores)
+        torch.bmm(some_grad, take(v_across, keys, dim=2), out=dscores)
         dscores.mul_(weights)
-        torch.bmm(dscores, windows_and_sinks.take(k_alone, keys, dim=1), out=some_dq)
+        torch.bmm(dscores, take(k_alone, keys, dim=1), out=some_dq)
         _add_product(dk, keys, dscores.transpose(1, 2), q_alone)
         dbias.add(heads, first, last, dscores.view(by_head))
     dq, dk, dv = (x.unflatten(0, (batch, n_heads)) for x in (dq, dk, dv))
@@ -104,4 +105,4 @@ def _add_product(total: Tensor, keys: list[slice], a: Tensor, b: Tensor) -> None
     if len(keys) == 1:
         total[:, keys[0]].baddbmm_(a, b)
     else:
-        windows_and_sinks.add(total, keys, a @ b, dim=1)
+        add_at(total, keys, a @ b, dim=1)

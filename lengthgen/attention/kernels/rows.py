@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from lengthgen.attention.bias_forms import Span
-from lengthgen.attention.kernels import threads, windows_and_sinks
+from lengthgen.attention.kernels import threads
+from lengthgen.attention.kernels.windows_and_sinks import add_at, key_slices, take, visible
 
 # Elements of a lazy block: 8 MiB in float32, more where 16 rows need more.
 AT_ONCE = 2**21
@@ -33,9 +34,7 @@ def chunk_of(n_heads: int, length: int, longest: int) -> int:
 
 def masked(block: Tensor, first: int, last: int) -> Tensor:
     """A block (H, last - first, last), in float32 at least, with -inf in the future."""
-    return wide(block).masked_fill(
-        ~windows_and_sinks.seen(first, last, None, block.device), float("-inf")
-    )
+    return wide(block).masked_fill(~visible(first, last, None, block.device), float("-inf"))
 
 
 def wide(block: Tensor) -> Tensor:
@@ -104,9 +103,9 @@ class BlockGradient:
 
     def add(self, heads: slice, first: int, last: int, scores: Tensor) -> None:
         """scores (B, heads, last - first, keys): their gradient, keys as in `Blocks.mask`."""
-        columns = windows_and_sinks.slices(first, last, self.span, last, newest_first=False)
+        columns = key_slices(first, last, self.span, last, newest_first=False)
         block = _within(self.sums, self.chunk, first, last)[heads]
-        windows_and_sinks.add(block, columns, scores.sum(0), dim=2)
+        add_at(block, columns, scores.sum(0), dim=2)
 
     def result(self) -> tuple[Tensor, ...]:
         """The gradient of every block."""
@@ -115,10 +114,10 @@ class BlockGradient:
 
 def _cut(block: Tensor, first: int, last: int, span: Span | None) -> Tensor:
     """(H, last - first, last) -> the columns that rows see, -inf where one does not."""
-    columns = windows_and_sinks.slices(first, last, span, last, newest_first=False)
-    seen = windows_and_sinks.seen(first, last, span, block.device)
-    seen = windows_and_sinks.take(seen, columns, dim=1)
-    return windows_and_sinks.take(wide(block), columns, dim=2).masked_fill(~seen, float("-inf"))
+    columns = key_slices(first, last, span, last, newest_first=False)
+    seen = visible(first, last, span, block.device)
+    seen = take(seen, columns, dim=1)
+    return take(wide(block), columns, dim=2).masked_fill(~seen, float("-inf"))
 
 
 def _within(blocks: Sequence[Tensor], chunk: int, first: int, last: int) -> Tensor:

@@ -20,9 +20,9 @@ from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from lengthgen.attention.bias_forms import Span
-from lengthgen.attention.kernels import windows_and_sinks
 from lengthgen.attention.kernels.masks import MatrixRows, VectorRows, aligned
 from lengthgen.attention.kernels.rows import spans
+from lengthgen.attention.kernels.windows_and_sinks import key_slices, take, visible
 
 MASK_AT_ONCE = 2**27  # elements of one chunk's mask (256 MiB in bfloat16)
 
@@ -48,9 +48,7 @@ def attend(
             return functional.scaled_dot_product_attention(
                 q, k, v, is_causal=True, scale=scale, dropout_p=dropout
             )
-        mask = bias.masked_fill(
-            ~windows_and_sinks.seen(0, length, span, q.device), float("-inf")
-        ).to(q.dtype)
+        mask = bias.masked_fill(~visible(0, length, span, q.device), float("-inf")).to(q.dtype)
         mask = (aligned(mask) if q.is_cuda else mask).expand(q.shape[0], q.shape[1], length, length)
         return functional.scaled_dot_product_attention(
             q, k, v, attn_mask=mask, scale=scale, dropout_p=dropout
@@ -75,13 +73,13 @@ def attend_by_rows(
     out = q.new_empty(q.shape)
     with torch.no_grad(), _backends(q, True):
         for first, last in spans(q.shape[2], chunk):
-            keys = windows_and_sinks.slices(first, last, span, last, newest_first=False)
+            keys = key_slices(first, last, span, last, newest_first=False)
             mask = masks.mask(first, last)
             if span is not None:
-                seen = windows_and_sinks.seen(first, last, span, q.device)
+                seen = visible(first, last, span, q.device)
                 mask = mask.masked_fill(~seen, float("-inf"))
-                mask = aligned(windows_and_sinks.take(mask, keys, dim=-1).contiguous())
-            some_k, some_v = (windows_and_sinks.take(x, keys, dim=2) for x in (k, v))
+                mask = aligned(take(mask, keys, dim=-1).contiguous())
+            some_k, some_v = (take(x, keys, dim=2) for x in (k, v))
             mask = mask.expand(q.shape[0], q.shape[1], last - first, some_k.shape[2])
             out[:, :, first:last] = functional.scaled_dot_product_attention(
                 q[:, :, first:last], some_k, some_v, attn_mask=mask, scale=scale

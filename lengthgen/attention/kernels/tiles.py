@@ -17,9 +17,10 @@ import torch
 from torch import Tensor
 
 from lengthgen.attention.bias_forms import Span
-from lengthgen.attention.kernels import onednn, windows_and_sinks
+from lengthgen.attention.kernels import onednn
 from lengthgen.attention.kernels.rows import spans
 from lengthgen.attention.kernels.threads import Part
+from lengthgen.attention.kernels.windows_and_sinks import key_slices, most_keys, take
 
 QUERIES = 512  # of a tile
 # Of a tile; a multiple of QUERIES, so that products have few shapes: oneDNN compiles each one.
@@ -30,7 +31,7 @@ LOG2E = math.log2(math.e)
 
 def serve(length: int, span: Span | None) -> bool:
     """Whether a window of `length` tokens should go by tiles now."""
-    enough = windows_and_sinks.most(span, 1, length) >= FEWEST_KEYS
+    enough = most_keys(span, 1, length) >= FEWEST_KEYS
     return enough and not torch.is_grad_enabled() and onednn.available() and onednn.faster()
 
 
@@ -53,8 +54,8 @@ def forward_part(
     q, k, v = (q * scale).contiguous(), k.contiguous(), v.contiguous()
     for first, last in spans(length, bias.chunk):
         rows = slice(first, last)
-        keys = windows_and_sinks.slices(first, last, bias.span, length, bias.reversed_keys)
-        some_k, some_v = (windows_and_sinks.take(x, keys, dim=2) for x in (k, v))
+        keys = key_slices(first, last, bias.span, length, bias.reversed_keys)
+        some_k, some_v = (take(x, keys, dim=2) for x in (k, v))
         mask = bias.mask(*part, first, last).expand(batch, n_heads, -1, -1)
         for one in itertools.product(range(batch), range(n_heads)):
             out[one][rows], logsumexp[one][rows] = _attended(

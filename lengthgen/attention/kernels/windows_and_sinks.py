@@ -19,7 +19,7 @@ def narrowed(span: Span | None, length: int) -> Span | None:
     return span
 
 
-def seen(first: int, last: int, span: Span | None, device: torch.device) -> Tensor:
+def visible(first: int, last: int, span: Span | None, device: torch.device) -> Tensor:
     """Which of the keys 0..last-1 the queries first..last-1 see: (last - first, last) bool."""
     i, j = torch.arange(first, last, device=device)[:, None], torch.arange(last, device=device)
     if span is None or span.window is None:
@@ -27,7 +27,7 @@ def seen(first: int, last: int, span: Span | None, device: torch.device) -> Tens
     return (j <= i) & ((i - j < span.window) | (j < span.sinks))
 
 
-def slices(
+def key_slices(
     first: int, last: int, span: Span | None, length: int, newest_first: bool
 ) -> list[slice]:
     """Where the keys that queries first..last-1 see stand among `length` keys, in their order.
@@ -51,14 +51,14 @@ def take(x: Tensor, where: list[slice], dim: int) -> Tensor:
     return parts[0] if len(parts) == 1 else torch.cat(parts, dim)
 
 
-def add(total: Tensor, where: list[slice], x: Tensor, dim: int) -> None:
+def add_at(total: Tensor, where: list[slice], x: Tensor, dim: int) -> None:
     """Adds x, as `take` would return it, to `total`."""
     parts = [x] if len(where) == 1 else x.split([s.stop - s.start for s in where], dim)
     for s, part in zip(where, parts, strict=True):
         total.narrow(dim, s.start, s.stop - s.start).add_(part)
 
 
-def most(span: Span | None, rows: int, length: int) -> int:
+def most_keys(span: Span | None, rows: int, length: int) -> int:
     """The most keys that `rows` rows of a window of `length` tokens see."""
     if span is None or span.window is None:
         return length
