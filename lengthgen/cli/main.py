@@ -7,8 +7,9 @@ stderr and an exit code of errors.py; anything else is a fault of lengthgen, wit
 import os
 import sys
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
 
 from lengthgen import __version__
 from lengthgen.config import catalogue, command_line
@@ -34,68 +35,42 @@ EXAMPLES = {
 class Command:
     name: str
     meaning: str
-    call: Callable[[list[str]], int]
+    module: str  # whose main(argv) it is, imported when it is called
 
 
-def _train(argv: list[str]) -> int:
-    return _compose_and_run("train", argv)
+COMMANDS = (
+    Command("train", "train a model, evaluate it past its training length, draw figures", ""),
+    Command("evaluate", "evaluate a trained run again: other lengths, other protocols", ""),
+    Command("study", "make the runs that a declared claim needs, and judge it", "cli.study"),
+    Command("plot", "draw every figure again from the tables in results/", "cli.plot"),
+    Command(
+        "bench", "train | evaluate | attention | memory | marks: speed and memory", "bench.command"
+    ),
+    Command(
+        "list",
+        "schemes | modifiers | retrofits | datasets | models | studies | runs",
+        "cli.listing",
+    ),
+    Command("completion", "bash | zsh: print a script for tab completion", ""),
+)
 
 
-def _evaluate(argv: list[str]) -> int:
-    return _compose_and_run("evaluate", argv)
+def _call(command: Command, argv: list[str]) -> int:
+    if command.module:
+        return import_module(f"lengthgen.{command.module}").main(argv)
+    if command.name == "completion":
+        from lengthgen.cli import completion
 
-
-def _compose_and_run(command: str, argv: list[str]) -> int:
+        return completion.main(argv, [command.name for command in COMMANDS])
     line = command_line.arrange(argv, ())
     if "--help" in line.flag_names:
         from lengthgen.cli import listing
 
-        print(listing.command_help(command, line.config_dir))
+        print(listing.command_help(command.name, line.config_dir))
         return 0
     from lengthgen.cli import jobs
 
-    return jobs.main(command, argv)
-
-
-def _plot(argv: list[str]) -> int:
-    from lengthgen.cli import plot
-
-    return plot.main(argv)
-
-
-def _bench(argv: list[str]) -> int:
-    from lengthgen.bench import command
-
-    return command.main(argv)
-
-
-def _study(argv: list[str]) -> int:
-    from lengthgen.cli import study
-
-    return study.main(argv)
-
-
-def _list(argv: list[str]) -> int:
-    from lengthgen.cli import listing
-
-    return listing.main(argv)
-
-
-def _completion(argv: list[str]) -> int:
-    from lengthgen.cli import completion
-
-    return completion.main(argv, [command.name for command in COMMANDS])
-
-
-COMMANDS = (
-    Command("train", "train a model, evaluate it past its training length, draw figures", _train),
-    Command("evaluate", "evaluate a trained run again: other lengths, other protocols", _evaluate),
-    Command("study", "make the runs that a declared claim needs, and judge it", _study),
-    Command("plot", "draw every figure again from the tables in results/", _plot),
-    Command("bench", "train | evaluate | attention | memory | marks: speed and memory", _bench),
-    Command("list", "schemes | modifiers | retrofits | datasets | models | studies | runs", _list),
-    Command("completion", "bash | zsh: print a script for tab completion", _completion),
-)
+    return jobs.main(command.name, argv)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -125,7 +100,7 @@ def _dispatch(argv: list[str]) -> int:
         return 0
     for command in COMMANDS:
         if command.name == argv[0]:
-            return command.call(argv[1:])
+            return _call(command, argv[1:])
     names = [command.name for command in COMMANDS]
     near = nearest(argv[0], names)
     expected = f"nearest: {', '.join(near)}" if near else f"expected one of: {', '.join(names)}"

@@ -11,14 +11,7 @@ from lengthgen.config.nearest import key_meant, nearest, same_name
 from lengthgen.errors import ConfigError
 
 # Key -> topic of `lengthgen list`.
-LISTED = {
-    "scheme": "schemes",
-    "modifier": "modifiers",
-    "retrofit": "retrofits",
-    "dataset": "datasets",
-    "model": "models",
-    "run": "runs",
-}
+LISTED = {key: f"{key}s" for key in ("scheme", "modifier", "retrofit", "dataset", "model", "run")}
 # Keys that exist once an option of this group is chosen.
 CHOSEN_BY = {"modifiers": "modifier", "retrofit": "retrofit", "diagnostics": "diagnostics"}
 SHORT_LIST = 8  # names that one line may hold

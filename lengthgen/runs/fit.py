@@ -4,8 +4,9 @@ import contextlib
 import logging
 import signal
 import threading
+from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import FrameType
 
 import torch
@@ -75,47 +76,29 @@ class StopRequest:
 
 
 @dataclass
-class _SinceLogged:
-    loss: float = 0.0
-    tokens: int = 0
-    seconds: float = 0.0
-    steps: int = 0
-
-    def add(self, report: training.StepReport) -> None:
-        self.loss += report.loss
-        self.tokens += report.tokens
-        self.seconds += report.seconds
-        self.steps += 1
-
-
 class _AfterStep:
     """What happens after each step: metrics, validation, checkpoint, stop on request."""
 
-    def __init__(
-        self,
-        run: Run,
-        model: Transformer,
-        state: training.TrainState,
-        tracker: Tracker,
-        progress: Progress,
-        stop: StopRequest,
-    ):
-        self.run, self.model, self.state = run, model, state
-        self.tracker, self.progress, self.stop = tracker, progress, stop
-        self.since_logged = _SinceLogged()
+    run: Run
+    model: Transformer
+    state: training.TrainState
+    tracker: Tracker
+    progress: Progress
+    stop: StopRequest
+    # loss, tokens, seconds and steps since the last line of metrics
+    since: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
 
     def __call__(self, report: training.StepReport) -> None:
-        self.since_logged.add(report)
+        for name in ("loss", "tokens", "seconds"):
+            self.since[name] += getattr(report, name)
+        self.since["steps"] += 1
         self._log(report)
-        last = report.step == self.run.config.settings.steps
-        if self._due(report.step, self.run.config.settings.checkpoint_every) or self.stop.signal:
-            self._save(report.step, last)
-        if self.stop.signal and not last:
-            raise Interrupted(
-                f"stopped at step {report.step} of {self.run.config.settings.steps}; "
-                "rerun the same command to resume",
-                self.stop.signal,
-            )
+        step, settings = report.step, self.run.config.settings
+        if self._due(step, settings.checkpoint_every) or self.stop.signal:
+            self._save(step)
+        if self.stop.signal and step < settings.steps:
+            where = f"stopped at step {step} of {settings.steps}"
+            raise Interrupted(f"{where}; rerun the same command to resume", self.stop.signal)
 
     def _due(self, step: int, every: int) -> bool:
         return step % every == 0 or step == self.run.config.settings.steps
@@ -136,19 +119,19 @@ class _AfterStep:
             self.progress.advance(step, text)
 
     def _training_metrics(self, report: training.StepReport) -> dict[str, float]:
-        """Means over the steps since the last call."""
-        since, self.since_logged = self.since_logged, _SinceLogged()
+        since = dict(self.since)
+        self.since.clear()
         return {
-            "train/loss": since.loss / since.steps,
+            "train/loss": since["loss"] / since["steps"],
             "train/lr": report.lr,
             "train/grad_norm": report.grad_norm,
-            "train/tokens_per_second": since.tokens / since.seconds,
+            "train/tokens_per_second": since["tokens"] / since["seconds"],
         }
 
-    def _save(self, step: int, last: bool) -> None:
-        # Nobody resumes a finished training: its last checkpoint leaves the optimiser out.
+    def _save(self, step: int) -> None:
         content = self.state.state_dict()
-        if last:
+        # Nobody resumes a finished training: its last checkpoint leaves the optimiser out.
+        if step == self.run.config.settings.steps:
             content = {"model": content["model"], "step": content["step"]}
         kept = self.run.config.settings.keep_checkpoints
         checkpoint.save(self.run.folder.checkpoints, step, content, kept)

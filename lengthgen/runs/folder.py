@@ -1,17 +1,17 @@
 """The folder of one run: where its files are, who may work on it, what is finished.
 
 results/runs/<run id>/
-  config.yaml                   everything, resolved
-  provenance.json               command, commit, versions, device, data
-  metrics.jsonl                 one line a logged step
-  log.txt                       what the run printed
-  checkpoints/                  step-NNNNNN/
-  scheme/ modifier/ dataset/    the user's code that it was trained with
-  retrofits/<code>/retrofit/    the user's code of a retrofit, by the hash of it
-  evaluation/<id>/              tables and per-token losses of one evaluation
-  diagnostics/<id>/             tables and figures of one set of diagnostics
-  figures/                      curves of this run
-  done.json                     weights' hash and evaluations, written last
+  config.yaml         everything, resolved
+  provenance.json     command, commit, versions, device, data
+  metrics.jsonl       one line a logged step
+  log.txt             what the run printed
+  checkpoints/        step-NNNNNN/
+  scheme/ modifier/ dataset/      the user's code that it was trained with
+  retrofits/<code>/retrofit/      the user's code of a retrofit, by the hash of it
+  evaluation/<id>/    tables and per-token losses of one evaluation
+  diagnostics/<id>/   tables and figures of one set of diagnostics
+  figures/            curves of this run
+  done.json           weights' hash and evaluations, written last
 
 The folders of evaluations and diagnostics appear whole or not at all.
 """
