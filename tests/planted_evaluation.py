@@ -239,8 +239,8 @@ SUMS = [  # what is made of the losses
     Bug(
         "one draw for all of them",
         f"{EVALUATION}/scoring.py",
-        "np.mean([one.losses for one in outcomes], axis=0, dtype=np.float64)",
-        "np.mean([one.losses for one in outcomes][:1], axis=0, dtype=np.float64)",
+        "np.mean(losses, axis=0, dtype=np.float64)",
+        "np.mean(losses[:1], axis=0, dtype=np.float64)",
         BASE,
         "one_pass and randomised",
     ),

@@ -37,14 +37,6 @@ def test_the_last_side_is_repeated():
     ]
 
 
-def test_padded_markdown_lines_up():
-    assert text_tables.markdown(["a", "count"], [("longer", "1")], "lr", padded=True) == [
-        "| a      | count |",
-        "| ------ | ----: |",
-        "| longer |     1 |",
-    ]
-
-
 def test_latex_and_html_escape_their_cells():
     head, rows = ("t5_bias & co", "×"), [("50 %", "−1")]
     assert text_tables.latex(head, rows, "lr") == [

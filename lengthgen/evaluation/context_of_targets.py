@@ -57,5 +57,5 @@ def histogram(sizes: np.ndarray) -> dict[str, int]:
     """Documents by size: {"512": how many of 512 to 1,023 tokens, "1024": ...}, without zeros."""
     # frexp gives size = fraction * 2^exponent with a fraction in [0.5, 1).
     exponents = np.frexp(np.asarray(sizes, np.float64))[1] - 1
-    counts = np.bincount(np.maximum(exponents, 0)) if len(exponents) else []
-    return {str(2**exponent): int(count) for exponent, count in enumerate(counts) if count}
+    counts = np.bincount(np.maximum(exponents, 0)).tolist()
+    return {str(2**exponent): count for exponent, count in enumerate(counts) if count}

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from lengthgen.model import Transformer
 from lengthgen.retrofits import base
 from lengthgen.retrofits import hard_window as retrofit
-from lengthgen.schemes.base import Scheme
+from lengthgen.schemes.wrapper import Wrapper
 
 PROTOCOL = "hard_window"
 
@@ -33,12 +33,13 @@ def confined(model: Transformer) -> Iterator[None]:
         _remove(model, wrapper)
 
 
-def _remove(model: Transformer, wrapper: Scheme) -> None:
-    """Modifiers stay outermost, so the wrapper may lie inside others."""
-    outer = model.scheme
-    if outer is wrapper:
+def _remove(model: Transformer, wrapper: Wrapper) -> None:
+    if model.scheme is wrapper:
         model.scheme = wrapper.inner
         return
-    while outer.inner is not wrapper:
+    # Modifiers stay outermost, so the wrapper may lie inside others.
+    outer = model.scheme
+    while isinstance(outer, Wrapper):
+        if outer.inner is wrapper:
+            outer.inner = wrapper.inner
         outer = outer.inner
-    outer.inner = wrapper.inner

@@ -2,14 +2,13 @@
 
 What each protocol reads and scores there: planners.py.
 
-The places decide what an evaluation costs. Windows that start at the same token need one forward
-pass of a prefix-consistent scheme (scoring.py), so the ends of blocks are a training length L
-apart: most lengths are simple multiples of L, and windows of one end then start where shorter ones
-of the next do (1.5 L with 0.5 L, 2 L with L, 4 L with 3 L). Non-overlapping windows are cut from the first
-end, so that the last one at every length is a matched window. At the default lengths this takes
-0.38 of the FLOPs of separate passes; 0.60 with ends a block apart and non-overlapping windows from
-the document's beginning. Odd lengths such as 513 and 520 merge less. A model trained at another length
-scores the same tokens with the same `block_spacing` and `block` (reporting/references.py).
+Windows that start at the same token need one forward pass of a prefix-consistent scheme
+(scoring.py), so the ends of blocks are a training length L apart: windows of one end then start
+where shorter ones of the next do (1.5 L with 0.5 L, 2 L with L, 4 L with 3 L). Non-overlapping
+windows are cut from the first end, so that the last one at every length is a matched window. At the
+default lengths this takes 0.38 of the FLOPs of separate passes; lengths such as 513 and 520 merge
+less. A model trained at another length scores the same tokens with the same `block_spacing` and
+`block` (reporting/references.py).
 
 A document's first end is a stable function of its name, spread over the document. Were it the
 longest length itself, all targets would come from beginnings (licences, imports, front matter), and

@@ -36,9 +36,9 @@ class Scored:
     """A request's outcome. status: ok | refused | oom | nonfinite; `reason` in words unless ok.
 
     losses: nats, windows in the request's order; None unless status is ok or nonfinite. For a
-    scheme that draws its positions at random (Scheme.draws) each is the mean over draws, and by_draw
-    has the mean over tokens of each draw. hits: was the target the most likely token? None unless asked
-    for.
+    scheme that draws its positions at random (Scheme.draws) each is the mean over draws, and
+    by_draw has the mean over tokens of each draw. hits: was the target the most likely token? None
+    unless requested.
     """
 
     request: Request
@@ -188,13 +188,17 @@ def _score_confined(
 
 def _mean_over_draws(outcomes: Sequence[Scored]) -> Scored:
     """One outcome of several draws: the first that failed, else the mean of each token's losses."""
-    for one in outcomes:
-        if one.status != "ok":
-            return one
-    losses = np.mean([one.losses for one in outcomes], axis=0, dtype=np.float64).astype(np.float32)
-    hits = None if outcomes[0].hits is None else np.concatenate([one.hits for one in outcomes])
-    by_draw = tuple(float(one.losses.mean(dtype=np.float64)) for one in outcomes)
-    return replace(outcomes[0], losses=losses, by_draw=by_draw, hits=hits)
+    failed = [one for one in outcomes if one.status != "ok"]
+    if failed:
+        return failed[0]
+    losses = [one.losses for one in outcomes if one.losses is not None]
+    hits = [one.hits for one in outcomes if one.hits is not None]
+    return replace(
+        outcomes[0],
+        losses=np.asarray(np.mean(losses, axis=0, dtype=np.float64), np.float32),
+        by_draw=tuple(float(one.mean(dtype=np.float64)) for one in losses),
+        hits=np.concatenate(hits) if hits else None,
+    )
 
 
 def _collect(request: Request, rows: Rows) -> Scored:
@@ -218,7 +222,7 @@ def _jobs(model: Transformer, requests: Sequence[Request]) -> dict[int, dict[Key
     jobs: dict[Key, Window] = {}
     for window in (window for request in requests for window in request.windows):
         place = (window.document, window.start)
-        key = place if merge else (*place, window.length)
+        key: Key = place if merge else (*place, window.length)
         known = jobs.get(key, window)
         length, first = max(known.length, window.length), min(known.first, window.first)
         jobs[key] = Window(*place, length, first)

@@ -19,11 +19,7 @@ from lengthgen.reporting import summary as page
 from lengthgen.reporting.figures import curves, drawing, palette, verdict_figure
 
 Where = Mapping[str, Sequence[str]]  # identity column -> the values that are chosen
-FIGURES = (
-    "loss_by_length", "loss_by_length_nonoverlapping", "loss_by_length_hard_window",
-    "loss_by_length_whole", "loss_by_length_sliding", "loss_by_length_last_k", "loss_by_position",
-    "exact_match_by_length", "fails_or_uses",
-)  # fmt: skip
+FIGURES = ("loss_by_length", "loss_by_position", "exact_match_by_length", "fails_or_uses")
 
 
 def write_run_figures(run_folder: Path | str, settings: str | None = None) -> list[Path]:
@@ -79,7 +75,7 @@ def _write_published(folder: Path, measured: tables.Tables, summary: pd.DataFram
     written = []
     for (stem, rows, bins), name in zip(groups, short, strict=True):
         prefix = "" if len(groups) == 1 else f"{name}-" if short.count(name) == 1 else f"{stem}-"
-        of_group = verdicts.of_group(verdict_rows, rows.iloc[0])
+        of_group = verdicts.of_group(verdict_rows, tables.as_rows(rows)[0])
         remark = page.cannot_support(verdicts.refused(of_group))
         written += _write_curves(rows, bins, folder, prefix, remark)
         written += _write_verdicts(of_group, rows, folder / f"{prefix}fails_or_uses")
@@ -141,10 +137,10 @@ def publish(
         *references.write(reference_rows, folder),
         *_write_published(folder, measured, summary),
     ]
-    for figure in FIGURES:  # of an earlier publication under the same name
-        for old in (*folder.glob(f"*{figure}.png"), *folder.glob(f"*{figure}.svg")):
-            if old not in written:
-                old.unlink()
+    # Figures of an earlier publication under the same name.
+    for old in (path for figure in FIGURES for path in folder.glob(f"*{figure}*.[ps][nv]g")):
+        if old not in written:
+            old.unlink()
     tables_written = (folder / f"{table}.csv" for table in records.TABLES)
     return [*tables_written, folder / "provenance.json", *written]
 
@@ -176,7 +172,7 @@ def _groups(
     for key, rows in summary.groupby(list(tables.GROUP), sort=True):
         dataset, model, train_length, steps, setting, evaluation = key
         stem = f"{dataset}-{model}-{train_length}-{steps}steps-{setting}-{evaluation}"
-        bins = verdicts.of_group(positions, rows.iloc[0])
+        bins = verdicts.of_group(positions, tables.as_rows(rows)[0])
         yield re.sub(r"[^A-Za-z0-9._-]+", "_", stem), rows, bins
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from lengthgen.reporting import publication, text_tables, verdicts
+from lengthgen.reporting import publication, tables, text_tables, verdicts
 from lengthgen.reporting.figures import palette
 from lengthgen.reporting.figures.length_axis import STATUS_WORDS
 from lengthgen.statistics import intervals
@@ -48,7 +48,7 @@ def summary(
         parts += [str(note["note"]), ""]
     for rows in groups:
         parts += _losses(rows)
-        first = rows.iloc[0]
+        first = tables.as_rows(rows)[0]
         if verdict_rows is not None:
             parts += _verdicts(verdicts.of_group(verdict_rows, first), first)
         if detectable_rows is not None:
@@ -101,7 +101,7 @@ def _losses(rows: pd.DataFrame) -> list[str]:
         title = f"### Loss (nats/token), {protocol}: {counts if len(scored) else 'nothing scored'}"
         parts += [title, ""]
         if scored["loss_low"].notna().any():
-            parts += [f"Intervals: 95 %, {intervals.words(scored['n_seeds'])}.", ""]
+            parts += [f"Intervals: 95 %, {intervals.words(scored['n_seeds'].to_numpy())}.", ""]
         parts += [*_table(part, "loss", "{:.4f}".format), ""]
         for column, title, write in COLUMNS:
             if part[column].notna().any():
@@ -110,7 +110,7 @@ def _losses(rows: pd.DataFrame) -> list[str]:
     return parts
 
 
-def _verdicts(rows: pd.DataFrame, first: pd.Series) -> list[str]:
+def _verdicts(rows: pd.DataFrame, first: Mapping[str, Any]) -> list[str]:
     """The words of one group, scheme x length, and what they rest on."""
     if rows.empty:
         return []
@@ -231,7 +231,7 @@ def _power(rows: pd.DataFrame) -> list[str]:
 def _detectable(rows: pd.DataFrame, lengths: Sequence[int]) -> list[str]:
     """A cell for each length. rows: at most one for each length."""
     cells = {}
-    for row in rows.to_dict("records"):
+    for row in tables.as_rows(rows):
         cell = "unknown" if pd.isna(row["detectable"]) else f"{row['detectable']:.4f}"
         if not pd.isna(row["cautious"]):
             cell += f" [{row['cautious']:.4f}]"
@@ -271,7 +271,7 @@ def _code(values: Sequence[str]) -> str:
 
 
 def _by_length(rows: pd.DataFrame, cell: Callable[[Mapping[str, Any]], str]) -> list[str]:
-    records = sorted(rows.to_dict("records"), key=lambda row: palette.order(row["scheme"]))
+    records = sorted(tables.as_rows(rows), key=lambda row: palette.order(row["scheme"]))
     return text_tables.by_length(records, lambda row: row["scheme"], cell, "scheme")
 
 

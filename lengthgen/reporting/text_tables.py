@@ -22,7 +22,7 @@ LATEX = str.maketrans(
 def aligned(
     head: Sequence[str], rows: Sequence[Sequence[str]], wrapped: Mapping[int, int] | None = None
 ) -> str:
-    """Columns for a terminal. wrapped: column -> greatest width; the last gets the rest of WIDTH."""
+    """Columns for a terminal. wrapped: column -> most characters; the last gets what is left."""
     limits = dict(wrapped or {})
     last = len(head) - 1
     others = [
@@ -49,32 +49,13 @@ def aligned(
     return "\n".join(lines)
 
 
-def markdown(
-    head: Sequence[str],
-    rows: Iterable[Sequence[str]],
-    alignment: str = "l",
-    *,
-    padded: bool = False,
-) -> list[str]:
-    """The lines of a Markdown table. padded: with columns that line up in plain text as well."""
-    sides = _sides(head, alignment)
-    if not padded:
-        lines = [
-            "|" + "".join(f" {cell} |" if cell else " |" for cell in head),
-            "|" + "".join("---:|" if side == "r" else "---|" for side in sides),
-        ]
-        return lines + [f"| {' | '.join(row)} |" for row in rows]
-    cells = [head, *rows]
-    widths = [max(3, *(len(row[i]) for row in cells)) for i in range(len(head))]
-    rule = ["-" * (w - 1) + (":" if s == "r" else "-") for w, s in zip(widths, sides, strict=True)]
+def markdown(head: Sequence[str], rows: Iterable[Sequence[str]], alignment: str = "l") -> list[str]:
+    """The lines of a Markdown table."""
+    rules = {"l": "---|", "r": "---:|"}
     return [
-        "| "
-        + " | ".join(
-            cell.rjust(width) if side == "r" else cell.ljust(width)
-            for cell, width, side in zip(row, widths, sides, strict=True)
-        )
-        + " |"
-        for row in (head, rule, *cells[1:])
+        "|" + "".join(f" {cell} |" if cell else " |" for cell in head),
+        "|" + "".join(rules[side] for side in _sides(head, alignment)),
+        *(f"| {' | '.join(row)} |" for row in rows),
     ]
 
 

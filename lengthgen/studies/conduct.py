@@ -107,18 +107,14 @@ def _about(study: Study, scale: Scale, options: Options, runs: Sequence[str]) ->
         *(f"{flag} {value}" for flag, value in flags.items() if value),
         *options.overrides,
     ]
+    declared = dataclasses.asdict(study)
+    same = ("name", "meaning", "claim", "show", "axis", "claims", "published")
     return {
-        "name": study.name,
-        "meaning": study.meaning,
-        "claim": study.claim,
+        **{key: declared[key] for key in same},
         "command": " ".join(command),
         "seeds": list(range(scale.seeds)),
-        "show": study.show,
-        "axis": study.axis,
         "arms": {arm: study.training(arm, scale) for arm in study.arms},
         "conditions": {name: condition.overrides for name, condition in study.conditions.items()},
-        "claims": {name: dataclasses.asdict(claim) for name, claim in study.claims.items()},
-        "published": [dataclasses.asdict(order) for order in study.published],
         **{key: origin[key] for key in ("commits", "devices", "threads", "versions")},
         "runs": sorted(runs),
     }

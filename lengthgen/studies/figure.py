@@ -48,7 +48,7 @@ def _lines(rows: Sequence[Row], axis: str) -> dict[str, Points]:
         rows = [row for row in rows if "+" not in row["subject"]]
     lines: dict[str, Points] = {}
     for row in rows:
-        x = row["tokens"] if axis == "tokens" else row["eval_length"] / row["train_length"]
+        x = row["tokens" if axis == "tokens" else "eval_length"]
         lines.setdefault(_name(row, axis), []).append((x, row["value"], row["low"], row["high"]))
     return {name: sorted(points) for name, points in lines.items()}
 
@@ -74,15 +74,14 @@ def _panel(
         if len(points) == 1:  # a single point has no band: its interval as a bar
             x, _, low, high = points[0]
             axes.vlines(x, low, high, color=palette.style(style).colour, linewidth=1.6)
-    ticks = sorted({point[0] for points in lines.values() for point in points})
-    texts = [
-        f"{tick * train_length:,.0f}\n{tick:.3g}×" if axis == "length" else _count(tick)
-        for tick in ticks
-    ]
-    axes.set_xscale("log", base=2 if axis == "length" else 10)
-    axes.xaxis.set_major_locator(FixedLocator(ticks))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FixedFormatter(texts))
+    places = sorted({point[0] for points in lines.values() for point in points})
+    if axis == "length":
+        length_axis.draw(axes, places, train_length)
+    else:
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(FixedLocator(places))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.xaxis.set_major_formatter(FixedFormatter([_count(tokens) for tokens in places]))
     _value_axis(axes, [point for points in lines.values() for point in points])
     ordered = sorted(lines.items(), key=lambda line: palette.order(line[0]))
     layout.name_ends(

@@ -135,7 +135,7 @@ def _summary(about: Mapping[str, Any], tables: Mapping[str, Sequence[Row]]) -> l
         "claims": "\n".join(claim_lines(claims)),
     }
     parts = [
-        SUMMARY.format(**about | facts),
+        SUMMARY.format(**{**about, **facts}),
         *sections.repairs(tables["repairs"]),
         *sections.costs(tables["costs"], values),
         *sections.context(tables["context"]),

@@ -56,10 +56,6 @@ TEXT = {
     "arm", "baseline", "claim", "condition", "dataset", "measure", "name", "predict", "protocol",
     "reason", "scheme", "status", "study", "subject", "verdict",
 }  # fmt: skip
-INTEGERS = {
-    "eval_length", "lag", "n_documents", "n_key_tokens", "n_seeds", "n_tokens", "rounds", "seed",
-    "train_length",
-}  # fmt: skip
 Row = Mapping[str, Any]
 
 
@@ -89,4 +85,4 @@ def _parsed(column: str, text: str) -> Any:
         return text
     if column == "primary":
         return text == "True"
-    return int(text) if column in INTEGERS and text else float(text or "nan")
+    return int(text) if text.isdecimal() else float(text or "nan")

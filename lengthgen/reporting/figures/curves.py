@@ -63,7 +63,7 @@ class Lines:
         scored, missing = by_scheme(rows[has_value]), by_scheme(rows[~has_value])
         return cls(schemes, train_length, lengths, scored, missing)
 
-    def ends(self, column: str) -> dict[str, tuple[int, float, str]]:
+    def ends(self, column: str) -> dict[str, tuple[float, float, str]]:
         """What layout.name_ends takes, of the schemes that have the longest length."""
         longest = self.lengths[-1]
         return {
@@ -102,10 +102,9 @@ def exact_match_by_length(rows: pd.DataFrame) -> Figure:
     """The share of documents whose answer is entirely right. rows: as for `loss_by_length`."""
     lines = Lines.of(rows, rows["exact_match"].notna())
     scored = rows[rows["exact_match"].notna()]
-    interval = intervals.words(scored["n_seeds"]).replace(intervals.ONE, WILSON)
     details = (
         f"{_training(rows, scored['n_seeds'])} {_range(scored['n_documents'], 'document')} at each "
-        f"length, each document one question. Bands: 95 % intervals, {interval}."
+        f"length, each document one question. {_bands(scored['n_seeds'], WILSON)}"
     )
 
     def scale(axes: Axes) -> None:
@@ -136,7 +135,8 @@ def _panels(
     )
     top = panels[0]
     for scheme, line in lines.scored.items():
-        layout.line(top, scheme, line["eval_length"], *(line[f"{column}{end}"] for end in ENDS))
+        value, low, high = (line[f"{column}{end}"] for end in ENDS)
+        layout.line(top, scheme, line["eval_length"], value, low, high)
     length_axis.draw(top, lines.lengths, lines.train_length)
     scale(top)  # before the names, whose places depend on it
     layout.name_ends(top, lines.ends(column))
@@ -179,7 +179,7 @@ def loss_by_position(bins: pd.DataFrame, rows: pd.DataFrame) -> Figure:
         0, longest + 1, train_length * (0.5 if multiples <= 2 else max(1, round(multiples / 8)))
     )
     texts = [f"{tick:,.0f}\n{tick / train_length:g}×" for tick in ticks]
-    panel.xaxis.set_major_locator(FixedLocator(ticks))
+    panel.xaxis.set_major_locator(FixedLocator(ticks.tolist()))
     panel.xaxis.set_major_formatter(FixedFormatter(texts))
     panel.yaxis.set_major_locator(MaxNLocator(7))
     panel.set_ylabel("loss (nats/token)")
@@ -198,7 +198,7 @@ def _length_title(rows: pd.DataFrame, with_change: bool, remark: str) -> tuple[s
         f"{_range(scored['n_documents'], 'document')},",
         f"{_range(scored['n_tokens'], 'token')} scored at each length.",
         f"{PROTOCOLS.get(protocol, protocol.capitalize())}.",
-        f"Bands: 95 % intervals, {intervals.words(scored['n_seeds'])}."
+        _bands(scored["n_seeds"])
         if rows["loss_low"].notna().any()
         else "No bands: an interval needs two documents.",
     ]
@@ -220,9 +220,14 @@ def _position_title(
     )
     details = (
         f"{_training(rows, n_seeds)} {_range(n_documents, 'document')}, "
-        f"{_range(n_tokens, 'token')} scored. Bands: 95 % intervals, {intervals.words(n_seeds)}."
+        f"{_range(n_tokens, 'token')} scored. {_bands(n_seeds)}"
     )
     return _heading(f"Loss by position in a window of {longest:,} tokens", rows), details
+
+
+def _bands(n_seeds: pd.Series, of_one_seed: str = intervals.ONE) -> str:
+    words = intervals.words(n_seeds.to_numpy())
+    return f"Bands: 95 % intervals, {words.replace(intervals.ONE, of_one_seed)}."
 
 
 def _training(rows: pd.DataFrame, n_seeds: pd.Series) -> str:

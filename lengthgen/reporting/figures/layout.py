@@ -5,16 +5,18 @@ they do not depend on the user's settings. Sizes in inches; heights of names as 
 """
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from numpy.typing import ArrayLike
 
 from lengthgen.reporting.figures import palette
 
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",  # ships with matplotlib
     "font.size": 9,
     "axes.spines.top": False,
@@ -59,7 +61,15 @@ def stack(
     return figure, panels
 
 
-def line(axes: Axes, scheme: str, x, y, low, high, markevery: int | tuple[int, int] = 1) -> None:
+def line(
+    axes: Axes,
+    scheme: str,
+    x: ArrayLike,
+    y: ArrayLike,
+    low: ArrayLike,
+    high: ArrayLike,
+    markevery: int | tuple[int, int] = 1,
+) -> None:
     """One scheme's values with their band, in its style. markevery: as in matplotlib."""
     style = palette.style(scheme)
     x, y, low, high = (np.asarray(values, np.float64) for values in (x, y, low, high))
@@ -70,14 +80,14 @@ def line(axes: Axes, scheme: str, x, y, low, high, markevery: int | tuple[int, i
     drawn.set(markeredgecolor="white", markeredgewidth=0.5)
 
 
-def name_ends(axes: Axes, ends: dict[str, tuple[float, float | None, str]]) -> None:
+def name_ends(axes: Axes, ends: Mapping[str, tuple[float, float | None, str]]) -> None:
     """Names at the right, as near to the ends of their lines as others allow, joined to them.
 
     ends: scheme -> (x and y of the line's last point in data units, text). A line that ends outside
     the panel is named on that side, one without y (it ends earlier) at the bottom, both unjoined.
     """
     to_axes = axes.transData + axes.transAxes.inverted()
-    height = axes.get_position().height * axes.figure.get_figheight()
+    height = axes.bbox.height / axes.figure.dpi  # inches
     points = {
         scheme: to_axes.transform((x, y)) if y is not None else (1.0, -np.inf)
         for scheme, (x, y, _) in ends.items()

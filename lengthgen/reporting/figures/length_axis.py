@@ -19,13 +19,13 @@ STATUS_WORDS = {
 }
 
 
-def draw(axes: Axes, lengths: Sequence[int], train_length: int) -> None:
+def draw(axes: Axes, lengths: Sequence[float], train_length: int) -> None:
     """log2, with a tick at every length; labels where there is room, and at L and the ends."""
     first, last = min(*lengths, train_length), max(*lengths, train_length)
     octaves = max(np.log2(last / first), 0.5)
     axes.set_xscale("log", base=2)
     axes.set_xlim(first / 2 ** (0.04 * octaves), last * 2 ** (0.04 * octaves))
-    labelled: list[int] = []
+    labelled: list[float] = []
     # The training length and the ends come first, so that they always have room.
     for length in sorted(
         lengths, key=lambda length: (length != train_length, length not in (first, last), length)
@@ -96,5 +96,5 @@ def what_is_missing(scheme: str, part: pd.DataFrame, lengths: Sequence[int]) -> 
         else:
             where = "" if status == "refused" else "at "
             where += ", ".join(f"{length:,}" for length in absent)
-        texts.append(f"{STATUS_WORDS.get(status, status)} {where}")
+        texts.append(f"{STATUS_WORDS.get(str(status), status)} {where}")
     return f"{scheme} {'; '.join(texts)}"

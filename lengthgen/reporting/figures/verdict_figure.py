@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, NullLocator
 
-from lengthgen.reporting import text_tables
+from lengthgen.reporting import tables, text_tables
 from lengthgen.reporting.figures import layout, palette
 from lengthgen.statistics.thresholds import DELTA, SMALLEST_GAIN
 
@@ -49,7 +49,7 @@ def draw(verdicts: pd.DataFrame, n_tokens: int) -> Figure:
         name = axes.text(0.004, place, scheme, transform=axes.get_yaxis_transform())
         name.set(va="center", size=9, weight="bold", color=palette.style(scheme).colour)
         rows = verdicts[verdicts["scheme"] == scheme].sort_values("eval_length")
-        for row in rows.to_dict("records"):
+        for row in tables.as_rows(rows):
             place += 1
             _row(axes, row, place)
             ticks.append(place)
@@ -81,8 +81,8 @@ def _row(axes: Axes, row: dict[str, Any], place: float) -> None:
 
 def _value_axis(axes: Axes, verdicts: pd.DataFrame) -> None:
     bounds = verdicts[["failure_low", "failure_high"]].to_numpy(np.float64)
-    bounds = np.append(bounds[np.isfinite(bounds)], (-DELTA, DELTA))
-    low, high = 1.3 * bounds.min() - 0.005, 1.3 * bounds.max() + 0.005
+    finite = np.append(bounds[np.isfinite(bounds)], (-DELTA, DELTA))
+    low, high = 1.3 * finite.min() - 0.005, 1.3 * finite.max() + 0.005
     axes.set_xscale("symlog", linthresh=LINEAR, linscale=1.0)
     axes.set_xlim(low, high)
     ticks = [*(-tick for tick in TICKS[::-1]), 0, *TICKS]
