@@ -44,32 +44,32 @@ KEYS = {
 }
 
 
-def same_name(given: str, known: Iterable[str], group: str = "") -> str | None:
-    """The name in `known` of which `given` is another spelling or a paper's: `ALiBi`, `T5`."""
+def same_name(word: str, known: Iterable[str], group: str = "") -> str | None:
+    """The name in `known` of which `word` is another spelling or a paper's: `ALiBi`, `T5`."""
     spelled = {_plain(name): name for name in known}
-    meant = _by_alias(PAPERS.get(group, {})).get(_plain(given))
-    return spelled.get(_plain(given)) or (meant if meant in spelled.values() else None)
+    meant = _by_alias(PAPERS.get(group, {})).get(_plain(word))
+    return spelled.get(_plain(word)) or (meant if meant in spelled.values() else None)
 
 
-def nearest(given: str, known: Iterable[str]) -> list[str]:
-    """At most two names of `known` that `given` may mean, the best first; [] if none is similar."""
+def nearest(word: str, known: Iterable[str]) -> list[str]:
+    """At most two names of `known` that `word` may mean, the best first; [] if none is similar."""
     known = list(known)
-    if same := same_name(given, known):
+    if same := same_name(word, known):
         return [same]
-    given = given.casefold()
+    word = word.casefold()
     similarity = {}
     for name in known:
-        similarity[name] = difflib.SequenceMatcher(None, given, name.casefold()).ratio()
-        if len(given) > 1 and name.casefold().startswith(given):  # alib -> alibi
+        similarity[name] = difflib.SequenceMatcher(None, word, name.casefold()).ratio()
+        if len(word) > 1 and name.casefold().startswith(word):  # alib -> alibi
             similarity[name] += 0.5
     best = max(similarity.values(), default=0.0)
     near = [name for name, ratio in similarity.items() if ratio >= max(0.55, best - 0.1)]
     return sorted(near, key=lambda name: -similarity[name])[:2]
 
 
-def key_meant(given: str) -> str | None:
-    """The key that has the name `given` in another trainer: `learning_rate` -> `optim.lr`."""
-    return _by_alias(KEYS).get(_plain(given))
+def key_meant(word: str) -> str | None:
+    """The key that has the name `word` in another trainer: `learning_rate` -> `optim.lr`."""
+    return _by_alias(KEYS).get(_plain(word))
 
 
 def _by_alias(names: Mapping[str, str]) -> dict[str, str]:
