@@ -597,6 +597,14 @@ def test_attention_prints_and_saves_nothing_unless_told(tmp_path, capsys, monkey
     )
 
 
+def test_bias_gradient_writes_its_table(tmp_path):
+    tiny = ["--device=cpu", "--scale=64", "--rounds=1", "--seconds=0", "--clock=wall"]
+    assert main.main(["bench", "bias_gradient", *tiny, "--out", str(tmp_path)]) == 0
+    rows = read(tmp_path / "bias_gradient.csv")
+    assert tuple(rows[0]) == attention.COLUMNS and len({row["bench"] for row in rows}) == 3
+    assert {row["status"] for row in rows} == {"ok"}
+
+
 def test_marks_are_one_table(tmp_path, monkeypatch, small_ceiling):
     monkeypatch.setattr(memory, "attention_ratio", lambda *rest: (None, "no memory here"))
     for peer in ("x_transformers", "transformers"):

@@ -33,8 +33,8 @@ EVALUATION = ((1, 8, 2048, 64), (1, 8, 4096, 64))
 CROPS = (32, 512)  # B, L
 COLUMNS = (
     "bench", "candidate", "milliseconds", "milliseconds_low", "milliseconds_high",
-    "gflops_per_second", "rounds", "clock", "threads", "device", "precision", "scale", "status",
-    "reason",
+    "gflops_per_second", "peak_mib", "rounds", "clock", "threads", "device", "precision", "scale",
+    "status", "reason",
 )  # fmt: skip
 CROPS_TOKENS = 20_000_000  # of the stream that crops are drawn from
 
@@ -43,7 +43,7 @@ CROPS_TOKENS = 20_000_000  # of the stream that crops are drawn from
 class Group:
     """Candidates that are compared with each other."""
 
-    part: str  # attention_training, attention_evaluation or crops
+    part: str  # attention_training, attention_evaluation, crops, bias_gradient
     length: int  # the length that the pass marks name, before division by `scale`
     candidates: list[Candidate]
 
@@ -169,6 +169,16 @@ def crops_group(scale: int = 1) -> Iterator[Group]:
         yield Group("crops", L, [Candidate(name, "part", call) for name, call in calls.items()])
 
 
+def groups(where: Place, scale: int) -> Iterator[Group]:
+    """All groups that have pass marks, one at a time: together their tensors would fill a GPU."""
+    for shape in TRAINING:
+        yield training_group(shape, where, scale)
+    for shape in EVALUATION:
+        yield evaluation_group(shape, where, scale)
+    with crops_group(scale) as crops:
+        yield crops
+
+
 def rows(group: Group, measured: Measured, where: Place, scale: int) -> list[dict[str, Any]]:
     """One row a candidate, with COLUMNS. FLOPs count the unmasked half of causal attention."""
     constant = dict.fromkeys(COLUMNS) | {
@@ -182,12 +192,14 @@ def rows(group: Group, measured: Measured, where: Place, scale: int) -> list[dic
     table = []
     for candidate in measured.candidates:
         middle, low, high = (1e3 * value for value in quartiles(measured.seconds(candidate.name)))
+        peak = max(sample.peak for sample in measured.samples[candidate.name])
         row = {
             "candidate": candidate.name,
             "milliseconds": middle,
             "milliseconds_low": low,
             "milliseconds_high": high,
             "gflops_per_second": candidate.flops / middle / 1e6 if candidate.flops else None,
+            "peak_mib": peak / 2**20 if peak else None,
             "rounds": len(measured.samples[candidate.name]),
             "status": "ok",
             "reason": "",

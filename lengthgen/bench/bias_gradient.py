@@ -1,21 +1,15 @@
 """What the gradient of a bias costs on a GPU: ours beside FlexAttention's, one atomic a score.
 
-    python -m lengthgen.bench.bias_gradient --out FOLDER
-
 Forward and backward of one attention call without a bias, with a fixed and with a learned one; then
-the bias's gradient alone, for several ways of cutting the work. --device cpu only tries the script:
+the bias's gradient alone, for several ways of cutting the work. On CPU this only tries the code:
 FlexAttention has no backward there and Triton no compiler.
 
 Shape letters: B batch, H heads, T window, D head size.
 """
 
-import argparse
 import itertools
-import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -23,16 +17,13 @@ from torch import Tensor
 from lengthgen.attention import dispatch
 from lengthgen.attention.bias_forms import Toeplitz
 from lengthgen.attention.kernels import bias_tap, flex, sdpa
-from lengthgen.bench import environment, measuring, report, workload
+from lengthgen.bench.attention import Group
 from lengthgen.bench.measuring import Candidate
+from lengthgen.bench.workload import Place
 
 SHAPES = ((32, 12, 1024, 64), (64, 8, 512, 64), (64, 8, 512, 32))  # B, H, T, D
 TILES = ((32, 32), (64, 64), (128, 64), (128, 128))
 PROGRAMS = (1024, 2048, 4096)
-COLUMNS = (
-    "shape", "candidate", "milliseconds", "milliseconds_low", "milliseconds_high",
-    "tflops_per_second", "peak_mib", "reason",
-)  # fmt: skip
 Calls = dict[str, Callable[[], object]]
 
 
@@ -89,63 +80,21 @@ def gradients(q: Tensor, k: Tensor, v: Tensor, vector: Tensor) -> Calls:
     return by_name
 
 
-def main(argv: Sequence[str]) -> int:
-    """Print the table; write it where --out says."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+def group(shape: tuple[int, int, int, int], where: Place, scale: int = 1) -> Group:
+    """All candidates at one shape, its batch and length divided by `scale`."""
+    B, H, T, D = shape
+    batch, length = max(1, B // scale), max(16, T // scale)
+    q, k, v = (
+        torch.randn(batch, length, H, D, device=where.device).to(where.dtype).transpose(1, 2)
+        for _ in range(3)
     )
-    add = parser.add_argument
-    add("--device", choices=("cpu", "cuda"), default="cuda")
-    add("--rounds", type=int, default=7)
-    add("--scale", type=int, default=1, metavar="N", help="divide batch and length by N; for tries")
-    add("--out", type=Path, metavar="FOLDER")
-    options = parser.parse_args(argv)
-    where, began = workload.place(options.device, "auto"), time.perf_counter()
-    facts = environment.before(where, "wall")
-    samples = {}
-    for B, H, T, D in SHAPES:
-        batch, length = max(1, B // options.scale), max(16, T // options.scale)
-        name = f"B{batch} H{H} T{length} D{D}"
-        q, k, v = (
-            torch.randn(batch, length, H, D, device=where.device).to(where.dtype).transpose(1, 2)
-            for _ in range(3)
-        )
-        vector = torch.randn(H, length, device=where.device)
-        work = 2 * batch * H * length**2 * D  # of two matrix products, causal
-        candidates = [
-            Candidate(label, "part", call, flops=products * work)
-            for products, by_name in ((1, gradients), (3, calls))
-            for label, call in by_name(q, k, v, vector).items()
-        ]
-        at_least = 0.05 if where.device.type == "cuda" else 0.0
-        samples[name] = measuring.interleave(
-            candidates, options.rounds, where.device, "wall", at_least
-        )
-        backends = (sdpa.backend(q, masked=masked) for masked in (False, True))
-        print("{}: torch takes {} without a bias, {} with one".format(name, *backends), flush=True)
-    rows = [row for name, measured in samples.items() for row in _rows(name, measured)]
-    print(report.on_screen(rows, COLUMNS))
-    if options.out is not None:
-        facts = environment.after(facts, began)
-        written = report.save(options.out, "bias_gradient", rows, COLUMNS, COLUMNS, facts, samples)
-        print(*written, sep="\n")
-    return 0
-
-
-def _rows(shape: str, measured: measuring.Measured) -> list[dict]:
-    rows = []
-    for candidate in measured.candidates:
-        seconds = measuring.quartiles(measured.seconds(candidate.name))
-        middle, low, high = (1e3 * value for value in seconds)
-        peak = max(sample.peak for sample in measured.samples[candidate.name]) / 2**20
-        speed = candidate.flops / middle / 1e9
-        cells = (shape, candidate.name, middle, low, high, speed, peak, "")
-        rows.append(dict(zip(COLUMNS, cells, strict=True)))
-    return rows + [
-        {"shape": shape, "candidate": name, "reason": reason}
-        for name, reason in measured.failed.items()
+    vector = torch.randn(H, length, device=where.device)
+    work = 2 * batch * H * length**2 * D  # of two matrix products, causal
+    backends = (sdpa.backend(q, masked=masked) for masked in (False, True))
+    print("T{} D{}: torch takes {} without a bias, {} with one".format(T, D, *backends))
+    candidates = [
+        Candidate(name, "part", call, flops=products * work)
+        for products, by_name in ((1, gradients), (3, calls))
+        for name, call in by_name(q, k, v, vector).items()
     ]
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    return Group(f"bias_gradient D{D}", T, candidates)

@@ -4,6 +4,7 @@
     lengthgen bench train --peers --out results/bench  beside other libraries and a plain GPT
     lengthgen bench evaluate                           tokens/s of evaluation
     lengthgen bench attention                          the attention call alone, and the batches
+    lengthgen bench bias_gradient                      on a GPU: the gradient of a bias
     lengthgen bench share                              what a run's evaluation takes of its time
     lengthgen bench memory --tokens 32768              peak memory of evaluating a long document
     lengthgen bench marks                              all pass marks in one table
@@ -17,7 +18,7 @@ autocast where there is one, with synchronised wall time and torch's peak memory
 import argparse
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ from lengthgen.config import command_line
 from lengthgen.runs import process
 
 if TYPE_CHECKING:  # they import torch, which --help does not need
+    from lengthgen.bench.attention import Group
     from lengthgen.bench.figure import Dot
     from lengthgen.bench.measuring import Candidate, Measured
     from lengthgen.bench.peers import Peer
@@ -81,7 +83,7 @@ def parser() -> argparse.ArgumentParser:
     add("--compile", False, "train: torch.compile our losses, as a run does", action="store_true")
     number("--documents", 1, "evaluate: documents in one evaluation")
     number("--tokens", 32768, "memory: tokens of the document")
-    number("--scale", 1, "attention, share: divide lengths by N; then nothing is judged")
+    number("--scale", 1, "attention, bias_gradient, share: divide lengths by N, and judge nothing")
     add("--seconds", 0.2, "repeat shorter calls until a measurement takes so long", type=float)
     add(
         "--out",
@@ -97,7 +99,7 @@ def main(argv: Sequence[str]) -> int:
     options = parser().parse_args(list(argv))
     process.prepare_environment()
     process.prepare_torch(options.threads)
-    if not options.peers and options.what not in ("attention", "marks"):
+    if not options.peers and options.what not in ("attention", "bias_gradient", "marks"):
         process.keep_memory()
     from lengthgen.bench import environment, measuring, workload
 
@@ -243,13 +245,11 @@ def _report_throughput(
 
 
 def _attention(session: Session) -> None:
-    from lengthgen.bench import attention, figure, marks
+    from lengthgen.bench import figure, marks
 
     measured, rows = _attention_groups(session)
     judged = _attention_marks(session, measured)
-    settings = ("clock", "device", "precision", "threads")
-    shown = [column for column in attention.COLUMNS if column not in settings]
-    session.report("attention", rows, attention.COLUMNS, shown, measured)
+    _report_groups(session, "attention", rows, measured)
     drawn = (
         figure.of_marks(judged),
         "Attention and its pass marks",
@@ -258,23 +258,41 @@ def _attention(session: Session) -> None:
     session.report("attention_marks", judged, marks.COLUMNS, marks.COLUMNS, drawn=drawn)
 
 
+def _bias_gradient(session: Session) -> None:
+    from lengthgen.bench import bias_gradient
+
+    where, scale = session.where, session.options.scale
+    groups = (bias_gradient.group(shape, where, scale) for shape in bias_gradient.SHAPES)
+    measured, rows = _measured_groups(session, groups)
+    _report_groups(session, "bias_gradient", rows, measured)
+
+
+def _report_groups(
+    session: Session, stem: str, rows: list, measured: "dict[str, Measured]"
+) -> None:
+    from lengthgen.bench import attention
+
+    settings = ("clock", "device", "precision", "threads")
+    shown = [column for column in attention.COLUMNS if column not in settings]
+    session.report(stem, rows, attention.COLUMNS, shown, measured)
+
+
 def _attention_groups(session: Session) -> "tuple[dict[str, Measured], list]":
     from lengthgen.bench import attention
 
-    scale, where = session.options.scale, session.where
+    return _measured_groups(session, attention.groups(session.where, session.options.scale))
+
+
+def _measured_groups(
+    session: Session, groups: "Iterable[Group]"
+) -> "tuple[dict[str, Measured], list]":
+    from lengthgen.bench import attention
+
     measured: dict[str, Measured] = {}
     rows: list[dict[str, Any]] = []
-
-    def run(group: attention.Group) -> None:
+    for group in groups:
         measured[group.name] = session.interleave(group.candidates)
-        rows.extend(attention.rows(group, measured[group.name], where, scale))
-
-    for shape in attention.TRAINING:
-        run(attention.training_group(shape, where, scale))
-    for shape in attention.EVALUATION:
-        run(attention.evaluation_group(shape, where, scale))
-    with attention.crops_group(scale) as group:
-        run(group)
+        rows += attention.rows(group, measured[group.name], session.where, session.options.scale)
     return measured, rows
 
 
@@ -353,6 +371,7 @@ KINDS = {
     "evaluate": _evaluate,
     "share": _share,
     "attention": _attention,
+    "bias_gradient": _bias_gradient,
     "memory": _memory,
     "marks": _marks,
 }
