@@ -1,15 +1,14 @@
 """Exact match: the share of documents whose whole answer is right (Splits.answers).
 
-Measured under teacher forcing: the model reads the document with the right answer in it, and a
-document matches if the most likely token is the right one at every answer symbol. That is what
-greedy decoding gives: with all earlier symbols right, decoding has read the same text, so its next
-symbol is the most likely token here; at the first symbol that is no hit it writes another one.
-Symbols between the answers that are given (the keys of mqar) are fed in both. This is exact for
-prefix-consistent schemes; for others it is the exact match of decoding inside a window of the
-document's length.
+Measured under teacher forcing: a document, read with the right answer in it, matches if the most
+likely token is the right one at every answer symbol. Greedy decoding gives the same: with all
+earlier symbols right it has read the same text, and at the first symbol that is no hit it writes
+another one. Symbols between the answers that are given (the keys of mqar) are fed in both. This is
+exact for prefix-consistent schemes; for others it is decoding inside a window of the document's
+length.
 
-The 95 % interval is Wilson's (1927, JASA 22), with the document as the unit: it holds at 0 and 1 as
-well, where a bootstrap has no width. It is for new documents, not for new seeds.
+The 95 % interval is Wilson's (1927, JASA 22) over documents: it holds at 0 and 1 as well, where a
+bootstrap has no width. It is for new documents, not for new seeds.
 
 Shape letters: K draws of positions, W windows, P scored positions, V tokens of the vocabulary.
 """

@@ -1,22 +1,21 @@
 """The loss on tokens that long context decides: does a model know what only the far text tells?
 
 Most tokens are predicted as well from the last few words, so a mean over all of them hardly moves
-with what a model makes of its context. A key token is one for which a reference model has a much
-lower loss with long context than with a short one, and then a low one:
+with the use of context. A key token is one for which a reference model has a much lower loss with
+long context than with a short one, and then a low one:
 
     l_short(t) - l_long(t) > alpha  and  l_long(t) < alpha,  alpha = 2 nats
 
 with L' tokens of context (long) and L' / 4 (short), both of the matched protocol, so that t is the
-same token in both. `table` gives the mean loss of a model on the reference's key tokens at every
-length. The reference has to be another run than those under test (by its own losses, a model's key
-tokens are those it did well on), at best one trained at L'. The set of tokens is the same for all:
-two models are compared on it as on any other, and the loss of one run at two lengths says whether
-it gets these tokens from the farther context.
+same token in both. `table` gives a model's mean loss on the reference's key tokens at every length.
+The reference has to be another run (its own key tokens are those that a model did well on), at best
+one trained at L'. Two models are compared on this set as on any other; the loss of one run at two
+lengths says whether it gets these tokens from the farther context.
 
 Source: the idea and both thresholds of LongPPL, Fang et al., ICLR 2025 (arXiv 2410.23771), there
 with a short context of 4,096 tokens, large models and tokens of several bytes. On bytes, small
 models trained at 512 had at most 43 key tokens of 11,904 at 1,024 and 2,048 tokens, and those that
-fail beyond 512 the most of them: a model that does not hold at L' cannot be the reference.
+fail beyond 512 the most: a model that does not hold at L' cannot be the reference.
 
 Shape letters: W windows, P scored positions. Losses in nats.
 """

@@ -30,16 +30,9 @@ from lengthgen.statistics import bootstrap, comparisons
 # A row of `by_distance`: symbols, values, documents; nats, and shares, with their 95 % intervals
 # (NaN with one document).
 COLUMNS = (
-    "distance",
-    "n_values",
-    "n_documents",
-    "loss",
-    "loss_low",
-    "loss_high",
-    "found",
-    "found_low",
-    "found_high",
-)
+    "distance", "n_values", "n_documents", "loss", "loss_low", "loss_high",
+    "found", "found_low", "found_high",
+)  # fmt: skip
 
 # document -> (T,) how many symbols ago each value stood; 0 where it cannot be known
 Distances = Callable[[int], np.ndarray]
@@ -56,10 +49,7 @@ def by_distance(losses: Sequence[Stored], distances: Distances) -> list[dict]:
 
 
 def of_evaluation(evaluation: Path, distances: Distances) -> list[dict]:
-    """`by_distance` of one evaluation folder, from the longest windows of its position protocol.
-
-    [] if it has none.
-    """
+    """`by_distance` of an evaluation's longest position windows; [] if it has none."""
     lengths = stored.lengths(evaluation, "position")
     if not lengths:
         return []

@@ -25,7 +25,7 @@ class Excess:
 
 @dataclass(frozen=True)
 class Usable:
-    """A request whose losses (W, P) are finite. loss_sum: (D,)."""
+    """Finite losses (W, P) of a request. loss_sum: (D,)."""
 
     losses: np.ndarray
     loss_sum: np.ndarray
@@ -62,6 +62,7 @@ class Summed:
         if scored.status == "ok" and scored.losses is not None:
             losses = scored.losses
             excess = self._excess(losses, splits, known)
+            # Of float32 losses, added up in float64.
             loss_sum = self._by_document(losses if self.answers is None else losses * self.answers)
             self.usable = Usable(losses, loss_sum, excess)
 

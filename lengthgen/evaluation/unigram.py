@@ -13,7 +13,7 @@ def loss(splits: Splits, scored: list[Scored]) -> float | None:
     if targets is None:
         return None
     train, at_once = splits.train, 2**24  # a large corpus is counted a part at a time
-    counts = np.ones(splits.vocab_size)
+    counts = np.ones(splits.vocab_size)  # add one: a validation token may be new
     for first in range(0, train.n_tokens, at_once):
         part = train.tokens(first, min(first + at_once, train.n_tokens)).numpy()
         counts += np.bincount(part, minlength=splits.vocab_size)

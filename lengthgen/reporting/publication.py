@@ -1,12 +1,9 @@
 """Where a publication's numbers come from, and what of that is not known.
 
-A figure that is to be believed says its seeds, documents, loss inside the training length, scored
-tokens, precision, commits, parameters and learning rate. What a publication cannot say is named on
-its page (`missing`).
+What a figure to be believed needs and a publication lacks is named on its page (`missing`).
 
 The hash of the matched targets: of (document, first target, past the last target) of every window,
-with the data's fingerprint and tokenizer. Two evaluations with the same hash scored the same
-tokens, whatever their training lengths were.
+with the data's fingerprint and tokenizer. Evaluations with the same hash scored the same tokens.
 """
 
 import csv
@@ -114,7 +111,9 @@ def missing(note: Mapping[str, Any], rows: pd.DataFrame) -> list[str]:
     without = sorted(set(rows["scheme"]) - set(inside["scheme"]))
     listed = note.get("runs", [])
     about = [
-        one for one in note.get("evaluations", []) if all(one[name] == first[name] for name in SAME)
+        each
+        for each in note.get("evaluations", [])
+        if all(each[name] == first[name] for name in SAME)
     ]
     hashed = targets_of(note, first["setting"], first["evaluation"]) is not None
     known = {

@@ -2,18 +2,17 @@
 
 For a published model trained at L and evaluated at L', the reference's gain on the same targets is
     U_ref(L') = NLL_ref(L) - NLL_ref(L'),
-with *the reference* confined to L tokens by a window of the text, as the published model is in
-U(L') = NLL(L) - NLL(L'). Both sides of u = U / U_ref are gains of one model over itself, so neither
-better training nor a better scheme counts as use of context. A reference was trained at L' or more,
-so that it was trained at both lengths. It read fewer beginnings than a model trained at L on as
-many tokens; if that leaves it worse at L, U_ref is too large: u errs on the small side, the gate on
-the lenient.
+with the reference confined to L tokens by a window of the text, as the published model is in U(L')
+= NLL(L) - NLL(L'). Both sides of u = U / U_ref are gains of one model over itself, so neither
+better training nor a better scheme counts as use of context. A reference was trained at L' or more.
+It read fewer beginnings than a model trained at L on as many tokens; if that leaves it worse at L,
+U_ref is too large: u errs on the small side, the gate on the lenient.
 
-Which reference: of those trained at the length nearest to L' from above, for u the one of the same
-scheme (of a retrofit or modifier: of the scheme under it, if its own is missing), else the one with
-the least loss at L'. The gate asks about the text, so its reference is always the best one: a
-scheme that acts as a window gains nothing on any text. Data with an exact floor need no model:
-floor(L) - floor(L') is all that can be gained.
+Of the references trained at the nearest length from L' up, u takes the one of the same scheme (for
+a retrofit or modifier, of the scheme under it if need be), else the one with the least loss at L'.
+The gate asks about the text, so it always takes the best one: a scheme that acts as a window gains
+nothing on any text. Data with an exact floor need no model: floor(L) - floor(L') is all that can be
+gained.
 
 Seeds are paired where the reference has those of the published model, or at least two of them; else
 its mean over seeds is taken as fixed, and `described` says so. Rows: references.csv, the columns of

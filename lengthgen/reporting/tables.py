@@ -56,18 +56,12 @@ class Tables:
 
 
 def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
-    """A table with its columns' types: hashes and names stay text, whatever they look like.
-
-    DataError if it is not that table.
-    """
+    """A table with its columns' types: a hash of digits stays text. DataError if it is another."""
     return _whole(_read(path, columns))
 
 
 def collect(results: Path | str) -> Tables:
-    """The tables of every finished evaluation under results/runs, one after another.
-
-    Empty tables if there is none.
-    """
+    """The tables of every finished evaluation under results/runs; empty if there is none."""
     return read_evaluations(folder for run in records.runs(results) for folder in run.evaluations)
 
 
@@ -190,10 +184,7 @@ def _matches(lengths: pd.DataFrame) -> dict[tuple, dict[str, float]]:
 
 
 def publish(tables: Tables, folder: Path | str, note: Mapping[str, Any]) -> pd.DataFrame:
-    """Write a published folder; returns the summary. `note` becomes provenance.json.
-
-    The same tables give the same bytes.
-    """
+    """Write a published folder, `note` as its provenance.json; returns the summary."""
     folder = Path(folder)
     for name, columns in records.TABLES.items():
         write_table(folder / f"{name}.csv", getattr(tables, name), columns)
@@ -227,6 +218,7 @@ def sort(table: pd.DataFrame) -> pd.DataFrame:
     ranks = {scheme: rank for rank, scheme in enumerate(schemes)}
     first = [*GROUP, "protocol", "scheme", "seed", "eval_length"]
     keys = [key for key in first if key in keys] + [key for key in keys if key not in first]
+    # A stable sort by ranks: the names themselves would come in alphabetical order.
     ranked = table.assign(scheme=table["scheme"].map(ranks)).sort_values(keys, kind="stable")
     return table.loc[ranked.index].reset_index(drop=True)
 

@@ -105,10 +105,7 @@ def _verdict(
     line: Mapping[str, Any],
     ranked: Sequence[references.Reference],
 ) -> dict[str, Any]:
-    """The numbers and the word of one scheme at one length, of the seeds that have both lengths.
-
-    line: its row of the summary.
-    """
+    """The numbers and the word of one row of the summary, of the seeds that have both lengths."""
     from lengthgen.statistics import comparisons, fails_or_uses
 
     train_length, eval_length = int(line["train_length"]), int(line["eval_length"])
@@ -127,6 +124,7 @@ def _verdict(
     row = {"n_seeds": len(seeds), "n_documents": n_documents, "word": word}
     for name, estimate in estimates.items():
         row |= _ends(name, estimate.value, estimate.low, estimate.high)
+    # The floor is exact: no trained model is a better reference.
     floor = references.of_floor(short, long)
     ranked = [floor] if floor else ranked
     return row | (_relative(short, long, word, str(line["scheme"]), ranked) if ranked else {})

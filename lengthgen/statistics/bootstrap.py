@@ -6,9 +6,9 @@ tokens a document, a 95 % interval from tokens covers the truth 21 % of the time
 94 % (calibration.py). Perplexity is exp(mean loss), its bounds the exp of the loss's bounds;
 perplexities are never averaged (Jensen).
 
-These intervals are for the spread over documents. The bootstrap's variance of the seeds is (S - 1)
-/ S of what it should be and it knows no Student t, so with fewer than about ten seeds that differ
-it is too narrow (three seeds: about 80 %). Claims about schemes use comparisons.py.
+They are for the spread over documents. The bootstrap's variance of the seeds is (S - 1) / S of what
+it should be, without Student's t: too narrow for fewer than about ten seeds that differ (with three
+it covers about 80 %). Claims about schemes use comparisons.py.
 
 Sources: Miller 2024 (arXiv 2411.00640: cluster by document, pair the differences); Sellam et al.,
 ICLR 2022 (arXiv 2106.16163: the multi-bootstrap over seeds and test items); Owen 2007, Annals of
@@ -84,10 +84,7 @@ class Bootstrap:
 
 
 def token_mean(loss_sum: np.ndarray, n_tokens: np.ndarray) -> np.ndarray:
-    """Token-weighted mean over the last axis (documents): (..., D) -> (...).
-
-    NaN where no token was scored.
-    """
+    """Mean over documents by tokens, (..., D) -> (...). NaN where no token was scored."""
     total, weight = (np.sum(each, axis=-1, dtype=np.float64) for each in (loss_sum, n_tokens))
     return np.divide(total, weight, out=np.full_like(total, np.nan), where=weight > 0)
 
@@ -116,6 +113,7 @@ def bootstrap(
     by_length = (each.transpose(1, 0, 2).reshape(n_lengths, -1) for each in (total, weight))
     value = token_mean(*by_length)
 
+    # The draws come from one stream, so that chunks of another size give the same ones.
     generator = np.random.default_rng(seed)
     rows = max(1, CHUNK // max(n_documents, total.shape[0] * n_lengths, 1))
     chunks = [min(rows, n_resamples - first) for first in range(0, n_resamples, rows)]
@@ -128,6 +126,7 @@ def bootstrap(
 def multiplicities(n_units: int, n_resamples: int, generator: np.random.Generator) -> np.ndarray:
     """(R, n_units) float64: how often each unit is drawn in n_units draws with replacement."""
     drawn = generator.integers(n_units, size=(n_resamples, n_units))
+    # One bincount for all rows: each row counts in a range of its own.
     drawn += n_units * np.arange(n_resamples)[:, None]
     counts = np.bincount(drawn.ravel(), minlength=n_resamples * n_units)
     return counts.reshape(n_resamples, n_units).astype(np.float64)
@@ -166,10 +165,8 @@ def _without(sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
 
 
 def _acceleration(left_out: tuple[np.ndarray, ...], n_lengths: int) -> np.ndarray:
-    """(A,): BCa's acceleration, a sample for each kind of unit.
-
-    NaN where no unit changes the value.
-    """
+    """(A,): BCa's acceleration. NaN where no unit changes the value."""
+    # Efron and Tibshirani 1993, equation 14.15, with the influences of seeds and documents pooled.
     cubes, squares = np.zeros((2, n_lengths))
     for values in left_out:
         influence = (values.mean(axis=0) - values) * (len(values) - 1) / len(values)

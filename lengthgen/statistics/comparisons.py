@@ -1,21 +1,20 @@
 """The mean of paired differences by seed and document, with its 95 % interval and p-value.
 
 A comparison is a table of differences (`losses.Paired`): scheme minus baseline, or one length minus
-another. Seeds are paired (common random numbers: the same seed has the same batches and the same
-other weights) and documents are (the same tokens). The estimand is the ratio sum of the differences
-/ number of tokens: the mean difference of the loss of a token, over new seeds and new documents.
+another. Seeds are paired (the same batches and the same other weights) and documents are (the same
+tokens). The estimand is sum of the differences / number of tokens: the mean difference of the loss
+of a token, over new seeds and new documents.
 
 Which interval for what:
 - Estimate.low, high (variance.py: Student quantiles, two-way variance): for every verdict. It
-  covers 95 % or a little more from 3 seeds on, as long as the mean over documents is near normal:
-  with exponentially distributed documents 93 % at 48, 95 % at 200.
-- bounds of `resampled` (the multi-bootstrap): with ten seeds or more, or where the seeds hardly
-  differ. Too narrow with few seeds; too wide where only the interaction of seeds and documents is
-  left.
+  covers 95 % or a little more from 3 seeds on while the mean over documents is near normal: with
+  exponentially distributed documents 93 % at 48, 95 % at 200.
+- bounds of `resampled` (the multi-bootstrap): with ten seeds or more, or seeds that hardly differ.
+  Too narrow with few seeds; too wide where only the interaction of seeds and documents is left.
 - bca of `resampled`: the same, for skewed documents. With few seeds its acceleration is a guess.
 
 Sources: Miller 2024 (arXiv 2411.00640); Sellam et al. 2022 (arXiv 2106.16163).
-Shape letters: S seeds, A evaluation lengths (or any other columns), D documents. Losses in nats.
+Shape letters: A evaluation lengths (or any other columns). Losses in nats.
 """
 
 from dataclasses import dataclass

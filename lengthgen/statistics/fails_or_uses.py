@@ -6,8 +6,9 @@ L' tokens of context.
                  model confined to L tokens, by fresh windows
                  of L (the matched protocol at L: U = -F) or by a hard window of L in every layer,
                  which leaves the positions as they are
-    utilisation  u(L') = U(L') / U_ref(L'), U_ref from a model trained at L' or from an exact floor:
-                 1 uses all, 0 none, < 0 is harmed
+    utilisation  u(L') = U(L') / U_ref(L'), U_ref of a model trained at L' or of an exact floor: 1
+                 uses
+                 all, 0 none, < 0 is harmed
 
 | word | rule, 95 % intervals |
 |---|---|
@@ -16,11 +17,11 @@ L' tokens of context.
 | tolerates | F's upper bound is below delta, and some U's upper bound is below the smallest gain |
 | undecided | else |
 
-`uses` needs several bounds at once, each at 95 %: no correction is due (intersection-union test,
-Berger 1982). A plot of loss against length cannot tell `uses` from `tolerates`.
+`uses` needs several bounds at once: no correction is due (intersection-union test, Berger 1982). A
+plot of loss against length cannot tell `uses` from `tolerates`.
 
-Sources: Sun et al. 2021 (arXiv 2109.09115: context curves); Chi et al. 2022 (arXiv 2212.10356: a
-bias that acts as a window); Fieller 1954 (JRSS B 16: the interval of a ratio).
+Sources: Sun et al. 2021 (arXiv 2109.09115); Chi et al. 2022 (arXiv 2212.10356: a bias that acts as
+a window); Fieller 1954 (JRSS B 16: the interval of a ratio).
 
 Shape letters: A evaluation lengths. Losses in nats.
 """
@@ -119,6 +120,7 @@ def _crossing(
 
     NaN without one.
     """
+    # Fieller's set may be unbounded: the search doubles its reach until every column has crossed.
     reach = np.full_like(start, 1e-3)
     for _ in range(DOUBLINGS):
         inside = beyond(start + side * reach) <= 0

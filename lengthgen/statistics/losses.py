@@ -1,13 +1,8 @@
 """Losses of one scheme under one protocol, added up by seed, evaluation length and document.
 
-`Losses` gives mean losses with their intervals, changes from a length, and differences of two
-tables on the same targets (`Paired`). Built from rows of documents.csv (`of_rows`) or from
-per-token losses (evaluation/stored.py).
-
-Intervals of what is published:
-- Several seeds: the two-way Student interval (variance.py), for new seeds and new documents. With
-  three seeds that differ it covers 95 to 97 %, a bootstrap of seeds and documents 77 to 87 %
-  (calibration.py).
+Built from rows of documents.csv (`of_rows`) or per-token losses (evaluation/stored.py). Intervals:
+- Several seeds: two-way Student (variance.py), for new seeds and documents. With three seeds that
+  differ it covers 95 to 97 %, a bootstrap of seeds and documents 77 to 87 % (calibration.py).
 - One seed: documents resampled, as in the run's lengths.csv. It says nothing about other seeds.
 
 Shape letters: S seeds, A evaluation lengths, D documents. Sums in nats.
@@ -159,10 +154,7 @@ class Losses:
         return self._taken(seeds, [column], documents)
 
     def floor(self) -> "Losses | None":
-        """The exact floor as losses of one seed, since it is the same for all.
-
-        None where unknown.
-        """
+        """The exact floor as losses of one seed, as it is the same for all. None if unknown."""
         if self.floor_sum is None or not np.isfinite(self.floor_sum[0]).all():
             return None
         return replace(self, loss_sum=self.floor_sum)._taken([0])
@@ -218,6 +210,7 @@ class Losses:
             np.where(finite[:, None], sums, np.nan)
             for sums in (loss, _over_seeds(reference, len(loss)))
         ]
+        # A document that nobody scored would count as one without a difference.
         scored = (counted > 0).any(axis=0)
         return Paired((usable[0] - usable[1])[:, :, scored], counted[:, scored])
 

@@ -2,12 +2,12 @@
 
 The minimum detectable difference is the true mean difference that the test of comparisons.py finds
 (p at most alpha) with probability `power`: the noncentrality at which a Student t with
-Satterthwaite's degrees of freedom passes the test's critical value, times the standard error.
-Variances come from runs already made, by seed and document (variance.py). Three seeds say little
-about the seeds' variance: `cautious` puts the upper limit of an 80 % one-sided interval of the mean
-squares in its place (Kieser and Wassmer 1996, Biometrical Journal 38). It is never below the plain
-figure: with two or three seeds a larger share of the documents would otherwise lower the critical
-value by more than it adds to the variance.
+Satterthwaite's degrees of freedom passes the critical value, times the standard error. Variances
+come from finished runs, by seed and document (variance.py). As three seeds say little about the
+seeds' variance, `cautious` takes the upper limit of an 80 % one-sided interval of the mean squares
+(Kieser and Wassmer 1996, Biometrical Journal 38). It is never below the plain figure: with two or
+three seeds a larger share of the documents could lower the critical value by more than it adds to
+the variance.
 
 Shape letters: A columns. Differences in nats a token.
 """

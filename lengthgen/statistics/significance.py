@@ -63,6 +63,7 @@ def sign_flip(seed_values: np.ndarray, *, n_flips: int = N_FLIPS, seed: int = 0)
         signs = 1.0 - 2.0 * ((patterns >> np.arange(n_seeds)) & 1)
     else:
         signs = np.random.default_rng(seed).choice([-1.0, 1.0], size=(n_flips, n_seeds))
+    # Sums of floats in another order differ in their last bits: a tie must count as reached.
     observed = np.abs(seed_values.sum(axis=0))
     scale = np.abs(seed_values).sum(axis=0)
     reached = (np.abs(signs @ seed_values) >= observed - ROUNDING * scale).sum(axis=0)

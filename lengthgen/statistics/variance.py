@@ -7,15 +7,13 @@ A table of values by seed and document is a two-way random layout without replic
 show. Searle, Casella and McCulloch 1992, Variance Components, chapter 4; the maximum as in Hillis
 2007 (Statistics in Medicine 26), for readers and cases.
 
-Interval: value +- c se, where c is the mean of the Student quantiles with S - 1 and D - 1 degrees
-of freedom, weighted by the two shares of the variance (Cochran and Cox 1957, Experimental Designs,
-section 4.14). It is right where either share is all, and errs on the wide side between: a 95 %
-interval covers 95 to 97.3 % with 3 seeds, 95 to 96 % with 10 (calibration.py). A Student interval
-with Satterthwaite's degrees of freedom (`Spread.df`) is narrower, and covers as little as 92 % with
-3 seeds.
+Interval: value +- c se, c being the mean of the Student quantiles with S - 1 and D - 1 degrees of
+freedom, weighted by the two shares of the variance (Cochran and Cox 1957, Experimental Designs,
+section 4.14). It is right where either share is all and too wide between: a 95 % interval covers 95
+to 97.3 % with 3 seeds, 95 to 96 % with 10 (calibration.py). One with Satterthwaite's degrees of
+freedom (`Spread.df`) is narrower and covers as little as 92 % with 3 seeds.
 
-Shape letters: S seeds, A evaluation lengths (or any other columns), D documents. Values in nats a
-token.
+Shape letters: S seeds, A evaluation lengths (or any other columns), D documents. Nats a token.
 """
 
 from collections.abc import Callable
@@ -82,6 +80,7 @@ class Spread:
     def critical(self, tail: float | np.ndarray) -> np.ndarray:
         """(A,): standard errors beyond which `tail` (below 0.5) lies on one side."""
         total = self.seed + self.document
+        # No variance at all: the share is 0 / 0, and either quantile times 0 is 0.
         share = np.divide(
             self.seed, total, out=np.full_like(total, 1.0 if self.seed_df else 0.0), where=total > 0
         )
@@ -133,6 +132,7 @@ def mean_squares(table: np.ndarray) -> MeanSquares:
 
 def components(squares: MeanSquares) -> Components:
     """The variances behind the mean squares, at least 0. NaN with one seed or one document."""
+    # An analysis of variance may give a negative component: 0 is then the better estimate.
     few = np.nan if min(squares.n_seeds, squares.n_documents) < 2 else 0.0
     seed = np.maximum(squares.seed - squares.interaction, 0) / squares.n_documents
     document = np.maximum(squares.document - squares.interaction, 0) / squares.n_seeds

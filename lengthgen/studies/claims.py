@@ -1,15 +1,15 @@
 """A claim of a study as it is declared, and its verdict: supported, refuted or undecided.
 
-| prediction | supported | refuted |
+| prediction | supported: the measure is | refuted: it is |
 |---|---|---|
-| above X | the measure is above X | it is below X |
-| below X | it is below X | it is above X |
-| within X | it is between -X and X (two one-sided tests) | it is below -X or above X |
+| above X | above X | below X |
+| below X | below X | above X |
+| within X | between -X and X (two one-sided tests) | below -X or above X |
 
 Each by the two-way Student test over seeds and documents (statistics/variance.py) at 0.05,
 two-sided where a sign is claimed. The primary claims of a study share that error rate (Holm); the
 p-values of the others are adjusted for false discoveries (Benjamini and Hochberg), and those claims
-are exploratory. Supports and refutations are families of their own.
+are exploratory. Supports and refutations are separate families.
 
 A study is supported if all of its primary claims are, refuted if one is refuted, else undecided.
 """
@@ -85,7 +85,7 @@ def judge(claims: Mapping[str, Claim], measured: Mapping[str, "Measured"]) -> li
     """A verdict on every claim, in their order."""
     sides = np.array([_sides(claim, measured[name]) for name, claim in claims.items()])
     primary = np.array([claim.primary for claim in claims.values()])
-    adjusted = np.ones_like(sides)
+    adjusted = np.ones_like(sides)  # column 0: for the claim, column 1: against it
     for family, correct in (
         (primary, multiplicity.holm),
         (~primary, multiplicity.benjamini_hochberg),
