@@ -35,7 +35,6 @@ class RunFolder:
         self.metrics = path / "metrics.jsonl"
         self.config = path / "config.yaml"
         self.provenance = path / "provenance.json"
-        self.figures = path / "figures"
         self.done = path / "done.json"
 
     def keep(self, file: Path, code: str | None = None) -> None:
