@@ -55,6 +55,7 @@ def _obstacle(x: Tensor, weight: Tensor) -> str | None:
         return f"device {x.device.type}"
     if not x.dtype == weight.dtype == torch.float32:
         return f"dtypes {x.dtype} and {weight.dtype}, it needs float32"
+    # Autocast does not know the operator.
     if torch.is_autocast_enabled("cpu"):
         return "autocast is on"
     if torch.compiler.is_compiling():

@@ -119,6 +119,7 @@ def _tensors(
         .transpose(1, 2)
         for _ in range(3)
     )
+    # ALiBi's slopes: for 8 heads 2^-1 .. 2^-8.
     slopes = torch.exp2(-8 * torch.arange(1, H + 1) / H)
     return q, k, v, (-slopes[:, None] * torch.arange(length)).to(where.device)
 

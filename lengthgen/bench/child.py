@@ -82,6 +82,7 @@ def _evaluate(job: dict) -> dict:
         return throughput.Evaluation(store, requests, config)
 
     short, long = prepared(min(SHORT, tokens)), prepared(tokens)
+    # Loads what the first call loads, so that it counts to the baseline.
     short.score(model, short.requests, where)
     scored: list[Scored] = []
     measured = measure(

@@ -82,6 +82,7 @@ def write(dots: Sequence[Dot], title: str, subtitle: str, axis: str, stem: Path)
 
 def draw(dots: Sequence[Dot], title: str, subtitle: str, axis: str) -> Figure:
     """The figure: one line a dot, the first at the top, and a vertical line at 1."""
+    # Names stand left of the axes: about 0.065 inches a character.
     left = max(LEFT, 0.065 * max(len(dot.name) for dot in dots) + 0.3)
     width, height = WIDTH - LEFT + left, HEIGHT * len(dots) + 1.4
     figure = Figure(figsize=(width, height), facecolor="white")

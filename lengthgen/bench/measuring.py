@@ -114,6 +114,7 @@ def interleave(
         measured.candidates.append(candidate)
         measured.samples[candidate.name] = []
     began = time.perf_counter()
+    # Candidates take turns: a slow minute of the machine then meets all of them.
     for number in range(rounds):
         for place, index in enumerate(order(len(measured.candidates), number)):
             candidate = measured.candidates[index]

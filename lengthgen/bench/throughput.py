@@ -176,6 +176,7 @@ class _Counter(models.Transformer):
 
 def rows(bench: str, measured: Measured, shape: Shape, where: Place) -> list[dict[str, Any]]:
     """One row a candidate, with COLUMNS: medians and quartiles by the clock that counts."""
+    # Paired within rounds too: the ceiling is one of the candidates.
     limits = [c for c in measured.candidates if c.kind == "ceiling"]
     limit = limits[0].flops / measured.seconds(limits[0].name) if limits else None
     constant = dict.fromkeys(COLUMNS) | {

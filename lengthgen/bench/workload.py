@@ -105,7 +105,7 @@ def build(scheme: str, shape: Shape, where: Place) -> models.Transformer:
 def random_store(documents: int, size: int, vocab: int) -> TokenStore:
     """`documents` documents of `size` random tokens each, in memory; the same at every call."""
     ids = np.random.default_rng(0).integers(0, vocab, documents * size)
-    # As TokenStore reads it: torch has little arithmetic for uint16, so int16 stands in for it.
+    # As TokenStore holds it: torch has little arithmetic for uint16, so int16 stands in for it.
     stored = ids.astype(np.uint16).view(np.int16) if vocab <= 2**16 else ids.astype(np.int32)
     return TokenStore(
         stream=torch.from_numpy(stored),

@@ -90,10 +90,12 @@ def train(
     state.model.train()
     while state.step < steps:
         began = time.perf_counter()
+        # Dropout's random state: it must not depend on what ran before this step.
         torch.manual_seed((seed << 32) + state.step)
         before_step(state.step)
         inputs, targets = batch_at(state.step)
         loss = forward_backward(losses, inputs, targets, accumulate, autocast, n_scored)
+        # Without clipping the norm is still measured, for the report and the check below.
         grad_norm = float(clip_grad_norm_(state.model.parameters(), clip if clip > 0 else math.inf))
         if not (math.isfinite(loss) and math.isfinite(grad_norm)):
             raise NonFiniteError(

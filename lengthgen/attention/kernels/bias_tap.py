@@ -84,6 +84,7 @@ def _(
 
 def implementation(q: Tensor) -> ModuleType:
     """triton_bias where it can run, else torch_bias."""
+    # The Triton kernel computes in float32.
     if q.is_cuda and q.dtype != torch.float64 and find_spec("triton") is not None:
         from lengthgen.attention.kernels import triton_bias
 

@@ -88,6 +88,7 @@ class _Attention(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple:
+        # k and v were saved in the bias's order, so dk and dv come in that order too.
         q, k, v, out, logsumexp = ctx.saved_tensors
         gradients = recompute.gradients if ctx.bias.learned else _backward
         dq, dk, dv, dbias = gradients(
@@ -107,6 +108,7 @@ def _forward(
     out = q.new_empty(batch, length, n_heads, size).transpose(1, 2)
     logsumexp = q.new_empty(batch, n_heads, length)
 
+    # No other chunk has as many rows as those of tiles.
     forward_part = tiles.forward_part if bias.chunk == tiles.QUERIES else _forward_part
 
     def work(sequences: slice, heads: slice) -> None:
@@ -174,6 +176,7 @@ def _backward_part(
     flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
     length = q.shape[2]
     if bias.span is not None:
+        # Under a span no chunk writes every key, so that the sums start from zero.
         dk.zero_()
         dv.zero_()
     for first, last in reversed(spans(length, bias.chunk)):

@@ -135,6 +135,7 @@ def compiled(form: Form, length: int, span: Span | None = None) -> Form:
             )
         return form(q, k, v, bias, mask, scale)
 
+    # A closure shares its code object with every other call's: each gets a copy.
     code = compiled_form.__code__.replace(co_name=f"{form.__name__}_{length}")
     copy = types.FunctionType(
         code, compiled_form.__globals__, code.co_name, None, compiled_form.__closure__
@@ -150,7 +151,8 @@ def visible_blocks(length: int, span: Span | None, device: torch.device) -> Bloc
 
 @cache
 def _kept(length: int, span: Span | None, device: torch.device) -> BlockMask:
-    with torch.inference_mode(False):  # kept for later calls, which may be of training
+    # Kept for later calls, which may train: no inference tensors.
+    with torch.inference_mode(False):
         return _made(length, span, device)
 
 

@@ -45,6 +45,7 @@ class Offsets:
         self.learned: tuple[Tensor, ...] = (vector,) if learns else ()
         self.chunk, self.span = chunk, span
         values = vector.detach().to(torch.promote_types(vector.dtype, torch.float32))
+        # The first row of a chunk is up to chunk - 1 positions before the newest key.
         future = values.new_full((values.shape[0], chunk - 1), float("-inf"))
         self.padded = torch.cat([future, values], dim=1)  # (H, chunk - 1 + T)
         # What a chunk may read of it: under a span, nothing older than the window.

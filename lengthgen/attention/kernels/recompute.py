@@ -79,6 +79,7 @@ def _group(
     k_across, v_across, k_alone = k.transpose(1, 2), v.transpose(1, 2), k[..., :-1]
     by_chunk = (x.split(CHUNK, dim=1) for x in (q, q[..., :-1], grad, grad[..., :-1], dq))
     chunks = zip(*by_chunk, strict=True)
+    # Two buffers serve every chunk, so that no chunk allocates.
     n_keys = most_keys(bias.span, CHUNK, length)
     scratch = q.new_empty(2, q.shape[0] * min(CHUNK, length) * n_keys)
     for (first, last), (some_q, q_alone, some_grad, grad_alone, some_dq) in zip(
@@ -89,9 +90,11 @@ def _group(
         weights, dscores = (
             buffer[: math.prod(by_head)].view(q.shape[0], *by_head[2:]) for buffer in scratch
         )
+        # The mask first, so that the product is added to it in place: P = exp(scores - lse).
         weights.view(by_head).copy_(bias.mask(slice(None), heads, first, last))
         weights.baddbmm_(some_q, take(k_across, keys, dim=2)).mul_(LOG2E).exp2_()
         _add_product(dv, keys, weights.transpose(1, 2), grad_alone)
+        # dS = P * (dP - delta), of which dq, dk and the bias's gradient are made.
         torch.bmm(some_grad, take(v_across, keys, dim=2), out=dscores)
         dscores.mul_(weights)
         torch.bmm(dscores, take(k_alone, keys, dim=1), out=some_dq)

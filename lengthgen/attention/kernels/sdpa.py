@@ -44,6 +44,7 @@ def attend(
     if bias is None and span is not None:
         bias = q.new_zeros(1, length, length)
     with _backends(q, bias is not None):
+        # is_causal, where it suffices: a mask costs memory and the fastest backends.
         if bias is None:
             return functional.scaled_dot_product_attention(
                 q, k, v, is_causal=True, scale=scale, dropout_p=dropout
@@ -108,6 +109,7 @@ def backend(q: Tensor, masked: bool, dropout: float = 0.0) -> str:
 
     q (B, H, T, D), its requires_grad as in the call to come; k and v like it.
     """
+    # A mask as `attend` makes it: torch's choice may depend on its layout.
     mask = None
     if masked:
         length = q.shape[-2]

@@ -46,6 +46,7 @@ def each(work: Callable[[slice, slice], None], parts: Sequence[Part]) -> None:
     """
     n_threads = torch.get_num_threads()
     n_workers = min(n_threads, len(parts))
+    # On this thread alone: then torch keeps all its threads for the operations inside.
     if n_workers == 1:
         for part in parts:
             work(*part)
@@ -67,6 +68,7 @@ def each(work: Callable[[slice, slice], None], parts: Sequence[Part]) -> None:
         take()
     finally:
         waiting.clear()
+        # What has not begun is cancelled; what has must end before its memory is used.
         begun = [helper for helper in helpers if not helper.cancel()]
         wait(begun)
         # Last, because a helper's setting is also torch's default for threads to come.

@@ -64,6 +64,7 @@ def _score_gradients(
 ) -> Iterator[tuple[int, int, Tensor]]:  # fmt: skip
     """(first, last, gradient (H, last - first, last) of the scores, summed over the batch)."""
     q, k, v, out, grad = (x.to(_wide(q)) for x in (q, k, v, out, grad))
+    # The row sums of P * dP, without P: sum over d of dO * O.
     delta = (grad * out).sum(-1, keepdim=True)
     for first, last in spans(q.shape[2], chunk):
         rows, keys = slice(first, last), slice(0, last)
