@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from lengthgen.config import dataclass_from
+from lengthgen.config import catalogue, dataclass_from
 from lengthgen.errors import ConfigError
 from lengthgen.runs import identity as run_identity
 from lengthgen.runs import train_config
@@ -33,7 +33,7 @@ def given(**changes):
         {key: value for key, value in primary.items() if key not in ("defaults", "hydra")}
     )
     for group, name in groups.items():
-        loaded[group] = OmegaConf.load(CONFIGS / group / f"{name}.yaml")
+        loaded[group] = catalogue.contents(CONFIGS / group / f"{name}.yaml", [CONFIGS])
     for key, value in changes.items():
         OmegaConf.update(loaded, key.replace("__", "."), value)
     return OmegaConf.to_container(loaded, resolve=True)
