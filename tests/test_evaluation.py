@@ -1,4 +1,4 @@
-"""Protocols, scoring and rows: matched targets are the same tokens at every length, merged passes equal separate ones."""
+"""Protocols, scoring and rows: the same targets at every length, merged passes as separate ones."""
 
 import dataclasses
 import math
@@ -426,7 +426,8 @@ def test_the_version_of_evaluations_names_them_anew_and_leaves_runs_alone(monkey
 def test_documents_that_are_too_short_are_one_line():
     with pytest.raises(
         DataError,
-        match=r"^evaluation length 64 needs a validation document of 65 tokens; the longest of 2 has 30[^\n]*$",
+        match=r"^evaluation length 64 needs a validation document of 65 tokens; "
+        r"the longest of 2 has 30[^\n]*$",
     ):
         plan(np.array([30, 20]), ["a", "b"], [16, 64], 16, EvaluationConfig())
 
@@ -478,7 +479,7 @@ def test_the_band_reads_the_matched_windows_through_a_hard_window(store, scheme)
 
 
 def test_in_one_layer_the_band_hides_exactly_what_is_farther_than_the_training_length(store):
-    """Without positions and with one layer, a target under the band is a target whose window is cut at 16 tokens."""
+    """One layer without positions: under the hard window as with a text cut to 16 tokens."""
     cls = schemes.load("none")
     model = models.build(
         ModelConfig(n_layers=1, n_heads=2, width=16),

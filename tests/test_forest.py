@@ -1,4 +1,4 @@
-"""The figure of fails, tolerates or uses: every word, value and interval is on it, and what could not be asked is said."""
+"""The figure of verdicts shows every word, value and interval, and what was not tested."""
 
 import pandas as pd
 import pytest

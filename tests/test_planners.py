@@ -1,4 +1,4 @@
-"""Windows of every protocol: by hand, and what must hold of any documents; the identity of evaluations; context seen."""
+"""Windows of every protocol, by hand and for any documents; identities of evaluations; context."""
 
 import dataclasses
 
@@ -270,7 +270,8 @@ def test_every_protocol_has_a_planner_and_the_default_plan_is_what_it_was():
         for length in (512, 1024)
     }
     assert ids == {
-        ("default", 512): "e605cd0c", ("default", 1024): "9b3207d4", ("evidence", 512): "67ff2559", ("evidence", 1024): "4a12c9d8",
+        ("default", 512): "e605cd0c", ("default", 1024): "9b3207d4",
+        ("evidence", 512): "67ff2559", ("evidence", 1024): "4a12c9d8",
         ("quick", 512): "79874e37", ("quick", 1024): "a54d04fd",
     }  # fmt: skip
     assert run_identity.evaluation_id(EvaluationConfig(), 512) == ids["default", 512]

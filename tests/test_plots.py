@@ -1,4 +1,4 @@
-"""Figures: equal bytes in two processes, no torch, nothing hidden or overlapping; and the command `lengthgen plot`."""
+"""Figures: byte-stable, without torch, nothing overlaps; and the command `lengthgen plot`."""
 
 import os
 import shutil
@@ -71,7 +71,7 @@ def test_known_schemes_differ_in_colour_and_marker_and_never_change():
 
 
 def test_known_colours_stay_apart_for_the_colour_blind():
-    """Machado et al. 2009, severity 1; colours that come near each other are told apart by their markers."""
+    """Machado et al. 2009, severity 1; similar colours have different markers."""
     matrices = {
         "deuteranopia": [
             [0.367322, 0.860646, -0.227968],
@@ -214,7 +214,7 @@ def test_nothing_overlaps_and_nothing_is_cut_off(found, summary):
 
 
 def drawn_texts(figure) -> list:
-    """(text, box in pixels) of every text as the renderer is asked to draw it: tick labels outside the limits are not."""
+    """(text, box in pixels) of every text that is drawn; tick labels outside the limits are not."""
     boxes = []
     draw_text = matplotlib.text.Text.draw
 
@@ -287,7 +287,10 @@ def test_figures_are_byte_stable_over_processes_and_settings(tmp_path):
     (tmp_path / "matplotlibrc").write_text(
         "font.size: 20\nlines.linewidth: 9\nsvg.fonttype: none\n"
     )  # a user's own taste
-    code = "import sys; from lengthgen.cli import plot; code = plot.main([]); sys.exit(code or 'torch' in sys.modules)"
+    code = (
+        "import sys; from lengthgen.cli import plot; code = plot.main([]); "
+        "sys.exit(code or 'torch' in sys.modules)"
+    )
     environment = {
         **os.environ,
         "PYTHONHASHSEED": "1",
@@ -305,7 +308,10 @@ def test_figures_are_byte_stable_over_processes_and_settings(tmp_path):
 
 
 def test_importing_needs_no_torch_and_no_pyplot():
-    code = "import sys, lengthgen.reporting.publish; sys.exit(bool({'torch', 'matplotlib.pyplot', 'hydra', 'wandb', 'scipy'} & set(sys.modules)))"
+    code = (
+        "import sys, lengthgen.reporting.publish; unwanted = {'torch', 'matplotlib.pyplot', "
+        "'hydra', 'wandb', 'scipy'}; sys.exit(bool(unwanted & set(sys.modules)))"
+    )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
@@ -319,7 +325,7 @@ def test_the_users_matplotlib_settings_come_back():
 def test_each_file_is_drawn_once_and_nothing_resampled_but_single_runs(
     results, tmp_path, monkeypatch
 ):
-    """What a figure costs, counted: eighteen runs are six schemes with two protocols each; one run has its two protocols."""
+    """Counted: eighteen runs are six schemes with two protocols each; one run has two protocols."""
     drawn, resampled = [], []
     draw, bootstrap = Figure.draw, statistics.bootstrap
     alone = write_run(tmp_path, "alibi", 0, n_documents=5)

@@ -1,4 +1,4 @@
-"""Studies: what a declaration may say, what its measures are on losses made by hand, and one study from the command line to its files."""
+"""Studies: declarations, measures on losses made by hand, and a study from command to files."""
 
 import json
 import subprocess
@@ -35,7 +35,10 @@ L, DOCUMENTS, BLOCK = 16, 12, 4
 def evaluated(
     folder: Path, losses: dict[str, np.ndarray], floors: dict[str, np.ndarray] | None = None
 ) -> EvaluatedRun:
-    """An evaluation folder as a run writes it; its seed is what its name ends in. losses: `protocol/length` -> (documents, positions)."""
+    """An evaluation folder as a run writes it; the name of its run ends in the seed.
+
+    losses: `protocol/length` -> (documents, positions).
+    """
     config = {"train_length": L, "seed": int(folder.parent.parent.name.rpartition("-")[2])}
     files.write_text(folder.parent.parent / "config.yaml", json.dumps(config))
     arrays, outcomes = {}, []
@@ -67,7 +70,7 @@ def subject(
     noise: float = 0.01,
     floor: float = 0.5,
 ) -> EvaluatedArm:
-    """Losses of these means by protocol/length, the same document effects in every subject, and a constant floor."""
+    """Losses of these means, the same document effects in every subject, a constant floor."""
     evaluations = []
     for seed in range(n_seeds):
         generator = np.random.default_rng([seed, *name.encode()])
@@ -105,7 +108,7 @@ def write_mine(folder: Path, **change) -> Path:
 
 
 def subjects_of(claim: Claim) -> set[str]:
-    """The arms that a claim asks for at its own `at` (a reference of utilisation is asked for at the other one's lengths)."""
+    """The arms that a claim needs at its length_factor; a reference of utilisation has others."""
     named = (claim.subject, None if claim.measure == "utilisation" else claim.baseline)
     return {subject.partition("+")[0] for subject in named if subject}
 
@@ -362,8 +365,9 @@ def paired(mean: float, spread: float = 0.01, n_seeds: int = 6) -> Paired:
     ("predict", "mean", "word"),
     [
         ("above 1", 1.2, "supported"), ("above 1", 0.8, "refuted"), ("above 1", 1.0, "undecided"),
-        ("below 0.1", 0.05, "supported"), ("below 0.1", 0.2, "refuted"), ("below 0.1", 0.1, "undecided"),
-        ("within 0.02", 0.001, "supported"), ("within 0.02", 0.1, "refuted"), ("within 0.02", -0.1, "refuted"),
+        ("below 0.1", 0.05, "supported"), ("below 0.1", 0.2, "refuted"),
+        ("below 0.1", 0.1, "undecided"), ("within 0.02", 0.001, "supported"),
+        ("within 0.02", 0.1, "refuted"), ("within 0.02", -0.1, "refuted"),
         ("within 0.02", 0.02, "undecided"),
     ],
 )  # fmt: skip
@@ -444,9 +448,22 @@ arms:
 conditions:
   wrap: {arms: [learned], overrides: [retrofit=learned_rows, retrofit.tail=wrap]}
 claims:
-  gradient: {claim: no gradient, measure: gradient, subject: learned, predict: within 0, primary: true}
-  far: {claim: untrained, measure: excess, subject: t5_bias, baseline: learned, length_factor: 4, predict: below 0}
-  seen: {claim: sees, measure: beyond_window, subject: t5_bias, length_factor: 2, window: 1, predict: above 0}
+  gradient:
+    {claim: no gradient, measure: gradient, subject: learned, predict: within 0, primary: true}
+  far:
+    claim: untrained
+    measure: excess
+    subject: t5_bias
+    baseline: learned
+    length_factor: 4
+    predict: below 0
+  seen:
+    claim: sees
+    measure: beyond_window
+    subject: t5_bias
+    length_factor: 2
+    window: 1
+    predict: above 0
 """
 
 

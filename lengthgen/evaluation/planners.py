@@ -4,30 +4,26 @@ Window (document, start, length, first, unscored): tokens start .. start+length-
 p predicts token start+p+1, seen with p+1 tokens of its document; positions first ..
 length-unscored-1 are scored. Windows never cross documents.
 
-- matched (the primary protocol): the same target tokens at every length L', each with L'-m+1 .. L'
-  tokens of its document before it. Blocks of m targets lie before ends e >= the longest length; at
-  L' the window is [e - L', e), and its last m positions are scored. Lengths thus differ in context
-  alone: not in text, and not in how many targets have little context.
+- matched (primary): the same target tokens at every length L', each with L'-m+1 .. L' tokens of its
+  document before it. Blocks of m targets lie before ends e >= the longest length; at L' the window
+  is [e - L', e), and its last m positions are scored. Lengths differ in context alone.
 - nonoverlapping: the tokens before a document's first end, as many as the longest length, cut from
   that end into windows of L', every position scored: ALiBi's and KERPLE's main tables. The average
-  context grows with L', so perplexity falls with L' even for a model that uses none of it.
-- sliding: the same tokens, read through a window of L' that moves by a stride. The first window
-  scores all its positions, each later one its last `stride` (the last one what is left), so that
-  every token is a target once. As in Press et al. 2021 (ALiBi) beside their main tables; Chen et
-  al. 2023 (position interpolation) and YaRN with a stride of 256. The targets of the first window
-  still have little context, and there are more of them in longer windows.
+  context grows with L', so perplexity falls even for a model that uses none of it.
+- sliding: the same tokens through a window of L' that moves by a stride, so that every token is a
+  target once. Press et al. 2021 (ALiBi) beside their main tables; Chen et al. 2023 (position
+  interpolation) and YaRN with a stride of 256. The first window scores all its positions: these
+  have little context, and are more at longer lengths.
 - last_k: the windows of nonoverlapping, of which the last K targets are scored: Sandwich and DAPE
-  with K = 256. No target has little context, but longer windows are fewer, so every length has
-  other tokens, and the longest the fewest.
+  with K = 256. No target has little context, but every length has other tokens, the longest the
+  fewest.
 - position: matched windows of the longest length, every position scored: loss by position.
 - hard_window: the matched windows and targets of every length beyond L, read by the same model
   under a hard window of L tokens in every layer (hard_window.py). What the matched loss is below
   this one comes from farther than L.
 
 Published tables run over whole documents or corpora; here each text is cut to the longest length,
-so that every length has the same one. sliding and last_k make published numbers comparable, and
-show their artefacts beside the matched protocol. They and hard_window cost extra and are not
-default.
+so that every length has the same one.
 """
 
 import math

@@ -27,6 +27,7 @@ from lengthgen.model import Transformer
 
 log = logging.getLogger(__name__)
 
+Progress = Callable[[int, int], None]  # tokens done, and in all
 Key = tuple[int, ...]  # (document, start), and the length where windows are not merged
 Rows = dict[Key, np.ndarray]  # (K, T) float32: losses and hits; NaN before `first`
 
@@ -60,9 +61,7 @@ class Scorer:
     autocast: Callable[[], contextlib.AbstractContextManager]
     hits: bool
 
-    def over_draws(
-        self, requests: Sequence[Request], progress: Callable[[int, int], None]
-    ) -> list[Scored]:
+    def over_draws(self, requests: Sequence[Request], progress: Progress) -> list[Scored]:
         """Score every request, once for each draw of the scheme."""
         n_draws, by_draw = self.model.scheme.draws, []
         for draw in range(n_draws):
@@ -76,9 +75,7 @@ class Scorer:
             return by_draw[0]
         return [_mean_over_draws(outcomes) for outcomes in zip(*by_draw, strict=True)]
 
-    def once(
-        self, requests: Sequence[Request], progress: Callable[[int, int], None]
-    ) -> list[Scored]:
+    def once(self, requests: Sequence[Request], progress: Progress) -> list[Scored]:
         outcomes: dict[int, Scored] = {}
         for index, request in enumerate(requests):
             reason = self.model.scheme.refusal(request.eval_length)
@@ -97,9 +94,7 @@ class Scorer:
                     outcomes[i] = Scored(request, "oom", reason, None)
         return [outcomes[i] for i in range(len(requests))]
 
-    def run(
-        self, requests: Sequence[Request], progress: Callable[[int, int], None]
-    ) -> tuple[Rows, int | None]:
+    def run(self, requests: Sequence[Request], progress: Progress) -> tuple[Rows, int | None]:
         """(the rows of every job, None), or (some of them, the length too long for memory)."""
         rows: Rows = {}
         by_length = _jobs(self.model, requests)
@@ -153,13 +148,12 @@ def score(
     tokens_per_batch: int,
     device: torch.device,
     autocast: Callable[[], contextlib.AbstractContextManager] = contextlib.nullcontext,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = lambda done, total: None,
     hits: bool = False,
 ) -> list[Scored]:
     """Score every request. One that the scheme refuses or memory has no room for is an outcome.
 
-    progress: called with tokens done and in all; the hard_window protocol, which comes last, counts
-    anew.
+    progress: counts anew for the hard_window protocol, which comes last.
     """
     model.eval()
     scorer = Scorer(model, store, tokens_per_batch, device, autocast, hits)
@@ -176,7 +170,7 @@ def score(
 
 
 def _score_confined(
-    scorer: Scorer, requests: Sequence[Request], progress: Callable[[int, int], None]
+    scorer: Scorer, requests: Sequence[Request], progress: Progress
 ) -> list[Scored]:
     model = scorer.model
     try:

@@ -56,9 +56,9 @@ def summary(
         if missing := publication.missing(note, rows):
             parts += [f"Not known of these numbers: {'; '.join(missing)}.", ""]
     parts += _models(note)
-    for title, key in (("Commands", "commands"), ("Commits", "commits"), ("Devices", "devices")):
+    for key in ("commands", "commits", "devices"):
         if note.get(key):
-            parts += [f"{title}:", "", *(f"- `{value}`" for value in note[key]), ""]
+            parts += [f"{key.capitalize()}:", "", *(f"- `{value}`" for value in note[key]), ""]
     parts += _evaluations(note)
     return "\n".join(parts).rstrip("\n") + "\n"
 

@@ -1,8 +1,7 @@
 """What a study declares before it runs: arms, conditions of their evaluation, and claims.
 
-A study is one YAML in configs/study/. Its overrides are those of the command line of `lengthgen
-train` (arms, base) and `lengthgen evaluate` (conditions), so that every run can be repeated by hand
-and runs that two studies share are made once.
+A study is one YAML in configs/study/. Its overrides are those of `lengthgen train` (arms, base) and
+`lengthgen evaluate` (conditions), so every run can be repeated by hand, and studies share runs.
 
     base        overrides of every arm
     scales      name -> seeds, and overrides that come after the base; the first is the default

@@ -155,8 +155,9 @@ def _summary(about: Mapping[str, Any], tables: Mapping[str, Sequence[Row]]) -> l
 
 def _provenance(about: Mapping[str, Any]) -> list[str]:
     parts = ["## How it was made", "", f"`{about['command']}`", ""]
-    for title, key in (("Commits", "commits"), ("Devices", "devices"), ("Threads", "threads")):
-        parts += [f"{title}: {', '.join(f'`{value}`' for value in about.get(key, []))}.", ""]
+    for key in ("commits", "devices", "threads"):
+        values = ", ".join(f"`{value}`" for value in about.get(key, []))
+        parts += [f"{key.capitalize()}: {values}.", ""]
     parts += ["Each run by itself, for `seed=0`, `1`, ...:", ""]
     for arm, overrides in about["arms"].items():
         parts.append(f"- {arm}: `lengthgen train {' '.join(overrides)}`")
