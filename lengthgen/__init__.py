@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lengthgen.config.compose import compose
-    from lengthgen.runs.from_python import evaluate, load_results, load_run, train
+    from lengthgen.runs.loading import load_results, load_run
+    from lengthgen.runs.run import evaluate, train
     from lengthgen.schemes.base import Declaration, Scheme
 
 __version__ = "0.1.0"
@@ -23,16 +24,21 @@ _HOME = {
     "Declaration": "lengthgen.schemes.base",
     "Scheme": "lengthgen.schemes.base",
     "compose": "lengthgen.config.compose",
-    "evaluate": "lengthgen.runs.from_python",
-    "load_results": "lengthgen.runs.from_python",
-    "load_run": "lengthgen.runs.from_python",
-    "train": "lengthgen.runs.from_python",
+    "evaluate": "lengthgen.runs.run",
+    "load_results": "lengthgen.runs.loading",
+    "load_run": "lengthgen.runs.loading",
+    "train": "lengthgen.runs.run",
 }
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'lengthgen' has no attribute {name!r}")
+    if _HOME[name].startswith("lengthgen.runs."):
+        from lengthgen.runs.process import prepare_environment
+
+        # OpenMP reads its settings when torch is loaded, which these modules do.
+        prepare_environment()
     return getattr(import_module(_HOME[name]), name)
 
 

@@ -1,8 +1,10 @@
 """Progress: a bar on a terminal or in a notebook, plain lines in a log."""
 
+import contextlib
 import logging
 import sys
 import time
+from collections.abc import Iterator
 
 from tqdm import tqdm
 
@@ -50,6 +52,24 @@ class Progress:
     def close(self) -> None:
         if self.bar is not None:
             self.bar.close()
+
+
+@contextlib.contextmanager
+def messages_shown() -> Iterator[None]:
+    """Log the package's messages to standard output, unless the caller has set up logging."""
+    logger = logging.getLogger("lengthgen")
+    if logger.handlers or logging.getLogger().handlers:
+        yield
+        return
+    handler, level = logging.StreamHandler(sys.stdout), logger.level
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
 
 
 def clock(duration: float) -> str:

@@ -27,7 +27,7 @@ from lengthgen.runs.fit import fit
 from lengthgen.runs.folder import RunFolder, find
 from lengthgen.runs.kernel_choice import kernels_of, linear_of
 from lengthgen.runs.prepare import Run, prepare
-from lengthgen.runs.progress import Progress
+from lengthgen.runs.progress import Progress, messages_shown
 from lengthgen.training import checkpoint
 
 log = logging.getLogger(__name__)
@@ -50,37 +50,44 @@ class Outcome:
 
 def train(
     config: DictConfig | Mapping[str, Any],
-    user_folders: Sequence[Path] = (),
+    user_folders: Sequence[Path | str] = (),
     *,
     figures: bool = True,
 ) -> Outcome:
-    """Train and evaluate one run, or the part that is missing. Raises UserErrors of one line.
+    """Train and evaluate the run that `config` describes, or the part that is missing.
 
-    user_folders: with the user's scheme/, modifier/, retrofit/ or dataset/. figures: draw curves.
+    config: from `compose`. user_folders: folders with your schemes, datasets, ... (a --config-dir).
+    figures: draw the run's curves. Raises UserErrors of one line.
     """
-    checked = train_config.check(_plain(config), user_folders)
-    return _complete(prepare(checked), figures)
+    with messages_shown():
+        checked = train_config.check(_plain(config), [Path(folder) for folder in user_folders])
+        return _complete(prepare(checked), figures)
 
 
 def evaluate(
     config: DictConfig | Mapping[str, Any],
-    user_folders: Sequence[Path] = (),
+    user_folders: Sequence[Path | str] = (),
     *,
     figures: bool = True,
 ) -> Outcome:
-    """Evaluate a trained run under other settings, or with a retrofit."""
-    options = _plain(config)
-    folder = find(Path(options["results"]), str(options["run"]))
-    if not folder.done.exists():
-        raise CheckpointError(f"run {folder.path.name} is not finished; rerun its training command")
-    changed = {key: options[key] for key in PER_EVALUATION if key in options}
-    run = _stored_run(folder, changed, user_folders)
-    if run.id != folder.path.name:
-        raise DataError(
-            f"run {folder.path.name} cannot be evaluated as it was trained: this machine's data, "
-            f"precision or code give {run.id}; use the same data (and device type)"
-        )
-    return _complete(dataclasses.replace(run, folder=folder), figures)
+    """Evaluate a trained run under other settings, or with a retrofit.
+
+    config: from `compose(["run=..."], command="evaluate")`. The rest is as in `train`.
+    """
+    with messages_shown():
+        options = _plain(config)
+        folder = find(Path(options["results"]), str(options["run"]))
+        name = folder.path.name
+        if not folder.done.exists():
+            raise CheckpointError(f"run {name} is not finished; rerun its training command")
+        changed = {key: options[key] for key in PER_EVALUATION if key in options}
+        run = _stored_run(folder, changed, [Path(folder) for folder in user_folders])
+        if run.id != name:
+            raise DataError(
+                f"run {name} cannot be evaluated as it was trained: this machine's data, precision "
+                f"or code give {run.id}; use the same data (and device type)"
+            )
+        return _complete(dataclasses.replace(run, folder=folder), figures)
 
 
 def trained_model(folder: RunFolder) -> tuple[models.Transformer, Splits]:

@@ -1,15 +1,8 @@
-"""The functions of `import lengthgen`: train, evaluate and read results in a script or notebook.
+"""Reading what runs left: a trained model with its data, and tables over many runs."""
 
-They do what the commands do, with the same run folders and the same messages on standard output.
-"""
-
-import contextlib
-import logging
-import sys
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -18,9 +11,8 @@ from lengthgen.data.splits import Splits, default_cache, make_dataset
 from lengthgen.data.tokenizers import Tokenizer
 from lengthgen.errors import ConfigError
 from lengthgen.model import Transformer
-from lengthgen.runs import process, run
+from lengthgen.runs import run
 from lengthgen.runs.folder import find
-from lengthgen.runs.run import Outcome
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,37 +29,6 @@ class LoadedRun:
     data: Splits
     config: DictConfig
     folder: Path
-
-
-def train(
-    config: DictConfig | Mapping[str, Any],
-    user_folders: Sequence[Path | str] = (),
-    *,
-    figures: bool = True,
-) -> Outcome:
-    """Train and evaluate the run that `config` describes, or the part that is missing.
-
-    config: from `compose`. user_folders: folders with your schemes, datasets, ... (a --config-dir).
-    figures: draw the run's curves. Raises UserErrors of one line.
-    """
-    process.prepare_environment()
-    with _messages_shown():
-        return run.train(config, [Path(folder) for folder in user_folders], figures=figures)
-
-
-def evaluate(
-    config: DictConfig | Mapping[str, Any],
-    user_folders: Sequence[Path | str] = (),
-    *,
-    figures: bool = True,
-) -> Outcome:
-    """Evaluate a trained run under other settings, or with a retrofit.
-
-    config: from `compose(["run=..."], command="evaluate")`. The rest is as in `train`.
-    """
-    process.prepare_environment()
-    with _messages_shown():
-        return run.evaluate(config, [Path(folder) for folder in user_folders], figures=figures)
 
 
 def load_run(name: str, results: Path | str = "results") -> LoadedRun:
@@ -107,21 +68,3 @@ def load_results(results: Path | str = "results", table: str = "lengths") -> "pd
     if table == "summary":
         return tables.summarise(collected.documents, collected.lengths)
     return getattr(collected, table)
-
-
-@contextlib.contextmanager
-def _messages_shown() -> Iterator[None]:
-    """A run's messages go to standard output, unless the caller has set up logging."""
-    logger = logging.getLogger("lengthgen")
-    if logger.handlers or logging.getLogger().handlers:
-        yield
-        return
-    handler, level = logging.StreamHandler(sys.stdout), logger.level
-    handler.setFormatter(logging.Formatter("%(message)s"))
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-        logger.setLevel(level)
