@@ -49,9 +49,8 @@ def wilson(n_right: float, n: int) -> tuple[float, float]:
 def chance(splits: Splits, requests: Sequence[Request]) -> list[dict] | None:
     """Exact match and token accuracy, at each length, of a guess that reads only the token before.
 
-    Any result must beat it. The guess is the commonest answer after that token in the training
-    documents. It knows how answers begin, continue and end, and nothing of the prompt. None for
-    data without answers.
+    Any result must beat it: the commonest answer after that token in the training documents, which
+    knows nothing of the prompt. None for data without answers.
     """
     if splits.answers is None:
         return None

@@ -3,8 +3,7 @@
 For each length beyond the training length the minimum detectable difference (statistics/power.py:
 found four times in five, at 0.05) of the matched losses, with the publication's seeds, documents
 and variances: of each scheme's change from the training length, and of the difference between any
-two schemes. With one seed nothing is known of other seeds: the number then holds for other
-documents alone.
+two schemes. With one seed the number holds for other documents alone.
 
 Nats a token.
 """

@@ -22,12 +22,9 @@ from lengthgen.evaluation import records, stored
 SAME = ("setting", "evaluation")  # rows that agree in these scored the same tokens
 TARGETS = ("matched", "whole")  # protocols whose targets are hashed: the first that there is
 DISTINCT = {
-    "commands": "command",
-    "commits": "commit",
-    "devices": "device",
-    "threads": "threads",
-    "versions": "versions",
-}
+    "commands": "command", "commits": "commit", "devices": "device",
+    "threads": "threads", "versions": "versions",
+}  # fmt: skip
 
 
 def provenance(

@@ -1,7 +1,7 @@
 """Tidy tables over many runs: gathered, summed up over seeds, published. Knows no torch.
 
 A published folder, results/<name>/, holds lengths.csv, documents.csv, positions.csv, summary.csv
-and provenance.json: all that its figures and numbers need, small enough to commit, written in a
+and provenance.json: all that its figures and numbers need, written in a
 fixed order so that the same runs give the same bytes.
 """
 

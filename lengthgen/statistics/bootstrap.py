@@ -14,7 +14,7 @@ Sources: Miller 2024 (arXiv 2411.00640: cluster by document, pair the difference
 ICLR 2022 (arXiv 2106.16163: the multi-bootstrap over seeds and test items); Owen 2007, Annals of
 Applied Statistics 1 (resampling rows and columns counts their interaction up to three times); Efron
 and Tibshirani 1993, chapter 14 (percentile and BCa intervals; seeds and documents are two samples,
-as in scipy.stats.bootstrap). Intervals are percentile intervals unless BCa is asked for.
+as in scipy.stats.bootstrap).
 
 Shape letters: S seeds, A evaluation lengths, D documents, R resamples, N scored tokens. Losses in
 nats.

@@ -114,7 +114,6 @@ def same_scheme(
     generator = np.random.default_rng(seed)
     n_tokens = _tokens((n_comparisons, n_documents))
     documents = 2 + 0.2 * generator.normal(size=(n_comparisons, n_documents))
-
     shape = (n_seeds, n_comparisons, n_documents)
 
     def arm() -> Losses:

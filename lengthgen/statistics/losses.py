@@ -81,7 +81,7 @@ class Losses:
     """Sums over the scored tokens of each document; 0 tokens where a seed lacks a length.
 
     floor_sum: the exact floor of the same tokens, NaN where it is not known; None without any.
-    n_bytes: of the text that the tokens stand for. The same document is the same text for all.
+    n_bytes: of the text that the tokens stand for.
     """
 
     loss_sum: Float[np.ndarray, "S A D"]

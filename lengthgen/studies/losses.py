@@ -1,7 +1,7 @@
 """The losses of a study's runs, added up by seed and document: what its claims are made of.
 
-A subject is an arm, or arm+condition. All its seeds scored the same windows of the same documents,
-and so did every subject with the same data and evaluation: that makes their differences paired.
+A subject is an arm, or arm+condition. All subjects with the same data and evaluation, and all their
+seeds, scored the same windows: that makes their differences paired.
 
 Shape letters: W windows, P scored positions. Nats.
 """

@@ -1,8 +1,4 @@
-"""The rows of a study's tables (study_folder.py).
-
-Every subject at every length, what repairs recover, effective context, and the verdicts. Nats a
-token; 95 % intervals over seeds and documents.
-"""
+"""The rows of a study's tables (study_folder.py). Nats a token, with 95 % intervals."""
 
 from collections.abc import Iterator
 from typing import Any
