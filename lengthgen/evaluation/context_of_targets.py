@@ -24,6 +24,7 @@ def contexts(windows: Sequence[Window], sizes: np.ndarray) -> np.ndarray:
     )
     size = np.asarray(sizes)[[window.document for window in windows]]
     position = first[:, None] + np.arange(stop[0] - first[0])
+    # A window with a start below 0 begins before its document does.
     tokens = np.maximum(position + 1 + np.minimum(start, 0)[:, None], 0)
     return np.where(start[:, None] + position + 1 < size[:, None], tokens, 0)
 

@@ -26,6 +26,7 @@ def confined(model: Transformer) -> Iterator[None]:
     model.scheme, wrapper = base.apply(retrofit.HardWindow, retrofit.Config(), trained)
     wrapper.eval()
     try:
+        # Two windows that cannot be combined raise here, not in the middle of an evaluation.
         for layer in range(trained.dimensions.n_layers):
             model.scheme.span(layer)
         yield

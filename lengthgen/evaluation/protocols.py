@@ -161,5 +161,6 @@ def _ends(size: int, name: str, longest: int, spacing: int, blocks: int) -> tupl
 
 
 def _hash(name: str) -> int:
+    # Not hash(), which differs between processes.
     digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()
     return int.from_bytes(digest[:8], "little")

@@ -101,6 +101,8 @@ class Scorer:
         total, done = sum(length * len(jobs) for length, jobs in by_length.items()), 0
         for length, jobs in by_length.items():
             batch = max(1, self.tokens_per_batch // length)
+            # Windows that need losses from the same position on share a batch: forward computes
+            # logits only from the lowest `first` of its windows.
             items = sorted(jobs.items(), key=lambda item: (item[1].first, item[0]))
             while items:
                 keys, windows = zip(*items[:batch], strict=True)

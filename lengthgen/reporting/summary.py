@@ -209,6 +209,7 @@ def _power(rows: pd.DataFrame) -> list[str]:
     lines = [[f"change of {scheme}", *_detectable(part, lengths)] for scheme, part in changes]
     pairs = rows[rows["kind"] == "difference"].dropna(subset="detectable")
     if len(pairs):
+        # A median pair that exists, not a mean of two, so that it can be found in power.csv.
         ranked = [
             part.sort_values("detectable", kind="stable")
             for _, part in pairs.groupby("eval_length")

@@ -119,6 +119,7 @@ def _results(jobs: Sequence[Job], workers: int, config_dir: Path | None) -> Iter
     if workers == 1:
         yield from (_work(job, config_dir) for job in jobs)
         return
+    # Spawned, not forked: torch's thread pools do not survive a fork.
     with ProcessPoolExecutor(
         workers, mp_context=get_context("spawn"), initializer=_start_worker, initargs=(os.getpid(),)
     ) as pool:
@@ -146,6 +147,7 @@ def _start_worker(parent: int) -> None:
 
 def _end_with(parent: int) -> None:
     """End this process when its parent is gone."""
+    # Polled, because a signal at the death of the parent exists on Linux alone.
     while os.getppid() == parent:
         time.sleep(0.5)
     # SIGTERM lets a training save its checkpoint first (runs/fit.py), and ends anything else.

@@ -52,6 +52,7 @@ TABLES = {
     "information": INFORMATION,
     "key_tokens": KEY_TOKENS,
 }
+# Text columns are listed because names in them may look like numbers.
 TEXT = {
     "arm", "baseline", "claim", "condition", "dataset", "measure", "name", "predict", "protocol",
     "reason", "scheme", "status", "study", "subject", "verdict",
