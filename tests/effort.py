@@ -6,7 +6,7 @@ from types import FrameType
 
 
 def lines_run(call: Callable[[], object]) -> int:
-    """Lines of Python that `call` runs, in every module: Python loops show, vectorised ones do not."""
+    """Lines of Python that `call` runs, in every module: loops show, vectorised ones do not."""
     count = 0
 
     def trace(frame: FrameType, event: str, argument: object) -> Callable:

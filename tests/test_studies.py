@@ -25,7 +25,7 @@ from lengthgen.studies import (
     tables,
 )
 from lengthgen.studies.claims import Claim
-from lengthgen.studies.losses import EvaluatedRun, Material, EvaluatedArm
+from lengthgen.studies.losses import EvaluatedArm, EvaluatedRun, Material
 from lengthgen.studies.measured import Exact, Mean, Share
 
 NAMES = declaration.names([catalogue.folder()])

@@ -68,12 +68,17 @@ def attention_ratio(where: Place, threads: int | None, scale: int = 1) -> tuple[
 
 
 def run(job: dict[str, Any], where: Place, threads: int | None) -> dict[str, Any]:
-    """What the child reports: base and peak in bytes, seconds, status, reason.
-
-    For a child that dies, the reason is its last line.
-    """
+    """What the child reports: base and peak in bytes, seconds, status, reason."""
     job = job | dataclasses.asdict(where) | {"device": where.device.type, "threads": threads}
-    command = [sys.executable, "-m", "lengthgen.bench.child", json.dumps(job)]
+    return in_process("lengthgen.bench.child", job)
+
+
+def in_process(module: str, job: object) -> dict[str, Any]:
+    """The line of JSON that `python -m module JOB` prints.
+
+    For a process that dies: the status failed, with its last line as the reason.
+    """
+    command = [sys.executable, "-m", module, json.dumps(job)]
     done = subprocess.run(command, capture_output=True, text=True)
     lines = done.stdout.strip().splitlines()
     if done.returncode or not lines:

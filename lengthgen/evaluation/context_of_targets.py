@@ -2,9 +2,8 @@
 
 A target at position p of a window is seen with p + 1 tokens, less those before its document begins,
 and none if it lies behind its document's end. Its context is full if these are at least L' - m + 1,
-m being the target tokens of a matched window: what the matched protocol, and a window that moves by
-m, give to every target. In matched rows a share below 1 is a fault, which the rows report; for
-non-overlapping windows it is m / L'.
+m being the target tokens of a matched window. In matched rows a share below 1 is a fault, which the
+rows report; for non-overlapping windows it is m / L'.
 
 Shape letters: W windows, P scored positions.
 """

@@ -1,10 +1,9 @@
 """Exact match: the share of documents whose whole answer is right (Splits.answers).
 
 Measured under teacher forcing: a document, read with the right answer in it, matches if the most
-likely token is the right one at every answer symbol. Greedy decoding gives the same: with all
-earlier symbols right it has read the same text, and at the first symbol that is no hit it writes
-another one. Symbols between the answers that are given (the keys of mqar) are fed in both. This is
-exact for prefix-consistent schemes; for others it is decoding inside a window of the document's
+likely token is the right one at every answer symbol. Greedy decoding gives the same, as up to its
+first wrong symbol it reads the same text; given symbols between answers (the keys of mqar) are fed
+in both. For schemes that are not prefix-consistent it is decoding inside a window of the document's
 length.
 
 The 95 % interval is Wilson's (1927, JASA 22) over documents: it holds at 0 and 1 as well, where a

@@ -1,9 +1,9 @@
 """The exact floor of synthetic data beside the losses of the same tokens, and leaks.
 
-Excess = loss - floor, token by token. The floor is the least mean loss given the tokens that the
-window feeds before the target, so a model can be below it only by chance. A mean excess below 0 by
-three standard errors (the document being the unit; with few documents Student's quantile of the
-same probability) is a leak: the model saw its targets.
+Excess = loss - floor, token by token. The floor is the least mean loss given the tokens before the
+target in the window, so a model is below it only by chance. A mean excess below 0 by three standard
+errors over documents (with few of them, Student's quantile of the same probability) is a leak: the
+model saw its targets.
 
 Shape letters: W windows, P scored positions, D documents. Nats.
 """

@@ -8,14 +8,14 @@ long context than with a short one, and then a low one:
 
 with L' tokens of context (long) and L' / 4 (short), both of the matched protocol, so that t is the
 same token in both. `table` gives a model's mean loss on the reference's key tokens at every length.
-The reference has to be another run (its own key tokens are those that a model did well on), at best
-one trained at L'. Two models are compared on this set as on any other; the loss of one run at two
-lengths says whether it gets these tokens from the farther context.
+The reference has to be another run (a model does well on the key tokens that it chose itself), at
+best one trained at L'. The loss of one run at two lengths says whether it gets these tokens from
+the farther context.
 
 Source: the idea and both thresholds of LongPPL, Fang et al., ICLR 2025 (arXiv 2410.23771), there
 with a short context of 4,096 tokens, large models and tokens of several bytes. On bytes, small
 models trained at 512 had at most 43 key tokens of 11,904 at 1,024 and 2,048 tokens, and those that
-fail beyond 512 the most: a model that does not hold at L' cannot be the reference.
+fail beyond 512 the most: such a model cannot be the reference.
 
 Shape letters: W windows, P scored positions. Losses in nats.
 """
@@ -93,25 +93,19 @@ def table(
     """Rows with COLUMNS: each run's loss on the reference's key tokens, at each of its lengths.
 
     reference, evaluations: evaluation folders of runs on the same data with the same settings.
-    Refused rows give the reason.
     """
     key = of_reference(reference, eval_length, alpha)
-    about = {
-        "reference": _run(reference),
-        "reference_length": eval_length,
-        "n_key_tokens": key.n,
-        "n_tokens": key.mask.size,
-    }
-    return [
-        {"run": _run(evaluation), "eval_length": length}
-        | about
-        | _measured(key, evaluation, length, reference)
+    about = _run(reference), eval_length, key.n, key.mask.size
+    rows = (
+        (_run(evaluation), length, *about, *_measured(key, evaluation, length, reference))
         for evaluation in evaluations
         for length in stored.lengths(evaluation, PROTOCOL)
-    ]
+    )
+    return [dict(zip(COLUMNS, row, strict=True)) for row in rows]
 
 
-def _measured(key: KeyMask, evaluation: Path, eval_length: int, reference: Path) -> dict:
+def _measured(key: KeyMask, evaluation: Path, eval_length: int, reference: Path) -> tuple:
+    """n_documents and the columns after it."""
     tested = stored.read(evaluation, PROTOCOL, eval_length)
     reason = key.reason
     if _run(evaluation) == _run(reference):
@@ -124,17 +118,10 @@ def _measured(key: KeyMask, evaluation: Path, eval_length: int, reference: Path)
     elif not np.isfinite(tested.losses[key.mask]).all():
         reason = "some losses on the key tokens are not finite"
     if reason:
-        unknown = dict.fromkeys(("loss", "low", "high"))
-        return {"n_documents": 0, **unknown, "status": "refused", "reason": reason}
+        return 0, None, None, None, "refused", reason
     estimate = comparisons.estimate(tested.by_document([tested.losses], key.mask).paired())
-    return {
-        "loss": estimate.value.item(),
-        "low": estimate.low.item(),
-        "high": estimate.high.item(),
-        "n_documents": estimate.n_documents.item(),
-        "status": "ok",
-        "reason": "",
-    }
+    numbers = estimate.n_documents, estimate.value, estimate.low, estimate.high
+    return *(each.item() for each in numbers), "ok", ""
 
 
 def _run(evaluation: Path) -> str:

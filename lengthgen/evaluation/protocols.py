@@ -4,15 +4,14 @@ What each protocol reads and scores there: planners.py.
 
 Windows that start at the same token need one forward pass of a prefix-consistent scheme
 (scoring.py), so the ends of blocks are a training length L apart: windows of one end then start
-where shorter ones of the next do (1.5 L with 0.5 L, 2 L with L, 4 L with 3 L). Non-overlapping
-windows are cut from the first end, so that the last one at every length is a matched window. At the
-default lengths this takes 0.38 of the FLOPs of separate passes; lengths such as 513 and 520 merge
-less. A model trained at another length scores the same tokens with the same `block_spacing` and
-`block` (reporting/references.py).
+where shorter ones of the next do (1.5 L with 0.5 L, 2 L with L, 4 L with 3 L), and the last
+non-overlapping window of every length is a matched one. At the default lengths this takes 0.38 of
+the FLOPs of separate passes. A model trained at another length scores the same tokens with the same
+`block_spacing` and `block` (reporting/references.py).
 
-A document's first end is a stable function of its name, spread over the document. Were it the
-longest length itself, all targets would come from beginnings (licences, imports, front matter), and
-only the longest windows would begin with a document's first token.
+A document's first end depends on its name and may be anywhere in it. Were it the longest length,
+all targets would come from beginnings (licences, imports, front matter), and only the longest
+windows would begin with a document's first token.
 """
 
 import hashlib
@@ -24,7 +23,7 @@ import numpy as np
 
 from lengthgen.config import dataclass_from
 from lengthgen.errors import ConfigError, DataError
-from lengthgen.evaluation.planners import PLANNERS, Amounts, Request, Span
+from lengthgen.evaluation.planners import PLANNERS, Amounts, Request, Span, requests
 
 # Raised when other tokens are scored or numbers change: trained weights stay valid, their
 # evaluations do not.
@@ -140,9 +139,7 @@ def plan(
         Span(i, _ends(int(sizes[i]), names[i], longest, spacing, config.blocks))
         for i in long_enough[: config.documents]
     ]
-    return [
-        request for name in config.protocols for request in PLANNERS[name](spans, lengths, amounts)
-    ]
+    return [one for name in config.protocols for one in requests(name, spans, lengths, amounts)]
 
 
 def amounts_of(config: EvaluationConfig, lengths: Sequence[int], train_length: int) -> Amounts:

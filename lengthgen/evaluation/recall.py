@@ -5,9 +5,9 @@ exactly from the place where it stood D symbols ago, and from nowhere else. Meas
 of those values, by D, where the earlier key and value are both in the model's window.
 
     loss(D)   mean loss of these values, nats; 0 for a model that finds them, ln n_values for a
-              guess found(D)  share of them with p(value) > 1/2, loss < ln 2. Such a value is the
-              most probable token, so
-              this is a lower bound of the accuracy of the best guess
+              guess
+    found(D)  share of them with p(value) > 1/2, loss < ln 2: a lower bound of the accuracy of the
+              best guess
 
 The bounds of `found` are the wider ones of two 95 % intervals: over documents (comparisons.py), and
 the exact one of Clopper and Pearson 1934 (Biometrika 26) for values taken as independent. Without
@@ -41,7 +41,7 @@ Distances = Callable[[int], np.ndarray]
 def by_distance(losses: Sequence[Stored], distances: Distances) -> list[dict]:
     """A row for each distance, rising. losses: of each seed on the same targets, of any protocol.
 
-    distances: of a document's symbols, for example
+    distances: for example
     lambda document: source.distances_of(store.document(document)[1:].numpy()).
     """
     back = _distances(losses[0], distances)
@@ -77,18 +77,11 @@ def _row(losses: Sequence[Stored], chosen: np.ndarray, distance: int) -> dict:
     exact = _clopper_pearson(
         sum(int(hit[chosen].sum()) for hit in hits), len(losses) * int(chosen.sum())
     )
+    counts = distance, int(chosen.sum()), int(loss.n_documents[0])
     # np.minimum and np.maximum keep NaN, which is the spread over a single document.
-    return {
-        "distance": distance,
-        "n_values": int(chosen.sum()),
-        "n_documents": int(loss.n_documents[0]),
-        "loss": float(loss.value[0]),
-        "loss_low": float(loss.low[0]),
-        "loss_high": float(loss.high[0]),
-        "found": float(share.value[0]),
-        "found_low": float(np.minimum(share.low[0], exact[0])),
-        "found_high": float(np.maximum(share.high[0], exact[1])),
-    }
+    bounds = np.minimum(share.low[0], exact[0]), np.maximum(share.high[0], exact[1])
+    means = loss.value[0], loss.low[0], loss.high[0], share.value[0], *bounds
+    return dict(zip(COLUMNS, (*counts, *map(float, means)), strict=True))
 
 
 def _clopper_pearson(successes: int, trials: int) -> tuple[float, float]:

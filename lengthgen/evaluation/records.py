@@ -5,8 +5,8 @@
     results/runs/<run>/evaluation/<evaluation>/  settings.json lengths.csv documents.csv
                          positions.csv losses.npz
 
-Every file is written whole or not at all (files.py). The tables are tidy CSV; the columns below are
-the contract between evaluation, which writes them, and reporting/tables.py, which reads them.
+Every file is written whole or not at all (files.py). The columns of the tables are the contract
+between evaluation, which writes them, and reporting/tables.py, which reads them.
 """
 
 from collections.abc import Mapping
@@ -51,10 +51,7 @@ TABLES = {"lengths": LENGTHS, "documents": DOCUMENTS, "positions": POSITIONS}
 
 @dataclass(frozen=True)
 class RunFolder:
-    """A run on disk.
-
-    status: done (done.json is there), unfinished, or unreadable (config.yaml is missing or broken).
-    """
+    """status: done (done.json is there), unfinished, or unreadable (no valid config.yaml)."""
 
     name: str
     folder: Path
@@ -80,7 +77,6 @@ class RunFolder:
 
 
 def run(folder: Path) -> RunFolder:
-    """The run in `folder`."""
     import yaml
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

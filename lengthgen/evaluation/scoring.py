@@ -1,8 +1,8 @@
 """Per-token losses of the windows that the protocols ask for, in as few forward passes as is exact.
 
-For a prefix-consistent scheme the losses of a window are a prefix of those of any longer window
-with the same start. Windows of all protocols and lengths are then merged by (document, start), and
-only the longest is run. Other schemes get one forward pass per window and length.
+For a prefix-consistent scheme the losses of a window begin those of any longer window with the same
+start: windows are merged by (document, start), and only the longest is run. Other schemes get one
+forward pass per window and length.
 
 Shape letters: B windows of a batch, T their tokens, W windows of a request, P scored positions,
 S positions from the first that is needed, K 1, or 2 with hits, D draws.
@@ -36,10 +36,9 @@ Rows = dict[Key, np.ndarray]  # (K, T) float32: losses and hits; NaN before `fir
 class Scored:
     """A request's outcome. status: ok | refused | oom | nonfinite; `reason` in words unless ok.
 
-    losses: nats, windows in the request's order; None unless status is ok or nonfinite. For a
-    scheme that draws its positions at random (Scheme.draws) each is the mean over draws, and
-    by_draw has the mean over tokens of each draw. hits: was the target the most likely token? None
-    unless requested.
+    losses: nats; None unless status is ok or nonfinite. For a scheme that draws its positions at
+    random (Scheme.draws) each is the mean over draws, and by_draw has each draw's mean over tokens.
+    hits: was the target the most likely token? None unless requested.
     """
 
     request: Request
@@ -159,31 +158,21 @@ def score(
     """
     model.eval()
     scorer = Scorer(model, store, tokens_per_batch, device, autocast, hits)
-    is_confined = [request.protocol == hard_window.PROTOCOL for request in requests]
-    free, confined = (
-        [request for request, inside in zip(requests, is_confined, strict=True) if inside == wanted]
-        for wanted in (False, True)
-    )
-    outcomes = {False: scorer.over_draws(free, progress), True: []}
+    confined = [request for request in requests if request.protocol == hard_window.PROTOCOL]
+    free = [request for request in requests if request.protocol != hard_window.PROTOCOL]
+    outcomes = scorer.over_draws(free, progress)
     if confined:
-        outcomes[True] = _score_confined(scorer, confined, progress)
-    parts = {inside: iter(part) for inside, part in outcomes.items()}
-    return [next(parts[inside]) for inside in is_confined]
-
-
-def _score_confined(
-    scorer: Scorer, requests: Sequence[Request], progress: Progress
-) -> list[Scored]:
-    model = scorer.model
-    try:
-        with hard_window.confined(model):
-            return scorer.over_draws(requests, progress)
-    except ConfigError as error:
-        return [Scored(request, "refused", str(error), None) for request in requests]
+        try:
+            with hard_window.confined(model):
+                outcomes += scorer.over_draws(confined, progress)
+        except ConfigError as error:
+            outcomes += [Scored(request, "refused", str(error), None) for request in confined]
+    by_request = {one.request: one for one in outcomes}
+    return [by_request[request] for request in requests]
 
 
 def _mean_over_draws(outcomes: Sequence[Scored]) -> Scored:
-    """One outcome of several draws: the first that failed, else the mean of each token's losses."""
+    """The first draw that failed, else the mean of each token's losses."""
     failed = [one for one in outcomes if one.status != "ok"]
     if failed:
         return failed[0]

@@ -21,8 +21,7 @@ WINDOW = ("document", "start", "first")
 class Stored:
     """One protocol at one length. losses and floors (None where the data have none): (W, P).
 
-    document, start, first: (W,), the document of a window, where in it the window begins, and its
-    first scored position.
+    document, start, first: (W,), a window's document, its place there, its first scored position.
     """
 
     eval_length: int
@@ -59,10 +58,9 @@ class Stored:
         scored: np.ndarray | None = None,
         seeds: Sequence[int] | None = None,
     ) -> Losses:
-        """The values (W, P) of each seed on these windows, added up by document.
+        """The values (W, P) of each seed, added up by document.
 
-        scored: (W, P) bool, which of them count; all by default. Documents without any are left
-        out.
+        scored: (W, P) bool, which of them count. Documents without any are left out.
         """
         names, index = np.unique(self.document, return_inverse=True)
         if scored is None:

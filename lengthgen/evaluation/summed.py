@@ -33,10 +33,10 @@ class Usable:
 
 
 class Summed:
-    """A scored request: tokens and text bytes by document, and the losses if they are usable.
+    """Tokens and text bytes of a request by document, and its losses if they are usable.
 
-    status and reason: of the scoring, or a leak where the losses lie below their floor. A reason
-    with the status ok is a warning. answers: (W, P) bool, the targets that count; None: all.
+    status and reason: of the scoring, or a leak; a reason with the status ok is a warning.
+    answers: (W, P) bool, the targets that count; None: all.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Summed:
 
 
 def _bytes(store: TokenStore, window: Window, counted: np.ndarray) -> int:
-    """Bytes of text that those of the window's targets stand for that are counted."""
+    """Bytes of text that the window's counted targets stand for."""
     start = int(store.offsets[window.document]) + window.start
     sizes = store.token_bytes[
         store.tokens(start + window.first + 1, start + window.stop + 1).numpy()

@@ -1,10 +1,10 @@
 """Windows that are whole documents, for data that mean something only as a whole.
 
-At every length L' the documents of L' + 1 tokens are read from first token to last, and every
-position is scored, or, where data have answers, those alone. Lengths thus have other documents and
-other targets: they compare by their excess over the floor or by exact match (exact_match.py), not
-token by token. Such data have no other protocol (Splits.whole_documents): a window cut from a
-longer document would be a document of another kind.
+At every length L' the documents of L' + 1 tokens are read whole, and every position is scored, or,
+where data have answers, those alone. Each length has its own documents: lengths compare by their
+excess over the floor or by exact match (exact_match.py), not token by token. Such data have no
+other protocol (Splits.whole_documents): a window cut from a longer document would be a document of
+another kind.
 """
 
 from collections.abc import Sequence

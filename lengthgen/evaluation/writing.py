@@ -50,8 +50,7 @@ def write(
 ) -> list[Row]:
     """Write an evaluation folder (it appears whole or not at all). Returns the rows of lengths.csv.
 
-    identity: the identity columns of every row. origin: command, commit and device of this
-    evaluation, for settings.json.
+    identity: columns of every row. origin: command, commit and device, for settings.json.
     """
     resamples = settings.resamples
     known: dict[tuple[int, int], np.ndarray] = {}
@@ -82,10 +81,12 @@ def write(
         if excess:
             files.write_table(aside / "excess_by_position.csv", excess, records.POSITIONS)
         files.write_npz(aside / "losses.npz", _arrays(summed))
-        by_distance = []
-        if splits.floors and splits.floors.retrieves:
-            by_distance = recall.of_evaluation(aside, splits.floors.distances)
-        if by_distance:
+        exact = splits.floors
+        if (
+            exact
+            and exact.retrieves
+            and (by_distance := recall.of_evaluation(aside, exact.distances))
+        ):
             files.write_table(aside / "recall.csv", by_distance, recall.COLUMNS)
         about = {
             "settings": asdict(settings),
@@ -192,18 +193,15 @@ def _matched_answers(
 
 def _document_rows(s: Summed, sums: Usable, identity: Row) -> Iterator[Row]:
     floor_sum = sums.loss_sum - sums.excess.sums if sums.excess else [None] * len(s.names)
+    about = identity | _which(s)
     for i, name in enumerate(s.names):
-        yield (
-            identity
-            | _which(s)
-            | {
-                "document": name,
-                "loss_sum": sums.loss_sum[i],
-                "n_tokens": int(s.n_tokens[i]),
-                "n_bytes": int(s.n_bytes[i]),
-                "floor_sum": floor_sum[i],
-            }
-        )
+        yield about | {
+            "document": name,
+            "loss_sum": sums.loss_sum[i],
+            "n_tokens": int(s.n_tokens[i]),
+            "n_bytes": int(s.n_bytes[i]),
+            "floor_sum": floor_sum[i],
+        }
 
 
 def _position_rows(s: Summed, values: np.ndarray, identity: Row, resamples: int) -> Iterator[Row]:

@@ -1,1 +1,1 @@
-"""From the tables of runs to a folder worth citing: verdicts, summaries, figures. Imports no torch."""
+"""From the tables of runs to a folder worth citing: verdicts, pages, figures. No torch."""

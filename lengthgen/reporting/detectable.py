@@ -1,11 +1,8 @@
 """How small a difference a publication could have seen: the rows of its power.csv.
 
 For each length beyond the training length the minimum detectable difference (statistics/power.py:
-found four times in five, at 0.05) of the matched losses, with the publication's seeds, documents
-and variances: of each scheme's change from the training length, and of the difference between any
-two schemes. With one seed the number holds for other documents alone.
-
-Nats a token.
+found four times in five, at 0.05) of the matched losses: of each scheme's change from the training
+length, and between any two schemes. With one seed it holds for other documents alone. Nats a token.
 """
 
 from collections.abc import Iterator

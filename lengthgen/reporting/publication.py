@@ -1,7 +1,5 @@
 """Where a publication's numbers come from, and what of that is not known.
 
-What a figure to be believed needs and a publication lacks is named on its page (`missing`).
-
 The hash of the matched targets: of (document, first target, past the last target) of every window,
 with the data's fingerprint and tokenizer. Evaluations with the same hash scored the same tokens.
 """
@@ -32,7 +30,7 @@ def provenance(
 ) -> dict[str, Any]:
     """Every distinct command, commit, device, thread count and version, and a line for each run.
 
-    lengths: the rows of lengths.csv that are published; their evaluations are described as well.
+    lengths: the published rows of lengths.csv; their evaluations are described as well.
     """
     distinct: dict[str, list] = {plural: [] for plural in DISTINCT}
     listed, runs = [], sorted(runs, key=lambda run: run.name)
@@ -62,10 +60,7 @@ def provenance(
 
 
 def evaluations(run: records.RunFolder) -> Iterator[tuple[dict[str, str], Path]]:
-    """(identity, folder) of each finished evaluation of a run.
-
-    identity: the first row of its lengths.csv.
-    """
+    """(first row of lengths.csv, folder) of each finished evaluation of a run."""
     for folder in run.evaluations:
         with open(folder / "lengths.csv", newline="", encoding="utf-8") as file:
             first = next(csv.DictReader(file), None)
@@ -74,10 +69,7 @@ def evaluations(run: records.RunFolder) -> Iterator[tuple[dict[str, str], Path]]
 
 
 def targets(run: records.RunFolder, folder: Path) -> str | None:
-    """The hash of an evaluation's matched targets, or of its whole documents.
-
-    None without them, or where the data have no fingerprint.
-    """
+    """The hash of an evaluation's TARGETS; None without any, or without the data's fingerprint."""
     data = run.provenance.get("data") or {}
     if "fingerprint" not in data or not (folder / "losses.npz").is_file():
         return None
@@ -93,7 +85,7 @@ def targets(run: records.RunFolder, folder: Path) -> str | None:
 
 
 def targets_of(note: Mapping[str, Any], setting: str, evaluation: str) -> str | None:
-    """The targets' hash of this setting and evaluation in a publication's provenance, if one."""
+    """The targets' hash of this setting and evaluation in a publication's provenance."""
     for about in note.get("evaluations", []):
         if (about["setting"], about["evaluation"]) == (setting, evaluation):
             return about["targets"][0] if len(about["targets"]) == 1 else None
@@ -165,10 +157,7 @@ def _learning_rate(run: records.RunFolder) -> float | None:
 
 def _command(command: Any) -> str:
     """One line, without the program's folder: published files name no path of a machine."""
-    words = (
-        [str(word) for word in command]
-        if isinstance(command, list | tuple)
-        else str(command or "").split(" ")
-    )
+    is_list = isinstance(command, list | tuple)
+    words = [str(word) for word in command] if is_list else str(command or "").split(" ")
     words[:1] = [Path(word).name for word in words[:1]]
-    return shlex.join(words) if isinstance(command, list | tuple) else " ".join(words)
+    return shlex.join(words) if is_list else " ".join(words)

@@ -25,8 +25,7 @@ FIGURES = ("loss_by_length", "loss_by_position", "exact_match_by_length", "fails
 def write_run_figures(run_folder: Path | str, settings: str | None = None) -> list[Path]:
     """The figures of one run into its figures/, from its finished evaluations. Returns the files.
 
-    One set for each evaluation's settings, with the trained model and every retrofit as a line.
-    settings: only these.
+    One set for each evaluation's settings (`settings`: these alone), a line for each retrofit.
     """
     run = records.run(Path(run_folder))
     measured = tables.read_evaluations(run.evaluations)
@@ -52,10 +51,7 @@ def write_figures(results: Path | str) -> list[Path]:
 
 
 def write_published(folder: Path) -> list[Path]:
-    """Everything of a published folder that follows from its tables. Returns the files.
-
-    The summary is recomputed too, so that its intervals are the ones that the labels name.
-    """
+    """All of a published folder that follows from its tables, as the summary. Returns the files."""
     measured = tables.Tables(
         **{
             name: tables.read_table(folder / f"{name}.csv", columns)
@@ -91,7 +87,7 @@ def _write_published(folder: Path, measured: tables.Tables, summary: pd.DataFram
 
 
 def _write_verdicts(verdict_rows: pd.DataFrame, rows: pd.DataFrame, stem: Path) -> list[Path]:
-    """The figure of one group's verdicts; none where no length beyond training has a value."""
+    """None where no length beyond training has a value."""
     if verdict_rows.empty or verdict_rows["failure"].isna().all():
         return []
     n_tokens = int(rows.loc[rows["protocol"] == "matched", "n_tokens"].max())
@@ -148,7 +144,7 @@ def publish(
 def _choose(
     collected: tables.Tables, runs: Sequence[records.RunFolder], where: Where, results: Path
 ) -> tuple[tables.Tables, dict[str, Any]]:
-    """The tables of the evaluations that `where` chooses, and what made them."""
+    """The chosen tables, and what made them."""
     chosen = tables.select(collected, where)
     if chosen.lengths.empty:
         words = " ".join(f"{key}={','.join(values)}" for key, values in where.items())

@@ -2,20 +2,19 @@
 
 For a published model trained at L and evaluated at L', the reference's gain on the same targets is
     U_ref(L') = NLL_ref(L) - NLL_ref(L'),
-with the reference confined to L tokens by a window of the text, as the published model is in U(L')
-= NLL(L) - NLL(L'). Both sides of u = U / U_ref are gains of one model over itself, so neither
-better training nor a better scheme counts as use of context. A reference was trained at L' or more.
-It read fewer beginnings than a model trained at L on as many tokens; if that leaves it worse at L,
-U_ref is too large: u errs on the small side, the gate on the lenient.
+confined to L tokens by a window of the text, as the published model is in U(L') = NLL(L) - NLL(L').
+Both sides of u = U / U_ref are gains of one model over itself, so neither better training nor a
+better scheme counts as use of context. A reference was trained at L' or more. It read fewer
+beginnings than a model trained at L on as many tokens; if that leaves it worse at L, U_ref is too
+large: u errs on the small side, the gate on the lenient.
 
-Of the references trained at the nearest length from L' up, u takes the one of the same scheme (for
-a retrofit or modifier, of the scheme under it if need be), else the one with the least loss at L'.
-The gate asks about the text, so it always takes the best one: a scheme that acts as a window gains
-nothing on any text. Data with an exact floor need no model: floor(L) - floor(L') is all that can be
-gained.
+Of the references trained at the nearest length from L' up, u takes the one of the same scheme (else
+of the scheme under its retrofit or modifier), else the one with the least loss at L'. The gate asks
+about the text, so it takes the best one: a scheme that acts as a window gains nothing on any text.
+Data with an exact floor need no model: floor(L) - floor(L') is all that can be gained.
 
 Seeds are paired where the reference has those of the published model, or at least two of them; else
-its mean over seeds is taken as fixed, and `described` says so. Rows: references.csv, the columns of
+its mean over seeds is taken as fixed, and `described` says so. references.csv has the columns of
 documents.csv and `targets`, the hash of the scored tokens (publication.py).
 """
 
@@ -74,7 +73,7 @@ class Reference:
         return f"{self.name} ({n_seeds} seed{'s' if n_seeds > 1 else ''}, {how})"
 
     def _shared(self, seeds: Sequence[int]) -> list[int]:
-        """The seeds to pair with `seeds`: all of them, or at least two; else none."""
+        """The seeds to pair: all of `seeds`, or at least two; else none."""
         shared = [seed for seed in seeds if seed in self.seeds]
         pairs = self.scheme != FLOOR and (len(shared) == len(seeds) or len(shared) > 1)
         return shared if pairs else []
@@ -88,8 +87,8 @@ def gather(
 ) -> pd.DataFrame:
     """COLUMNS of the chosen evaluations that some published group can be compared with.
 
-    chosen: the tables of the chosen runs; note: the publication's provenance; runs: all runs, for
-    the hashes of their targets. ConfigError if no evaluation serves.
+    note: the publication's provenance; runs: for the hashes of their targets. ConfigError if no
+    evaluation serves.
     """
     lengths = chosen.lengths
     usable = {"metric": "loss", "protocol": "matched", "status": "ok"}

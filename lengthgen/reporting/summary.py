@@ -38,11 +38,7 @@ def summary(
     verdict_rows: pd.DataFrame | None = None,
     detectable_rows: pd.DataFrame | None = None,
 ) -> str:
-    """The page for groups of rows with the columns of tables.SUMMARY.
-
-    note: the published folder's provenance. verdict_rows: verdicts.VERDICTS and GATED.
-    detectable_rows: detectable.POWER.
-    """
+    """The page for groups of rows of tables.SUMMARY. note: the published folder's provenance."""
     parts = ["# Summary", ""]
     if note.get("note"):
         parts += [str(note["note"]), ""]
@@ -64,12 +60,10 @@ def summary(
 
 
 def cannot_support(refused: Mapping[int, str]) -> str:
-    """The sentence of figure and page where the corpus gate refused: length -> why. May be empty.
-
-    A reference that gains nothing may also be too small or undertrained, hence the first words.
-    """
+    """The sentence of figure and page on the lengths that the corpus gate refused; may be empty."""
     if not refused:
         return ""
+    # "As far as": a reference that gains nothing may also be too small or undertrained.
     lengths = ", ".join(f"{length:,}" for length in refused)
     (first, why), *_ = refused.items()
     return (
@@ -97,7 +91,7 @@ def _losses(rows: pd.DataFrame) -> list[str]:
         ]
     for protocol, part in rows.groupby("protocol", sort=True):
         scored = part[part["status"] == "ok"]
-        counts = ", ".join(f"{_range(scored[column])} {noun}" for column, noun in COUNTS)
+        counts = ", ".join(f"{text_tables.span(scored[column])} {noun}" for column, noun in COUNTS)
         title = f"### Loss (nats/token), {protocol}: {counts if len(scored) else 'nothing scored'}"
         parts += [title, ""]
         if scored["loss_low"].notna().any():
@@ -111,7 +105,6 @@ def _losses(rows: pd.DataFrame) -> list[str]:
 
 
 def _verdicts(rows: pd.DataFrame, first: Mapping[str, Any]) -> list[str]:
-    """The words of one group, scheme x length, and what they rest on."""
     if rows.empty:
         return []
     windows = (
@@ -187,17 +180,17 @@ def _utilisation(rows: pd.DataFrame) -> list[str]:
 def _share(row: Mapping[str, Any]) -> str:
     if pd.isna(row["utilisation"]):
         return "unknown"
-    value, low, high = (row[f"utilisation{end}"] for end in ("", "_low", "_high"))
+    value, low, high = (row[name] for name in tables.ends("utilisation"))
     return f"{value:.2f} [{low:.2f}, {high:.2f}]".replace("nan", "?")
 
 
 def _power(rows: pd.DataFrame) -> list[str]:
-    """The smallest detectable differences: each change, and the median and the worst pair."""
+    """Each change, and the median and the worst pair."""
     if rows.empty:
         return []
     one_seed = (rows["n_seeds"] < 2).all()
-    size = f"{_range(rows['n_seeds'])} seed{'' if one_seed else 's'} and "
-    size += f"{_range(rows['n_documents'])} documents"
+    size = f"{text_tables.span(rows['n_seeds'])} seed{'' if one_seed else 's'} and "
+    size += f"{text_tables.span(rows['n_documents'])} documents"
     caution = (
         "With one seed, the variation between seeds is unknown: this holds for other documents\n"
         "and these very models alone."
@@ -280,13 +273,8 @@ def _table(rows: pd.DataFrame, column: str, write: Callable[[float], str]) -> li
     def cell(row: Mapping[str, Any]) -> str:
         if row["status"] != "ok":
             return STATUS_WORDS.get(row["status"], row["status"])
-        value, low, high = (row[f"{column}{end}"] for end in ("", "_low", "_high"))
+        value, low, high = (row[name] for name in tables.ends(column))
         is_baseline = column == "loss_change" and row["eval_length"] == row["train_length"]
         return "0" if is_baseline and value == 0 else text_tables.interval(value, low, high, write)
 
     return _by_length(rows, cell)
-
-
-def _range(values: pd.Series) -> str:
-    low, high = int(values.min()), int(values.max())
-    return f"{low:,}" if low == high else f"{low:,} to {high:,}"

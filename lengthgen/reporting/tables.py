@@ -1,8 +1,7 @@
 """Tidy tables over many runs: gathered, summed up over seeds, published. Knows no torch.
 
 A published folder, results/<name>/, holds lengths.csv, documents.csv, positions.csv, summary.csv
-and provenance.json: all that its figures and numbers need, written in a
-fixed order so that the same runs give the same bytes.
+and provenance.json: all that its figures need, in an order that gives the same bytes again.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,17 +22,21 @@ from lengthgen.statistics.losses import Losses, Means
 # What one figure is about, and then one line of it.
 GROUP = ("dataset", "model", "train_length", "steps", "setting", "evaluation")
 LINE = (*GROUP, "protocol", "scheme")
+
+
+def ends(name: str) -> tuple[str, str, str]:
+    """The columns of a mean and of the bounds of its interval."""
+    return name, f"{name}_low", f"{name}_high"
+
+
 # Not known of all data. excess: over the exact floor of the same tokens. exact_match: of documents.
-ADDED = (
-    "excess", "excess_low", "excess_high", "exact_match", "exact_match_low", "exact_match_high",
-)  # fmt: skip
+ADDED = (*ends("excess"), *ends("exact_match"))
 # One row for each line and eval_length. loss and its bounds in nats/token, over all seeds;
 # n_tokens: scored tokens of one seed. loss_change: from train_length, paired, matched protocol
 # only. status and reason: as in lengths.csv.
 SUMMARY = (
-    *LINE, "eval_length", "n_seeds", "n_documents", "n_tokens", "loss", "loss_low", "loss_high",
-    "perplexity", "perplexity_low", "perplexity_high", "bits_per_byte",
-    "loss_change", "loss_change_low", "loss_change_high", "dtype", "status", "reason", *ADDED,
+    *LINE, "eval_length", "n_seeds", "n_documents", "n_tokens", *ends("loss"), *ends("perplexity"),
+    "bits_per_byte", *ends("loss_change"), "dtype", "status", "reason", *ADDED,
 )  # fmt: skip
 OPTIONAL = {"floor_sum", *ADDED}  # written where a row has one; tables without them still read
 TEXT = {
@@ -48,7 +51,7 @@ WHOLE = {
 
 @dataclass(frozen=True)
 class Tables:
-    """The rows of many evaluations, with the columns of records.TABLES."""
+    """Rows of many evaluations, with the columns of records.TABLES."""
 
     lengths: pd.DataFrame
     documents: pd.DataFrame
@@ -66,7 +69,6 @@ def collect(results: Path | str) -> Tables:
 
 
 def read_evaluations(folders: Iterable[Path]) -> Tables:
-    """The tables of the evaluations in `folders`."""
     folders, tables = list(folders), {}
     for name, columns in records.TABLES.items():
         parts = [_read(folder / f"{name}.csv", columns) for folder in folders]
@@ -82,7 +84,7 @@ def as_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def matching(table: pd.DataFrame, columns: Sequence[str], row: Mapping[str, Any]) -> np.ndarray:
-    """Which rows of a table agree with `row` in these columns? bool."""
+    """Which rows of a table agree with `row` in these columns, as bool."""
     return np.logical_and.reduce([table[name] == row[name] for name in columns])
 
 
@@ -104,12 +106,11 @@ def summarise(
     n_resamples: int = bootstrap.N_RESAMPLES,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """A row with the columns of SUMMARY for each line and eval_length, over seeds.
+    """SUMMARY of each line and eval_length, over seeds.
 
-    Intervals: 95 %, over seeds and documents, or documents alone with one seed
-    (statistics/losses.py). A length without a value of any seed is a row with its status and
-    reason; one where some seeds have none is estimated from the others and says so. A loss that is
-    not finite (or a leak) of any seed leaves no value: a mean over the seeds that survived would
+    Intervals: statistics/losses.py. A length without a value of any seed is a row with its status
+    and reason; one where some seeds have none is estimated from the others and says so. A loss that
+    is not finite (or a leak) of any seed leaves no value: a mean over the seeds that survived would
     flatter the scheme.
     """
     stated: dict[tuple, dict[int, list[dict]]] = {}  # line -> eval_length -> a row of each seed
@@ -133,16 +134,13 @@ def summarise(
 
 
 def positions_over_seeds(positions: pd.DataFrame) -> pd.DataFrame:
-    """Means over seeds of each bin of positions.csv, with n_seeds for the seed.
-
-    The bounds hold for new seeds and documents (intervals.of_bins); with one seed, for that seed.
-    """
+    """Means over seeds of each bin of positions.csv, with the bounds of intervals.of_bins."""
     keys = [*GROUP, "scheme", "eval_length", "position", "position_end"]
     return sort(_over_seeds(positions, keys).reset_index())
 
 
 def _over_seeds(table: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
-    """Means over seeds of rows with intervals over documents, indexed by the keys."""
+    """Indexed by the keys."""
     widths = table.assign(square=(table["high"] - table["low"]) ** 2)
     means = widths.groupby(keys, sort=False).agg(
         value=("value", "mean"),
@@ -163,28 +161,26 @@ def _over_seeds(table: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
 
 
 def _matches(lengths: pd.DataFrame) -> dict[tuple, dict[str, float]]:
-    """(*line, eval_length) -> exact match over seeds and its interval, where rows have it.
-
-    Wilson's interval leans inwards, a mean's does not: of several seeds its longer side is taken
-    for both.
-    """
+    """(*line, eval_length) -> exact match over seeds and its interval, where rows have it."""
     rows = lengths[(lengths["metric"] == "exact_match") & lengths["value"].notna()]
     if rows.empty:
         return {}
     keys = [*LINE, "eval_length"]
+    # Wilson's interval leans inwards, a mean's does not: of several seeds its longer side is taken.
     side = np.maximum(rows["value"] - rows["low"], rows["high"] - rows["value"])
     means = _over_seeds(rows.assign(low=rows["value"] - side, high=rows["value"] + side), keys)
     wilson = rows.groupby(keys, sort=False)[["low", "high"]].mean()
-    ends = means[["low", "high"]].where(means["n_seeds"] > 1, wilson).clip(0.0, 1.0)
-    columns = (means.index, means["value"], ends["low"], ends["high"])
+    bounds = means[["low", "high"]].where(means["n_seeds"] > 1, wilson).clip(0.0, 1.0)
+    columns = zip(means["value"], bounds["low"], bounds["high"], strict=True)
+    names = ends("exact_match")
     return {
-        key: {"exact_match": value, "exact_match_low": low, "exact_match_high": high}
-        for key, value, low, high in zip(*columns, strict=True)
+        key: dict(zip(names, values, strict=True))
+        for key, values in zip(means.index, columns, strict=True)
     }
 
 
 def publish(tables: Tables, folder: Path | str, note: Mapping[str, Any]) -> pd.DataFrame:
-    """Write a published folder, `note` as its provenance.json; returns the summary."""
+    """Write a published folder; note: provenance.json. Returns the summary."""
     folder = Path(folder)
     for name, columns in records.TABLES.items():
         write_table(folder / f"{name}.csv", getattr(tables, name), columns)
@@ -226,7 +222,7 @@ def sort(table: pd.DataFrame) -> pd.DataFrame:
 def _line_numbers(
     rows: pd.DataFrame, line: Mapping[str, Any], n_resamples: int, seed: int
 ) -> dict[int, dict[str, Any]]:
-    """eval_length -> the numbers of one summary row, for one scheme under one protocol."""
+    """eval_length -> the numbers of a summary row."""
     losses, train_length = Losses.of_rows(rows), line["train_length"]
     loss = losses.means(n_resamples, seed)
     with np.errstate(over="ignore"):  # a loss beyond 709 nats: its perplexity is infinite
@@ -249,11 +245,11 @@ def _line_numbers(
 
 
 def _columns(name: str, means: Means) -> dict[str, np.ndarray]:
-    return {name: means.value, f"{name}_low": means.low, f"{name}_high": means.high}
+    return dict(zip(ends(name), (means.value, means.low, means.high), strict=True))
 
 
 def _status(of_seeds: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
-    """(status, reason) of one line at one length, over its seeds' rows of lengths.csv."""
+    """(status, reason) of one line at one length."""
     failed = [row for row in of_seeds if row["status"] != "ok"]
     if not failed:
         return "ok", ""
@@ -303,10 +299,7 @@ def write_table(path: Path, table: pd.DataFrame, columns: Sequence[str]) -> None
 
 
 def write_or_remove(path: Path, table: pd.DataFrame | None, columns: Sequence[str]) -> list[Path]:
-    """Write a table that has rows, and remove an old file of one that has none.
-
-    Returns the files.
-    """
+    """Write a table that has rows; remove the old file of one that has none. Returns the files."""
     if table is None or table.empty:
         path.unlink(missing_ok=True)
         return []

@@ -125,6 +125,13 @@ def number(value: float) -> str:
     return f"{value:.2e}" if 0 < abs(value) < 5e-4 else f"{value:.3f}"
 
 
+def span(values: Iterable[float]) -> str:
+    """The least and the greatest of some counts: `3`, or `3 to 10`; 0 for none."""
+    counts = [int(value) for value in values] or [0]
+    low, high = min(counts), max(counts)
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
 def p_value(p: float) -> str:
     return "< 0.0001" if p < 1e-4 else f"{p:.2g}"
 

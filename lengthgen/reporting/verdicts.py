@@ -1,19 +1,19 @@
 """Does each scheme fail, tolerate or use longer input? The rows of a publication's verdicts.csv.
 
-The rule and the quantities are those of statistics/fails_or_uses.py, over the seeds and documents
-of the matched protocol: F = loss at L' - loss at L; U = loss of the same model confined to L tokens
-- loss at L', confined by a window of the text (fresh: U = -F) and, where the hard_window protocol
-was evaluated, by a hard window in every layer. `uses` and `tolerates` hold against every window
-that was measured.
+The rule and the quantities are those of statistics/fails_or_uses.py, on the matched protocol: F =
+loss at L' - loss at L; U = loss of the same model confined to L tokens - loss at L', by a window of
+the text (fresh: U = -F) and, where the hard_window protocol was evaluated, by a hard window in
+every layer. `uses` and `tolerates` hold against every window that was measured.
 
 With references (references.py) there is the utilisation u = U / U_ref, U against the fresh window,
 with Fieller's interval; and the corpus gate: where the best reference does not gain 0.005 nats with
 95 % confidence, the word is `undecided` instead of `uses`.
 
-Intervals are 95 % each and not corrected for the number of rows: exploratory. Losses in nats/token.
+95 % intervals, not corrected for the number of rows: exploratory. Losses in nats/token.
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,6 @@ import pandas as pd
 from lengthgen.reporting import publication, references, tables
 from lengthgen.statistics.losses import Losses, common_seeds
 
-ENDS = ("", "_low", "_high")
 # F, U against a fresh window, U against the hard window; each with _low and _high.
 MEASURED = ("failure", "use_fresh", "use_hard_window")
 RELATIVE = ("use_reference", "utilisation")  # U_ref and u, likewise
@@ -31,11 +30,11 @@ RELATIVE = ("use_reference", "utilisation")  # U_ref and u, likewise
 # undecided; or the status that left no value.
 VERDICTS = (
     *tables.GROUP, "scheme", "eval_length", "n_seeds", "n_documents",
-    *(f"{name}{end}" for name in MEASURED for end in ENDS), "word",
+    *chain(*map(tables.ends, MEASURED)), "word",
 )  # fmt: skip
 # The reference, and the gate's word: passed, refused (gate_reason says why), or empty where no
 # reference was trained at so long a length. Not written where the gate was not tried.
-GATED = ("reference", *(f"{name}{end}" for name in RELATIVE for end in ENDS), "gate", "gate_reason")
+GATED = ("reference", *chain(*map(tables.ends, RELATIVE)), "gate", "gate_reason")
 
 
 def table(
@@ -46,8 +45,8 @@ def table(
 ) -> pd.DataFrame:
     """VERDICTS and GATED from the rows of documents.csv and their summary.
 
-    note: the publication's provenance, which knows the scored targets. reference_rows:
-    references.csv. Empty where no length beyond training has the targets of the training length.
+    note: the publication's provenance. reference_rows: references.csv. Empty where no length beyond
+    training has the targets of the training length.
     """
     beyond = summary[
         (summary["protocol"] == "matched") & (summary["eval_length"] > summary["train_length"])
@@ -72,7 +71,7 @@ def table(
                 length = int(mean["eval_length"])
                 ranked = references.available(reference_rows, mean, targets, length)
                 rows.append(row | _verdict(by_protocol, mean, ranked))
-    numbers = [f"{name}{end}" for name in (*MEASURED, *RELATIVE) for end in ENDS]
+    numbers = chain(*map(tables.ends, (*MEASURED, *RELATIVE)))
     verdicts = pd.DataFrame(rows, columns=[*VERDICTS, *GATED])
     return tables.sort(verdicts.astype(dict.fromkeys(numbers, np.float64)))
 
@@ -105,7 +104,7 @@ def _verdict(
     line: Mapping[str, Any],
     ranked: Sequence[references.Reference],
 ) -> dict[str, Any]:
-    """The numbers and the word of one row of the summary, of the seeds that have both lengths."""
+    """For one row of the summary, of the seeds that have both lengths."""
     from lengthgen.statistics import comparisons, fails_or_uses
 
     train_length, eval_length = int(line["train_length"]), int(line["eval_length"])
@@ -133,7 +132,7 @@ def _verdict(
 def _relative(
     short: Losses, long: Losses, word: str, scheme: str, ranked: Sequence[references.Reference]
 ) -> dict[str, Any]:
-    """U_ref, u and the gate of one scheme at one length, and the word that the gate leaves."""
+    """U_ref, u, the gate, and the word that it leaves."""
     from lengthgen.statistics import comparisons, fails_or_uses
 
     reference, best = references.own_or_best(scheme, ranked), ranked[0]
@@ -153,4 +152,4 @@ def _relative(
 
 
 def _ends(name: str, *values: np.ndarray) -> dict[str, float]:
-    return {f"{name}{end}": float(value[0]) for end, value in zip(ENDS, values, strict=True)}
+    return {end: float(value[0]) for end, value in zip(tables.ends(name), values, strict=True)}

@@ -3,21 +3,19 @@
 The estimator is a ratio: sum of the losses / number of scored tokens. Tokens of a document share
 its difficulty, so the document is the unit: with an intra-document correlation of 0.05 and 1,024
 tokens a document, a 95 % interval from tokens covers the truth 21 % of the time, one from documents
-94 % (calibration.py). Perplexity is exp(mean loss), its bounds the exp of the loss's bounds;
-perplexities are never averaged (Jensen).
+94 % (calibration.py). Perplexity is exp(mean loss), and so are its bounds; perplexities are never
+averaged (Jensen).
 
-They are for the spread over documents. The bootstrap's variance of the seeds is (S - 1) / S of what
-it should be, without Student's t: too narrow for fewer than about ten seeds that differ (with three
-it covers about 80 %). Claims about schemes use comparisons.py.
+For the spread over documents. The seeds' variance comes out as (S - 1) / S of what it should be,
+without Student's t: with three seeds that differ it covers about 80 %. Claims about schemes use
+comparisons.py.
 
 Sources: Miller 2024 (arXiv 2411.00640: cluster by document, pair the differences); Sellam et al.,
-ICLR 2022 (arXiv 2106.16163: the multi-bootstrap over seeds and test items); Owen 2007, Annals of
-Applied Statistics 1 (resampling rows and columns counts their interaction up to three times); Efron
-and Tibshirani 1993, chapter 14 (percentile and BCa intervals; seeds and documents are two samples,
-as in scipy.stats.bootstrap).
+ICLR 2022 (arXiv 2106.16163: the multi-bootstrap); Owen 2007, Annals of Applied Statistics 1
+(resampling rows and columns counts their interaction up to three times); Efron and Tibshirani 1993,
+chapter 14 (percentile and BCa intervals; two samples, as in scipy.stats.bootstrap).
 
-Shape letters: S seeds, A evaluation lengths, D documents, R resamples, N scored tokens. Losses in
-nats.
+Shape letters: S seeds, A evaluation lengths, D documents, R resamples. Losses in nats.
 """
 
 from dataclasses import dataclass
@@ -36,9 +34,8 @@ class Bootstrap:
     """A mean for each length and the same mean in every resample.
 
     value: (A,). samples: (R, A), a row for each draw of seeds and documents, the same for all
-    lengths, so that a difference of two columns is paired. left_out: for each kind of unit that is
-    resampled (seeds, documents), (n, A): the mean without unit n. In nats a token, or the unit of
-    the totals.
+    lengths, so that a difference of two columns is paired. left_out: for each kind of unit (seeds,
+    documents), (n, A): the mean without unit n.
     """
 
     value: np.ndarray
@@ -46,7 +43,7 @@ class Bootstrap:
     left_out: tuple[np.ndarray, ...] = ()
 
     def change(self, reference: int) -> "Bootstrap":
-        """Paired differences from the length with index `reference`: the same draws for both."""
+        """Paired differences from the length with index `reference`."""
         column = slice(reference, reference + 1)
         left_out = tuple(values - values[:, column] for values in self.left_out)
         return Bootstrap(
@@ -94,12 +91,11 @@ def bootstrap(
 ) -> Bootstrap:
     """Ratio means and their resamples: of documents (one seed) or seeds and documents.
 
-    loss_sum, n_tokens: (D,), (A, D) or (S, A, D), 0 in both for a document without scored tokens. A
-    document is the same text for every seed and length, so one draw of documents serves all.
-    Deterministic: `seed`, D and S give the same draws for every scheme. Sort the documents by name,
-    as losses.py does: a run and a summary of it then have the same interval. A length with fewer
-    than two scored documents, or a loss that is not finite, has NaN samples: its spread is unknown,
-    not zero.
+    loss_sum, n_tokens: (D,), (A, D) or (S, A, D), 0 in both for a document without scored tokens.
+    `seed`, D and S give the same draws for every scheme and length. Sort the documents by name, as
+    losses.py does: a run and a summary of it then have the same interval. A length with fewer than
+    two scored documents, or a loss that is not finite, has NaN samples: its spread is unknown, not
+    zero.
     """
     total, weight = _three_axes(loss_sum), _three_axes(n_tokens)
     if total.shape != weight.shape:

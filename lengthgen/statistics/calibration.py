@@ -1,9 +1,9 @@
 """How often are the intervals and tests right? Simulated comparisons whose truth is known.
 
-A simulated comparison is a table of paired differences by seed and document, normal in its seeds,
-documents and their interaction (or with skewed documents); half of the documents have twice the
-tokens. Sizes are those of trained runs: SETTINGS. Aims: 95 % intervals that cover 93 to 97 %; tests
-that reject 2 to 8 % of the comparisons of a scheme with itself.
+Simulated are paired differences by seed and document, normal in seeds, documents and their
+interaction (or with skewed documents), of the sizes of trained runs (SETTINGS); half of the
+documents have twice the tokens. Aims: 95 % intervals that cover 93 to 97 %; tests that reject 2 to
+8 % of the comparisons of a scheme with itself.
 
 Shape letters: S seeds, N simulated comparisons, D documents.
 """
@@ -53,8 +53,8 @@ def table(
 ) -> list[dict]:
     """Coverage: a row for each setting, number of seeds and documents, and method.
 
-    setting, n_seeds, n_documents, method, covered (share of the 95 % intervals that hold the
-    truth), error (its standard error), width (mean, nats), n_sets. Some minutes with the defaults.
+    covered: the share of the 95 % intervals that hold the truth; error: its standard error; width:
+    mean, nats. Some minutes with the defaults.
     """
     generator = np.random.default_rng(seed)
     rows = []
@@ -73,7 +73,7 @@ def coverage(
     n_resamples: int,
     generator: np.random.Generator,
 ) -> list[dict]:
-    """A row for each method, as `table` has them, of one setting."""
+    """The rows of `table` for one setting: one for each method."""
     bounds: dict[str, list[np.ndarray]] = {}
     for first in range(0, n_sets, AT_ONCE):
         paired = simulated(setting, n_seeds, min(AT_ONCE, n_sets - first), n_documents, generator)

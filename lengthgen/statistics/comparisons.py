@@ -1,9 +1,8 @@
 """The mean of paired differences by seed and document, with its 95 % interval and p-value.
 
 A comparison is a table of differences (`losses.Paired`): scheme minus baseline, or one length minus
-another. Seeds are paired (the same batches and the same other weights) and documents are (the same
-tokens). The estimand is sum of the differences / number of tokens: the mean difference of the loss
-of a token, over new seeds and new documents.
+another. Seeds are paired (the same batches and other weights), and documents (the same tokens). The
+estimand is sum of the differences / number of tokens, over new seeds and new documents.
 
 Which interval for what:
 - Estimate.low, high (variance.py: Student quantiles, two-way variance): for every verdict. It
@@ -14,7 +13,7 @@ Which interval for what:
 - bca of `resampled`: the same, for skewed documents. With few seeds its acceleration is a guess.
 
 Sources: Miller 2024 (arXiv 2411.00640); Sellam et al. 2022 (arXiv 2106.16163).
-Shape letters: A evaluation lengths (or any other columns). Losses in nats.
+Shape letters: A columns. Losses in nats.
 """
 
 from dataclasses import dataclass
@@ -41,10 +40,7 @@ class Estimate:
 
 
 def estimate(paired: Paired) -> Estimate:
-    """The mean of the differences with its 95 % interval and p-value (variance.py).
-
-    With one seed: for that seed, over documents. With one scored document the interval is NaN.
-    """
+    """With one seed: for that seed, over documents. NaN bounds with one scored document."""
     value, n_documents = paired.value, (paired.n_tokens > 0).sum(axis=1)
     spread = variance.spread(variance.mean_squares(paired.table())).where(n_documents > 1)
     half = spread.half_width(bootstrap.LEVEL)

@@ -2,13 +2,12 @@
 
 From losses on the same targets. L: training length, L': evaluation length, NLL(L'): mean loss with
 L' tokens of context.
-    failure      F(L') = NLL(L') - NLL(L) use          U(L') = NLL_window(L) - NLL(L'): the same
-                 model confined to L tokens, by fresh windows
-                 of L (the matched protocol at L: U = -F) or by a hard window of L in every layer,
-                 which leaves the positions as they are
-    utilisation  u(L') = U(L') / U_ref(L'), U_ref of a model trained at L' or of an exact floor: 1
-                 uses
-                 all, 0 none, < 0 is harmed
+    failure      F(L') = NLL(L') - NLL(L)
+    use          U(L') = NLL_window(L) - NLL(L'): the same model confined to L tokens, by fresh
+                 windows of L (the matched protocol at L: U = -F) or by a hard window of L in every
+                 layer, which leaves the positions as they are
+    utilisation  u(L') = U(L') / U_ref(L'), U_ref of a model trained at L' or of an exact floor:
+                 1 uses all, 0 none, < 0 is harmed
 
 | word | rule, 95 % intervals |
 |---|---|
@@ -55,10 +54,7 @@ def classify(
     delta: float = DELTA,
     gain: float = SMALLEST_GAIN,
 ) -> list[str]:
-    """A word for each length: fails | tolerates | uses | undecided.
-
-    uses: U against every window.
-    """
+    """A word for each length. uses: U against every window."""
     if not uses:
         raise ValueError("classify got no U; expected at least one window of the training length")
     low = np.stack([u.low for u in uses]).min(axis=0)

@@ -1,7 +1,6 @@
 """Intervals of published means of which only each seed's mean and interval are known; their names.
 
-scipy, which the Student quantiles need, is imported where they are: `lengthgen plot` starts without
-it.
+scipy is imported where Student's quantiles are needed: `lengthgen plot` starts without it.
 
 Shape letters: N bins of positions. Losses in nats.
 """
@@ -43,7 +42,7 @@ def of_bins(
 
 
 def words(n_seeds: np.ndarray) -> str:
-    """The name of the intervals of rows with these numbers of seeds, for a figure or a page."""
+    """What to call the intervals of rows with these numbers of seeds."""
     n_seeds = np.asarray(n_seeds, np.float64)
     kinds = [(n_seeds > 1, SEVERAL), (n_seeds == 1, ONE)]
     return "; or, with one seed, ".join(name for rows, name in kinds if rows.any())

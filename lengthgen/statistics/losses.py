@@ -2,8 +2,8 @@
 
 Built from rows of documents.csv (`of_rows`) or per-token losses (evaluation/stored.py). Intervals:
 - Several seeds: two-way Student (variance.py), for new seeds and documents. With three seeds that
-  differ it covers 95 to 97 %, a bootstrap of seeds and documents 77 to 87 % (calibration.py).
-- One seed: documents resampled, as in the run's lengths.csv. It says nothing about other seeds.
+  differ it covers 95 to 97 %, a bootstrap 77 to 87 % (calibration.py).
+- One seed: documents resampled. It says nothing about other seeds.
 
 Shape letters: S seeds, A evaluation lengths, D documents. Sums in nats.
 """
@@ -69,7 +69,7 @@ class Paired:
 
 @dataclass(frozen=True)
 class Means:
-    """Means in nats a token with their 95 % intervals. NaN for what is not known."""
+    """Nats a token, with 95 % intervals. NaN for what is not known."""
 
     value: Float[np.ndarray, " A"]
     low: Float[np.ndarray, " A"]
@@ -98,10 +98,7 @@ class Losses:
 
     @classmethod
     def of_rows(cls, rows: "pd.DataFrame") -> "Losses":
-        """Rows of documents.csv of one scheme under one protocol, within one group.
-
-        DataError for a seed that two runs have.
-        """
+        """From rows of documents.csv. DataError for a seed that two runs have."""
         runs = rows[["seed", "run"]].drop_duplicates().sort_values(["seed", "run"])
         twice = runs[runs["seed"].duplicated(keep=False)]
         if len(twice):
@@ -147,7 +144,7 @@ class Losses:
         return self._taken([self.seeds.index(seed) for seed in seeds])
 
     def at(self, length: int) -> "Losses":
-        """One evaluation length, with the seeds and the documents that have a value there."""
+        """One length, with the seeds and documents that have a value there."""
         column = self.lengths.index(length)
         scored = self.n_tokens[:, column] > 0
         seeds, documents = (np.flatnonzero(scored.any(axis=axis)) for axis in (1, 0))
@@ -217,7 +214,7 @@ class Losses:
     def means(self, n_resamples: int = bootstrap.N_RESAMPLES, seed: int = 0) -> Means:
         """The mean loss at each length, of the seeds that have one there; seed: of the resamples.
 
-        DataError where seeds scored other targets.
+        DataError where they scored other targets.
         """
         return self._means(None, self._scored, n_resamples, seed)
 

@@ -3,11 +3,10 @@
 The minimum detectable difference is the true mean difference that the test of comparisons.py finds
 (p at most alpha) with probability `power`: the noncentrality at which a Student t with
 Satterthwaite's degrees of freedom passes the critical value, times the standard error. Variances
-come from finished runs, by seed and document (variance.py). As three seeds say little about the
-seeds' variance, `cautious` takes the upper limit of an 80 % one-sided interval of the mean squares
-(Kieser and Wassmer 1996, Biometrical Journal 38). It is never below the plain figure: with two or
-three seeds a larger share of the documents could lower the critical value by more than it adds to
-the variance.
+come from finished runs (variance.py). As three seeds say little about the seeds' variance,
+`cautious` takes the upper limit of an 80 % one-sided interval of the mean squares (Kieser and
+Wassmer 1996, Biometrical Journal 38), but never less than the plain figure: with two or three seeds
+a larger share of the documents can lower the critical value by more than it adds to the variance.
 
 Shape letters: A columns. Differences in nats a token.
 """
@@ -50,9 +49,8 @@ def detectable_with(spread: Spread, *, alpha: float = ALPHA, power: float = POWE
 class Seen:
     """What a comparison could have seen with its seeds and documents, (A,) each, in nats a token.
 
-    parts: its variances, NaN with one seed. detectable: the minimum detectable difference; with one
-    seed over documents alone. cautious: the same, had it been lucky with its variances; NaN with
-    one seed.
+    detectable: the minimum detectable difference; with one seed over documents alone. cautious: the
+    same, had it been lucky with its variances. parts, cautious: NaN with one seed.
     """
 
     parts: Components
@@ -62,15 +60,10 @@ class Seen:
 
 
 def of(paired: Paired) -> Seen:
-    """What this comparison could have seen."""
     squares = variance.mean_squares(paired.table())
     likely = variance.components(squares)
-    if squares.n_seeds < 2 or squares.n_documents < 2:
-        spread = variance.spread(squares)
-        unknown = np.full_like(squares.seed, np.nan)
-        return Seen(likely, spread.standard_error, detectable_with(spread), unknown)
     size = squares.n_seeds, squares.n_documents
-    spread = variance.expected(likely, *size)
+    spread = variance.spread(squares) if min(size) < 2 else variance.expected(likely, *size)
     detectable = detectable_with(spread)
     cautious = minimum_detectable(variance.components(_upper(squares)), *size)
     return Seen(likely, spread.standard_error, detectable, np.maximum(detectable, cautious))
@@ -79,9 +72,7 @@ def of(paired: Paired) -> Seen:
 def table(pilot: Paired, column: int, seeds: Iterable[int], documents: Iterable[int]) -> list[dict]:
     """A row for each number of seeds and documents, from one column of a pilot.
 
-    n_seeds, n_documents, standard_error, detectable (the minimum detectable difference), cautious
-    (the same, had the pilot been lucky with its variances), reaches_goal (detectable is at most
-    GOAL). The pilot needs two seeds.
+    Columns: as in Seen; reaches_goal: detectable is at most GOAL. The pilot needs two seeds.
     """
     squares = variance.mean_squares(pilot.table()[:, column : column + 1])
     likely, cautious = variance.components(squares), variance.components(_upper(squares))

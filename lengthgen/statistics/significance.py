@@ -6,7 +6,7 @@ Fisher 1935, The Design of Experiments, section 21 (sign flip); Phipson and Smyt
 1603.05766: (c + 1) / (n + 1) for sampled flips); Schuirmann 1987 (equivalence by two one-sided
 tests).
 
-Shape letters: S seeds, A evaluation lengths (or any other columns). Differences in nats a token.
+Shape letters: S seeds, A columns. Differences in nats a token.
 """
 
 from dataclasses import dataclass

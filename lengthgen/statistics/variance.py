@@ -10,10 +10,10 @@ show. Searle, Casella and McCulloch 1992, Variance Components, chapter 4; the ma
 Interval: value +- c se, c being the mean of the Student quantiles with S - 1 and D - 1 degrees of
 freedom, weighted by the two shares of the variance (Cochran and Cox 1957, Experimental Designs,
 section 4.14). It is right where either share is all and too wide between: a 95 % interval covers 95
-to 97.3 % with 3 seeds, 95 to 96 % with 10 (calibration.py). One with Satterthwaite's degrees of
-freedom (`Spread.df`) is narrower and covers as little as 92 % with 3 seeds.
+to 97.3 % with 3 seeds, 95 to 96 % with 10 (calibration.py). Satterthwaite's degrees of freedom
+(`Spread.df`) give a narrower one that covers as little as 92 % with 3 seeds.
 
-Shape letters: S seeds, A evaluation lengths (or any other columns), D documents. Nats a token.
+Shape letters: S seeds, A columns, D documents. Nats a token.
 """
 
 from collections.abc import Callable
@@ -74,7 +74,6 @@ class Spread:
         return np.sqrt(self.seed + self.document)
 
     def half_width(self, level: float) -> np.ndarray:
-        """(A,): of the interval with this confidence level."""
         return self.critical((1 - level) / 2) * self.standard_error
 
     def critical(self, tail: float | np.ndarray) -> np.ndarray:

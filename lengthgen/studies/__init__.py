@@ -1,1 +1,1 @@
-"""Studies: claims that are declared before anything runs, the runs that they need, and a verdict on each (`lengthgen study NAME`)."""
+"""Studies: claims declared before anything runs, their runs, and a verdict on each."""

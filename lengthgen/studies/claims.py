@@ -6,10 +6,10 @@
 | below X | below X | above X |
 | within X | between -X and X (two one-sided tests) | below -X or above X |
 
-Each by the two-way Student test over seeds and documents (statistics/variance.py) at 0.05,
-two-sided where a sign is claimed. The primary claims of a study share that error rate (Holm); the
-p-values of the others are adjusted for false discoveries (Benjamini and Hochberg), and those claims
-are exploratory. Supports and refutations are separate families.
+By the two-way Student test over seeds and documents (statistics/variance.py) at 0.05, two-sided
+where a sign is claimed. The primary claims of a study share that error rate (Holm); the p-values of
+the others, which are exploratory, are adjusted for false discoveries (Benjamini and Hochberg).
+Supports and refutations are separate families.
 
 A study is supported if all of its primary claims are, refuted if one is refuted, else undecided.
 """
@@ -64,10 +64,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Verdict:
-    """On one claim. p: adjusted, of the side that the word is on (the likelier one if undecided).
-
-    detectable: see measures.py.
-    """
+    """p: adjusted, of the side that the word is on (the likelier one if undecided)."""
 
     name: str
     claim: Claim

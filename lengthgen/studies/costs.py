@@ -1,16 +1,14 @@
 """What a subject costs at evaluation, relative to its arm as it was trained: time and memory.
 
-Time: CPU seconds of this process (wall seconds on CUDA) of one forward pass over a window. Rounds
-over all subjects are interleaved, and ratios are taken within a round, so that other load on the
-machine hits all subjects alike. Memory: the peak of a new process, above that of the same process
-once it holds the model and has run a short window (bench/child.py).
+Time: CPU seconds (wall seconds on CUDA) of one forward pass over a window. Ratios are taken within
+a round over all subjects, so that other load on the machine hits all alike. Memory: the peak of a
+new process, above that of the same process once it has run a short window (bench/child.py).
 """
 
 import contextlib
 import ctypes
 import json
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -18,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from lengthgen.bench import child
+from lengthgen.bench import memory as bench
 from lengthgen.studies.losses import EvaluatedRun, Material
 
 ROUNDS = 7
@@ -69,14 +68,8 @@ def _seconds(call: Callable[[], Any]) -> float:
 
 def _memory(evaluation: EvaluatedRun, length: int) -> float:
     """MiB; NaN if the process failed."""
-    case = json.dumps([str(evaluation.folder), length])
-    command = [sys.executable, "-m", "lengthgen.studies.costs", case]
-    process = subprocess.run(command, capture_output=True, text=True)
-    lines = process.stdout.strip().splitlines()
-    if process.returncode or not lines:
-        return float("nan")
-    measured = json.loads(lines[-1])
-    return (measured["peak"] - measured["base"]) / 2**20
+    measured = bench.in_process("lengthgen.studies.costs", [str(evaluation.folder), length])
+    return (measured["peak"] - measured["base"]) / 2**20 if "peak" in measured else float("nan")
 
 
 def _row(
@@ -98,7 +91,7 @@ def _row(
 
 
 def main(folder: str, length: int) -> None:
-    """Measure one case of memory in this process, and print it as a line of JSON."""
+    """Measure memory in this process, and print it as a line of JSON."""
     from lengthgen.runs import process
 
     process.prepare_environment()

@@ -7,14 +7,12 @@ A study is one YAML in configs/study/. Its overrides are those of `lengthgen tra
     scales      name -> seeds, and overrides that come after the base; the first is the default
     arms        name -> overrides that come after those: one trained model per seed
     conditions  name -> arms, and the overrides of a second evaluation; its subject is ARM+NAME
-    claims      name -> the claim in words, a measure, its subject (arm or arm+condition), and a
-                prediction: `above X`, `below X`, or `within X` of 0, in the unit of the measure
+    claims      name -> a claim and its prediction (claims.Claim)
     show, axis  the measure of the figure, and its x axis: length | tokens
     published   orders of schemes in published tables, compared with this study's
     costs       evaluation length / train_length at which time and memory are measured (costs.py)
     information the largest distance of the mutual information of every real text in the study
-    key_tokens  a reference arm, and who is measured where it needs long context
-                (evaluation/key_tokens.py)
+    key_tokens  a reference arm, and whose loss on its key tokens is measured
     parts       pieces that arms repeat by YAML anchors; a list within a list is spread out
 
 Primary claims, MOST_PRIMARY at most, decide the study's verdict and share one error rate.
@@ -120,7 +118,7 @@ def names(folders: Sequence[Path]) -> list[str]:
 
 
 def load(name: str, folders: Sequence[Path]) -> Study:
-    """A study from folders of configurations. ConfigError, in one line, for what is wrong in it."""
+    """A study from folders of configurations. ConfigError for what is wrong in it."""
     paths = catalogue.files("study", folders)
     if name not in paths:
         dataclass_from.choice("study", name, tuple(sorted(paths)))

@@ -1,7 +1,7 @@
 """A study's figure: the measure it shows, by evaluation length or by training tokens.
 
-A panel for each dataset and training length. Lines: the arms, and their conditions where the panel
-stays readable. A scheme with one line in a panel keeps the style that it has in every figure.
+A panel for each dataset and training length. Lines: the arms, and their conditions if few. A scheme
+with one line in a panel keeps its style of every figure.
 """
 
 import math

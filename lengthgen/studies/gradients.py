@@ -1,8 +1,7 @@
 """Whether any gradient reaches what a scheme reads beyond its training length, measured on a batch.
 
 The arm's model is built with tables for twice its training length L, and the gradient of the loss
-on windows of L tokens is taken. Training leaves an entry whose gradient is exactly 0 as it was
-initialised.
+on windows of L tokens is taken. An entry whose gradient is exactly 0 stays as it was initialised.
 """
 
 from collections.abc import Mapping

@@ -1,7 +1,7 @@
 """The losses of a study's runs, added up by seed and document: what its claims are made of.
 
-A subject is an arm, or arm+condition. All subjects with the same data and evaluation, and all their
-seeds, scored the same windows: that makes their differences paired.
+A subject is an arm, or arm+condition. Subjects with the same data and evaluation scored the same
+windows with every seed: their differences are paired.
 
 Shape letters: W windows, P scored positions. Nats.
 """
@@ -41,10 +41,8 @@ class EvaluatedRun:
         return records.run(self.folder.parent.parent).config
 
     def splits(self) -> Splits:
-        """The data that the run was trained on.
-
-        The run folder keeps the code of a user's dataset.
-        """
+        """The data that the run was trained on."""
+        # The run folder keeps the code of a user's dataset.
         config, kept = self.config, self.folder.parent.parent / "dataset"
         return prepare_splits(config["dataset"], config["tokenizer"], config["cache"], [kept])
 
@@ -100,7 +98,6 @@ class EvaluatedArm:
         return self.evaluations[0].train_length
 
     def length(self, at: float) -> int:
-        """The evaluation length that is `at` times the training length, to the nearest token."""
         return round(at * self.train_length)
 
     def total(self, protocol: str, length: int, values: Values = per_token) -> Paired:

@@ -1,9 +1,4 @@
-"""A measured number: its interval, and p-values of lying above, below or within a threshold.
-
-Mean: of paired differences, two-way over seeds and documents (statistics/variance.py). Share: of
-two such means (Fieller's interval). Exact: without sampling error. Nats a token unless the measure
-says otherwise.
-"""
+"""A measured number: its interval, and p-values of lying above, below or within a threshold."""
 
 from dataclasses import dataclass
 
@@ -13,7 +8,7 @@ from lengthgen.statistics.comparisons import Paired
 
 @dataclass(frozen=True)
 class Mean:
-    """A mean with its two-way 95 % interval."""
+    """A mean of paired differences, with its two-way 95 % interval (statistics/variance.py)."""
 
     paired: Paired
 

@@ -1,4 +1,4 @@
-"""The measures that a study's claims are about: from per-token losses to a mean with its interval.
+"""The measures that a study's claims are about.
 
 Nats a token unless said. L: training length; f: length_factor, evaluation length / L. Protocol:
 matched, unless the claim names one (`whole` for data that are whole documents).
@@ -61,16 +61,8 @@ def by_length(subject: EvaluatedArm, name: str, protocol: str, length: int) -> M
     return Mean(BY_LENGTH[name](subject, protocol, length))
 
 
-def _excesses(one: Stored) -> np.ndarray:
-    return one.excess
-
-
-def _loss(subject: EvaluatedArm, protocol: str, length: int) -> Paired:
-    return subject.total(protocol, length)
-
-
 def _excess(subject: EvaluatedArm, protocol: str, length: int) -> Paired:
-    return subject.total(protocol, length, _excesses)
+    return subject.total(protocol, length, lambda one: one.excess)
 
 
 def _change(subject: EvaluatedArm, protocol: str, length: int) -> Paired:
@@ -84,7 +76,7 @@ def _change(subject: EvaluatedArm, protocol: str, length: int) -> Paired:
 
 
 BY_LENGTH: dict[str, Callable[[EvaluatedArm, str, int], Paired]] = {
-    "loss": _loss,
+    "loss": EvaluatedArm.total,
     "excess": _excess,
     "change": _change,
 }
@@ -121,13 +113,11 @@ def _step(subject: EvaluatedArm, claim: Claim) -> Paired:
 
 
 def _around(first: int, subject: EvaluatedArm, claim: Claim) -> Paired:
-    """STEP positions from the `first` after the training length on.
-
-    The excess where a floor is known: its ups and downs are no step.
-    """
+    """STEP positions from the `first` after the training length on."""
     begin = subject.train_length + first
 
     def around(one: Stored) -> np.ndarray:
+        # The excess where a floor is known: its ups and downs are no step.
         values = one.losses if one.floors is None else one.excess
         return values[:, begin : begin + fails_or_uses.STEP]
 

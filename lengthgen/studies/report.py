@@ -1,7 +1,7 @@
 """A study as a page: summary.md and the figure of each, and the table of all verdicts.
 
-Read from the study's files alone: no torch, no runs. results/studies/ holds NAME/summary.md beside
-the tables and the figure, and verdicts.csv and README.md over all studies.
+Read from the study's files alone: no torch, no runs. results/studies/ also holds verdicts.csv and
+README.md over all studies.
 """
 
 from collections.abc import Mapping, Sequence
@@ -73,7 +73,7 @@ def claim_lines(claims: Sequence[Row]) -> list[str]:
 
 
 def verdict_lines(folders: Sequence[Path], where: str = "") -> list[str]:
-    """A Markdown table of studies and verdicts. where: what precedes a study's folder in a link."""
+    """A Markdown table of studies. where: what precedes a study's folder in a link."""
     lines = []
     for folder in folders:
         about, claims = _read(folder)
@@ -96,7 +96,7 @@ def _read(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
 
 def _details(values: Sequence[Row]) -> str:
     seeds, documents = (
-        _span({row[column] for row in values if row["status"] == "ok"})
+        text_tables.span({row[column] for row in values if row["status"] == "ok"})
         for column in ("n_seeds", "n_documents")
     )
     interval = "95 % intervals, two-way Student over seeds and documents"
@@ -130,7 +130,7 @@ def _summary(about: Mapping[str, Any], tables: Mapping[str, Sequence[Row]]) -> l
     claims, values = tables["claims"], tables["values"]
     facts = {
         "word": word(claims),
-        "n_seeds": _span({row["n_seeds"] for row in claims}),
+        "n_seeds": text_tables.span({row["n_seeds"] for row in claims}),
         "primary": sum(row["primary"] for row in claims),
         "claims": "\n".join(claim_lines(claims)),
     }
@@ -178,7 +178,3 @@ def _overview(folders: Sequence[Path]) -> str:
         about, claims = _read(folder)
         parts += ["", f"## {folder.name}", "", about["claim"], "", *claim_lines(claims)]
     return "\n".join(parts) + "\n"
-
-
-def _span(counts: set[int]) -> str:
-    return str(min(counts, default=0)) + (f" to {max(counts)}" if len(counts) > 1 else "")

@@ -1,9 +1,9 @@
 """The runs of a study: what is missing is made, several at once.
 
-A job is one arm with one seed: its training, then its evaluation under every condition, each as
-`lengthgen train` and `lengthgen evaluate` would make it. Jobs run in processes with one thread
-each: models this small gain little from a second. Runs that exist are not repeated, so rerunning a
-stopped or killed study resumes it. The workers of a killed study save their training and end.
+A job is one arm with one seed: its training, then its evaluation under every condition. Jobs run in
+processes with one thread each: models this small gain little from a second. Runs that exist are not
+repeated, so rerunning a stopped or killed study resumes it. The workers of a killed study save
+their training and end.
 """
 
 import os
@@ -57,25 +57,21 @@ class StudyError(UserError):
 
 
 def jobs(study: Study, scale: Scale, results: Path, machine: Sequence[str]) -> list[Job]:
-    """Every job of a study, seed by seed, so that a stopped study has some seeds of every arm."""
-    planned = []
+    """Seed by seed, so that a stopped study has some seeds of every arm."""
     seeds = {arm: scale.seeds_of(arm) for arm in study.arms}
-    for seed in range(max(seeds.values())):
-        for arm in (arm for arm in study.arms if seed < seeds[arm]):
-            conditions = tuple(
-                (name, tuple(overrides)) for name, overrides in study.conditions_of(arm).items()
-            )
-            planned.append(
-                Job(
-                    arm,
-                    seed,
-                    (*study.training(arm, scale), f"seed={seed}"),
-                    conditions,
-                    results,
-                    (*ALWAYS, *machine),
-                )
-            )
-    return planned
+    return [
+        Job(
+            arm,
+            seed,
+            (*study.training(arm, scale), f"seed={seed}"),
+            tuple((name, tuple(each)) for name, each in study.conditions_of(arm).items()),
+            results,
+            (*ALWAYS, *machine),
+        )
+        for seed in range(max(seeds.values()))
+        for arm in study.arms
+        if seed < seeds[arm]
+    ]
 
 
 def run(

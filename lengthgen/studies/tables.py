@@ -11,7 +11,7 @@ from lengthgen.studies import measures
 from lengthgen.studies.claims import Claim, Verdict
 from lengthgen.studies.declaration import Study
 from lengthgen.studies.losses import EvaluatedArm, Material
-from lengthgen.studies.study_folder import KEY_TOKENS
+from lengthgen.studies.study_folder import KEY_TOKENS, REPAIRS
 
 TOKENS = 2**21  # of a text whose mutual information is measured
 DECLARED = ("claim", "primary", "measure", "subject", "baseline", "length_factor", "predict")
@@ -56,8 +56,8 @@ def claims(study: Study, verdicts: list[Verdict]) -> list[Row]:
 def effective_context(material: Material) -> list[Row]:
     """CONTEXT of every subject on Dirichlet documents: the symbols that the best predictor needs.
 
-    f^-1(f(L') + excess), f the mean floor by symbols seen (sources/dirichlet.py). The excess is
-    over the floor of the same tokens, which takes off the luck of the documents drawn.
+    f^-1(f(L') + excess), f the mean floor by symbols seen (sources/dirichlet.py). The excess takes
+    off the luck of the documents drawn.
     """
     rows = []
     for name, subject in material.subjects.items():
@@ -131,15 +131,14 @@ def _evaluated(subject: EvaluatedArm) -> list[tuple[str, int]]:
 
 
 def _cell(subject: EvaluatedArm, measure: str, protocol: str, length: int) -> Row:
+    columns = ("value", "low", "high", "n_seeds", "n_documents", "status")
+    cells: tuple
     try:
         mean = measures.by_length(subject, measure, protocol, length)
+        cells = *mean.bounds, *mean.counts, "ok"
     except DataError as error:
-        counts = {"n_seeds": len(subject.evaluations), "n_documents": 0}
-        return dict.fromkeys(("value", "low", "high")) | counts | {"status": str(error)}
-    value, low, high = mean.bounds
-    n_seeds, n_documents = mean.counts
-    counts = {"n_seeds": n_seeds, "n_documents": n_documents}
-    return {"value": value, "low": low, "high": high} | counts | {"status": "ok"}
+        cells = None, None, None, len(subject.evaluations), 0, str(error)
+    return dict(zip(columns, cells, strict=True))
 
 
 def _repair(material: Material, arm: str, condition: str) -> Iterator[Row]:
@@ -157,16 +156,5 @@ def _repair(material: Material, arm: str, condition: str) -> Iterator[Row]:
             predict="above 0",
         )
         share = measures.measure(material, claim)
-        recovered, least, most = share.bounds
-        n_seeds, n_documents = share.counts
-        yield {
-            "arm": arm,
-            "condition": condition,
-            "eval_length": length,
-            "change": change,
-            "recovered": recovered,
-            "low": least,
-            "high": most,
-            "n_seeds": n_seeds,
-            "n_documents": n_documents,
-        }
+        cells = arm, condition, length, change, *share.bounds, *share.counts
+        yield dict(zip(REPAIRS, cells, strict=True))

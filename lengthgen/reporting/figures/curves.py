@@ -1,8 +1,7 @@
 """The figures by evaluation length and by position in a window. Matplotlib alone, no torch.
 
-A log2 axis with a tick at each measured length, a line at the training length, one fixed style per
-scheme, its name beside the end of its line, and a strip for lengths without a value, so that a
-refusal is seen. Losses in nats/token.
+A log2 axis of the measured lengths, one fixed style per scheme, its name beside the end of its
+line, and a strip for lengths without a value, so that a refusal is seen. Losses in nats/token.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +20,7 @@ from matplotlib.ticker import (
     NullLocator,
 )
 
+from lengthgen.reporting import tables, text_tables
 from lengthgen.reporting.figures import layout, length_axis, palette
 from lengthgen.statistics import intervals
 from lengthgen.statistics.thresholds import DELTA
@@ -37,12 +37,11 @@ PROTOCOLS = {
     "hard_window": "Matched targets, read through a hard window of the training length in every "
     "layer",
 }
-ENDS = ("", "_low", "_high")
 
 
 @dataclass(frozen=True)
 class Lines:
-    """The rows of one group and protocol by scheme, sorted by length: with a value, and without."""
+    """Rows of one group and protocol by scheme and length: with a value, and without."""
 
     schemes: list[str]
     train_length: int
@@ -76,8 +75,7 @@ class Lines:
 def loss_by_length(rows: pd.DataFrame, remark: str = "") -> Figure:
     """Perplexity by evaluation length, and below it the paired change of the loss, if there is one.
 
-    rows: of one group and protocol, with the columns of tables.SUMMARY. remark: the last sentence
-    under the title.
+    rows: tables.SUMMARY of one group and protocol. remark: the last sentence under the title.
     """
     lines = Lines.of(rows, rows["status"] == "ok")
     changes = bool(np.isfinite(rows["loss_change"].astype(float)).any()) and len(lines.lengths) > 1
@@ -111,7 +109,7 @@ def exact_match_by_length(rows: pd.DataFrame) -> Figure:
         axes.set_ylim(-0.03, 1.03)
         axes.set_ylabel("exact match (share of documents)")
 
-    title = _heading("Exact match by evaluation length", rows), details
+    title = layout.heading("Exact match by evaluation length", rows), details
     return _panels(lines, "exact_match", title, lines.schemes, scale)[0]
 
 
@@ -135,7 +133,7 @@ def _panels(
     )
     top = panels[0]
     for scheme, line in lines.scored.items():
-        value, low, high = (line[f"{column}{end}"] for end in ENDS)
+        value, low, high = (line[name] for name in tables.ends(column))
         layout.line(top, scheme, line["eval_length"], value, low, high)
     length_axis.draw(top, lines.lengths, lines.train_length)
     scale(top)  # before the names, whose places depend on it
@@ -190,7 +188,7 @@ def loss_by_position(bins: pd.DataFrame, rows: pd.DataFrame) -> Figure:
 
 
 def _length_title(rows: pd.DataFrame, with_change: bool, remark: str) -> tuple[str, str]:
-    """(heading, details): which experiment this is, and how to read the figure."""
+    """(heading, details)"""
     scored = rows[rows["status"] == "ok"]
     protocol = rows["protocol"].iloc[0]
     details = [
@@ -207,7 +205,9 @@ def _length_title(rows: pd.DataFrame, with_change: bool, remark: str) -> tuple[s
             "Lower panel: below 0 the longer input helps; "
             f"grey: within {DELTA} nats, 1 % of perplexity."
         )
-    return _heading("Perplexity by evaluation length", rows), " ".join([*details, remark]).rstrip()
+    return layout.heading("Perplexity by evaluation length", rows), " ".join(
+        [*details, remark]
+    ).rstrip()
 
 
 def _position_title(
@@ -222,7 +222,7 @@ def _position_title(
         f"{_training(rows, n_seeds)} {_range(n_documents, 'document')}, "
         f"{_range(n_tokens, 'token')} scored. {_bands(n_seeds)}"
     )
-    return _heading(f"Loss by position in a window of {longest:,} tokens", rows), details
+    return layout.heading(f"Loss by position in a window of {longest:,} tokens", rows), details
 
 
 def _bands(n_seeds: pd.Series, of_one_seed: str = intervals.ONE) -> str:
@@ -234,16 +234,8 @@ def _training(rows: pd.DataFrame, n_seeds: pd.Series) -> str:
     return f"{int(rows['steps'].iloc[0]):,} training steps; {_range(n_seeds, 'seed')} per scheme;"
 
 
-def _heading(what: str, rows: pd.DataFrame) -> str:
-    first = rows.iloc[0]
-    length = f"trained at {int(first['train_length']):,} tokens"
-    return f"{what}: {first['dataset']}, {first['model']} model, {length}"
-
-
 def _range(counts: pd.Series, noun: str) -> str:
-    low, high = (int(counts.min()), int(counts.max())) if len(counts) else (0, 0)
-    several = f" to {high:,}" if high > low else ""
-    return f"{low:,}{several} {noun}{'' if high == 1 else 's'}"
+    return f"{text_tables.span(counts)} {noun}{'' if counts.max() == 1 else 's'}"
 
 
 def _perplexity_axis(axes: Axes, drawn: np.ndarray) -> None:
@@ -270,7 +262,7 @@ def _change_panel(axes: Axes, lines: Lines) -> None:
     The other lines leave the panel, and their names give the change at the longest length.
     """
     bounds = {
-        scheme: line[[f"loss_change{end}" for end in ENDS]].to_numpy(np.float64)
+        scheme: line[[*tables.ends("loss_change")]].to_numpy(np.float64)
         for scheme, line in lines.scored.items()
     }
     bounds = {

@@ -1,7 +1,6 @@
 """The layout of figures: stacked panels, one line per scheme, and names that never overlap.
 
-Figures are built without pyplot, which keeps global state, under matplotlib's defaults, so that
-they do not depend on the user's settings. Sizes in inches; heights of names as shares of a panel.
+Without pyplot, which keeps global state. Sizes in inches; heights of names as shares of a panel.
 """
 
 import textwrap
@@ -9,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -59,6 +59,13 @@ def stack(
         )
         y -= gap
     return figure, panels
+
+
+def heading(what: str, rows: pd.DataFrame) -> str:
+    """`what`, and which experiment the rows are of."""
+    first = rows.iloc[0]
+    length = f"trained at {int(first['train_length']):,} tokens"
+    return f"{what}: {first['dataset']}, {first['model']} model, {length}"
 
 
 def line(

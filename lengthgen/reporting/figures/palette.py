@@ -1,9 +1,9 @@
 """One fixed colour, marker and line style per scheme, the same in every figure.
 
-A scheme's style never depends on which others exist or are drawn. A name outside KNOWN (a variant
-such as `t5_bias(num_buckets=64)`, a user's scheme) gets a style from a hash of its name, with a
-marker that no known scheme has. Colours follow Okabe and Ito (2008) and Tol's muted set, which
-differ under the common kinds of colour blindness; in greyscale markers and line styles differ.
+A name outside KNOWN (a variant such as `t5_bias(num_buckets=64)`, a user's scheme) gets a style
+from a hash of its name, with a marker that no known scheme has. Colours follow Okabe and Ito (2008)
+and Tol's muted set, which differ under the common kinds of colour blindness; in greyscale markers
+and line styles differ.
 """
 
 import colorsys
@@ -43,7 +43,7 @@ _LINES = (SOLID, DASHED, DOTTED, DASH_DOT)
 
 
 def style(scheme: str) -> Style:
-    """The style of a scheme's label, which never changes."""
+    """Of a scheme's label; it depends on no other scheme."""
     if scheme in KNOWN:
         return KNOWN[scheme]
     digest = hashlib.sha256(scheme.encode("utf-8")).digest()

@@ -1,8 +1,7 @@
 """The figure of verdicts.csv: F with its interval and the word for it, for every scheme and length.
 
-A row for each scheme and evaluation length beyond the training length. F is the change of the mean
-loss from the training length on the same targets, nats/token (statistics/fails_or_uses.py). Colour,
-marker and word say the same, so that it can be read without colours.
+A row for each scheme and length beyond training. F: statistics/fails_or_uses.py. Colour, marker and
+word say the same, so that it can be read without colours.
 """
 
 from dataclasses import dataclass
@@ -69,7 +68,7 @@ def draw(verdicts: pd.DataFrame, n_tokens: int) -> Figure:
 def _row(axes: Axes, row: dict[str, Any], place: float) -> None:
     look, text, colour = LOOKS.get(row["word"]), row["word"], layout.GREY
     if look:  # else refused, oom, nonfinite: there is no value
-        value, low, high = (row[f"failure{end}"] for end in ("", "_low", "_high"))
+        value, low, high = (row[name] for name in tables.ends("failure"))
         colour = look.colour
         text += "  " + text_tables.interval(value, low, high, "{:+.3f}".format)
         axes.plot([low, high], [place] * 2, color=colour, linewidth=1.4, solid_capstyle="butt")
@@ -96,8 +95,7 @@ def _value_axis(axes: Axes, verdicts: pd.DataFrame) -> None:
 
 
 def _title(verdicts: pd.DataFrame, n_tokens: int) -> tuple[str, str]:
-    first = verdicts.iloc[0]
-    length = int(first["train_length"])
+    length = int(verdicts["train_length"].iloc[0])
     windows = "a window of the text"
     if verdicts["use_hard_window"].notna().any():
         windows += ", and a hard window in every layer"
@@ -117,5 +115,4 @@ def _title(verdicts: pd.DataFrame, n_tokens: int) -> tuple[str, str]:
         f"{SMALLEST_GAIN}. uses: it is below, and that of every U above 0. undecided: none of "
         f"these. Not corrected for the number of rows: exploratory.{gate}"
     )
-    what = f"{first['dataset']}, {first['model']} model, trained at {length:,} tokens"
-    return f"Fails, tolerates or uses longer input: {what}", details
+    return layout.heading("Fails, tolerates or uses longer input", verdicts), details
