@@ -128,7 +128,10 @@ def test_every_key_carries_a_comment():
 
 
 def comments_of_fields(cls):
-    """{field: its comment} of a dataclass and its bases: on the lines above it or beside it."""
+    """{field: its comment} of a dataclass and its bases: on the lines above it or beside it.
+
+    A class that only gives a field another default leaves the words to its base.
+    """
     comments = {}
     for base in reversed(cls.__mro__[:-1]):
         source = inspect.getsource(base)
@@ -141,7 +144,8 @@ def comments_of_fields(cls):
         for node in ast.parse(source).body[0].body:
             if isinstance(node, ast.AnnAssign):
                 lines = range(last + 1, node.end_lineno + 1)
-                comments[node.target.id] = " ".join(words[n] for n in lines if n in words)
+                here = " ".join(words[n] for n in lines if n in words)
+                comments[node.target.id] = here or comments.get(node.target.id, "")
             last = node.end_lineno
     return {field.name: comments[field.name] for field in dataclasses.fields(cls)}
 

@@ -2,7 +2,7 @@
 
 Window starts come from the raw 64-bit stream of Philox4x64 (Salmon et al., SC 2011), keyed by
 (seed, step); NumPy keeps that stream stable over versions, unlike its distributions. There is no
-loader state to save: a resumed run sees the batches that it would have seen.
+loader state to save for a resumed run.
 
 Shape letters: B sequences, T tokens.
 """
@@ -25,9 +25,8 @@ def crops(
 ) -> tuple[Int[Tensor, "B T"], Int[Tensor, "B T"]]:
     """Inputs and targets, (batch_size, length) int64; targets are inputs one token later.
 
-    cross_documents: windows start anywhere in the stream; otherwise anywhere that keeps all
-    length + 1 tokens in one document, uniformly, so that shorter documents are not drawn from.
-    Raises DataError when no window fits.
+    cross_documents: windows start anywhere in the stream; otherwise anywhere, uniformly, that keeps
+    all length + 1 tokens in one document. Raises DataError when no window fits.
     """
     n_starts = count_starts(store, length, cross_documents)
     if n_starts == 0:
@@ -69,10 +68,8 @@ def whole(
     """
     documents = np.flatnonzero(store.lengths == length + 1)[:count]
     if not len(documents):
-        raise DataError(
-            f"no document of exactly {length + 1} tokens among {store.n_documents}; "
-            "expected at least one"
-        )
+        among = f"among {store.n_documents}; expected at least one"
+        raise DataError(f"no document of exactly {length + 1} tokens {among}")
     tokens = torch.stack([store.document(int(index)) for index in documents])
     return tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous()
 

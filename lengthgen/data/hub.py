@@ -1,7 +1,7 @@
 """The Hugging Face hub: is it reachable, and one file of it.
 
 Fails in seconds with one line, where the library retries for 24 s. Any answer of the hub, an error
-page too, counts as reachable. Proxies of the environment are honoured.
+page too, counts as reachable. The environment's proxies are used.
 """
 
 import queue
@@ -39,13 +39,12 @@ def why_unreachable() -> str | None:
 
 def require(what: str, instead: str) -> None:
     """DataError unless the hub answers. what: is wanted from it; instead: what else can be done."""
-    reason = why_unreachable()
-    if reason is not None:
+    if reason := why_unreachable():
         raise DataError(_not_fetched(what, f"{reason}; connect,", instead))
 
 
 def download(repository: str, file: str, instead: str) -> Path:
-    """A file of a model repository, from the local cache if it is there. Raises DataError."""
+    """A file of a model repository, from the local cache or the hub. Raises DataError."""
     import huggingface_hub
     from huggingface_hub.errors import LocalEntryNotFoundError
 

@@ -35,8 +35,8 @@ class Floors:
     def __call__(self, document: int, start: int | None = None) -> np.ndarray:
         """(n_tokens,) float64 nats; NaN for the begin-of-document token.
 
-        For a predictor that sees all of the document before each token; with `start`, only the
-        tokens from `start` on, as a window that begins there does: NaN without an exact rule.
+        The predictor sees all of the document before each token; with `start`, only the tokens from
+        there on, as a window does: NaN without an exact rule.
         """
         symbols = self.store.document(document)[1:].numpy()
         window = None
@@ -46,11 +46,10 @@ class Floors:
 
     @property
     def retrieves(self) -> bool:
-        """Some symbols can be known from one earlier place alone."""
         return self.dataset.retrieves
 
     def distances(self, document: int) -> np.ndarray:
-        """(T,) int64: how far back a symbol that can be retrieved stands; 0 at all others."""
+        """As the dataset's, of a stored document."""
         return self.dataset.distances(self.store.document(document)[1:].numpy())
 
 
@@ -104,9 +103,13 @@ def prepare_splits(
     source, name, coding = make_dataset(dataset, folders), dataset["name"], tokenizer["name"]
     recipe = tokenizers.configured(tokenizer)
     if source.symbols is not None:
-        recipe, coding = _symbols(source.symbols, source.label, coding), "symbols"
+        if coding != "bytes":  # the default
+            text = f"dataset {source.label} is no text and has its own symbols"
+            raise ConfigError(f"tokenizer={coding}: {text}; leave the tokenizer out")
+        recipe, coding = tokenizers.Symbols(source.symbols), "symbols"
     parts = [FORMAT, name, source.key(), coding, recipe.request()]
-    user_code = _user_code(name, folders)
+    code = datasets.source(name, folders)
+    user_code = None if code.parent == datasets.HERE else code
     if user_code:  # it may change under the same name
         parts.append(hashlib.sha256(user_code.read_bytes()).hexdigest())
     digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
@@ -115,8 +118,8 @@ def prepare_splits(
     if splits is None:
         _build(folder, source, recipe, cache)
         splits = _open(folder, source)
-        if splits is None:
-            raise DiskError(f"the token store {folder} vanished while it was built; run again")
+    if splits is None:
+        raise DiskError(f"the token store {folder} vanished while it was built; run again")
     return dataclasses.replace(splits, user_code=user_code)
 
 
@@ -125,7 +128,7 @@ def check_lengths(
 ) -> None:
     """DataError unless a training window and the longest evaluation window fit.
 
-    Each needs one token more than its length.
+    Each needs a token more than its length.
     """
     train, validation = splits.train, splits.validation
     longest = int(train.lengths.max())
@@ -136,9 +139,8 @@ def check_lengths(
             f"a training window must be a whole document of {longest} tokens ({about}): give "
             f"train_length={longest - 1} (or dataset.document_length) and cross_documents=false"
         )
-    have, where = longest, "has documents of at most"
-    if cross_documents:
-        have, where = train.n_tokens, "has"
+    within = (longest, "has documents of at most")
+    have, where = (train.n_tokens, "has") if cross_documents else within
     if have < train_length + 1:
         raise DataError(
             f"train_length={train_length} needs {train_length + 1} tokens; the train split {where} "
@@ -151,21 +153,6 @@ def check_lengths(
             f"of {validation.n_documents} validation documents has {longest} ({about}): "
             "choose shorter evaluation lengths or longer documents"
         )
-
-
-def _user_code(name: str, folders: Sequence[Path]) -> Path | None:
-    file = datasets.source(name, folders)
-    return None if file.parent == datasets.HERE else file
-
-
-def _symbols(count: int, label: str, tokenizer: str) -> tokenizers.Symbols:
-    """The coding of a dataset of symbols. ConfigError where a tokeniser was chosen for it."""
-    if tokenizer != "bytes":  # the default
-        raise ConfigError(
-            f"tokenizer={tokenizer}: dataset {label} is no text and has its own symbols; "
-            "leave the tokenizer out"
-        )
-    return tokenizers.Symbols(count)
 
 
 def _open(folder: Path, source: Dataset) -> Splits | None:

@@ -1,8 +1,8 @@
 """Tokenisers: bytes (the default), byte-level BPE trained on the train split, and GPT-2's.
 
-All are byte-level, so every text has ids and every id has its bytes: losses in bits per byte
-compare across them. BPE: Sennrich et al., ACL 2016; on bytes: Radford et al. 2019. The id that
-begins every document is always the last one.
+All are byte-level: every text has ids and every id has its bytes, so that losses in bits per byte
+compare. BPE: Sennrich et al., ACL 2016; on bytes: Radford et al. 2019. The id that begins every
+document is the last one.
 """
 
 import hashlib
@@ -38,7 +38,7 @@ class Tokenizer:
 
     @property
     def begin(self) -> int:
-        """The id that stands before every document, so that its first real token has a context."""
+        """The id that begins every document, so that its first real token has a context."""
         return self.vocab_size - 1
 
     @cached_property
@@ -72,9 +72,8 @@ class Bytes:
 
     def build(self, texts: Texts, cache: Path) -> Tokenizer:
         pieces = [bytes([value]) for value in range(256)] + [b""]
-        return Tokenizer(
-            "bytes", pieces, lambda text: np.frombuffer(text, dtype=np.uint8).astype(np.uint16)
-        )
+        ids = np.uint16
+        return Tokenizer("bytes", pieces, lambda text: np.frombuffer(text, np.uint8).astype(ids))
 
 
 @dataclass
@@ -151,11 +150,8 @@ class Gpt2:
         return f"gpt2 {hashlib.sha256(self._read(Path(self.path)).encode()).hexdigest()}"
 
     def build(self, texts: Texts, cache: Path) -> Tokenizer:
-        if self.path is not None:
-            path = Path(self.path)
-        else:
-            instead = "tokenizer.path=FILE or tokenizer=bpe"
-            path = hub.download(self.repository, "tokenizer.json", instead)
+        instead = "tokenizer.path=FILE or tokenizer=bpe"
+        path = Path(self.path or hub.download(self.repository, "tokenizer.json", instead))
         return _byte_level(self._read(path), "gpt2", str(path), begin=self.BEGIN)
 
     def _read(self, path: Path) -> str:
@@ -206,9 +202,7 @@ def _byte_level(definition: str, kind: str, place: str, begin: str | None = None
     except Exception as error:  # the library raises bare Exception
         raise DataError(f"{place} is not a tokenizer.json: {hub.first_line(error)}") from None
     vocabulary = model.get_vocab(with_added_tokens=True)
-    symbols = sorted(
-        (symbol for symbol in vocabulary if symbol != begin), key=vocabulary.__getitem__
-    )
+    symbols = [s for s in sorted(vocabulary, key=vocabulary.__getitem__) if s != begin]
     consecutive = sorted(vocabulary.values()) == list(range(len(vocabulary)))
     if not consecutive or (begin and vocabulary.get(begin) != len(symbols)):
         last = begin or "no special token"
@@ -217,20 +211,16 @@ def _byte_level(definition: str, kind: str, place: str, begin: str | None = None
     try:
         pieces = [bytes(alphabet[character] for character in symbol) for symbol in symbols] + [b""]
     except KeyError as error:
-        raise DataError(
-            f"{place} is not byte-level (it has the character {error}); "
-            "expected a GPT-2-like tokenizer.json"
-        ) from None
+        reason = f"not byte-level (it has the character {error})"
+        raise DataError(f"{place} is {reason}; expected a GPT-2-like tokenizer.json") from None
     model.encode_special_tokens = True  # a text that spells a special token is still text
     key = f"{kind}-{len(pieces)}-{hashlib.sha256(model.to_str().encode()).hexdigest()[:8]}"
     return Tokenizer(key, pieces, lambda text: _encode(model, text))
 
 
 def _encode(model: Any, text: bytes) -> np.ndarray:
-    parts = [
-        np.array(model.encode(piece, add_special_tokens=False).ids, dtype=np.int32)
-        for piece in _pieces(text.decode("utf-8"))
-    ]
+    encoded = (model.encode(p, add_special_tokens=False) for p in _pieces(text.decode("utf-8")))
+    parts = [np.array(part.ids, dtype=np.int32) for part in encoded]
     return np.concatenate(parts) if parts else np.zeros(0, dtype=np.int32)
 
 
@@ -241,7 +231,7 @@ _CUT = re.compile(r"(?<=[A-Za-z])(?=[ \n])")
 def _pieces(text: str, size: int = 1 << 18) -> Iterator[str]:
     """A long text in parts that encode as the whole does.
 
-    The library needs about 100 bytes of memory a character.
+    The library needs 100 bytes a character.
     """
     first = 0
     while first < len(text):

@@ -7,7 +7,6 @@ the sizes and SHA-256 of the others, whose presence means that the store is comp
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -87,9 +86,9 @@ def write_store(
 ) -> TokenStore:
     """Write (name, token ids) pairs as a store at `folder` and open it.
 
-    One document is in memory at a time. The folder appears complete or not at all. When two
-    processes write it at once, the first wins and both get the same store. Raises DataError (no
-    documents, a name twice, ids that are not integers in [0, vocab_size)) and DiskError.
+    One document is in memory at a time. The folder appears complete or not at all; of two processes
+    that write it at once, the first wins. Raises DataError (no documents, a name twice, ids that
+    are not integers in [0, vocab_size)) and DiskError.
     """
     folder = Path(folder)
     # a leftover younger than a day may be another machine at work
@@ -127,7 +126,7 @@ def open_store(folder: Path) -> TokenStore:
         if store.offsets.shape != (documents + 1,) or store.offsets[-1] != tokens:
             raise ValueError(f"{documents} names and {tokens} tokens do not fit the offsets")
         return store
-    # a damaged JSON or array can be anything, so that reading it can fail in all these ways
+    # reading a damaged JSON or array can fail in all these ways
     except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, RuntimeError) as e:
         what: object = e
         if isinstance(e, OSError) and e.filename:
@@ -145,10 +144,8 @@ def _write_files(
 ) -> str:
     """Returns the fingerprint."""
     if token_bytes.shape != (vocab_size,):
-        raise DataError(
-            f"token_bytes has shape {token_bytes.shape}; "
-            f"expected ({vocab_size},), one entry a token"
-        )
+        expected = f"({vocab_size},), one entry a token"
+        raise DataError(f"token_bytes has shape {token_bytes.shape}; expected {expected}")
     with open(folder / "tokens.bin", "wb") as stream:
         offsets, names, digest = _write_stream(stream, documents, vocab_size)
     described = {"tokens.bin": [(folder / "tokens.bin").stat().st_size, digest.hexdigest()]}
@@ -158,9 +155,7 @@ def _write_files(
         np.save(folder / name, array, allow_pickle=False)
     (folder / "names.json").write_text(json.dumps(names), "utf-8")
     for name in (*arrays, "names.json"):
-        with open(folder / name, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            described[name] = [size, hashlib.file_digest(file, "sha256").hexdigest()]
+        described[name] = [(folder / name).stat().st_size, _sha256(folder / name)]
     fingerprint = digest.hexdigest()[:16]
     summary = {
         "format": FORMAT,
@@ -198,10 +193,8 @@ def _write_stream(
 
 def _check_ids(name: str, ids: np.ndarray, vocab_size: int) -> None:
     if ids.ndim != 1 or ids.dtype.kind not in "iu":
-        raise DataError(
-            f"document {name!r}: token ids of type {ids.dtype} and shape {ids.shape}; "
-            "expected one row of integers"
-        )
+        kind = f"type {ids.dtype} and shape {ids.shape}"
+        raise DataError(f"document {name!r}: token ids of {kind}; expected one row of integers")
     if ids.size == 0:
         raise DataError(f"document {name!r} has no tokens; expected at least one")
     if ids.min() < 0 or ids.max() >= vocab_size:
@@ -216,10 +209,13 @@ def _check_file(path: Path, size: int, digest: str) -> None:
     actual = path.stat().st_size
     if actual != size:
         raise ValueError(f"{path.name} has {actual} bytes, expected {size}")
-    if size <= VERIFIED_BYTES:
-        with open(path, "rb") as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() != digest:
-                raise ValueError(f"{path.name} has changed since it was written")
+    if size <= VERIFIED_BYTES and _sha256(path) != digest:
+        raise ValueError(f"{path.name} has changed since it was written")
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _map(path: Path, vocab_size: int, n_tokens: int) -> Tensor:

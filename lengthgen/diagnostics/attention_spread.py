@@ -1,12 +1,12 @@
 """How attention spreads by layer, head and query: entropy, effective keys, share on far keys.
 
-H_i = -sum_j a_ij ln a_ij over the keys j of query i; uniform attention over exp(H_i) keys has the
-same entropy; H_i / ln(i + 1) is 1 for uniform attention. A softmax over more keys with the same
-scores spreads (dilution): the slope of H against ln i is 1 where attention spreads over all keys
-alike and 0 where the number of effective keys stays. Far keys are at least L back.
+H_i = -sum_j a_ij ln a_ij over the keys j of query i: uniform attention over exp(H_i) keys has the
+same entropy, and over all keys H_i / ln(i + 1) is 1. A softmax over more keys with the same scores
+spreads (dilution): the slope of H against ln i is 1 where attention spreads over all keys alike and
+0 where the number of effective keys stays. Far keys are at least L back.
 
-Means over held-out windows of the longest length. Weights that sum to less than one (a stick that
-is not used up) count as shares of their sum.
+Means over held-out windows of the longest length. Weights count as shares of their sum, which a
+stick that is not used up leaves below one.
 
 Shape letters: B batch, H heads, T positions, R rows of queries, S keys, L training length.
 """
@@ -80,8 +80,7 @@ def by_query(subject: DiagnosedModel) -> tuple[np.ndarray, np.ndarray, np.ndarra
 
     def consume(layer: int, first: int, weights: Tensor) -> None:
         measures = torch.stack(_of_rows(weights, first, subject.train_length))
-        over_batch = measures.double().sum(1)
-        total[:, layer, :, first : first + weights.shape[2]] += over_batch.cpu()
+        total[:, layer, :, first : first + weights.shape[2]] += measures.double().sum(1).cpu()
 
     with torch.no_grad(), weights.watched(model, consume):
         for window in windows:
@@ -106,7 +105,7 @@ def slope(entropy: np.ndarray, first: int, last: int) -> float | None:
     """Slope of entropy (T,) against ln(i + 1), i = first..last-1; None below 8 positions."""
     if last - first < 8:
         return None
-    return float(np.polyfit(np.log(np.arange(first, last) + 1.0), entropy[first:last], 1)[0])
+    return float(np.polyfit(np.log(np.arange(first, last) + 1), entropy[first:last], 1)[0])
 
 
 def _sentences(growth: list[dict], n_windows: int, train_length: int, longest: int) -> list[str]:

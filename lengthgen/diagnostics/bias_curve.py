@@ -5,7 +5,7 @@ b_h(D) of every layer and head at D = 0 .. n - 1, as the last query of a window 
 - least squares on a line s D and on a logarithm a ln(1 + D), each with an intercept;
 - tail mass M(n) = sum over D >= L of e^b / sum over D < n of e^b: the share of attention on keys
   that far if content decided nothing. It converges for ALiBi and for KERPLE's logarithm with
-  a < -1, and never for a bias that is constant from some offset on;
+  a < -1, never for a bias that ends constant;
 - theoretical receptive field TRF = the least j with sum over D < j of e^b at least 0.99 of the sum
   over D < n (Chi et al., ACL 2023);
 - effective keys (sum e^b)^2 / sum e^2b.
@@ -91,12 +91,10 @@ def curves(subject: DiagnosedModel, length: int) -> dict[str, np.ndarray]:
     for layer, bias in enumerate(biases):
         if isinstance(bias, Toeplitz | Rows) and not scheme.general(layer):
             layers_of.setdefault(id(bias), []).append(layer)
-            curve_of[id(bias)] = bias.block(length - 1, length)[:, 0].flip(-1)
+            curve = bias.block(length - 1, length)[:, 0].flip(-1)
+            curve_of[id(bias)] = curve.double().cpu().numpy()
     return {
         "-".join(map(str, dict.fromkeys((layers[0], layers[-1])))): curve_of[key]
-        .double()
-        .cpu()
-        .numpy()
         for key, layers in layers_of.items()
     }
 
@@ -128,7 +126,7 @@ def curve_shape(b: np.ndarray, train_length: int) -> dict:
 def fit_line(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
     """(slope, R^2) of the least-squares line of y on x."""
     x, y = x - x.mean(), y - y.mean()
-    # 1e-300: of a single offset or a constant curve the ratio is 0 instead of 0 / 0.
+    # 1e-300: a single offset or a constant curve gives 0 instead of 0 / 0
     slope = float(x @ y / max(x @ x, 1e-300))
     rest = y - slope * x
     return slope, float(1 - rest @ rest / max(y @ y, 1e-300))
@@ -150,9 +148,7 @@ def _sentences(shapes: list[dict], train_length: int, longest: int) -> list[str]
         f" {'neither falling nor rising throughout' if course == 'neither' else course}"
         for course in dict.fromkeys(courses)
     )
-    sentences = [
-        f"{len(trained)} curves, of {layers}.", f"Over the trained offsets {counts}."
-    ]  # fmt: skip
+    sentences = [f"{len(trained)} curves, of {layers}.", f"Over the trained offsets {counts}."]
 
     def over(rows: list[dict], column: str) -> str:
         return range_of(row[column] for row in rows)

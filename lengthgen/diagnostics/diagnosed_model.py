@@ -20,9 +20,9 @@ class DiagnosedModel:
     model: Transformer  # as it is evaluated: with its retrofit, if it has one
     trained: Scheme  # the scheme as training left it, without the retrofit
     initial: Scheme  # the same before the first step
-    # Of the evaluation, ascending, with train_length and without those that the scheme refuses.
+    # of the evaluation, ascending, with train_length and without those that the scheme refuses
     lengths: tuple[int, ...]
-    # Length -> (W, length) token ids of held-out documents, one window each; for L and the longest.
+    # length -> (W, length) token ids of held-out documents, one window each; L and the longest
     windows: Mapping[int, Tensor]
     training: Tensor  # (W, L) token ids of training windows
     n_read: int  # windows that the costly diagnostics read, at most W

@@ -4,11 +4,11 @@ Counted exactly, per training sequence of L tokens, at the entries that reads.py
 - by offset (a bias that depends on it): query-key pairs whose bias reads the entry. An offset D
   occurs L - D times: one pair a sequence trains the last entry of a table of offsets;
 - by position (codes added to the input): loss terms that the entry can influence, L - t for t.
-Where the text or chance decides positions, counts are means over training windows. Other entries
-(networks, gates) act on every pair; only their movement is reported.
+Where the text or chance decides positions, counts are means over training windows. Of other entries
+(networks, gates), which act on every pair, only the movement is reported.
 
-Movement is from the weights before the first step, which the seed decides. An entry that nothing in
-training reads keeps its first value (but for weight decay).
+Movement is from the weights before the first step. An entry that nothing in training reads keeps
+its first value (but for weight decay).
 Untrained share: of a causal window of n > L tokens m (m + 1) / 2 pairs, m = n - L, have an offset
 of L or more, and m queries a position.
 
@@ -24,7 +24,7 @@ from lengthgen.diagnostics import reads
 from lengthgen.diagnostics.diagnosed_model import DiagnosedModel
 from lengthgen.diagnostics.findings import Finding, Table
 
-ENTRIES = 65536  # a counted parameter has at most so many rows; a longer one has its first axes'
+ENTRIES = 65536  # rows, at most, of a counted parameter; a longer one has its first axes'
 BLOCKS = 64  # rows, at most, of a parameter that is not counted
 
 COLUMNS = {
@@ -91,11 +91,7 @@ class EntryCounts:
 
 
 class ReadCounts:
-    """What places of one kind, offsets or positions, read in training.
-
-    tables: by the parameter's number, those of which each place reads a part; total: terms of all
-    places.
-    """
+    """What places of one kind, offsets or positions, read in training; total: their terms."""
 
     def __init__(self, by: str, parameters: list[Tensor], total: float):
         self.by, self.total, self.n_parameters = by, total, len(parameters)
@@ -108,11 +104,12 @@ class ReadCounts:
 
     @property
     def tables(self) -> dict[int, EntryCounts]:
+        """By number, the parameters of which some place reads a part only."""
         return {n: entries for n, entries in enumerate(self._entries) if entries.is_table}
 
 
 def count_reads(subject: DiagnosedModel, parameters: list[Tensor]) -> list[ReadCounts]:
-    """By offset, then by position; neither where nothing of the trained scheme is such a table."""
+    """By offset, then by position, where the trained scheme has such tables."""
     scheme, L = subject.trained, subject.train_length
     counts = []
     if scheme.declaration.structure == "toeplitz":
@@ -146,7 +143,7 @@ def rows_of(
             "initial": float(initial[at]), "moved": float(moved[at]), "reached": int(moved[at] > 0),
         }  # fmt: skip
         if counted and entries:
-            # Of a first index (by position): the most terms and the range of all its entries.
+            # of a first index (by position): the most terms, and the range of its entries
             terms, last = float(entries.terms[at].max()), int(entries.last[at].max())
             read = last >= 0
             row |= {
@@ -159,17 +156,17 @@ def rows_of(
 
 
 def unread(subject: DiagnosedModel, counted: ReadCounts) -> list[dict]:
-    """Runs of evaluated places past the training length that read none of the trained tables."""
+    """Runs of places past the training length that read none of the trained tables."""
     scheme, L, T = subject.model.scheme, subject.train_length, subject.longest
     parameters = list(reads.learned(scheme).values())
     if T == L or len(parameters) != counted.n_parameters:
         return []
-    if counted.by == "offset":
-        if scheme.declaration.structure != "toeplitz":
-            return []
+    if counted.by == "position":
+        places = reads.of_positions(scheme, parameters, scheme.read(subject.windows[T][:1]), T)
+    elif scheme.declaration.structure == "toeplitz":
         places = reads.of_offsets(scheme, parameters, T)
     else:
-        places = reads.of_positions(scheme, parameters, scheme.read(subject.windows[T][:1]), T)
+        return []
     tables = counted.tables
     reading = {place for place, masks in places if any(masks[n] is not None for n in tables)}
     missing = [place for place in range(L, T) if place not in reading]

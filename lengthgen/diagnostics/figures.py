@@ -18,7 +18,7 @@ from lengthgen.reporting.figures import drawing, layout
 
 HEADS = 8  # lines in a panel
 COLUMNS = 3  # panels in a row
-# Inches: of a panel, of the margins left and right, between panels, above and below them.
+# Inches: a panel, the margins left and right, between panels, above and below.
 WIDTH, HEIGHT, LEFT, RIGHT, GAP_X, GAP_Y, ABOVE, BELOW = 2.9, 2.0, 0.8, 0.85, 0.65, 0.62, 0.95, 0.6
 ACCENT, SECOND = "#0072B2", "#D55E00"
 DASHED, DOTTED = (0, (4, 2)), (0, (1.2, 1.2))
@@ -47,10 +47,8 @@ def figure_of(table: Table, identity: Mapping[str, Any], train_length: int) -> F
     width = LEFT + across * WIDTH + (across - 1) * GAP_X + RIGHT
     height = ABOVE + down * HEIGHT + (down - 1) * GAP_Y + BELOW
     figure = Figure(figsize=(width, height), facecolor="white")
-    subtitle = (
-        f"{identity['scheme']}, seed {identity['seed']}, {identity['dataset']},"
-        f" {identity['model']}, trained at {train_length:,} tokens"
-    )
+    about = "{scheme}, seed {seed}, {dataset}, {model}".format_map(identity)
+    subtitle = f"{about}, trained at {train_length:,} tokens"
     figure.text(0.14 / width, 1 - 0.1 / height, kind.title, weight="bold", size=11, va="top")
     lines = "\n".join(textwrap.wrap(subtitle, int(width / 0.07)))
     figure.text(0.14 / width, 1 - 0.34 / height, lines, size=8.5, color=layout.GREY, va="top")
@@ -67,10 +65,10 @@ def figure_of(table: Table, identity: Mapping[str, Any], train_length: int) -> F
     curves = figure.axes[0].get_lines()
     heads = [curve for curve in curves if str(curve.get_label()).startswith("head ")]
     if heads:
+        corner = (1, 1 - ABOVE / height)
         figure.legend(
-            handles=heads, fontsize=7, loc="upper right", bbox_to_anchor=(1, 1 - ABOVE / height),
-            frameon=False,
-        )  # fmt: skip
+            handles=heads, fontsize=7, loc="upper right", bbox_to_anchor=corner, frameon=False
+        )
     return figure
 
 
@@ -85,7 +83,7 @@ def _by_head(
         for start in range(0, len(heads), HEADS):
             group = heads[start : start + HEADS]
 
-            # Defaults keep this turn's values: the panel is drawn after the loop.
+            # defaults keep this turn's values: the panel is drawn after the loop
             def draw(axes: Axes, rows: TableRows = of_value, group: Sequence[int] = group) -> None:
                 for place, head in enumerate(group):
                     colour = matplotlib.colormaps["viridis"](0.9 * place / max(1, len(group) - 1))
@@ -96,8 +94,9 @@ def _by_head(
                 style(axes)
 
             name = f"layer{'s' if '-' in str(value) else ''} {value}"
-            some = f"{name}, heads {group[0]}-{group[-1]}"
-            panels.append((name if len(heads) <= HEADS else some, draw))
+            if len(heads) > HEADS:
+                name += f", heads {group[0]}-{group[-1]}"
+            panels.append((name, draw))
     return panels
 
 
@@ -189,10 +188,8 @@ def _probes(rows: TableRows, train_length: int) -> list[Panel]:
 
         return draw
 
-    return [
-        ("R2 (0: as the mean)", panel("r2", "symlog")),
-        ("error (tokens)", panel("error", "log")),
-    ]
+    error = ("error (tokens)", panel("error", "log"))
+    return [("R2 (0: as the mean)", panel("r2", "symlog")), error]
 
 
 def _exposure(rows: TableRows, train_length: int) -> list[Panel]:
@@ -200,16 +197,15 @@ def _exposure(rows: TableRows, train_length: int) -> list[Panel]:
     by_place = [row for row in rows if row["by"] and row["parameter"] and row["first"] is not None]
     if not by_place:
         return [("root mean square change", lambda axes: _bars(axes, rows))]
+    unread = [(row["first"], row["last"]) for row in rows if not row["parameter"]]
 
     def panel(key: str, name: str) -> Draw:
         def draw(axes: Axes) -> None:
             entries = [row for row in by_place if row["parameter"] == name]
             x, y = [row["first"] + 1 for row in entries], [row[key] for row in entries]
             axes.plot(x, y, ".", color=ACCENT, markersize=2.5)
-            for row in rows:
-                if not row["parameter"]:
-                    first, last = row["first"] + 1, row["last"] + 1
-                    axes.axvspan(first, last, color=SECOND, alpha=0.13, linewidth=0)
+            for first, last in unread:
+                axes.axvspan(first + 1, last + 1, color=SECOND, alpha=0.13, linewidth=0)
             _mark(axes, train_length)
             axes.set(xscale="log", yscale="log" if max(y) > 0 else "linear")
 

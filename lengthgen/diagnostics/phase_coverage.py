@@ -1,9 +1,8 @@
 """Phase coverage: how many turns each rotary pair completes within the training length.
 
-A pair of period p = 2 pi / f tokens with p > L never completes a turn in training: beyond L it
-comes to angles that it never had. A pair that completes turns meets no new angle. Where training
-draws positions from a longer range, that range counts and not L. The evaluated columns have the
-frequencies of a retrofit.
+A pair of period p = 2 pi / f > L tokens never completes a turn in training: beyond L it comes to
+angles that it never had; the others meet no new angle. Where training draws positions from a longer
+range, that range counts and not L. The evaluated columns have the frequencies of a retrofit.
 Critical dimension 2 ceil(R/2 log_base(L / (2 pi))), of R rotated channels: those of the pairs that
 do complete a turn (Liu et al., "Scaling laws of RoPE-based extrapolation", ICLR 2024, arXiv
 2310.05209).
@@ -76,7 +75,7 @@ def row(pair: int, trained: float, evaluated: float, reach: float, later: float)
         "wavelength": 2 * math.pi / trained if trained else None,
         "turns_trained": turns, "completes": int(turns >= 1),
         "frequency_evaluated": evaluated, "turns_evaluated": turns_later,
-        # 1e-9: interpolation brings the turns back to those of training up to rounding.
+        # 1e-9: interpolation brings the turns back to training's up to rounding
         "unseen": int(turns < 1 and turns_later > turns * (1 + 1e-9)),
     }  # fmt: skip
 

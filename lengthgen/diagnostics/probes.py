@@ -5,9 +5,9 @@ the position t on the hidden state at t, fitted on positions t < L of some docum
 others, within L and beyond. R^2 = 1 - sum (t - t^)^2 / sum (t - mean)^2 with the mean of the tested
 positions: below 0 is worse than that mean, as a map that saturates at L must be.
 
-Features are scaled by their mean and standard deviation over the fitted tokens. The penalty is the
-one of PENALTIES with the least error when each fitted document is left out in turn (the smallest
-where there is only one). Windows are of the longest length; nothing is random.
+Features are standardised over the fitted tokens. The penalty has the least error of PENALTIES when
+each fitted document is left out in turn (the smallest where there is only one). Windows are of the
+longest length; nothing is random.
 
 Shape letters: T positions, E width, N tokens.
 """
@@ -49,7 +49,7 @@ class Probe:
 
 
 def moments(x: Tensor, t: Tensor) -> Tensor:
-    """(E + 2, E + 2) float64: sums over N tokens of (1, x, t) by (1, x, t)."""
+    """(E + 2, E + 2) float64: sums over N tokens of the products of (1, x, t)."""
     joined = torch.cat((torch.ones_like(t)[:, None], x, t[:, None]), dim=1).double()
     return joined.mT @ joined
 
@@ -60,7 +60,7 @@ def ridge(sums: Tensor, penalty: float) -> Probe:
     mean = sums[0, 1:] / n
     covariance = sums[1:, 1:] / n - mean[:, None] * mean
     scale = covariance.diagonal()[:-1].clamp(min=0).sqrt()
-    # An infinite scale: a feature that does not vary gets weight 0 instead of a division by 0.
+    # an infinite scale gives a feature that does not vary the weight 0 instead of a division by 0
     scale = torch.where(scale > 1e-9 * scale.max().clamp(min=1e-30), scale, torch.inf)
     scaled = covariance[:-1, :-1] / scale[:, None] / scale
     scaled.diagonal().add_(penalty)
@@ -72,7 +72,7 @@ def fitted_on(by_document: Tensor) -> tuple[Probe, float]:
     """The probe of the moments of several documents (documents, E + 2, E + 2), and its penalty."""
     total = by_document.sum(0)
 
-    # Moments add up: a document is left out by subtracting its own, without reading it again.
+    # moments add up: a document is left out by subtracting its own
     def left_out_error(penalty: float) -> float:
         return sum(_error(ridge(total - sums, penalty), sums) for sums in by_document)
 
@@ -91,10 +91,8 @@ def measure(subject: DiagnosedModel) -> Finding:
     """Table probes."""
     model, L, windows = subject.model, subject.train_length, subject.windows[subject.longest]
     if len(windows) < 2:
-        return Finding(
-            skipped="there is only one held-out document that is long enough,"
-            " and a probe is tested on another than it is fitted on"
-        )
+        few = "there is only one held-out document that is long enough"
+        return Finding(skipped=f"{few}, and a probe is tested on another than it is fitted on")
     fitted, tested = windows[: len(windows) // 2], windows[len(windows) // 2 :]
     t = torch.arange(subject.longest, device=subject.device, dtype=torch.float64)
     sums = [
@@ -143,18 +141,14 @@ def error_columns(errors: Tensor, t: Tensor) -> dict:
 
 
 def _sentences(rows: list[dict], n_fitted: int, n_tested: int, train_length: int) -> list[str]:
-    sentences = [
-        f"Fitted on {n_fitted} documents, positions below {train_length:,};"
-        f" tested on {n_tested} others."
-    ]
+    fitted = f"Fitted on {n_fitted} documents, positions below {train_length:,}"
+    sentences = [f"{fitted}; tested on {n_tested} others."]
     for layer in sorted({row["layer"] for row in rows}):
         by_range = {row["range"]: row for row in rows if row["layer"] == layer}
         within, beyond = by_range["within"], by_range.get("beyond")
-        past = beyond and (
-            f", {beyond['r2']:.3g} beyond (mean read - true {beyond['offset']:+,.1f} tokens)"
-        )
-        sentences.append(
-            f"Layer {layer}: R2 = {within['r2']:.3g} within (error {within['error']:.3g} tokens)"
-            f"{past or ''}."
-        )
+        read = f"{within['r2']:.3g} within (error {within['error']:.3g} tokens)"
+        if beyond:
+            offset = f"mean read - true {beyond['offset']:+,.1f} tokens"
+            read += f", {beyond['r2']:.3g} beyond ({offset})"
+        sentences.append(f"Layer {layer}: R2 = {read}.")
     return sentences

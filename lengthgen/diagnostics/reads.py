@@ -1,7 +1,7 @@
 """Which entries of a scheme's parameters a position or an offset reads, by derivatives.
 
-An entry is read where the code or the bias has a derivative, taken through the scheme's own hooks
-one place at a time: right for every table, bucket, tail policy and retrofit.
+An entry is read where the code or the bias has a derivative, taken through the scheme's hooks one
+place at a time: right for every table, bucket, tail policy and retrofit.
 
 Shape letters: W windows, L training length, P places (positions or offsets), E width, H heads.
 """
@@ -66,14 +66,13 @@ def _entries_read(values: Tensor, parameters: list[Tensor]) -> Iterator[PlaceRea
     if not values.requires_grad:
         return
     for place in range(len(values)):
-        gradients = torch.autograd.grad(
-            values[place], parameters, retain_graph=True, allow_unused=True
-        )
+        value = values[place]
+        gradients = torch.autograd.grad(value, parameters, retain_graph=True, allow_unused=True)
         yield place, [None if g is None or not g.any() else g != 0 for g in gradients]
 
 
 def _random(size: int) -> Tensor:
-    """(size,) weights of a sum over channels or heads: so unlike that derivatives do not cancel."""
+    """(size,) weights of a sum over channels or heads, unlike so that no derivatives cancel."""
     return torch.randn(size, generator=torch.Generator().manual_seed(SEED))
 
 
@@ -84,8 +83,8 @@ def pairs_by_offset(scheme: Scheme, length: int) -> Tensor:
     for layer in range(n_layers):
         span = narrowed(scheme.span(layer), length)
         if span is None:
-            total += length - torch.arange(length, dtype=torch.float64)
-            continue
-        i, j = visible(0, length, span, torch.device("cpu")).nonzero(as_tuple=True)
-        total += torch.bincount(i - j, minlength=length)
+            total += torch.arange(length, 0, -1)
+        else:
+            i, j = visible(0, length, span, torch.device("cpu")).nonzero(as_tuple=True)
+            total += torch.bincount(i - j, minlength=length)
     return total / n_layers

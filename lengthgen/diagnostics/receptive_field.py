@@ -77,8 +77,7 @@ def gradient_norms(model: Transformer, tokens: Tensor, seed: int) -> np.ndarray:
     leaf: list[Tensor] = []
 
     def replaced(module, inputs, embedded: Tensor) -> Tensor:
-        # A leaf in place of the embeddings: gradients reach the window's tokens, not the table's
-        # rows.
+        # a leaf in place of the embeddings: gradients of the window's tokens, not the table's rows
         leaf.append(embedded.detach().requires_grad_())
         return leaf[0]
 
@@ -88,7 +87,7 @@ def gradient_norms(model: Transformer, tokens: Tensor, seed: int) -> np.ndarray:
             last = model(tokens[None])[0, -1]
     finally:
         hook.remove()
-    # On the CPU, so that every device takes the same directions.
+    # on the CPU, so that every device takes the same directions
     generator = torch.Generator().manual_seed(seed)
     squares = tokens.new_zeros(len(tokens), dtype=torch.float64)
     for left in reversed(range(DIRECTIONS)):

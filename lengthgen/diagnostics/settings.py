@@ -20,14 +20,11 @@ class DiagnosticsConfig:
     factors: list[float] | None = None
 
     def __post_init__(self):
-        check(
-            bool(self.which), f"diagnostics.which=[]: expected at least one of {', '.join(NAMES)}"
-        )
+        names = ", ".join(NAMES)
+        check(bool(self.which), f"diagnostics.which=[]: expected at least one of {names}")
         for name in self.which:
             choice("diagnostics.which", name, NAMES)
         limit(self, "diagnostics", "> 0", "windows")
         limit(self, "diagnostics", ">= 2", "documents")  # one to fit on, one to test on
-        check(
-            self.factors is None or (bool(self.factors) and min(self.factors) > 0),
-            f"diagnostics.factors={self.factors}: expected positive numbers or null",
-        )
+        valid = self.factors is None or (bool(self.factors) and min(self.factors) > 0)
+        check(valid, f"diagnostics.factors={self.factors}: expected positive numbers or null")

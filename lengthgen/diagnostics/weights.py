@@ -1,7 +1,7 @@
 """The attention weights of a trained model, from its scheme's hooks, in linear memory.
 
-The model runs as always, with its fast kernels; beside every attention call its weights are
-computed once more, in chunks of query rows, in float32.
+The model runs with its fast kernels; beside every attention call its weights are computed once
+more, in chunks of query rows, in float32.
 
 Shape letters: B batch, H heads, T positions, R rows of queries, S keys, D head size.
 """
@@ -53,7 +53,7 @@ def chunks(
     general = scheme.general(layer)
     if not general and (summed := scheme.gates(x, layer)) is not None:
         bias = Gates(summed.double().cumsum(-1), scheme.gate_weights(x, layer))
-    # A mixture that cannot work by rows gets the whole window, whatever memory that takes.
+    # a mixture that cannot work by rows gets the whole window, whatever memory that takes
     rows = T if general and not scheme.by_rows else max(1, min(T, SCORES_AT_ONCE // (B * H * T)))
     softmax = not general or _is_softmax(scheme, v, layer)
     for first in range(0, T, rows):
@@ -80,12 +80,11 @@ def _is_softmax(scheme: Scheme, v: Tensor, layer: int) -> bool:
     scores = torch.linspace(-2, 2, R * R, device=v.device).view(R, R).expand(1, v.shape[1], R, R)
     seen = visible(0, R, None, v.device)
     scores = scores.masked_fill(~seen, float("-inf"))
-    # A scheme may add a term without values (Shaw's vectors): the difference is free of it.
+    # a scheme may add a term without values (Shaw's vectors): the difference is free of it
     without_values = scheme.mix(scores, torch.zeros_like(v), layer, 0)
     weighed = scheme.mix(scores, v, layer, 0) - without_values
-    return torch.allclose(
-        weighed, scores.softmax(-1) @ v, rtol=1e-3, atol=1e-5 * float(v.abs().max())
-    )
+    near = 1e-5 * float(v.abs().max())
+    return torch.allclose(weighed, scores.softmax(-1) @ v, rtol=1e-3, atol=near)
 
 
 def _by_columns(scheme: Scheme, scores: Tensor, v: Tensor, layer: int, first: int) -> Tensor:
@@ -105,7 +104,7 @@ def _derivatives(
     columns = []
     for start in range(0, S, width):
         n = min(width, S - start)
-        # Key start + i has the unit vector i as its value, all other keys zero.
+        # key start + i has the unit vector i as its value, all other keys zero
         values.zero_()[:, :, start : start + n, :n] = torch.eye(n, device=v.device)
         columns.append((scheme.mix(scores, values, layer, first) - without_values)[..., :n])
     return torch.cat(columns, dim=-1)

@@ -49,7 +49,7 @@ def write_folder(
 
 
 def measure_or_skip(measure: Measure, subject: DiagnosedModel) -> Finding:
-    """Its finding; if memory runs out that is a reason to skip it, and the others go on."""
+    """Its finding; where memory runs out, skipped for that reason."""
     try:
         return measure(subject)
     except torch.OutOfMemoryError:
@@ -72,8 +72,8 @@ def summary_page(findings: Mapping[str, Finding], identity: Mapping[str, Any]) -
             for table in finding.tables
             if table.name in figures.DRAWN and table.rows
         ]
-    parts.append("## Columns")
-    parts.append("Every table begins with " + ", ".join(f"`{column}`" for column in identity) + ".")
+    shared = ", ".join(f"`{column}`" for column in identity)
+    parts += ["## Columns", f"Every table begins with {shared}."]
     for table in (table for finding in findings.values() for table in finding.tables):
         columns = (f"- `{column}`: {meaning}" for column, meaning in table.columns.items())
         parts.append("\n".join((f"`{table.name}.csv`\n", *columns)))

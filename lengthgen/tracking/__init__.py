@@ -1,14 +1,12 @@
-"""Where a run's metrics and length curves go besides its own files.
-
-That is W&B (default, offline), TensorBoard, or nowhere.
+"""Where a run's metrics and length curves go too: W&B (default, offline), TensorBoard, or nowhere.
 
     tracker = tracking.start(config.tracking, RunDescription(id, name, group, "train", ...))
     tracker.log({"train/loss": 2.1}, step=10)
     tracker.curves(rows)  # of lengths.csv
     tracker.finish(exit_code=0)
 
-Nothing that W&B or TensorBoard does raises here, delays a step, or draws random numbers. A further
-choice is one file with a `Backend`, one line in BACKENDS and one YAML in configs/tracking/.
+Neither library raises here, delays a step, or draws random numbers. A further choice is a file with
+a `Backend`, a line in BACKENDS and a YAML in configs/tracking/.
 """
 
 import dataclasses

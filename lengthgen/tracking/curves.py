@@ -1,8 +1,8 @@
 """Length curves in the forms that dashboards want, from the rows of lengths.csv.
 
-`eval/<protocol>/<metric>` is a curve against `eval/length`. `eval/<protocol>/<metric>@<length>` is
-one point of it as a summary scalar, the length padded to six digits (`eval/matched/loss@001024`),
-so that a table of runs sorts its columns by length.
+`eval/<protocol>/<metric>` is a curve against `eval/length`; `eval/<protocol>/<metric>@<length>` a
+point of it as a summary scalar, the length in six digits (`eval/matched/loss@001024`), so that a
+table of runs sorts its columns by length.
 """
 
 import math
@@ -14,12 +14,12 @@ FLOATS = frozenset(("value", "low", "high"))
 
 
 def plain(rows: Sequence[Mapping]) -> list[dict[str, Any]]:
-    """Numbers as numbers and empty cells as None, for rows from memory or from a CSV file."""
+    """Numbers as numbers and empty cells as None: rows from memory or a CSV file."""
     return [{column: _cell(column, value) for column, value in row.items()} for row in rows]
 
 
 def table(rows: Sequence[Mapping]) -> tuple[list[str], list[list]]:
-    """(columns, data) of all rows, refused and failed lengths with their reasons included."""
+    """(columns, data) of all rows, those of refused and failed lengths included."""
     columns = list(dict.fromkeys(column for row in rows for column in row))
     return columns, [[row.get(column) for column in columns] for row in rows]
 

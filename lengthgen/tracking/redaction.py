@@ -1,9 +1,9 @@
 """Removes secrets from what leaves the process: configurations, names, messages.
 
-A text is a secret by its key (`api_key`, `hf_token`, `password`; not `num_tokens`, `pad_token`,
-`key_dim`), as the value of an environment variable with such a name, by its form (`hf_...`,
-`sk-...`, `Bearer ...`), or as user:password of a URL. Neither Hydra nor W&B does this:
-`${oc.env:HF_TOKEN}` resolves to the token, and W&B writes it into debug.log.
+A text is secret by its key (`api_key`, `hf_token`, `password`; not `num_tokens`, `pad_token`,
+`key_dim`), as the value of an environment variable of such a name, by its form (`hf_...`, `sk-...`,
+`Bearer ...`), or as a URL's user:password. Neither Hydra nor W&B does this: `${oc.env:HF_TOKEN}`
+resolves to the token, and W&B writes it into debug.log.
 """
 
 import os
@@ -73,7 +73,7 @@ def _redact(value: Any, secrets: list[str], key: str) -> Any:
 
 
 def _inherited(parent: str, name: Any) -> str:
-    """The key that judges a value: all below `credentials:` is secret, whatever it is called."""
+    """The key that judges a value: all below `credentials:` is secret."""
     return parent if _names_secret(parent, is_text=True) else str(name)
 
 
@@ -93,7 +93,7 @@ def _names_secret(key: str, is_text: bool) -> bool:
 
 
 def _secrets(environment: Mapping[str, str]) -> list[str]:
-    """Values of variables with secret names, longest first. Short or plain words are left alone."""
+    """Values of variables with secret names, longest first; no short or plain words."""
     values = {value.strip() for name, value in environment.items() if SECRET_VARIABLE.search(name)}
     secrets = {
         value for value in values if len(value) >= 8 or (len(value) >= 6 and not value.isalpha())

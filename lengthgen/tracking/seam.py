@@ -1,9 +1,9 @@
 """Between a run and its dashboard: bounded, off the training thread, and never a reason to fail.
 
-`log` puts a small dict on a queue and returns (microseconds). One daemon thread hands the calls to
-a backend. When the backend is slow the queue fills, and further `log` calls are dropped and
-counted; when it raises, tracking is off for this run after one warning; when it hangs at the end,
-`finish` gives up. metrics.jsonl has every value anyhow.
+`log` puts a dict on a queue (microseconds); one daemon thread calls the backend. When that is slow,
+the queue fills and further `log` calls are dropped and counted; when it raises, tracking is off for
+this run after one warning; when it hangs at the end, `finish` gives up. metrics.jsonl has every
+value anyhow.
 """
 
 import logging
@@ -56,7 +56,7 @@ class Backend:
         self.description = description
 
     def missing(self) -> str | None:
-        """Why this backend cannot work (its library is not installed), in one line, or None."""
+        """Why this backend cannot work, in one line, or None."""
         return None
 
     def open(self) -> None: ...
@@ -70,15 +70,12 @@ class Backend:
     def abandon(self, grace: float) -> None:
         """Within `grace` seconds, end whatever could block or outlive the run.
 
-        Called from any thread; with 0 another call may be hanging.
+        From any thread; with 0 another call may be hanging.
         """
 
 
 class Tracker:
-    """One run's tracker. Methods return at once (`finish`: within the backend's limits).
-
-    They raise nothing of the backend's.
-    """
+    """Methods return at once (`finish`: within the backend's limits), whatever the backend raises."""
 
     def __init__(self, backend: Backend):
         self._backend = backend
@@ -93,9 +90,8 @@ class Tracker:
             self._turn_off(reason)
         self._thread = None
         if not self._off:
-            self._thread = threading.Thread(
-                target=self._work, name="lengthgen-tracking", daemon=True
-            )
+            name = "lengthgen-tracking"
+            self._thread = threading.Thread(target=self._work, name=name, daemon=True)
             self._thread.start()
 
     def log(self, metrics: Mapping[str, float], step: int) -> None:
@@ -114,7 +110,7 @@ class Tracker:
             self._calls.put((self._backend.curves, ([dict(row) for row in rows],)))
 
     def finish(self, exit_code: int = 0) -> None:
-        """Close the tracker, once; an `exit_code` other than 0 marks the run as failed."""
+        """Close, once; an `exit_code` other than 0 marks the run as failed."""
         if self._finished or self._thread is None:
             return
         self._finished = True
@@ -124,8 +120,7 @@ class Tracker:
         self._opened.wait(max(0.0, self._started + backend.opening_limit - monotonic()))
         self._thread.join(backend.closing_limit)
         if self._thread.is_alive():
-            limit = f"{backend.closing_limit:g} s"
-            self._turn_off(f"no answer in {limit} at the end of the run, not waiting any longer")
+            self._turn_off(f"no answer in {backend.closing_limit:g} s at the end of the run")
             backend.abandon(grace=0.0)
         if self._dropped:
             counts = (self._dropped, self._logged)
@@ -159,11 +154,8 @@ class Tracker:
         with self._lock:
             already, self._off = self._off, True
         if not already:
-            LOGGER.warning(
-                "%s is off for this run: %s (the run goes on; metrics.jsonl has every value)",
-                self._backend.label,
-                one_line(reason),
-            )
+            message = "%s is off for this run: %s (the run goes on; metrics.jsonl has every value)"
+            LOGGER.warning(message, self._backend.label, one_line(reason))
 
 
 def one_line(text: str) -> str:

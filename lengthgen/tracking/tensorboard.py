@@ -1,7 +1,7 @@
 """TensorBoard events, through torch.utils.tensorboard, in the folder `tensorboard/` of the run.
 
-Training metrics are scalars against the step. Length curves are scalars against the evaluation
-length (read the step axis as tokens). The configuration and the table of lengths are texts.
+Training metrics are scalars against the step, length curves against the evaluation length (read the
+step axis as tokens). The configuration and the table of lengths are texts.
 """
 
 import importlib.util
@@ -32,7 +32,7 @@ class TensorBoard(Backend):
     def missing(self) -> str | None:
         if find_spec("tensorboard") is None:
             return "tensorboard is not installed (pip install tensorboard)"
-        # here, not in the thread: two threads that import at once can meet half-made modules
+        # not in the thread: two threads that import at once can meet half-made modules
         try:
             import torch.utils.tensorboard  # noqa: F401
         except Exception as error:
@@ -44,8 +44,8 @@ class TensorBoard(Backend):
 
         run, folder = self.description, self.description.folder / "tensorboard"
         self._writer = SummaryWriter(str(folder), flush_secs=self.config.flush_seconds)
-        about = [(key, getattr(run, key)) for key in ("name", "group", "job_type")]
-        about = [("run", run.id), *about, ("tags", ", ".join(run.tags))]
+        about = [("run", run.id), ("name", run.name), ("group", run.group)]
+        about += [("job_type", run.job_type), ("tags", ", ".join(run.tags))]
         self._writer.add_text("run", _markdown(["", ""], about))
         settings = sorted(_flat(run.config).items())
         self._writer.add_text("config", _markdown(["key", "value"], settings))

@@ -1,10 +1,9 @@
 """Weights & Biases, in a process of its own (wandb_process.py), fed one JSON line a call.
 
 In this process W&B would replace sys.exit and sys.excepthook, hook every later import, wait for its
-service at exit without a limit, perhaps ask for a key on the terminal, and raise in whatever thread
-touches it once its service is dead (all seen in 0.31.0). A child can do none of that to training.
-If training is killed, the child sees the end of its input and closes the run as failed, with all
-that was logged.
+service at exit without a limit, perhaps ask for a key on the terminal, and raise in any thread that
+touches it once its service is dead (all seen in 0.31.0). When training is killed, the child's input
+ends, and it closes the run as failed, with all that was logged.
 """
 
 import contextlib
@@ -25,12 +24,8 @@ from lengthgen.tracking import curves
 from lengthgen.tracking.seam import LOGGER, Backend, RunDescription, one_line
 from lengthgen.tracking.tensorboard import find_spec
 
-# The last two are W&B's old words.
-MODES = {
-    **{mode: mode for mode in ("online", "offline", "disabled")},
-    "run": "online",
-    "dryrun": "offline",
-}
+MODES = {mode: mode for mode in ("online", "offline", "disabled")}
+MODES |= {"run": "online", "dryrun": "offline"}  # W&B's old words
 LAST_WORDS = 10.0  # seconds to wait for the reason of a child that is ending
 FORBIDDEN_IN_PROJECT = "/\\#?%:"  # W&B refuses them
 
@@ -49,11 +44,9 @@ class WandbConfig:
     def __post_init__(self) -> None:
         choice("tracking.mode", self.mode, tuple(MODES))
         forbidden = set(FORBIDDEN_IN_PROJECT) & set(self.project)
-        check(
-            not forbidden and 1 <= len(self.project) <= 128,
-            f"tracking.project={self.project!r}: "
-            f"expected 1 to 128 characters without {' '.join(FORBIDDEN_IN_PROJECT)}",
-        )
+        valid = not forbidden and 1 <= len(self.project) <= 128
+        expected = f"expected 1 to 128 characters without {' '.join(FORBIDDEN_IN_PROJECT)}"
+        check(valid, f"tracking.project={self.project!r}: {expected}")
         limit(self, "tracking", "> 0", "init_timeout", "finish_timeout")
 
 
@@ -83,9 +76,8 @@ class Wandb(Backend):
             return None
         spec = find_spec("wandb")
         # a folder ./wandb of offline runs looks like a package without an origin
-        if spec is None or spec.origin is None:
-            return "wandb is not installed (pip install wandb)"
-        return None
+        missing = spec is None or spec.origin is None
+        return "wandb is not installed (pip install wandb)" if missing else None
 
     def open(self) -> None:
         """Start the child. An online run that cannot be opened in time gets an offline one."""
@@ -95,10 +87,10 @@ class Wandb(Backend):
         except Exception as error:
             if self._mode != "online" or self._abandoned:
                 raise
+            later = "upload it later with `wandb sync`"
+            reason = one_line(str(error))
             LOGGER.warning(
-                "W&B cannot be reached, this run is recorded offline (%s); "
-                "upload it later with `wandb sync`",
-                one_line(str(error)),
+                "W&B cannot be reached, this run is recorded offline (%s); %s", reason, later
             )
             self._end(grace=0.0)
             # of the online attempt: `wandb sync` would upload it as a run
@@ -107,30 +99,22 @@ class Wandb(Backend):
             self._start("offline")
 
     def log(self, metrics: Mapping[str, float], step: int) -> None:
-        numbers = {
-            name: value if isinstance(value, int | float) else float(value)
-            for name, value in metrics.items()
-        }
+        numbers = {k: v if isinstance(v, int | float) else float(v) for k, v in metrics.items()}
         self._send({"log": numbers | {"train/step": int(step)}})
 
     def curves(self, rows: Sequence[Mapping]) -> None:
         rows = curves.plain(rows)
         columns, data = curves.table(rows)
         plots = {metric: curves.lines(rows, metric) for metric in ("loss", "perplexity")}
-        message = {
-            "columns": columns,
-            "data": data,
-            "points": curves.points(rows),
-            "plots": {metric: lines for metric, lines in plots.items() if lines},
-            "scalars": curves.scalars(rows),
-        }
-        self._send({"curves": message})
+        message = {"columns": columns, "data": data, "points": curves.points(rows)}
+        message["plots"] = {metric: lines for metric, lines in plots.items() if lines}
+        self._send({"curves": {**message, "scalars": curves.scalars(rows)}})
 
     def close(self, exit_code: int) -> None:
         self._send({"close": exit_code})
         child = self._child()
         child.stdin.close()
-        child.wait()  # without a limit: the training thread has one, and kills the child
+        child.wait()  # without a limit: the training thread has one, then kills it
         self._check()
         child.stdout.close()
 
@@ -169,13 +153,13 @@ class Wandb(Backend):
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            # what cannot be written is known at once, and closing writes nothing more
+            # a failed write is known at once, and closing writes nothing more
             bufsize=0,
             env=_environment(folder),
             # no terminal to ask on, and Ctrl-C reaches the training process alone
             start_new_session=True,
         )
-        # `abandon` may have run in another thread just before there was a child to end
+        # `abandon` may have run in another thread before there was a child to end
         if self._abandoned:
             self._end(grace=0.0)
         init, settings = self._init_arguments(mode, folder), self._settings(limit)
@@ -230,7 +214,7 @@ class Wandb(Backend):
             while line:
                 line = line[self._child().stdin.write(line) :]  # a signal may cut a write short
         except BrokenPipeError:
-            # The child has closed its input. Its last message, perhaps under way, says why.
+            # the child has closed its input: its last message, perhaps under way, says why
             until = monotonic() + LAST_WORDS
             while self._reply(until):
                 pass

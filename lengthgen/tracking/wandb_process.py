@@ -1,9 +1,9 @@
 """The W&B side of tracking: a script that wandb.py starts, the only file that imports W&B.
 
-It needs nothing of lengthgen. Input, one JSON object a line: first {"init", "settings", "parent"},
-then {"log"} or {"curves"} each, at last {"close": exit code}. The end of input without "close"
-means that the training process is gone: the run is closed as failed. Output, one JSON object a
-line: {"opened": folder or address} once, {"failed": reason} at most once.
+It needs nothing of lengthgen. Input, a JSON object a line: first {"init", "settings", "parent"},
+then {"log"} or {"curves"} each, at last {"close": exit code}. Where input ends without "close", the
+training process is gone: the run is closed as failed. Output, a JSON object a line: {"opened":
+folder or address} once, {"failed": reason} at most once.
 """
 
 import contextlib
@@ -44,7 +44,7 @@ def main() -> int:
 
 
 def take_pipes() -> tuple[Iterator[str], TextIO]:
-    """Keep the pipes to ourselves: W&B and its service get /dev/null as input and output."""
+    """The pipes; W&B and its service get /dev/null as input and output."""
     requests = os.fdopen(os.dup(0), "r", encoding="utf-8")
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
     nothing = os.open(os.devnull, os.O_RDWR)
@@ -90,8 +90,7 @@ def serve(wandb: Any, run: Any, requests: Iterator[str]) -> int:
 
 
 def log_curves(wandb: Any, run: Any, curves: dict) -> None:
-    """Points against eval/length, which W&B overlays and averages over runs; a table, plots and
-    summary scalars that sort."""
+    """Points against eval/length, for W&B to overlay runs; a table, plots and summary scalars."""
     run.define_metric("eval/length", summary="none")
     for name in sorted({name for point in curves["points"] for name in point} - {"eval/length"}):
         run.define_metric(name, step_metric="eval/length", summary="none")
@@ -101,13 +100,8 @@ def log_curves(wandb: Any, run: Any, curves: dict) -> None:
     run.log({"eval/lengths": wandb.Table(columns=columns, data=data, allow_mixed_types=True)})
     for metric, lines in curves["plots"].items():
         lengths, values = zip(*lines.values(), strict=True)
-        plot = wandb.plot.line_series(
-            xs=lengths,
-            ys=values,
-            keys=list(lines),
-            title=f"{metric} by evaluation length",
-            xname="eval_length",
-        )
+        title, x = f"{metric} by evaluation length", "eval_length"
+        plot = wandb.plot.line_series(xs=lengths, ys=values, keys=list(lines), title=title, xname=x)
         run.log({f"eval/{metric}_by_length": plot})
     run.summary.update(curves["scalars"])
 

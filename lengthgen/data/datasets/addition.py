@@ -5,21 +5,17 @@ Each digit of the sum needs those of its place in both numbers, and the carry.
 
 from dataclasses import dataclass
 
-from lengthgen.config.dataclass_from import limit
 from lengthgen.data.datasets.tasks import Settings, TaskDataset
 from lengthgen.data.sources.arithmetic import Addition as Source
 
 
 @dataclass
 class Config(Settings):
-    label: str = "addition"  # name in tables and figures
+    label: str = "addition"
     base: int = 10  # of the digits
     # true: all numbers with the least significant digit first, which is far easier to learn
     least_first: bool = False
-
-    def __post_init__(self):
-        super().__post_init__()
-        limit(self, "dataset", ">= 2", "base")
+    AT_LEAST_TWO = ("base",)
 
 
 class Addition(TaskDataset):

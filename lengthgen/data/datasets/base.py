@@ -1,7 +1,7 @@
 """The contract of a dataset, and what datasets share: a stable split, valid UTF-8, a cheap key.
 
-A dataset is one file (a `Config` dataclass and one subclass of `Dataset`) and at least one YAML
-whose `name` is the file's. Text is UTF-8 bytes; a synthetic dataset has integer symbols instead.
+A dataset is a file (a `Config` dataclass and one subclass of `Dataset`) and a YAML or more whose
+`name` is the file's. Text is UTF-8 bytes; a synthetic dataset has integer symbols instead.
 """
 
 import codecs
@@ -31,11 +31,11 @@ class Document:
 
 
 class Dataset:
-    """Base class. `documents` may be called several times and gives the same each time."""
+    """Base class. `documents` gives the same at every call."""
 
     Config: ClassVar[type]
     symbols: int | None = None  # number of different symbols; None: the documents are text
-    # A window must be a whole document, because the document's length is part of what it says.
+    # A window must be a whole document, whose length is part of what it says.
     whole_documents: bool = False
     # Some symbols can be known from one earlier place alone, which `distances` gives.
     retrieves: bool = False
@@ -87,11 +87,8 @@ def options_key(config: Any, files: Iterable[Path] = ()) -> str:
 
 
 def check_fraction(validation_fraction: float) -> None:
-    """ConfigError unless a part of the documents, and not all, goes into validation."""
-    check(
-        0 < validation_fraction < 1,
-        f"dataset.validation_fraction={validation_fraction}: expected between 0 and 1",
-    )
+    message = f"dataset.validation_fraction={validation_fraction}: expected between 0 and 1"
+    check(0 < validation_fraction < 1, message)
 
 
 def split_of(name: str, validation_fraction: float) -> str:

@@ -12,7 +12,7 @@ from lengthgen.data.sources import weights
 
 @dataclass
 class Config(CopySettings):
-    label: str = "bucket_lags"  # name in tables and figures
+    label: str = "bucket_lags"
     num_buckets: int = 32  # as scheme.num_buckets of t5_bias
     max_distance: int = 128  # as scheme.max_distance of t5_bias
     # shares of buckets 0, 1, ... (repeated), each spread over its lags
@@ -20,20 +20,13 @@ class Config(CopySettings):
 
     def __post_init__(self):
         super().__post_init__()
-        buckets, levels = self.num_buckets, self.levels
-        check(
-            buckets >= 2 and buckets % 2 == 0,
-            f"dataset.num_buckets={buckets}: expected an even number >= 2",
-        )
-        check(
-            self.max_distance > buckets // 2,
-            f"dataset.max_distance={self.max_distance}: "
-            f"expected more than num_buckets / 2 = {buckets // 2}",
-        )
-        check(
-            bool(levels) and all(level > 0 for level in levels),
-            f"dataset.levels={levels}: expected positive numbers",
-        )
+        buckets, reach, levels = self.num_buckets, self.max_distance, self.levels
+        even = buckets >= 2 and buckets % 2 == 0
+        check(even, f"dataset.num_buckets={buckets}: expected an even number >= 2")
+        least = f"num_buckets / 2 = {buckets // 2}"
+        check(reach > buckets // 2, f"dataset.max_distance={reach}: expected more than {least}")
+        positive = bool(levels) and min(levels) > 0
+        check(positive, f"dataset.levels={levels}: expected positive numbers")
 
 
 class BucketLags(LagDataset):

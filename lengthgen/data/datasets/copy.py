@@ -11,7 +11,7 @@ from lengthgen.data.sources.strings import copied
 
 @dataclass
 class Config(StringSettings):
-    label: str = "copy"  # name in tables and figures
+    label: str = "copy"
 
 
 class Copy(StringTask):

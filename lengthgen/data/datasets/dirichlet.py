@@ -1,7 +1,7 @@
 """Documents of independent symbols whose frequencies are drawn anew for each document.
 
-All of the context is worth the same, near or far, so attention without positions is right. A model
-that sees only a window shows it here as w_eff (sources/dirichlet.py).
+All of the context is worth the same, near or far: attention needs no positions. A model that uses
+only a part of it shows that as w_eff (sources/dirichlet.py).
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from lengthgen.data.sources import dirichlet
 
 @dataclass
 class Config(Settings):
-    label: str = "dirichlet"  # name in tables and figures
+    label: str = "dirichlet"
     n_symbols: int = 256  # different symbols; more of them take more context to learn
     beta: float = 1.0  # small: few frequent symbols in a document; large: all alike
 

@@ -1,13 +1,13 @@
 """The user's own text: a file, a folder or a glob.
 
 Plain text is one document a file; .jsonl and .parquet are one document a record. Records with a
-column `split` are divided by it, everything else by a hash of the document's name. Text is taken
-as it stands: line ends are not changed and nothing is stripped.
+column `split` are divided by it, everything else by a hash of the document's name. Text is not
+changed: line ends stay and nothing is stripped.
 """
 
 import glob
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,22 +75,20 @@ class Files(Dataset):
         """(name, path), sorted; the name is the path inside the folder or the glob's fixed part."""
         where = Path(self.config.path).expanduser()
         place, readable = f"dataset.path={where}", ", ".join(READABLE)
-        paths: Iterable[Path]
         if where.is_file():
             if where.suffix.lower() not in READABLE:
                 ending = where.suffix or "a file without an ending"
                 raise DataError(f"{place}: cannot read {ending}; expected {readable}")
             return [(where.name, where)]
         if where.is_dir():
-            root, paths = where, where.rglob("*")
+            root, paths = where, list(where.rglob("*"))
         elif glob.has_magic(str(where)):
             fixed = next(i for i, part in enumerate(where.parts) if glob.has_magic(part))
             root = Path(*where.parts[:fixed])
-            paths = map(Path, glob.glob(str(where), recursive=True))
+            paths = [Path(name) for name in glob.glob(str(where), recursive=True)]
         else:
-            problem = f"does not exist (seen from {Path.cwd()})"
-            if where.exists():
-                problem = "is no regular file and no folder"
+            missing = f"does not exist (seen from {Path.cwd()})"
+            problem = "is no regular file and no folder" if where.exists() else missing
             raise DataError(f"{place} {problem}; expected a file, folder or glob of {readable}")
         files = [
             (path.relative_to(root).as_posix(), path)
@@ -116,11 +114,8 @@ class Files(Dataset):
             names_splits = stated is not None
             document = record.get(config.id_key) if config.id_key else None
             document = f"{name}:{number}" if document is None else str(document)
-            if names_splits:
-                belongs = _split(stated, place, config.split_key)
-            else:
-                belongs = split_of(document, config.validation_fraction)
-            if belongs == split:
+            by_hash = split_of(document, config.validation_fraction)
+            if split == (_split(stated, place, config.split_key) if names_splits else by_hash):
                 yield Document(document, _text(record, config, place))
 
 
@@ -184,12 +179,9 @@ def _parquet(path: Path, config: Config) -> Iterator[tuple[int, dict[str, Any]]]
                 )
             wanted = (config.text_key, config.id_key, config.split_key)
             columns = [key for key in wanted if key in present]
-            number = 0
             # small batches: documents can be long, and only one batch is in memory
-            for batch in file.iter_batches(batch_size=16, columns=columns):
-                for record in batch.to_pylist():
-                    number += 1
-                    yield number, record
+            batches = file.iter_batches(batch_size=16, columns=columns)
+            yield from enumerate((record for b in batches for record in b.to_pylist()), 1)
     except (OSError, pyarrow.ArrowException) as error:
         reason = (str(error).splitlines() or ["damaged"])[0]
         raise DataError(f"cannot read {path} as Parquet: {reason}") from None

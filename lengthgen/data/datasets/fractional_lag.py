@@ -1,22 +1,18 @@
 """Fractional lag: copies from a fixed share of the document's length back.
 
-The lag grows with the document, so a distance in tokens does not find it. Windows are whole
-documents: train with train_length = dataset.document_length and cross_documents=false.
+The lag grows with the document, so no distance in tokens finds it. Windows are whole documents:
+train with train_length = dataset.document_length and cross_documents=false.
 """
 
 from dataclasses import dataclass
 
-from lengthgen.data.datasets.synthetic import CopySettings, Synthetic, WholeSettings
+from lengthgen.data.datasets.synthetic import Copying, Synthetic, WholeSettings
 from lengthgen.data.sources.fractional import FractionalLag as Source
 
 
 @dataclass
-class Config(CopySettings, WholeSettings):
-    """Both bases bring train_documents and document_length, so their defaults stand here again."""
-
-    label: str = "fractional_lag"  # name in tables and figures
-    train_documents: int = 4096  # documents to train on
-    document_length: int = 512  # symbols in a training document: the train_length
+class Config(Copying, WholeSettings):
+    label: str = "fractional_lag"
     validation_documents: int = 48  # documents to evaluate on, of each length
     share: float = 0.25  # from this share of the document's length before
 

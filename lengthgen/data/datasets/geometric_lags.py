@@ -2,20 +2,16 @@
 
 from dataclasses import dataclass
 
-from lengthgen.config.dataclass_from import limit
 from lengthgen.data.datasets.synthetic import CopySettings, LagDataset
 from lengthgen.data.sources import weights
 
 
 @dataclass
 class Config(CopySettings):
-    label: str = "geometric_lags"  # name in tables and figures
+    label: str = "geometric_lags"
     # weight of lag k: e^(-slope k); 2^-4 is a slope of ALiBi with 2, 4, 8, 16 or 32 heads
     slope: float = 0.0625
-
-    def __post_init__(self):
-        super().__post_init__()
-        limit(self, "dataset", "> 0", "slope")
+    POSITIVE = (*CopySettings.POSITIVE, "slope")
 
 
 class GeometricLags(LagDataset):

@@ -6,6 +6,7 @@ fineweb_edu (Penedo et al. 2024).
 """
 
 import glob
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,12 +62,10 @@ class HuggingFace(Dataset):
 
     def documents(self, split: str) -> Iterator[Document]:
         config = self.config
-        if config.validation_split is not None:
-            train = split == "train"
-            yield from self._read(config.train_split if train else config.validation_split)
-            return
-        for document in self._read(config.train_split):
-            if split_of(document.name, config.validation_fraction) == split:
+        by_hash = config.validation_split is None
+        theirs = config.train_split if by_hash or split == "train" else config.validation_split
+        for document in self._read(theirs):
+            if not by_hash or split_of(document.name, config.validation_fraction) == split:
                 yield document
 
     def key(self) -> str:
@@ -88,11 +87,8 @@ class HuggingFace(Dataset):
     def _texts(self, split: str) -> Iterator[str]:
         config, what = self.config, f"dataset {self.config.path}"
         if self._on_hub():
-            hub.require(
-                what,
-                "dataset=python, dataset=files, "
-                "or HF_HUB_OFFLINE=1 with a copy in the library's cache",
-            )
+            cached = "HF_HUB_OFFLINE=1 with a copy in the library's cache"
+            hub.require(what, f"dataset=python, dataset=files, or {cached}")
         try:
             import datasets
 
@@ -114,11 +110,9 @@ class HuggingFace(Dataset):
         except DataError:
             raise
         except ImportError as error:
-            raise DataError(
-                f"{what} needs the library `datasets`: {error}; pip install datasets"
-            ) from None
-        # of many kinds: missing id, split or subset, network, damaged file
-        except Exception as error:
+            install = "pip install datasets"
+            raise DataError(f"{what} needs the library `datasets`: {error}; {install}") from None
+        except Exception as error:  # missing id, split or subset, network, damaged file, ...
             reason = hub.first_line(error)
             raise DataError(f"{what} ({split}) cannot be read: {reason}") from None
 
@@ -130,8 +124,7 @@ class HuggingFace(Dataset):
     def _local_files(self) -> list[Path]:
         """The files on this machine that are read; none for a dataset of the hub."""
         path, data_files = self.config.path, self.config.data_files
-        folder = Path(path)
-        if folder.is_dir():
+        if (folder := Path(path)).is_dir():
             return sorted(file for file in folder.rglob("*") if file.is_file())
         if path.startswith(("/", ".", "~")):
             raise DataError(
@@ -141,23 +134,19 @@ class HuggingFace(Dataset):
         if path not in LOCAL_KINDS:
             return []
         patterns = list(_flat(data_files))
-        files = [
-            Path(name)
-            for pattern in patterns
-            for name in sorted(glob.glob(pattern, recursive=True))
-        ]
-        if not files and not any("://" in pattern for pattern in patterns):
+        names = [name for p in patterns for name in sorted(glob.glob(p, recursive=True))]
+        if not names and not any("://" in pattern for pattern in patterns):
             raise DataError(
                 f"dataset.path={path} with dataset.data_files={data_files}: no such file; "
                 "expected a file or a glob"
             )
-        return files
+        return [Path(name) for name in names]
 
 
 def articles(lines: Iterable[str]) -> Iterator[str]:
     """WikiText's rows (one a line, "" where the line is blank) -> one text an article.
 
-    An article begins at a line " = Title = " between blank lines; " = = Section = = " begins none.
+    An article begins at a line " = Title = " between blank lines, not at " = = Section = = ".
     """
     article: list[str] = []
     # `heading` is a line that may be a title: the next line shows whether it is one
@@ -182,13 +171,7 @@ def articles(lines: Iterable[str]) -> Iterator[str]:
 
 
 def _is_title(line: str) -> bool:
-    bare = line.strip()
-    return (
-        len(bare) > 4
-        and bare.startswith("= ")
-        and bare.endswith(" =")
-        and not bare.startswith("= =")
-    )
+    return re.fullmatch("= (?!=).+ =", line.strip(), re.DOTALL) is not None
 
 
 def _flat(data_files: Any) -> Iterator[str]:

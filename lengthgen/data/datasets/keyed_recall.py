@@ -14,7 +14,7 @@ from lengthgen.data.sources.recall import KeyedRecall as Source
 
 @dataclass
 class Config(Settings):
-    label: str = "keyed_recall"  # name in tables and figures
+    label: str = "keyed_recall"
     document_length: int = 2048  # symbols in a document, without its begin-of-document token
     n_keys: int = 1024  # different keys; at least half of document_length, as new pairs differ
     n_values: int = 64  # different values

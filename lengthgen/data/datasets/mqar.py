@@ -3,20 +3,17 @@
 from dataclasses import dataclass
 from typing import Any
 
-from lengthgen.config.dataclass_from import check, limit
+from lengthgen.config.dataclass_from import check
 from lengthgen.data.datasets.tasks import Settings, TaskDataset
 from lengthgen.data.sources.mqar import AssociativeRecall
 
 
 @dataclass
 class Config(Settings):
-    label: str = "mqar"  # name in tables and figures
+    label: str = "mqar"
     n_keys: int = 512  # different keys; at least a quarter of the longest length
     n_values: int = 64  # different values
-
-    def __post_init__(self):
-        super().__post_init__()
-        limit(self, "dataset", ">= 2", "n_keys", "n_values")
+    AT_LEAST_TWO = ("n_keys", "n_values")
 
 
 class Mqar(TaskDataset):

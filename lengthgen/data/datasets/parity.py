@@ -11,7 +11,7 @@ from lengthgen.data.sources.groups import WordProblem, cyclic
 
 @dataclass
 class Config(Settings):
-    label: str = "parity"  # name in tables and figures
+    label: str = "parity"
     # true: answer with the parity after each symbol (a scratchpad), else with the last one alone
     every_state: bool = False
 

@@ -9,7 +9,7 @@ from lengthgen.data.sources import weights
 
 @dataclass
 class Config(CopySettings):
-    label: str = "power_lags"  # name in tables and figures
+    label: str = "power_lags"
     # weight of lag k: k^-exponent; at 1 or less the far past never becomes negligible
     exponent: float = 1.5
 

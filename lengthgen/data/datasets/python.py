@@ -1,6 +1,6 @@
-"""The default: the Python sources of the interpreter's own standard library, one document a file.
+"""The default: the sources of the interpreter's own standard library, one document a file.
 
-Real text with long documents, on every machine, without a download.
+Real text with long documents on every machine, without a download.
 """
 
 import io
@@ -71,7 +71,8 @@ class Python(Dataset):
             folders[:] = [name for name in folders if self._wanted(name, here == root)]
             for name in files:
                 if name.endswith(".py") and self._wanted(name, here == root):
-                    sources.append(((here / name).relative_to(root).as_posix(), here / name))
+                    path = here / name
+                    sources.append((path.relative_to(root).as_posix(), path))
         if not sources:
             wanted = f" in {', '.join(self.config.include)}" if self.config.include else ""
             raise DataError(
@@ -88,7 +89,7 @@ class Python(Dataset):
 
 
 def _decoded(raw: bytes) -> bytes | None:
-    """A source file by its coding cookie -> UTF-8 with LF line ends; None if not decodable."""
+    """A source file, decoded by its coding cookie -> UTF-8, LF; None if not decodable."""
     try:
         encoding, _ = tokenize.detect_encoding(io.BytesIO(raw).readline)
         text = raw.decode(encoding)

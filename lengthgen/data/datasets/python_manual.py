@@ -1,7 +1,7 @@
 """Prose on every machine, without a download: the topics of Python's reference manual.
 
-They are what `help()` shows, one document a topic. Beside unicode_records a text of the same size
-whose distances are not periodic. Other versions of Python have other text and another fingerprint.
+They are what `help()` shows, one document a topic: as much text as unicode_records, whose distances
+are periodic. The text, and so the fingerprint, depends on the version of Python.
 """
 
 import hashlib
@@ -39,7 +39,6 @@ def _topics() -> list[tuple[str, str]]:
         from pydoc_data.topics import topics
     except ImportError:
         raise DataError(
-            "this Python has no pydoc_data.topics; "
-            "expected the standard library whole: use dataset=files"
+            "this Python has no pydoc_data.topics, a part of the library: use dataset=files"
         ) from None
     return sorted(topics.items())

@@ -11,7 +11,7 @@ from lengthgen.data.sources.strings import backwards
 
 @dataclass
 class Config(StringSettings):
-    label: str = "reverse"  # name in tables and figures
+    label: str = "reverse"
 
 
 class Reverse(StringTask):

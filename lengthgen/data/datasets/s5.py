@@ -12,7 +12,7 @@ from lengthgen.data.sources.groups import WordProblem, symmetric
 
 @dataclass
 class Config(Settings):
-    label: str = "s5"  # name in tables and figures
+    label: str = "s5"
     # things that are permuted; with 4 or fewer the group is solvable, and in theory learnable
     degree: int = 5
     # true: answer with the product after each element (a scratchpad), else with the last one alone

@@ -11,7 +11,7 @@ from lengthgen.data.sources.strings import ordered
 
 @dataclass
 class Config(StringSettings):
-    label: str = "sorting"  # name in tables and figures
+    label: str = "sorting"
     # different symbols of the strings; with few, repeating the last one is mostly right
     n_symbols: int = 128
 

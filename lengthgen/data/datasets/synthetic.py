@@ -1,11 +1,12 @@
 """Base classes of the synthetic datasets: documents drawn from a source with a known floor.
 
-Each document has its own random stream, keyed by seed, split and number: train and validation are
-independent, and asking for more documents leaves the first ones as they are.
+Each document has a random stream keyed by seed, split and number: train and validation are
+independent, and more documents leave the first ones as they are.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 
@@ -17,6 +18,8 @@ from lengthgen.data.sources.lags import Lags
 from lengthgen.data.sources.weights import Law
 from lengthgen.errors import ConfigError
 
+Names = tuple[str, ...]
+
 
 @dataclass
 class Settings:
@@ -26,14 +29,18 @@ class Settings:
     validation_documents: int = 64  # documents to evaluate on, independent of those
     document_length: int = 4096  # symbols in a document, without its begin-of-document token
 
+    # fields that have to be > 0, and those that have to be >= 2
+    POSITIVE: ClassVar[Names] = ("train_documents", "validation_documents", "document_length")
+    AT_LEAST_TWO: ClassVar[Names] = ()
+
     def __post_init__(self):
-        names = ("train_documents", "validation_documents", "document_length")
-        limit(self, "dataset", "> 0", *names)
+        limit(self, "dataset", "> 0", *self.POSITIVE)
+        limit(self, "dataset", ">= 2", *self.AT_LEAST_TWO)
 
 
 @dataclass
 class WholeSettings(Settings):
-    """Of datasets whose windows are whole documents, so that each length needs documents of it."""
+    """Windows are whole documents, so each length to evaluate needs documents of it."""
 
     train_documents: int = 4096  # documents to train on
     document_length: int = 512  # symbols in a training document: the train_length
@@ -47,11 +54,16 @@ class WholeSettings(Settings):
 
 
 @dataclass
-class CopySettings(Settings):
-    """Of sources that copy earlier symbols."""
+class Copying:
+    """Options of sources that copy earlier symbols."""
 
     n_symbols: int = 32  # different symbols
     p: float = 0.9  # probability that a symbol is copied
+
+
+@dataclass
+class CopySettings(Copying, Settings):
+    pass
 
 
 class Synthetic(Dataset):

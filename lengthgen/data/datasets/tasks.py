@@ -5,8 +5,8 @@ documents have exactly the lengths to evaluate, each with one example of the lar
 fits. Windows are whole documents: train_length = dataset.document_length, cross_documents=false,
 and evaluation lengths from dataset.lengths.
 
-Only answers are trained on and scored: prompts are random, and their loss, which nothing can lower,
-would drown the rest. Reported is exact match by length.
+Only answers are trained on and scored (exact match by length): prompts are random, and their loss,
+which nothing can lower, would drown the rest.
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from lengthgen.config.dataclass_from import check, limit
+from lengthgen.config.dataclass_from import check
 from lengthgen.data.datasets.base import Dataset, Document, options_key
 from lengthgen.data.datasets.synthetic import WholeSettings, checked_symbols
 from lengthgen.data.sources.draws import Draws
@@ -25,17 +25,13 @@ from lengthgen.data.sources.tasks import Packed, Task
 
 @dataclass
 class Settings(WholeSettings):
-    label: str = "task"  # name in tables and figures
     validation_documents: int = 96  # documents to evaluate on, of each length
 
 
 @dataclass
 class StringSettings(Settings):
     n_symbols: int = 32  # different symbols of the strings
-
-    def __post_init__(self):
-        super().__post_init__()
-        limit(self, "dataset", ">= 2", "n_symbols")
+    AT_LEAST_TWO = ("n_symbols",)
 
 
 class TaskDataset(Dataset):
@@ -62,18 +58,13 @@ class TaskDataset(Dataset):
 
     @property
     def largest(self) -> int:
-        """The largest size that any document may have."""
+        """The largest size of an example."""
         return self.packed.largest(max(self.config.document_length, *self.config.lengths))
 
     def documents(self, split: str) -> Iterator[Document]:
         config = self.config
-        if split == "train":
-            lengths, count, make = (
-                [config.document_length],
-                config.train_documents,
-                self.packed.full,
-            )
-        else:
+        lengths, count, make = [config.document_length], config.train_documents, self.packed.full
+        if split == "validation":
             lengths, count = sorted(set(config.lengths)), config.validation_documents
             make = self.packed.one
         for length in lengths:

@@ -3,8 +3,8 @@
 Line: code point (5 hexadecimal digits), general category, bidirectional class (3), combining class
 (3), newline; e.g. `00041 Lu L     0`. A document is a run of consecutive characters; those whose
 names count up (ideographs, Hangul syllables, Tangut) are left out. A field mostly repeats the line
-before, 16 bytes back: a periodic pattern of distances. Other versions of Python may have another
-version of Unicode and another fingerprint.
+before, 16 bytes back: a periodic pattern of distances. The version of Unicode, and so the
+fingerprint, depends on that of Python.
 """
 
 import unicodedata
@@ -35,11 +35,12 @@ class UnicodeRecords(Dataset):
 
     def documents(self, split: str) -> Iterator[Document]:
         characters = [c for c in map(chr, range(0x110000)) if _listed(c)]
-        for first in range(0, len(characters), self.config.lines):
-            some = characters[first : first + self.config.lines]
-            name = f"U+{ord(some[0]):05X}"
+        lines = self.config.lines
+        for first in range(0, len(characters), lines):
+            name = f"U+{ord(characters[first]):05X}"
             if split_of(name, self.config.validation_fraction) == split:
-                yield Document(name, "".join(map(record, some)).encode())
+                text = "".join(map(record, characters[first : first + lines]))
+                yield Document(name, text.encode())
 
     def key(self) -> str:
         return options_key(self.config) + unicodedata.unidata_version

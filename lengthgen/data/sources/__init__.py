@@ -1,8 +1,8 @@
 """Synthetic sources whose best possible loss is known exactly, token by token. NumPy alone.
 
 A source draws symbols (`sample`) and gives for each, in nats, the loss of the perfect predictor
-(`losses`). A model's excess over that is a paired quantity with little noise. No model can go below
-it: one that does has seen its targets.
+(`losses`). A model's excess over that is paired, with little noise; a model below it has seen its
+targets.
 
 | file | source | what it asks of a positional scheme |
 |---|---|---|

@@ -1,10 +1,9 @@
 """Addition of two numbers of n digits each: `4 0 7 + 6 1 5 = 1 0 2 2 .`
 
-Numbers have leading zeros where needed: the terms n digits, the sum n + 1, so that its length says
-nothing. Most significant digit first, as numbers are written, or least significant first, so that
-each digit needs only what came before it and one carry: Transformers learn that far better (Lee et
-al. 2023, arXiv 2307.03381; Zhou et al. 2024, arXiv 2402.09371, who also show how much the outcome
-beyond the training length depends on the seed).
+Leading zeros make n digits of each term and n + 1 of the sum, so that its length says nothing. The
+most significant digit comes first, as numbers are written, or the least: each digit then needs only
+what came before it and one carry. Transformers learn that far better (Lee et al. 2023, arXiv
+2307.03381; Zhou et al. 2024, arXiv 2402.09371: past the training length much depends on the seed).
 
 Symbols: digits 0 .. base - 1, then the plus sign. Shape letter: n digits of a term, the size.
 """
@@ -43,7 +42,7 @@ class Addition(WholeAnswers):
 
 
 def added(first: np.ndarray, second: np.ndarray, base: int) -> np.ndarray:
-    """Two numbers of n digits, least significant first -> the n + 1 digits of their sum."""
+    """Two numbers of n digits, the least first -> the n + 1 digits of their sum."""
     digits, carry = [], 0
     for pair in (first + second).tolist():
         carry, digit = divmod(pair + carry, base)

@@ -1,9 +1,9 @@
 """Documents of independent symbols whose frequencies are drawn anew: Dirichlet(beta, ..., beta).
 
 After n symbols, n_v of them v, the next is v with chance (n_v + beta) / (n + V beta) (Polya's urn),
-whatever their order: the best attention is the same for all that is seen, near or far, and more
-context always helps. By exchangeability a predictor that sees only w symbols has the floor f(w), so
-a measured loss can be read as a number of symbols used: w_eff = f^-1(loss).
+whatever their order: the best attention is the same near and far, and more context always helps. A
+predictor that sees only w symbols has the floor f(w) (exchangeability), so a measured loss can be
+read as a number of symbols used: w_eff = f^-1(loss).
 
 f(n) = -V sum_k BetaBinomial(k; n, beta, (V - 1) beta) q_k ln q_k,  q_k = (k + beta) / (n + V beta).
 f(infinity) = psi(V beta + 1) - psi(beta + 1), the mean entropy of the frequencies.
@@ -31,13 +31,10 @@ class Dirichlet:
 
     def __post_init__(self):
         if self.n_symbols < 2 or not self.beta > 0:
-            raise ValueError(
-                f"n_symbols={self.n_symbols}, beta={self.beta}: "
-                "expected at least 2 symbols and beta > 0"
-            )
+            given = f"n_symbols={self.n_symbols}, beta={self.beta}"
+            raise ValueError(f"{given}: expected at least 2 symbols and beta > 0")
 
     def sample(self, draws: Draws, length: int) -> np.ndarray:
-        """One document, (length,) int64."""
         # the urn: at t a new symbol with chance V beta / (t + V beta), else a copy of any before
         places, new = np.arange(length), self.n_symbols * self.beta
         drawn = np.floor(draws.uniform(length) * (places + new) - new).astype(np.int64)
@@ -50,8 +47,8 @@ class Dirichlet:
         length = len(symbols)
         places = np.arange(length)
         first = np.maximum(places - (length if window is None else window), 0)
-        # key + place orders by symbol, then by place: the equal symbols in first .. t - 1 are those
-        # between two such numbers
+        # key + place orders by symbol, then by place: equal symbols in first .. t - 1 lie between
+        # two such numbers
         key = symbols * (length + 1)
         ordered = np.sort(key + places)
         same = np.searchsorted(ordered, key + places) - np.searchsorted(ordered, key + first)
@@ -61,7 +58,7 @@ class Dirichlet:
         """f(seen): the mean loss, in nats, of the best predictor that sees so many symbols."""
         share, rest = self.beta, (self.n_symbols - 1) * self.beta
         k = np.arange(seen)
-        # the ratio of neighbouring chances, added up: no gamma function, nothing large to cancel
+        # ratios of neighbouring chances, added up: no gamma function, nothing large to cancel
         growth = np.log((seen - k) * (k + share)) - np.log((k + 1) * (seen - k - 1 + rest))
         weight = np.concatenate(([0.0], np.cumsum(growth)))
         weight = np.exp(weight - weight.max())
@@ -71,8 +68,7 @@ class Dirichlet:
     def context_of(self, loss: float) -> float:
         """w_eff: how many symbols the best predictor has to see to have this mean loss.
 
-        0 for a loss of ln V or more; infinity where not even 2^20 are enough. Between whole numbers
-        by linear interpolation of f.
+        0 for a loss of ln V or more, infinity beyond 2^20; f is interpolated linearly.
         """
         low, high = 0, 1
         if loss >= self.floor(low):

@@ -12,7 +12,7 @@ class Draws:
     """A stream for each key, texts and numbers such as (seed, "train", 17)."""
 
     def __init__(self, *key: str | int):
-        # hashed: a stream keyed by plain numbers could be the one that batches.py draws from
+        # hashed: plain numbers could key the stream that batches.py draws from
         digest = hashlib.sha256("/".join(map(str, ("source", *key))).encode()).digest()
         words = np.frombuffer(digest[:16], dtype="<u8").astype(np.uint64)
         self._stream = np.random.Philox(key=words)

@@ -1,8 +1,8 @@
 """Copying from a lag that is a fixed share of the document: tau = round(share * T).
 
-It is the lag copy of lags.py with another lag for every length: a position relative to the length
-could find it, a distance in tokens cannot. A part of a document does not say how long the whole is,
-so a model may look at whole documents only.
+The lag copy of lags.py with a lag for each length: a position relative to the length could find it,
+a distance in tokens cannot. Models may look at whole documents only, as a part does not tell the
+length of the whole.
 
 Shape letter: T symbols of a document.
 """
@@ -24,7 +24,7 @@ class FractionalLag:
     share: float
 
     def of_length(self, length: int) -> Lags:
-        """The lag copy of documents of `length` symbols. ValueError unless its lag fits in them."""
+        """The lag copy of documents of `length` symbols. ValueError unless its lag fits."""
         lag = round(self.share * length)
         if not 0 < lag < length:
             raise ValueError(
@@ -34,7 +34,6 @@ class FractionalLag:
         return lag_copy(self.n_symbols, self.p, lag)
 
     def sample(self, draws: Draws, length: int) -> np.ndarray:
-        """One document, (length,) int64."""
         return self.of_length(length).sample(draws, length)
 
     def losses(self, symbols: np.ndarray, window: int | np.ndarray | None = None) -> np.ndarray:

@@ -6,8 +6,8 @@
   precision solves it at every length unless TC0 = NC1, whatever its positional scheme (Merrill and
   Sabharwal 2023, arXiv 2207.00729; Merrill, Petty and Sabharwal 2024, arXiv 2404.08819).
 
-The answer is the product alone (`9 4 71 = 33 .`): the theorem is about that. With `every_state` it
-is the product after each element (a scratchpad): each needs the one before and one element.
+The answer is the product alone (`9 4 71 = 33 .`), which the theorem is about, or with `every_state`
+the product after each element (a scratchpad): each needs the one before and one element.
 
 An element g acts after the state s: the new state is table[g][s]. Shape letters: n elements of the
 prompt, which is the size; M elements of the group.

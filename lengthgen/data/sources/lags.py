@@ -5,9 +5,8 @@ already has, their weights w_k normalised to sum to 1; where it has none, the sy
 all V. This is the mixture transition distribution (Raftery, "A model for high-order Markov chains",
 JRSS B 1985). A single lag tau is the lag copy: x_t = x_(t-tau) with probability p.
 
-Because the weights are normalised over what is there, the law is that of one causal attention head
-with the bias ln w_k at the offset k - 1, at every position and length (weights.py: which scheme
-can have it).
+As the weights are normalised over what is there, the law is that of one causal attention head with
+the bias ln w_k at the offset k - 1, at every position and length (weights.py: which scheme has it).
 
 Shape letters: V symbols, T symbols of a document, K lags.
 """
@@ -39,15 +38,12 @@ class Lags:
                 f"weights={weights}: expected one positive number for each of {len(lags)} lags"
             )
         if self.n_symbols < 2 or not 0 <= self.p < 1:
-            raise ValueError(
-                f"n_symbols={self.n_symbols}, p={self.p}: "
-                "expected at least 2 symbols and 0 <= p < 1"
-            )
+            given = f"n_symbols={self.n_symbols}, p={self.p}"
+            raise ValueError(f"{given}: expected at least 2 symbols and 0 <= p < 1")
         object.__setattr__(self, "lags", lags)
         object.__setattr__(self, "weights", weights / weights.sum())
 
     def sample(self, draws: Draws, length: int) -> np.ndarray:
-        """One document, (length,) int64."""
         places = np.arange(length)
         present = self._present(length)
         mass = np.concatenate((np.zeros(1), np.cumsum(self.weights)))
@@ -65,14 +61,13 @@ class Lags:
         for lag, weight in zip(self.lags[self.lags < len(symbols)], self.weights, strict=False):
             mass[lag:] += weight
             match[lag:] += weight * (symbols[lag:] == symbols[:-lag])
-        copied = np.divide(
-            match, mass, out=np.full(len(symbols), 1 / self.n_symbols), where=mass > 0
-        )
+        uniform = np.full(len(symbols), 1 / self.n_symbols)
+        copied = np.divide(match, mass, out=uniform, where=mass > 0)
         losses = -np.log((1 - self.p) / self.n_symbols + self.p * copied)
         if window is None:
             return losses
-        # With all lags in the window, the rest of the document adds nothing. With some, what is
-        # hidden depends on what is seen: taking it as uniform would be a bound, not the floor.
+        # With all lags in the window, the rest of the document adds nothing. With some, the hidden
+        # depends on what is seen: taking it as uniform would be a bound, not the floor.
         farthest = np.concatenate(([0], self.lags))[self._present(len(symbols))]
         losses = np.where(window >= farthest, losses, np.nan)
         # Symbols whose places differ by no multiple of the lags' greatest common divisor are

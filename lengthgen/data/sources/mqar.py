@@ -4,9 +4,8 @@
                            ^     ^     ^        the answers: the values alone
 
 Source: Arora et al. 2023 (arXiv 2312.04927), whose data repeat keys at gaps of a power law; here
-all are repeated at the end, in another order, as in the example that defines the task there. Keys
-of an example differ and are drawn anew for each. recall.py asks the same question inside a stream,
-with the distance as its subject and an exact floor.
+all come again at the end, in another order, as in the example that defines the task there. Keys of
+an example differ. recall.py asks the same in a stream, by distance and with an exact floor.
 
 Symbols: keys 0 .. n_keys - 1, then values. Shape letter: n pairs, which is the size.
 """

@@ -1,11 +1,11 @@
 """Keyed recall: pairs of a key and a value; some pairs come again a chosen distance later.
 
 A document is key value key value ... With chance q a pair is a repetition: a distance is drawn
-uniformly, and the pair that far back comes again if there is one, if it is no repetition itself and
-if it was not repeated yet. Otherwise the pair is new: a key that the document has not had, and any
-value. So every distance is exact (a key has one earlier place), and the floor of a value is 0 where
-its key was seen and ln V where it was not. The floor of a key is exact too, but large: what counts
-is the loss on the values, by distance (`distances_of`).
+uniformly, and the pair that far back comes again if there is one that is no repetition and was not
+repeated yet. Otherwise the pair is new: a key that the document has not had, and any value. So
+distances are exact (a key has one earlier place), and the floor of a value is 0 where its key was
+seen, else ln V. That of a key is exact too, but large: what counts is the loss on the values, by
+distance (`distances_of`).
 
 Shape letters: T symbols of a document, P pairs. Symbols: keys 0 .. n_keys - 1, then values.
 """
@@ -30,22 +30,18 @@ class KeyedRecall:
         distances = self.distances
         valid = bool(distances) and all(d >= 2 and d % 2 == 0 for d in distances)
         if not valid or len(set(distances)) < len(distances):
-            raise ValueError(
-                f"distances={distances}: "
-                "expected different even numbers >= 2 (a pair is two symbols)"
-            )
+            expected = "different even numbers >= 2 (a pair is two symbols)"
+            raise ValueError(f"distances={distances}: expected {expected}")
         if not 0 < self.repeat < 1 or self.n_values < 2:
-            raise ValueError(
-                f"repeat={self.repeat}, n_values={self.n_values}: "
-                "expected 0 < repeat < 1 and at least 2 values"
-            )
+            given = f"repeat={self.repeat}, n_values={self.n_values}"
+            raise ValueError(f"{given}: expected 0 < repeat < 1 and at least 2 values")
 
     @property
     def n_symbols(self) -> int:
         return self.n_keys + self.n_values
 
     def sample(self, draws: Draws, length: int) -> np.ndarray:
-        """One document, (length,) int64. ValueError where it could need more than n_keys keys."""
+        """ValueError where the document could need more than n_keys keys."""
         n_pairs = (length + 1) // 2
         if n_pairs > self.n_keys:
             raise ValueError(
@@ -59,24 +55,22 @@ class KeyedRecall:
         return np.stack((key[origin], value[origin]), axis=1).ravel()[:length]
 
     def losses(self, symbols: np.ndarray, window: int | np.ndarray | None = None) -> np.ndarray:
-        """(T,) nats; infinite for what cannot come.
-
-        NaN where a window hides a part of the document: what the keys there would say is not
-        worked out.
-        """
+        """(T,) nats; infinite for what cannot come; NaN where a window hides a part of the past."""
         length = len(symbols)
         # the last pair may lack its value: any will do
         pairs = np.full((length + 1) // 2 * 2, self.n_keys)
         pairs[:length] = symbols
         keys, values = pairs[::2], pairs[1::2]
         origin = _origins(keys)
-        chances = (self._key_chance(keys, origin), self._value_chance(values, origin))
+        known = origin < np.arange(len(keys))
+        value = np.where(known, values == values[origin], 1 / self.n_values)
+        chances = (self._key_chance(keys, origin), value * (values >= self.n_keys))
         with np.errstate(divide="ignore"):
             losses = -np.log(np.stack(chances, axis=1)).ravel()[:length]
         return losses if window is None else np.where(window >= np.arange(length), losses, np.nan)
 
     def distances_of(self, symbols: np.ndarray) -> np.ndarray:
-        """(T,) int64: how far back a value that can be known stands; 0 at all other symbols."""
+        """(T,) int64: how far back a value that can be known stands, else 0."""
         origin = _origins(np.asarray(symbols)[::2])
         distances = np.zeros(2 * len(origin), dtype=np.int64)
         distances[1::2] = 2 * (np.arange(len(origin)) - origin)
@@ -97,12 +91,6 @@ class KeyedRecall:
         can_come = np.isin(2 * (places - origin), self.distances) & (repeated_at[origin] == places)
         new = (1 - any_again) / np.maximum(n_unused, 1)
         return np.where(again, each * can_come, new) * (keys < self.n_keys)
-
-    def _value_chance(self, values: np.ndarray, origin: np.ndarray) -> np.ndarray:
-        """(P,) the chance of each pair's value, given its key and all before it."""
-        again = origin < np.arange(len(values))
-        chance = np.where(again, values == values[origin], 1 / self.n_values)
-        return chance * (values >= self.n_keys)
 
     def _drawn_origins(self, draws: Draws, n_pairs: int) -> np.ndarray:
         """(P,) the place of the pair that each one repeats; its own where it is new."""

@@ -1,8 +1,8 @@
 """Tasks on strings: repeat it, reverse it, sort it.
 
 Sources: Kazemnejad et al. 2023 (arXiv 2305.19466: copy, reverse, sorting by length); Ruoss et al.
-2023 (arXiv 2305.16843); Zhou et al. 2023 (arXiv 2310.16028). Symbols are drawn uniformly and may
-repeat, so a copy cannot be made by looking for the last symbol of the answer.
+2023 (arXiv 2305.16843); Zhou et al. 2023 (arXiv 2310.16028). Symbols may repeat, so looking for the
+last symbol of the answer makes no copy.
 
 Shape letter: n symbols of the prompt, which is the size.
 """

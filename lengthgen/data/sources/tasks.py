@@ -3,15 +3,15 @@
     4 1 2 = 4 1 2 . 7 = 7 .      copy, sizes 3 and 1; the separator is written = and the end .
           ^ ^ ^ ^     ^ ^        the answers: the symbols behind a separator up to the end
 
-Training documents (`full`) are filled with examples: the first size is drawn uniformly from 1 up to
-the largest that fits, the next from those that fit into what is left, until none does; the examples
-are then shuffled, and pads fill the rest. Large examples are thus rarer than small ones, and every
-size has about as many symbols. An example may stand anywhere, so every position up to the training
-length is trained. (With one example at the beginning of each window, only the largest would train
-late positions, and a scheme could fail there for want of training.)
+Training documents (`full`) are filled with examples: the first size is drawn uniformly from those
+that fit, the next from those that fit into the rest, until none does; the examples are shuffled,
+and pads fill what is left. Large examples are thus rarer than small ones, and every size has about
+as many symbols. An example may stand anywhere, so that every position up to the training length is
+trained. (With one example at the beginning of each window, only the largest would train late
+positions, and a scheme could fail there for want of training.)
 
-Evaluation documents (`one`) have a single example of the largest size that fits, at the beginning,
-pads behind it. Beyond the training length both the size and the positions are new.
+Evaluation documents (`one`) begin with the largest example that fits; pads follow. Beyond the
+training length both the size and the positions are new.
 
 Symbols: 0 .. n_content - 1 are the task's own, then the separator, the end and the pad. Shape
 letter: T symbols of a document.
@@ -90,17 +90,16 @@ class Packed:
 
     def one(self, draws: Draws, length: int) -> np.ndarray:
         """(length,) int64: one example, the largest that fits. ValueError if none does."""
-        size = self.largest(length)
-        if not size:
-            least = self.task.length(1)
-            raise ValueError(f"{length} symbols hold no example; expected at least {least}")
-        return self._padded([self._example(draws, size)], length)
+        if size := self.largest(length):
+            return self._padded([self._example(draws, size)], length)
+        least = self.task.length(1)
+        raise ValueError(f"{length} symbols hold no example; expected at least {least}")
 
     def answers(self, symbols: np.ndarray) -> np.ndarray:
         """(..., T) bool: which symbols of whole documents are scored."""
         symbols = np.asarray(symbols)
         marks = (symbols == self.separator).astype(np.int64) - (symbols == self.end)
-        # separators minus ends among the symbols before each one: 1 inside an answer
+        # separators minus ends before each symbol: 1 inside an answer
         behind = np.cumsum(marks, axis=-1) - marks
         return (behind > 0) & self.task.scored(symbols)
 

@@ -2,9 +2,9 @@
 
 One causal attention head whose score is a bias b(D) alone, at the offset D = k - 1 (the query at
 t - 1 predicts t), weighs the symbol k places before by e^(b(k-1)), normalised over the document so
-far: the law of lags.py with w_k = e^(b(k-1)). On its home source a scheme is thus exactly Bayes
-with one head (the rest of the model has to give the begin-of-document token no weight, and to turn
-the mixed symbols into (1 - p) / V + p times their shares); elsewhere no amount of data helps.
+far: the law of lags.py with w_k = e^(b(k-1)). One head of the right scheme is thus exactly Bayes
+(the rest of the model gives the begin-of-document token no weight and turns the mixed symbols into
+(1 - p) / V + p times their shares); with another scheme no amount of data helps.
 
 | source | w_k | exactly right: b(D) | schemes that have it |
 |---|---|---|---|
@@ -53,8 +53,7 @@ def comb(period: int, teeth: int) -> Law:
 def t5_bucket(offsets: np.ndarray, num_buckets: int, max_distance: int) -> np.ndarray:
     """The bucket of each offset D >= 0 in a causal T5 (Raffel et al., JMLR 2020).
 
-    num_buckets / 2 single offsets, then logarithmic ranges up to max_distance; all that is farther
-    shares the last bucket.
+    num_buckets / 2 single offsets, logarithmic ranges up to max_distance, then the last bucket.
     """
     exact = num_buckets // 2
     ratio = np.log(np.maximum(offsets, exact) / exact) / np.log(max_distance / exact)
