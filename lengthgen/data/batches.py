@@ -17,7 +17,7 @@ from torch import Tensor
 from lengthgen.data.tokens import TokenStore
 from lengthgen.errors import DataError
 
-UNSCORED = -100  # a target that no loss counts; PyTorch's cross entropy gives 0 for it
+UNSCORED = -100  # a target that no loss counts: PyTorch's cross entropy gives 0
 
 
 def crops(
@@ -49,7 +49,7 @@ def count_starts(store: TokenStore, length: int, cross_documents: bool) -> int:
 def only_answers(
     targets: Int[Tensor, "B T"], answers: Callable[[np.ndarray], np.ndarray]
 ) -> Int[Tensor, "B T"]:
-    """Targets with UNSCORED where they are no answers. Windows must be whole documents."""
+    """Targets of whole documents, UNSCORED where they are no answers."""
     scored = torch.from_numpy(answers(targets.cpu().numpy())).to(targets.device)
     return targets.masked_fill(~scored, UNSCORED)
 
@@ -77,7 +77,7 @@ def whole(
 def _inside_documents(
     store: TokenStore, length: int, picks: Int[np.ndarray, " B"]
 ) -> Int[np.ndarray, " B"]:
-    """The pick-th start that keeps its window in one document -> its place in the stream."""
+    """Numbers of starts that keep their window in one document -> places in the stream."""
     added = store.starts(length)
     documents = np.searchsorted(added, picks, side="right")
     before = np.where(documents > 0, added[documents - 1], 0)

@@ -23,7 +23,7 @@ def offline() -> bool:
 
 
 def why_unreachable() -> str | None:
-    """None if the hub answers within SECONDS, else the reason in a few words."""
+    """None if the hub answers within SECONDS, else the reason."""
     from huggingface_hub import constants
 
     if offline():

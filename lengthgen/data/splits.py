@@ -72,7 +72,7 @@ class Splits:
 
 
 def make_dataset(options: Mapping[str, Any], folders: Sequence[Path] = ()) -> Dataset:
-    """The dataset that a configuration describes; nothing is read yet. Raises ConfigError.
+    """The dataset that a configuration describes, unread. Raises ConfigError.
 
     folders: the user's dataset/ folders, where NAME.py may be.
     """
@@ -128,7 +128,7 @@ def check_lengths(
 ) -> None:
     """DataError unless a training window and the longest evaluation window fit.
 
-    Each needs a token more than its length.
+    A window needs a token more than its length.
     """
     train, validation = splits.train, splits.validation
     longest = int(train.lengths.max())
@@ -166,12 +166,13 @@ def _open(folder: Path, source: Dataset) -> Splits | None:
     except DataError as error:
         log.warning("%s; rebuilding it", str(error).split(";")[0])
         return None
-    joined = [described["tokenizer"], train.fingerprint, validation.fingerprint]
+    tokenizer = described["tokenizer"]
+    joined = [tokenizer, train.fingerprint, validation.fingerprint]
     return Splits(
         label=source.label,
         train=train,
         validation=validation,
-        tokenizer=described["tokenizer"],
+        tokenizer=tokenizer,
         vocab_size=train.vocab_size,
         fingerprint=hashlib.sha256(json.dumps(joined).encode()).hexdigest()[:16],
         notes=tuple(described["notes"]),
@@ -202,9 +203,9 @@ def _build(folder: Path, source: Dataset, recipe: tokenizers.Recipe, cache: Path
 
 
 def _distinct(source: Dataset, split: str, held_out: set[bytes]) -> Iterator[Document]:
-    """Documents with text, without train documents whose text is also a validation document."""
+    """Documents with text, without those of train whose text is in validation too."""
     if source.symbols is not None:
-        # drawn independently: leaving out equal ones would change their distribution
+        # drawn independently: to leave out equal ones would change their distribution
         yield from source.documents(split)
         return
     for document in source.documents(split):

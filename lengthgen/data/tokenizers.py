@@ -29,7 +29,7 @@ class Tokenizer:
     """Text to ids and back."""
 
     key: str  # same key, same ids
-    pieces: list[bytes]  # (vocab_size) the text of each id; b"" for the begin-of-document token
+    pieces: list[bytes]  # (vocab_size) the text of each id; b"" for `begin`
     ids_of: Callable[[Any], np.ndarray]
 
     @property
@@ -47,7 +47,7 @@ class Tokenizer:
         return np.array([len(piece) for piece in self.pieces], dtype=np.int64)
 
     def encode(self, text: bytes | str | np.ndarray) -> np.ndarray:
-        """(n,) integers: the ids of a text (or symbols), without the begin-of-document token."""
+        """(n,) integers: the ids of a text or symbols, without `begin`."""
         return self.ids_of(text.encode() if isinstance(text, str) else text)
 
     def decode(self, ids: Iterable[int]) -> bytes:
@@ -137,7 +137,7 @@ class Bpe:
 
 @dataclass
 class Gpt2:
-    """GPT-2's 50,257 ids: from a file, from the Hugging Face cache, or from the hub."""
+    """GPT-2's 50,257 ids, from a file, the Hugging Face cache, or the hub."""
 
     path: str | None = None  # a local tokenizer.json; null: the Hugging Face cache or hub
     repository: str = "openai-community/gpt2"  # where the hub has it
@@ -164,7 +164,7 @@ class Gpt2:
 
 @dataclass
 class Symbols:
-    """The symbols 0 .. count - 1 of a synthetic dataset, as they are; `count` begins a document."""
+    """The symbols 0 .. count - 1 of a synthetic dataset; `count` begins a document."""
 
     count: int
 
@@ -181,7 +181,7 @@ KINDS: dict[str, type] = {"bytes": Bytes, "bpe": Bpe, "gpt2": Gpt2}
 
 
 def configured(options: Mapping[str, Any]) -> Recipe:
-    """The tokeniser that a configuration describes; nothing is read or trained. ConfigError."""
+    """The tokeniser that a configuration describes, untrained. Raises ConfigError."""
     options = dict(options)
     if "name" not in options:
         raise ConfigError(f"tokenizer has no name; expected one of {', '.join(KINDS)}")
@@ -191,10 +191,7 @@ def configured(options: Mapping[str, Any]) -> Recipe:
 
 
 def _byte_level(definition: str, kind: str, place: str, begin: str | None = None) -> Tokenizer:
-    """A Tokenizer from the JSON of the library `tokenizers`.
-
-    begin: its begin-of-document token; None: one more id than it has.
-    """
+    """A Tokenizer from the JSON of the library `tokenizers`; begin: None is one more id."""
     import tokenizers
 
     try:

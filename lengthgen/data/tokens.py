@@ -1,8 +1,8 @@
 """The token store: one flat, memory-mapped stream of token ids, with document offsets and names.
 
-On disk a store is a folder, written once and never changed: tokens.bin (uint16, or int32 when the
-vocabulary is larger than 65,536), offsets.npy, token_bytes.npy, names.json, and store.json with
-the sizes and SHA-256 of the others, whose presence means that the store is complete.
+On disk a store is a folder, written once and never changed: tokens.bin (uint16, or int32 for more
+than 65,536 ids), offsets.npy, token_bytes.npy, names.json, and store.json with the sizes and
+SHA-256 of the others, which is written last.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ from lengthgen.errors import DataError
 
 FORMAT = 1
 LARGEST_UINT16_VOCABULARY = 65_536
-# Files up to this size are hashed at every opening (0.15 s); of larger ones the size is checked.
+# Files up to this size are hashed at every opening (0.15 s); of larger ones only the size counts.
 VERIFIED_BYTES = 256 << 20
 
 
@@ -54,7 +54,7 @@ class TokenStore:
         return np.diff(self.offsets)
 
     def starts(self, length: int) -> np.ndarray:
-        """(n_documents,) int64: windows of length + 1 tokens inside documents 0..i, added up."""
+        """(n_documents,) int64: how many windows of length + 1 tokens lie in documents 0..i."""
         if length not in self._starts:
             self._starts[length] = np.cumsum(np.maximum(self.lengths - length, 0))
         return self._starts[length]
@@ -106,7 +106,7 @@ def write_store(
 
 
 def open_store(folder: Path) -> TokenStore:
-    """Open a store, checked against store.json. Raises DataError; nothing is repaired here."""
+    """Open a store, checked against store.json. Raises DataError; repairs nothing."""
     folder = Path(folder)
     try:
         described = json.loads((folder / "store.json").read_text("utf-8"))
@@ -122,18 +122,17 @@ def open_store(folder: Path) -> TokenStore:
             token_bytes=np.load(folder / "token_bytes.npy", allow_pickle=False),
             fingerprint=described["fingerprint"],
         )
-        documents, tokens = store.n_documents, store.n_tokens
-        if store.offsets.shape != (documents + 1,) or store.offsets[-1] != tokens:
-            raise ValueError(f"{documents} names and {tokens} tokens do not fit the offsets")
+        n, tokens = store.n_documents, store.n_tokens
+        if store.offsets.shape != (n + 1,) or store.offsets[-1] != tokens:
+            raise ValueError(f"{n} names and {tokens} tokens do not fit the offsets")
         return store
     # reading a damaged JSON or array can fail in all these ways
     except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, RuntimeError) as e:
         what: object = e
         if isinstance(e, OSError) and e.filename:
             what = f"{e.strerror}: {Path(e.filename).name}"
-        raise DataError(
-            f"the token store {folder} is damaged ({what}); delete that folder and run again"
-        ) from None
+        advice = "delete that folder and run again"
+        raise DataError(f"the token store {folder} is damaged ({what}); {advice}") from None
 
 
 def _write_files(
@@ -172,7 +171,7 @@ def _write_files(
 def _write_stream(
     file: BinaryIO, documents: Iterable[tuple[str, np.ndarray]], vocab_size: int
 ) -> tuple[np.ndarray, list[str], Any]:
-    """Write the ids. Returns the offsets, the names and a running SHA-256 of the bytes written."""
+    """Write the ids. Returns offsets, names and a running SHA-256 of the bytes written."""
     storage = "<u2" if vocab_size <= LARGEST_UINT16_VOCABULARY else "<i4"
     lengths, digest = [0], hashlib.sha256()
     names: dict[str, None] = {}  # ordered, and fast to search
@@ -199,10 +198,9 @@ def _check_ids(name: str, ids: np.ndarray, vocab_size: int) -> None:
         raise DataError(f"document {name!r} has no tokens; expected at least one")
     if ids.min() < 0 or ids.max() >= vocab_size:
         position = int(np.flatnonzero((ids < 0) | (ids >= vocab_size))[0])
-        raise DataError(
-            f"document {name!r}: token id {int(ids[position])} at position {position}; expected "
-            f"0 to {vocab_size - 1}, the tokenizer and its vocab_size do not fit"
-        )
+        expected = f"0 to {vocab_size - 1}, the tokenizer and its vocab_size do not fit"
+        token = f"token id {int(ids[position])} at position {position}"
+        raise DataError(f"document {name!r}: {token}; expected {expected}")
 
 
 def _check_file(path: Path, size: int, digest: str) -> None:

@@ -9,6 +9,6 @@
 | phase_coverage | which rotary pairs never complete a turn in training? |
 | probes | can the position be read from the hidden states, also past the training length? |
 
-Each has `measure(subject) -> Finding`: tables, and sentences that read them. Where it does not
-apply, the Finding has a reason instead. None changes a number of an evaluation.
+Each has `measure(subject) -> Finding`: tables and sentences, or the reason why it does not apply.
+None changes a number of an evaluation.
 """

@@ -73,7 +73,7 @@ def measure(subject: DiagnosedModel) -> Finding:
 
 
 def by_query(subject: DiagnosedModel) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
-    """Mean entropy, effective keys and far mass (layers, heads, T), and the windows read."""
+    """Mean entropy, effective keys and far mass (layers, heads, T); how many windows."""
     model, windows = subject.model, subject.windows[subject.longest][: subject.n_read]
     shape = (3, model.config.n_layers, model.config.n_heads, subject.longest)
     total = torch.zeros(shape, dtype=torch.float64)

@@ -60,6 +60,8 @@ def measure(subject: DiagnosedModel) -> Finding:
     if not by_length[longest]:
         return Finding(skipped="the scores have no bias that positions alone decide")
     pairs = reads.pairs_by_offset(subject.trained, L).numpy()
+    # evenly spaced in ln(1 + D), and those around L
+    offsets = {j - 1 for j in log_spaced(longest, POINTS)} | {L - 1, min(L, longest - 1)}
     rows = [
         {
             "layers": layers, "head": head, "offset": D, "bias": b[D], "centred": b[D] - b[0],
@@ -67,7 +69,7 @@ def measure(subject: DiagnosedModel) -> Finding:
         }
         for layers, heads in by_length[longest].items()
         for head, b in enumerate(heads)
-        for D in curve_offsets(longest, L)
+        for D in sorted(offsets)
     ]  # fmt: skip
     shapes = [
         {"layers": layers, "head": head, "eval_length": n, **curve_shape(b, L)}
@@ -132,20 +134,14 @@ def fit_line(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
     return slope, float(1 - rest @ rest / max(y @ y, 1e-300))
 
 
-def curve_offsets(length: int, train_length: int) -> list[int]:
-    """Offsets 0..length-1, evenly spaced in ln(1 + D), and those around train_length."""
-    edge = {train_length - 1, train_length} & set(range(length))
-    return sorted({j - 1 for j in log_spaced(length, POINTS)} | edge)
-
-
 def _sentences(shapes: list[dict], train_length: int, longest: int) -> list[str]:
     trained = [row for row in shapes if row["eval_length"] == train_length]
     last = [row for row in shapes if row["eval_length"] == longest]
     layers = ", ".join(f"layers {layers}" for layers in dict.fromkeys(r["layers"] for r in trained))
     courses = [row["course"] for row in trained]
+    words = {"neither": "neither falling nor rising throughout"}
     counts = ", ".join(
-        f"{courses.count(course)} are"
-        f" {'neither falling nor rising throughout' if course == 'neither' else course}"
+        f"{courses.count(course)} are {words.get(course, course)}"
         for course in dict.fromkeys(courses)
     )
     sentences = [f"{len(trained)} curves, of {layers}.", f"Over the trained offsets {counts}."]

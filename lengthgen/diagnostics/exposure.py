@@ -25,7 +25,7 @@ from lengthgen.diagnostics.diagnosed_model import DiagnosedModel
 from lengthgen.diagnostics.findings import Finding, Table
 
 ENTRIES = 65536  # rows, at most, of a counted parameter; a longer one has its first axes'
-BLOCKS = 64  # rows, at most, of a parameter that is not counted
+BLOCKS = 64  # of one that is not counted
 
 COLUMNS = {
     "parameter": "name in the scheme; empty: what is read where no parameter is",
@@ -73,7 +73,7 @@ def measure(subject: DiagnosedModel) -> Finding:
 
 
 class EntryCounts:
-    """Of each entry of one parameter: terms, and the least and greatest place that reads it."""
+    """Of each entry of a parameter: terms, and the least and greatest place that reads it."""
 
     def __init__(self, parameter: Tensor):
         self.terms = torch.zeros(parameter.shape, dtype=torch.float64)
@@ -199,7 +199,7 @@ def rms(x: Tensor, axes: int) -> Tensor:
 
 
 def untrained_share(length: int, train_length: int) -> dict[str, float]:
-    """pairs_untrained and queries_untrained of a causal window of `length` tokens."""
+    """The columns of SHARES of a causal window of `length` tokens."""
     beyond = max(0, length - train_length)
     return {
         "pairs_untrained": beyond * (beyond + 1) / (length * (length + 1)),
@@ -222,10 +222,9 @@ def _sentences(rows: list[dict], beyond: list[dict]) -> list[str]:
             f" and {least['index']} fewest ({least['terms']:,.6g})."
         )
         untouched = [row["index"] for row in tables if not row["reached"]]
-        sentences.append(
-            f"No gradient reached {len(untouched)} of the {len(tables)} rows"
-            + (f": {_listed(untouched)}." if untouched else ".")
-        )
+        some = untouched if len(untouched) <= 8 else [*untouched[:4], "...", untouched[-1]]
+        named = f": {', '.join(some)}" if some else ""
+        sentences.append(f"No gradient reached {len(untouched)} of the {len(tables)} rows{named}.")
     for row in beyond:
         sentences.append(
             f"{row['by'].capitalize()}s {row['first']:,} to {row['last']:,} read no trained"
@@ -242,7 +241,3 @@ def _sentences(rows: list[dict], beyond: list[dict]) -> list[str]:
             " it is no table of positions or offsets."
         )
     return sentences
-
-
-def _listed(names: list[str]) -> str:
-    return ", ".join(names) if len(names) <= 8 else f"{', '.join(names[:4])}, ..., {names[-1]}"

@@ -1,4 +1,4 @@
-"""What a diagnostic finds: tables with explained columns, and sentences that read the numbers."""
+"""What a diagnostic finds: tables with explained columns, and sentences that read them."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -26,7 +26,7 @@ class Finding:
 
 
 def range_of(values: Iterable[float]) -> str:
-    """`0.12 to 3.4` of some numbers; one number where both ends print alike."""
+    """`0.12 to 3.4`, or one number where both ends print alike."""
     values = list(values)
     low, high = (
         f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"

@@ -7,7 +7,7 @@ Critical dimension 2 ceil(R/2 log_base(L / (2 pi))), of R rotated channels: thos
 do complete a turn (Liu et al., "Scaling laws of RoPE-based extrapolation", ICLR 2024, arXiv
 2310.05209).
 
-Shape letters: R channels that the pairs are made of.
+Shape letters: R rotated channels.
 """
 
 import math

@@ -16,8 +16,7 @@ from lengthgen.diagnostics.settings import NAMES
 
 log = logging.getLogger(__name__)
 
-Measure = Callable[[DiagnosedModel], Finding]
-MEASURES: dict[str, Measure] = {
+MEASURES: dict[str, Callable[[DiagnosedModel], Finding]] = {
     name: importlib.import_module(f"lengthgen.diagnostics.{name}").measure for name in NAMES
 }
 
@@ -31,12 +30,16 @@ def write_folder(
 ) -> dict[str, Finding]:
     """Do the diagnostics named in `which` and write `folder`. Returns their findings.
 
-    identity: columns that every row begins with; about: settings and origin, for settings.json.
+    identity: the first columns of every row; about: settings and origin, for settings.json.
     """
     findings = {}
     for name in which:
         log.info("diagnostics: %s", name)
-        findings[name] = measure_or_skip(MEASURES[name], subject)
+        try:
+            findings[name] = MEASURES[name](subject)
+        except torch.OutOfMemoryError:
+            reason = f"a window of {subject.longest:,} tokens does not fit in memory"
+            findings[name] = Finding(skipped=reason)
     with files.replacing_folder(folder) as aside:
         for finding in findings.values():
             for table in finding.tables:
@@ -48,16 +51,8 @@ def write_folder(
     return findings
 
 
-def measure_or_skip(measure: Measure, subject: DiagnosedModel) -> Finding:
-    """Its finding; where memory runs out, skipped for that reason."""
-    try:
-        return measure(subject)
-    except torch.OutOfMemoryError:
-        return Finding(skipped=f"a window of {subject.longest:,} tokens does not fit in memory")
-
-
 def summary_page(findings: Mapping[str, Finding], identity: Mapping[str, Any]) -> str:
-    """Markdown: sentences and figures of each diagnostic, and the meaning of columns."""
+    """Markdown: sentences and figures of each diagnostic, then what columns mean."""
     parts = [
         f"# Diagnostics of {identity['scheme']}, run {identity['run']}",
         "Sentences read the tables beside this file and claim no more.",

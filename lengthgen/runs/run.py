@@ -255,13 +255,8 @@ def _tracked(run: Run) -> Iterator[tracking.Tracker]:
         config=run.config.as_dict() | ({"retrofit": retrofit.as_dict()} if retrofit else {}),
         folder=run.folder.path,
     )
-    tracker = tracking.start(run.config.tracking, description)
-    try:
+    with tracking.start(run.config.tracking, description) as tracker:
         yield tracker
-    except BaseException:
-        tracker.finish(exit_code=1)
-        raise
-    tracker.finish()
 
 
 def _evaluate(

@@ -23,7 +23,7 @@ WAITING_CALLS = 1000  # `log` calls that may wait for a slow backend; more are d
 
 @dataclass(frozen=True)
 class RunDescription:
-    """What a tracker knows of a run. `start` removes secrets from every text in it."""
+    """What a tracker knows of a run. `start` removes secrets from it."""
 
     id: str  # the run's identity: a resumed run re-attaches to it
     name: str
@@ -31,7 +31,7 @@ class RunDescription:
     job_type: str  # "train" | "evaluate"
     tags: tuple[str, ...]
     config: dict  # resolved and plain
-    folder: Path  # the run folder; a backend writes below it and nowhere else
+    folder: Path  # the run folder; a backend writes below it alone
 
 
 @dataclass
@@ -75,7 +75,7 @@ class Backend:
 
 
 class Tracker:
-    """Methods return at once (`finish`: within the backend's limits), whatever the backend raises."""
+    """Methods return at once (`finish`: within the backend's limits), whatever it raises."""
 
     def __init__(self, backend: Backend):
         self._backend = backend

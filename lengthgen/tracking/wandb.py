@@ -87,10 +87,10 @@ class Wandb(Backend):
         except Exception as error:
             if self._mode != "online" or self._abandoned:
                 raise
-            later = "upload it later with `wandb sync`"
-            reason = one_line(str(error))
             LOGGER.warning(
-                "W&B cannot be reached, this run is recorded offline (%s); %s", reason, later
+                "W&B cannot be reached, this run is recorded offline (%s); "
+                "upload it later with `wandb sync`",
+                one_line(str(error)),
             )
             self._end(grace=0.0)
             # of the online attempt: `wandb sync` would upload it as a run
@@ -106,9 +106,14 @@ class Wandb(Backend):
         rows = curves.plain(rows)
         columns, data = curves.table(rows)
         plots = {metric: curves.lines(rows, metric) for metric in ("loss", "perplexity")}
-        message = {"columns": columns, "data": data, "points": curves.points(rows)}
-        message["plots"] = {metric: lines for metric, lines in plots.items() if lines}
-        self._send({"curves": {**message, "scalars": curves.scalars(rows)}})
+        message = {
+            "columns": columns,
+            "data": data,
+            "points": curves.points(rows),
+            "plots": {metric: lines for metric, lines in plots.items() if lines},
+            "scalars": curves.scalars(rows),
+        }
+        self._send({"curves": message})
 
     def close(self, exit_code: int) -> None:
         self._send({"close": exit_code})
@@ -128,15 +133,13 @@ class Wandb(Backend):
         return self._process
 
     def _end(self, grace: float) -> None:
-        process = self._process
-        if process is None:
-            return
-        if grace:
-            process.stdin.close()  # the child saves what it has
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(grace)
-        process.kill()
-        process.wait()
+        if process := self._process:
+            if grace:
+                process.stdin.close()  # the child saves what it has
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(grace)
+            process.kill()
+            process.wait()
 
     def _folders(self) -> Iterator[Path]:
         return self.description.folder.glob("wandb/run-*")
@@ -250,7 +253,7 @@ class Wandb(Backend):
 
 
 def _environment(folder: Path) -> dict[str, str]:
-    """The child's: the same modules as here, and every file below the run folder."""
+    """The child's: the modules of this process, and every file below the run folder."""
     environment = {
         "WANDB_DATA_DIR": str(folder / "wandb" / "staging"),
         "WANDB_CACHE_DIR": str(folder / "wandb" / "cache"),
@@ -265,5 +268,5 @@ def _environment(folder: Path) -> dict[str, str]:
 
 def _short(path: str | Path) -> str:
     """Relative to the current folder where it is below that."""
-    path, here = Path(path), Path.cwd()
-    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+    here = Path.cwd()
+    return str(Path(path).relative_to(here) if Path(path).is_relative_to(here) else path)

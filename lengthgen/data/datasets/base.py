@@ -64,7 +64,7 @@ class Dataset:
         raise NotImplementedError
 
     def floors(self, symbols: np.ndarray, window: int | np.ndarray | None = None) -> np.ndarray:
-        """(T,) float64 nats: the least possible mean loss on each symbol; see sources/base.py."""
+        """(T,) float64 nats: the least possible mean loss on each symbol (sources/base.py)."""
         raise NotImplementedError
 
     def answers(self, symbols: np.ndarray) -> np.ndarray:
@@ -73,7 +73,7 @@ class Dataset:
 
 
 def options_key(config: Any, files: Iterable[Path] = ()) -> str:
-    """A key from the options (without the label) and from the sizes and times of files."""
+    """A key from the options, without the label, and the sizes and times of files."""
     options = {name: value for name, value in dataclasses.asdict(config).items() if name != "label"}
     listing = []
     for path in files:
@@ -81,7 +81,7 @@ def options_key(config: Any, files: Iterable[Path] = ()) -> str:
             stat = path.stat()
         except OSError as error:
             raise DataError(f"cannot read {path}: {error.strerror}") from None
-        # the change time too: copying tools and editors can keep size and modification time
+        # the change time too: copying can keep the size and the modification time
         listing.append([str(path.absolute()), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns])
     return json.dumps([options, listing], sort_keys=True)
 
@@ -92,16 +92,15 @@ def check_fraction(validation_fraction: float) -> None:
 
 
 def split_of(name: str, validation_fraction: float) -> str:
-    """A document's split, by a hash of its name: stable when documents are added or reordered."""
+    """A document's split, by a hash of its name: whatever other documents there are."""
     digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest()
     number = int.from_bytes(digest[:8], "big")
     return "validation" if number < validation_fraction * 2**64 else "train"
 
 
 def utf8(raw: bytes, errors: str, place: str, start: int = 0) -> bytes:
-    """`raw` as valid UTF-8 without NUL bytes. errors="replace" puts U+FFFD for what is not.
-
-    errors="strict" raises DataError with the byte offset, counted from `start`.
+    """`raw` as valid UTF-8 without NUL bytes: errors="replace" puts U+FFFD for what is not,
+    "strict" raises DataError with the byte offset, counted from `start`.
     """
     fault = _first_fault(raw)
     if fault is None:

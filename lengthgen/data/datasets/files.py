@@ -72,7 +72,7 @@ class Files(Dataset):
         return options_key(self.config, (path for _, path in self._files()))
 
     def _files(self) -> list[tuple[str, Path]]:
-        """(name, path), sorted; the name is the path inside the folder or the glob's fixed part."""
+        """(name, path), sorted; names are paths inside the folder or the glob's fixed part."""
         where = Path(self.config.path).expanduser()
         place, readable = f"dataset.path={where}", ", ".join(READABLE)
         if where.is_file():

@@ -85,15 +85,17 @@ class HuggingFace(Dataset):
             yield Document(f"{split}-{number:07d}", raw)
 
     def _texts(self, split: str) -> Iterator[str]:
-        config, what = self.config, f"dataset {self.config.path}"
-        if self._on_hub():
+        config, path = self.config, self.config.path
+        what = f"dataset {path}"
+        # offline, the library looks into its cache alone and fails at once
+        if path not in LOCAL_KINDS and not Path(path).is_dir() and not hub.offline():
             cached = "HF_HUB_OFFLINE=1 with a copy in the library's cache"
             hub.require(what, f"dataset=python, dataset=files, or {cached}")
         try:
             import datasets
 
             rows = datasets.load_dataset(
-                config.path,
+                path,
                 config.subset,
                 split=split,
                 streaming=config.streaming,
@@ -115,11 +117,6 @@ class HuggingFace(Dataset):
         except Exception as error:  # missing id, split or subset, network, damaged file, ...
             reason = hub.first_line(error)
             raise DataError(f"{what} ({split}) cannot be read: {reason}") from None
-
-    def _on_hub(self) -> bool:
-        path = self.config.path
-        # offline, the library looks into its cache alone and fails at once
-        return path not in LOCAL_KINDS and not Path(path).is_dir() and not hub.offline()
 
     def _local_files(self) -> list[Path]:
         """The files on this machine that are read; none for a dataset of the hub."""
@@ -159,7 +156,7 @@ def articles(lines: Iterable[str]) -> Iterator[str]:
                 article = []
             article.append(heading)
             heading = None
-        if blank and _is_title(line):
+        if blank and re.fullmatch("= (?!=).+ =", line.strip(), re.DOTALL):
             heading = line
         else:
             article.append(line)
@@ -170,16 +167,9 @@ def articles(lines: Iterable[str]) -> Iterator[str]:
         yield "".join(article)
 
 
-def _is_title(line: str) -> bool:
-    return re.fullmatch("= (?!=).+ =", line.strip(), re.DOTALL) is not None
-
-
 def _flat(data_files: Any) -> Iterator[str]:
     if isinstance(data_files, str):
         yield data_files
-    elif isinstance(data_files, dict):
-        for value in data_files.values():
-            yield from _flat(value)
     elif data_files is not None:
-        for value in data_files:
+        for value in data_files.values() if isinstance(data_files, dict) else data_files:
             yield from _flat(value)

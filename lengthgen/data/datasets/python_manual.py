@@ -1,7 +1,7 @@
 """Prose on every machine, without a download: the topics of Python's reference manual.
 
-They are what `help()` shows, one document a topic: as much text as unicode_records, whose distances
-are periodic. The text, and so the fingerprint, depends on the version of Python.
+They are what `help()` shows, one document a topic: as much text as unicode_records, but not
+periodic. The text, and so the fingerprint, depends on the version of Python.
 """
 
 import hashlib

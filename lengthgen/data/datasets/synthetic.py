@@ -1,4 +1,4 @@
-"""Base classes of the synthetic datasets: documents drawn from a source with a known floor.
+"""Base classes of synthetic datasets: documents drawn from a source with a known floor.
 
 Each document has a random stream keyed by seed, split and number: train and validation are
 independent, and more documents leave the first ones as they are.
@@ -99,7 +99,7 @@ class Synthetic(Dataset):
 
 
 class LagDataset(Synthetic):
-    """Copies from lags. Subclasses define `Config`, a kind of CopySettings, and `law`."""
+    """Copies from lags. Subclasses define `Config` (CopySettings) and `law`."""
 
     def make_source(self) -> Lags:
         return Lags(self.config.n_symbols, self.config.p, *self.law())

@@ -1,9 +1,9 @@
 """Base classes of the algorithmic tasks: documents of examples (sources/tasks.py).
 
-Training documents fill the training window with examples of all sizes that fit. Validation
-documents have exactly the lengths to evaluate, each with one example of the largest size that
-fits. Windows are whole documents: train_length = dataset.document_length, cross_documents=false,
-and evaluation lengths from dataset.lengths.
+Training documents are filled with examples of all sizes that fit; validation documents have the
+lengths to evaluate, each with one example, the largest that fits. Windows are whole documents:
+train_length = dataset.document_length, cross_documents=false, evaluation lengths from
+dataset.lengths.
 
 Only answers are trained on and scored (exact match by length): prompts are random, and their loss,
 which nothing can lower, would drown the rest.

@@ -23,11 +23,7 @@ class Addition(WholeAnswers):
 
     @property
     def n_content(self) -> int:
-        return self.base + 1
-
-    @property
-    def plus(self) -> int:
-        return self.base
+        return self.base + 1  # digits and the plus sign
 
     def length(self, size: int) -> int:
         return 3 * size + 4
@@ -37,7 +33,7 @@ class Addition(WholeAnswers):
         first, second = draws.integers(self.base, 2 * size).reshape(2, size)
         total = added(first, second, self.base)
         step = 1 if self.least_first else -1
-        prompt = np.concatenate((first[::step], [self.plus], second[::step]))
+        prompt = np.concatenate((first[::step], [self.base], second[::step]))
         return prompt, total[::step].copy()
 
 

@@ -19,6 +19,6 @@ class Source(Protocol):
     def losses(self, symbols: np.ndarray, window: int | np.ndarray | None = None) -> np.ndarray:
         """-ln P(symbol | what is seen), (T,) float64 nats, for a document from its beginning.
 
-        All symbols before it are seen; with `window` (one number, or (T,)) only so many just before
-        it. The place in the document is always known. NaN where a window has no exact rule.
+        Seen are all symbols before it; with `window` (one number, or (T,)) only so many. The place
+        in the document is always known. NaN where a window has no exact rule.
         """

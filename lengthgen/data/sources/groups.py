@@ -1,6 +1,6 @@
 """Word problems of finite groups: the product of the n elements of the prompt. Pure state tracking.
 
-- Parity is the word problem of the group of two elements. It is in TC0, and still hard to learn.
+- Parity is that of the group of two elements. It is in TC0, and still hard to learn.
 - S5, the permutations of five things, is the smallest unsolvable symmetric group. Its word problem
   is complete for NC1 (Barrington 1989), so no Transformer of constant depth and logarithmic
   precision solves it at every length unless TC0 = NC1, whatever its positional scheme (Merrill and

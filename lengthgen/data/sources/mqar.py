@@ -30,7 +30,6 @@ class AssociativeRecall:
         return 4 * size + 2
 
     def example(self, draws: Draws, size: int) -> tuple[np.ndarray, np.ndarray]:
-        """ValueError where there are fewer keys than pairs."""
         if size > self.n_keys:
             raise ValueError(f"{size} pairs need as many keys; there are {self.n_keys}")
         keys = np.argsort(draws.uniform(self.n_keys), kind="stable")[:size]
