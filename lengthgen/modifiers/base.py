@@ -23,16 +23,10 @@ class Modifier(Wrapper):
     One with parameters sets them in `initialise`, after `super().initialise(generator_for)`.
     """
 
-    Config: ClassVar[type]
     about: ClassVar[About]
     stage: ClassVar[int] = 4  # its place among the modifiers, innermost first: see __init__.py
     # hooks that `inner` keeps in evaluation; None: all
     leaves: ClassVar[tuple[str, ...] | None] = None
-
-    @classmethod
-    def refuses(cls, inner: Scheme) -> str | None:
-        """Why it cannot wrap `inner`, in one line; None if it can."""
-        return None
 
 
 class Silencer(Modifier):

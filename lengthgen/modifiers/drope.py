@@ -51,16 +51,19 @@ class DroPE(Silencer):
 
     @property
     def declaration(self) -> Declaration:
-        inner = super().declaration
         if not self.dropped:
-            share = f"{100 * self.config.fraction:g} % of the steps"
-            tail = f"dropped after {share}; until then: {inner.tail}"
-            return replace(inner, tail=tail)
+            return super().declaration
         return replace(
-            inner, acts_on="nothing", structure="none", prefix_consistent=True,
+            super().declaration, acts_on="nothing", structure="none", prefix_consistent=True,
             shift_invariant=True, trained_reach="no positions any more",
-            tail="dropped: only the causal mask is left",
         )  # fmt: skip
+
+    @property
+    def tail(self) -> str:
+        if self.dropped:
+            return "dropped: only the causal mask is left"
+        share = f"{100 * self.config.fraction:g} % of the steps"
+        return f"dropped after {share}; until then: {super().tail}"
 
     def begin_step(self, step: int, steps: int) -> None:
         super().begin_step(step, steps)

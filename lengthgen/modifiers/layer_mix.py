@@ -70,15 +70,20 @@ class LayerMix(Silencer):
 
     @property
     def declaration(self) -> Declaration:
-        inner, config = super().declaration, self.config
-        sharing, tail = inner.sharing, inner.tail
-        if not config.positions:
-            layers = filter(self.different, range(self.dimensions.n_layers))
-            sharing += f"; nothing in layers {', '.join(map(str, layers))} (from 0)"
-        if config.window is not None:
-            visible = f"the last {config.window} tokens and {config.sinks} sinks"
-            tail += f"; {visible} in the layers with positions"
-        return replace(inner, sharing=sharing, tail=tail)
+        inner = super().declaration
+        if self.config.positions:
+            return inner
+        layers = filter(self.different, range(self.dimensions.n_layers))
+        nothing = f"nothing in layers {', '.join(map(str, layers))} (from 0)"
+        return replace(inner, sharing=f"{inner.sharing}; {nothing}")
+
+    @property
+    def tail(self) -> str:
+        window, sinks = self.config.window, self.config.sinks
+        if window is None:
+            return super().tail
+        visible = f"the last {window} tokens and {sinks} sinks"
+        return f"{super().tail}; {visible} in the layers with positions"
 
     def different(self, layer: int) -> bool:
         """Whether `layer` is one of the n-th."""

@@ -7,7 +7,7 @@ training length: 1 for the last query of a training window, less before it, more
 gives max(1, ...), as the retrofit log_n always does.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from torch import Tensor
 
@@ -15,7 +15,6 @@ from lengthgen.config.dataclass_from import limit
 from lengthgen.config.plugins import About
 from lengthgen.modifiers.base import Modifier
 from lengthgen.modifiers.scaling import Scaled, log_n
-from lengthgen.schemes.base import Declaration
 
 
 @dataclass
@@ -34,9 +33,8 @@ class LogN(Scaled, Modifier):
     stage = 3
 
     @property
-    def declaration(self) -> Declaration:
-        inner = super().declaration
-        return replace(inner, tail=f"{inner.tail}; scores times ln n / ln L, whatever n")
+    def tail(self) -> str:
+        return f"{super().tail}; scores times ln n / ln L, whatever n"
 
     def factor(self, n: Tensor, layer: int) -> Tensor:
         factor = log_n(n, self.config.length or self.dimensions.train_length)

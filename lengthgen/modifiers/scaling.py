@@ -4,7 +4,6 @@ Formula: score(i, j) = f(n_i) q_i . k_j scale + bias(i, j), n_i the keys that qu
 included. Log-n scaling and SSMax are stated for scores without a bias; BAM multiplies both
 (`scale_bias`).
 
-Shape letters: B batch, T positions, R rows of queries, S keys, H heads, D head size.
 """
 
 import math

@@ -1,7 +1,4 @@
-"""What several windows and sinks show together, shared by modifiers and retrofits.
-
-Shape letters: R rows of queries.
-"""
+"""What several windows and sinks show together, shared by modifiers and retrofits."""
 
 import torch
 from torch import Tensor

@@ -8,7 +8,7 @@ window; s = 1, as some code has it, multiplies every score by 7 at 1024 tokens.
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,7 @@ from lengthgen.config.dataclass_from import check
 from lengthgen.config.plugins import About
 from lengthgen.modifiers.base import Modifier
 from lengthgen.modifiers.scaling import Scaled
-from lengthgen.schemes.base import Declaration, GeneratorFor, Scheme
+from lengthgen.schemes.base import GeneratorFor, Scheme
 
 
 @dataclass
@@ -51,9 +51,8 @@ class SSMax(Scaled, Modifier):
         self.offset = nn.Parameter(torch.zeros(shape)) if config.bias else None
 
     @property
-    def declaration(self) -> Declaration:
-        inner = super().declaration
-        return replace(inner, tail=f"{inner.tail}; scores times s ln n, whatever n")
+    def tail(self) -> str:
+        return f"{super().tail}; scores times s ln n, whatever n"
 
     @torch.no_grad()
     def initialise(self, generator_for: GeneratorFor) -> None:

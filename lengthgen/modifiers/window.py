@@ -8,14 +8,14 @@ convolves over neighbours (PaTH, selective RoPE, DAPE V2). Only sinks are at off
 window, which grow with the position (the retrofit streaming_llm bounds them).
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from lengthgen.attention.bias_forms import Span
 from lengthgen.config.dataclass_from import check, limit
 from lengthgen.config.plugins import About
 from lengthgen.modifiers.base import Modifier
 from lengthgen.modifiers.spans import both
-from lengthgen.schemes.base import Declaration, Scheme
+from lengthgen.schemes.base import Scheme
 
 
 @dataclass
@@ -56,14 +56,11 @@ class SlidingWindow(Modifier):
             self.span(layer)  # raises now if the two spans do not combine
 
     @property
-    def declaration(self) -> Declaration:
-        inner = super().declaration
+    def tail(self) -> str:
         sinks = f" and the first {self.seen.sinks}" if self.seen.sinks else ""
         layers = f"layers {', '.join(map(str, self.layers))}"
         where = "every layer" if len(self.layers) == self.dimensions.n_layers else layers
-        return replace(
-            inner, tail=f"{inner.tail}; {where} sees the last {self.seen.window} tokens{sinks} only"
-        )
+        return f"{super().tail}; {where} sees the last {self.seen.window} tokens{sinks} only"
 
     def span(self, layer: int) -> Span | None:
         span = super().span(layer)

@@ -35,17 +35,19 @@ class ALiBiInterpolation(Retrofit):
     def refuses(cls, inner: Scheme) -> str | None:
         if isinstance(inner, ALiBi):
             return None
-        needs = "divides ALiBi's slopes, and the run was trained without any"
-        return f"retrofit alibi_interpolation {needs}"
+        return (
+            "retrofit alibi_interpolation divides ALiBi's slopes, and the run was trained without"
+            " any"
+        )
 
     @property
     def declaration(self) -> Declaration:
+        return replace(super().declaration, prefix_consistent=self.config.factor is not None)
+
+    @property
+    def tail(self) -> str:
         factor = self.config.factor
-        return replace(
-            super().declaration,
-            prefix_consistent=factor is not None,
-            tail=f"slopes divided by {factor:g}" if factor else "slopes times L / window, past L",
-        )
+        return f"slopes divided by {factor:g}" if factor else "slopes times L / window, past L"
 
     def toeplitz(self, offsets: Tensor, layer: int) -> Tensor:
         """`offsets` are those of the whole window."""

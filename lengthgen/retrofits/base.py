@@ -21,24 +21,17 @@ from lengthgen.attention.bias_forms import Bias
 from lengthgen.config.plugins import About
 from lengthgen.errors import ConfigError
 from lengthgen.modifiers.base import Modifier
-from lengthgen.schemes.base import Scheme
+from lengthgen.schemes.base import Scheme, name_of
 from lengthgen.schemes.wrapper import Wrapper
 
-# Tokens in a window -> mean loss in nats of a small fixed set of training-split windows of that
-# length.
+# Tokens in a window -> mean loss in nats of a few fixed training-split windows of that length.
 LossOf = Callable[[int], float]
 
 
 class Retrofit(Wrapper):
     """Passes every hook on to the trained scheme `inner`, until a subclass overrides it."""
 
-    Config: ClassVar[type]
     about: ClassVar[About]
-
-    @classmethod
-    def refuses(cls, inner: Scheme) -> str | None:
-        """Why it cannot wrap `inner`, in one line; None if it can."""
-        return None
 
     def biases(self, positions: Tensor) -> list[Bias | None]:
         # Built anew where a subclass changes entries; else the inner object, which layers share.
@@ -58,11 +51,6 @@ class Retrofit(Wrapper):
         return {}
 
 
-def name_of(cls: type[Wrapper]) -> str:
-    """The name by which a user chooses a modifier or retrofit: its file's."""
-    return cls.__module__.rpartition(".")[2]
-
-
 def refusal(cls: type[Retrofit], scheme: Scheme) -> str | None:
     """Why the retrofit can wrap no part of `scheme`, in one line; None if it can wrap one."""
     reason = cls.refuses(scheme)
@@ -79,8 +67,7 @@ def refusal(cls: type[Retrofit], scheme: Scheme) -> str | None:
 
 
 def apply(cls: type[Retrofit], config: Any, scheme: Scheme) -> tuple[Scheme, Retrofit]:
-    """`scheme` with the retrofit around its outermost part that is not refused, and the retrofit
-    itself.
+    """`scheme` with the retrofit around its outermost part that is not refused, and the retrofit.
 
     ConfigError if every part is refused.
     """

@@ -8,7 +8,7 @@ if the hard window does not hurt it either, it is itself a window of W. Through 
 reaches n (W - 1) tokens back: the matched protocol at length W is stricter.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from lengthgen.attention.bias_forms import Span
 from lengthgen.config.dataclass_from import limit
@@ -16,7 +16,7 @@ from lengthgen.config.plugins import About
 from lengthgen.modifiers.base import Modifier
 from lengthgen.modifiers.spans import both
 from lengthgen.retrofits.base import Retrofit
-from lengthgen.schemes.base import Declaration, Scheme
+from lengthgen.schemes.base import Scheme
 
 
 @dataclass
@@ -49,9 +49,8 @@ class HardWindow(Retrofit):
         return inside if isinstance(inner, Modifier) else None
 
     @property
-    def declaration(self) -> Declaration:
-        tail = f"no key is seen past offset {self.window - 1}"
-        return replace(super().declaration, tail=tail)
+    def tail(self) -> str:
+        return f"no key is seen past offset {self.window - 1}"
 
     def span(self, layer: int) -> Span | None:
         return both(self.inner.span(layer), Span(self.window))

@@ -1,7 +1,7 @@
 """LM-Infinite: a query sees the last L keys and the first few, none as farther than L.
 
-Source: Han et al., "LM-Infinite: Zero-Shot Extreme Length Generalization for Large Language Models"
-(NAACL 2024, arXiv 2308.16137), and models/lambda_attention.py of the authors' repository.
+Source: Han et al., "LM-Infinite" (NAACL 2024, arXiv 2308.16137), and the authors'
+models/lambda_attention.py.
 Formula: query i sees key j where i - L < j <= i or j < sinks (the Lambda mask), at the distance
 min(i - j, L). Rotary schemes: towards a sink that the window has left, queries are turned as at
 position L and keys not at all. Biases: those of the offset min(i - j, L).
@@ -10,7 +10,7 @@ L, the training length, is window and ceiling at once, as in the authors' script
 there.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -19,7 +19,7 @@ from lengthgen.attention.bias_forms import Bias, Rows, Toeplitz
 from lengthgen.config.dataclass_from import limit
 from lengthgen.config.plugins import About
 from lengthgen.retrofits.sinks import FarSinks, indices
-from lengthgen.schemes.base import Declaration, Scheme
+from lengthgen.schemes.base import Scheme
 
 
 @dataclass
@@ -48,10 +48,9 @@ class LMInfinite(FarSinks):
         super().__init__(config, inner, window, config.sinks)
 
     @property
-    def declaration(self) -> Declaration:
+    def tail(self) -> str:
         L = self.window
-        tail = f"the last {L} and the first {self.sinks} keys, none farther than {L}"
-        return replace(super().declaration, tail=tail)
+        return f"the last {L} and the first {self.sinks} keys, none farther than {L}"
 
     @property
     def query_at(self) -> int:

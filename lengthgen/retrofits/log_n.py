@@ -8,7 +8,7 @@ A query within the training length is left as it is: beyond L only the spread of
 keys changes.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from torch import Tensor
 
@@ -16,7 +16,6 @@ from lengthgen.config.dataclass_from import limit
 from lengthgen.config.plugins import About
 from lengthgen.modifiers.scaling import Scaled, log_n
 from lengthgen.retrofits.base import Retrofit
-from lengthgen.schemes.base import Declaration
 
 
 @dataclass
@@ -33,9 +32,8 @@ class ClippedLogN(Scaled, Retrofit):
     about = About("Chiang and Cholak, ACL 2022; Su, 2021", 2022, "any scheme", ("float64 loop",))
 
     @property
-    def declaration(self) -> Declaration:
-        inner = super().declaration
-        return replace(inner, tail=f"{inner.tail}; scores times ln n / ln L")
+    def tail(self) -> str:
+        return f"{super().tail}; scores times ln n / ln L"
 
     def factor(self, n: Tensor, layer: int) -> Tensor:
         L = self.config.length or self.dimensions.train_length

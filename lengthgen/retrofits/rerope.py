@@ -11,7 +11,7 @@ most w tokens are left alone; longer ones within the training length are not.
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -19,7 +19,6 @@ from torch import Tensor
 from lengthgen.config.dataclass_from import check, limit
 from lengthgen.config.plugins import About
 from lengthgen.retrofits.rotary import Regrouped
-from lengthgen.schemes.base import Declaration
 
 
 @dataclass
@@ -52,12 +51,11 @@ class ReRoPE(Regrouped):
         return self.config.window or self.dimensions.train_length // 2
 
     @property
-    def declaration(self) -> Declaration:
+    def tail(self) -> str:
         interval = self.config.interval
         past = f"grow by {interval:g} a token" if interval else f"are read as {self.window}"
         scaled = "; scores times ln n / ln L" if self.config.log_n else ""
-        tail = f"offsets from {self.window} on {past}{scaled}"
-        return replace(super().declaration, tail=tail)
+        return f"offsets from {self.window} on {past}{scaled}"
 
     def far(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         places, a = positions.double(), self.config.interval

@@ -7,7 +7,7 @@ scores, so the general path of attention.
 A factor of null follows the length of the window at hand: logits then depend on it. Nothing is kept
 between windows, so that no number depends on the order of evaluation.
 
-Shape letters: B batch, T positions, R rows of queries, S keys, H heads, D head size, P pairs.
+Shape letters: those of schemes/base.py, and P pairs.
 """
 
 import math
@@ -17,9 +17,9 @@ from typing import ClassVar, cast
 import torch
 from torch import Tensor
 
-from lengthgen.retrofits.base import Retrofit, name_of
+from lengthgen.retrofits.base import Retrofit
 from lengthgen.schemes import rotary
-from lengthgen.schemes.base import Declaration, Scheme
+from lengthgen.schemes.base import Declaration, Scheme, name_of
 from lengthgen.schemes.rotary import Rotary, Spectrum
 
 
@@ -69,9 +69,11 @@ class Respaced(OfRotary):
     def declaration(self) -> Declaration:
         inner = super().declaration
         consistent = inner.prefix_consistent and not self.follows_length
-        return replace(
-            inner, prefix_consistent=consistent, tail=f"{self.change}; then {inner.tail}"
-        )
+        return replace(inner, prefix_consistent=consistent)
+
+    @property
+    def tail(self) -> str:
+        return f"{self.change}; then {super().tail}"
 
     @property
     def factor_in_words(self) -> str:

@@ -1,7 +1,7 @@
 """Self-Extend: offsets past a window are counted in groups of tokens.
 
-Source: Jin et al., "LLM maybe LongLM: self-extend LLM context window without tuning" (ICML 2024,
-arXiv 2401.01325), equation 4 and algorithm 1; datamllab/LongLM, self_extend_patch/Llama.py.
+Source: Jin et al., "LLM maybe LongLM" (ICML 2024, arXiv 2401.01325), equation 4 and algorithm 1;
+datamllab/LongLM, self_extend_patch/Llama.py.
 Formula: score(i, j) = q_i . R(n) k_j / sqrt(D), R(n) the rotation by offset n, with n = i - j where
 i - j < W, and n = floor(i / G) - floor(j / G) + W - floor(W / G) otherwise.
 Windows of up to G (train_length - W) + W tokens then meet no offset past the trained ones. The
@@ -47,13 +47,15 @@ class SelfExtend(Regrouped):
 
     @property
     def declaration(self) -> Declaration:
+        return replace(super().declaration, shift_invariant=self.config.group == 1)
+
+    @property
+    def tail(self) -> str:
         W, G = self.window, self.config.group
         longest = G * (self.dimensions.train_length - W) + W
-        return replace(
-            super().declaration,
-            shift_invariant=G == 1,
-            tail=f"offsets from {W} on in groups of {G}: trained ones up to {longest} tokens,"
-            " then unseen angles",
+        return (
+            f"offsets from {W} on in groups of {G}: trained ones up to {longest} tokens,"
+            " then unseen angles"
         )
 
     def far(self, positions: Tensor) -> tuple[Tensor, Tensor]:

@@ -5,7 +5,6 @@ on, at the distance P - `sinks_at`[j]; every other visible score is the scheme's
 scheme turns queries and keys, the sinks' scores need them turned a second time: structure
 "general".
 
-Shape letters: B batch, T positions in the window, R rows of queries, S keys, H heads, D head size.
 """
 
 from dataclasses import replace
@@ -16,8 +15,8 @@ from torch import Tensor
 
 from lengthgen.attention.bias_forms import Bias, Span
 from lengthgen.modifiers.spans import both
-from lengthgen.retrofits.base import Retrofit, name_of
-from lengthgen.schemes.base import Declaration, Scheme
+from lengthgen.retrofits.base import Retrofit
+from lengthgen.schemes.base import Declaration, Scheme, name_of
 from lengthgen.schemes.wrapper import Wrapper
 
 

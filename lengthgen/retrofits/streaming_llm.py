@@ -57,11 +57,13 @@ class StreamingLLM(FarSinks):
     def declaration(self) -> Declaration:
         declared = super().declaration
         by_row = declared.structure == "toeplitz" and self.sinks
-        return replace(
-            declared,
-            structure="rows" if by_row else declared.structure,
-            tail=f"a cache of the first {self.sinks} and the last {self.window} keys,"
-            " positions counted inside it",
+        return replace(declared, structure="rows") if by_row else declared
+
+    @property
+    def tail(self) -> str:
+        return (
+            f"a cache of the first {self.sinks} and the last {self.window} keys,"
+            " positions counted inside it"
         )
 
     @property

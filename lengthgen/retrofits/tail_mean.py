@@ -7,7 +7,7 @@ Formula: bias'(h, n) = bias(h, n) for n < E, else the mean of bias(h, E - A) .. 
 E = 3/4 L, unless given: every value that is kept then occurred at least L / 4 times in each window.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ from torch import Tensor
 from lengthgen.config.dataclass_from import check, limit
 from lengthgen.config.plugins import About
 from lengthgen.retrofits.base import Retrofit
-from lengthgen.schemes.base import Declaration, Scheme
+from lengthgen.schemes.base import Scheme
 from lengthgen.schemes.wrapper import Wrapper
 
 
@@ -58,11 +58,10 @@ class TailMean(Retrofit):
         )
 
     @property
-    def declaration(self) -> Declaration:
+    def tail(self) -> str:
         A = self.config.average
         value = f"the mean of the last {A} values" if A > 1 else "the last value"
-        tail = f"from offset {self.exposed} on {value} before it"
-        return replace(super().declaration, tail=tail)
+        return f"from offset {self.exposed} on {value} before it"
 
     def toeplitz(self, offsets: Tensor, layer: int) -> Tensor:
         last = torch.arange(self.exposed - self.config.average, self.exposed, device=offsets.device)

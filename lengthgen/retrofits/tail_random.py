@@ -8,7 +8,7 @@ bias(h, 0) .. bias(h, S - 1), e_h a standard normal draw from `seed` for each he
 each has its own table). S = `start`, or where the table's last value begins.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ from torch import Tensor
 from lengthgen.config.dataclass_from import limit
 from lengthgen.config.plugins import About
 from lengthgen.retrofits.base import Retrofit
-from lengthgen.schemes.base import Declaration, Scheme
+from lengthgen.schemes.base import Scheme
 from lengthgen.schemes.per_offset import PerOffset
 from lengthgen.schemes.t5_bias import T5Bias
 
@@ -52,9 +52,8 @@ class TailRandom(Retrofit):
         )
 
     @property
-    def declaration(self) -> Declaration:
-        tail = f"from offset {self.start} on a value drawn at random, for each head"
-        return replace(super().declaration, tail=tail)
+    def tail(self) -> str:
+        return f"from offset {self.start} on a value drawn at random, for each head"
 
     def drawn(self, layer: int) -> Tensor:
         """Standard normal draws (H, 1), the same at every call; float32 on the CPU."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from lengthgen.config.plugins import Kind
 
 NOUN, HERE = "scheme", Path(__file__).parent
-SHARED = ("relative_shift", "rotary", "wrapper")  # no schemes themselves
+SHARED = ("convolved", "relative_shift", "rotary", "wrapper")  # no schemes themselves
 KIND = Kind(NOUN, __name__, HERE, "Scheme", SHARED)
 
 names, source, load = KIND.names, KIND.source, KIND.load

@@ -1,15 +1,13 @@
 """ALiBi with learned slopes, one per head, trained from the fixed ones on.
 
-Source: Press, Smith, Lewis, "Train short, test long" (ICLR 2022), section 3, which tried trainable
-slopes and did not keep them; McGill-NLP/length-generalization (Kazemnejad et al., NeurIPS 2023),
-the decoder's position encoding "alibi_learned".
-Formula: score(i, j) = q_i . k_j / sqrt(D) - exp(l_h) (i - j); exp(l_h) starts as ALiBi's m_h. Not
-divided by sqrt(D).
+Source: Press, Smith, Lewis, "Train short, test long" (ICLR 2022), section 3, which tried them and
+did not keep them; McGill-NLP/length-generalization (Kazemnejad et al., NeurIPS 2023),
+"alibi_learned".
+Formula: score(i, j) = q_i . k_j / sqrt(D) - exp(l_h) (i - j); exp(l_h) starts as ALiBi's m_h.
 
 As in McGill's code the logarithm is learned: slopes stay positive without a clamp, and a step
 changes each in proportion, so the flat heads, which carry far attention, learn as easily as the
-steep ones. One number a head serves all layers, as there; per_layer=true learns one for each layer
-too.
+steep ones. One number a head serves all layers, as there, unless per_layer.
 Deviation: McGill's code adds the slope times the key's index (see alibi.py).
 FoX with gate=bias_only (fox.py) has the same form for each layer, with a gate's logit as parameter.
 """

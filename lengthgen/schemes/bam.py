@@ -4,10 +4,8 @@ Source: Bianchessi et al., "Bayesian attention mechanism" (arXiv 2505.22842, 202
 ArthurSBianchessi/BAM, models/bam.py:AttentionPrior.
 Formula: score(i, j) = q_i . k_j / sqrt(D) - exp(a_h) (|i - j - 2 sinh(c_h)| + eps)^s_h.
 Start: exp(a) = ALiBi's slopes, s = 1, c = 0. That is ALiBi up to eps times the slope, a constant of
-a row that the softmax cancels. One set of numbers serves all layers, as in the official code;
-per_layer=true has one for each. a and s are learned; c is frozen at 0 as in the official default,
-and
-learn_location=true trains it.
+a row that the softmax cancels. As in the official defaults one set of numbers serves all layers
+(unless per_layer), a and s are learned, and c is frozen at 0 (unless learn_location).
 
 s is unconstrained, as there. For 0 < s < 1 far tokens are told apart less and less. For s < 0 the
 bias turns around: near tokens are pushed away, the nearest by eps^s (100,000 at s = -1), and only

@@ -1,8 +1,8 @@
 """The contract of a positional scheme: which hooks the model calls, with which shapes.
 
 A scheme is a file in this folder and a YAML of the same name in configs/scheme/. The file holds a
-dataclass `Config` (the options) and one subclass of `Scheme`, which overrides the hooks that it
-needs: every hook here is a no-op. The model calls the hooks and knows no scheme.
+dataclass `Config` (the options) and one subclass of `Scheme`, which overrides the hooks it needs:
+every hook here is a no-op. The model knows no scheme.
 
 What a scheme does to the scores decides its `structure` and the kernel that attention uses:
 
@@ -29,6 +29,8 @@ from jaxtyping import Float, Int, Real
 from torch import Tensor, nn
 
 from lengthgen.attention.bias_forms import Bias, Rows, Span, Toeplitz
+from lengthgen.config.dataclass_from import check
+from lengthgen.errors import ConfigError
 
 STRUCTURES = ("none", "toeplitz", "rows", "gates", "general")
 
@@ -91,6 +93,11 @@ class Scheme(nn.Module):
         """Factor on q k^T: 1/sqrt(D) unless the scheme's paper says otherwise."""
         return self.dimensions.head_dim**-0.5
 
+    def check_even(self, key: str, size: int) -> None:
+        """ConfigError unless `size`, the model's `key`, is even."""
+        name = name_of(type(self))
+        check(size % 2 == 0, f"{key}={size}: scheme {name} expects an even number")
+
     def initialise(self, generator_for: GeneratorFor) -> None:
         """Set every parameter. `generator_for(name)`: a CPU generator keyed by (seed, name)."""
 
@@ -99,8 +106,7 @@ class Scheme(nn.Module):
         return None
 
     def begin_step(self, step: int, steps: int) -> None:
-        """Called before training step `step` (from 0) of `steps`; before an evaluation step =
-        steps.
+        """Called before training step `step` (from 0) of `steps`; before evaluation: step = steps.
 
         State set here must be a function of these two numbers, so that a resumed run is the same.
         """
@@ -114,14 +120,18 @@ class Scheme(nn.Module):
         """The next evaluation is number `draw` of `draws`."""
 
     def positions(self, length: int, device: torch.device) -> Real[Tensor, " T"]:
-        """Position ids of a window: integers 0..T-1, or float32 where the scheme scales them."""
+        """Position ids of a window: integers 0..T-1, or float32 where the scheme scales them.
+
+        ConfigError for a window that `refusal` refuses.
+        """
+        if reason := self.refusal(length):
+            raise ConfigError(reason)
         return torch.arange(length, device=device)
 
     def read(self, tokens: Int[Tensor, "B T"]) -> Tensor:
         """What the other hooks get as `positions`. Override it where the text decides them.
 
-        The model only hands the result on: any shape that the scheme's own hooks understand will
-        do.
+        Any shape that the scheme's hooks understand will do: the model only hands it on.
         """
         return self.positions(tokens.shape[1], tokens.device)
 
@@ -239,3 +249,8 @@ class Scheme(nn.Module):
         self, q_positions: Tensor, k_positions: Tensor, layer: int
     ) -> Float[Tensor, "{self.dimensions.n_heads} {len(q_positions)} {len(k_positions)}"]:
         return self.rows(q_positions, k_positions, layer)
+
+
+def name_of(cls: type[Scheme]) -> str:
+    """The name by which a user chooses a scheme, modifier or retrofit: its file's."""
+    return cls.__module__.rpartition(".")[2]

@@ -1,15 +1,15 @@
 """BiPE: two-level positions. An absolute place inside a segment, a relative one between segments.
 
-Source: He et al., "Two stones hit one bird: bilevel positional encoding for better length
-extrapolation" (ICML 2024, arXiv 2401.16421), section 3; zhenyuhe00/BiPE, get_bilevel_ids.
+Source: He et al., "Two stones hit one bird" (ICML 2024, arXiv 2401.16421), section 3;
+zhenyuhe00/BiPE, get_bilevel_ids.
 Formula: a segment ends with a separator, which belongs to it. s_i = separators before token i, p_i
 = i minus the first place of its segment. At the input x_i = token_i + P[min(p_i, rows - 1)]. In
 attention, by `inter`:
   rope   pair k of queries and keys is turned by s_i base^(-2k/D)
   alibi  score(i, j) = q_i . k_j / sqrt(D) - slope_factor m_h (s_i - s_j), m_h ALiBi's slopes
-separators are token ids; the defaults, newline and full stop as bytes, are what the paper splits
-at. Another tokenizer needs its own: a text without separators is one segment. As in the official
-code a dot inside a number or an abbreviation ends a segment too.
+separators are token ids, by default the bytes newline and full stop, as in the paper; another
+tokenizer needs its own. A text without separators is one segment; a dot in a number or an
+abbreviation ends one too, as in the official code.
 
 P is learned, N(0, init_std^2), one table for the model; intra=sinusoidal uses the sinusoid of p_i
 (sinusoidal.py) instead. Places past `rows` (null: train_length) read the last row, and slope_factor

@@ -1,7 +1,7 @@
 """CABLE: context-aware biases. Tokens add learned distances, and each query weighs what it sees.
 
-Source: Veisi, Amirzadeh, Mansourian, "Context-aware biases for length extrapolation" (arXiv
-2503.08067, 2025); axiomlab/Cable, src/Cable.py.
+Source: Veisi et al., "Context-aware biases for length extrapolation" (arXiv 2503.08067, 2025);
+axiomlab/Cable, src/Cable.py.
 Formula: score(i, j) = q_i . k_j / sqrt(D) - s_i * sum over t = j + 1 .. i of g_t, for each layer;
 g_t = act(w_h . x_t + b_h) >= 0, s_i = softplus(u_h . x_i + c_h), x attention's normalised input.
 w, u ~ N(0, 0.02^2) and b = c = 0 at the start.
@@ -10,8 +10,7 @@ w, u ~ N(0, 0.02^2) and b = c = 0 at the start.
                                        -softplus(z) = ln sigmoid(-z), it is FoX's full gate with the
                                        signs of w and b turned
 
-The sources disagree. The released code has softplus and no weights; the paper's third version has
-relu and weights, and its text seems to lack the minus, which would favour distance; code that
+The text of the third version seems to lack the minus, which would favour distance; code that
 follows it subtracts, as here. The released code does not scale its scores (it divides q and k by
 sqrt(C / n_embd) = 1); here they are divided by sqrt(D) as everywhere.
 """
@@ -86,7 +85,7 @@ class CABLE(Scheme):
 
     def distances(self, x: Tensor, layer: int) -> Tensor:
         """(B, H, T), float32 or wider: what each token adds to the distance of those before it."""
-        return ACTIVATIONS[self.config.activation](_linear(x, self.weight[layer], self.bias[layer]))
+        return ACTIVATIONS[self.config.activation](linear(x, self.weight[layer], self.bias[layer]))
 
     def gates(self, x: Tensor, layer: int) -> Tensor | None:
         return -self.distances(x, layer)
@@ -94,10 +93,10 @@ class CABLE(Scheme):
     def gate_weights(self, x: Tensor, layer: int) -> Tensor | None:
         if not self.config.weighted:
             return None
-        return F.softplus(_linear(x, self.scale_weight[layer], self.scale_bias[layer]))
+        return F.softplus(linear(x, self.scale_weight[layer], self.scale_bias[layer]))
 
 
-def _linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """x (B, T, E) -> (B, H, T), in float32 or x's wider dtype."""
     wide = torch.promote_types(x.dtype, torch.float32)
     return F.linear(x.to(wide), weight.to(wide), bias.to(wide)).transpose(1, 2)

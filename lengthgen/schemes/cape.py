@@ -1,7 +1,7 @@
 """CAPE: continuous augmented positions. Training shifts, jitters and stretches sinusoids at random.
 
-Source: Likhomanenko et al., "CAPE: encoding relative positions with continuous augmented positional
-embeddings" (NeurIPS 2021), section 3.1. (DAPE, dape.py, first had the same name.)
+Source: Likhomanenko et al., "CAPE" (NeurIPS 2021), section 3.1. (DAPE, dape.py, first had the same
+name.)
 Formula, in training: p'_i = (p_i + delta + eps_i) lambda; delta ~ U(-global_shift, global_shift)
 and ln lambda ~ U(-ln max_scale, ln max_scale) per sequence, eps_i ~ U(-local_shift, local_shift)
 per token; x_i = sqrt(E) token_i + PE(p'_i), PE(p, 2c) = sin(p / base^(2c/E)), PE(p, 2c+1) = cos(the
@@ -15,14 +15,14 @@ consistent, and a longer window is unseen at both ends. scale_embedding: see sin
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from lengthgen.config.dataclass_from import check, limit
-from lengthgen.schemes.base import Declaration, Scheme
-from lengthgen.schemes.sinusoidal import interleaved
+from lengthgen.config.dataclass_from import limit
+from lengthgen.schemes.base import Declaration
+from lengthgen.schemes.sinusoidal import Sinusoidal, interleaved
 
 
 @dataclass
@@ -41,30 +41,20 @@ class Config:
         limit(self, "scheme", "> 1", "base")
 
 
-class CAPE(Scheme):
+class CAPE(Sinusoidal):
     """sqrt(E) x + PE(position), positions augmented in training. No parameters."""
 
     Config = Config
-
-    def __init__(self, config, dimensions):
-        super().__init__(config, dimensions)
-        check(
-            dimensions.width % 2 == 0,
-            f"model.width={dimensions.width}: scheme cape expects an even number",
-        )
 
     @property
     def declaration(self) -> Declaration:
         last = (self.dimensions.train_length - 1) / (2 if self.config.centre else 1)
         reach = (last + self.global_shift + self.config.local_shift) * self.config.max_scale
-        return Declaration(
+        return replace(
+            super().declaration,
             paper="Likhomanenko et al., NeurIPS 2021, section 3.1",
             year=2021,
-            acts_on="input",
-            structure="none",
-            sharing="no parameters",
             prefix_consistent=not self.config.centre,
-            shift_invariant=False,
             trained_reach=f"position {reach:.0f}, seldom its like",
             tail="defined at any length; "
             "the vectors of positions past the trained reach were never seen",
@@ -92,11 +82,9 @@ class CAPE(Scheme):
         scale = uniform(math.log(self.config.max_scale), (len(tokens), 1), tokens.device).exp()
         return (positions + shift + jitter) * scale
 
-    def embed(self, x: Tensor, positions: Tensor) -> Tensor:
-        if self.config.scale_embedding:
-            x = x * self.dimensions.width**0.5
-        code = interleaved(positions, self.dimensions.width, self.config.base)
-        return x + code.float().to(x.dtype)
+    def code(self, positions: Tensor) -> Tensor:
+        """PE (..., E) float32 of positions (T,) or (B, T)."""
+        return interleaved(positions, self.dimensions.width, self.config.base).float()
 
 
 def uniform(reach: float, shape: tuple[int, ...], device: torch.device) -> Tensor:

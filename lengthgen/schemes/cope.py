@@ -1,7 +1,7 @@
 """CoPE: contextual position encoding. Positions count what the query looks for, not tokens.
 
-Source: Golovneva, Wang, Weston, Sukhbaatar, "Contextual position encoding: learning to count what's
-important" (arXiv 2405.18719), the listing of appendix B.
+Source: Golovneva et al., "Contextual position encoding" (arXiv 2405.18719), the listing of appendix
+B.
 Formula: g_ij = sigmoid(q_i . k_j / sqrt(D)); p_ij = min(max_position - 1, sum over t = j .. i of
 g_it), which counts key and query themselves; score(i, j) = q_i . k_j / sqrt(D) + q_i . e[p_ij].
 Between whole positions e is interpolated: q_i . e[p] = (1 - r) q_i . e[floor p] + r q_i .

@@ -4,8 +4,7 @@ Source: Liu et al., "Swin Transformer V2" (CVPR 2022), section 3.3, in one dimen
 lucidrains/x-transformers, DynamicPositionBias.
 Formula: score(i, j) = q_i . k_j / sqrt(D) + f(g(i - j))_h, g(n) = ln(1 + n) with log_distance, else
 n; f = Linear(1, hidden) -> SiLU -> (depth - 1) x [Linear(hidden, hidden) -> SiLU] -> Linear(hidden,
-H), torch's default initialisation. One network for all layers unless per_layer. Not divided by
-sqrt(D).
+H), torch's default initialisation. One network for all layers unless per_layer.
 
 log_distance=true is Swin V2's "log-spaced" form. x-transformers' default is false (the variant
 cpb_linear): at offset 511 its biases start with a standard deviation of 66 (0.8 with the logarithm;
@@ -13,7 +12,7 @@ cpb_linear): at offset 511 its biases start with a standard deviation of 66 (0.8
 farthest token. Both continue linearly in g past the longest trained offset.
 The other defaults are x-transformers', without its option `norm`. Swin V2 has one hidden layer of
 512 with ReLU, 16 times a sigmoid as output and no output bias. The output bias shifts a whole row,
-so the softmax cancels it; kept, since x-transformers has it.
+so the softmax cancels it; kept as x-transformers has it.
 """
 
 import itertools

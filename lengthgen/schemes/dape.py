@@ -1,9 +1,7 @@
 """DAPE: data-adaptive positional encoding. A network over all heads adapts scores and bias.
 
-Source: Zheng et al., "DAPE: data-adaptive positional encoding for length extrapolation" (NeurIPS
-2024, arXiv 2405.14722), and "DAPE V2: process attention score as feature map for length
-extrapolation" (arXiv 2410.04798); chuanyang-Zheng/DAPE, DAPE.py and
-megatron/model/positional_embeddings.py.
+Source: Zheng et al., "DAPE" (NeurIPS 2024, arXiv 2405.14722), and "DAPE V2" (arXiv 2410.04798);
+chuanyang-Zheng/DAPE, DAPE.py and megatron/model/positional_embeddings.py.
 Formula: score = A + B + f([A; B]), A = q k^T / sqrt(D) (H, T, T), B the bias of `inner`, [A; B]
 (2H, T, T) its channels; f = Conv(2H -> hidden) -> LeakyReLU(0.01) -> Conv(hidden -> H) for each
 layer, torch's default initialisation. kernel=1 reads each pair by itself (DAPE), kernel=3 also the
@@ -21,7 +19,7 @@ Cost: hidden T^2 / 2 numbers per layer and sequence kept for the backward pass; 
 4 heads are 4 score matrices.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -78,17 +76,15 @@ class DAPE(Wrapper):
 
     @property
     def declaration(self) -> Declaration:
-        inner, first = self.inner.declaration, "NeurIPS 2024, arXiv 2405.14722"
-        version = first if self.config.kernel == 1 else "DAPE V2, arXiv 2410.04798"
-        return Declaration(
+        inner, v2 = self.inner.declaration, self.config.kernel > 1
+        version = "DAPE V2, arXiv 2410.04798" if v2 else "NeurIPS 2024, arXiv 2405.14722"
+        return replace(
+            inner,
             paper=f"Zheng et al., {version}",
             year=2024,
             acts_on="scores",
             structure="general",
             sharing=f"a network per layer over all heads; {self.config.inner}: {inner.sharing}",
-            prefix_consistent=inner.prefix_consistent,
-            shift_invariant=inner.shift_invariant,
-            trained_reach=inner.trained_reach,
             tail="the network reads a bias that it may not have met; "
             f"{self.config.inner}: {inner.tail}",
             oracles=("torch.nn.Linear", "float64 loop"),

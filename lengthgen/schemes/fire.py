@@ -9,10 +9,9 @@ and belong to one layer each (per_layer=false: FIRE-S, one for all). The normali
 position, never the window's length, so prefixes are consistent. f's output bias shifts a whole row,
 so the softmax cancels it; kept because the listing has it.
 
-The threshold is a trap. Training reaches past L0 only if L0 < train_length; with L0 = train_length
-the normaliser is constant in training and interpolation is never learned, the likely reason for
-FIRE's collapse in some comparisons. The paper trained at 2048 with L0 = 512; threshold_ratio = 0.25
-keeps that ratio. Deviation: L0 scales with train_length instead of being 512.
+The threshold is a trap: with L0 >= train_length the normaliser is constant in training and
+interpolation is never learned, the likely reason for FIRE's collapse in some comparisons.
+Deviation: L0 scales with train_length; threshold_ratio = 0.25 is the paper's 512 of 2048.
 """
 
 from dataclasses import dataclass

@@ -18,14 +18,14 @@ score. At D = 64 and train_length 512 only the last of the three matters.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from lengthgen.config.dataclass_from import check, choice, limit
-from lengthgen.schemes import rotary
+from lengthgen.schemes import hope_period, rotary
 from lengthgen.schemes.base import Declaration, GeneratorFor
 
 
@@ -46,7 +46,7 @@ class Config:
         choice("scheme.layout", self.layout, rotary.LAYOUTS)
 
 
-class FoPE(rotary.RotaryScheme):
+class FoPE(hope_period.HoPEPeriod):
     """cosine, sine: (n_layers, H, F, M) float32, of M mixed pairs."""
 
     Config = Config
@@ -69,27 +69,17 @@ class FoPE(rotary.RotaryScheme):
     def declaration(self) -> Declaration:
         _, _, F, M = self.cosine.shape
         kind = "learned" if self.config.learnable else "frozen"
-        return Declaration(
+        return replace(
+            super().declaration,
             paper="Hua et al., ICML 2025, arXiv 2412.17739, section 4",
-            year=2024,
-            acts_on="queries and keys",
-            structure="none",
             sharing=f"{kind} coefficients of {F} waves in {M} of {self.dimensions.head_dim // 2} "
             "pairs, a set per layer and head",
-            prefix_consistent=True,
             shift_invariant=False,
             trained_reach=f"position {self.dimensions.train_length - 1}; "
             "every wave completes a turn",
             tail="defined at any length; no single wave meets an unseen angle, "
             "their combinations are new",
-            oracles=("transformers", "float64 loop"),
         )
-
-    @property
-    def spectrum(self) -> rotary.Spectrum:
-        D, base = self.dimensions.head_dim, self.config.base
-        kept = rotary.within(base, D, self.dimensions.train_length)
-        return rotary.Spectrum(base, channels=D, kept=kept)
 
     @torch.no_grad()
     def initialise(self, generator_for: GeneratorFor) -> None:

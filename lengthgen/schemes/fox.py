@@ -1,11 +1,9 @@
 """FoX: the Forgetting Transformer. A token's forget gate lowers all scores that look past it.
 
-Source: Lin, Nikishin, He, Courville, "Forgetting Transformer: softmax attention with a forget gate"
-(ICLR 2025, arXiv 2503.02130), section 3; zhixuan-lin/forgetting-transformer,
-modeling_forgetting_transformer.py:ForgettingAttentionLayer.
+Source: Lin et al., "Forgetting Transformer" (ICLR 2025, arXiv 2503.02130), section 3;
+zhixuan-lin/forgetting-transformer, modeling_forgetting_transformer.py:ForgettingAttentionLayer.
 Formula: score(i, j) = q_i . k_j / sqrt(D) + sum over t = j + 1 .. i of ln f_t, f_t = sigmoid(w_h .
-x_t + b_h), x attention's normalised input. A token's own gate does not lower its own score. Not
-divided by sqrt(D). gate:
+x_t + b_h), x attention's normalised input. A token's own gate does not lower its own score. gate:
   full       the formula; w ~ N(0, init_std^2), b = bias_init, for each layer
   bias_only  w = 0: f = sigmoid(b_h), learned for each layer. ALiBi with learned slopes: Toeplitz
   fixed      f = exp(-1 / time_h), nothing learned. Toeplitz
@@ -31,6 +29,7 @@ from torch import Tensor, nn
 from lengthgen.config.dataclass_from import choice, limit
 from lengthgen.schemes import rope
 from lengthgen.schemes.base import Declaration, GeneratorFor, Scheme
+from lengthgen.schemes.cable import linear
 
 SHARING = {
     "full": "a weight vector and a number per layer and head",
@@ -116,9 +115,7 @@ class FoX(Scheme):
     def gates(self, x: Tensor, layer: int) -> Tensor | None:
         if self.config.gate != "full":
             return None
-        wide = torch.promote_types(x.dtype, torch.float32)
-        logits = F.linear(x.to(wide), self.weight[layer].to(wide), self.bias[layer].to(wide))
-        return F.logsigmoid(logits).transpose(1, 2)
+        return F.logsigmoid(linear(x, self.weight[layer], self.bias[layer]))
 
     def toeplitz(self, offsets: Tensor, layer: int) -> Tensor:
         if self.config.gate == "bias_only":

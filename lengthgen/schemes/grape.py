@@ -28,10 +28,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lengthgen.config.dataclass_from import check, choice, limit
+from lengthgen.schemes import rotary
 from lengthgen.schemes.alibi import slopes
 from lengthgen.schemes.base import Declaration, GeneratorFor, Scheme
 
-FORMS = ("path", "key", "query", "both")
 GATES = {"path": (), "key": ("key",), "query": ("query",), "both": ("key", "query")}
 
 
@@ -45,7 +45,7 @@ class Config:
     init_factor: float = 0.5  # standard deviation of W at the start, times sqrt(model.width) (path)
 
     def __post_init__(self):
-        choice("scheme.form", self.form, FORMS)
+        choice("scheme.form", self.form, tuple(GATES))
         check(
             self.path_size > 0 and self.path_size % 2 == 0,
             f"scheme.path_size={self.path_size}: expected an even positive integer",
@@ -135,14 +135,8 @@ class GRAPE(Scheme):
         p = p.unflatten(-1, (self.dimensions.n_heads, -1)).transpose(1, 2)
         normed = F.rms_norm(p, p.shape[-1:])
         probes = (normed if self.config.normalise_query else p)[:, :, first:]
+        angles = positions.double()[:, None]  # (S, 1): all pairs turn alike
+        turned = rotary.turned(normed, angles.cos().to(p), angles.sin().to(p), "half_split")
         # Later tokens count 0 before the sum runs from the right, or the future would leak.
-        edges = F.logsigmoid(probes @ _turned(normed, positions).mT / p.shape[-1]).tril(first)
+        edges = F.logsigmoid(probes @ turned.mT / p.shape[-1]).tril(first)
         return F.pad(edges[..., 1:], (0, 1)).flip(-1).cumsum(-1).flip(-1)
-
-
-def _turned(p: Tensor, positions: Tensor) -> Tensor:
-    """p (B, H, S, d) with all pairs (c, c + d / 2) turned by `positions` (S,) radians."""
-    angles = positions.double()[:, None]
-    cos, sin = angles.cos().to(p.dtype), angles.sin().to(p.dtype)
-    a, b = p.chunk(2, dim=-1)
-    return torch.cat((a * cos - b * sin, a * sin + b * cos), dim=-1)

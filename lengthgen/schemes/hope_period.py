@@ -1,51 +1,42 @@
 """HoPE: RoPE in which only the pairs that complete a turn within the training length are rotated.
 
-Source: Chen et al., "HoPE: a novel positional encoding without long-term decay" (ACL 2025, arXiv
-2410.21216). Two later papers give the name to other things (arXiv 2505.20444, 2509.05218), hence
-hope_period.
+Source: Chen et al., "HoPE" (ACL 2025, arXiv 2410.21216). Two later papers give the name to other
+things (arXiv 2505.20444, 2509.05218), hence hope_period.
 Formula: pair k of the D/2 pairs of channels is turned by i base^(-2k/D) if its period
 2 pi base^(2k/D) is at most train_length, else not at all: p-RoPE with p set by the length. Training
 then meets every angle of every pair. 16 of 32 pairs turn at D = 64 and train_length 512.
 
 The abstract says that high-frequency signals are kept and the others replaced by components without
-position. The limit at one period per training window is from secondary sources: we found no
+position. The limit of one period per training window is from secondary sources: we found no
 official code.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
-from lengthgen.config.dataclass_from import choice, limit
-from lengthgen.schemes import rotary
+from lengthgen.schemes import rope, rotary
 from lengthgen.schemes.base import Declaration
 
 
 @dataclass
-class Config:
-    base: float = 10000.0  # theta: pair k has the wavelength 2 pi base^(2k/D)
-    layout: str = "interleaved"  # which channels make a pair: interleaved | half_split
-
-    def __post_init__(self):
-        limit(self, "scheme", "> 1", "base")
-        choice("scheme.layout", self.layout, rotary.LAYOUTS)
+class Config(rope.Config):
+    """RoPE's options."""
 
 
-class HoPEPeriod(rotary.RotaryScheme):
+class HoPEPeriod(rope.RoPE):
     """Rotates the pairs that complete a turn in train_length. No parameters."""
 
-    Config = Config
+    Config: ClassVar[type] = Config
 
     @property
     def declaration(self) -> Declaration:
         turning = f"{self.spectrum.kept} of {self.dimensions.head_dim // 2} pairs"
         reach = self.dimensions.train_length - 1
-        return Declaration(
+        return replace(
+            super().declaration,
             paper="Chen et al., ACL 2025, arXiv 2410.21216",
             year=2024,
-            acts_on="queries and keys",
-            structure="none",
             sharing=f"no parameters; the same rotation of {turning} in every layer and head",
-            prefix_consistent=True,
-            shift_invariant=True,
             trained_reach=f"offset {reach}; every pair that turns completes a turn",
             tail="defined at any length; no single pair meets an unseen angle, "
             "their combinations are new",

@@ -1,9 +1,8 @@
 """KERPLE, logarithmic: a learned logarithmic penalty on distance, two numbers a head.
 
-Source: Chi, Fan, Ramadge, Rudnicky, "KERPLE: kernelized relative positional embedding for length
-extrapolation" (NeurIPS 2022); chijames/KERPLE, megatron/mpu/layers.py:ParallelKerpleLog.
-Formula: score(i, j) = q_i . k_j / sqrt(D) - r1 ln(1 + r2 (i - j)), r1, r2 > 0. Not divided by
-sqrt(D).
+Source: Chi et al., "KERPLE" (NeurIPS 2022); chijames/KERPLE,
+megatron/mpu/layers.py:ParallelKerpleLog.
+Formula: score(i, j) = q_i . k_j / sqrt(D) - r1 ln(1 + r2 (i - j)), r1, r2 > 0.
 Start: r1 ~ U(0, 2), r2 ~ U(0, 1), as in the official code (there `bias_p`, `bias_a`). One pair a
 head serves all layers, as there; per_layer=true is the form of the DAPE repository.
 
@@ -63,11 +62,14 @@ class KerpleLog(Scheme):
         self.r2.uniform_(0.0, 1.0, generator=generator_for("r2"))
 
     def toeplitz(self, offsets: Tensor, layer: int) -> Tensor:
-        row = layer if self.config.per_layer else 0
-        r1, r2 = bounded(self.r1[row])[:, None], bounded(self.r2[row])[:, None]
+        r1, r2 = self.numbers(layer)
         return -r1 * torch.log1p(r2 * offsets.float())
 
-
-def bounded(r: Tensor) -> Tensor:
-    """max(r, LOWEST) with the gradient of r."""
-    return r + (r.clamp(min=LOWEST) - r).detach()
+    def numbers(self, layer: int, highest: float | None = None) -> tuple[Tensor, Tensor]:
+        """r1 and r2 (H, 1), at least LOWEST, r2 at most `highest`, with the gradients of both."""
+        row = layer if self.config.per_layer else 0
+        r1, r2 = self.r1[row][:, None], self.r2[row][:, None]
+        return (
+            r1 + (r1.clamp(min=LOWEST) - r1).detach(),
+            r2 + (r2.clamp(min=LOWEST, max=highest) - r2).detach(),
+        )

@@ -21,7 +21,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lengthgen.config.dataclass_from import choice, limit
-from lengthgen.errors import ConfigError
 from lengthgen.schemes.base import Declaration, GeneratorFor, Scheme
 
 TAILS = {
@@ -98,8 +97,6 @@ class Learned(Scheme):
 
     def positions(self, length: int, device: torch.device) -> Tensor:
         """0..T-1; with `resample` past the table, float32 points from 0 to its last row."""
-        if reason := self.refusal(length):
-            raise ConfigError(reason)
         rows = len(self.table)
         if self.config.tail != "resample" or length <= rows:
             return super().positions(length, device)

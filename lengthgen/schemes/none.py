@@ -1,8 +1,8 @@
 """NoPE: no positional encoding. Order reaches the model through the causal mask alone.
 
-Source: Haviv, Ram, Press, Izsak, Levy, "Transformer language models without positional encodings
-still learn positional information" (EMNLP Findings 2022); Kazemnejad et al. (NeurIPS 2023) name it
-NoPE and study its length generalisation.
+Source: Haviv et al., "Transformer language models without positional encodings still learn
+positional information" (EMNLP Findings 2022); Kazemnejad et al. (NeurIPS 2023) name it NoPE and
+study its length generalisation.
 Formula: score(i, j) = q_i . k_j / sqrt(D) for j <= i. The baseline of every other scheme.
 """
 

@@ -3,14 +3,11 @@
 Source: no paper; a form that circulates, offered for length generalisation. i is counted from 1 and
 seq_len is the length T of the window at hand, so a position's phase is (i - 1) / T in [0, 1).
 Formula, x token embeddings (B, T, E), in three forms:
-  scalar     x + pe(i) on all channels: the formula to the letter. With LayerNorm before attention
-  it
-             has no effect, since LayerNorm subtracts the mean over channels: the model is NoPE
-             (RMSNorm keeps it).
-  direction  x + pe(i) u, u (E,) learned, N(0, 0.02^2) at the start as token embeddings are.
-  Default. harmonics  PE(i, 2k-2) = sin(2 pi k (i - 1) / T), PE(i, 2k-1) = cos(the same), k =
-  1..E/2:
-             Vaswani's shape with the period T, for a like-for-like comparison. k > T/2 aliases.
+  scalar     x + pe(i) on all channels: the formula to the letter. LayerNorm before attention
+             subtracts the mean over channels, and so pe: the model is NoPE (RMSNorm keeps it)
+  direction  (default) x + pe(i) u, u (E,) learned, N(0, 0.02^2) at the start as token embeddings
+  harmonics  PE(i, 2k-2) = sin(2 pi k (i - 1) / T), PE(i, 2k-1) = cos(the same), k = 1..E/2:
+             Vaswani's shape with the period T, for a like-for-like comparison. k > T/2 aliases
 The codes dilate with the window, pe_rT(r i) = pe_T(i), so every position's code changes when tokens
 are appended: not prefix-consistent, and in an autoregressive model the window's length is
 information from the future. Neighbours differ by 2 pi / T at most, and scalar codes repeat: i and

@@ -10,10 +10,10 @@ The frequencies are those of the whole head, unlike partial RoPE (rope_partial.p
 their whole range over fewer channels. No deviation.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lengthgen.config.dataclass_from import check, choice, limit
-from lengthgen.schemes import rotary
+from lengthgen.schemes import rope, rotary
 from lengthgen.schemes.base import Declaration
 
 
@@ -29,7 +29,7 @@ class Config:
         choice("scheme.layout", self.layout, rotary.LAYOUTS)
 
 
-class PRoPE(rotary.RotaryScheme):
+class PRoPE(rope.RoPE):
     """Rotates the fastest pairs. No parameters."""
 
     Config = Config
@@ -38,15 +38,12 @@ class PRoPE(rotary.RotaryScheme):
     def declaration(self) -> Declaration:
         kept, D, reach = self.spectrum.kept, self.dimensions.head_dim, self.dimensions.train_length
         finished = min(kept, rotary.within(self.config.base, D, reach))
-        return Declaration(
+        return replace(
+            super().declaration,
             paper="Barbero et al., ICLR 2025, arXiv 2410.06205, section 6",
             year=2024,
-            acts_on="queries and keys",
-            structure="none",
             sharing=f"no parameters; the same rotation of {kept} of {D // 2} pairs "
             "in every layer and head",
-            prefix_consistent=True,
-            shift_invariant=True,
             trained_reach=f"offset {reach - 1}; {finished} of the {kept} pairs that turn "
             "complete a turn",
             tail="defined at any length; unseen angles of the slow pairs that turn",

@@ -1,7 +1,6 @@
 """PaTH attention: every token between key and query reflects the key, by a matrix from the text.
 
-Source: Yang, Shen, Wen, Tan, Mishra, Ren, Panda, Kim, "PaTH attention: position encoding via
-accumulating Householder transformations" (NeurIPS 2025, arXiv 2505.16381);
+Source: Yang et al., "PaTH attention" (NeurIPS 2025, arXiv 2505.16381);
 fla-org/flash-linear-attention, fla/layers/path_attn.py and fla/ops/path_attn/naive.py.
 Formula: score(i, j) = q_i^T H_i H_(i-1) ... H_(j+1) k_j / sqrt(D), H_t = I - beta_t w_t w_t^T, for
 each layer and head; w_t = u_t / |u_t|, u = SiLU(causal depthwise convolution of W_up W_down x),
@@ -27,7 +26,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lengthgen.config.dataclass_from import limit
-from lengthgen.schemes.base import Declaration, GeneratorFor, Scheme
+from lengthgen.schemes.base import Declaration
+from lengthgen.schemes.convolved import Convolved
 
 BLOCK = 64  # tokens whose reflections are multiplied by one triangular solve
 
@@ -45,21 +45,14 @@ class Config:
         limit(self, "scheme", "> 0", "rank", "kernel", "init_std")
 
 
-class PaTH(Scheme):
-    """down (N, rank, E), up (N, H D, rank), conv (N, H D, kernel), N = n_layers.
-
-    beta_weight (N, H, E), beta_bias (N, H); with forget_gate gate_weight and gate_bias alike.
-    """
+class PaTH(Convolved):
+    """beta_weight (N, H, E), beta_bias (N, H); with forget_gate gate_weight and gate_bias alike."""
 
     Config = Config
 
     def __init__(self, config, dimensions):
-        super().__init__(config, dimensions)
         N, H, E = dimensions.n_layers, dimensions.n_heads, dimensions.width
-        size = H * dimensions.head_dim
-        self.down = nn.Parameter(torch.zeros(N, config.rank, E))
-        self.up = nn.Parameter(torch.zeros(N, size, config.rank))
-        self.conv = nn.Parameter(torch.zeros(N, size, config.kernel))
+        super().__init__(config, dimensions, channels=H * dimensions.head_dim)
         self.beta_weight = nn.Parameter(torch.zeros(N, H, E))
         self.beta_bias = nn.Parameter(torch.zeros(N, H))
         if config.forget_gate:
@@ -83,24 +76,9 @@ class PaTH(Scheme):
             oracles=("transformers", "float64 loop"),
         )
 
-    @torch.no_grad()
-    def initialise(self, generator_for: GeneratorFor) -> None:
-        for name, parameter in self.named_parameters():
-            if name.endswith("bias"):
-                parameter.zero_()
-            elif name == "conv":
-                bound = self.config.kernel**-0.5  # what torch.nn.Conv1d draws from
-                parameter.uniform_(-bound, bound, generator=generator_for(name))
-            else:
-                parameter.normal_(0.0, self.config.init_std, generator=generator_for(name))
-
     def reflections(self, x: Tensor, layer: int) -> tuple[Tensor, Tensor]:
         """w (B, H, T, D) of length 1 and beta (B, H, T) in (0, 2), of x (B, T, E)."""
-        down, up, conv = (part[layer].to(x.dtype) for part in (self.down, self.up, self.conv))
-        low = F.linear(F.linear(x, down), up).transpose(1, 2)
-        low = F.pad(low, (self.config.kernel - 1, 0))  # no token sees a later one
-        u = F.silu(F.conv1d(low, conv[:, None], groups=len(conv)))
-        u = u.unflatten(1, (self.dimensions.n_heads, -1)).transpose(2, 3)
+        u = F.silu(self.convolved(x, layer)).transpose(2, 3)
         w = u * (u.square().sum(-1, keepdim=True) + 1e-6).rsqrt()
         logits = F.linear(x, self.beta_weight[layer].to(x.dtype), self.beta_bias[layer].to(x.dtype))
         return w, (2 * logits.sigmoid()).transpose(1, 2)

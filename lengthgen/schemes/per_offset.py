@@ -1,10 +1,9 @@
 """A learned bias per offset: one free number per head and distance, T5's bias without its sharing.
 
 Source: no canonical paper; T5's bias (Raffel et al., 2020) without buckets, the one-dimensional
-form of Swin's table (Liu et al., ICCV 2021). Here to test the claim that T5 generalises because far
+form of Swin's table (Liu et al., ICCV 2021). It tests the claim that T5 generalises because far
 offsets share a well-trained parameter.
 Formula: score(i, j) = q_i . k_j / sqrt(D) + B[h, i - j], B (H, train_length), zero at the start.
-Not divided by sqrt(D).
 
 Offset n occurs train_length - n times a window, so the table's end is all but untrained. tail, for
 offsets past the table:
@@ -24,7 +23,6 @@ import torch
 from torch import Tensor, nn
 
 from lengthgen.config.dataclass_from import check, choice, limit
-from lengthgen.errors import ConfigError
 from lengthgen.schemes.base import Declaration, GeneratorFor, Scheme
 
 TAILS = {
@@ -101,11 +99,6 @@ class PerOffset(Scheme):
             "scheme.tail=refuse"
         )
 
-    def positions(self, length: int, device: torch.device) -> Tensor:
-        if reason := self.refusal(length):
-            raise ConfigError(reason)
-        return super().positions(length, device)
-
     def toeplitz(self, offsets: Tensor, layer: int) -> Tensor:
         table = self.table[layer if self.config.per_layer else 0]
         inside = table.index_select(1, offsets.clamp(max=self.size - 1))
@@ -122,8 +115,6 @@ class PerOffset(Scheme):
                 return table[:, -max(1, self.size // 4) :].mean(1, keepdim=True)
             case "linear":
                 return _line(table, offsets)
-            # refuse: `positions` has refused such a window; whoever asks all the same gets no
-            # silent number
             case _:  # refuse: `positions` refused the window; a direct call gets no silent number
                 return torch.full_like(table[:, :1], float("nan"))
 

@@ -74,14 +74,13 @@ class Randomised(Wrapper):
     def declaration(self) -> Declaration:
         inner, name = self.inner.declaration, self.config.inner
         drawn = "layer" if self._draws_in_layers else "pass"
-        return Declaration(
+        return dataclasses.replace(
+            inner,
             paper="Ruoss et al., ACL 2023, arXiv 2305.16843, section 3",
             year=2023,
-            acts_on=inner.acts_on,
             structure="none" if inner.structure == "none" else "rows",
             sharing=f"{name}: {inner.sharing}; positions drawn for each {drawn}",
             prefix_consistent=False,
-            shift_invariant=inner.shift_invariant,
             trained_reach=f"random positions below {self.max_position}; "
             f"{name}: {inner.trained_reach}",
             tail=f"refuse: windows longer than {self.max_position} tokens "

@@ -14,11 +14,10 @@ from torch.nn import functional
 
 
 def by_key(values: Tensor, keys: int) -> Tensor:
-    """values (..., R, O) by offset -> (..., R, S): entry (r, j) is that of key j for query S - R +
-    r.
+    """values (..., R, O) by offset -> (..., R, S) by key, O <= S.
 
-    The rows are the last R of S = `keys` queries, O <= S. Offsets past O - 1 read entry O - 1.
-    Entries of keys that are later than the query are undefined.
+    The rows are the last R of S = `keys` queries: row r is query S - R + r. Offsets past O - 1 read
+    entry O - 1. Entries of keys that are later than the query are undefined.
     """
     rows, offsets = values.shape[-2:]
     far = values[..., -1:].expand(*values.shape[:-1], keys - offsets)

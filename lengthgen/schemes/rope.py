@@ -6,10 +6,11 @@ from 0. All of the head is rotated; scores then depend on offsets alone.
 Layouts: see rotary.py. The default, interleaved, is the faster one.
 
 A larger base (500,000 in Llama 3) slows all pairs but the first, so fewer complete a turn within
-the training length. The others meet unseen angles beyond it. No deviation.
+the training length; the others meet unseen angles beyond it. No deviation.
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from lengthgen.config.dataclass_from import choice, limit
 from lengthgen.schemes import rotary
@@ -29,7 +30,7 @@ class Config:
 class RoPE(rotary.RotaryScheme):
     """Rotates all pairs. No parameters."""
 
-    Config = Config
+    Config: ClassVar[type] = Config
 
     @property
     def declaration(self) -> Declaration:

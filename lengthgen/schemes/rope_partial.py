@@ -8,13 +8,13 @@ carry no position. p-RoPE (p_rope.py) instead keeps the frequencies of D channel
 ones. No deviation.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from lengthgen.config.dataclass_from import check, choice, limit
-from lengthgen.schemes import rotary
+from lengthgen.schemes import rope, rotary
 from lengthgen.schemes.base import Declaration
 
 
@@ -33,7 +33,7 @@ class Config:
         choice("scheme.layout", self.layout, rotary.LAYOUTS)
 
 
-class RoPEPartial(rotary.RotaryScheme):
+class RoPEPartial(rope.RoPE):
     """Rotates the first channels. No parameters."""
 
     Config = Config
@@ -50,17 +50,12 @@ class RoPEPartial(rotary.RotaryScheme):
     def declaration(self) -> Declaration:
         R, D, reach = self.spectrum.channels, self.dimensions.head_dim, self.dimensions.train_length
         finished = rotary.within(self.config.base, R, reach)
-        return Declaration(
+        return replace(
+            super().declaration,
             paper="GPT-J, 2021; Black et al., GPT-NeoX-20B, arXiv 2204.06745, section 2.1.1",
-            year=2021,
-            acts_on="queries and keys",
-            structure="none",
             sharing=f"no parameters; the same rotation of {R} of {D} channels "
             "in every layer and head",
-            prefix_consistent=True,
-            shift_invariant=True,
             trained_reach=f"offset {reach - 1}; {finished} of {R // 2} pairs complete a turn",
-            tail="defined at any length; unseen angles of the slow pairs",
             oracles=("transformers", "x-transformers", "float64 loop"),
         )
 

@@ -20,7 +20,6 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from lengthgen.config.dataclass_from import check
 from lengthgen.schemes.base import Dimensions, Scheme
 
 LAYOUTS = ("interleaved", "half_split")
@@ -62,11 +61,7 @@ class RotaryScheme(Scheme):
 
     def __init__(self, config, dimensions: Dimensions):
         super().__init__(config, dimensions)
-        name = type(self).__module__.rpartition(".")[-1]
-        check(
-            self.spectrum.channels % 2 == 0,
-            f"model.width / n_heads = {dimensions.head_dim}: scheme {name} expects an even number",
-        )
+        self.check_even("model.width / n_heads", self.spectrum.channels)
 
     @property
     def spectrum(self) -> Spectrum:

@@ -1,11 +1,10 @@
 """Sandwich: the inner product of two sinusoidal codes as a fixed bias, scaled per head.
 
-Source: Chi, Fan, Rudnicky, Ramadge, "Dissecting Transformer length extrapolation via the lens of
-receptive field analysis" (ACL 2023, arXiv 2212.10356), section 5. No official code; compared with
-pykt-toolkit.
+Source: Chi et al., "Dissecting Transformer length extrapolation via the lens of receptive field
+analysis" (ACL 2023, arXiv 2212.10356), section 5. No official code; compared with pykt-toolkit.
 Formula: score(i, j) = q_i . k_j / sqrt(D) + (1 / c_h) * sum_{k=0}^{d_bar/2 - 1} cos((i - j) /
-base^(2k / d_bar)), c_h = 8 h / H, h = 1..H. Not divided by sqrt(D). The paper leaves open whether k
-starts at 0 or 1; 0 is Vaswani's indexing.
+base^(2k / d_bar)), c_h = 8 h / H, h = 1..H. The paper leaves open whether k starts at 0 or 1; 0 is
+Vaswani's indexing.
 Deviation: the sum at offset 0, d_bar / 2, is subtracted, a constant per head that softmax cancels.
 """
 

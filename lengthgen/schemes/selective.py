@@ -1,7 +1,7 @@
 """Selective attention: a token tells later ones to look less at an earlier one.
 
-Source: Leviathan, Kalman, Matias, "Selective attention improves Transformer" (ICLR 2025, arXiv
-2410.02703), section 3.
+Source: Leviathan et al., "Selective attention improves Transformer" (ICLR 2025, arXiv 2410.02703),
+section 3.
 Formula: z = q k^T / sqrt(D) with what `inner` does to queries and keys; S_lj = max(0, z_lj of head
 0) for 0 < j < l, else 0; score(i, j) = z_ij - F_ij, F_ij = sum over l < i of S_lj, the same F for
 every head. The first token (in the paper BOS) is never masked, no token masks itself, and what row
@@ -14,7 +14,7 @@ F needs head 0's scores of all earlier rows, so the whole window is computed at 
 too: O(H T^2) memory.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch.nn.functional as F
@@ -49,14 +49,13 @@ class Selective(Wrapper):
     @property
     def declaration(self) -> Declaration:
         inner, name = self.inner.declaration, self.config.inner
-        return Declaration(
+        return replace(
+            inner,
             paper="Leviathan et al., ICLR 2025, arXiv 2410.02703, section 3",
             year=2024,
             acts_on="scores",
             structure="general",
             sharing=f"no parameters of its own; {name}: {inner.sharing}",
-            prefix_consistent=inner.prefix_consistent,
-            shift_invariant=inner.shift_invariant,
             trained_reach=f"{self.dimensions.train_length - 1} rows that can mask a token; "
             f"{name}: {inner.trained_reach}",
             tail=f"defined at any length: masks go on adding up; {name}: {inner.tail}",

@@ -10,8 +10,7 @@ numbers scaled to length 1; theta_c = base^(-2c/D), pairs (c, c + D/2). step=tru
 at the start, to a_tc: the angles are then RoPE's plus what the text adds.
 
 Official defaults for language models: base 500,000, rank 32, a convolution over 4 tokens, no step,
-no
-gate on the angles (the gate is not here). Matrices start as N(0, 0.02^2), the convolution as
+no gate on the angles (the gate is not here). Matrices start as N(0, 0.02^2), the convolution as
 torch's. A token then turns the fastest pair by some 0.003 radians, a random walk: the start is
 close to no positions, and positions have to be learned.
 """
@@ -19,12 +18,12 @@ close to no positions, and positions have to be learned.
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lengthgen.config.dataclass_from import limit
 from lengthgen.schemes import rotary
-from lengthgen.schemes.base import Declaration, GeneratorFor, Scheme
+from lengthgen.schemes.base import Declaration
+from lengthgen.schemes.convolved import Convolved
 
 
 @dataclass
@@ -40,22 +39,16 @@ class Config:
         limit(self, "scheme", "> 0", "rank", "kernel", "init_std")
 
 
-class SelectiveRoPE(Scheme):
-    """down (N, rank, E), up (N, H D/2, rank), conv (N, H D/2, kernel), N = n_layers; float32.
-
-    With step also log_step (N, H, D/2).
-    """
+class SelectiveRoPE(Convolved):
+    """With step log_step (n_layers, H, D/2) float32."""
 
     Config = Config
 
     def __init__(self, config, dimensions):
-        super().__init__(config, dimensions)
-        N, H, pairs = dimensions.n_layers, dimensions.n_heads, dimensions.head_dim // 2
-        self.down = nn.Parameter(torch.zeros(N, config.rank, dimensions.width))
-        self.up = nn.Parameter(torch.zeros(N, H * pairs, config.rank))
-        self.conv = nn.Parameter(torch.zeros(N, H * pairs, config.kernel))
+        H, pairs = dimensions.n_heads, dimensions.head_dim // 2
+        super().__init__(config, dimensions, channels=H * pairs)
         if config.step:
-            self.log_step = nn.Parameter(torch.zeros(N, H, pairs))
+            self.log_step = nn.Parameter(torch.zeros(dimensions.n_layers, H, pairs))
 
     @property
     def declaration(self) -> Declaration:
@@ -72,26 +65,12 @@ class SelectiveRoPE(Scheme):
             oracles=("transformers", "float64 loop"),
         )
 
-    @torch.no_grad()
-    def initialise(self, generator_for: GeneratorFor) -> None:
-        for name, parameter in self.named_parameters():
-            if name == "log_step":
-                parameter.zero_()
-            elif name == "conv":
-                bound = self.config.kernel**-0.5  # what torch.nn.Conv1d draws from
-                parameter.uniform_(-bound, bound, generator=generator_for(name))
-            else:
-                parameter.normal_(0.0, self.config.init_std, generator=generator_for(name))
-
     def angles(self, x: Tensor, layer: int) -> Tensor:
         """(B, H, T, D/2) float64 radians, of x (B, T, E)."""
         D, H = self.dimensions.head_dim, self.dimensions.n_heads
         slices = x.unflatten(-1, (H, -1))
         normed = (slices * (slices.square().sum(-1, keepdim=True) + 1e-6).rsqrt()).flatten(-2)
-        down, up, conv = (part[layer].to(x.dtype) for part in (self.down, self.up, self.conv))
-        low = F.linear(F.linear(normed, down), up).transpose(1, 2)
-        low = F.pad(low, (self.config.kernel - 1, 0))  # no token sees a later one
-        turns = F.conv1d(low, conv[:, None], groups=len(conv)).unflatten(1, (H, -1)).transpose(2, 3)
+        turns = self.convolved(normed, layer).transpose(2, 3)
         if self.config.step:
             turns = turns + self.log_step[layer].to(x.dtype).exp()[:, None]
         pairs = torch.arange(D // 2, device=x.device, dtype=torch.float64)

@@ -15,11 +15,12 @@ standard deviation E^-0.5, which the factor brings to 1.
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from lengthgen.config.dataclass_from import check, choice, limit
+from lengthgen.config.dataclass_from import choice, limit
 from lengthgen.schemes.base import Declaration, Scheme
 
 
@@ -38,14 +39,11 @@ class Config:
 class Sinusoidal(Scheme):
     """sqrt(E) x + PE(position). No parameters."""
 
-    Config = Config
+    Config: ClassVar[type] = Config
 
     def __init__(self, config, dimensions):
         super().__init__(config, dimensions)
-        check(
-            dimensions.width % 2 == 0,
-            f"model.width={dimensions.width}: scheme sinusoidal expects an even number",
-        )
+        self.check_even("model.width", dimensions.width)
 
     @property
     def declaration(self) -> Declaration:

@@ -1,8 +1,7 @@
 """Stick-breaking attention, no softmax: from the nearest key back, each takes a share of the rest.
 
-Source: Tan, Yang, Courville, Panda, Shen, "Scaling stick-breaking attention: an efficient
-implementation and in-depth study" (ICLR 2025, arXiv 2410.17980); shawntan/stickbreaking-attention,
-sb_ref.py and tests/test_attn.py.
+Source: Tan et al., "Scaling stick-breaking attention" (ICLR 2025, arXiv 2410.17980);
+shawntan/stickbreaking-attention, sb_ref.py and tests/test_attn.py.
 Formula: z_ij = q_i . k_j / sqrt(D), b_ij = sigmoid(z_ij), A_ij = b_ij * product over t = j + 1 .. i
 - 1 of (1 - b_it) for j < i; output_i = sum over j < i of A_ij v_j + (1 - sum over j of A_ij) v_i.
 As in the official default a query does not attend to its own token (attend_current=true: t and j

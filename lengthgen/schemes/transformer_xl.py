@@ -1,7 +1,6 @@
 """Transformer-XL's relative positions: the query meets a projected sinusoid of the offset.
 
-Source: Dai et al., "Transformer-XL: attentive language models beyond a fixed-length context" (ACL
-2019), section 3.3; kimiyoung/transformer-xl,
+Source: Dai et al., "Transformer-XL" (ACL 2019), section 3.3; kimiyoung/transformer-xl,
 pytorch/mem_transformer.py:RelPartialLearnableMultiHeadAttn.
 Formula: score(i, j) = ((q_i + u) . k_j + (q_i + v) . W r_n) / sqrt(D), n = i - j,
 r_n = [sin(n w_0) .. sin(n w_(E/2-1)), cos(n w_0) ..], w_c = base^(-2c/E).
@@ -19,7 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from lengthgen.config.dataclass_from import check, limit
+from lengthgen.config.dataclass_from import limit
 from lengthgen.schemes import relative_shift
 from lengthgen.schemes.base import Declaration, GeneratorFor, Scheme
 
@@ -44,10 +43,7 @@ class TransformerXL(Scheme):
 
     def __init__(self, config, dimensions):
         super().__init__(config, dimensions)
-        check(
-            dimensions.width % 2 == 0,
-            f"model.width={dimensions.width}: scheme transformer_xl expects an even number",
-        )
+        self.check_even("model.width", dimensions.width)
         N, H, D = dimensions.n_layers, dimensions.n_heads, dimensions.head_dim
         self.projection = nn.Parameter(torch.zeros(N, H * D, dimensions.width))
         self.u = nn.Parameter(torch.zeros(N if config.untie else 1, H, D))

@@ -6,6 +6,7 @@ wrapper that overrides `toeplitz` or `rows` must also let `biases` call these in
 ones: `return Scheme.biases(self, positions)`.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -31,8 +32,18 @@ class Wrapper(Scheme):
         self.inner = inner
 
     @property
+    def tail(self) -> str:
+        """`tail` of the declaration, the only word in it that most wrappers change."""
+        return self.inner.declaration.tail
+
+    @property
     def declaration(self) -> Declaration:
-        return self.inner.declaration
+        return replace(self.inner.declaration, tail=self.tail)
+
+    @classmethod
+    def refuses(cls, inner: Scheme) -> str | None:
+        """Why a modifier or retrofit cannot wrap `inner`, in one line; None if it can."""
+        return None
 
     @property
     def shares_bias_over_layers(self) -> bool:

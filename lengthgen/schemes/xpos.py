@@ -7,9 +7,9 @@ that of a key by z_k^(-(j - c) / scale_base), z_k = (2k/D + 0.4) / 1.4. Their sc
 factor z_k^((i - j) / scale_base) for any centre c. scale_base 512 and 0.4 are the paper's: the
 first pair loses a factor 3.5 every 512 tokens.
 
-c keeps the powers in range. torchscale takes the middle of the window at hand, so that a prefix and
-the whole window round differently; here c is the middle of a training window, which gives the same
-numbers in training and the same ones for every prefix.
+c keeps the powers in range. torchscale takes the middle of the window at hand, so a prefix and the
+whole window round differently; here c is the middle of a training window: the same numbers in
+training, and for every prefix.
 For causal attention only: the factor grows without bound toward later keys. The paper evaluates
 with blockwise causal attention; without it the scheme becomes mostly local. Deviations: the fixed
 centre, and no such blocks.
@@ -22,7 +22,6 @@ import torch
 from torch import Tensor
 
 from lengthgen.config.dataclass_from import check, choice, limit
-from lengthgen.errors import ConfigError
 from lengthgen.schemes import rotary
 from lengthgen.schemes.base import Declaration, Scheme
 
@@ -53,10 +52,7 @@ class XPos(Scheme):
 
     def __init__(self, config, dimensions):
         super().__init__(config, dimensions)
-        check(
-            dimensions.head_dim % 2 == 0,
-            f"model.width / n_heads = {dimensions.head_dim}: scheme xpos expects an even number",
-        )
+        self.check_even("model.width / n_heads", dimensions.head_dim)
         check(
             dimensions.train_length <= self.longest,
             f"scheme.scale_base={config.scale_base}: windows of train_length="
@@ -98,11 +94,6 @@ class XPos(Scheme):
             f"scale_base={self.config.scale_base:g} stays within float32 up to "
             f"{self.longest} tokens, and the window has {length}"
         )
-
-    def positions(self, length: int, device: torch.device) -> Tensor:
-        if reason := self.refusal(length):
-            raise ConfigError(reason)
-        return super().positions(length, device)
 
     def factors(self, positions: Tensor) -> Tensor:
         """(T, D/2) float64 at positions (T,): a query's pairs are multiplied, a key's divided."""
