@@ -22,7 +22,7 @@ class Progress:
         self.what, self.total, self.began_at, self.every_seconds = what, total, done, every_seconds
         self.began = self.last = time.monotonic()
         self.bar = None
-        if sys.stderr.isatty() or "ipykernel" in sys.modules:
+        if sys.stderr.isatty() or _in_notebook():
             self.bar = tqdm(total=total, initial=done, desc=what, leave=False, dynamic_ncols=True)
 
     def advance(self, done: int, text: str = "", total: int | None = None) -> None:
@@ -52,6 +52,11 @@ class Progress:
     def close(self) -> None:
         if self.bar is not None:
             self.bar.close()
+
+
+def _in_notebook() -> bool:
+    ipython = sys.modules.get("IPython")
+    return ipython is not None and ipython.get_ipython() is not None
 
 
 @contextlib.contextmanager
