@@ -413,7 +413,7 @@ def test_crops_and_their_rival_give_windows_and_their_targets():
 
 def test_training_candidates_train(small_ceiling):
     candidates = throughput.training_candidates(
-        SMALL, ["none", "t5_bias"], HERE, [peers.PEERS[0]], False, quiet
+        SMALL, ["none", "t5_bias"], HERE, [peers.PEERS[0]], False
     )
     assert [(c.name, c.kind) for c in candidates] == [
         ("none", "scheme"), ("t5_bias", "scheme"), ("nanogpt_style", "peer"), ("matmul", "ceiling"),
@@ -468,7 +468,7 @@ def test_memory_of_schemes_each_in_its_own_process(monkeypatch):
         "run",
         lambda job, *rest: found | {"peak": found["base"] + above[job["scheme"]] * 2**20},
     )
-    rows = memory.evaluation_rows(SMALL, ["none", "alibi"], 128, HERE, 1, quiet)
+    rows = memory.evaluation_rows(SMALL, ["none", "alibi"], 128, HERE, 1)
     assert [tuple(row) for row in rows] == [memory.COLUMNS] * 2
     assert [(row["status"], row["above_mib"], row["of_none"]) for row in rows] == [
         ("ok", 2, 1),

@@ -150,14 +150,9 @@ def test_flex_computes_the_definition_and_its_logsumexp(length: int) -> None:
     (q, k, v), _, vector = inputs(2, 2, length, 16)
     mask = flex.visible_blocks(length, None, q.device)
     matrix = offsets.dense(vector)
-    calls = [
-        (flex.unbiased, None),
-        (flex.by_offset, vector),
-        (flex.by_position, torch.where(matrix.isinf(), 7.0, matrix)),
-    ]
     with torch.no_grad():
-        for form, bias in calls:
-            given = form(q, k, v, bias, mask, 0.25)
+        for bias in (None, vector, torch.where(matrix.isinf(), 7.0, matrix)):
+            given = flex.attention(q, k, v, bias, mask, 0.25)
             dense = written_out(
                 q.double(), k.double(), v.double(), None if bias is None else matrix.double(), 0.25
             )

@@ -270,12 +270,8 @@ def test_flex_computes_the_definition(span: Span) -> None:
     tensors, _, vector = inputs(2, 2, 300, 16)
     mask = flex.visible_blocks(300, span, tensors[0].device)
     with torch.no_grad():
-        for form, bias in (
-            (flex.unbiased, None),
-            (flex.by_offset, vector),
-            (flex.by_position, offsets.dense(vector)),
-        ):
-            given, _ = form(*tensors, bias, mask, 0.25)
+        for bias in (None, vector, offsets.dense(vector)):
+            given, _ = flex.attention(*tensors, bias, mask, 0.25)
             structure = None if bias is None else Toeplitz(vector)
             assert_close(
                 [given],

@@ -2,7 +2,8 @@
 
 | file | idea |
 |---|---|
-| command.py | the arguments, and what each kind of benchmark runs |
+| command.py | the arguments |
+| kinds.py | what each kind of benchmark measures and reports |
 | workload.py | the shape of a model, random tokens for it, where it runs |
 | flops.py | model FLOPs by formula, and the machine's matmul ceiling |
 | measuring.py | candidates called in turn, each once a round; paired ratios with quartiles |

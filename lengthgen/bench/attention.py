@@ -23,7 +23,7 @@ from torch.nn import functional
 from lengthgen.attention import dispatch
 from lengthgen.attention.bias_forms import Toeplitz
 from lengthgen.attention.kernels import offsets
-from lengthgen.bench.measuring import Candidate, Measured, quartiles
+from lengthgen.bench.measuring import Candidate, Measured, quartiles, table
 from lengthgen.bench.workload import Place
 from lengthgen.data import batches
 from lengthgen.data.tokens import open_store, write_store
@@ -39,6 +39,9 @@ COLUMNS = (
 CROPS_TOKENS = 20_000_000  # of the stream that crops are drawn from
 
 
+Inputs = tuple[Tensor, Tensor, Tensor]  # q, k, v (B, H, L, D)
+
+
 @dataclass(frozen=True)
 class Group:
     """Candidates that are compared with each other."""
@@ -52,63 +55,49 @@ class Group:
         return f"{self.part} L{self.length}"
 
 
+def group(part: str, length: int, calls: dict[str, Callable[[], Any]], flops: float = 0) -> Group:
+    """A group of calls by name, each of `flops`."""
+    return Group(
+        part, length, [Candidate(name, "part", call, flops=flops) for name, call in calls.items()]
+    )
+
+
 def training_group(shape: tuple[int, int, int, int], where: Place, scale: int = 1) -> Group:
     """Forward and backward: no bias, fixed, learned, and learned as a dense mask."""
-    (B, H, L, D), (q, k, v, vector) = shape, _tensors(shape, where, scale)
-    learned = vector.clone().requires_grad_()
-    inputs = [x.requires_grad_() for x in (q, k, v)]
-    upstream = torch.randn_like(q)
+    (B, H, L, D), (qkv, vector) = shape, tensors(shape, where, scale)
+    q, learned = qkv[0], vector.clone().requires_grad_()
+    inputs = [x.requires_grad_() for x in qkv]
+    grad = torch.randn_like(q)
 
-    def both(output: Callable[[], Tensor], *wanted: Tensor) -> Callable[[], tuple]:
-        return lambda: torch.autograd.grad(output(), wanted, upstream)
-
-    def ours(bias: Tensor | None) -> Tensor:
-        return dispatch.attend(q, k, v, None if bias is None else Toeplitz(bias), D**-0.5)
-
-    def masked(mask: Tensor) -> Tensor:
-        return functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    def both(output: Callable[[], Tensor], *bias: Tensor) -> Callable[[], tuple]:
+        return lambda: torch.autograd.grad(output(), (*inputs, *bias), grad)
 
     calls = {
-        "is_causal": both(
-            lambda: functional.scaled_dot_product_attention(q, k, v, is_causal=True), *inputs
-        ),
-        "no bias": both(lambda: ours(None), *inputs),
-        "fixed bias": both(lambda: ours(vector), *inputs),
-        "learned bias": both(lambda: ours(learned), *inputs, learned),
-        "learned bias, dense strided": both(lambda: masked(strided(learned, q)), *inputs, learned),
-        "learned bias, dense gather": both(lambda: masked(gathered(learned, q)), *inputs, learned),
+        "is_causal": both(lambda: torch_sdpa(qkv)),
+        "no bias": both(lambda: ours(qkv, None)),
+        "fixed bias": both(lambda: ours(qkv, vector)),
+        "learned bias": both(lambda: ours(qkv, learned), learned),
+        "learned bias, dense strided": both(lambda: torch_sdpa(qkv, strided(learned, q)), learned),
+        "learned bias, dense gather": both(lambda: torch_sdpa(qkv, gathered(learned, q)), learned),
     }
-    work = 3 * 2 * B * H * (L // scale) ** 2 * D
-    candidates = [Candidate(name, "part", call, flops=work) for name, call in calls.items()]
-    return Group("attention_training", L, candidates)
+    return group("attention_training", L, calls, 3 * 2 * B * H * (L // scale) ** 2 * D)
 
 
 def evaluation_group(shape: tuple[int, int, int, int], where: Place, scale: int = 1) -> Group:
     """Forward alone: no bias, a fixed one, and the same as a dense mask whose build counts."""
-    (B, H, L, D), (q, k, v, vector) = shape, _tensors(shape, where, scale)
-
-    def masked(mask: Tensor) -> Tensor:
-        return functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-
-    def without_grad(output: Callable[[], Tensor]) -> Callable[[], Tensor]:
-        return torch.no_grad()(output)
-
+    (B, H, L, D), (qkv, vector) = shape, tensors(shape, where, scale)
+    q = qkv[0]
     calls = {
-        "is_causal": without_grad(
-            lambda: functional.scaled_dot_product_attention(q, k, v, is_causal=True)
-        ),
-        "fixed bias": without_grad(lambda: dispatch.attend(q, k, v, Toeplitz(vector), D**-0.5)),
-        "fixed bias, dense strided": without_grad(lambda: masked(strided(vector, q))),
-        "fixed bias, dense gather": without_grad(lambda: masked(gathered(vector, q))),
+        "is_causal": lambda: torch_sdpa(qkv),
+        "fixed bias": lambda: ours(qkv, vector),
+        "fixed bias, dense strided": lambda: torch_sdpa(qkv, strided(vector, q)),
+        "fixed bias, dense gather": lambda: torch_sdpa(qkv, gathered(vector, q)),
     }
-    work = 2 * B * H * (L // scale) ** 2 * D
-    candidates = [Candidate(name, "part", call, flops=work) for name, call in calls.items()]
-    return Group("attention_evaluation", L, candidates)
+    calls = {name: torch.no_grad()(call) for name, call in calls.items()}
+    return group("attention_evaluation", L, calls, 2 * B * H * (L // scale) ** 2 * D)
 
 
-def _tensors(
-    shape: tuple[int, int, int, int], where: Place, scale: int
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def tensors(shape: tuple[int, int, int, int], where: Place, scale: int) -> tuple[Inputs, Tensor]:
     """q, k, v (B, H, L, D), laid out as (B, L, H, D) like a projection, and ALiBi's bias (H, L)."""
     B, H, L, D = shape
     length = max(2, L // scale)
@@ -121,7 +110,18 @@ def _tensors(
     )
     # ALiBi's slopes: for 8 heads 2^-1 .. 2^-8.
     slopes = torch.exp2(-8 * torch.arange(1, H + 1) / H)
-    return q, k, v, (-slopes[:, None] * torch.arange(length)).to(where.device)
+    return (q, k, v), (-slopes[:, None] * torch.arange(length)).to(where.device)
+
+
+def ours(qkv: Inputs, vector: Tensor | None, force: str = "auto") -> Tensor:
+    """lengthgen's attention with a bias (H, L) by offset. force: a kernel's name."""
+    bias = None if vector is None else Toeplitz(vector)
+    return dispatch.attend(*qkv, bias, qkv[0].shape[-1] ** -0.5, force=force)
+
+
+def torch_sdpa(qkv: Inputs, mask: Tensor | None = None) -> Tensor:
+    """torch's attention, with a mask or causal."""
+    return functional.scaled_dot_product_attention(*qkv, attn_mask=mask, is_causal=mask is None)
 
 
 def gathered(vector: Tensor, q: Tensor) -> Tensor:
@@ -167,7 +167,7 @@ def crops_group(scale: int = 1) -> Iterator[Group]:
             return stacked(0), stacked(1)
 
         calls = {"crops": ours, "nanogpt_style get_batch": others}
-        yield Group("crops", L, [Candidate(name, "part", call) for name, call in calls.items()])
+        yield group("crops", L, calls)
 
 
 def groups(where: Place, scale: int) -> Iterator[Group]:
@@ -182,31 +182,14 @@ def groups(where: Place, scale: int) -> Iterator[Group]:
 
 def rows(group: Group, measured: Measured, where: Place, scale: int) -> list[dict[str, Any]]:
     """One row a candidate, with COLUMNS. FLOPs count the unmasked half of causal attention."""
-    constant = dict.fromkeys(COLUMNS) | {
-        "bench": group.name,
-        "clock": measured.clock,
-        "threads": torch.get_num_threads(),
-        "device": where.device.type,
-        "precision": where.precision,
-        "scale": scale,
-    }
-    table = []
-    for candidate in measured.candidates:
-        middle, low, high = (1e3 * value for value in quartiles(measured.seconds(candidate.name)))
-        peak = max(sample.peak for sample in measured.samples[candidate.name])
-        row = {
-            "candidate": candidate.name,
+
+    def cells(candidate: Candidate, seconds: np.ndarray) -> dict[str, Any]:
+        middle, low, high = (1e3 * value for value in quartiles(seconds))
+        return {
             "milliseconds": middle,
             "milliseconds_low": low,
             "milliseconds_high": high,
             "gflops_per_second": candidate.flops / middle / 1e6 if candidate.flops else None,
-            "peak_mib": peak / 2**20 if peak else None,
-            "rounds": len(measured.samples[candidate.name]),
-            "status": "ok",
-            "reason": "",
         }
-        table.append(constant | row)
-    return table + [
-        constant | {"candidate": name, "status": "failed", "reason": reason}
-        for name, reason in measured.failed.items()
-    ]
+
+    return table(measured, where, COLUMNS, cells, bench=group.name, scale=scale)

@@ -14,10 +14,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from lengthgen.attention import dispatch
-from lengthgen.attention.bias_forms import Toeplitz
 from lengthgen.attention.kernels import bias_tap, flex, sdpa
-from lengthgen.bench.attention import Group
+from lengthgen.bench.attention import Group, Inputs, ours, tensors
 from lengthgen.bench.measuring import Candidate
 from lengthgen.bench.workload import Place
 
@@ -27,37 +25,32 @@ PROGRAMS = (1024, 2048, 4096)
 Calls = dict[str, Callable[[], object]]
 
 
-def calls(q: Tensor, k: Tensor, v: Tensor, vector: Tensor) -> Calls:
+def calls(qkv: Inputs, vector: Tensor) -> Calls:
     """Forward and backward, by name."""
-    grad, scale, learned = torch.randn_like(q), q.shape[-1] ** -0.5, vector.clone().requires_grad_()
-    inputs = [x.requires_grad_() for x in (q, k, v)]
+    grad, learned = torch.randn_like(qkv[0]), vector.clone().requires_grad_()
+    inputs = [x.requires_grad_() for x in qkv]
 
-    def both(output: Callable[[], Tensor], *more: Tensor) -> Callable[[], object]:
-        return lambda: torch.autograd.grad(output(), (*inputs, *more), grad)
-
-    def ours(bias: Tensor | None, force: str) -> Tensor:
-        return dispatch.attend(
-            q, k, v, None if bias is None else Toeplitz(bias), scale, force=force
-        )
+    def both(output: Callable[[], Tensor], *bias: Tensor) -> Callable[[], object]:
+        return lambda: torch.autograd.grad(output(), (*inputs, *bias), grad)
 
     by_name: Calls = {
-        "no bias, sdpa": both(lambda: ours(None, "sdpa")),
-        "learned, sdpa dense": both(lambda: ours(learned, "sdpa"), learned),
+        "no bias, sdpa": both(lambda: ours(qkv, None, "sdpa")),
+        "learned, sdpa dense": both(lambda: ours(qkv, learned, "sdpa"), learned),
     }
-    if q.is_cuda:
-        captured = both(lambda: flex.forward(q, k, v, learned, scale)[0], learned)
+    if grad.is_cuda:
+        scale = grad.shape[-1] ** -0.5
         by_name |= {
-            "no bias, flex": both(lambda: ours(None, "flex")),
-            "fixed, flex": both(lambda: ours(vector, "flex")),
-            "learned, flex and tap": both(lambda: ours(learned, "flex"), learned),
-            "learned, flex captured": captured,
+            "no bias, flex": both(lambda: ours(qkv, None, "flex")),
+            "fixed, flex": both(lambda: ours(qkv, vector, "flex")),
+            "learned, flex and tap": both(lambda: ours(qkv, learned, "flex"), learned),
+            "learned, flex captured": both(lambda: flex.forward(*qkv, learned, scale)[0], learned),
         }
     return by_name
 
 
-def gradients(q: Tensor, k: Tensor, v: Tensor, vector: Tensor) -> Calls:
+def gradients(qkv: Inputs, vector: Tensor) -> Calls:
     """The gradient of the vector alone, by name."""
-    q, k, v = (x.detach() for x in (q, k, v))
+    q, k, v = (x.detach() for x in qkv)
     scale, module = q.shape[-1] ** -0.5, bias_tap.implementation(q)
     out, grad = torch.randn_like(q), torch.randn_like(q)
     lse = torch.full(q.shape[:3], 10.0, device=q.device)
@@ -70,13 +63,8 @@ def gradients(q: Tensor, k: Tensor, v: Tensor, vector: Tensor) -> Calls:
             for programs in PROGRAMS if tile == (64, 64) else PROGRAMS[1:2]:
                 how = "ordered" if ordered else "atomic"
                 name = f"gradient, {tile[0]} x {tile[1]}, {programs} programs, {how}"
-                by_name[name] = partial(
-                    module.vector_gradient,
-                    *arguments,
-                    tile=tile,
-                    ordered=ordered,
-                    programs=programs,
-                )
+                how_cut = {"tile": tile, "ordered": ordered, "programs": programs}
+                by_name[name] = partial(module.vector_gradient, *arguments, **how_cut)
     return by_name
 
 
@@ -84,17 +72,14 @@ def group(shape: tuple[int, int, int, int], where: Place, scale: int = 1) -> Gro
     """All candidates at one shape, its batch and length divided by `scale`."""
     B, H, T, D = shape
     batch, length = max(1, B // scale), max(16, T // scale)
-    q, k, v = (
-        torch.randn(batch, length, H, D, device=where.device).to(where.dtype).transpose(1, 2)
-        for _ in range(3)
-    )
+    qkv, _ = tensors((batch, H, length, D), where, 1)
     vector = torch.randn(H, length, device=where.device)
     work = 2 * batch * H * length**2 * D  # of two matrix products, causal
-    backends = (sdpa.backend(q, masked=masked) for masked in (False, True))
+    backends = (sdpa.backend(qkv[0], masked=masked) for masked in (False, True))
     print("T{} D{}: torch takes {} without a bias, {} with one".format(T, D, *backends))
     candidates = [
         Candidate(name, "part", call, flops=products * work)
         for products, by_name in ((1, gradients), (3, calls))
-        for name, call in by_name(q, k, v, vector).items()
+        for name, call in by_name(qkv, vector).items()
     ]
     return Group(f"bias_gradient D{D}", T, candidates)

@@ -57,11 +57,12 @@ def after(facts: dict[str, Any], began: float) -> dict[str, Any]:
 
 def lines(facts: Mapping[str, Any]) -> list[str]:
     """The facts in words, one a line."""
-    pairs = {
-        key: ", ".join(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict) else value
-        for key, value in facts.items()
-    }
-    return [f"{key}: {value}" for key, value in pairs.items()]
+    words = []
+    for key, value in facts.items():
+        if isinstance(value, dict):
+            value = ", ".join(f"{k}={v}" for k, v in value.items())
+        words.append(f"{key}: {value}")
+    return words
 
 
 def _flushes() -> bool:

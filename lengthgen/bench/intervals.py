@@ -82,9 +82,13 @@ def write(out: Path, options: argparse.Namespace) -> list[Path]:
     coverage = calibration.table(n_sets=options.sets, n_resamples=options.resamples, seeds=SEEDS)
     same = list(same_scheme(options.comparisons))
     detectable = power.table(difference, 0, SEEDS, DOCUMENTS)
-    files.write_table(out / "coverage.csv", coverage, COVERAGE)
-    files.write_table(out / "same_scheme.csv", same, SAME_SCHEME)
-    files.write_table(out / "power.csv", detectable, POWER)
+    csv = {
+        "coverage.csv": (coverage, COVERAGE),
+        "same_scheme.csv": (same, SAME_SCHEME),
+        "power.csv": (detectable, POWER),
+    }
+    for file, (rows, columns) in csv.items():
+        files.write_table(out / file, rows, columns)
     name = f"{schemes[0]} minus {schemes[1]} at four times the training length, `{folder.name}`"
     parts = [
         "# Calibration",
@@ -98,8 +102,7 @@ def write(out: Path, options: argparse.Namespace) -> list[Path]:
         *_power(detectable, difference, name),
     ]
     files.write_text(out / "summary.md", "\n".join(parts))
-    names = ("coverage.csv", "same_scheme.csv", "power.csv", "summary.md")
-    return [out / name for name in names]
+    return [out / file for file in (*csv, "summary.md")]
 
 
 def _outside(rows: pd.DataFrame, by: str, column: str, aim: str, words: str) -> str:
@@ -217,23 +220,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     add = parser.add_argument
     add("--out", type=Path, required=True, metavar="FOLDER", help="where the tables go")
-    add(
-        "--pilot",
-        default="results/length_512",
-        metavar="FOLDER",
-        help="published runs whose variances are taken",
-    )
+    words = "published runs whose variances are taken"
+    add("--pilot", default="results/length_512", metavar="FOLDER", help=words)
     add("--schemes", default="t5_bias,alibi", metavar="A,B", help="two schemes of --pilot")
     add("--sets", type=int, default=1000, metavar="N", help="comparisons a cell (default: 1000)")
     add("--resamples", type=int, default=2000, metavar="N", help="of a bootstrap (default: 2000)")
-    add(
-        "--comparisons",
-        type=int,
-        nargs="+",
-        default=[200, 2000],
-        metavar="N",
-        help="of a scheme with itself",
-    )
+    several: dict[str, Any] = {"type": int, "nargs": "+", "default": [200, 2000], "metavar": "N"}
+    add("--comparisons", help="of a scheme with itself", **several)
     options = parser.parse_args(argv)
     try:
         written = write(options.out, options)

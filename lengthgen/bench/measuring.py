@@ -14,10 +14,12 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
 
+from lengthgen.bench.workload import Place
 from lengthgen.errors import ConfigError
 
 Quartiles = tuple[float, float, float]  # median, lower quartile, upper quartile
@@ -67,6 +69,10 @@ class Measured:
         return quartiles(numerator / denominator) if len(numerator) and len(denominator) else None
 
 
+def tell(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
 def quartiles(values: np.ndarray) -> Quartiles:
     low, middle, high = np.percentile(values, [25, 50, 75])
     return float(middle), float(low), float(high)
@@ -95,7 +101,7 @@ def interleave(
     device: torch.device,
     clock: str,
     at_least: float = AT_LEAST,
-    tell: Callable[[str], None] = lambda text: print(text, file=sys.stderr, flush=True),
+    tell: Callable[[str], None] = tell,
 ) -> Measured:
     """Warm every candidate up, then run `rounds` rounds.
 
@@ -122,6 +128,43 @@ def interleave(
             measured.samples[candidate.name].append(Sample(number, place, *sample))
         tell(f"round {number + 1} of {rounds}, {time.perf_counter() - began:.0f} s")
     return measured
+
+
+def table(
+    measured: Measured,
+    where: Place,
+    columns: Sequence[str],
+    cells: Callable[[Candidate, np.ndarray], dict[str, Any]],
+    **constant: Any,
+) -> list[dict[str, Any]]:
+    """One row a candidate, with `columns`; those that failed come last, with their reason.
+
+    cells: what a row adds to the common columns, from a candidate and the seconds of its calls.
+    """
+    constant = {
+        **dict.fromkeys(columns),
+        "clock": measured.clock,
+        "threads": torch.get_num_threads(),
+        "device": where.device.type,
+        "precision": where.precision,
+        **constant,
+    }
+    rows = []
+    for candidate in measured.candidates:
+        samples = measured.samples[candidate.name]
+        peak = max(sample.peak for sample in samples)
+        common = {
+            "candidate": candidate.name,
+            "peak_mib": peak / 2**20 if peak else None,
+            "rounds": len(samples),
+            "status": "ok",
+            "reason": "",
+        }
+        rows.append(constant | common | cells(candidate, measured.seconds(candidate.name)))
+    return rows + [
+        constant | {"candidate": name, "status": "failed", "reason": reason}
+        for name, reason in measured.failed.items()
+    ]
 
 
 def timed(

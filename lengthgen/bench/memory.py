@@ -8,31 +8,27 @@ import dataclasses
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from lengthgen.bench.workload import Place, Shape
+from lengthgen.bench.measuring import tell
+from lengthgen.bench.workload import SIZES, Place, Shape
 
 COLUMNS = (
     "bench", "candidate", "status", "above_mib", "of_none", "peak_mib", "base_mib", "seconds",
-    "tokens", "threads", "device", "precision", "layers", "width", "heads", "length", "batch",
-    "vocab", "reason",
+    "tokens", "threads", "device", "precision", *SIZES, "reason",
 )  # fmt: skip
 SHOWN = ("candidate", "above_mib", "of_none", "peak_mib", "base_mib", "seconds", "status")
 ATTENTION = (4, 8, 1024, 32)  # B, H, L, D
 
 
 def evaluation_rows(
-    shape: Shape,
-    names: Sequence[str],
-    tokens: int,
-    where: Place,
-    threads: int | None,
-    tell: Callable[[str], None],
+    shape: Shape, names: Sequence[str], tokens: int, where: Place, threads: int | None
 ) -> list[dict[str, Any]]:
     """One row a scheme, with COLUMNS; `of_none`: the ratio of what each needs above its base."""
     sizes = dataclasses.asdict(shape)
     constant = {
+        **dict.fromkeys(COLUMNS),
         "bench": "memory",
         "tokens": tokens,
         "threads": threads,
@@ -45,7 +41,7 @@ def evaluation_rows(
         job = {"case": "evaluate", "scheme": name, "shape": sizes, "tokens": tokens}
         result = run(job, where, threads)
         tell(f"{name}: {result.get('seconds', 0):.1f} s")
-        rows.append(dict.fromkeys(COLUMNS) | constant | {"candidate": name} | _in_mib(result))
+        rows.append(constant | {"candidate": name} | _in_mib(result))
     base = next((row["above_mib"] for row in rows if row["candidate"] == "none"), None)
     for row in rows:
         if base and row["above_mib"] is not None:

@@ -15,12 +15,14 @@ import importlib.util
 import itertools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
+from lengthgen.bench.measuring import tell
 from lengthgen.bench.workload import Shape
 
 CLIP = 1.0  # as in our own step
@@ -95,18 +97,16 @@ def _x_transformers(**options) -> Callable[[Shape], nn.Module]:
     return build
 
 
+def _common(shape: Shape) -> dict[str, Any]:
+    """Options of every model of transformers."""
+    no_tokens = {"bos_token_id": None, "eos_token_id": None}
+    return {"vocab_size": shape.vocab, "hidden_size": shape.width, "use_cache": False, **no_tokens}
+
+
 def _bloom(shape: Shape) -> nn.Module:
     from transformers import BloomConfig, BloomForCausalLM
 
-    config = BloomConfig(
-        vocab_size=shape.vocab,
-        hidden_size=shape.width,
-        n_layer=shape.layers,
-        n_head=shape.heads,
-        use_cache=False,
-        bos_token_id=None,
-        eos_token_id=None,
-    )
+    config = BloomConfig(n_layer=shape.layers, n_head=shape.heads, **_common(shape))
     return BloomForCausalLM(config)
 
 
@@ -114,21 +114,13 @@ def _gpt_neox(shape: Shape) -> nn.Module:
     from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
     config = GPTNeoXConfig(
-        vocab_size=shape.vocab,
-        hidden_size=shape.width,
         num_hidden_layers=shape.layers,
         num_attention_heads=shape.heads,
         intermediate_size=4 * shape.width,
         max_position_embeddings=shape.length,
-        use_cache=False,
         tie_word_embeddings=True,
-        bos_token_id=None,
-        eos_token_id=None,
-        rope_parameters={
-            "rope_type": "default",
-            "rope_theta": 10000.0,
-            "partial_rotary_factor": 1.0,
-        },
+        rope_parameters={"rope_type": "default", "rope_theta": 1e4, "partial_rotary_factor": 1.0},
+        **_common(shape),
     )
     return GPTNeoXForCausalLM(config)
 
@@ -157,7 +149,7 @@ PEERS = (
 
 
 def built(
-    shape: Shape, peers: Iterable[Peer], tell: Callable[[str], None]
+    shape: Shape, peers: Iterable[Peer], tell: Callable[[str], None] = tell
 ) -> list[tuple[str, nn.Module]]:
     """(name, model) of every peer that can be built; for any other, one line through `tell`."""
     models, missing = [], set()

@@ -36,10 +36,8 @@ def candidates(at: Shape, names: Sequence[str], where: Place) -> list[Candidate]
         model = build(name, at, where)
         step = throughput.train_step(model, lambda number: batch(store, at, number, where), where)
         scoring = partial(wanted.score, model, wanted.requests, where)
-        both += [
-            Candidate(_training(name), "part", step),
-            Candidate(_evaluating(name), "part", scoring),
-        ]
+        calls = {_training(name): step, _evaluating(name): scoring}
+        both += [Candidate(label, "part", call) for label, call in calls.items()]
     return both
 
 
@@ -56,10 +54,8 @@ def _of_run(measured: Measured, name: str) -> tuple[Quartiles | None, str]:
     if not len(step) or not len(some):
         reasons = (measured.failed.get(part) for part in (_training(name), _evaluating(name)))
         return None, next(filter(None, reasons), f"{name} was not run")
-    training, evaluation = (
-        step * RunSettings().steps,
-        some / DOCUMENTS * EvaluationConfig().documents,
-    )
+    training = step * RunSettings().steps
+    evaluation = some / DOCUMENTS * EvaluationConfig().documents
     parts = {"training": training, "evaluation": evaluation}
     medians = (f"{name} {quartiles(seconds)[0]:.0f} s" for name, seconds in parts.items())
     words = f"{', '.join(medians)} of {measured.clock} time"

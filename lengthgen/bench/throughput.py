@@ -18,8 +18,8 @@ import torch
 
 from lengthgen import model as models
 from lengthgen.bench import flops, peers
-from lengthgen.bench.measuring import Candidate, Measured, quartiles
-from lengthgen.bench.workload import TRAIN_TOKENS, Place, Shape, batch, build, random_store
+from lengthgen.bench.measuring import Candidate, Measured, quartiles, table
+from lengthgen.bench.workload import SIZES, TRAIN_TOKENS, Place, Shape, batch, build, random_store
 from lengthgen.data.tokens import TokenStore
 from lengthgen.evaluation.protocols import EvaluationConfig, Request, eval_lengths, plan
 from lengthgen.evaluation.scoring import Scored, score
@@ -36,19 +36,13 @@ COST = (
 )  # fmt: skip
 COLUMNS = (
     "bench", "candidate", "kind", "status", *SPEED, *OF_NONE, *COST, "tokens", "rounds", "clock",
-    "threads", "device", "precision", "layers", "width", "heads", "length", "batch", "vocab",
-    "reason",
+    "threads", "device", "precision", *SIZES, "reason",
 )  # fmt: skip
 SHOWN = ("candidate", "tokens_per_second", *OF_NONE, *COST)
 
 
 def training_candidates(
-    shape: Shape,
-    names: Sequence[str],
-    where: Place,
-    others: Iterable[peers.Peer],
-    compiled: bool,
-    tell: Callable[[str], None],
+    shape: Shape, names: Sequence[str], where: Place, others: Iterable[peers.Peer], compiled: bool
 ) -> list[Candidate]:
     """One candidate a scheme, one a peer that is installed, and the matmul ceiling."""
     store = random_store(1, max(TRAIN_TOKENS, 2 * shape.length), shape.vocab)
@@ -62,7 +56,7 @@ def training_candidates(
         model = build(name, shape, where)
         call = train_step(model, batch_at, where, compiled)
         candidates.append(Candidate(name, "scheme", call, tokens, work, _shared(model)))
-    for name, peer in peers.built(shape, others, tell):
+    for name, peer in peers.built(shape, others):
         step = peers.step(peer.to(where.device), batch_at, where.autocast)
         candidates.append(Candidate(name, "peer", step, tokens, work, peers.parameters(peer)))
     return [*candidates, ceiling(where)]
@@ -136,20 +130,17 @@ def evaluation_candidates(
             passes[f"{name}, separate passes"] = [[request] for request in wanted.requests]
         for label, groups in passes.items():
             work = sum(counted(model, wanted, group, shape) for group in groups)
-            call = _scoring(model, wanted, groups, where)
+            call = partial(_score_groups, model, wanted, groups, where)
             kind = "scheme" if label == name else "part"
             candidates.append(Candidate(label, kind, call, wanted.scored, work, _shared(model)))
     return [*candidates, ceiling(where)]
 
 
-def _scoring(
+def _score_groups(
     model: models.Transformer, wanted: Evaluation, groups: list[list[Request]], where: Place
-) -> Callable[[], None]:
-    def call() -> None:
-        for group in groups:
-            wanted.score(model, group, where)
-
-    return call
+) -> None:
+    for group in groups:
+        wanted.score(model, group, where)
 
 
 def counted(
@@ -179,41 +170,22 @@ def rows(bench: str, measured: Measured, shape: Shape, where: Place) -> list[dic
     # Paired within rounds too: the ceiling is one of the candidates.
     limits = [c for c in measured.candidates if c.kind == "ceiling"]
     limit = limits[0].flops / measured.seconds(limits[0].name) if limits else None
-    constant = dict.fromkeys(COLUMNS) | {
-        "bench": bench,
-        "clock": measured.clock,
-        "threads": torch.get_num_threads(),
-        "device": where.device.type,
-        "precision": where.precision,
-        **dataclasses.asdict(shape),
-    }
-    table = [constant | _row(candidate, measured, limit) for candidate in measured.candidates]
-    return table + [
-        constant | {"candidate": name, "status": "failed", "reason": reason}
-        for name, reason in measured.failed.items()
-    ]
 
+    def cells(candidate: Candidate, seconds: np.ndarray) -> dict[str, Any]:
+        name, rate = candidate.name, candidate.flops / seconds
+        row = {
+            "kind": candidate.kind,
+            "seconds": quartiles(measured.seconds(name, "wall"))[0],
+            "cpu_seconds": quartiles(measured.seconds(name, "cpu"))[0],
+            "gflops_per_second": quartiles(rate)[0] / 1e9,
+            "share_of_ceiling": None if limit is None else quartiles(rate / limit)[0],
+            "parameters": candidate.parameters or None,
+            "tokens": candidate.tokens or None,
+        }
+        if candidate.tokens:
+            row |= zip(SPEED, quartiles(candidate.tokens / seconds), strict=True)
+            if (of_none := measured.ratio(BASELINE, name)) is not None:
+                row |= zip(OF_NONE, of_none, strict=True)
+        return row
 
-def _row(candidate: Candidate, measured: Measured, limit: np.ndarray | None) -> dict[str, Any]:
-    name, seconds = candidate.name, measured.seconds(candidate.name)
-    rate = candidate.flops / seconds
-    peak = max(sample.peak for sample in measured.samples[name])
-    row = {
-        "candidate": name,
-        "kind": candidate.kind,
-        "status": "ok",
-        "seconds": quartiles(measured.seconds(name, "wall"))[0],
-        "cpu_seconds": quartiles(measured.seconds(name, "cpu"))[0],
-        "gflops_per_second": quartiles(rate)[0] / 1e9,
-        "share_of_ceiling": None if limit is None else quartiles(rate / limit)[0],
-        "peak_mib": peak / 2**20 if peak else None,
-        "parameters": candidate.parameters or None,
-        "tokens": candidate.tokens or None,
-        "rounds": len(seconds),
-        "reason": "",
-    }
-    if candidate.tokens:
-        row |= zip(SPEED, quartiles(candidate.tokens / seconds), strict=True)
-        if (of_none := measured.ratio(BASELINE, name)) is not None:
-            row |= zip(OF_NONE, of_none, strict=True)
-    return row
+    return table(measured, where, COLUMNS, cells, bench=bench, **dataclasses.asdict(shape))

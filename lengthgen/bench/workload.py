@@ -7,7 +7,7 @@ Shape letters: B sequences in a batch, T tokens in a window.
 """
 
 import contextlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -51,12 +51,11 @@ class Shape:
 
     def longer(self) -> "Shape":
         """Twice the window, half the batch, two thirds of the layers."""
-        return replace(
-            self,
-            layers=max(1, 2 * self.layers // 3),
-            length=2 * self.length,
-            batch=max(1, self.batch // 2),
-        )
+        layers, batch = max(1, 2 * self.layers // 3), max(1, self.batch // 2)
+        return replace(self, layers=layers, length=2 * self.length, batch=batch)
+
+
+SIZES = tuple(field.name for field in fields(Shape))
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,8 @@ BLOCK = 128  # FlexAttention's block size
 # Allowed to each callable: batch sizes, dtypes, layouts, with and without gradients.
 RECOMPILATIONS = 64
 
-Form = Callable[..., tuple[Tensor, Tensor]]
+Attention = Callable[..., tuple[Tensor, Tensor]]
+Score = Callable[..., Tensor]  # of score, sequence, head, query, key
 
 
 def attend(
@@ -72,74 +73,52 @@ def forward(
 
     Gradients reach only q, k, v.
     """
-    form: Form = unbiased if bias is None else by_offset if bias.ndim == 2 else by_position
     mask = visible_blocks(q.shape[2], span, q.device)
     if torch.compiler.is_compiling():  # inside a compiled model: part of its graph
-        return form(q, k, v, bias, mask, scale)
+        return attention(q, k, v, bias, mask, scale)
     with torch._dynamo.config.patch(recompile_limit=RECOMPILATIONS):
-        return compiled(form, q.shape[2], span)(q, k, v, bias, mask, scale)
+        ndim = 0 if bias is None else bias.ndim
+        return compiled(ndim, q.shape[2], span)(q, k, v, bias, mask, scale)
 
 
-def unbiased(
-    q: Tensor, k: Tensor, v: Tensor, bias: None, mask: BlockMask, scale: float
+def attention(
+    q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, mask: BlockMask, scale: float
 ) -> tuple[Tensor, Tensor]:
-    """Attention without a bias."""
-    return _flex(q, k, v, None, mask, scale)
-
-
-def by_offset(
-    q: Tensor, k: Tensor, v: Tensor, bias: Tensor, mask: BlockMask, scale: float
-) -> tuple[Tensor, Tensor]:
-    """Attention with a vector (H, T).
-
-    Masked scores read it at i - j < 0, which counts from its end: inside, and without effect.
-    """
-
-    def biased(score: Tensor, b: Tensor, h: Tensor, i: Tensor, j: Tensor) -> Tensor:
-        return score + bias[h, i - j]
-
-    return _flex(q, k, v, biased, mask, scale)
-
-
-def by_position(
-    q: Tensor, k: Tensor, v: Tensor, bias: Tensor, mask: BlockMask, scale: float
-) -> tuple[Tensor, Tensor]:
-    """Attention with a matrix (H, T, T)."""
-
-    def biased(score: Tensor, b: Tensor, h: Tensor, i: Tensor, j: Tensor) -> Tensor:
-        return score + bias[h, i, j]
-
-    return _flex(q, k, v, biased, mask, scale)
-
-
-def _flex(
-    q: Tensor, k: Tensor, v: Tensor, score: Callable | None, mask: BlockMask, scale: float
-) -> tuple[Tensor, Tensor]:
+    """Output and log-sum-exp, without a bias, with a vector (H, T) or a matrix (H, T, T)."""
+    score = None if bias is None else _by_offset(bias) if bias.ndim == 2 else _by_position(bias)
     out, aux = flex_attention(
         q, k, v, score_mod=score, block_mask=mask, scale=scale, return_aux=AuxRequest(lse=True)
     )
     return out, aux.lse  # type: ignore[return-value]  # it was asked for
 
 
-@cache
-def compiled(form: Form, length: int, span: Span | None = None) -> Form:
-    """`form`, compiled for one length and span. RuntimeError if torch would run it uncompiled."""
+def _by_offset(bias: Tensor) -> Score:
+    """Masked scores read i - j < 0, which counts from the end: inside, and without effect."""
+    return lambda score, b, h, i, j: score + bias[h, i - j]
 
-    def compiled_form(
-        q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, mask: BlockMask, scale: float
-    ) -> tuple[Tensor, Tensor]:
+
+def _by_position(bias: Tensor) -> Score:
+    return lambda score, b, h, i, j: score + bias[h, i, j]
+
+
+@cache
+def compiled(ndim: int, length: int, span: Span | None = None) -> Attention:
+    """`attention`, compiled for one form of bias (0: none), length and span.
+
+    RuntimeError if torch would run it uncompiled.
+    """
+
+    def compiled_attention(*arguments: Any) -> tuple[Tensor, Tensor]:
         if not torch.compiler.is_compiling():
             raise RuntimeError(
                 "FlexAttention would run uncompiled and make every score: "
                 "is torch.compile switched off?"
             )
-        return form(q, k, v, bias, mask, scale)
+        return attention(*arguments)
 
-    # A closure shares its code object with every other call's: each gets a copy.
-    code = compiled_form.__code__.replace(co_name=f"{form.__name__}_{length}")
-    copy = types.FunctionType(
-        code, compiled_form.__globals__, code.co_name, None, compiled_form.__closure__
-    )
+    # One code object for every call: each gets a copy.
+    code = compiled_attention.__code__.replace(co_name=f"flex_{ndim}_{length}")
+    copy = types.FunctionType(code, compiled_attention.__globals__, code.co_name)
     return torch.compile(copy, dynamic=False, fullgraph=True)
 
 
