@@ -85,19 +85,15 @@ POSITIONS = [
     Bug(
         "mask before bias",  # the future's entries of the bias are masked, its scores are not
         "lengthgen/attention/kernels/sdpa.py",
-        "mask = bias.masked_fill(~visible(0, length, span, q.device),"
-        ' float("-inf")).to(q.dtype)',
-        "mask = bias.masked_fill(~visible(0, length, span, q.device),"
-        " 0.0).to(q.dtype)",
+        "mask = hide(bias, 0, length, span).to(q.dtype)",
+        "mask = hide(bias, 0, length, span).nan_to_num(neginf=0.0).to(q.dtype)",
         "tests/test_attention.py",
     ),
     Bug(
         "mask before bias",
         "lengthgen/attention/kernels/rows.py",
-        "return wide(block).masked_fill(~visible(first, last, None,"
-        ' block.device), float("-inf"))',
-        "return wide(block).masked_fill(~visible(first, last, None,"
-        " block.device), 0.0)",
+        "return hide(wide(block), first, last, None)",
+        "return hide(wide(block), first, last, None).nan_to_num(neginf=0.0)",
         "tests/test_attention.py",
     ),
     Bug(

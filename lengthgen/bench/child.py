@@ -9,7 +9,9 @@ window; {"case": "attention", kind: "learned" | "dense", shape: [B, H, L, D]} ru
 backward with a learned bias.
 """
 
+import contextlib
 import json
+import re
 import resource
 import sys
 import time
@@ -21,27 +23,17 @@ from lengthgen.runs import process
 SHORT = 64  # tokens of the window that loads what is loaded at the first call
 
 
-def _status(key: str) -> int | None:
-    """A line of /proc/self/status in bytes; None where there is none."""
-    try:
-        lines = Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines()
-    except OSError:
-        return None
-    values = [line.split()[1] for line in lines if line.startswith(f"{key}:")]
-    return int(values[0]) * 1024 if values else None
-
-
 def _reset_peak() -> None:
-    try:
+    with contextlib.suppress(OSError):  # the peak so far then is the baseline
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-    except OSError:
-        return  # the peak so far then is the baseline
 
 
 def _peak() -> int:
-    peak = _status("VmHWM")
-    if peak is not None:
-        return peak
+    """In bytes."""
+    with contextlib.suppress(OSError):
+        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+        if line := re.search(r"^VmHWM:\s+(\d+)", status, re.MULTILINE):
+            return int(line[1]) * 1024
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 

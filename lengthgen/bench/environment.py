@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from lengthgen.attention.kernels.onednn import processor
 from lengthgen.bench.workload import Place
 from lengthgen.runs import provenance
 
@@ -31,11 +32,12 @@ def before(where: Place, clock: str) -> dict[str, Any]:
         variables["LD_PRELOAD"] = ":".join(map(os.path.basename, libraries))
     facts |= {
         "environment": variables,
-        "cpu": _cpu_model(),
+        "cpu": processor("model name") or "unknown",
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "precision": where.precision,
         "clock": clock,
-        "flush_denormal": _flushes(),
+        # Whether denormal numbers become zero in this thread.
+        "flush_denormal": bool((torch.tensor([1e-40]) * 1.0).item() == 0.0),
         "load_before": facts.pop("load"),
     }
     if where.device.type == "cuda":
@@ -63,19 +65,3 @@ def lines(facts: Mapping[str, Any]) -> list[str]:
             value = ", ".join(f"{k}={v}" for k, v in value.items())
         words.append(f"{key}: {value}")
     return words
-
-
-def _flushes() -> bool:
-    """Whether denormal numbers become zero in this thread."""
-    return bool((torch.tensor([1e-40]) * 1.0).item() == 0.0)
-
-
-def _cpu_model() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            return next(
-                (line.partition(":")[2].strip() for line in file if line.startswith("model name")),
-                "unknown",
-            )
-    except OSError:
-        return "unknown"

@@ -6,7 +6,7 @@ target blocks and so has the same windows. Left out: validation losses in traini
 it), and what a run writes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -36,7 +36,7 @@ def candidates(at: Shape, names: Sequence[str], where: Place) -> list[Candidate]
         model = build(name, at, where)
         step = throughput.train_step(model, lambda number: batch(store, at, number, where), where)
         scoring = partial(wanted.score, model, wanted.requests, where)
-        calls = {_training(name): step, _evaluating(name): scoring}
+        calls: dict[str, Callable[[], object]] = {_training(name): step, _evaluating(name): scoring}
         both += [Candidate(label, "part", call) for label, call in calls.items()]
     return both
 

@@ -20,7 +20,7 @@ from lengthgen.attention import linear as products
 from lengthgen.config import dataclass_from
 from lengthgen.data import batches
 from lengthgen.data.tokens import TokenStore
-from lengthgen.errors import ConfigError
+from lengthgen.runs.prepare import placed
 
 TRAIN_TOKENS = 2**20  # tokens that training windows are drawn from
 
@@ -79,14 +79,7 @@ def place(device: str, precision: str, kernel: str = "auto", linear: str = "auto
     """`auto`: as a run chooses. ConfigError if CUDA is asked for and missing."""
     dataclass_from.choice("--kernel", kernel, dispatch.KERNELS)
     dataclass_from.choice("--linear", linear, products.KERNELS)
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError(
-            "--device cuda: this machine has no usable NVIDIA GPU; give --device cpu or auto"
-        )
-    on_cuda = device != "cpu" and torch.cuda.is_available()
-    if precision == "auto":
-        precision = "bf16" if on_cuda else "fp32"
-    return Place(torch.device("cuda" if on_cuda else "cpu"), precision, kernel, linear)
+    return Place(*placed(device, precision, "--device "), kernel, linear)
 
 
 def build(scheme: str, shape: Shape, where: Place) -> models.Transformer:

@@ -57,7 +57,7 @@ def names(command: str) -> list[str]:
 
 def options(group: str, where: Sequence[Path]) -> list[str]:
     """The options of `group`: names of the YAML files in the folders of that name."""
-    return sorted({path.stem for root in where for path in (root / group).glob("*.yaml")})
+    return sorted(files(group, where))
 
 
 def all_groups(where: Sequence[Path]) -> list[str]:

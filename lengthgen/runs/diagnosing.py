@@ -15,7 +15,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lengthgen.data import batches
 from lengthgen.data.tokens import TokenStore
 from lengthgen.diagnostics.diagnosed_model import DiagnosedModel
 from lengthgen.diagnostics.settings import DiagnosticsConfig
@@ -60,14 +59,7 @@ class Diagnosis:
             scheme.to(run.device).eval()
         model.scheme.use_draw(0)
         lengths = [n for n in self.lengths if model.scheme.refusal(n) is None]
-        inputs, _ = batches.crops(
-            run.splits.train,
-            seed=settings.seed,
-            step=0,
-            batch_size=self.settings.windows,
-            length=settings.train_length,
-            cross_documents=settings.cross_documents,
-        )
+        inputs, _ = run.crops(run.splits.train, settings.seed, 0, self.settings.windows)
         subject = DiagnosedModel(
             model=model,
             trained=self.as_trained,

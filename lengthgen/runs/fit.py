@@ -158,16 +158,7 @@ def _validation_loss(run: Run, model: Transformer) -> float:
 
 
 def _batch(run: Run, store: TokenStore, seed: int, step: int, size: int) -> tuple[Tensor, Tensor]:
-    settings = run.config.settings
-    inputs, targets = batches.crops(
-        store,
-        seed=seed,
-        step=step,
-        batch_size=size,
-        length=settings.train_length,
-        cross_documents=settings.cross_documents,
-    )
-    return _scored(run, inputs, targets)
+    return _scored(run, *run.crops(store, seed, step, size))
 
 
 def _scored(run: Run, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:

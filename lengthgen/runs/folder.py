@@ -26,6 +26,7 @@ from filelock import FileLock, Timeout
 from lengthgen import files
 from lengthgen.errors import ConfigError, LockedError
 from lengthgen.evaluation import records
+from lengthgen.runs.progress import logged_to
 
 
 class RunFolder:
@@ -81,18 +82,10 @@ class RunFolder:
         finally:
             lock.release()
 
-    @contextlib.contextmanager
-    def logged(self) -> Iterator[None]:
+    def logged(self) -> contextlib.AbstractContextManager:
         """What the package logs goes to the run's log.txt as well."""
         handler = logging.FileHandler(self.path / "log.txt")
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-        logger = logging.getLogger("lengthgen")
-        logger.addHandler(handler)
-        try:
-            yield
-        finally:
-            logger.removeHandler(handler)
-            handler.close()
+        return logged_to(handler, "%(asctime)s %(levelname)s %(message)s")
 
 
 def find(results: Path, run: str) -> RunFolder:

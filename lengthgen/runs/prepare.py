@@ -6,8 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from lengthgen.data import batches
 from lengthgen.data.splits import Splits, prepare_splits
+from lengthgen.data.tokens import TokenStore
 from lengthgen.errors import ConfigError
 from lengthgen.runs import identity, process
 from lengthgen.runs.folder import RunFolder
@@ -47,6 +50,14 @@ class Run:
     def autocast(self) -> contextlib.AbstractContextManager:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
 
+    def crops(self, store: TokenStore, seed: int, step: int, size: int) -> tuple[Tensor, Tensor]:
+        """Inputs and targets (size, train_length) of one step, on CPU."""
+        settings = self.config.settings
+        length, across = settings.train_length, settings.cross_documents
+        return batches.crops(
+            store, seed=seed, step=step, batch_size=size, length=length, cross_documents=across
+        )
+
     def identity(self) -> dict[str, Any]:
         """The identity columns of every table row.
 
@@ -72,10 +83,7 @@ def prepare(config: TrainConfig) -> Run:
     settings = config.settings
     process.prepare_torch(settings.threads)
     process.keep_memory()
-    device = _device(settings.device)
-    precision = settings.precision
-    if precision == "auto":
-        precision = "bf16" if device.type == "cuda" else "fp32"
+    device, precision = placed(settings.device, settings.precision, "device=")
     cache = Path(settings.cache) if settings.cache else None
     splits = prepare_splits(config.dataset, config.tokenizer, cache, config.dataset_folders)
     data = {"label": splits.label, "fingerprint": splits.fingerprint, "tokenizer": splits.tokenizer}
@@ -87,9 +95,13 @@ def prepare(config: TrainConfig) -> Run:
     return Run(config, splits, device, precision, science, folder)
 
 
-def _device(name: str) -> torch.device:
-    if name == "cuda" and not torch.cuda.is_available():
+def placed(device: str, precision: str, key: str) -> tuple[torch.device, str]:
+    """What `auto` stands for here. ConfigError, which names `key`, for CUDA where there is none."""
+    on_cuda = device != "cpu" and torch.cuda.is_available()
+    if device == "cuda" and not on_cuda:
         raise ConfigError(
-            "device=cuda: this machine has no usable NVIDIA GPU; give device=cpu or device=auto"
+            f"{key}cuda: this machine has no usable NVIDIA GPU; give {key}cpu or {key}auto"
         )
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+    if precision == "auto":
+        precision = "bf16" if on_cuda else "fp32"
+    return torch.device("cuda" if on_cuda else "cpu"), precision

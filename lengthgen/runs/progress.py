@@ -66,15 +66,26 @@ def messages_shown() -> Iterator[None]:
     if logger.handlers or logging.getLogger().handlers:
         yield
         return
-    handler, level = logging.StreamHandler(sys.stdout), logger.level
-    handler.setFormatter(logging.Formatter("%(message)s"))
-    logger.addHandler(handler)
+    level = logger.level
     logger.setLevel(logging.INFO)
+    try:
+        with logged_to(logging.StreamHandler(sys.stdout), "%(message)s"):
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+@contextlib.contextmanager
+def logged_to(handler: logging.Handler, form: str) -> Iterator[None]:
+    """The package's messages go to `handler` as well."""
+    logger = logging.getLogger("lengthgen")
+    handler.setFormatter(logging.Formatter(form))
+    logger.addHandler(handler)
     try:
         yield
     finally:
         logger.removeHandler(handler)
-        logger.setLevel(level)
+        handler.close()
 
 
 def clock(duration: float) -> str:

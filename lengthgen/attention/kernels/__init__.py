@@ -1,5 +1,7 @@
 """Exact causal self-attention, one file an idea. dispatch.py chooses; none knows schemes or models.
 
+Shape letters in every file: B batch, H heads, T queries = keys, D head size.
+
 | file | idea |
 |---|---|
 | reference.py | the definition, written out: every other kernel is tested against it in float64 |

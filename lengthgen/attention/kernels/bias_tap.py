@@ -8,8 +8,7 @@ else by torch_bias.py.
 
 The two operators are registered with torch, so that torch.compile takes each for one call and does
 not look inside.
-
-Shape letters: B batch, H heads, T queries = keys, D head size."""
+"""
 
 from importlib.util import find_spec
 from types import ModuleType

@@ -9,8 +9,7 @@ backward.
 
 The aten names are private to torch, though unchanged since 2.2: `available` asks for them, and
 dispatch.py falls back to sdpa.py.
-
-Shape letters: B batch, H heads, T queries = keys, D head size."""
+"""
 
 from typing import Any, Protocol, runtime_checkable
 
@@ -38,9 +37,9 @@ class ChunkedBias(Protocol):
         """What is worked on at a time, by one thread each, so that masks are cheap."""
 
     def mask(self, sequences: slice, heads: slice, first: int, last: int) -> Tensor:
-        """(sequences or 1, heads or 1, last - first, keys) float32 with last stride 1.
+        """Queries first..last-1 against the keys that any of them sees, -inf where one does not.
 
-        -inf where a query does not see a key.
+        (sequences or 1, heads or 1, last - first, keys) float32 with last stride 1.
         """
 
 

@@ -8,8 +8,7 @@ excludes other backends. Its gradient comes from bias_tap.py.
 One compiled callable per form of bias and length, each with its own code object: torch counts
 recompilations by code object and, past a limit of 8, would run the eager form, which makes every
 score. Here that is an error.
-
-Shape letters: B batch, H heads, T queries = keys, D head size."""
+"""
 
 import types
 from collections.abc import Callable
@@ -22,7 +21,7 @@ from torch.nn.attention.flex_attention import AuxRequest, BlockMask, flex_attent
 
 from lengthgen.attention.bias_forms import Span
 from lengthgen.attention.kernels import bias_tap, offsets
-from lengthgen.attention.kernels.windows_and_sinks import visible
+from lengthgen.attention.kernels.windows_and_sinks import hide
 
 BLOCK = 128  # FlexAttention's block size
 # Allowed to each callable: batch sizes, dtypes, layouts, with and without gradients.
@@ -59,7 +58,7 @@ def _cut(bias: Tensor, span: Span) -> Tensor:
         offset = torch.arange(length, device=bias.device)
         return bias.masked_fill(offset >= _window(span, length), float("-inf"))
     matrix = offsets.dense(bias) if bias.ndim == 2 else bias
-    return matrix.masked_fill(~visible(0, length, span, bias.device), float("-inf"))
+    return hide(matrix, 0, length, span)
 
 
 def _window(span: Span, length: int) -> int:

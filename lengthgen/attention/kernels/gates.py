@@ -11,23 +11,20 @@ the scores.
 Masks are made for each chunk, by sequence and head. Measured against no bias (float32, one thread,
 B8 H8 T512 D32, B4 H8 T1024 D64): forward 1.2 to 1.4 times the time, forward and backward 1.3 to
 1.4; the dense form 6 to 9.
-
-Shape letters: B batch, H heads, T queries = keys."""
+"""
 
 import torch
 from torch import Tensor
 
 from lengthgen.attention.bias_forms import Gates, Span
 from lengthgen.attention.kernels import threads
+from lengthgen.attention.kernels.rows import chunk_of as block_rows
 from lengthgen.attention.kernels.windows_and_sinks import add_at, key_slices, take, visible
-
-# Elements of the mask of a chunk and group of heads: 8 MiB, more where 16 rows need more.
-AT_ONCE = 2**21
 
 
 def chunk_of(batch: int, length: int, longest: int) -> int:
-    """Query rows per chunk: a multiple of 16, at most `longest`, that keeps the mask small."""
-    return max(16, min(longest, AT_ONCE // (max(4, batch) * length)) // 16 * 16)
+    """Query rows per chunk, at most `longest`, that keep the mask of a group of heads small."""
+    return block_rows(max(4, batch), length, longest)
 
 
 class GateRows:
@@ -51,7 +48,7 @@ class GateRows:
         self.weights = None if gates.weights is None else gates.weights.detach().to(dtype)
 
     def mask(self, sequences: slice, heads: slice, first: int, last: int) -> Tensor:
-        """(sequences, heads, last - first, keys): what queries first..last-1 see."""
+        """As cpu.ChunkedBias says."""
         columns = key_slices(first, last, self.span, last, newest_first=False)
         rows = self.rows[sequences, heads, first:last]
         keys = take(self.sums[sequences, heads], columns, dim=2)

@@ -4,7 +4,8 @@ With gradients the scores of the whole window exist at once: (B, H, T, T) and wh
 makes of them. Without, chunks of query rows against the keys before them take memory linear in T,
 if the scheme can work by rows.
 
-Shape letters: B batch, H heads, T queries = keys, R rows of queries, S keys, D head size."""
+Shape letters beside those of __init__.py: R rows of queries, S keys.
+"""
 
 from collections.abc import Callable
 
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from lengthgen.attention.bias_forms import Span
 from lengthgen.attention.kernels.rows import spans
-from lengthgen.attention.kernels.windows_and_sinks import visible
+from lengthgen.attention.kernels.windows_and_sinks import hide
 
 # Elements of one chunk's scores: 8 MiB in float32. A scheme holds several such tensors.
 SCORES_AT_ONCE = 2**21
@@ -40,8 +41,7 @@ def attend(
 
     def rows(first: int, last: int) -> Tensor:
         scores = logits(q[:, :, first:last], k[:, :, :last], first)
-        seen = visible(first, last, span, q.device)
-        return mix(scores.masked_fill(~seen, float("-inf")), v[:, :, :last], first)
+        return mix(hide(scores, first, last, span), v[:, :, :last], first)
 
     with torch.autocast(q.device.type, enabled=False):
         q, k, v = (x.to(wide) for x in (q, k, v))

@@ -3,14 +3,15 @@
 It holds a bias and, in the future, -inf. The masked kernels on CUDA load whole vectors of a mask's
 row, so its rows start at multiples of ALIGNMENT elements (pytorch #104310).
 
-Shape letters: H heads, T queries = keys, C query rows of a chunk."""
+Shape letters beside those of __init__.py: C query rows of a chunk.
+"""
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from lengthgen.attention.kernels.rows import BlockOf
-from lengthgen.attention.kernels.windows_and_sinks import visible
+from lengthgen.attention.kernels.windows_and_sinks import hide
 
 ALIGNMENT = 16  # elements: 32 bytes in bfloat16
 
@@ -55,5 +56,4 @@ class MatrixRows:
         """Queries first..last-1 against keys 0..last-1: (H, last - first, last)."""
         with torch.no_grad():
             block = self.block_of(first, last)
-            past = visible(first, last, None, block.device)
-            return aligned(block.to(self.dtype or block.dtype).masked_fill(~past, float("-inf")))
+            return aligned(hide(block.to(self.dtype or block.dtype), first, last, None))

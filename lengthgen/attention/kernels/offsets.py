@@ -11,7 +11,8 @@ Measured (float32, one thread, B8 H8 T512 D32, forward and backward): 0.64 to 0.
 is_causal without a bias. A prebuilt slab [H, chunk, T] costs the same at 512, and 1.1 to 1.4 times
 as much at 4096.
 
-Shape letters: H heads (1 = the same for every head), T queries = keys."""
+Shape letters beside those of __init__.py: H heads (1 = the same for every head).
+"""
 
 import torch
 from torch import Tensor
@@ -55,10 +56,7 @@ class Offsets:
             self.near[:, chunk - 1 + span.window :] = float("-inf")
 
     def mask(self, sequences: slice, heads: slice, first: int, last: int) -> Tensor:
-        """Queries first..last-1, at most `chunk`, against the keys that they see.
-
-        (1, heads or 1, last - first, keys): a view, or with sinks a small copy.
-        """
+        """As cpu.ChunkedBias says: a view, or with sinks a small copy."""
         columns = key_slices(first, last, self.span, last, newest_first=True)
         only_sinks = self.span is not None and last <= self.span.sinks
         # The window's end does not cut the sinks, so they are read from the whole vector.

@@ -11,7 +11,8 @@ it, and linear.py falls back to torch. It copies its first factor unless that is
 reads its second through strides: at full speed if that or its transpose is contiguous, else a
 thousand times slower, so that such a factor is copied here.
 
-Shape letters: N rows, I inputs, O outputs."""
+Shape letters: N rows, I inputs, O outputs.
+"""
 
 import functools
 import platform
@@ -34,7 +35,7 @@ def faster() -> bool:
     return (
         torch.backends.mkl.is_available()
         and torch.backends.cpu.get_cpu_capability() == "AVX512"
-        and "GenuineIntel" not in _vendor()
+        and "GenuineIntel" not in processor("vendor_id")
     )
 
 
@@ -78,9 +79,11 @@ def _operator(x: Tensor, weight: Tensor) -> Tensor:
     return torch.ops.mkldnn._linear_pointwise(x, weight, None, "none", [], None)
 
 
-def _vendor() -> str:
+def processor(key: str) -> str:
+    """The value of a key of /proc/cpuinfo; without that file what Python knows of the processor."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:
-            return next((line for line in file if line.startswith("vendor_id")), "")
+            values = (line.partition(":")[2].strip() for line in file if line.startswith(key))
+            return next(values, "")
     except OSError:
         return platform.processor()

@@ -13,7 +13,8 @@ difference scores - lse, in its own pass: its rounding counts only for scores fa
 which have no weight. Folded into the product it costs 2 to 4 times the error, because q k^T and lse
 cancel.
 
-Shape letters: B batch, H heads, G heads of a group, T queries = keys, D head size."""
+Shape letters beside those of __init__.py: G heads of a group.
+"""
 
 import math
 from typing import Any

@@ -2,8 +2,7 @@
 
 Hidden are the future and what lies outside a span. Any floating dtype and device, differentiable as
 often as needed, O(B H T^2) memory. The tests compare every other kernel with it.
-
-Shape letters: B batch, H heads, T queries = keys, D head size."""
+"""
 
 import torch
 from torch import Tensor

@@ -4,8 +4,7 @@
 half of T x T a head, nothing a sequence, evaluated once and shared by every layer that shares the
 bias. It serves biases that learn. `LazyBlocks` asks the scheme for a block whenever it is needed
 and keeps none: for evaluation, and for biases that do not learn.
-
-Shape letters: H heads, T queries = keys."""
+"""
 
 from collections.abc import Callable, Sequence
 
@@ -14,9 +13,9 @@ from torch import Tensor
 
 from lengthgen.attention.bias_forms import Span
 from lengthgen.attention.kernels import threads
-from lengthgen.attention.kernels.windows_and_sinks import add_at, key_slices, take, visible
+from lengthgen.attention.kernels.windows_and_sinks import add_at, hide, key_slices, take
 
-# Elements of a lazy block: 8 MiB in float32, more where 16 rows need more.
+# Elements of a block that is made when needed: 8 MiB in float32, more where 16 rows need more.
 AT_ONCE = 2**21
 
 BlockOf = Callable[[int, int], Tensor]
@@ -27,14 +26,17 @@ def spans(length: int, chunk: int) -> list[tuple[int, int]]:
     return [(first, min(first + chunk, length)) for first in range(0, length, chunk)]
 
 
-def chunk_of(n_heads: int, length: int, longest: int) -> int:
-    """Query rows per lazy block: a multiple of 16, at most `longest`, that keeps it small."""
-    return max(16, min(longest, AT_ONCE // (n_heads * length)) // 16 * 16)
+def chunk_of(n_matrices: int, length: int, longest: int, at_once: int | None = None) -> int:
+    """Query rows per chunk: a multiple of 16, at most `longest`.
+
+    It keeps `n_matrices` blocks (rows, length) to `at_once` elements, by default AT_ONCE.
+    """
+    return max(16, min(longest, (at_once or AT_ONCE) // (n_matrices * length)) // 16 * 16)
 
 
 def masked(block: Tensor, first: int, last: int) -> Tensor:
     """A block (H, last - first, last), in float32 at least, with -inf in the future."""
-    return wide(block).masked_fill(~visible(first, last, None, block.device), float("-inf"))
+    return hide(wide(block), first, last, None)
 
 
 def wide(block: Tensor) -> Tensor:
@@ -66,7 +68,7 @@ class LazyBlocks:
         return [(slice(None), slice(None))]
 
     def mask(self, sequences: slice, heads: slice, first: int, last: int) -> Tensor:
-        """Queries first..last-1 against the keys that they see: (1, heads, last - first, keys)."""
+        """As cpu.ChunkedBias says."""
         with torch.no_grad():
             return _cut(self.block_of(first, last), first, last, self.span)[None, heads]
 
@@ -82,10 +84,7 @@ class Blocks:
         self.chunk, self.span = chunk, span
 
     def mask(self, sequences: slice, heads: slice, first: int, last: int) -> Tensor:
-        """Queries first..last-1 against the keys that they see: (1, heads, last - first, keys).
-
-        A view unless there is a span.
-        """
+        """As cpu.ChunkedBias says: a view unless there is a span."""
         block = _within(self.learned, self.chunk, first, last).detach()[heads]
         return (block if self.span is None else _cut(block, first, last, self.span))[None]
 
@@ -115,9 +114,7 @@ class BlockGradient:
 def _cut(block: Tensor, first: int, last: int, span: Span | None) -> Tensor:
     """(H, last - first, last) -> the columns that rows see, -inf where one does not."""
     columns = key_slices(first, last, span, last, newest_first=False)
-    seen = visible(first, last, span, block.device)
-    seen = take(seen, columns, dim=1)
-    return take(wide(block), columns, dim=2).masked_fill(~seen, float("-inf"))
+    return hide(take(wide(block), columns, dim=2), first, last, span, columns)
 
 
 def _within(blocks: Sequence[Tensor], chunk: int, first: int, last: int) -> Tensor:

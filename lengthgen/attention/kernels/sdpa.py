@@ -9,8 +9,7 @@ On CUDA the order of torch's backends is set here. Without a mask cuDNN comes fi
 to 2.3 times the speed of torch's FlashAttention, transformers #48163). With one it is left out: it
 reinterprets a mask whose dtype is not q's (pytorch #191612) and may give NaN gradients at some
 lengths (#196678). A mask always has q's dtype and aligned rows (masks.py).
-
-Shape letters: B batch, H heads, T queries = keys, D head size."""
+"""
 
 from contextlib import AbstractContextManager, nullcontext
 
@@ -20,9 +19,9 @@ from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from lengthgen.attention.bias_forms import Span
+from lengthgen.attention.kernels import rows
 from lengthgen.attention.kernels.masks import MatrixRows, VectorRows, aligned
-from lengthgen.attention.kernels.rows import spans
-from lengthgen.attention.kernels.windows_and_sinks import key_slices, take, visible
+from lengthgen.attention.kernels.windows_and_sinks import hide, key_slices, take
 
 MASK_AT_ONCE = 2**27  # elements of one chunk's mask (256 MiB in bfloat16)
 
@@ -36,10 +35,7 @@ def attend(
     dropout: float = 0.0,
     span: Span | None = None,
 ) -> Tensor:
-    """q, k, v (B, H, T, D); bias (H, T, T), (B, H, T, T) or None -> (B, H, T, D).
-
-    The bias's entries outside `span` and above the diagonal are ignored.
-    """
+    """Arguments and result as in reference.attend."""
     length = q.shape[-2]
     if bias is None and span is not None:
         bias = q.new_zeros(1, length, length)
@@ -49,7 +45,7 @@ def attend(
             return functional.scaled_dot_product_attention(
                 q, k, v, is_causal=True, scale=scale, dropout_p=dropout
             )
-        mask = bias.masked_fill(~visible(0, length, span, q.device), float("-inf")).to(q.dtype)
+        mask = hide(bias, 0, length, span).to(q.dtype)
         mask = (aligned(mask) if q.is_cuda else mask).expand(q.shape[0], q.shape[1], length, length)
         return functional.scaled_dot_product_attention(
             q, k, v, attn_mask=mask, scale=scale, dropout_p=dropout
@@ -57,8 +53,8 @@ def attend(
 
 
 def chunk_of(n_heads: int, length: int) -> int:
-    """Query rows per chunk of `attend_by_rows`: a multiple of 16 that keeps to MASK_AT_ONCE."""
-    return max(16, min(1024, MASK_AT_ONCE // (n_heads * length)) // 16 * 16)
+    """Query rows per chunk of `attend_by_rows`."""
+    return rows.chunk_of(n_heads, length, 1024, MASK_AT_ONCE)
 
 
 def attend_by_rows(
@@ -73,13 +69,12 @@ def attend_by_rows(
     """q, k, v (B, H, T, D), masks in q's dtype -> (B, H, T, D), without gradients."""
     out = q.new_empty(q.shape)
     with torch.no_grad(), _backends(q, True):
-        for first, last in spans(q.shape[2], chunk):
+        for first, last in rows.spans(q.shape[2], chunk):
             keys = key_slices(first, last, span, last, newest_first=False)
             mask = masks.mask(first, last)
             if span is not None:
-                seen = visible(first, last, span, q.device)
-                mask = mask.masked_fill(~seen, float("-inf"))
-                mask = aligned(take(mask, keys, dim=-1).contiguous())
+                mask = hide(take(mask, keys, dim=-1), first, last, span, keys)
+                mask = aligned(mask.contiguous())
             some_k, some_v = (take(x, keys, dim=2) for x in (k, v))
             mask = mask.expand(q.shape[0], q.shape[1], last - first, some_k.shape[2])
             out[:, :, first:last] = functional.scaled_dot_product_attention(

@@ -7,7 +7,8 @@ of the flash kernel's time at 1024 tokens, 0.68 and 0.74 at 2048, 0.66 and 0.72 
 2048: 0.58 and 0.60. The running maximum and sum are those of Milakov and Gimelshein (2018,
 arXiv:1805.02867, algorithm 3). Memory: a few tiles a thread.
 
-Shape letters: B batch, H heads, T queries = keys, R queries of a chunk, S keys, D head size."""
+Shape letters beside those of __init__.py: R queries of a chunk, S keys.
+"""
 
 import itertools
 import math

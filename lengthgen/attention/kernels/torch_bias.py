@@ -3,7 +3,8 @@
 The same formulas as triton_bias.py, on any device and dtype (float64 stays float64, the rest is
 computed in float32); memory O(B H C T).
 
-Shape letters: B batch, H heads, T queries = keys, D head size, C query rows of a chunk."""
+Shape letters beside those of __init__.py: C query rows of a chunk.
+"""
 
 from collections.abc import Iterator
 

@@ -12,8 +12,8 @@ Three ways out: `ordered` stores every program's offset sums, and a second kerne
 fixed order (deterministic); `atomic` adds them to the vector; `matrix` (Rows) stores dS itself, one
 program per tile.
 
-Shape letters: B batch, H heads, T queries = keys, D head size; R, C rows and columns of a tile (R a
-multiple of C)."""
+Shape letters beside those of __init__.py: R, C rows and columns of a tile (R a multiple of C).
+"""
 
 import itertools
 from functools import lru_cache

@@ -3,8 +3,7 @@
 A chunk of query rows then needs two ranges of keys at most: the sinks, and the rest from the first
 row's oldest visible key on. The two never overlap, so that a sink which the window still holds
 counts once.
-
-Shape letters: T queries = keys."""
+"""
 
 import torch
 from torch import Tensor
@@ -25,6 +24,19 @@ def visible(first: int, last: int, span: Span | None, device: torch.device) -> T
     if span is None or span.window is None:
         return j <= i
     return (j <= i) & ((i - j < span.window) | (j < span.sinks))
+
+
+def hide(
+    x: Tensor, first: int, last: int, span: Span | None, columns: list[slice] | None = None
+) -> Tensor:
+    """x (..., last - first, keys), -inf where queries first..last-1 do not see a key.
+
+    columns: the slices of the keys 0..last-1 that x holds; None: all.
+    """
+    seen = visible(first, last, span, x.device)
+    if columns is not None:
+        seen = take(seen, columns, dim=1)
+    return x.masked_fill(~seen, float("-inf"))
 
 
 def key_slices(
