@@ -47,26 +47,17 @@ class Mark:
         return ratio >= self.bound if self.kind == "speeds" else ratio <= self.bound
 
 
+_AT_LENGTHS = (
+    ("attention_training", "learned bias", "learned bias, dense strided", {512: 0.45, 1024: 0.3}),
+    ("attention_training", "learned bias", "is_causal", {512: 1.6, 1024: 1.6}),
+    ("attention_training", "fixed bias", "is_causal", {512: 1.1, 1024: 1.25}),
+    ("attention_evaluation", "fixed bias", "is_causal", {2048: 1.5, 4096: 1.5}),
+    ("attention_evaluation", "fixed bias", "fixed bias, dense gather", {2048: 0.35, 4096: 0.35}),
+    ("crops", "crops", "nanogpt_style get_batch", {512: 0.2}),
+)
 ATTENTION = tuple(
     Mark(f"{bench} L{length}", ours, other, bound, "times")
-    for bench, ours, other, bounds in (
-        (
-            "attention_training",
-            "learned bias",
-            "learned bias, dense strided",
-            {512: 0.45, 1024: 0.3},
-        ),
-        ("attention_training", "learned bias", "is_causal", {512: 1.6, 1024: 1.6}),
-        ("attention_training", "fixed bias", "is_causal", {512: 1.1, 1024: 1.25}),
-        ("attention_evaluation", "fixed bias", "is_causal", {2048: 1.5, 4096: 1.5}),
-        (
-            "attention_evaluation",
-            "fixed bias",
-            "fixed bias, dense gather",
-            {2048: 0.35, 4096: 0.35},
-        ),
-        ("crops", "crops", "nanogpt_style get_batch", {512: 0.2}),
-    )
+    for bench, ours, other, bounds in _AT_LENGTHS
     for length, bound in bounds.items()
 )
 MEMORY = Mark("attention_memory L1024", "learned bias", "learned bias, dense gather", 0.35, "times")

@@ -98,7 +98,6 @@ def _x_transformers(**options) -> Callable[[Shape], nn.Module]:
 
 
 def _common(shape: Shape) -> dict[str, Any]:
-    """Options of every model of transformers."""
     no_tokens = {"bos_token_id": None, "eos_token_id": None}
     return {"vocab_size": shape.vocab, "hidden_size": shape.width, "use_cache": False, **no_tokens}
 

@@ -13,13 +13,13 @@ SAMPLES = ("bench", "candidate", "round", "place", "wall_seconds", "cpu_seconds"
 
 
 def on_screen(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
-    """The rows as aligned text, without the columns that are empty in every row."""
+    """The rows as aligned text, without empty columns."""
     head, body, _ = _cells(rows, columns)
     return text_tables.aligned(head, body)
 
 
 def markdown(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> list[str]:
-    """The lines of a Markdown table, without the columns that are empty in every row."""
+    """The lines of a Markdown table, without empty columns."""
     return text_tables.markdown(*_cells(rows, columns))
 
 

@@ -80,7 +80,6 @@ def main(command: str, argv: Sequence[str]) -> int:
 
 
 def _run(request: JobRequest, config: DictConfig) -> "Outcome":
-    """One run from its composed configuration."""
     refusals.refuse_gaps(request.command, config)
     from lengthgen.runs.process import prepare_environment
 
@@ -126,7 +125,7 @@ def _sweep(request: JobRequest, line: CommandLine, overrides: list[Override]) ->
 
 
 def _sweep_job(request: JobRequest, config: DictConfig) -> None:
-    """One job of a sweep. After a failure the next job goes on; a signal stops them all."""
+    """After a failure the next job goes on; a signal stops them all."""
     number = HydraConfig.get().job.num + 1
     words = list(HydraConfig.get().overrides.task)
     label = " ".join([w for w in words if w.partition("=")[0] in request.varied] or words)

@@ -123,7 +123,6 @@ def _flag(word: str) -> tuple[Flag, str | None]:
 
 
 def _value(flag: Flag, accepted: tuple[str, ...], waiting: list[str]) -> str:
-    """The value of `flag`, taken from the words that follow it."""
     word = waiting[0] if waiting else ""
     if word in accepted if accepted else word and not word.startswith("-"):
         return waiting.pop(0)

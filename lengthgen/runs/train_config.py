@@ -12,6 +12,7 @@ from typing import Any
 from lengthgen import modifiers, retrofits, schemes
 from lengthgen.attention import dispatch, linear
 from lengthgen.config import dataclass_from
+from lengthgen.config.dataclass_from import T
 from lengthgen.diagnostics.settings import DiagnosticsConfig
 from lengthgen.errors import ConfigError
 from lengthgen.evaluation.protocols import EvaluationConfig, eval_lengths
@@ -165,22 +166,22 @@ def check(config: Mapping[str, Any], user_folders: Sequence[Path] = ()) -> Train
         if not isinstance(config.get(group), Mapping):
             raise ConfigError(f"no {group} chosen; give {group}=NAME")
 
-    def options(group: str) -> dict[str, Any]:
-        return _without_name(config[group])
+    def built(cls: type[T], group: str) -> T:
+        return dataclass_from.build(cls, _without_name(config[group]), group)
 
     groups = (*GROUPS, *OPTIONAL_GROUPS)
     settings = dataclass_from.build(
         RunSettings, {key: value for key, value in config.items() if key not in groups}, ""
     )
-    model = dataclass_from.build(ModelConfig, options("model"), "model")
-    evaluation = dataclass_from.build(EvaluationConfig, options("evaluation"), "evaluation")
+    model = built(ModelConfig, "model")
+    evaluation = built(EvaluationConfig, "evaluation")
     # Refuses impossible lengths before anything is read or trained.
     eval_lengths(evaluation, settings.train_length)
     retrofit = diagnostics = None
     if config.get("retrofit"):
         retrofit = choose(retrofits, "retrofit", config["retrofit"], user_folders)
     if config.get("diagnostics"):
-        diagnostics = dataclass_from.build(DiagnosticsConfig, options("diagnostics"), "diagnostics")
+        diagnostics = built(DiagnosticsConfig, "diagnostics")
     return TrainConfig(
         settings=settings,
         model_name=str(config["model"].get("name", "custom")),
@@ -188,7 +189,7 @@ def check(config: Mapping[str, Any], user_folders: Sequence[Path] = ()) -> Train
         scheme=choose(schemes, "scheme", config["scheme"], user_folders),
         dataset=dict(config["dataset"]),
         tokenizer=dict(config["tokenizer"]),
-        optim=dataclass_from.build(OptimConfig, options("optim"), "optim"),
+        optim=built(OptimConfig, "optim"),
         evaluation=evaluation,
         tracking=dict(config["tracking"]),
         modifiers=choose_modifiers(config.get("modifiers") or {}, user_folders),

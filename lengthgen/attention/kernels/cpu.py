@@ -19,9 +19,9 @@ from torch.autograd.function import once_differentiable
 
 from lengthgen.attention.bias_forms import Span
 from lengthgen.attention.kernels import recompute, threads, tiles
-from lengthgen.attention.kernels.rows import spans
+from lengthgen.attention.kernels.rows import chunks
 from lengthgen.attention.kernels.threads import Part
-from lengthgen.attention.kernels.windows_and_sinks import add_at, key_slices, take
+from lengthgen.attention.kernels.windows_and_sinks import add_at
 
 
 @runtime_checkable
@@ -131,12 +131,7 @@ def _forward_part(
     part: Part,
 ) -> None:
     flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
-    length = q.shape[2]
-    for first, last in spans(length, bias.chunk):
-        rows = slice(first, last)
-        keys = key_slices(first, last, bias.span, length, bias.reversed_keys)
-        some_k, some_v = (take(x, keys, dim=2) for x in (k, v))
-        mask = _mask(q, some_k, bias, first, last, part)
+    for rows, _, some_k, some_v, mask in chunks(q, k, v, bias, part):
         out[:, :, rows], logsumexp[:, :, rows] = flash(
             q[:, :, rows], some_k, some_v, attn_mask=mask, scale=scale
         )
@@ -173,15 +168,11 @@ def _backward_part(
     Without a span the last chunk sees every key, so that it starts the sums of dk and dv.
     """
     flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
-    length = q.shape[2]
     if bias.span is not None:
         # Under a span no chunk writes every key, so that the sums start from zero.
         dk.zero_()
         dv.zero_()
-    for first, last in reversed(spans(length, bias.chunk)):
-        rows = slice(first, last)
-        keys = key_slices(first, last, bias.span, length, bias.reversed_keys)
-        some_k, some_v = (take(x, keys, dim=2) for x in (k, v))
+    for rows, keys, some_k, some_v, mask in chunks(q, k, v, bias, part, backwards=True):
         dq[:, :, rows], dk_part, dv_part = flash(
             grad[:, :, rows],
             q[:, :, rows],
@@ -191,19 +182,15 @@ def _backward_part(
             logsumexp[:, :, rows],
             0.0,
             False,
-            attn_mask=_mask(q, some_k, bias, first, last, part),
+            attn_mask=mask,
             scale=scale,
         )
-        if last == length and bias.span is None:
+        if rows.stop == q.shape[2] and bias.span is None:
             dk.copy_(dk_part)
             dv.copy_(dv_part)
         else:
             add_at(dk, keys, dk_part, dim=2)
             add_at(dv, keys, dv_part, dim=2)
-
-
-def _mask(q: Tensor, k: Tensor, bias: ChunkedBias, first: int, last: int, part: Part) -> Tensor:
-    return bias.mask(*part, first, last).expand(q.shape[0], q.shape[1], last - first, k.shape[2])
 
 
 def _dense_rows(x: Tensor) -> Tensor:

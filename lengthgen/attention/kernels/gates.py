@@ -93,7 +93,7 @@ class GateGradient:
         self.weights = None if bias.weights is None else torch.zeros_like(bias.weights)
 
     def add(self, heads: slice, first: int, last: int, scores: Tensor) -> None:
-        """scores (B, heads, last - first, keys): their gradient, keys as in `GateRows.mask`."""
+        """scores (B, heads, last - first, keys): their gradient, keys as in `mask`."""
         columns = key_slices(first, last, self.bias.span, last, newest_first=False)
         if self.weights is None or self.bias.weights is None:
             add_at(self.sums[:, heads], columns, -scores.sum(2), dim=2)

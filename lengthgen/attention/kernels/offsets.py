@@ -89,7 +89,7 @@ class OffsetGradient:
         self.sums = padded.new_zeros(padded.shape[0], chunk, self.width + 1)
 
     def add(self, heads: slice, first: int, last: int, scores: Tensor) -> None:
-        """scores (B, heads, last - first, keys): their gradient, keys as in `Offsets.mask`."""
+        """scores (B, heads, last - first, keys): their gradient, keys as in `mask`."""
         columns = key_slices(first, last, self.span, last, newest_first=True)
         rows = self.sums[heads, self.chunk - (last - first) :]
         add_at(rows, columns, scores.sum(0), dim=2)

@@ -6,7 +6,8 @@ bias. It serves biases that learn. `LazyBlocks` asks the scheme for a block when
 and keeps none: for evaluation, and for biases that do not learn.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,6 +25,22 @@ BlockOf = Callable[[int, int], Tensor]
 def spans(length: int, chunk: int) -> list[tuple[int, int]]:
     """(first, last) of every chunk of query rows; the last may be short."""
     return [(first, min(first + chunk, length)) for first in range(0, length, chunk)]
+
+
+def chunks(
+    q: Tensor, k: Tensor, v: Tensor, bias: Any, part: threads.Part, backwards: bool = False
+) -> Iterator[tuple[slice, list[slice], Tensor, Tensor, Tensor]]:
+    """For each chunk of query rows: these, where the keys are that they see, k, v, and the mask.
+
+    q, k, v (B, H, T, D) of one part, keys in the bias's order; bias: a cpu.ChunkedBias.
+    """
+    batch, n_heads, length, _ = q.shape
+    all_rows = spans(length, bias.chunk)
+    for first, last in reversed(all_rows) if backwards else all_rows:
+        keys = key_slices(first, last, bias.span, length, bias.reversed_keys)
+        some_k, some_v = (take(x, keys, dim=2) for x in (k, v))
+        mask = bias.mask(*part, first, last).expand(batch, n_heads, -1, -1)
+        yield slice(first, last), keys, some_k, some_v, mask
 
 
 def chunk_of(n_matrices: int, length: int, longest: int, at_once: int | None = None) -> int:
@@ -101,7 +118,7 @@ class BlockGradient:
         self.chunk, self.span = chunk, span
 
     def add(self, heads: slice, first: int, last: int, scores: Tensor) -> None:
-        """scores (B, heads, last - first, keys): their gradient, keys as in `Blocks.mask`."""
+        """scores (B, heads, last - first, keys): their gradient, keys as in `mask`."""
         columns = key_slices(first, last, self.span, last, newest_first=False)
         block = _within(self.sums, self.chunk, first, last)[heads]
         add_at(block, columns, scores.sum(0), dim=2)

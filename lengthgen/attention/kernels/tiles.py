@@ -19,9 +19,9 @@ from torch import Tensor
 
 from lengthgen.attention.bias_forms import Span
 from lengthgen.attention.kernels import onednn
-from lengthgen.attention.kernels.rows import spans
+from lengthgen.attention.kernels.rows import chunks
 from lengthgen.attention.kernels.threads import Part
-from lengthgen.attention.kernels.windows_and_sinks import key_slices, most_keys, take
+from lengthgen.attention.kernels.windows_and_sinks import most_keys
 
 QUERIES = 512  # of a tile
 # Of a tile; a multiple of QUERIES, so that products have few shapes: oneDNN compiles each one.
@@ -51,14 +51,9 @@ def forward_part(
 
     k and v in the bias's order of keys; bias: a cpu.ChunkedBias.
     """
-    batch, n_heads, length, _ = q.shape
     q, k, v = (q * scale).contiguous(), k.contiguous(), v.contiguous()
-    for first, last in spans(length, bias.chunk):
-        rows = slice(first, last)
-        keys = key_slices(first, last, bias.span, length, bias.reversed_keys)
-        some_k, some_v = (take(x, keys, dim=2) for x in (k, v))
-        mask = bias.mask(*part, first, last).expand(batch, n_heads, -1, -1)
-        for one in itertools.product(range(batch), range(n_heads)):
+    for rows, _, some_k, some_v, mask in chunks(q, k, v, bias, part):
+        for one in itertools.product(*map(range, q.shape[:2])):
             out[one][rows], logsumexp[one][rows] = _attended(
                 q[one][rows], some_k[one], some_v[one], mask[one]
             )
