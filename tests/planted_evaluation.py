@@ -24,8 +24,9 @@ TOKENS = [  # which tokens are fed and scored
     Bug(
         "target not shifted",
         f"{EVALUATION}/unigram.py",
-        "parts.append(store.tokens(start + window.first + 1, start + window.stop + 1).numpy())",
-        "parts.append(store.tokens(start + window.first, start + window.stop).numpy())",
+        "context_of_targets.targets(store, window) for window",
+        "store.document(window.document)[window.start + window.first : window.start + window.stop]"
+        ".numpy() for window",
         BASE,
         "unigram",
     ),
@@ -197,10 +198,9 @@ SUMS = [  # what is made of the losses
     ),
     Bug(
         "bytes of the tokens fed, not of the targets",
-        f"{EVALUATION}/summed.py",
-        "store.token_bytes[store.tokens(start + window.first + 1, start + window.stop +"
-        " 1).numpy()]",
-        "store.token_bytes[store.tokens(start + window.first, start + window.stop).numpy()]",
+        f"{EVALUATION}/context_of_targets.py",
+        "store.tokens(start + window.first + 1, start + window.stop + 1)",
+        "store.tokens(start + window.first, start + window.stop)",
         ROWS,
         "bits_per_byte",
     ),
@@ -415,8 +415,8 @@ INTERVALS = [  # what is said to be known
     Bug(
         "half of the tail",
         "lengthgen/statistics/bootstrap.py",
-        "[(1 - level) / 2, (1 + level) / 2]",
-        "[1 - level, level]",
+        "[(1 - LEVEL) / 2, (1 + LEVEL) / 2]",
+        "[1 - LEVEL, LEVEL]",
         STATISTICS,
         "every_resample",
     ),

@@ -12,7 +12,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from lengthgen.data.tokens import TokenStore
 from lengthgen.evaluation.planners import Request, Window
+
+
+def targets(store: TokenStore, window: Window) -> np.ndarray:
+    """(P,): the tokens that a window scores."""
+    start = int(store.offsets[window.document]) + window.start
+    return store.tokens(start + window.first + 1, start + window.stop + 1).numpy()
 
 
 def contexts(windows: Sequence[Window], sizes: np.ndarray) -> np.ndarray:

@@ -39,7 +39,7 @@ def matches(hits: np.ndarray, answers: np.ndarray) -> np.ndarray:
 
 def wilson(n_right: float, n: int) -> tuple[float, float]:
     """The 95 % interval of a share of n_right in n; too wide where draws give no whole number."""
-    z = bootstrap.NORMAL.inv_cdf((1 + bootstrap.LEVEL) / 2)
+    z = bootstrap.Z
     middle, half = n_right + z * z / 2, z * np.sqrt(n_right * (n - n_right) / n + z * z / 4)
     low, high = (float(end / (n + z * z)) for end in (middle - half, middle + half))
     return max(0.0, low), min(1.0, high)

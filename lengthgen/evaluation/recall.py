@@ -85,7 +85,7 @@ def _row(losses: Sequence[Stored], chosen: np.ndarray, distance: int) -> dict:
 
 
 def _clopper_pearson(successes: int, trials: int) -> tuple[float, float]:
-    tail = (1 - bootstrap.LEVEL) / 2
+    tail = bootstrap.TAILS[0]
     low = betaincinv(successes, trials - successes + 1, tail) if successes else 0.0
     high = betaincinv(successes + 1, trials - successes, 1 - tail) if successes < trials else 1.0
     return float(low), float(high)

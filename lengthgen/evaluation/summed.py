@@ -8,9 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lengthgen.data.splits import Splits
-from lengthgen.data.tokens import TokenStore
 from lengthgen.evaluation import context_of_targets, exact_match, floors
-from lengthgen.evaluation.planners import Window
 from lengthgen.evaluation.scoring import Scored
 
 
@@ -52,7 +50,10 @@ class Summed:
         self.answers = exact_match.answers_of(self.request, splits)
         shape = len(windows), windows[0].stop - windows[0].first
         counted = np.ones(shape, bool) if self.answers is None else self.answers
-        n_bytes = [_bytes(store, *pair) for pair in zip(windows, counted, strict=True)]
+        n_bytes = [  # of the text that the counted targets of each window stand for
+            store.token_bytes[context_of_targets.targets(store, window)][there].sum()
+            for window, there in zip(windows, counted, strict=True)
+        ]
         self.n_tokens = self._by_document(counted).astype(np.int64)
         self.n_bytes = np.bincount(self.index, weights=n_bytes).astype(np.int64)
         self.shares = context_of_targets.shares(self.request, store.lengths, block, self.answers)
@@ -82,12 +83,3 @@ class Summed:
     def _by_document(self, values: np.ndarray) -> np.ndarray:
         """(W, P) -> (D,)"""
         return np.bincount(self.index, weights=values.sum(axis=1, dtype=np.float64))
-
-
-def _bytes(store: TokenStore, window: Window, counted: np.ndarray) -> int:
-    """Bytes of text that the window's counted targets stand for."""
-    start = int(store.offsets[window.document]) + window.start
-    sizes = store.token_bytes[
-        store.tokens(start + window.first + 1, start + window.stop + 1).numpy()
-    ]
-    return int(sizes[counted].sum())

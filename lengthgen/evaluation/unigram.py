@@ -4,6 +4,7 @@ import numpy as np
 
 from lengthgen.data.splits import Splits
 from lengthgen.data.tokens import TokenStore
+from lengthgen.evaluation import context_of_targets
 from lengthgen.evaluation.scoring import Scored
 
 
@@ -24,8 +25,5 @@ def _matched_targets(store: TokenStore, scored: list[Scored]) -> np.ndarray | No
     matched = [s.request for s in scored if s.request.protocol == "matched"]
     if not matched:
         return None
-    parts = []
-    for window in matched[0].windows:
-        start = int(store.offsets[window.document]) + window.start
-        parts.append(store.tokens(start + window.first + 1, start + window.stop + 1).numpy())
-    return np.concatenate(parts)
+    windows = matched[0].windows
+    return np.concatenate([context_of_targets.targets(store, window) for window in windows])

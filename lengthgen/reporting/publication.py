@@ -30,7 +30,7 @@ def provenance(
 ) -> dict[str, Any]:
     """Every distinct command, commit, device, thread count and version, and a line for each run.
 
-    lengths: the published rows of lengths.csv; their evaluations are described as well.
+    lengths: the published rows of lengths.csv: their runs alone, and their evaluations as well.
     """
     distinct: dict[str, list] = {plural: [] for plural in DISTINCT}
     listed, runs = [], sorted(runs, key=lambda run: run.name)
@@ -38,6 +38,7 @@ def provenance(
     if lengths is not None:
         labels = lengths.groupby("run")["scheme"]
         schemes = labels.agg(lambda of_run: min(of_run, key=len)).to_dict()
+        runs = [run for run in runs if run.name in schemes]
     for run in runs:
         origin = run.provenance
         origin["command"] = _command(origin.get("command"))

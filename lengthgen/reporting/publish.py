@@ -7,7 +7,6 @@ the same PNG and SVG, so regenerating them leaves an empty diff.
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -52,12 +51,7 @@ def write_figures(results: Path | str) -> list[Path]:
 
 def write_published(folder: Path) -> list[Path]:
     """All of a published folder that follows from its tables, as the summary. Returns the files."""
-    measured = tables.Tables(
-        **{
-            name: tables.read_table(folder / f"{name}.csv", columns)
-            for name, columns in records.TABLES.items()
-        }
-    )
+    measured = tables.read_evaluations([folder])
     return _write_published(folder, measured, tables.write_summary(measured, folder))
 
 
@@ -115,17 +109,16 @@ def publish(
             f"_, and not {', '.join(reserved)}"
         )
     collected, runs = tables.collect(results), records.runs(results)
-    measured, origin = _choose(collected, runs, where, results)
+    measured = _choose(collected, where, results)
     folder = results / name
+    origin = publication.provenance(runs, measured.lengths)
     note = {"note": text, "where": _sorted(where)} | origin
     reference_rows = None
     if references_where:
-        chosen, _ = _choose(collected, runs, references_where, results)
+        chosen = _choose(collected, references_where, results)
         reference_rows = references.gather(chosen, measured, note, runs)
-        members = set(reference_rows["run"])
-        origin = publication.provenance(
-            (run for run in runs if run.name in members), chosen.lengths
-        )
+        members = chosen.lengths["run"].isin(reference_rows["run"])
+        origin = publication.provenance(runs, chosen.lengths[members])
         kept = {key: origin[key] for key in ("commands", "commits", "runs")}
         note["references"] = {"where": _sorted(references_where)} | kept
     summary = tables.publish(measured, folder, note)
@@ -141,10 +134,7 @@ def publish(
     return [*tables_written, folder / "provenance.json", *written]
 
 
-def _choose(
-    collected: tables.Tables, runs: Sequence[records.RunFolder], where: Where, results: Path
-) -> tuple[tables.Tables, dict[str, Any]]:
-    """The chosen tables, and what made them."""
+def _choose(collected: tables.Tables, where: Where, results: Path) -> tables.Tables:
     chosen = tables.select(collected, where)
     if chosen.lengths.empty:
         words = " ".join(f"{key}={','.join(values)}" for key, values in where.items())
@@ -152,9 +142,7 @@ def _choose(
             f"no finished evaluation under {results / 'runs'} matches {words or 'anything'}; "
             "see `lengthgen list runs`"
         )
-    members = set(chosen.lengths["run"])
-    origin = publication.provenance((run for run in runs if run.name in members), chosen.lengths)
-    return chosen, origin
+    return chosen
 
 
 def _sorted(where: Where) -> dict[str, list[str]]:

@@ -27,6 +27,8 @@ LEVEL = 0.95  # of every interval
 N_RESAMPLES = 10_000
 CHUNK = 2**22  # numbers held at once: bounds the memory with many documents or lengths
 NORMAL = NormalDist()
+TAILS = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
+Z = NORMAL.inv_cdf(TAILS[1])  # 1.96
 
 
 @dataclass(frozen=True)
@@ -50,21 +52,21 @@ class Bootstrap:
             self.value - self.value[column], self.samples - self.samples[:, column], left_out
         )
 
-    def bounds(self, level: float = LEVEL) -> tuple[np.ndarray, np.ndarray]:
+    def bounds(self) -> tuple[np.ndarray, np.ndarray]:
         """(low, high), each (A,): the percentile interval. NaN where it is not known."""
         low, high = np.full_like(self.value, np.nan), np.full_like(self.value, np.nan)
         for column, drawn in enumerate(self.samples.T):
             drawn = drawn[np.isfinite(drawn)]
             if drawn.size:
-                low[column], high[column] = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+                low[column], high[column] = np.quantile(drawn, TAILS)
         return low, high
 
-    def bca(self, level: float = LEVEL) -> tuple[np.ndarray, np.ndarray]:
+    def bca(self) -> tuple[np.ndarray, np.ndarray]:
         """(low, high), each (A,): the bias-corrected and accelerated interval.
 
         The percentile interval where the value lies outside its resamples or no unit changes it.
         """
-        low, high = self.bounds(level)
+        low, high = self.bounds()
         acceleration = _acceleration(self.left_out, len(self.value))
         for column, drawn in enumerate(self.samples.T):
             drawn = drawn[np.isfinite(drawn)]
@@ -72,18 +74,21 @@ class Bootstrap:
             if drawn.size:
                 below = np.mean([drawn < value, drawn <= value])  # ties count half
             if 0 < below < 1 and np.isfinite(acceleration[column]):
-                ends = [
-                    _moved(tail, NORMAL.inv_cdf(below), acceleration[column])
-                    for tail in ((1 - level) / 2, (1 + level) / 2)
-                ]
+                bias = NORMAL.inv_cdf(below)
+                ends = [_moved(tail, bias, acceleration[column]) for tail in TAILS]
                 low[column], high[column] = np.quantile(drawn, ends)
         return low, high
 
 
 def token_mean(loss_sum: np.ndarray, n_tokens: np.ndarray) -> np.ndarray:
     """Mean over documents by tokens, (..., D) -> (...). NaN where no token was scored."""
-    total, weight = (np.sum(each, axis=-1, dtype=np.float64) for each in (loss_sum, n_tokens))
-    return np.divide(total, weight, out=np.full_like(total, np.nan), where=weight > 0)
+    sums = (np.sum(each, axis=-1, dtype=np.float64) for each in (loss_sum, n_tokens))
+    return ratio(*map(np.asarray, sums))
+
+
+def ratio(sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """sums / counts, broadcast to the sums; NaN where a count is 0."""
+    return np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
 
 
 def bootstrap(
@@ -142,8 +147,7 @@ def _resample(
         by_seed = documents @ values.reshape(n_seeds * n_lengths, n_documents).T
         return (seeds * by_seed.reshape(size, n_seeds, n_lengths)).sum(axis=1)
 
-    sums, counts = drawn(total), drawn(weight)
-    return np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
+    return ratio(drawn(total), drawn(weight))
 
 
 def _left_out(total: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -156,8 +160,7 @@ def _left_out(total: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, ...]:
 
 def _without(sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """(n, A) twice -> (n, A): the ratio of the totals without row n. NaN where nothing is left."""
-    sums, counts = sums.sum(axis=0) - sums, counts.sum(axis=0) - counts
-    return np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
+    return ratio(sums.sum(axis=0) - sums, counts.sum(axis=0) - counts)
 
 
 def _acceleration(left_out: tuple[np.ndarray, ...], n_lengths: int) -> np.ndarray:

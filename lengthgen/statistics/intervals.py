@@ -29,7 +29,7 @@ def of_bins(
     from lengthgen.statistics import variance
 
     bounds = np.full((2, len(value)), np.nan)
-    error = width / (2 * bootstrap.NORMAL.inv_cdf((1 + bootstrap.LEVEL) / 2))
+    error = width / (2 * bootstrap.Z)
     for seeds, documents in np.unique(np.stack([n_seeds, n_documents]), axis=1).T:
         rows = (n_seeds == seeds) & (n_documents == documents)
         if seeds > 1 and documents > 1:

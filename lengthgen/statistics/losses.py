@@ -57,12 +57,7 @@ class Paired:
         Cochran 1977, Sampling Techniques, section 6.3 and, for clusters, 9A.
         """
         value, tokens = self.value, self.n_tokens.mean(axis=1)
-        weighted = np.divide(
-            self.n_tokens,
-            tokens[:, None],
-            out=np.full_like(self.n_tokens, np.nan),
-            where=tokens[:, None] > 0,
-        )
+        weighted = bootstrap.ratio(self.n_tokens, tokens[:, None])
         scaled = self.sums / np.where(tokens > 0, tokens, np.nan)[:, None]
         return value[:, None] * (1 - weighted) + scaled
 

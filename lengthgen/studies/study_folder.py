@@ -29,10 +29,9 @@ REPAIRS = (
     "arm", "condition", "eval_length", "change", "recovered", "low", "high", "n_seeds",
     "n_documents",
 )  # fmt: skip
-CLAIMS = (
-    "study", "name", "claim", "primary", "measure", "subject", "baseline", "length_factor",
-    "predict", "value", "low", "high", "p", "detectable", "n_seeds", "n_documents", "verdict",
-)  # fmt: skip
+DECLARED = ("claim", "primary", "measure", "subject", "baseline", "length_factor", "predict")
+NUMBERS = ("value", "low", "high", "p", "detectable", "n_seeds", "n_documents")
+CLAIMS = ("study", "name", *DECLARED, *NUMBERS, "verdict")
 CONTEXT = ("subject", "eval_length", "tokens", "low", "high")
 COSTS = (
     "subject", "eval_length", "milliseconds", "of_trained", "low", "high", "mib", "mib_of_trained",

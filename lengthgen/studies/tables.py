@@ -11,11 +11,9 @@ from lengthgen.studies import measures
 from lengthgen.studies.claims import Claim, Verdict
 from lengthgen.studies.declaration import Study
 from lengthgen.studies.losses import EvaluatedArm, Material
-from lengthgen.studies.study_folder import KEY_TOKENS, REPAIRS
+from lengthgen.studies.study_folder import DECLARED, KEY_TOKENS, NUMBERS, REPAIRS
 
 TOKENS = 2**21  # of a text whose mutual information is measured
-DECLARED = ("claim", "primary", "measure", "subject", "baseline", "length_factor", "predict")
-NUMBERS = ("value", "low", "high", "p", "detectable", "n_seeds", "n_documents")
 
 Row = dict[str, Any]
 
