@@ -19,6 +19,7 @@ import torch
 from lengthgen import files
 from lengthgen.attention.kernels import onednn
 from lengthgen.errors import CheckpointError, ConfigError, DataError, Interrupted, LockedError
+from lengthgen.evaluation import records
 from lengthgen.reporting import publish
 from lengthgen.runs import fit, retrofitting, run
 from lengthgen.runs import folder as runfolder
@@ -611,6 +612,19 @@ def test_kill_9_in_mid_run_and_the_same_command_again(ask, tmp_path):
     assert all(
         torch.equal(a, b) for a, b in zip(*(model.values() for model in models), strict=True)
     )
+
+
+def test_leftovers_of_a_killed_writer_are_no_results_and_are_removed(ask):
+    """A kill between the tables of an evaluation and its rename, as the next process finds it."""
+    outcome = run.train(ask(), [])
+    left = outcome.evaluation.with_name(f".{outcome.evaluation.name}.1.ab.tmp")
+    shutil.copytree(outcome.evaluation, left)
+    (outcome.folder / ".done.json.1.ab.tmp").write_text("{")
+    stored = records.run(outcome.folder)
+    assert stored.evaluations == [outcome.evaluation]
+    with runfolder.RunFolder(outcome.folder).locked():
+        assert not left.exists() and not (outcome.folder / ".done.json.1.ab.tmp").exists()
+    assert stored.evaluations == [outcome.evaluation] and (outcome.folder / "done.json").exists()
 
 
 def test_find_prefers_the_whole_id(tmp_path):

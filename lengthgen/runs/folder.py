@@ -66,7 +66,10 @@ class RunFolder:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """One process at a time. LockedError if another holds the run; DiskError."""
+        """One process at a time. LockedError if another holds the run; DiskError.
+
+        What killed writers left behind is removed: with the lock held, nobody is writing it.
+        """
         files.make_folder(self.path)
         lock = FileLock(self.path / ".lock", timeout=0)
         with files.disk_errors(self.path):
@@ -78,6 +81,8 @@ class RunFolder:
                     "wait for it, then rerun the command"
                 ) from None
         try:
+            for folder in (self.path, *(path for path in self.path.iterdir() if path.is_dir())):
+                files.remove_leftovers(folder / "*")
             yield
         finally:
             lock.release()
