@@ -15,6 +15,7 @@ CONTRACTS = (
     "lengthgen.model",
     "lengthgen.schemes.base",
     "lengthgen.statistics.losses",
+    "lengthgen.statistics.paired",
 )
 jaxtyping.install_import_hook(CONTRACTS, "beartype.beartype")
 

@@ -446,7 +446,7 @@ INTERVALS = [  # what is said to be known
     ),
     Bug(
         "other targets compared",
-        "lengthgen/statistics/losses.py",
+        "lengthgen/statistics/paired.py",
         "    if not np.array_equal(one, other):\n",
         "    if one.sum() != other.sum():\n",
         COMPARISONS,

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from graphlib import TopologicalSorter
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -90,6 +91,18 @@ def test_imports_run_downwards():
     assert {
         name: found for name, source in modules().items() if (found := upward(name, source))
     } == {}
+
+
+def test_no_rings_within_a_room():
+    """Whole files as nodes; an import inside a function counts as well."""
+    sources = modules()
+    arrows = {}
+    for name, source in sources.items():
+        targets = {
+            found if found in sources else found.rpartition(".")[0] for found in imported(source)
+        }
+        arrows[name] = targets & set(sources) - {name}
+    assert list(TopologicalSorter(arrows).static_order())  # raises CycleError
 
 
 def test_an_import_that_runs_upwards_is_found():

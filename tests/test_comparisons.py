@@ -9,7 +9,8 @@ from jaxtyping import TypeCheckError
 
 from lengthgen.errors import DataError
 from lengthgen.statistics import bootstrap, comparisons
-from lengthgen.statistics.losses import Losses, Paired
+from lengthgen.statistics.losses import Losses
+from lengthgen.statistics.paired import Paired
 
 
 def arms(n_seeds=4, n_lengths=3, n_documents=20, seed=0):

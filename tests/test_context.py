@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from lengthgen.statistics import comparisons, fails_or_uses
-from lengthgen.statistics.losses import Losses, Paired
+from lengthgen.statistics.losses import Losses
+from lengthgen.statistics.paired import Paired
 
 N_TOKENS = 50.0
 

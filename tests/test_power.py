@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from lengthgen.statistics import comparisons, power
-from lengthgen.statistics.losses import Paired
+from lengthgen.statistics.paired import Paired
 from lengthgen.statistics.variance import Components
 
 

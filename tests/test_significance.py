@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from lengthgen.statistics import comparisons, significance
-from lengthgen.statistics.losses import Paired
+from lengthgen.statistics.paired import Paired
 
 
 def column(*values):

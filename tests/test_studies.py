@@ -13,7 +13,7 @@ from lengthgen import files
 from lengthgen.cli import main
 from lengthgen.config import catalogue
 from lengthgen.errors import ConfigError, DataError
-from lengthgen.statistics.losses import Paired
+from lengthgen.statistics.paired import Paired
 from lengthgen.studies import (
     claims,
     declaration,

@@ -23,7 +23,8 @@ from lengthgen.errors import ConfigError, UserError
 from lengthgen.evaluation import records
 from lengthgen.reporting import tables, text_tables
 from lengthgen.statistics import calibration, power
-from lengthgen.statistics.losses import Losses, Paired, common_seeds
+from lengthgen.statistics.losses import Losses, common_seeds
+from lengthgen.statistics.paired import Paired
 
 SEEDS = (3, 5, 10)
 DOCUMENTS = (48, 96, 200)

@@ -18,7 +18,7 @@ from lengthgen import files
 from lengthgen.errors import DataError
 from lengthgen.evaluation.planners import Request
 from lengthgen.statistics import comparisons
-from lengthgen.statistics.losses import Paired
+from lengthgen.statistics.paired import Paired
 
 TAIL = float(ndtr(-3))  # of three standard errors
 ROUNDING = 1e-4  # nats: losses are summed in float32 over the vocabulary

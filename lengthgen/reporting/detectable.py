@@ -15,7 +15,8 @@ import pandas as pd
 
 from lengthgen.reporting import tables
 from lengthgen.reporting.figures import palette
-from lengthgen.statistics.losses import Losses, Paired, common_seeds
+from lengthgen.statistics.losses import Losses, common_seeds
+from lengthgen.statistics.paired import Paired
 
 # kind: change (of `scheme`, from the training length) or difference (`scheme` minus `baseline`).
 # sd_*: standard deviations of the paired difference by seed, by document, and by both. detectable:

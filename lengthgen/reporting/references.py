@@ -29,7 +29,8 @@ import pandas as pd
 from lengthgen.errors import ConfigError
 from lengthgen.evaluation import records
 from lengthgen.reporting import publication, tables
-from lengthgen.statistics.losses import Losses, Paired, common_seeds
+from lengthgen.statistics.losses import Losses, common_seeds
+from lengthgen.statistics.paired import Paired
 
 COLUMNS = (*records.DOCUMENTS, "targets")
 FILE = "references.csv"

@@ -16,7 +16,8 @@ import numpy as np
 from scipy.special import ndtri, stdtrit
 
 from lengthgen.statistics import comparisons, significance, variance
-from lengthgen.statistics.losses import Losses, Paired
+from lengthgen.statistics.losses import Losses
+from lengthgen.statistics.paired import Paired
 
 AT_ONCE = 100  # comparisons that share the bootstrap's draws
 

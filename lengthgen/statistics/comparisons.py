@@ -1,6 +1,6 @@
 """The mean of paired differences by seed and document, with its 95 % interval and p-value.
 
-A comparison is a table of differences (`losses.Paired`): scheme minus baseline, or one length minus
+A comparison is a table of differences (`Paired`): scheme minus baseline, or one length minus
 another. Seeds are paired (the same batches and other weights), and documents (the same tokens). The
 estimand is sum of the differences / number of tokens, over new seeds and new documents.
 
@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lengthgen.statistics import bootstrap, variance
-from lengthgen.statistics.losses import Paired
+from lengthgen.statistics.paired import Paired
 
 
 @dataclass(frozen=True)

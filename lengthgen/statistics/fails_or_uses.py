@@ -32,7 +32,7 @@ import numpy as np
 
 from lengthgen.statistics import comparisons, variance
 from lengthgen.statistics.comparisons import Estimate
-from lengthgen.statistics.losses import Paired
+from lengthgen.statistics.paired import Paired
 from lengthgen.statistics.thresholds import DELTA, SMALLEST_GAIN
 
 STEP = 8  # positions on each side of the training length, of the jump there

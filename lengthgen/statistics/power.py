@@ -18,7 +18,7 @@ import numpy as np
 from scipy.special import chdtri, nctdtrinc
 
 from lengthgen.statistics import variance
-from lengthgen.statistics.losses import Paired
+from lengthgen.statistics.paired import Paired
 from lengthgen.statistics.variance import Components, MeanSquares, Spread
 
 ALPHA, POWER = 0.05, 0.8

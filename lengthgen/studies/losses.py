@@ -19,7 +19,7 @@ from lengthgen.data.splits import Splits, prepare_splits
 from lengthgen.errors import DataError
 from lengthgen.evaluation import records, stored
 from lengthgen.evaluation.stored import Stored
-from lengthgen.statistics.losses import Paired
+from lengthgen.statistics.paired import Paired
 
 Values = Callable[[Stored], np.ndarray]  # what is added up: (W, P)
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from lengthgen.statistics import comparisons, fails_or_uses, power, significance, variance
-from lengthgen.statistics.comparisons import Paired
+from lengthgen.statistics.paired import Paired
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ from lengthgen.config import dataclass_from
 from lengthgen.errors import ConfigError, DataError
 from lengthgen.evaluation.stored import Stored
 from lengthgen.statistics import fails_or_uses
-from lengthgen.statistics.losses import Paired
+from lengthgen.statistics.paired import Paired
 from lengthgen.studies.claims import Claim
 from lengthgen.studies.losses import EvaluatedArm, Material, Values, per_token
 from lengthgen.studies.measured import Exact, Mean, Measured, Share
