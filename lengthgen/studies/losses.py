@@ -10,16 +10,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lengthgen import files
-from lengthgen.data.splits import Splits, prepare_splits
 from lengthgen.errors import DataError
 from lengthgen.evaluation import records, stored
 from lengthgen.evaluation.stored import Stored
 from lengthgen.statistics.paired import Paired
+
+if TYPE_CHECKING:
+    from lengthgen.data.splits import Splits
 
 Values = Callable[[Stored], np.ndarray]  # what is added up: (W, P)
 
@@ -40,8 +42,11 @@ class EvaluatedRun:
         """The run's configuration."""
         return records.run(self.folder.parent.parent).config
 
-    def splits(self) -> Splits:
+    def splits(self) -> "Splits":
         """The data that the run was trained on."""
+        # Loads torch, which `lengthgen study --help` and a report do without.
+        from lengthgen.data.splits import prepare_splits
+
         # The run folder keeps the code of a user's dataset.
         config, kept = self.config, self.folder.parent.parent / "dataset"
         return prepare_splits(config["dataset"], config["tokenizer"], config["cache"], [kept])
