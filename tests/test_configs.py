@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 
 from lengthgen import modifiers, retrofits, schemes
 from lengthgen.config import catalogue, dataclass_from
-from lengthgen.data import datasets, tokenizers
+from lengthgen.data import datasets, limited, tokenizers
 from lengthgen.diagnostics.settings import DiagnosticsConfig
 from lengthgen.errors import ConfigError
 from lengthgen.evaluation.protocols import EvaluationConfig
@@ -57,7 +57,8 @@ def test_option_composes_and_is_accepted(group, option):
         assert next(iter(found[group])) == "name"
     if group in ("scheme", "dataset") and (group, option) not in GIVEN:
         path = FOLDER / group / f"{option}.yaml"
-        assert catalogue.contents(path, [FOLDER]) == found[group], "read without Hydra"
+        shared = plain(limited.Every) if group == "dataset" else {}
+        assert shared | catalogue.contents(path, [FOLDER]) == found[group], "read without Hydra"
     assert train_config.check(found, []).as_dict()["train_length"] == found["train_length"]
 
 
@@ -191,6 +192,7 @@ SHARED = [
     )
     for path in catalogue.files(group, [FOLDER]).values()
 ] + [(FOLDER / f"{command}.yaml", train_config.RunSettings) for command in ("train", "evaluate")]
+SHARED += [(FOLDER / "every_dataset.yaml", limited.Every)]
 
 
 @pytest.mark.parametrize(

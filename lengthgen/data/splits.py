@@ -16,12 +16,13 @@ import numpy as np
 
 from lengthgen import files
 from lengthgen.config.dataclass_from import build
-from lengthgen.data import datasets, tokenizers
+from lengthgen.data import datasets, limited, tokenizers
 from lengthgen.data.datasets.base import SPLITS, Dataset, Document
 from lengthgen.data.tokens import TokenStore, open_store, write_store
 from lengthgen.errors import ConfigError, DataError, DiskError
 
 FORMAT = 1  # raised when the same source would now give other tokens
+SHARED = [field.name for field in dataclasses.fields(limited.Every)]  # options of every dataset
 log = logging.getLogger(__name__)
 
 
@@ -77,10 +78,13 @@ def make_dataset(options: Mapping[str, Any], folders: Sequence[Path] = ()) -> Da
     folders: the user's dataset/ folders, where NAME.py may be.
     """
     options = dict(options)
-    if "name" not in options:
+    if not options.get("name"):
         raise ConfigError(f"dataset has no name; expected one of {', '.join(datasets.names())}")
     cls: type[Dataset] = datasets.load(options.pop("name"), folders)
-    return cls(build(cls.Config, options, "dataset"))
+    shared = {key: options.pop(key) for key in SHARED if key in options}
+    dataset = cls(build(cls.Config, options, "dataset"))
+    dataset.train_tokens = build(limited.Every, shared, "dataset").train_tokens
+    return dataset
 
 
 def default_cache() -> Path:
@@ -108,6 +112,8 @@ def prepare_splits(
             raise ConfigError(f"tokenizer={coding}: {text}; leave the tokenizer out")
         recipe, coding = tokenizers.Symbols(source.symbols), "symbols"
     parts = [FORMAT, name, source.key(), coding, recipe.request()]
+    if source.train_tokens is not None:  # a store of the whole split keeps its folder
+        parts.append({"train_tokens": source.train_tokens})
     code = datasets.source(name, folders)
     user_code = None if code.parent == datasets.HERE else code
     if user_code:  # it may change under the same name
@@ -188,7 +194,7 @@ def _build(folder: Path, source: Dataset, recipe: tokenizers.Recipe, cache: Path
     source.left_out.clear()
     held_out: set[bytes] = set()
     for split in reversed(SPLITS):  # validation first: what it holds is kept out of train
-        documents = _with_ids(_distinct(source, split, held_out), coder)
+        documents = _encoded(source, split, held_out, coder)
         first = next(documents, None)
         if first is None:
             raise DataError(_no_documents(source, split))
@@ -200,6 +206,23 @@ def _build(folder: Path, source: Dataset, recipe: tokenizers.Recipe, cache: Path
         )
     # written last: it marks both stores as complete
     files.write_json(folder / "splits.json", {"tokenizer": coder.key, "notes": _notes(source)})
+
+
+def _encoded(
+    source: Dataset, split: str, held_out: set[bytes], coder: tokenizers.Tokenizer
+) -> Iterator[limited.Encoded]:
+    """The documents of a split as tokens: of train, as many as were asked for."""
+
+    def encode(document: Document) -> limited.Encoded:
+        return _with_ids(document, coder)
+
+    documents, n_tokens = _distinct(source, split, held_out), source.train_tokens
+    if split != "train" or n_tokens is None:
+        return map(encode, documents)
+    if source.symbols is None:
+        return limited.mixed(documents, encode, n_tokens, source.label)
+    take = limited.whole if source.whole_documents else limited.first
+    return take(map(encode, documents), n_tokens, source.label)
 
 
 def _distinct(source: Dataset, split: str, held_out: set[bytes]) -> Iterator[Document]:
@@ -229,14 +252,11 @@ def _text(document: Document) -> bytes:
     raise DataError(f"document {document.name!r} is {kind}; expected bytes: text.encode()")
 
 
-def _with_ids(
-    documents: Iterator[Document], coder: tokenizers.Tokenizer
-) -> Iterator[tuple[str, np.ndarray]]:
-    for document in documents:
-        ids = coder.encode(document.text)
-        # file names may hold lone surrogates, tables may not
-        name = document.name.encode("utf-8", "backslashreplace").decode()
-        yield name, np.concatenate((np.array([coder.begin], dtype=ids.dtype), ids))
+def _with_ids(document: Document, coder: tokenizers.Tokenizer) -> limited.Encoded:
+    ids = coder.encode(document.text)
+    # file names may hold lone surrogates, tables may not
+    name = document.name.encode("utf-8", "backslashreplace").decode()
+    return name, np.concatenate((np.array([coder.begin], dtype=ids.dtype), ids))
 
 
 def _notes(source: Dataset) -> list[str]:

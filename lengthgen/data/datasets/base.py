@@ -41,6 +41,9 @@ class Dataset:
     retrieves: bool = False
     # Only `answers` are trained on and scored; it has whole documents and no floors.
     answered: bool = False
+    # How many tokens of the training documents are used; None: all. Set by splits.make_dataset from
+    # dataset.train_tokens, which every dataset has; `documents` gives all the same.
+    train_tokens: int | None = None
 
     def __init__(self, config: Any):
         self.config = config
