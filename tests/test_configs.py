@@ -96,6 +96,7 @@ def test_evaluate_composes():
     found = composed("evaluate", "run=x")
     assert {
         "run",
+        "at_step",
         "evaluation",
         "tracking",
         "device",

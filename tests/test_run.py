@@ -13,6 +13,7 @@ from types import SimpleNamespace
 from unittest.mock import ANY
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -227,6 +228,65 @@ def test_weights_lost_after_the_end_are_reported_not_silently_retrained(ask):
         os.truncate(path, 10)
     with pytest.raises(CheckpointError, match="gone or damaged"):
         run.train(ask(evaluation__lengths=[16, 24]), [])
+
+
+def test_weights_kept_on_the_way_are_evaluated_beside_the_last(ask):
+    kept = run.train(ask(evaluate_at_steps=[2, 4]), [])
+    rows = pd.concat(
+        pd.read_csv(path) for path in sorted(kept.folder.glob("evaluation/*/lengths.csv"))
+    )
+    at_length = rows[(rows["metric"] == "loss") & (rows["protocol"] == "matched")]
+    losses = at_length[at_length["eval_length"] == 16].set_index("steps")["value"]
+    assert sorted(losses.index) == [2, 4, 6] and losses.nunique() == 3
+    assert at_length["evaluation"].nunique() == 1
+    # The same run as without them.
+    assert run.train(ask(), []).status == "nothing to do"
+    by_hand = run.evaluate(
+        ask(run=kept.run_id, at_step=2, evaluation__documents=3), [], figures=False
+    )
+    assert by_hand.status == "evaluated"
+    with pytest.raises(CheckpointError, match=r"kept no weights of step 3 \(it has \[2, 4\]\)"):
+        run.evaluate(ask(run=kept.run_id, at_step=3), [])
+
+
+def test_a_finished_run_without_the_weights_of_a_step_says_what_to_do(ask):
+    run.train(ask(), [])
+    with pytest.raises(CheckpointError, match="train again with evaluate_at_steps"):
+        run.train(ask(evaluate_at_steps=[2]), [])
+
+
+def test_a_training_ends_by_its_rule_and_resumes_to_the_same_end(ask, tmp_path, monkeypatch):
+    options = {
+        "steps": 100, "settle": 100.0, "optim__schedule": "stable", "checkpoint_every": 10,
+        "validate_every": 50,
+    }  # fmt: skip
+    monkeypatch.setattr("lengthgen.runs.fit.PLATEAU", -100.0)
+    whole = run.train(ask(**options, results=str(tmp_path / "whole")), [])
+    about = files.read_json(whole.folder / "done.json")["training"]
+    # Checks after 20, 40 and 80 steps; any doubling gains less than 100 nats.
+    assert about["settled"] is True and about["steps"] == 50
+    plain = training.train
+
+    def interrupted(state, batch_at, **options):
+        def batch(step):
+            if step == 43:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return batch_at(step)
+
+        plain(state, batch, **options)
+
+    monkeypatch.setattr(training, "train", interrupted)
+    with pytest.raises(Interrupted, match="stopped at step 44"):
+        run.train(ask(**options), [])
+    monkeypatch.setattr(training, "train", plain)
+    resumed = run.train(ask(**options), [])
+    assert weights(resumed) == weights(whole)
+    assert files.read_json(resumed.folder / "done.json")["training"] == about
+
+
+def test_a_rule_for_the_end_needs_a_rate_that_does_not_know_it(ask):
+    with pytest.raises(ConfigError, match=r"settle=0\.1 with optim\.schedule=cosine: expected"):
+        run.train(ask(settle=0.1), [])
 
 
 def test_two_processes_on_one_run(ask):

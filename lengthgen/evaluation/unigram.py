@@ -11,8 +11,11 @@ from lengthgen.evaluation.scoring import Scored
 def loss(splits: Splits, scored: list[Scored]) -> float | None:
     """Loss in nats, on the matched targets, of the training split's token frequencies (add one)."""
     targets = _matched_targets(splits.validation, scored)
-    if targets is None:
-        return None
+    return None if targets is None else loss_of(splits, targets)
+
+
+def loss_of(splits: Splits, targets: np.ndarray) -> float:
+    """The same on any targets (N,) int."""
     train, at_once = splits.train, 2**24  # a large corpus is counted a part at a time
     counts = np.ones(splits.vocab_size)  # add one: a validation token may be new
     for first in range(0, train.n_tokens, at_once):

@@ -30,6 +30,9 @@ def write_run_figures(run_folder: Path | str, settings: str | None = None) -> li
     measured = tables.read_evaluations(run.evaluations)
     if settings is not None:
         measured = tables.select(measured, {"evaluation": [settings]})
+    # The weights of the last step alone, not those that were kept on the way.
+    last = {"steps": [str(run.config.get("steps"))]}
+    measured = tables.select(measured, last)
     summary, written = tables.summarise(measured.documents, measured.lengths), []
     for evaluation, rows in summary.groupby("evaluation", sort=True):
         bins = measured.positions[measured.positions["evaluation"] == evaluation]

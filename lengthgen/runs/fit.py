@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from types import FrameType
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,58 +17,92 @@ from lengthgen import files
 from lengthgen.data import batches
 from lengthgen.data.tokens import TokenStore
 from lengthgen.errors import CheckpointError, Interrupted
+from lengthgen.evaluation import unigram
 from lengthgen.model import Transformer
 from lengthgen.runs.prepare import Run
 from lengthgen.runs.progress import Progress, clock
 from lengthgen.tracking import Tracker
 from lengthgen.training import checkpoint, optim
 from lengthgen.training import loop as training
+from lengthgen.training.ending import Ending
 
 log = logging.getLogger(__name__)
 # Held-out windows of the training length, for the loss shown during training.
 VALIDATION_WINDOWS = 32
+PLATEAU = 0.02  # nats below token frequencies: a training that is not there has not begun to learn
 
 
-def fit(run: Run, model: Transformer, tracker: Tracker) -> bool:
-    """Bring the model to its last step. False if it was there already."""
+@dataclass(frozen=True)
+class Fitted:
+    """trained: was anything left to train? about: how the training ended (Ending.about)."""
+
+    trained: bool
+    about: dict[str, Any]
+
+
+def fit(run: Run, model: Transformer, tracker: Tracker) -> Fitted:
+    """Bring the model to the end of its training."""
     settings, folder = run.config.settings, run.folder
+    ending = _ending(run)
     saved = checkpoint.load_newest(folder.checkpoints, run.device)
-    if saved is not None and saved["step"] == settings.steps:
+    if saved is not None and "optimizer" not in saved:
         model.load_state_dict(saved["model"])
-        model.scheme.begin_step(settings.steps, settings.steps)
-        return False
+        model.scheme.begin_step(saved["step"], saved["step"])
+        return Fitted(False, saved.get("training", {}))
     if saved is None and folder.done.exists():
         raise CheckpointError(
             f"run {run.id} is finished but its weights are gone or damaged; "
             f"delete {folder.path} and train again"
         )
     optimizer = optim.make_optimizer(model, run.config.optim)
-    scheduler = optim.make_scheduler(optimizer, run.config.optim, settings.steps)
+    scheduler = optim.make_scheduler(
+        optimizer, run.config.optim, settings.steps, lambda: ending.last
+    )
     state = training.TrainState(model, optimizer, scheduler)
     if saved is not None:
         state.load_state_dict(saved)
+        ending.load_state_dict(saved.get("ending", {"losses": {}, "settled_at": None}))
         log.info("resuming at step %d of %d", state.step, settings.steps)
     folder.forget_metrics_after(state.step)
     progress = Progress("step", settings.steps, state.step)
     with stop_requested() as stop:
-        training.train(
-            state,
-            lambda step: _batch(run, run.splits.train, settings.seed, step, settings.batch_size),
-            steps=settings.steps,
-            seed=settings.seed,
-            accumulate=settings.accumulate,
-            clip=run.config.optim.clip,
-            losses=torch.compile(model.losses) if settings.compile else None,
-            n_scored=Tensor.numel if run.splits.answers is None else batches.n_scored,
-            autocast=run.autocast,
-            before_step=lambda step: model.scheme.begin_step(step, settings.steps),
-            after_step=_AfterStep(run, model, state, tracker, progress, stop),
-        )
+        after_step = _AfterStep(run, model, state, ending, tracker, progress, stop)
+        # In stages: after each one the ending may have moved.
+        while state.step < ending.last:
+            training.train(
+                state,
+                lambda step: _batch(
+                    run, run.splits.train, settings.seed, step, settings.batch_size
+                ),
+                steps=ending.next_stop(state.step),
+                seed=settings.seed,
+                accumulate=settings.accumulate,
+                clip=run.config.optim.clip,
+                losses=torch.compile(model.losses) if settings.compile else None,
+                n_scored=Tensor.numel if run.splits.answers is None else batches.n_scored,
+                autocast=run.autocast,
+                before_step=lambda step: model.scheme.begin_step(step, settings.steps),
+                after_step=after_step,
+            )
     progress.close()
-    model.scheme.begin_step(settings.steps, settings.steps)
+    about = ending.about()
+    # Nobody resumes a finished training: its last checkpoint leaves the optimiser out.
+    content = {"model": model.state_dict(), "step": state.step, "training": about}
+    checkpoint.save(folder.checkpoints, state.step, content, settings.keep_checkpoints)
+    model.scheme.begin_step(state.step, state.step)
     weights = checkpoint.weights_sha256(model)
     log.info("trained in %s (this session); weights sha256 %s", clock(progress.seconds), weights)
-    return True
+    return Fitted(True, about)
+
+
+def _ending(run: Run) -> Ending:
+    settings = run.config.settings
+    if settings.settle is None:
+        return Ending(settings.steps)
+    _, targets = _validation_batch(run)
+    scored = targets[targets != batches.UNSCORED]  # answers alone, where the data have some
+    level = unigram.loss_of(run.splits, scored.cpu().numpy())
+    return Ending(settings.steps, settings.settle, run.config.optim.decay, level - PLATEAU)
 
 
 @dataclass
@@ -82,6 +117,7 @@ class _AfterStep:
     run: Run
     model: Transformer
     state: training.TrainState
+    ending: Ending
     tracker: Tracker
     progress: Progress
     stop: StopRequest
@@ -94,22 +130,32 @@ class _AfterStep:
         self.since["steps"] += 1
         self._log(report)
         step, settings = report.step, self.run.config.settings
-        if self._due(step, settings.checkpoint_every) or self.stop.signal:
-            self._save(step)
-        if self.stop.signal and step < settings.steps:
+        # fit() saves the last step's, when this is over.
+        if step < self.ending.last and (
+            self._due(step, settings.checkpoint_every) or self.stop.signal
+        ):
+            content = self.state.state_dict() | {"ending": self.ending.state_dict()}
+            checkpoint.save(self.run.folder.checkpoints, step, content, settings.keep_checkpoints)
+        if step in settings.evaluate_at_steps:
+            kept = {"model": self.model.state_dict(), "step": step}
+            checkpoint.save(self.run.folder.kept_weights, step, kept, keep=None)
+        if self.stop.signal and step < self.ending.last:
             where = f"stopped at step {step} of {settings.steps}"
             raise Interrupted(f"{where}; rerun the same command to resume", self.stop.signal)
 
     def _due(self, step: int, every: int) -> bool:
-        return step % every == 0 or step == self.run.config.settings.steps
+        return step % every == 0 or step == self.ending.last
 
     def _log(self, report: training.StepReport) -> None:
         settings, step = self.run.config.settings, report.step
         metrics = self._training_metrics(report) if self._due(step, settings.log_every) else {}
         validation = ""
-        if settings.validate_every and self._due(step, settings.validate_every):
-            metrics["validation/loss"] = _validation_loss(self.run, self.model)
-            validation = f"  validation {metrics['validation/loss']:.4f}"
+        looked_at = self.ending.due(step)
+        if looked_at or self._validates(step):
+            loss = metrics["validation/loss"] = _validation_loss(self.run, self.model)
+            validation = f"  validation {loss:.4f}"
+            if looked_at:
+                self.ending.look(step, loss)
         if metrics:
             files.append_jsonl(self.run.folder.metrics, {"step": step, **metrics})
             self.tracker.log(metrics, step)
@@ -117,6 +163,10 @@ class _AfterStep:
             speed = f"{metrics['train/tokens_per_second'] / 1000:.1f}k tokens/s"
             text = f"loss {metrics['train/loss']:.4f}  {speed}{validation}"
             self.progress.advance(step, text)
+
+    def _validates(self, step: int) -> bool:
+        every = self.run.config.settings.validate_every
+        return every > 0 and self._due(step, every)
 
     def _training_metrics(self, report: training.StepReport) -> dict[str, float]:
         since = dict(self.since)
@@ -128,25 +178,11 @@ class _AfterStep:
             "train/tokens_per_second": since["tokens"] / since["seconds"],
         }
 
-    def _save(self, step: int) -> None:
-        content = self.state.state_dict()
-        # Nobody resumes a finished training: its last checkpoint leaves the optimiser out.
-        if step == self.run.config.settings.steps:
-            content = {"model": content["model"], "step": content["step"]}
-        kept = self.run.config.settings.keep_checkpoints
-        checkpoint.save(self.run.folder.checkpoints, step, content, kept)
-
 
 @torch.no_grad()
 def _validation_loss(run: Run, model: Transformer) -> float:
     """Mean loss on fixed held-out windows, the same for every scheme and seed."""
-    store = run.splits.validation
-    if run.splits.whole_documents:
-        # A window cut from a longer document would have answers without their questions.
-        windows = batches.whole(store, run.config.settings.train_length, VALIDATION_WINDOWS)
-        inputs, targets = _scored(run, *windows)
-    else:
-        inputs, targets = _batch(run, store, 0, 0, VALIDATION_WINDOWS)
+    inputs, targets = _validation_batch(run)
     model.eval()
     with run.autocast():
         losses = [
@@ -155,6 +191,15 @@ def _validation_loss(run: Run, model: Transformer) -> float:
         ]
     model.train()
     return float(torch.stack(losses).mean())
+
+
+def _validation_batch(run: Run) -> tuple[Tensor, Tensor]:
+    store = run.splits.validation
+    if run.splits.whole_documents:
+        # A window cut from a longer document would have answers without their questions.
+        windows = batches.whole(store, run.config.settings.train_length, VALIDATION_WINDOWS)
+        return _scored(run, *windows)
+    return _batch(run, store, 0, 0, VALIDATION_WINDOWS)
 
 
 def _batch(run: Run, store: TokenStore, seed: int, step: int, size: int) -> tuple[Tensor, Tensor]:

@@ -6,6 +6,7 @@ results/runs/<run id>/
   metrics.jsonl       one line a logged step
   log.txt             what the run printed
   checkpoints/        step-NNNNNN/
+  weights/            step-NNNNNN/ of evaluate_at_steps
   scheme/ modifier/ dataset/      the user's code that it was trained with
   retrofits/<code>/retrofit/      the user's code of a retrofit, by the hash of it
   evaluation/<id>/    tables and per-token losses of one evaluation
@@ -18,8 +19,9 @@ The folders of evaluations and diagnostics appear whole or not at all.
 
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -33,6 +35,7 @@ class RunFolder:
     def __init__(self, path: Path):
         self.path = path
         self.checkpoints = path / "checkpoints"
+        self.kept_weights = path / "weights"
         self.metrics = path / "metrics.jsonl"
         self.config = path / "config.yaml"
         self.provenance = path / "provenance.json"
@@ -54,9 +57,11 @@ class RunFolder:
         """Trained, and evaluated under these settings."""
         return self.done.exists() and self.evaluation(evaluation_id).is_dir()
 
-    def finish(self, weights_sha256: str) -> None:
+    def finish(self, weights_sha256: str, training: Mapping[str, Any]) -> None:
+        """training: how it ended (training/ending.py)."""
         evaluations = [path.name for path in records.run(self.path).evaluations]
-        files.write_json(self.done, {"weights_sha256": weights_sha256, "evaluations": evaluations})
+        about = {"weights_sha256": weights_sha256, "training": training, "evaluations": evaluations}
+        files.write_json(self.done, about)
 
     def forget_metrics_after(self, step: int) -> None:
         """Drop lines of steps after a killed process's last checkpoint: they are redone."""

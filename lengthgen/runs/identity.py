@@ -21,6 +21,8 @@ from lengthgen.runs.train_config import Choice, TrainConfig
 
 # Raised when a change of the code changes numbers: older runs are then not reused.
 RESULTS_VERSION = 1
+# Keys of optim that came later, and the values that leave a run as it was without them.
+OPTIM_SINCE = {"positional_lr": 1.0, "schedule": "cosine", "decay": 0.2}
 
 
 def scientific(config: TrainConfig, data: Mapping[str, str], precision: str) -> dict[str, Any]:
@@ -44,7 +46,12 @@ def scientific(config: TrainConfig, data: Mapping[str, str], precision: str) -> 
         "precision": precision,
         "seed": s.seed,
     }
-    # No key without modifiers, so that runs older than modifiers keep their id.
+    # What is newer than the first runs has no key at its default, so that these keep their id.
+    for name, default in OPTIM_SINCE.items():
+        if science["optim"][name] == default:
+            del science["optim"][name]
+    if s.settle is not None:
+        science["settle"] = s.settle
     if config.modifiers:
         science["modifiers"] = {choice.name: of_choice(choice) for choice in config.modifiers}
     return science
@@ -64,17 +71,21 @@ def setting_id(science: Mapping[str, Any]) -> str:
 
 
 def evaluation_id(
-    evaluation: EvaluationConfig, train_length: int, retrofit: Choice | None = None
+    evaluation: EvaluationConfig,
+    train_length: int,
+    retrofit: Choice | None = None,
+    at_step: int | None = None,
 ) -> str:
     """Hash of what decides an evaluation's numbers, which the batch size does not.
 
-    Without the retrofit: evaluations with the same id may share a figure.
+    Without the retrofit and the step: evaluations with the same id may share a figure.
     """
     return _hash(
         {"version": EVALUATION_VERSION}
         | deciding(evaluation)
         | {"lengths": eval_lengths(evaluation, train_length)}
         | _retrofit(retrofit)
+        | ({"at_step": at_step} if at_step else {})
     )
 
 
@@ -82,6 +93,8 @@ def diagnostics_id(config: TrainConfig) -> str:
     """Hash of what decides the numbers of the diagnostics: settings, lengths and retrofit."""
     settings = dataclasses.asdict(config.diagnostics) if config.diagnostics else {}
     settings["factors"] = config.diagnosed_lengths
+    if config.at_step:
+        settings["at_step"] = config.at_step
     return _hash({"version": DIAGNOSTICS_VERSION} | settings | _retrofit(config.retrofit))
 
 

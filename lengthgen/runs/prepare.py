@@ -37,7 +37,7 @@ class Run:
         """Of the evaluation's folder: its settings and its retrofit, if it has one."""
         config = self.config
         return identity.evaluation_id(
-            config.evaluation, config.settings.train_length, config.retrofit
+            config.evaluation, config.settings.train_length, config.retrofit, config.at_step
         )
 
     @property
@@ -72,7 +72,7 @@ class Run:
             "model": config.model_name,
             "seed": settings.seed,
             "train_length": settings.train_length,
-            "steps": settings.steps,
+            "steps": config.at_step or settings.steps,
             "setting": identity.setting_id(self.science),
             "evaluation": identity.evaluation_id(config.evaluation, settings.train_length),
         }

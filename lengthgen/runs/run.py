@@ -28,12 +28,13 @@ from lengthgen.runs.folder import RunFolder, find
 from lengthgen.runs.kernel_choice import kernels_of, linear_of
 from lengthgen.runs.prepare import Run, prepare
 from lengthgen.runs.progress import Progress, messages_shown
+from lengthgen.statistics.thresholds import UNDER_TRAINED
 from lengthgen.training import checkpoint
 
 log = logging.getLogger(__name__)
 # Keys that an evaluation may change; the others are the training's.
 PER_EVALUATION = (
-    "evaluation", "retrofit", "diagnostics",
+    "evaluation", "retrofit", "diagnostics", "at_step",
     "tracking", "device", "threads", "linear", "kernel", "cache", "results",
 )  # fmt: skip
 
@@ -81,6 +82,7 @@ def evaluate(
         if not folder.done.exists():
             raise CheckpointError(f"run {name} is not finished; rerun its training command")
         changed = {key: options[key] for key in PER_EVALUATION if key in options}
+        changed["evaluate_at_steps"] = []  # at_step chooses one of them
         run = _stored_run(folder, changed, [Path(folder) for folder in user_folders])
         if run.id != name:
             raise DataError(
@@ -119,21 +121,46 @@ def _stored_run(
 
 
 def _with_weights(run: Run, folder: RunFolder) -> models.Transformer:
+    model = _untrained(run)
+    if run.config.at_step:
+        _load_kept(run, folder, model)
+        return model.eval()
     saved = checkpoint.load_newest(folder.checkpoints, run.device)
     if saved is None:
         raise CheckpointError(
             f"run {folder.path.name} has no valid weights; delete {folder.path} and train again"
         )
-    model = _untrained(run)
     model.load_state_dict(saved["model"])
-    model.scheme.begin_step(run.config.settings.steps, run.config.settings.steps)
+    model.scheme.begin_step(saved["step"], saved["step"])
     return model.eval()
+
+
+def _load_kept(run: Run, folder: RunFolder, model: models.Transformer) -> None:
+    """The weights after `at_step` steps. CheckpointError if the run kept none."""
+    step = cast(int, run.config.at_step)
+    saved = checkpoint.load(folder.kept_weights, step, run.device)
+    if saved is None:
+        kept = sorted(int(path.name[5:]) for path in folder.kept_weights.glob("step-*"))
+        raise CheckpointError(
+            f"run {folder.path.name} kept no weights of step {step} (it has {kept or 'none'}); "
+            f"delete {folder.path} and train again with evaluate_at_steps=[{step}]"
+        )
+    model.load_state_dict(saved["model"])
+    model.scheme.begin_step(step, run.config.settings.steps)
 
 
 def _complete(run: Run, figures: bool) -> Outcome:
     """Do the part of the run that is missing."""
     evaluation = run.folder.evaluation(run.evaluation_id)
-    if run.folder.finished(run.evaluation_id) and not diagnosing.missing(run):
+    # Of the weights kept on the way: the same evaluation, under ids of their own.
+    earlier = [
+        dataclasses.replace(run, config=dataclasses.replace(run.config, at_step=step))
+        for step in run.config.settings.evaluate_at_steps
+    ]
+    if (
+        all(run.folder.finished(each.evaluation_id) for each in (run, *earlier))
+        and not diagnosing.missing(run)
+    ):  # fmt: skip
         floors.refuse_leaks(evaluation)
         log.info(
             "run %s: nothing to do, trained and evaluated already (%s)", run.id, run.folder.path
@@ -147,8 +174,10 @@ def _complete(run: Run, figures: bool) -> Outcome:
         retrofitting.check(run, model)
         _describe(run, model)
         with _tracked(run) as tracker:
-            trained = fit(run, model, tracker)
+            fitted = fit(run, model, tracker)
             weights = checkpoint.weights_sha256(model)
+            if run.config.at_step:
+                _load_kept(run, run.folder, model)
             if diagnosis:
                 diagnosis.keep_scheme(model.scheme)
             retrofit = retrofitting.apply(run, model)
@@ -156,10 +185,26 @@ def _complete(run: Run, figures: bool) -> Outcome:
             floors.refuse_leaks(evaluation)
             if diagnosis:
                 diagnosis.write(model, _untrained(run).scheme)
-        run.folder.finish(weights)
+            for each in earlier:
+                _evaluate(each, _with_weights(each, run.folder), requests, {}, tracker)
+        run.folder.finish(weights, fitted.about)
         drawn = _figures(run) if figures else []
         log.info("tables and %d figures in %s", len(drawn), run.folder.path)
-    return Outcome(run.id, run.folder.path, "trained" if trained else "evaluated", evaluation)
+        _say_whether_settled(fitted.about)
+    return Outcome(
+        run.id, run.folder.path, "trained" if fitted.trained else "evaluated", evaluation
+    )
+
+
+def _say_whether_settled(about: Mapping[str, Any]) -> None:
+    gained = about.get("last_doubling")
+    if gained is not None and not about["settled"] and gained >= UNDER_TRAINED:
+        log.warning(
+            "under-trained: the last doubling of the steps improved the loss at train_length by "
+            "%.3f nats (%g or more); what the scheme does beyond it may change with more steps",
+            gained,
+            UNDER_TRAINED,
+        )
 
 
 def _figures(run: Run) -> list[Path]:

@@ -23,7 +23,7 @@ from lengthgen.training.optim import OptimConfig
 
 GROUPS = ("model", "scheme", "dataset", "tokenizer", "optim", "evaluation", "tracking")
 # Modifiers and a retrofit go around the scheme; diagnostics are done beside an evaluation.
-OPTIONAL_GROUPS = ("modifiers", "retrofit", "diagnostics")
+OPTIONAL_GROUPS = ("modifiers", "retrofit", "diagnostics", "at_step")
 
 
 @dataclass
@@ -34,6 +34,9 @@ class RunSettings:
     seed: int = 0
     train_length: int = 512  # tokens in a training window, fixed for the whole training
     steps: int = 800  # optimiser steps
+    # nats: training ends when a doubling of its steps improves the loss at train_length by less
+    # (`steps` at most; needs optim.schedule=stable); null: after `steps`
+    settle: float | None = None
     batch_size: int = 4  # training windows a step
     # parts that a batch is computed in; more need less memory and give the same gradient
     accumulate: int = 1
@@ -53,6 +56,8 @@ class RunSettings:
     # steps between two checkpoints; an interrupted run goes on from the newest valid one
     checkpoint_every: int = 100
     keep_checkpoints: int = 2  # newest checkpoints kept while training
+    # steps after which the weights are kept, and evaluated as those of the last step are
+    evaluate_at_steps: list[int] = field(default_factory=list)
     # folder of run folders, sweeps, tables and figures; relative to the current folder
     results: str = "results"
     # folder of tokenised text; null: $LENGTHGEN_CACHE, or ~/.cache/lengthgen
@@ -60,7 +65,7 @@ class RunSettings:
 
     def __post_init__(self) -> None:
         counts = ("steps", "batch_size", "accumulate", "log_every", "checkpoint_every")
-        dataclass_from.limit(self, "", "> 0", *counts, "keep_checkpoints", "threads")
+        dataclass_from.limit(self, "", "> 0", *counts, "keep_checkpoints", "threads", "settle")
         dataclass_from.limit(self, "", ">= 4", "train_length")
         dataclass_from.limit(self, "", ">= 0", "validate_every")
         dataclass_from.check(0 <= self.seed < 2**31, f"seed={self.seed}: expected 0 <= seed < 2^31")
@@ -68,6 +73,12 @@ class RunSettings:
             self.batch_size % self.accumulate == 0,
             f"accumulate={self.accumulate}: expected a divisor of batch_size={self.batch_size}",
         )
+        for step in self.evaluate_at_steps:
+            dataclass_from.check(
+                0 < step < self.steps,
+                f"evaluate_at_steps={self.evaluate_at_steps}: expected steps from 1 to "
+                f"{self.steps - 1}; the last one is evaluated anyway",
+            )
         dataclass_from.choice("precision", self.precision, ("auto", "fp32", "bf16"))
         dataclass_from.choice("device", self.device, ("auto", "cpu", "cuda"))
         dataclass_from.choice("linear", self.linear, linear.KERNELS)
@@ -113,6 +124,7 @@ class TrainConfig:
     modifiers: list[Choice] = field(default_factory=list)
     retrofit: Choice | None = None  # of an evaluation
     diagnostics: DiagnosticsConfig | None = None  # of an evaluation
+    at_step: int | None = None  # of an evaluation: one of evaluate_at_steps; None: the last
     dataset_folders: Sequence[Path] = ()  # with the user's datasets
 
     @property
@@ -182,6 +194,18 @@ def check(config: Mapping[str, Any], user_folders: Sequence[Path] = ()) -> Train
         retrofit = choose(retrofits, "retrofit", config["retrofit"], user_folders)
     if config.get("diagnostics"):
         diagnostics = built(DiagnosticsConfig, "diagnostics")
+    optim = built(OptimConfig, "optim")
+    dataclass_from.check(
+        settings.settle is None or optim.schedule == "stable",
+        f"settle={settings.settle} with optim.schedule={optim.schedule}: expected "
+        "optim.schedule=stable, as a cosine needs to know the last step",
+    )
+    at_step = config.get("at_step")
+    if at_step is not None:
+        dataclass_from.check(
+            isinstance(at_step, int) and at_step > 0,
+            f"at_step={at_step}: expected a step of evaluate_at_steps",
+        )
     return TrainConfig(
         settings=settings,
         model_name=str(config["model"].get("name", "custom")),
@@ -189,12 +213,13 @@ def check(config: Mapping[str, Any], user_folders: Sequence[Path] = ()) -> Train
         scheme=choose(schemes, "scheme", config["scheme"], user_folders),
         dataset=dict(config["dataset"]),
         tokenizer=dict(config["tokenizer"]),
-        optim=built(OptimConfig, "optim"),
+        optim=optim,
         evaluation=evaluation,
         tracking=dict(config["tracking"]),
         modifiers=choose_modifiers(config.get("modifiers") or {}, user_folders),
         retrofit=retrofit,
         diagnostics=diagnostics,
+        at_step=at_step,
         dataset_folders=[folder / "dataset" for folder in user_folders],
     )
 

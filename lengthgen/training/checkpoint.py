@@ -18,8 +18,8 @@ log = logging.getLogger(__name__)
 STATE, MANIFEST = "state.pt", "manifest.json"
 
 
-def save(folder: Path, step: int, state: dict, keep: int) -> Path:
-    """Write `state` as folder/step-NNNNNN, then delete all but the newest `keep`.
+def save(folder: Path, step: int, state: dict, keep: int | None) -> Path:
+    """Write `state` as folder/step-NNNNNN, then delete all but the newest `keep` (None: none).
 
     Whole or not at all. DiskError if it cannot be written.
     """
@@ -32,7 +32,7 @@ def save(folder: Path, step: int, state: dict, keep: int) -> Path:
         sums = {STATE: _sha256(aside / STATE)}
         manifest = {"step": step, "torch": torch.__version__, "sha256": sums}
         (aside / MANIFEST).write_text(json.dumps(manifest))
-    for old in _whole(folder)[:-keep]:
+    for old in _whole(folder)[:-keep] if keep else ():
         shutil.rmtree(old, ignore_errors=True)
     return final
 
@@ -47,6 +47,14 @@ def load_newest(folder: Path, map_location: str | torch.device = "cpu") -> dict 
         log.warning("checkpoint %s is damaged (%s); using the one before", path.name, fault)
         files.set_aside(path, f"{path.name}.corrupt")
     return None
+
+
+def load(folder: Path, step: int, map_location: str | torch.device = "cpu") -> dict | None:
+    """The whole checkpoint after `step` steps; None if it is missing or damaged."""
+    path = folder / f"step-{step:06d}"
+    if _fault(path) is not None:
+        return None
+    return torch.load(path / STATE, map_location=map_location, weights_only=True)
 
 
 def weights_sha256(model: torch.nn.Module) -> str:

@@ -1,35 +1,57 @@
-"""AdamW (fused) with linear warm-up and cosine decay, by torch's optimiser and schedulers."""
+"""AdamW (fused) and its learning rate by step, by torch's optimiser and schedulers.
 
+Two schedules after a linear warm-up: a cosine, whose every rate depends on the last step; and
+`stable`, a constant rate that falls linearly at the end (Hu et al. 2024, MiniCPM, arXiv 2404.06395:
+warm-up, stable, decay), for a training whose end is not known when it begins (ending.py).
+"""
+
+import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
 from torch import nn
-from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, SequentialLR
+from torch.optim.lr_scheduler import (
+    CosineAnnealingLR,
+    LambdaLR,
+    LinearLR,
+    LRScheduler,
+    SequentialLR,
+)
 
 from lengthgen.config import dataclass_from
+
+SCHEDULES = ("cosine", "stable")
 
 
 @dataclass
 class OptimConfig:
     lr: float = 2e-3  # peak learning rate
+    positional_lr: float = 1.0  # rate of the scheme's parameters / lr
     betas: list[float] = field(default_factory=lambda: [0.9, 0.95])  # AdamW's moment decay rates
     eps: float = 1e-8  # AdamW's denominator floor
     weight_decay: float = 0.1  # on weight matrices; never on norms
     positional_weight_decay: float = (
         0.0  # on the scheme's parameters; at 0, unused rows keep their values
     )
+    # cosine: to final_lr at the last step; stable: constant until the last `decay` of the steps
+    schedule: str = "cosine"
     warmup: float = 0.05  # share of the steps with a linearly rising rate
-    final_lr: float = 0.1  # rate at the last step / peak (cosine)
+    decay: float = 0.2  # stable: share of the steps with a linearly falling rate
+    final_lr: float = 0.1  # rate at the last step / peak
     clip: float = 1.0  # gradient norm is clipped to this; 0 = no clipping
 
     def __post_init__(self):
         not_negative = ("weight_decay", "positional_weight_decay", "clip")
-        dataclass_from.limit(self, "optim", "> 0", "lr")
+        dataclass_from.limit(self, "optim", "> 0", "lr", "positional_lr")
         dataclass_from.limit(self, "optim", ">= 0", *not_negative)
-        dataclass_from.check(
-            0 <= self.warmup < 1,
-            f"optim.warmup={self.warmup}: expected a share of the steps, 0 <= warmup < 1",
-        )
+        dataclass_from.choice("optim.schedule", self.schedule, SCHEDULES)
+        for name in ("warmup", "decay"):
+            share = getattr(self, name)
+            dataclass_from.check(
+                0 <= share < 1,
+                f"optim.{name}={share}: expected a share of the steps, 0 <= {name} < 1",
+            )
         dataclass_from.check(
             0 <= self.final_lr <= 1,
             f"optim.final_lr={self.final_lr}: expected a share of the peak rate, 0 to 1",
@@ -51,9 +73,12 @@ def make_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.AdamW:
         else:
             (matrices if parameter.ndim > 1 else vectors).append(parameter)
     decays = (config.weight_decay, 0.0, config.positional_weight_decay)
+    rates = (config.lr, config.lr, config.lr * config.positional_lr)
     groups = [
-        {"params": parameters, "weight_decay": decay}
-        for parameters, decay in zip((matrices, vectors, positional), decays, strict=True)
+        {"params": parameters, "weight_decay": decay, "lr": lr}
+        for parameters, decay, lr in zip(
+            (matrices, vectors, positional), decays, rates, strict=True
+        )
         if parameters
     ]
     first, second = config.betas
@@ -63,13 +88,32 @@ def make_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.AdamW:
 
 
 def make_scheduler(
-    optimizer: torch.optim.Optimizer, config: OptimConfig, steps: int
+    optimizer: torch.optim.Optimizer,
+    config: OptimConfig,
+    steps: int,
+    end: Callable[[], int] | None = None,
 ) -> LRScheduler:
-    """Warm-up over `warmup * steps` steps, then a cosine to `final_lr * lr` at the last."""
+    """Warm-up over `warmup * steps` steps, then the schedule.
+
+    end: the last step, as far as it is known (default: `steps`); asked at each step.
+    """
     warm = max(1, round(config.warmup * steps))
-    # With one step of warm-up the factor is 1 and nothing rises.
-    rise = LinearLR(optimizer, start_factor=1 / warm, total_iters=warm - 1)
-    fall = CosineAnnealingLR(
-        optimizer, T_max=max(1, steps - warm), eta_min=config.final_lr * config.lr
-    )
-    return SequentialLR(optimizer, [rise, fall], milestones=[warm])
+    if config.schedule == "cosine" and config.positional_lr == 1:
+        # torch steps the cosine by recursion: its rounding is in the weights of every such run.
+        # With one step of warm-up the factor is 1 and nothing rises.
+        rise = LinearLR(optimizer, start_factor=1 / warm, total_iters=warm - 1)
+        lowest = config.final_lr * config.lr
+        fall = CosineAnnealingLR(optimizer, T_max=max(1, steps - warm), eta_min=lowest)
+        return SequentialLR(optimizer, [rise, fall], milestones=[warm])
+    last = end or (lambda: steps)
+
+    def factor(step: int) -> float:
+        if step < warm:
+            return (step + 1) / warm
+        if config.schedule == "cosine":
+            left = (1 + math.cos(math.pi * (step - warm) / max(1, last() - warm))) / 2
+        else:
+            left = min(1.0, max(0, last() - step) / max(1, round(config.decay * last())))
+        return config.final_lr + (1 - config.final_lr) * left
+
+    return LambdaLR(optimizer, factor)
