@@ -28,6 +28,12 @@ def options(name, **changes):
     return {"name": name} | SIZES | OWN.get(name, {}) | changes
 
 
+def fitted(options):
+    """As a run of the default lengths asks for the dataset."""
+    lengths = [256, 512, 640, 768, 1024, 1536, 2048]
+    return datasets.load(options["name"]).fitted(options, 512, lengths)
+
+
 def made(name, tmp_path, **changes):
     return prepare_splits(options(name, **changes), BYTES, tmp_path / "cache")
 
@@ -162,7 +168,7 @@ def test_equal_documents_are_all_kept(tmp_path):
 
 def test_default_sizes_are_for_a_laptop():
     for name in NAMES:
-        found = make_dataset({"name": name})
+        found = make_dataset(fitted({"name": name}))
         n_tokens = sum(found.lengths("train"))
         assert 2e6 <= n_tokens <= 5e6
         assert max(found.lengths("validation")) >= 4 * 512  # the longest default evaluation length
@@ -242,7 +248,7 @@ def test_symbols_are_passed_through():
 )
 def test_impossible_options(changes, says):
     with pytest.raises(ConfigError) as caught:
-        make_dataset(changes)
+        make_dataset(fitted(changes))
     assert says in str(caught.value) and "\n" not in str(caught.value)
 
 

@@ -29,11 +29,12 @@ from lengthgen.model import ModelConfig
 from lengthgen.reporting import summary as markdown
 from lengthgen.reporting import tables
 from lengthgen.reporting.figures import curves, drawing
-from lengthgen.runs import run
+from lengthgen.runs import run, train_config
 from lengthgen.training import loop as training
 
 from .test_config import given
 from .test_evaluation import IDENTITY
+from .test_synthetic import fitted
 
 BYTES = {"name": "bytes"}
 NAMES = [name for name in datasets.names() if issubclass(datasets.load(name), TaskDataset)]
@@ -303,12 +304,13 @@ def test_tokens_are_pinned(tmp_path):
 
 def test_default_sizes_are_for_a_laptop():
     for name in NAMES:
-        config = datasets.load(name).Config()
+        options = fitted({"name": name})
+        config = make_dataset(options).config
         assert (
             config.train_documents * config.document_length == 4096 * 512
             and max(config.lengths) == 4 * 512
         )
-        first = next(make_dataset({"name": name}).documents("train"))
+        first = next(make_dataset(options).documents("train"))
         assert len(first.text) == 512
 
 
@@ -343,7 +345,7 @@ def test_default_sizes_are_for_a_laptop():
 )
 def test_impossible_options(changes, says):
     with pytest.raises(ConfigError) as caught:
-        make_dataset(changes)
+        make_dataset(fitted(changes))
     assert says in str(caught.value) and "\n" not in str(caught.value)
 
 
@@ -484,11 +486,34 @@ def lengths_csv(folder):
 
 
 def test_training_windows_must_be_whole(tmp_path):
-    with pytest.raises(
-        DataError,
-        match=r"give train_length=41 \(or dataset.document_length\) and cross_documents=false",
-    ):
-        run.train(ask("copy", tmp_path, cross_documents=True), [])
+    with pytest.raises(DataError, match=r"give train_length=41 \(or dataset.document_length\)"):
+        run.train(ask("copy", tmp_path, train_length=40), [])
+
+
+def test_the_run_decides_what_the_options_leave_open(tmp_path):
+    """A task alone is enough: documents as long as the run's windows, and never part of one."""
+    asked = ask("copy", tmp_path, cross_documents=True, evaluation__lengths=[17, 30, 60])
+    asked["dataset"] = {"name": "copy", "train_documents": 20, "validation_documents": 3}
+    config = train_config.check(asked)
+    assert config.dataset["document_length"] == L
+    assert config.dataset["lengths"] == [17, 30, L, 60]
+    assert config.settings.cross_documents is False and asked["cross_documents"] is True
+    # what is written is what was trained on, and an evaluation at other lengths keeps it
+    again = config.as_dict() | {"evaluation": {"lengths": [30]}, "train_length": 50}
+    assert train_config.check(again).dataset == config.dataset
+    rows = lengths_csv(run.train(asked, []).evaluation)
+    assert {int(row["eval_length"]) for row in rows} == {17, 30, L, 60}
+
+
+def test_text_is_left_as_it_is():
+    config = train_config.check(given(dataset="lag_copy", cross_documents=True))
+    assert config.settings.cross_documents and config.dataset["document_length"] == 4096
+
+
+def test_lengths_that_no_run_decides_are_refused():
+    for missing in ("document_length", "lengths"):
+        with pytest.raises(ConfigError, match=rf"dataset\.{missing}=null: expected a number"):
+            source("copy", **{missing: None})
 
 
 def test_a_batch_of_whole_documents(tmp_path):

@@ -13,6 +13,7 @@ from lengthgen import modifiers, retrofits, schemes
 from lengthgen.attention import dispatch, linear
 from lengthgen.config import dataclass_from
 from lengthgen.config.dataclass_from import T
+from lengthgen.data import datasets
 from lengthgen.diagnostics.settings import DiagnosticsConfig
 from lengthgen.errors import ConfigError
 from lengthgen.evaluation.protocols import EvaluationConfig, eval_lengths
@@ -40,7 +41,8 @@ class RunSettings:
     batch_size: int = 4  # training windows a step
     # parts that a batch is computed in; more need less memory and give the same gradient
     accumulate: int = 1
-    # true: a training window may run on into the next document; false: it stays inside one
+    # true: a training window may run on into the next document; false: it stays inside one, as it
+    # always does where windows are whole documents
     cross_documents: bool = True
     precision: str = "auto"  # auto: bf16 autocast on CUDA, fp32 on CPU; or fp32, bf16
     device: str = "auto"  # auto: CUDA where there is one; or cpu, cuda
@@ -188,7 +190,12 @@ def check(config: Mapping[str, Any], user_folders: Sequence[Path] = ()) -> Train
     model = built(ModelConfig, "model")
     evaluation = built(EvaluationConfig, "evaluation")
     # Refuses impossible lengths before anything is read or trained.
-    eval_lengths(evaluation, settings.train_length)
+    lengths = eval_lengths(evaluation, settings.train_length)
+    dataset, dataset_folders = dict(config["dataset"]), [f / "dataset" for f in user_folders]
+    if dataset.get("name"):  # else data/splits.py says so
+        cls = datasets.load(str(dataset["name"]), dataset_folders)
+        dataset = cls.fitted(dataset, settings.train_length, lengths)
+        settings.cross_documents &= not cls.whole_documents
     retrofit = diagnostics = None
     if config.get("retrofit"):
         retrofit = choose(retrofits, "retrofit", config["retrofit"], user_folders)
@@ -211,7 +218,7 @@ def check(config: Mapping[str, Any], user_folders: Sequence[Path] = ()) -> Train
         model_name=str(config["model"].get("name", "custom")),
         model=model,
         scheme=choose(schemes, "scheme", config["scheme"], user_folders),
-        dataset=dict(config["dataset"]),
+        dataset=dataset,
         tokenizer=dict(config["tokenizer"]),
         optim=optim,
         evaluation=evaluation,
@@ -220,7 +227,7 @@ def check(config: Mapping[str, Any], user_folders: Sequence[Path] = ()) -> Train
         retrofit=retrofit,
         diagnostics=diagnostics,
         at_step=at_step,
-        dataset_folders=[folder / "dataset" for folder in user_folders],
+        dataset_folders=dataset_folders,
     )
 
 

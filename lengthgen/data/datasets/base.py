@@ -9,7 +9,7 @@ import dataclasses
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -48,6 +48,16 @@ class Dataset:
     def __init__(self, config: Any):
         self.config = config
         self.left_out: Counter[str] = Counter()  # reason -> documents skipped while reading
+
+    @classmethod
+    def fitted(
+        cls, options: Mapping[str, Any], train_length: int, lengths: Sequence[int]
+    ) -> dict[str, Any]:
+        """The options, with what the run decides where they leave it open.
+
+        lengths: to evaluate, in tokens.
+        """
+        return dict(options)
 
     @property
     def label(self) -> str:

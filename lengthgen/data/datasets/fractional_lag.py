@@ -1,12 +1,11 @@
 """Fractional lag: copies from a fixed share of the document's length back.
 
-The lag grows with the document, so no distance in tokens finds it. Windows are whole documents:
-train with train_length = dataset.document_length and cross_documents=false.
+The lag grows with the document, so no distance in tokens finds it. Windows are whole documents.
 """
 
 from dataclasses import dataclass
 
-from lengthgen.data.datasets.synthetic import Copying, Synthetic, WholeSettings
+from lengthgen.data.datasets.synthetic import Copying, Synthetic, Whole, WholeSettings
 from lengthgen.data.sources.fractional import FractionalLag as Source
 
 
@@ -17,14 +16,14 @@ class Config(Copying, WholeSettings):
     share: float = 0.25  # from this share of the document's length before
 
 
-class FractionalLag(Synthetic):
+class FractionalLag(Whole, Synthetic):
     Config = Config
-    whole_documents = True
 
     def make_source(self) -> Source:
         config = self.config
         source = Source(config.n_symbols, config.p, config.share)
-        for length in (config.document_length, *config.lengths):
+        document_length, lengths = config.known()
+        for length in (document_length, *lengths):
             source.of_length(length)  # ValueError where there is none
         return source
 

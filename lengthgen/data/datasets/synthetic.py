@@ -4,9 +4,9 @@ Each document has a random stream keyed by seed, split and number: train and val
 independent, and more documents leave the first ones as they are.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import ClassVar
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -22,12 +22,11 @@ Names = tuple[str, ...]
 
 
 @dataclass
-class Settings:
+class Drawn:
     label: str = "synthetic"  # name in tables and figures
     seed: int = 0  # of the documents; the run's own seed does not change them
     train_documents: int = 1024  # documents to train on
     validation_documents: int = 64  # documents to evaluate on, independent of those
-    document_length: int = 4096  # symbols in a document, without its begin-of-document token
 
     # fields that have to be > 0, and those that have to be >= 2
     POSITIVE: ClassVar[Names] = ("train_documents", "validation_documents", "document_length")
@@ -39,18 +38,43 @@ class Settings:
 
 
 @dataclass
-class WholeSettings(Settings):
+class Settings(Drawn):
+    document_length: int = 4096  # symbols in a document, without its begin-of-document token
+
+
+@dataclass
+class WholeSettings(Drawn):
     """Windows are whole documents, so each length to evaluate needs documents of it."""
 
     train_documents: int = 4096  # documents to train on
-    document_length: int = 512  # symbols in a training document: the train_length
-    lengths: list[int] = field(
-        default_factory=lambda: [256, 512, 640, 768, 1024, 1536, 2048]
-    )  # symbols in the documents to evaluate on
+    document_length: int | None = None  # symbols in a training document; null: the train_length
+    # symbols in the documents to evaluate on; null: the lengths of the evaluation
+    lengths: list[int] | None = None
 
     def __post_init__(self):
         super().__post_init__()
-        check(bool(self.lengths), "dataset.lengths=[]: expected at least one length")
+        check(self.lengths != [], "dataset.lengths=[]: expected at least one length, or null")
+
+    def known(self) -> tuple[int, list[int]]:
+        """(document_length, lengths). ConfigError while a length is still that of the run."""
+        if self.document_length is None or self.lengths is None:
+            name = "document_length" if self.document_length is None else "lengths"
+            raise ConfigError(f"dataset.{name}=null: expected a number where no run decides it")
+        return self.document_length, self.lengths
+
+
+class Whole(Dataset):
+    """Documents that are windows as they stand, as long as the run asks for."""
+
+    whole_documents = True
+
+    @classmethod
+    def fitted(
+        cls, options: Mapping[str, Any], train_length: int, lengths: Sequence[int]
+    ) -> dict[str, Any]:
+        run = {"document_length": train_length, "lengths": list(lengths)}
+        missing = {key: value for key, value in run.items() if options.get(key) is None}
+        return {**options, **missing}
 
 
 @dataclass
@@ -69,7 +93,7 @@ class CopySettings(Copying, Settings):
 class Synthetic(Dataset):
     """Subclasses define `Config` and `make_source`."""
 
-    def __init__(self, config: Settings):
+    def __init__(self, config: Any):
         super().__init__(config)
         try:
             self.source = self.make_source()

@@ -1,9 +1,8 @@
 """Base classes of the algorithmic tasks: documents of examples (sources/tasks.py).
 
 Training documents are filled with examples of all sizes that fit; validation documents have the
-lengths to evaluate, each with one example, the largest that fits. Windows are whole documents:
-train_length = dataset.document_length, cross_documents=false, evaluation lengths from
-dataset.lengths.
+lengths to evaluate, each with one example, the largest that fits. Windows are whole documents, so
+both lengths are those of the run unless they are given.
 
 Only answers are trained on and scored (exact match by length): prompts are random, and their loss,
 which nothing can lower, would drown the rest.
@@ -16,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from lengthgen.config.dataclass_from import check
-from lengthgen.data.datasets.base import Dataset, Document, options_key
-from lengthgen.data.datasets.synthetic import WholeSettings, checked_symbols
+from lengthgen.data.datasets.base import Document, options_key
+from lengthgen.data.datasets.synthetic import Whole, WholeSettings, checked_symbols
 from lengthgen.data.sources.draws import Draws
 from lengthgen.data.sources.strings import Strings
 from lengthgen.data.sources.tasks import Packed, Task
@@ -34,10 +33,9 @@ class StringSettings(Settings):
     AT_LEAST_TWO = ("n_symbols",)
 
 
-class TaskDataset(Dataset):
+class TaskDataset(Whole):
     """Subclasses define `Config` and `make_task`."""
 
-    whole_documents = True
     answered = True
 
     def __init__(self, config: Any):
@@ -45,7 +43,8 @@ class TaskDataset(Dataset):
         self.packed = Packed(self.make_task())
         self.symbols = checked_symbols(self.packed.n_symbols, self.label)
         least = self.packed.task.length(1)
-        shortest = {"document_length": config.document_length, "lengths": min(config.lengths)}
+        document_length, lengths = config.known()
+        shortest = {"document_length": document_length, "lengths": min(lengths)}
         for name, length in shortest.items():
             check(
                 length >= least,
