@@ -1,6 +1,5 @@
 """Studies: declarations, measures on losses made by hand, and a study from command to files."""
 
-import json
 import subprocess
 import sys
 import time
@@ -9,11 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lengthgen import files
 from lengthgen.cli import main
 from lengthgen.config import catalogue
 from lengthgen.errors import ConfigError, DataError
-from lengthgen.statistics.paired import Paired
 from lengthgen.studies import (
     claims,
     declaration,
@@ -25,98 +22,27 @@ from lengthgen.studies import (
     tables,
 )
 from lengthgen.studies.claims import Claim
-from lengthgen.studies.losses import EvaluatedArm, EvaluatedRun, Material
+from lengthgen.studies.losses import EvaluatedArm, Material
 from lengthgen.studies.measured import Exact, Mean, Share
+from tests.study_cases import (
+    BLOCK,
+    DOCUMENTS,
+    MINE,
+    L,
+    claim,
+    evaluated,
+    paired,
+    subject,
+    write_mine,
+)
 
 NAMES = declaration.names([catalogue.folder()])
-L, DOCUMENTS, BLOCK = 16, 12, 4
-
-
-def evaluated(
-    folder: Path, losses: dict[str, np.ndarray], floors: dict[str, np.ndarray] | None = None
-) -> EvaluatedRun:
-    """An evaluation folder as a run writes it; the name of its run ends in the seed.
-
-    losses: `protocol/length` -> (documents, positions).
-    """
-    config = {"train_length": L, "seed": int(folder.parent.parent.name.rpartition("-")[2])}
-    files.write_text(folder.parent.parent / "config.yaml", json.dumps(config))
-    arrays, outcomes = {}, []
-    for key, values in losses.items():
-        protocol, length = key.split("/")
-        outcomes.append(
-            {"protocol": protocol, "eval_length": int(length), "status": "ok", "reason": ""}
-        )
-        windows = len(values)
-        found = {
-            "losses": values.astype(np.float32),
-            "document": np.arange(windows),
-            "start": np.full(windows, 64 - int(length)),
-        }
-        found["first"] = np.full(windows, int(length) - values.shape[1])
-        if floors:
-            found["floors"] = floors[key]
-        arrays |= {f"{key}/{name}": array for name, array in found.items()}
-    files.write_npz(folder / "losses.npz", arrays)
-    files.write_json(folder / "settings.json", {"outcomes": outcomes})
-    return EvaluatedRun(folder)
-
-
-def subject(
-    tmp_path: Path,
-    name: str,
-    means: dict[str, float],
-    n_seeds: int = 4,
-    noise: float = 0.01,
-    floor: float = 0.5,
-) -> EvaluatedArm:
-    """Losses of these means, the same document effects in every subject, a constant floor."""
-    evaluations = []
-    for seed in range(n_seeds):
-        generator = np.random.default_rng([seed, *name.encode()])
-        shape = {
-            key: (DOCUMENTS, int(key.split("/")[1]) if key.startswith("position") else BLOCK)
-            for key in means
-        }
-        documents = np.random.default_rng(0).normal(size=(DOCUMENTS, 1))
-        losses = {
-            key: means[key] + 0.2 * documents + noise * generator.normal(size=shape[key])
-            for key in means
-        }
-        floors = {key: floor + 0.2 * documents + np.zeros(shape[key]) for key in means}
-        evaluations.append(
-            evaluated(tmp_path / "runs" / f"{name}-{seed}" / "evaluation" / "e", losses, floors)
-        )
-    return EvaluatedArm(name, evaluations)
-
-
-def write_mine(folder: Path, **change) -> Path:
-    """A study that is right but for what is changed."""
-    fine = {"claim": "x", "scales": {"s": {"seeds": 1}}, "arms": {"a": []}}
-    fine["claims"] = {
-        "c": {
-            "measure": "loss",
-            "subject": "a",
-            "length_factor": 1.0,
-            "predict": "above 0",
-            "primary": True,
-        }
-    }
-    path = folder / "mine.yaml"
-    path.write_text(json.dumps(fine | change))
-    return path
 
 
 def subjects_of(claim: Claim) -> set[str]:
     """The arms that a claim needs at its length_factor; a reference of utilisation has others."""
     named = (claim.subject, None if claim.measure == "utilisation" else claim.baseline)
     return {subject.partition("+")[0] for subject in named if subject}
-
-
-def claim(**given) -> Claim:
-    return Claim(
-        **{"measure": "loss", "subject": "arm", "length_factor": 2.0, "predict": "above 0"} | given
-    )
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -356,11 +282,6 @@ def test_what_was_not_evaluated_is_said(tmp_path):
         measures.measure(material, claim(measure="recovered"))
 
 
-def paired(mean: float, spread: float = 0.01, n_seeds: int = 6) -> Paired:
-    values = mean + spread * np.random.default_rng(1).normal(size=(n_seeds, 1, 40))
-    return Paired(values * 10, np.full((1, 40), 10.0))
-
-
 @pytest.mark.parametrize(
     ("predict", "mean", "word"),
     [
@@ -427,46 +348,6 @@ def test_shares_and_exact_numbers():
     )
 
 
-MINE = """\
-# Do rows beyond training get a gradient
-claim: a small study of the tests
-show: excess
-base:
-  - dataset=lag_copy
-  - [dataset.n_symbols=16, dataset.train_documents=8, dataset.document_length=256]
-  - model=nano
-  - train_length=16
-  - batch_size=2
-  - steps=2
-  - evaluation=study
-  - evaluation.documents=4
-scales:
-  small: {seeds: 2}
-arms:
-  learned: [scheme=learned]
-  t5_bias: [scheme=t5_bias]
-conditions:
-  wrap: {arms: [learned], overrides: [retrofit=learned_rows, retrofit.tail=wrap]}
-claims:
-  gradient:
-    {claim: no gradient, measure: gradient, subject: learned, predict: within 0, primary: true}
-  far:
-    claim: untrained
-    measure: excess
-    subject: t5_bias
-    baseline: learned
-    length_factor: 4
-    predict: below 0
-  seen:
-    claim: sees
-    measure: beyond_window
-    subject: t5_bias
-    length_factor: 2
-    window: 1
-    predict: above 0
-"""
-
-
 @pytest.fixture(scope="module")
 def made(tmp_path_factory) -> Path:
     """Results in the folder that is the --config-dir."""
@@ -482,8 +363,11 @@ def made(tmp_path_factory) -> Path:
         str(root / "mine" / "results"),
         "--workers",
         "1",
+        f"cache={root / 'cache'}",
     ]
-    assert main.main([*arguments, f"cache={root / 'cache'}"]) == 0
+    assert main.main(arguments) == 2  # not registered
+    assert main.main([*arguments, "--register"]) == 0
+    assert main.main(arguments) == 0
     return root
 
 
@@ -497,10 +381,8 @@ def test_a_study_from_its_command_to_its_files(made, capsys):
         row["n_seeds"] for row in values
     } == {2}
     summary = (folder / "summary.md").read_text()
-    assert (
-        "Verdict: **supported** (2 seeds; `lengthgen study mine cache=" in summary
-        and "no gradient" in summary
-    )
+    assert "Verdict: **supported**, declared before the runs (registration 1 of 20" in summary
+    assert "(2 seeds; `lengthgen study mine cache=" in summary and "no gradient" in summary
     assert (folder / "values.svg").stat().st_size > 1000
     assert "| [mine](mine/summary.md) |" in (folder.parent / "README.md").read_text()
     assert len(list((made / "mine" / "results" / "runs").iterdir())) == 4
@@ -559,6 +441,7 @@ def test_a_failing_run_is_named_and_the_others_are_kept(made, capsys):
         str(made / "mine" / "results"),
         "--workers",
         "1",
+        "--unregistered",
     ]
     assert main.main([*arguments, f"cache={made / 'cache'}"]) == 2
     out, err = capsys.readouterr()
@@ -584,6 +467,7 @@ def test_the_workers_of_a_killed_study_save_what_they_train_and_end(made, tmp_pa
         str(tmp_path),
         "--results",
         str(tmp_path / "results"),
+        "--unregistered",
     ]
     study = subprocess.Popen(
         [*command, "--workers", "2", f"cache={made / 'cache'}"], stdout=subprocess.DEVNULL

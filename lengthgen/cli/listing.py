@@ -58,14 +58,18 @@ def dataset_table(where: Sequence[Path]) -> str:
 
 
 def study_table(where: Sequence[Path], results: Path) -> str:
-    """Each study, its question, and the verdict that `results` holds, if it holds one."""
-    from lengthgen.studies import report, study_folder
+    """Each study, its question, its registration and the verdict that `results` holds."""
+    from lengthgen.studies import declaration, registration, report, study_folder
 
     rows = []
     for name, path in sorted(catalogue.files("study", where).items()):
+        study = declaration.read(path)
+        hashed = registration.digest(study, study.scale(None)[1])
+        state = registration.state(registration.read(results, name), name, hashed)
         claims = study_folder.read(results / report.STUDIES / name / "claims.csv")
-        rows.append((name, report.word(claims) if claims else "not run", catalogue.meaning(path)))
-    return aligned(("study", "verdict", "what it asks"), rows)
+        verdict = report.word(claims) if claims else "not run"
+        rows.append((name, verdict, state, catalogue.meaning(path)))
+    return aligned(("study", "verdict", "registration", "what it asks"), rows)
 
 
 def model_table(where: Sequence[Path]) -> str:

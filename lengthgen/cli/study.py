@@ -9,11 +9,12 @@ from pathlib import Path
 from lengthgen.config import catalogue, command_line
 from lengthgen.errors import ConfigError
 from lengthgen.runs.progress import clock
-from lengthgen.studies import conduct, declaration
+from lengthgen.studies import conduct, declaration, registration
+from lengthgen.studies.registration import Registration
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run one study, or several one after the other. Returns the exit code, 0 for any verdict."""
+    """Register studies, or run them one after the other. Returns 0 for any verdict."""
     options = _parser().parse_intermixed_args(list(argv))
     config_dir = command_line.existing_folder(options.config_dir) if options.config_dir else None
     where = catalogue.folders(config_dir)
@@ -25,12 +26,18 @@ def main(argv: Sequence[str]) -> int:
     if any(override.startswith("results=") for override in overrides):
         raise ConfigError("results=: give --results FOLDER")
     workers, results = options.workers or os.cpu_count() or 1, Path(options.results)
-    request = conduct.Options(options.scale, options.seeds, workers, results, config_dir, overrides)
+    asked = options.scale, options.seeds, workers, results, config_dir, overrides
+    request = conduct.Options(*asked, options.unregistered)
     if names == ["all"]:
         names = declaration.names(where)
     studies = [declaration.load(name, where) for name in names]
+    if options.register:
+        paths = catalogue.files("study", where)
+        for study in studies:
+            print(_registered(study.name, request.register(study, paths[study.name]), results))
+        return 0
     for study in studies:
-        request.scale_of(study)  # refused before the first one begins
+        request.registered(study)  # refused before the first one begins
     began = time.monotonic()
     for study in studies:
         conduct.run(study, request)
@@ -38,6 +45,16 @@ def main(argv: Sequence[str]) -> int:
         seconds, page = clock(time.monotonic() - began), results / "studies" / "README.md"
         print(f"\n{len(studies)} studies in {seconds}; {page}", flush=True)
     return 0
+
+
+def _registered(name: str, made: Registration, results: Path) -> str:
+    path = results / registration.FOLDER / name / f"{made.number}.yaml"
+    commit = made.commit[:12] or "no commit"
+    unlike = "" if made.committed or not made.commit else ", which lacks it as it stands: commit it"
+    return (
+        f"{made.label}: registration {made.number}, {made.registered}, hash {made.hash} "
+        f"({commit}{unlike}); {path}"
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -48,6 +65,12 @@ def _parser() -> argparse.ArgumentParser:
     add("words", nargs="*", metavar="NAME", help=words)
     words = "one of the study's scales (default: its first, for two CPU cores)"
     add("--scale", metavar="NAME", help=words)
+    words = "store what the study declares, before its runs, and stop"
+    add("--register", action="store_true", help=words)
+    words = (
+        "run a pilot that is not registered, into a folder of its own; all that it writes says so"
+    )
+    add("--unregistered", action="store_true", help=words)
     words = "so many seeds instead of the scale's; written to a separate folder"
     add("--seeds", type=int, metavar="N", help=words)
     words = "runs made at the same time, one thread each (default: all cores)"

@@ -8,8 +8,13 @@ A study is one YAML in configs/study/. Its overrides are those of `lengthgen tra
     arms        name -> overrides that come after those: one trained model per seed
     conditions  name -> arms, and the overrides of a second evaluation; its subject is ARM+NAME
     claims      name -> a claim and its prediction (claims.Claim)
+    check       true: a check of the instrument, listed apart from what is asked about the world
+    grid        key of the training -> values, at least two; an arm's own best is the point with the
+                lowest loss at the training length, and claims are judged there and at the declared,
+                common values as well. arms, of_arms, seeds: parts.Grid
     show, axis  the measure of the figure, and its x axis: length | tokens
-    published   orders of schemes in published tables, compared with this study's
+    figures     several figures of values instead (parts.Figure)
+    published   numbers of schemes in published tables, whose order is compared with this study's
     costs       evaluation length / train_length at which time and memory are measured (costs.py)
     information the largest distance of the mutual information of every real text in the study
     key_tokens  a reference arm, and whose loss on its key tokens is measured
@@ -18,8 +23,8 @@ A study is one YAML in configs/study/. Its overrides are those of `lengthgen tra
 Primary claims, MOST_PRIMARY at most, decide the study's verdict and share one error rate.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,42 +34,18 @@ from lengthgen.config import catalogue, dataclass_from
 from lengthgen.errors import ConfigError
 from lengthgen.studies import measures
 from lengthgen.studies.claims import MOST_PRIMARY, Claim
-
-
-@dataclass
-class Scale:
-    seeds: int = 3  # of every arm: 0, 1, ...
-    # Seeds of single arms; such an arm is compared with no arm of another number of seeds.
-    arm_seeds: dict[str, int] = field(default_factory=dict)
-    base: list[str] = field(default_factory=list)  # overrides of every arm at this scale
-    arms: dict[str, list[str]] = field(default_factory=dict)  # last overrides of single arms
-
-    def __post_init__(self):
-        for seeds in (self.seeds, *self.arm_seeds.values()):
-            dataclass_from.check(seeds > 0, f"seeds={seeds}: expected a positive integer")
-
-    def seeds_of(self, arm: str) -> int:
-        return self.arm_seeds.get(arm, self.seeds)
-
-
-@dataclass
-class Condition:
-    arms: list[str] = field(default_factory=list)  # empty: all
-    overrides: list[str] = field(default_factory=list)  # of `lengthgen evaluate`
-
-
-@dataclass
-class Published:
-    source: str = ""  # paper, table, data, protocol
-    length_factor: float = 2.0  # evaluation length / train_length
-    worst_first: list[str] = field(default_factory=list)  # subjects, by the published losses
-
-
-@dataclass
-class KeyTokens:
-    reference: str = ""  # arm whose first seed decides which tokens need long context
-    length_factor: float = 4.0  # its long context / train_length of the subjects
-    subjects: list[str] = field(default_factory=list)  # arms that are measured on them
+from lengthgen.studies.parts import (
+    Condition,
+    Figure,
+    Grid,
+    KeyTokens,
+    Point,
+    Published,
+    Scale,
+    flat,
+    grid,
+    same,
+)
 
 
 @dataclass(frozen=True)
@@ -83,6 +64,10 @@ class Study:
     costs: float | None
     information: int | None
     key_tokens: KeyTokens | None
+    check: bool = False
+    grid: Grid | None = None
+    figures: tuple[Figure, ...] = ()
+    text: str = ""  # the YAML as it was read
 
     def scale(self, name: str | None) -> tuple[str, Scale]:
         """(name, scale); None is the first. ConfigError for an unknown one."""
@@ -94,7 +79,25 @@ class Study:
     def training(self, arm: str, scale: Scale) -> list[str]:
         """Overrides of `lengthgen train` for an arm, without the seed; the last one of each key."""
         overrides = [*self.base, *scale.base, *self.arms[arm], *scale.arms.get(arm, [])]
-        return list({override.partition("=")[0]: override for override in overrides}.values())
+        return last_of_each_key(overrides)
+
+    def points(self, arm: str, scale: Scale) -> tuple[list[Point], Point]:
+        """(points of the grid of an arm, that of its declared values); [], () without a grid.
+
+        ConfigError if the declared values, which arms have in common, are no point of the grid.
+        """
+        points = self.grid.points(arm) if self.grid else []
+        if not points:
+            return [], ()
+        declared = self.training(arm, scale)
+        for point in points:
+            if all(any(same(one, other) for other in declared) for one in point):
+                return points, point
+        keys = ", ".join(override.partition("=")[0] for override in points[0])
+        raise ConfigError(
+            f"study {self.name}: arm {arm} declares no value of {keys} that is in its grid; "
+            "expected the common value among base, scale or arm"
+        )
 
     def conditions_of(self, arm: str) -> dict[str, list[str]]:
         """Condition -> overrides of `lengthgen evaluate`, for each condition of the arm."""
@@ -113,6 +116,10 @@ class Study:
         ]
 
 
+def last_of_each_key(overrides: Sequence[str]) -> list[str]:
+    return list({override.partition("=")[0]: override for override in overrides}.values())
+
+
 def names(folders: Sequence[Path]) -> list[str]:
     return catalogue.options("study", folders)
 
@@ -126,21 +133,23 @@ def load(name: str, folders: Sequence[Path]) -> Study:
 
 
 def read(path: Path) -> Study:
+    text = path.read_text(encoding="utf-8")
     try:
-        declared = yaml.safe_load(path.read_text(encoding="utf-8"))
+        declared = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"{path.name}: {' '.join(str(error).split())}") from None
-    return _build(path.stem, catalogue.meaning(path), declared)
+    return _build(path.stem, catalogue.meaning(path), declared, text)
 
 
+PANELS = ("dataset", "protocol", "arm", "condition")
 REQUIRED = ("claim", "scales", "arms", "claims")
 KEYS = (
     "name", *REQUIRED, "base", "conditions", "show", "axis", "published", "costs", "information",
-    "key_tokens", "parts",
+    "key_tokens", "parts", "check", "grid", "figures",
 )  # fmt: skip
 
 
-def _build(name: str, meaning: str, declared: Mapping[str, Any]) -> Study:
+def _build(name: str, meaning: str, declared: Mapping[str, Any], text: str) -> Study:
     label = f"study {name}"
     for unknown in declared.keys() - set(KEYS):
         raise ConfigError(f"{label}: unknown key {unknown}; expected one of: {', '.join(KEYS)}")
@@ -158,9 +167,9 @@ def _build(name: str, meaning: str, declared: Mapping[str, Any]) -> Study:
         name=name,
         meaning=meaning,
         claim=" ".join(declared["claim"].split()),
-        base=tuple(_flat(declared.get("base") or ())),
+        base=tuple(flat(declared.get("base") or ())),
         scales=built(Scale, "scales"),
-        arms={arm: tuple(_flat(overrides or ())) for arm, overrides in declared["arms"].items()},
+        arms={arm: tuple(flat(overrides or ())) for arm, overrides in declared["arms"].items()},
         conditions=built(Condition, "conditions"),
         claims=built(Claim, "claims"),
         show=declared.get("show", "loss"),
@@ -174,6 +183,13 @@ def _build(name: str, meaning: str, declared: Mapping[str, Any]) -> Study:
         key_tokens=dataclass_from.build(KeyTokens, key_tokens, f"{label}: key_tokens")
         if key_tokens
         else None,
+        check=bool(declared.get("check", False)),
+        grid=grid(declared.get("grid"), label),
+        figures=tuple(
+            dataclass_from.build(Figure, options, f"{label}: figures")
+            for options in declared.get("figures") or ()
+        ),
+        text=text,
     )
     _check_names(label, study)
     _check_seeds(label, study)
@@ -183,11 +199,6 @@ def _build(name: str, meaning: str, declared: Mapping[str, Any]) -> Study:
         f"{label}: {n_primary} primary claims; expected 1 to {MOST_PRIMARY}, others exploratory",
     )
     return study
-
-
-def _flat(overrides: Sequence[str | Sequence[str]]) -> Iterator[str]:
-    for override in overrides:
-        yield from [override] if isinstance(override, str) else override
 
 
 def _check_names(label: str, study: Study) -> None:
@@ -205,24 +216,34 @@ def _check_names(label: str, study: Study) -> None:
     for name, claim in study.claims.items():
         check(f"claims.{name}.measure", [claim.measure], [*measures.MEASURES])
         check(f"claims.{name}", [claim.subject, *filter(None, [claim.baseline])], subjects)
+        check(f"claims.{name}.gate", [*filter(None, [claim.gate])], arms)
+        check(f"claims.{name}.needs", claim.needs, [one for one in study.claims if one != name])
     if study.key_tokens:
         check("key_tokens", [study.key_tokens.reference, *study.key_tokens.subjects], subjects)
     for order in study.published:
-        check("published", order.worst_first, subjects)
-    check("show", [study.show], [*measures.BY_LENGTH])
-    check("axis", [study.axis], ["length", "tokens"])
+        check("published", [*order.worst_first, *order.values], subjects)
+    if study.grid:
+        check("grid.arms", [*study.grid.arms, *study.grid.of_arms], arms)
+        for scale in study.scales.values():
+            for arm in study.arms:
+                study.points(arm, scale)
+    for figure in (Figure(show=study.show, axis=study.axis), *study.figures):
+        check("show", [figure.show], [*measures.BY_LENGTH, measures.BIAS])
+        check("axis", [figure.axis], ["length", "tokens"])
+        check("figures.panels", [figure.panels], ["", *PANELS])
+        check("figures.arms", figure.arms, arms)
+        check("figures.conditions", figure.conditions, [*study.conditions, "none"])
 
 
 def _check_seeds(label: str, study: Study) -> None:
     """ConfigError for a claim that compares arms with different numbers of seeds."""
     for name, claim in study.claims.items():
         for scale_name, scale in study.scales.items():
-            seeds, of_baseline = (
-                scale.seeds_of((subject or claim.subject).partition("+")[0])
-                for subject in (claim.subject, claim.baseline)
-            )
-            dataclass_from.check(
-                seeds == of_baseline,
-                f"{label}: claims.{name}: {seeds} seeds of {claim.subject} and {of_baseline} of "
-                f"{claim.baseline} in scale {scale_name}: expected as many",
-            )
+            seeds = scale.seeds_of(claim.subject.partition("+")[0])
+            for other in filter(None, (claim.baseline, claim.gate)):
+                of_other = scale.seeds_of(other.partition("+")[0])
+                dataclass_from.check(
+                    seeds == of_other,
+                    f"{label}: claims.{name}: {seeds} seeds of {claim.subject} and {of_other} of "
+                    f"{other} in scale {scale_name}: expected as many",
+                )

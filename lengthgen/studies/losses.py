@@ -30,6 +30,14 @@ def per_token(one: Stored) -> np.ndarray:
     return one.losses
 
 
+def bigram(one: Stored) -> np.ndarray:
+    """The losses of a bigram table of the training text. DataError without them."""
+    table = getattr(one, "bigram", None)
+    if table is None:
+        raise DataError("evaluated without a bigram table of the training text")
+    return np.asarray(table, np.float64)
+
+
 @dataclass(frozen=True)
 class EvaluatedRun:
     """One evaluation folder of one run."""

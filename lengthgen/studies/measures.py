@@ -228,4 +228,5 @@ OF_MATERIAL: dict[str, Callable[[Material, Claim], Measured]] = {
     "moved": _moved,
     "gradient": _gradient,
 }
+BIAS = "bias"  # of the heads, by distance: a figure
 MEASURES = (*OF_SUBJECT, *OF_MATERIAL)

@@ -11,8 +11,8 @@ from typing import Any
 from lengthgen import files
 from lengthgen.reporting import text_tables
 from lengthgen.reporting.figures import drawing
-from lengthgen.studies import figure, sections, study_folder
-from lengthgen.studies.claims import of_study
+from lengthgen.studies import figure, history, registration, sections, study_folder
+from lengthgen.studies.claims import CHECK, EXPLORATORY, PRIMARY, WORDS, of_study
 from lengthgen.studies.study_folder import Row
 
 STUDIES = "studies"  # folder of results/
@@ -40,8 +40,9 @@ def write_all(results: Path) -> list[Path]:
         return []
     written = [path for folder in folders for path in write(folder)]
     rows = [row for folder in folders for row in study_folder.read(folder / "claims.csv")]
+    rows = study_folder.whole(rows, study_folder.CLAIMS)
     files.write_table(root / "verdicts.csv", rows, study_folder.CLAIMS)
-    files.write_text(root / "README.md", _overview(folders))
+    files.write_text(root / "README.md", _overview(root, folders))
     return [*written, root / "verdicts.csv", root / "README.md"]
 
 
@@ -50,25 +51,39 @@ def word(claims: Sequence[Row]) -> str:
     return of_study(row["verdict"] for row in claims if row["primary"])
 
 
+def role(claim: Row) -> str:
+    return PRIMARY if claim["primary"] else CHECK if claim.get("check") else EXPLORATORY
+
+
 def claim_lines(claims: Sequence[Row]) -> list[str]:
     """A Markdown table of claims."""
+    at_rates = any(claim.get("common_verdict") for claim in claims)
     lines = []
     for row in claims:
         subject = " − ".join(filter(None, (row["subject"], row["baseline"])))
         factor = row["length_factor"]
         at = f" at {factor:.3g} L" if factor == factor else ""
+        protocol = f", {row['protocol']}" if row.get("protocol") else ""
+        common = {
+            name: row.get(f"common_{name}", float("nan")) for name in ("value", "low", "high")
+        }
+        reason = f": {row['reason']}" if row.get("reason") else ""
         lines.append(
             [
-                row["claim"] if row["primary"] else f"{row['claim']} *(exploratory)*",
-                f"{row['measure']} of {subject}{at}",
+                f"{row['claim']} *(exploratory)*" if role(row) == EXPLORATORY else row["claim"],
+                f"{row['measure']} of {subject}{at}{protocol}",
                 row["predict"],
                 sections.cell(row),
-                f"**{row['verdict']}**" if row["primary"] else row["verdict"],
+                *([sections.cell(common)] if at_rates else []),
+                (f"**{row['verdict']}**" if row["primary"] else row["verdict"]) + reason,
                 text_tables.p_value(row["p"]),
                 text_tables.number(row["detectable"]),
             ]
         )
-    head = ["claim", "measure", "predicted", "found [95 % interval]", "verdict", "p", "detectable"]
+    found = ["found [95 % interval]"]
+    if at_rates:
+        found = ["found at own best rates [95 % interval]", "at the common rate"]
+    head = ["claim", "measure", "predicted", *found, "verdict", "p", "detectable"]
     return text_tables.markdown(head, lines)
 
 
@@ -83,11 +98,16 @@ def verdict_lines(folders: Sequence[Path], where: str = "") -> list[str]:
                 f"[{folder.name}]({where}{folder.name}/summary.md)",
                 about["meaning"],
                 f"**{word(claims)}**",
-                ", ".join(str(words.count(w)) for w in ("supported", "refuted", "undecided")),
+                ", ".join(str(words.count(word)) for word in WORDS),
             ]
         )
-    counts = "primary claims: supported, refuted, undecided"
+    counts = f"primary claims: {', '.join(WORDS)}"
     return text_tables.markdown(["study", "what it asks", "verdict", counts], lines)
+
+
+def of_the_world(folders: Sequence[Path]) -> list[Path]:
+    """Without the studies that check the instrument."""
+    return [folder for folder in folders if not _read(folder)[0].get("check")]
 
 
 def _read(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -110,32 +130,38 @@ SUMMARY = """\
 
 {claim}
 
-Verdict: **{word}** ({n_seeds} seeds; `{command}`).
+{verdict}: **{word}**, {declared} ({n_seeds} seeds; `{command}`).
 
 ![{show}](values.svg)
 
-## Claims
+## {claims_title}
 
-Declared in `configs/study/{name}.yaml` before the runs. The {primary} primary claims decide the
-verdict, at 0.05 together (Holm); p-values of the exploratory ones are adjusted for false
-discoveries. L: the training length. detectable: the smallest true difference that so many seeds and
-documents find with probability 0.8. Rules: `lengthgen/studies/claims.py`; measures:
-`lengthgen/studies/measures.py`.
+{primary} primary claims decide the verdict, at 0.05 together (Holm); p-values of the exploratory
+ones are adjusted for false discoveries. L: the training length. detectable: the smallest true
+difference that so many seeds and documents find with probability 0.8. Rules:
+`lengthgen/studies/claims.py`; preconditions: `lengthgen/studies/preconditions.py`; measures:
+`lengthgen/studies/measures.py`. Declaration: `configs/study/{name}.yaml`.
 
 {claims}
 """
 
 
 def _summary(about: Mapping[str, Any], tables: Mapping[str, Sequence[Row]]) -> list[str]:
-    claims, values = tables["claims"], tables["values"]
+    claims, values = tables["claims"], study_folder.at_own_best(tables["values"])
+    evidence = [row for row in claims if role(row) != CHECK]
     facts = {
         "word": word(claims),
+        "verdict": "Check of the instrument" if about.get("check") else "Verdict",
+        "claims_title": "What is checked" if about.get("check") else "Claims",
+        "declared": history.sentence(about),
         "n_seeds": text_tables.span({row["n_seeds"] for row in claims}),
         "primary": sum(row["primary"] for row in claims),
-        "claims": "\n".join(claim_lines(claims)),
+        "claims": "\n".join(claim_lines(evidence)),
     }
     parts = [
         SUMMARY.format(**{**about, **facts}),
+        *sections.checks(claim_lines([row for row in claims if role(row) == CHECK])),
+        *sections.rates(tables["rates"]),
         *sections.repairs(tables["repairs"]),
         *sections.costs(tables["costs"], values),
         *sections.context(tables["context"]),
@@ -144,13 +170,22 @@ def _summary(about: Mapping[str, Any], tables: Mapping[str, Sequence[Row]]) -> l
         *sections.key_tokens(tables["key_tokens"]),
     ]
     for protocol, measure in dict.fromkeys((row["protocol"], row["measure"]) for row in values):
-        rows = [row for row in values if (row["protocol"], row["measure"]) == (protocol, measure)]
+        rows = [
+            row
+            for row in tables["values"]
+            if (row["protocol"], row["measure"]) == (protocol, measure)
+        ]
         title = f"## {measure.capitalize()} by evaluation length, {protocol}"
         parts += [title, "", f"nats/token; {_details(rows)}", ""]
         for train_length in dict.fromkeys(row["train_length"] for row in rows):
             same = [row for row in rows if row["train_length"] == train_length]
-            parts += [*text_tables.by_length(same, lambda row: row["subject"], sections.cell), ""]
-    return parts + _provenance(about)
+            parts += [*text_tables.by_length(same, _named, sections.cell), ""]
+    return [*parts, *sections.earlier(tables["earlier"]), *_provenance(about)]
+
+
+def _named(row: Row) -> str:
+    """A subject, and at which point of a grid."""
+    return f"{row['subject']} ({row['point']})" if row.get("point") else row["subject"]
 
 
 def _provenance(about: Mapping[str, Any]) -> list[str]:
@@ -166,15 +201,27 @@ def _provenance(about: Mapping[str, Any]) -> list[str]:
     return parts
 
 
-def _overview(folders: Sequence[Path]) -> str:
+def _overview(root: Path, folders: Sequence[Path]) -> str:
+    asked = of_the_world(folders)
+    checks = [folder for folder in folders if folder not in asked]
     parts = [
         "# Studies",
         "",
-        "Made by `lengthgen study NAME`, declared before the runs in configs/study/.",
+        "Made by `lengthgen study NAME` from what configs/study/ declares.",
         "",
-        *verdict_lines(folders),
+        *verdict_lines(asked),
+        "",
     ]
+    if checks:
+        parts += ["## Checks of the instrument", "", *verdict_lines(checks), ""]
+    parts += sections.log(registration.all_of(root.parent), [_read(each)[0] for each in folders])
     for folder in folders:
         about, claims = _read(folder)
-        parts += ["", f"## {folder.name}", "", about["claim"], "", *claim_lines(claims)]
+        declared = history.sentence(about)
+        parts += ["", f"## {folder.name}", "", about["claim"], ""]
+        parts += [f"{declared[0].upper()}{declared[1:]}.", ""]
+        evidence = [row for row in claims if role(row) != CHECK]
+        parts += claim_lines(evidence)
+        checked = [row for row in claims if role(row) == CHECK]
+        parts += ["", "Checks of the instrument:", "", *claim_lines(checked)] if checked else []
     return "\n".join(parts) + "\n"

@@ -10,16 +10,17 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
-from lengthgen.errors import UserError
-from lengthgen.studies.declaration import Scale, Study
+from lengthgen.errors import NonFiniteError, UserError
+from lengthgen.studies.declaration import Study, last_of_each_key
 from lengthgen.studies.losses import EvaluatedArm, EvaluatedRun, Material
+from lengthgen.studies.parts import Point, Scale
 
 ALWAYS = ("tracking=none",)
 WORKING = threading.Event()  # of a worker: a job is under way
@@ -33,6 +34,12 @@ class Job:
     conditions: tuple[tuple[str, tuple[str, ...]], ...]  # name, overrides of `lengthgen evaluate`
     results: Path
     machine: tuple[str, ...]  # overrides of both: on what they run
+    point: Point = ()  # of the study's grid
+    trial: bool = False  # a point that is only tried: one that diverges there is no fault
+
+    @property
+    def label(self) -> str:
+        return " ".join([f"{self.arm} seed {self.seed}", *self.point])
 
 
 @dataclass(frozen=True)
@@ -47,6 +54,11 @@ class JobResult:
     error: str = ""
     exit_code: int = 0
 
+    @property
+    def diverged(self) -> bool:
+        """Whether it only tried a point of a grid, at which the loss became non-finite."""
+        return self.job.trial and self.exit_code == NonFiniteError.exit_code
+
 
 class StudyError(UserError):
     """A run of the study failed; what the others made is kept."""
@@ -57,21 +69,59 @@ class StudyError(UserError):
 
 
 def jobs(study: Study, scale: Scale, results: Path, machine: Sequence[str]) -> list[Job]:
-    """Seed by seed, so that a stopped study has some seeds of every arm."""
-    seeds = {arm: scale.seeds_of(arm) for arm in study.arms}
-    return [
-        Job(
-            arm,
-            seed,
-            (*study.training(arm, scale), f"seed={seed}"),
-            tuple((name, tuple(each)) for name, each in study.conditions_of(arm).items()),
-            results,
-            (*ALWAYS, *machine),
-        )
-        for seed in range(max(seeds.values()))
+    """At the declared values, seed by seed: a stopped study has some seeds of every arm.
+
+    With a grid its other points follow, for the seeds that choose.
+    """
+    common = {arm: study.points(arm, scale)[1] for arm in study.arms}
+    of_declared = at(study, scale, results, machine, common)
+    if not study.grid:
+        return of_declared
+    trials = [
+        _job(study, scale, results, machine, arm, seed, point, trial=True)
+        for seed in range(study.grid.seeds)
         for arm in study.arms
+        for point in study.points(arm, scale)[0]
+        if seed < scale.seeds_of(arm) and point != common[arm]
+    ]
+    return of_declared + trials
+
+
+def at(
+    study: Study, scale: Scale, results: Path, machine: Sequence[str], points: Mapping[str, Point]
+) -> list[Job]:
+    """Every seed of the arms in `points`, at these points, under every condition."""
+    seeds = {arm: scale.seeds_of(arm) for arm in points}
+    return [
+        _job(study, scale, results, machine, arm, seed, points[arm])
+        for seed in range(max(seeds.values(), default=0))
+        for arm in points
         if seed < seeds[arm]
     ]
+
+
+def _job(
+    study: Study,
+    scale: Scale,
+    results: Path,
+    machine: Sequence[str],
+    arm: str,
+    seed: int,
+    point: Point,
+    trial: bool = False,
+) -> Job:
+    training = last_of_each_key([*study.training(arm, scale), *point])
+    conditions = {} if trial else study.conditions_of(arm)
+    return Job(
+        arm,
+        seed,
+        (*training, f"seed={seed}"),
+        tuple((name, tuple(each)) for name, each in conditions.items()),
+        results,
+        (*ALWAYS, *machine),
+        point,
+        trial,
+    )
 
 
 def run(
@@ -88,7 +138,7 @@ def run(
     for n_ended, result in enumerate(_results(jobs, workers, config_dir), start=1):
         results.append(result)
         report(result, n_ended)
-    failed = [result for result in results if result.error]
+    failed = [result for result in results if result.error and not result.diverged]
     if failed:
         first = failed[0]
         others = f" ({len(failed)} of {len(jobs)} jobs failed)" if len(failed) > 1 else ""
@@ -98,12 +148,18 @@ def run(
     return results
 
 
-def material(study: Study, results: Sequence[JobResult]) -> Material:
-    """The evaluations of every subject, in the order of the seeds."""
+def material(
+    study: Study, results: Sequence[JobResult], points: Mapping[str, Point] | None = None
+) -> Material:
+    """The evaluations of every subject, in the order of the seeds. points: () for an arm without.
+
+    `points` chooses among the runs of an arm at several points of a grid.
+    """
     subjects = {}
     for name in study.subjects():
         arm, _, condition = name.partition("+")
-        of_arm = (result for result in results if result.job.arm == arm)
+        point = (points or {}).get(arm, ())
+        of_arm = (one for one in results if (one.job.arm, one.job.point) == (arm, point))
         by_seed = sorted(of_arm, key=lambda result: result.job.seed)
         subjects[name] = EvaluatedArm(
             name, [EvaluatedRun(dict(result.evaluations)[condition]) for result in by_seed]

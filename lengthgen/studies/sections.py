@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from lengthgen.reporting import text_tables
+from lengthgen.studies.registration import Registration
 from lengthgen.studies.study_folder import Row
 
 LAGS = (1, 2, 4, 8, 15, 16, 17, 31, 32)  # distances in the table of mutual information
@@ -18,6 +19,101 @@ def cell(row: Row, column: str = "value") -> str:
     if row.get("status", "ok") != "ok":
         return row["status"].partition("(")[2].partition(":")[0] or "none"
     return text_tables.interval(row[column], row["low"], row["high"], text_tables.number)
+
+
+def checks(table: Sequence[str]) -> list[str]:
+    """Claims that check the instrument, if there are any: a table without lines has two."""
+    if len(table) <= 2:
+        return []
+    text = (
+        "Identities and other things that hold whatever the world is like, judged as claims are "
+        "(Holm among themselves) and never counted with them."
+    )
+    return section("Checks of the instrument", text, table)
+
+
+def rates(rows: Sequence[Row]) -> list[str]:
+    """The loss at the training length at every point of a study's grid."""
+    if not rows:
+        return []
+    lines = [
+        [
+            row["arm"],
+            f"**{row['point']}**" if row["best"] else row["point"],
+            "yes" if row["common"] else "",
+            text_tables.interval(row["loss"], row["low"], row["high"], text_tables.number)
+            if row["status"] == "ok"
+            else row["status"],
+            "yes, at the edge" if row["edge"] else "yes" if row["best"] else "",
+        ]
+        for row in rows
+    ]
+    seeds = text_tables.span({row["n_seeds"] for row in rows})
+    text = (
+        f"Loss at the training length, nats/token, {seeds} seeds. An arm's own best is chosen by "
+        "this loss alone, never by one beyond the training length; one at the edge of the grid may "
+        "have a better one outside. A claim has a verdict where its own best rates and the common "
+        "one agree."
+    )
+    head = ["arm", "values", "common", "loss at L", "own best"]
+    return section("Learning rates", text, text_tables.markdown(head, lines))
+
+
+def earlier(rows: Sequence[Row]) -> list[str]:
+    """The verdicts under earlier registrations, which stay."""
+    if not rows:
+        return []
+    lines = [
+        [
+            row["registration"],
+            row["registered"].partition("T")[0],
+            row["claim"] if row["primary"] else f"{row['claim']} *(not primary)*",
+            row["predict"],
+            cell(row),
+            row["verdict"] + (f": {row['reason']}" if row["reason"] else ""),
+        ]
+        for row in rows
+    ]
+    head = ["registration", "of", "claim", "predicted", "found [95 % interval]", "verdict"]
+    text = (
+        "What other declarations of this study had found; results/registrations holds their text "
+        "(none: made before registrations were kept)."
+    )
+    return section("Earlier verdicts", text, text_tables.markdown(head, lines))
+
+
+def log(registrations: Sequence[Registration], studies: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Every registration, oldest first, and whether its runs came after it."""
+    used = {}
+    for about in studies:
+        one = about.get("registration")
+        if one:
+            before = about["runs_before"]
+            used[one["study"], one["number"]] = f"{before} of {len(about['runs'])} runs are older"
+            if not before:
+                used[one["study"], one["number"]] = "all runs are younger"
+    lines = [
+        [
+            one.label,
+            str(one.number),
+            one.registered,
+            f"`{one.hash}`",
+            f"`{one.commit[:12]}`{'' if one.committed else ' (not in it)'}"
+            if one.commit
+            else "none",
+            used.get((one.study, one.number), "no results here"),
+        ]
+        for one in registrations
+    ]
+    head = ["study", "registration", "stored", "hash", "commit", "its runs"]
+    text = (
+        "What each study declared, stored before its runs in results/registrations/; a changed "
+        "declaration is a new registration, and the verdicts under earlier ones stay in the "
+        "study's page. A run that is older was shared with another study: its losses may have been "
+        "known."
+    )
+    table = text_tables.markdown(head, lines) if lines else ["None yet."]
+    return section("Registrations", text, table)
 
 
 def repairs(rows: Sequence[Row]) -> list[str]:

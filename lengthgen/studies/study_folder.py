@@ -7,7 +7,10 @@ results/studies/NAME/
   costs.csv       time and memory of every subject, where the study asks for them
   key_tokens.csv  the loss on tokens that long context decides, or why there is none
   information.csv the mutual information of real texts by distance
-  claims.csv      a row for each claim, with its verdict
+  claims.csv      a row for each claim, with its verdict; at each arm's own best of a grid, and
+                  at the common learning rates
+  rates.csv       the loss at the training length at every point of a grid
+  earlier.csv     the verdicts under earlier registrations
   study.json      the declaration, scale, commands, commits, devices
   summary.md, values.svg, values.png: all of it as a page and a figure (report.py)
 
@@ -15,7 +18,7 @@ Nats per token unless stated; 95 % intervals over seeds and documents.
 """
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +26,23 @@ from lengthgen import files
 
 VALUES = (
     "subject", "scheme", "dataset", "train_length", "tokens", "protocol", "eval_length", "measure",
-    "value", "low", "high", "n_seeds", "n_documents", "status",
+    "value", "low", "high", "n_seeds", "n_documents", "status", "rates", "point",
 )  # fmt: skip
 REPAIRS = (
     "arm", "condition", "eval_length", "change", "recovered", "low", "high", "n_seeds",
     "n_documents",
 )  # fmt: skip
-DECLARED = ("claim", "primary", "measure", "subject", "baseline", "length_factor", "predict")
+DECLARED = (
+    "claim", "primary", "measure", "subject", "baseline", "length_factor", "protocol",
+    "predict", "check", "gate",
+)  # fmt: skip
 NUMBERS = ("value", "low", "high", "p", "detectable", "n_seeds", "n_documents")
-CLAIMS = ("study", "name", *DECLARED, *NUMBERS, "verdict")
+# Only where there is a grid: the word at each arm's own best, and what was found at the common one.
+AT_RATES = ("own_verdict", "common_verdict", "common_value", "common_low", "common_high")
+CLAIMS = ("study", "name", *DECLARED, *NUMBERS, "verdict", "reason", *AT_RATES)
+JUDGED = ("name", "claim", "primary", "predict", "value", "low", "high", "verdict", "reason")
+EARLIER = ("registration", "registered", "hash", *JUDGED)
+RATES = ("arm", "point", "loss", "low", "high", "n_seeds", "common", "best", "edge", "status")
 CONTEXT = ("subject", "eval_length", "tokens", "low", "high")
 COSTS = (
     "subject", "eval_length", "milliseconds", "of_trained", "low", "high", "mib", "mib_of_trained",
@@ -50,12 +61,16 @@ TABLES = {
     "costs": COSTS,
     "information": INFORMATION,
     "key_tokens": KEY_TOKENS,
+    "rates": RATES,
+    "earlier": EARLIER,
 }
 # Text columns are listed because names in them may look like numbers.
 TEXT = {
-    "arm", "baseline", "claim", "condition", "dataset", "measure", "name", "predict", "protocol",
-    "reason", "scheme", "status", "study", "subject", "verdict",
+    "arm", "baseline", "claim", "common_verdict", "condition", "dataset", "gate", "hash", "measure",
+    "name", "own_verdict", "point", "predict", "protocol", "rates", "reason", "registered",
+    "registration", "scheme", "status", "study", "subject", "verdict",
 }  # fmt: skip
+TRUTHS = {"best", "check", "common", "edge", "primary"}
 Row = Mapping[str, Any]
 
 
@@ -63,10 +78,15 @@ def write(folder: Path, tables: Mapping[str, list[dict[str, Any]]], about: Row) 
     """The tables that have rows, and study.json, into `folder`. A table without rows is removed."""
     for name, columns in TABLES.items():
         if tables.get(name):
-            files.write_table(folder / f"{name}.csv", tables[name], columns)
+            files.write_table(folder / f"{name}.csv", whole(tables[name], columns), columns)
         else:
             (folder / f"{name}.csv").unlink(missing_ok=True)
     files.write_json(folder / "study.json", about)
+
+
+def whole(rows: Sequence[Row], columns: Sequence[str]) -> list[dict[str, Any]]:
+    """The rows with every column: empty where a row, or an older table, lacks it."""
+    return [dict.fromkeys(columns, "") | row for row in rows]
 
 
 def read(path: Path) -> list[dict[str, Any]]:
@@ -80,9 +100,14 @@ def read(path: Path) -> list[dict[str, Any]]:
         ]
 
 
+def at_own_best(values: Sequence[Row]) -> list[Row]:
+    """Rows of values.csv without those at the common rates of a grid, of which some repeat them."""
+    return [row for row in values if row.get("rates") != "common"]
+
+
 def _parsed(column: str, text: str) -> Any:
     if column in TEXT:
         return text
-    if column == "primary":
+    if column in TRUTHS:
         return text == "True"
     return int(text) if text.isdecimal() else float(text or "nan")

@@ -1,6 +1,6 @@
 """The rows of a study's tables (study_folder.py). Nats a token, with 95 % intervals."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lengthgen.data.sources import dirichlet
@@ -11,21 +11,30 @@ from lengthgen.studies import measures
 from lengthgen.studies.claims import Claim, Verdict
 from lengthgen.studies.declaration import Study
 from lengthgen.studies.losses import EvaluatedArm, Material
-from lengthgen.studies.study_folder import DECLARED, KEY_TOKENS, NUMBERS, REPAIRS
+from lengthgen.studies.parts import Point
+from lengthgen.studies.study_folder import AT_RATES, DECLARED, KEY_TOKENS, NUMBERS, REPAIRS
 
 TOKENS = 2**21  # of a text whose mutual information is measured
 
 Row = dict[str, Any]
 
 
-def values(study: Study, material: Material) -> list[Row]:
-    """VALUES of every subject."""
+def values(
+    study: Study,
+    material: Material,
+    points: Mapping[str, Point] | None = None,
+    rates: str = "own best",
+) -> list[Row]:
+    """VALUES of every subject. points: of a grid, by arm, and `rates` what they are; None: none."""
     rows = []
+    shown = ("loss", study.show, *(figure.show for figure in study.figures))
     for name in study.subjects():
         subject = material[name]
         about = _about(subject)
+        if points is not None:
+            about |= {"rates": rates, "point": " ".join(points[name.partition("+")[0]])}
         for protocol, length in _evaluated(subject):
-            for measure in dict.fromkeys(("loss", study.show)):
+            for measure in dict.fromkeys(one for one in shown if one in measures.BY_LENGTH):
                 key = {"protocol": protocol, "eval_length": length, "measure": measure}
                 rows.append(about | key | _cell(subject, measure, protocol, length))
     return rows
@@ -47,7 +56,12 @@ def claims(study: Study, verdicts: list[Verdict]) -> list[Row]:
     for verdict in verdicts:
         row = {"study": study.name, "name": verdict.name, "verdict": verdict.word}
         row |= {column: getattr(verdict.claim, column) for column in DECLARED}
-        rows.append(row | {column: getattr(verdict, column) for column in NUMBERS})
+        row |= {column: getattr(verdict, column) for column in (*NUMBERS, "reason")}
+        if verdict.at_common:
+            common = verdict.at_common
+            found = verdict.own_word, common.word, common.value, common.low, common.high
+            row |= dict(zip(AT_RATES, found, strict=True))
+        rows.append(row)
     return rows
 
 
