@@ -231,7 +231,7 @@ def test_weights_lost_after_the_end_are_reported_not_silently_retrained(ask):
 
 
 def test_weights_kept_on_the_way_are_evaluated_beside_the_last(ask):
-    kept = run.train(ask(evaluate_at_steps=[2, 4]), [])
+    kept = run.train(ask(evaluate_at_steps=[2, 4], keep_at_steps=[5]), [])
     rows = pd.concat(
         pd.read_csv(path) for path in sorted(kept.folder.glob("evaluation/*/lengths.csv"))
     )
@@ -245,13 +245,13 @@ def test_weights_kept_on_the_way_are_evaluated_beside_the_last(ask):
         ask(run=kept.run_id, at_step=2, evaluation__documents=3), [], figures=False
     )
     assert by_hand.status == "evaluated"
-    with pytest.raises(CheckpointError, match=r"kept no weights of step 3 \(it has \[2, 4\]\)"):
+    with pytest.raises(CheckpointError, match=r"kept no weights of step 3 \(it has \[2, 4, 5\]\)"):
         run.evaluate(ask(run=kept.run_id, at_step=3), [])
 
 
 def test_a_finished_run_without_the_weights_of_a_step_says_what_to_do(ask):
     run.train(ask(), [])
-    with pytest.raises(CheckpointError, match="train again with evaluate_at_steps"):
+    with pytest.raises(CheckpointError, match="train again with keep_at_steps"):
         run.train(ask(evaluate_at_steps=[2]), [])
 
 

@@ -136,7 +136,7 @@ class _AfterStep:
         ):
             content = self.state.state_dict() | {"ending": self.ending.state_dict()}
             checkpoint.save(self.run.folder.checkpoints, step, content, settings.keep_checkpoints)
-        if step in settings.evaluate_at_steps:
+        if step in (*settings.keep_at_steps, *settings.evaluate_at_steps):
             kept = {"model": self.model.state_dict(), "step": step}
             checkpoint.save(self.run.folder.kept_weights, step, kept, keep=None)
         if self.stop.signal and step < self.ending.last:

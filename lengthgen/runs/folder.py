@@ -6,7 +6,7 @@ results/runs/<run id>/
   metrics.jsonl       one line a logged step
   log.txt             what the run printed
   checkpoints/        step-NNNNNN/
-  weights/            step-NNNNNN/ of evaluate_at_steps
+  weights/            step-NNNNNN/ of keep_at_steps and evaluate_at_steps
   scheme/ modifier/ dataset/      the user's code that it was trained with
   retrofits/<code>/retrofit/      the user's code of a retrofit, by the hash of it
   evaluation/<id>/    tables and per-token losses of one evaluation

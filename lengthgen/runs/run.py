@@ -143,7 +143,7 @@ def _load_kept(run: Run, folder: RunFolder, model: models.Transformer) -> None:
         kept = sorted(int(path.name[5:]) for path in folder.kept_weights.glob("step-*"))
         raise CheckpointError(
             f"run {folder.path.name} kept no weights of step {step} (it has {kept or 'none'}); "
-            f"delete {folder.path} and train again with evaluate_at_steps=[{step}]"
+            f"delete {folder.path} and train again with keep_at_steps=[{step}]"
         )
     model.load_state_dict(saved["model"])
     model.scheme.begin_step(step, run.config.settings.steps)

@@ -58,6 +58,8 @@ class RunSettings:
     # steps between two checkpoints; an interrupted run goes on from the newest valid one
     checkpoint_every: int = 100
     keep_checkpoints: int = 2  # newest checkpoints kept while training
+    # steps after which the weights are kept, for `lengthgen evaluate at_step=...`
+    keep_at_steps: list[int] = field(default_factory=list)
     # steps after which the weights are kept, and evaluated as those of the last step are
     evaluate_at_steps: list[int] = field(default_factory=list)
     # folder of run folders, sweeps, tables and figures; relative to the current folder
@@ -75,11 +77,11 @@ class RunSettings:
             self.batch_size % self.accumulate == 0,
             f"accumulate={self.accumulate}: expected a divisor of batch_size={self.batch_size}",
         )
-        for step in self.evaluate_at_steps:
+        for name in ("keep_at_steps", "evaluate_at_steps"):
             dataclass_from.check(
-                0 < step < self.steps,
-                f"evaluate_at_steps={self.evaluate_at_steps}: expected steps from 1 to "
-                f"{self.steps - 1}; the last one is evaluated anyway",
+                all(0 < step < self.steps for step in getattr(self, name)),
+                f"{name}={getattr(self, name)}: expected steps from 1 to {self.steps - 1}; "
+                "the last one is kept and evaluated anyway",
             )
         dataclass_from.choice("precision", self.precision, ("auto", "fp32", "bf16"))
         dataclass_from.choice("device", self.device, ("auto", "cpu", "cuda"))
@@ -126,7 +128,7 @@ class TrainConfig:
     modifiers: list[Choice] = field(default_factory=list)
     retrofit: Choice | None = None  # of an evaluation
     diagnostics: DiagnosticsConfig | None = None  # of an evaluation
-    at_step: int | None = None  # of an evaluation: one of evaluate_at_steps; None: the last
+    at_step: int | None = None  # of an evaluation: a step whose weights were kept; None: the last
     dataset_folders: Sequence[Path] = ()  # with the user's datasets
 
     @property
@@ -211,7 +213,7 @@ def check(config: Mapping[str, Any], user_folders: Sequence[Path] = ()) -> Train
     if at_step is not None:
         dataclass_from.check(
             isinstance(at_step, int) and at_step > 0,
-            f"at_step={at_step}: expected a step of evaluate_at_steps",
+            f"at_step={at_step}: expected a step of keep_at_steps or evaluate_at_steps",
         )
     return TrainConfig(
         settings=settings,
