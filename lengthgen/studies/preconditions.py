@@ -19,7 +19,7 @@ from lengthgen.errors import DataError
 from lengthgen.statistics import comparisons, fails_or_uses
 from lengthgen.studies.claims import Claim
 from lengthgen.studies.grid import TARGETS
-from lengthgen.studies.losses import EvaluatedArm, Material, bigram
+from lengthgen.studies.losses import EvaluatedArm, Material
 from lengthgen.studies.measured import Mean
 
 
@@ -45,8 +45,7 @@ def _untrained(arm: EvaluatedArm) -> str:
     evaluated = arm.evaluations[0]
     protocol = next((name for name in TARGETS if evaluated.lengths(name)), TARGETS[0])
     try:
-        loss = arm.total(protocol, arm.train_length)
-        table = arm.total(protocol, arm.train_length, bigram)
+        loss, table = (make(protocol, arm.train_length) for make in (arm.total, arm.bigram))
     except DataError:  # nothing was evaluated at L, or without the table
         return ""
     value, low, high = Mean(loss.minus(table)).bounds
