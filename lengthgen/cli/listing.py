@@ -28,6 +28,8 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--config-dir", metavar="DIR", help=words)
     words = "folder whose runs are listed (default: results)"
     parser.add_argument("--results", metavar="FOLDER", default="results", help=words)
+    words = "datasets: what the last k tokens are worth, for each NAME (then KEY=VALUE for all)"
+    parser.add_argument("--profile", metavar="NAME", nargs="+", help=words)
     options = parser.parse_args(list(argv) or [""])
     topic, results = options.topic, Path(options.results)
     if topic not in TOPICS:
@@ -36,6 +38,13 @@ def main(argv: Sequence[str]) -> int:
         hint = "nearest" if near else "expected one of"
         raise ConfigError(f"{problem}; {hint}: {', '.join(near or TOPICS)}")
     config_dir = command_line.existing_folder(options.config_dir) if options.config_dir else None
+    if options.profile:
+        if topic != "datasets":
+            raise ConfigError(f"list {topic} --profile: expected list datasets --profile NAME ...")
+        from lengthgen.cli import profiles
+
+        print(profiles.table(options.profile, config_dir))
+        return 0
     where = catalogue.folders(config_dir)
     tables = {
         "schemes": lambda: scheme_tables.scheme_table(where),

@@ -9,10 +9,12 @@ penalty.
 Shape letters: N pairs. Nats.
 """
 
+from collections.abc import Iterable
+
 import numpy as np
 
 
-def by_lag(tokens: np.ndarray, lags: range) -> np.ndarray:
+def by_lag(tokens: np.ndarray, lags: Iterable[int]) -> np.ndarray:
     """(N,) token ids of one stream -> I at each lag.
 
     Without dependence about 0, or below by chance.
