@@ -88,11 +88,14 @@ def test_yaml_and_dataclass_agree(path):
     options = catalogue.contents(path, [catalogue.folder()])
     if options.get("path") == "???":
         options["path"] = "somewhere"
-    built = make_dataset(options)
-    config = datasets.load(options.pop("name")).Config
-    assert set(options) == {field.name for field in dataclasses.fields(config)}
+    cls = datasets.load(options["name"])
+    run = cls.fitted(options, 512, [256, 512])  # what a run decides, of some
+    built = make_dataset(run)
+    assert options.pop("name") == run.pop("name")
+    assert set(options) == set(run) == {field.name for field in dataclasses.fields(cls.Config)}
     if path.stem in datasets.names():
-        assert built.config == config(**({"path": "somewhere"} if "path" in options else {}))
+        given = {"path"} & set(options) | {key for key in run if run[key] != options[key]}
+        assert built.config == cls.Config(**{key: run[key] for key in given})
     else:
         assert built.label == path.stem
 

@@ -53,7 +53,7 @@ class Python(Dataset):
         for name, path in self._files():
             if split_of(name, self.config.validation_fraction) != split:
                 continue
-            text = _decoded(read(path))
+            text = decoded(read(path))
             if text is None:
                 self.left_out["file not decodable"] += 1
             else:
@@ -88,7 +88,7 @@ class Python(Dataset):
         return not top or not include or name in include or name.removesuffix(".py") in include
 
 
-def _decoded(raw: bytes) -> bytes | None:
+def decoded(raw: bytes) -> bytes | None:
     """A source file, decoded by its coding cookie -> UTF-8, LF; None if not decodable."""
     try:
         encoding, _ = tokenize.detect_encoding(io.BytesIO(raw).readline)
