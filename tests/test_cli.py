@@ -166,7 +166,7 @@ def test_sweep_of_modifiers(jobs, capsys):
 def test_retrofit_with_and_without_plus(jobs, argv):
     assert main.main(["evaluate", "run=rope+ssmax-1f3a", *argv, "retrofit.length=64"]) == 0
     assert jobs[0].config.run == "rope+ssmax-1f3a"
-    assert jobs[0].config.retrofit == {"name": "log_n", "length": 64, "scale_bias": False}
+    assert jobs[0].config.retrofit == {"name": "log_n", "length": 64, "scales": "all"}
 
 
 def test_sweep_of_retrofits(jobs):

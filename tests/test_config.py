@@ -168,6 +168,70 @@ def test_evaluation_identity_sees_the_retrofit_with_its_options():
     )
 
 
+def test_buckets_follow_the_training_length_and_only_a_users_are_named():
+    """At 512 the options are T5's own, key by key, so that the runs there keep their identity."""
+
+    def scheme(length, **options):
+        options = {f"scheme__{name}": value for name, value in options.items()}
+        return train_config.check(given(train_length=length, **options), []).scheme
+
+    assert scheme(512).as_dict() == {
+        "name": "t5_bias", "num_buckets": 32, "max_distance": 128, "per_layer": False,
+        "scale_scores": True, "scale_bias": True, "init_std": 0.02,
+    }  # fmt: skip
+    buckets = {4: (4, 4), 20: (4, 5), 64: (16, 16), 100: (24, 25), 128: (32, 32), 256: (32, 64),
+               1024: (32, 256), 8192: (32, 2048)}  # fmt: skip
+    for length, expected in buckets.items():
+        found = scheme(length)
+        assert (found.options.num_buckets, found.options.max_distance) == expected, length
+        assert found.label == "t5_bias"
+        again = scheme(length, num_buckets=expected[0], max_distance=expected[1])  # from a config
+        assert again.label == "t5_bias" and again.as_dict() == found.as_dict()
+    assert scheme(128, num_buckets=64).label == "t5_bias(num_buckets=64)"
+    assert scheme(128, num_buckets=64).options.max_distance == 64
+    assert scheme(128, num_buckets=32, max_distance=128).label == "t5_bias(max_distance=128)"
+    assert scheme(64, max_distance=32).label == "t5_bias(max_distance=32)"
+    with pytest.raises(ConfigError, match="max_distance=8: expected more than num_buckets / 2"):
+        scheme(512, max_distance=8)
+
+
+@pytest.mark.parametrize("outer", ["dape", "randomised"])
+def test_buckets_of_an_inner_scheme_follow_its_length_where_they_are_not_the_papers(outer):
+    def options(length, **inner):
+        keys = {"scheme": outer, "scheme__inner": "t5_bias", "scheme__inner_options": inner}
+        return train_config.check(given(train_length=length, **keys), []).scheme
+
+    length = 512 if outer == "dape" else 64  # randomised has 8 times as many positions
+    assert options(length).options.inner_options == {}
+    found = options(length // 4)
+    assert found.options.inner_options == {"max_distance": 32}
+    assert found.label == f"{outer}(inner=t5_bias)"
+    assert options(length, max_distance=400).options.inner_options == {"max_distance": 400}
+
+
+@pytest.mark.parametrize(
+    ("scheme", "option", "before", "run"),
+    [
+        ("per_offset", "scale_bias", False, "per_offset-python-tiny-L512-s0-a89a726b"),
+        ("cpb", "scale_bias", False, "cpb-python-tiny-L512-s0-ef798eec"),
+        ("normalised_sinusoid", "turns", 1.0, "normalised_sinusoid-python-tiny-L512-s0-2f0cbbaa"),
+    ],
+)
+def test_a_run_older_than_an_option_is_what_it_was(scheme, option, before, run):
+    """Ids written down before the options existed: a run with the old value has the old id, and its
+    config.yaml, which does not name the option, is read with that value.
+    """
+    assert identity(scheme=scheme, **{f"scheme__{option}": before}) == run
+    assert identity(scheme=scheme) != run
+    stored = given(scheme=scheme)
+    del stored["scheme"][option]
+    checked = train_config.check(train_config.as_trained(stored, []), [])
+    assert getattr(checked.scheme.options, option) == before
+    assert run_identity.run_id(checked, run_identity.scientific(checked, DATA, "fp32")) == run
+    newer = train_config.as_trained(given(scheme=scheme), [])
+    assert newer == given(scheme=scheme)
+
+
 def test_label_names_what_differs_from_the_defaults():
     assert train_config.check(given(), []).scheme.label == "t5_bias"
     assert (

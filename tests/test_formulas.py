@@ -91,11 +91,16 @@ def test_learned_equals_its_loop(tail):
 
 
 @pytest.mark.parametrize("T", [100, LONG])
-def test_normalised_sinusoid_by_its_formula(T):
+@pytest.mark.parametrize("turns", [None, 1.0])
+def test_normalised_sinusoid_by_its_formula(turns, T):
+    """sin(2 pi (i - 1) / (2 seq_len)) unless `turns` says otherwise."""
+    options = {} if turns is None else {"turns": turns}
+    period = 2 * T if turns is None else T / turns
     sine = torch.tensor(
-        [math.sin(2 * math.pi * (i - 1) / T) for i in range(1, T + 1)], dtype=torch.float64
+        [math.sin(2 * math.pi * (i - 1) / period) for i in range(1, T + 1)], dtype=torch.float64
     )
-    scalar, along = make("normalised_sinusoid", form="scalar"), make("normalised_sinusoid")
+    scalar = make("normalised_sinusoid", form="scalar", **options)
+    along = make("normalised_sinusoid", **options)
     compare(
         "normalised_sinusoid",
         "float64 loop",
@@ -113,9 +118,9 @@ def test_normalised_sinusoid_by_its_formula(T):
         wanted,
         1e-7,
     )
-    harmonics = code_of(make("normalised_sinusoid", form="harmonics"), T)
+    harmonics = code_of(make("normalised_sinusoid", form="harmonics", **options), T)
     for k in range(1, 17):
-        angles = [2 * math.pi * k * i / T for i in range(T)]
+        angles = [2 * math.pi * k * i / period for i in range(T)]
         wanted = torch.tensor(
             [[f(a) for f in (math.sin, math.cos)] for a in angles], dtype=torch.float64
         )
@@ -146,17 +151,26 @@ def test_sinusoid_by_its_formula(form):
 
 @pytest.mark.parametrize("form", ["scalar", "direction", "harmonics"])
 def test_normalised_sinusoid_dilates_with_the_window(form):
-    """pe_rL(r i) = pe_L(i); all but the first position change.
+    """pe_rL(r (i - 1)) = pe_L(i - 1); all but the first position change."""
+    for turns in (0.5, 1.0):
+        scheme = make("normalised_sinusoid", form=form, turns=turns)
+        short, long = code_of(scheme, 64), code_of(scheme, 256)
+        assert torch.equal(long[::4], short)
+        assert ((long[:64] - short).abs().amax(1) > 0).sum() == 63
 
-    A scalar code has at most L/2 + 1 values.
+
+@pytest.mark.parametrize(("turns", "twin_sum", "values"), [(0.5, 64 + 2, 33), (1.0, 32 + 2, 33)])
+def test_normalised_sinusoid_gives_two_positions_one_code(turns, twin_sum, values):
+    """i and T + 2 - i for half a turn, i and T/2 + 2 - i for a whole one, counted from 1; the
+    harmonics of half a turn tell all positions apart, as do those of a whole turn.
     """
-    scheme = make("normalised_sinusoid", form=form)
-    short, long = code_of(scheme, 64), code_of(scheme, 256)
-    assert torch.equal(long[::4], short)
-    assert ((long[:64] - short).abs().amax(1) > 0).sum() == 63
-    if form == "scalar":
-        assert len(short[:, 0].mul(1e6).round().unique()) == 64 // 2 + 1
-        assert short[5, 0].item() == pytest.approx(short[32 - 5, 0].item())
+    codes = code_of(make("normalised_sinusoid", form="scalar", turns=turns), 64)[:, 0]
+    assert len(codes.mul(1e6).round().unique()) == values
+    for i in range(2, twin_sum - 1):
+        assert codes[i - 1].item() == pytest.approx(codes[twin_sum - i - 1].item(), abs=1e-6)
+    assert (codes.min() > -1e-6) == (turns == 0.5)
+    harmonics = code_of(make("normalised_sinusoid", form="harmonics", turns=turns), 64)
+    assert torch.pdist(harmonics).min() > 0.1
 
 
 OFFSETS = [*range(130), 511, 2048, LONG - 1]
@@ -232,10 +246,11 @@ def test_sandwich_equals_its_loop():
     )
 
 
-def test_per_offset_equals_its_loop():
-    scheme = make("per_offset", n_heads=4, seed=1)
-    table = scheme.table[0].tolist()
-    wanted = looped(lambda h, n: table[h][min(n, 63)])
+@pytest.mark.parametrize("scale_bias", [False, True])
+def test_per_offset_equals_its_loop(scale_bias):
+    scheme = make("per_offset", n_heads=4, seed=1, scale_bias=scale_bias)
+    table, factor = scheme.table[0].tolist(), 16**0.5 if scale_bias else 1.0
+    wanted = looped(lambda h, n: factor * table[h][min(n, 63)])
     compare(
         "per_offset", "float64 loop", "bias, offsets to 8191", bias_of(scheme, OFFSETS), wanted, 0
     )
@@ -363,7 +378,7 @@ def test_fire_starts_as_torch_linear_does_and_prints_its_threshold():
 
 def test_per_offset_tails():
     offsets = torch.arange(200)
-    table = make("per_offset", n_heads=3).table[0].detach()
+    table = make("per_offset", n_heads=3).table[0].detach() * 16**0.5
     tails = {
         tail: bias_of(make("per_offset", n_heads=3, tail=tail), offsets)
         for tail in ("clamp", "refuse", "zero", "mean", "linear")
@@ -379,5 +394,5 @@ def test_per_offset_tails():
     assert torch.allclose(tails["linear"][:, 64:].double(), (x[64:] @ fit).T, atol=1e-5)
     reach = make("per_offset", n_heads=3, reach=10)
     assert reach.table.shape == (1, 3, 10) and torch.equal(
-        bias_of(reach, offsets), reach.table[0][:, offsets.clamp(max=9)]
+        bias_of(reach, offsets), 16**0.5 * reach.table[0][:, offsets.clamp(max=9)]
     )

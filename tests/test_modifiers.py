@@ -40,8 +40,8 @@ VARIANTS = {
         {"every": 2, "window": 8, "sinks": 2},
         {"every": 2, "positions": True, "window": 8},
     ],
-    "log_n": [{}, {"clip": True}, {"scale_bias": True}],
-    "ssmax": [{}, {"bias": True, "bias_init": 0.2}, {"scale_bias": True}],
+    "log_n": [{}, {"clip": True}, {"scales": "scores"}, {"scales": "bias"}],
+    "ssmax": [{}, {"bias": True, "bias_init": 0.2}, {"scales": "scores"}],
     "window": [{}, {"window": 8, "sinks": 2}, {"layers": [1]}],
 }
 NEUTRAL = {  # options under which a modifier changes nothing within the training length
@@ -285,9 +285,9 @@ def test_ssmax_starts_at_one_for_the_last_query_of_a_training_window():
     assert torch.allclose(wrapped.factor(torch.tensor([L]), 0), torch.ones(SMALL.n_heads, 1))
 
 
-@pytest.mark.parametrize("scale_bias", [False, True])
+@pytest.mark.parametrize("scales", ["all", "scores", "bias"])
 @pytest.mark.parametrize("kind", ["alibi", "fox"])
-def test_log_n_scales_scores_and_on_demand_the_bias(kind, scale_bias):
+def test_log_n_scales_what_it_is_told_to(kind, scales):
     scheme, x = bare(kind), tensors(70)[3]
     slopes = scheme.toeplitz(torch.arange(2), 0)[:, 1] if kind == "alibi" else None
     gates = None if kind == "alibi" else scheme.gates(x, 0)[0].tolist()
@@ -295,13 +295,14 @@ def test_log_n_scales_scores_and_on_demand_the_bias(kind, scale_bias):
     def score(q, k, head, i, j):
         factor = math.log(i + 1) / math.log(L)
         bias = float(slopes[head]) * (i - j) if kind == "alibi" else sum(gates[head][j + 1 : i + 1])
-        return factor * dot(q, k) + bias * (factor if scale_bias else 1)
+        on_scores, on_bias = (1 if scales == other else factor for other in ("bias", "scores"))
+        return on_scores * dot(q, k) + on_bias * bias
 
-    ours = through_hooks(around("log_n", {"scale_bias": scale_bias}, scheme), 70).detach()
+    ours = through_hooks(around("log_n", {"scales": scales}, scheme), 70).detach()
     compare(
         "log_n",
         "float64 loop",
-        f"attention output of {kind}, bias scaled: {scale_bias}",
+        f"attention output of {kind}, scales={scales}",
         ours,
         by_loop(70, score),
         1e-5,
@@ -524,7 +525,7 @@ def test_modifiers_of_a_model_train_and_are_saved(scheme):
         def made(options, dimensions: Dimensions):
             return modified(
                 inner(options, dimensions),
-                [(kind, kind.Config(window=9, sinks=2)), (cls, cls.Config(scale_bias=True))],
+                [(kind, kind.Config(window=9, sinks=2)), (cls, cls.Config(scales="all"))],
             )
 
         model = models.build(shape, made, inner.Config(), train_length=16, vocab_size=11, seed=0)

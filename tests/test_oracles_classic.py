@@ -286,6 +286,7 @@ def test_alibi_learned_equals_its_loop(per_layer):
     )
 
 
+# x-transformers has no factor on the bias; the loop below has it.
 CPBS = [{}, {"log_distance": False}, {"depth": 1, "hidden": 5}, {"depth": 3, "per_layer": True}]
 
 
@@ -293,7 +294,7 @@ CPBS = [{}, {"log_distance": False}, {"depth": 1, "hidden": 5}, {"depth": 3, "pe
 def test_cpb_equals_x_transformers(options):
     from x_transformers.x_transformers import DynamicPositionBias
 
-    scheme = make("cpb", **options)
+    scheme = make("cpb", scale_bias=False, **options)
     n, depth = int(options.get("per_layer", False)), options.get("depth", 2)
     theirs = DynamicPositionBias(
         scheme.w0.shape[1], heads=H, depth=depth, log_distance=options.get("log_distance", True)
@@ -331,7 +332,7 @@ def test_cpb_equals_its_loop(options):
             units = [dot(row, units) + b for row, b in zip(weight, bias, strict=True)]
             if number < depth:
                 units = [z / (1 + math.exp(-z)) if z > -700 else 0.0 for z in units]
-        wanted.append(units)
+        wanted.append([scheme.dimensions.head_dim**0.5 * z for z in units])
     wanted = torch.tensor(wanted, dtype=torch.float64).T
     size = wanted.abs().clamp(min=1)
     ours = bias_of(scheme, places, 1).double()

@@ -95,11 +95,12 @@ def test_t5_bucket_edges():
         99,
         113,
     ]  # the last one: 113, not 128
-    assert [make("t5_bias", max_distance=far).last_bucket_start for far in (128, 512, 1024)] == [
-        113,
-        413,
-        790,
+    wide = {"num_buckets": 32}
+    starts = [
+        make("t5_bias", max_distance=far, **wide).last_bucket_start for far in (128, 512, 1024)
     ]
+    assert starts == [113, 413, 790]
+    assert make("t5_bias", train_length=512).last_bucket_start == 113  # by default, at T5's length
     share = sum(512 - n for n in range(113, 512)) / sum(512 - n for n in range(512))
     assert share == pytest.approx(
         0.608, abs=5e-4
@@ -110,7 +111,7 @@ def test_t5_bias_equals_a_decoder_layer_of_transformers():
     from transformers import T5Config
     from transformers.models.t5.modeling_t5 import T5Attention
 
-    scheme = make("t5_bias", n_heads=4, scale_bias=False)
+    scheme = make("t5_bias", n_heads=4, train_length=512, scale_bias=False)
     layer = T5Attention(
         T5Config(d_model=64, d_kv=16, num_heads=4, is_decoder=True),
         has_relative_attention_bias=True,
@@ -138,7 +139,8 @@ def test_t5_scaling_and_the_known_deviations():
 
     assert make("t5_bias", head_dim=16).score_scale == 0.25
     assert make("t5_bias", head_dim=16, scale_scores=False).score_scale == 1.0
-    scheme = make("t5_bias", n_heads=4, head_dim=64, init_std=0.3)
+    options = {"n_heads": 4, "head_dim": 64, "train_length": 512, "init_std": 0.3}
+    scheme = make("t5_bias", **options)
     theirs = RelativePositionBias(scale=64**0.5, causal=True, heads=4)
     with torch.no_grad():
         theirs.relative_attention_bias.weight.copy_(scheme.table[0].T)
@@ -151,7 +153,7 @@ def test_t5_scaling_and_the_known_deviations():
         last_row,
         1e-6,
     )
-    plain = make("t5_bias", n_heads=4, head_dim=64, init_std=0.3, scale_bias=False)
+    plain = make("t5_bias", scale_bias=False, **options)
     assert torch.allclose(last_row, 8 * bias_of(plain, torch.arange(200)), atol=1e-6)
     assert make("t5_bias", n_heads=64).table.std().item() == pytest.approx(0.02, rel=0.05)
 
@@ -501,7 +503,7 @@ def test_learned_equals_x_transformers():
 
 @pytest.mark.parametrize("T", [100, 4096])
 def test_normalised_harmonics_are_the_columns_of_a_fourier_transform(T):
-    scheme = make("normalised_sinusoid", form="harmonics")
+    scheme = make("normalised_sinusoid", form="harmonics", turns=1.0)
     waves = np.fft.fft(np.eye(17, T)[1:])  # wave k at n: e^(-2 pi i k n / T)
     theirs = (
         torch.from_numpy(np.stack((-waves.imag, waves.real), axis=-1)).permute(1, 0, 2).flatten(1)
@@ -524,7 +526,7 @@ def test_per_offset_equals_a_t5_layer_with_a_bucket_for_every_offset():
     from transformers import T5Config
     from transformers.models.t5.modeling_t5 import T5Attention
 
-    scheme, L = make("per_offset", n_heads=4), 64
+    scheme, L = make("per_offset", n_heads=4, scale_bias=False), 64
     buckets = {"relative_attention_num_buckets": 2 * L, "relative_attention_max_distance": 4 * L}
     settings = T5Config(d_model=64, num_heads=4, is_decoder=True, **buckets)
     layer = T5Attention(settings, has_relative_attention_bias=True, layer_idx=0)

@@ -39,7 +39,7 @@ VARIANTS = {  # beside the options of each YAML
     "hard_window": [{"window": 9}],
     "learned_rows": [{"tail": "clamp"}, {"tail": "wrap"}],
     "lm_infinite": [{"window": 9, "sinks": 3}, {"window": 9, "sinks": 0}],
-    "log_n": [{"scale_bias": True}],
+    "log_n": [{"scales": "scores"}],  # and "bias", where there is one: below
     "streaming_llm": [{"window": 7, "sinks": 3}, {"window": 7, "sinks": 0}],
     "tail_random": [{"start": 5}],
 }
@@ -379,9 +379,10 @@ def test_learned_rows_reads_the_trained_table(trained_with):
 
 
 @pytest.mark.parametrize(
-    ("scale_bias", "scheme"), [(False, "rope"), (False, "alibi"), (True, "alibi")]
+    ("scales", "scheme"),
+    [("all", "rope"), ("scores", "rope"), ("all", "alibi"), ("scores", "alibi"), ("bias", "alibi")],
 )
-def test_log_n_scales_queries_that_see_more_than_training_had(scale_bias, scheme):
+def test_log_n_scales_queries_that_see_more_than_training_had(scales, scheme):
     inner = bare(scheme)
     slopes = (
         inner.toeplitz(torch.arange(2), 0)[:, 1]
@@ -392,17 +393,26 @@ def test_log_n_scales_queries_that_see_more_than_training_had(scale_bias, scheme
     def score(q, k, head, i, j):
         factor, bias = max(1.0, math.log(i + 1) / math.log(L)), float(slopes[head]) * (i - j)
         product = dot(turned(q, i), turned(k, j)) if scheme == "rope" else dot(q, k)
-        return factor * product + bias * (factor if scale_bias else 1)
+        on_scores, on_bias = (1 if scales == other else factor for other in ("bias", "scores"))
+        return on_scores * product + on_bias * bias
 
-    ours = through_hooks(around("log_n", {"scale_bias": scale_bias}, inner)[0], 70)
+    ours = through_hooks(around("log_n", {"scales": scales}, inner)[0], 70)
     compare(
         "log_n",
         "float64 loop",
-        f"{scheme}, 70 tokens, bias scaled: {scale_bias}",
+        f"{scheme}, 70 tokens, scales={scales}",
         ours,
         by_loop(70, score),
         1e-5,
     )
+
+
+def test_log_n_of_the_bias_alone_is_refused_where_there_is_none():
+    for scheme in ("rope", "none", "cope"):
+        with pytest.raises(ConfigError, match="scales=bias of log_n: the scheme adds no bias"):
+            around("log_n", {"scales": "bias"}, bare(scheme))
+    with pytest.raises(ConfigError, match=r"retrofit\.scales=score: expected one of all, scores"):
+        around("log_n", {"scales": "score"}, bare("alibi"))
 
 
 def test_log_n_factors_are_the_published_ones():

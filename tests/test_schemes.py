@@ -30,7 +30,12 @@ CONFIGS = Path(__file__).parent.parent / "configs" / "scheme"
 SMALL = Dimensions(n_layers=2, n_heads=4, head_dim=8, width=32, train_length=32)
 VARIANTS = {
     "learned": [{"tail": tail} for tail in ("refuse", "clamp", "wrap", "resample")],
-    "normalised_sinusoid": [{"form": "scalar"}, {"form": "harmonics"}],
+    "normalised_sinusoid": [
+        {"form": "scalar"},
+        {"form": "harmonics"},
+        {"form": "harmonics", "turns": 1.0},
+        {"turns": 1.0},
+    ],
     "per_offset": [{"tail": tail} for tail in ("refuse", "zero", "mean", "linear")]
     + [{"reach": 12}],
     "rope": [{"layout": "half_split"}],
@@ -464,7 +469,7 @@ def test_parameter_counts():
     expected = {
         "alibi": 0, "fire": 2 * (1 + 1 + 32 + 32 + 4 * 32 + 4), "kerple_log": 2 * 4,
         "kerple_power": 2 * 4, "learned": 32 * 32, "none": 0, "normalised_sinusoid": 32,
-        "per_offset": 4 * 32, "rope": 0, "sandwich": 0, "sinusoidal": 0, "t5_bias": 32 * 4,
+        "per_offset": 4 * 32, "rope": 0, "sandwich": 0, "sinusoidal": 0, "t5_bias": 8 * 4,
         "fox": 2 * (4 * 32 + 4), "cable": 4 * (4 * 32 + 4), "cope": 2 * 64 * 8,
         "dape": 2 * 4 + 2 * (32 * 8 + 32 + 4 * 32 + 4), "stick_breaking": 0, "selective": 0,
         "path": 2 * (32 * 32 + 32 * 32 + 32 * 3 + 4 * 32 + 4), "grape": 2 * 4 * 8 * 32,
@@ -483,7 +488,8 @@ def test_what_training_does_not_reach_gets_no_gradient_and_no_update(name):
     those all, and nothing else, bit for bit.
     """
     T = 20
-    scheme = make(name, {})
+    buckets = {"num_buckets": 32, "max_distance": 128}
+    scheme = make(name, buckets if name == "t5_bias" else {})
     reached = torch.zeros(scheme.table.shape, dtype=torch.bool)
     if name == "learned":
         reached[:T] = True
@@ -537,7 +543,7 @@ def test_what_training_does_not_reach_gets_no_gradient_and_no_update(name):
         ("t5_bias", {"num_buckets": 7}, "scheme.num_buckets=7: expected an even number >= 2"),
         (
             "t5_bias",
-            {"max_distance": 16},
+            {"num_buckets": 32, "max_distance": 16},
             "scheme.max_distance=16: expected more than num_buckets / 2 = 16",
         ),
         ("alibi", {"max_bias": 0.0}, "scheme.max_bias=0.0: expected a positive number"),

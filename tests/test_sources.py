@@ -256,7 +256,8 @@ def attended(source, document, bias):
 
 
 def scheme_bias(name, law, length, **parameters):
-    options = {"scale_bias": False} if name == "t5_bias" else {}
+    unscaled = {"scale_bias": False, "num_buckets": 32, "max_distance": 128}
+    options = unscaled if name == "t5_bias" else {}
     scheme = make(name, n_heads=4, train_length=length, **options)
     with torch.no_grad():
         for parameter, value in parameters.items():

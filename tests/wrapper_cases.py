@@ -29,8 +29,12 @@ SCHEMES = (
 
 
 def bare(name: str, **options) -> Scheme:
-    """A small trained-looking scheme: zero tables would hide what is done to them."""
-    return make(name, options, stir=0.3)
+    """A small trained-looking scheme: zero tables would hide what is done to them.
+
+    T5's buckets tell far offsets apart, past the training length too.
+    """
+    buckets = {"num_buckets": 32, "max_distance": 128} if name == "t5_bias" else {}
+    return make(name, buckets | options, stir=0.3)
 
 
 def tensors(length: int, seed: int = 0):

@@ -1,21 +1,29 @@
 """Scores multiplied by a factor for each query: shared by log_n (modifier and retrofit) and ssmax.
 
-Formula: score(i, j) = f(n_i) q_i . k_j scale + bias(i, j), n_i the keys that query i sees, itself
-included. Log-n scaling and SSMax are stated for scores without a bias; BAM multiplies both
-(`scale_bias`).
-
+Formula, n_i the keys that query i sees, itself included, by `scales`:
+  all     f(n_i) (q_i . k_j scale + bias(i, j))   whatever the softmax gets
+  scores  f(n_i) q_i . k_j scale + bias(i, j)
+  bias    q_i . k_j scale + f(n_i) bias(i, j)
+Log-n scaling and SSMax are stated for scores without a bias, SSMax as a change of the softmax, and
+BAM, which has a bias, multiplies both: `all` is the default. The sharpness of attention may lie in
+the bias (T5's does), and a factor on q.k alone cannot restore it. Scores of structure general are
+one piece: `all` and `scores` multiply the whole.
 """
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from lengthgen.attention.bias_forms import Bias, Gates, Rows
+from lengthgen.config.dataclass_from import check
 from lengthgen.modifiers.spans import n_visible
-from lengthgen.schemes.base import Declaration
+from lengthgen.schemes.base import Declaration, Scheme, name_of
 from lengthgen.schemes.wrapper import Wrapper
+
+SCALES = ("all", "scores", "bias")  # what the factor multiplies
 
 
 def log_n(n: Tensor, length: int) -> Tensor:
@@ -24,17 +32,29 @@ def log_n(n: Tensor, length: int) -> Tensor:
 
 
 class Scaled(Wrapper):
-    """A wrapper that multiplies scores by `factor`."""
+    """A wrapper that multiplies scores, the bias or both by `factor`. ConfigError: no bias."""
+
+    def __init__(self, config: Any, inner: Scheme):
+        super().__init__(config, inner)
+        check(
+            config.scales != "bias" or inner.declaration.structure in ("toeplitz", "rows", "gates"),
+            f"scales=bias of {name_of(type(self))}: the scheme adds no bias to its scores, "
+            "expected scales=all",
+        )
 
     @property
     def declaration(self) -> Declaration:
         declared = super().declaration
-        by_row = self.config.scale_bias and declared.structure == "toeplitz"
+        by_row = self.scales_bias and declared.structure == "toeplitz"
         return replace(declared, structure="rows") if by_row else declared
 
     @property
+    def scales_bias(self) -> bool:
+        return self.config.scales != "scores"
+
+    @property
     def shares_bias_over_layers(self) -> bool:
-        return super().shares_bias_over_layers and not self.config.scale_bias
+        return super().shares_bias_over_layers and not self.scales_bias
 
     def factor(self, n: Tensor, layer: int) -> Tensor:
         """Factors (H or 1, R) float32 of queries that see n (R,) keys each."""
@@ -44,7 +64,7 @@ class Scaled(Wrapper):
         q, k = self.inner.steer(q, k, x, layer)
         # A general scheme also uses q.k for other things (CoPE's gates), which must not be scaled:
         # `logits` multiplies its whole scores instead.
-        if self.general(layer):
+        if self.general(layer) or self.config.scales == "bias":
             return q, k
         # The factor goes into the queries, so that attention keeps its fast kernels.
         factor = self._factor(0, q.shape[2], layer, q.device)
@@ -58,7 +78,7 @@ class Scaled(Wrapper):
 
     def gate_weights(self, x: Tensor, layer: int) -> Tensor | None:
         weights = self.inner.gate_weights(x, layer)
-        if not self.config.scale_bias:
+        if not self.scales_bias:
             return weights
         B, T, _ = x.shape
         factor = self._factor(0, T, layer, x.device)[..., 0]
@@ -67,7 +87,7 @@ class Scaled(Wrapper):
 
     def biases(self, positions: Tensor) -> list[Bias | None]:
         biases = self.inner.biases(positions)
-        if not self.config.scale_bias:
+        if not self.scales_bias:
             return biases
         return [self._scaled(bias, layer) for layer, bias in enumerate(biases)]
 

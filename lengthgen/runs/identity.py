@@ -99,8 +99,17 @@ def diagnostics_id(config: TrainConfig) -> str:
 
 
 def of_choice(choice: Choice) -> dict[str, Any]:
-    """Name, options and, from outside the package, a hash of the code, which users change."""
-    return choice.as_dict() | ({"code": code_hash(choice.file)} if choice.from_user else {})
+    """Name, options and, from outside the package, a hash of the code, which users change.
+
+    No option that is as runs had it before the option existed, so that they keep their id.
+    """
+    before = getattr(choice.cls.Config, "BEFORE", {})
+    described = {
+        name: value
+        for name, value in choice.as_dict().items()
+        if name not in before or value != before[name]
+    }
+    return described | ({"code": code_hash(choice.file)} if choice.from_user else {})
 
 
 def code_hash(file: Path) -> str:

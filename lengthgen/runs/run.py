@@ -117,7 +117,9 @@ def _stored_run(
     """The run of a folder, prepared again from its configuration with some keys changed."""
     stored = _plain(cast(DictConfig, OmegaConf.load(folder.config)))
     # The run folder comes first: it holds the code that the run was trained with.
-    return prepare(train_config.check({**stored, **changed}, [folder.path, *user_folders]))
+    folders = [folder.path, *user_folders]
+    stored = train_config.as_trained(stored, folders)
+    return prepare(train_config.check({**stored, **changed}, folders))
 
 
 def _with_weights(run: Run, folder: RunFolder) -> models.Transformer:

@@ -11,7 +11,7 @@ from typing import Any
 
 from lengthgen import modifiers, retrofits, schemes
 from lengthgen.attention import dispatch, linear
-from lengthgen.config import dataclass_from
+from lengthgen.config import by_length, dataclass_from
 from lengthgen.config.dataclass_from import T
 from lengthgen.data import datasets
 from lengthgen.diagnostics.settings import DiagnosticsConfig
@@ -98,16 +98,19 @@ class Choice:
     cls: type[Any]
     file: Path
     from_user: bool  # defined outside the package
+    train_length: int = 0  # at which the options that follow it are resolved: see `at`
 
     @property
     def label(self) -> str:
         """`t5_bias`, or with what differs from the defaults: `t5_bias(num_buckets=64)`."""
-        changed = []
-        for option in dataclasses.fields(self.options):
-            factory, value = option.default_factory, getattr(self.options, option.name)
-            if value != (option.default if factory is dataclasses.MISSING else factory()):
-                changed.append(f"{option.name}={str(value).removesuffix('.0')}")
+        named = by_length.changed(self.options, self.train_length)
+        changed = [f"{name}={str(value).removesuffix('.0')}" for name, value in named.items()]
         return f"{self.name}({', '.join(changed)})" if changed else self.name
+
+    def at(self, train_length: int) -> "Choice":
+        """With numbers for the options that follow the training length."""
+        options = by_length.resolved(self.options, train_length)
+        return dataclasses.replace(self, options=options, train_length=train_length)
 
     def as_dict(self) -> dict[str, Any]:
         return {"name": self.name, **dataclasses.asdict(self.options)}
@@ -219,7 +222,7 @@ def check(config: Mapping[str, Any], user_folders: Sequence[Path] = ()) -> Train
         settings=settings,
         model_name=str(config["model"].get("name", "custom")),
         model=model,
-        scheme=choose(schemes, "scheme", config["scheme"], user_folders),
+        scheme=choose(schemes, "scheme", config["scheme"], user_folders).at(settings.train_length),
         dataset=dataset,
         tokenizer=dict(config["tokenizer"]),
         optim=optim,
@@ -231,6 +234,14 @@ def check(config: Mapping[str, Any], user_folders: Sequence[Path] = ()) -> Train
         at_step=at_step,
         dataset_folders=dataset_folders,
     )
+
+
+def as_trained(config: Mapping[str, Any], user_folders: Sequence[Path]) -> dict[str, Any]:
+    """A run's config.yaml, with what its scheme did before options that it does not name yet."""
+    options = config["scheme"]
+    folders = [folder / schemes.NOUN for folder in user_folders]
+    before = getattr(schemes.load(str(options["name"]), folders).Config, "BEFORE", {})
+    return {**config, "scheme": {**before, **options}}
 
 
 def choose(kind: Any, key: str, options: Mapping[str, Any], user_folders: Sequence[Path]) -> Choice:

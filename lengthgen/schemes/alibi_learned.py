@@ -8,6 +8,7 @@ Formula: score(i, j) = q_i . k_j / sqrt(D) - exp(l_h) (i - j); exp(l_h) starts a
 As in McGill's code the logarithm is learned: slopes stay positive without a clamp, and a step
 changes each in proportion, so the flat heads, which carry far attention, learn as easily as the
 steep ones. One number a head serves all layers, as there, unless per_layer.
+No factor on the bias: it starts at ALiBi's size, and a step of the logarithm is a share of it.
 Deviation: McGill's code adds the slope times the key's index (see alibi.py).
 FoX with gate=bias_only (fox.py) has the same form for each layer, with a gate's logit as parameter.
 """

@@ -7,6 +7,8 @@ Start: exp(a) = ALiBi's slopes, s = 1, c = 0. That is ALiBi up to eps times the 
 a row that the softmax cancels. As in the official defaults one set of numbers serves all layers
 (unless per_layer), a and s are learned, and c is frozen at 0 (unless learn_location).
 
+No factor on the bias, as there: it starts at ALiBi's size, and a is a logarithm.
+
 s is unconstrained, as there. For 0 < s < 1 far tokens are told apart less and less. For s < 0 the
 bias turns around: near tokens are pushed away, the nearest by eps^s (100,000 at s = -1), and only
 eps keeps offset 0 finite. KERPLE's power (kerple_power.py) has c = 0 and s in (0, 2].

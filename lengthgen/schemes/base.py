@@ -2,7 +2,10 @@
 
 A scheme is a file in this folder and a YAML of the same name in configs/scheme/. The file holds a
 dataclass `Config` (the options) and one subclass of `Scheme`, which overrides the hooks it needs:
-every hook here is a no-op. The model knows no scheme.
+every hook here is a no-op. The model knows no scheme. A Config may have two things more:
+`at_length`, for options whose default follows the training length (config/by_length.py), and
+`BEFORE`, what runs had that are older than an option: they are read so, and an option that is as
+before stays out of a run's identity.
 
 What a scheme does to the scores decides its `structure` and the kernel that attention uses:
 

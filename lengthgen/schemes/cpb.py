@@ -2,9 +2,12 @@
 
 Source: Liu et al., "Swin Transformer V2" (CVPR 2022), section 3.3, in one dimension;
 lucidrains/x-transformers, DynamicPositionBias.
-Formula: score(i, j) = q_i . k_j / sqrt(D) + f(g(i - j))_h, g(n) = ln(1 + n) with log_distance, else
-n; f = Linear(1, hidden) -> SiLU -> (depth - 1) x [Linear(hidden, hidden) -> SiLU] -> Linear(hidden,
-H), torch's default initialisation. One network for all layers unless per_layer.
+Formula: score(i, j) = q_i . k_j / sqrt(D) + sqrt(D) f(g(i - j))_h, g(n) = ln(1 + n) with
+log_distance, else n; f = Linear(1, hidden) -> SiLU -> (depth - 1) x [Linear(hidden, hidden) ->
+SiLU] -> Linear(hidden, H). One network for all layers unless per_layer.
+Initialisation: torch's default, the last layer divided by the factor sqrt(D). The bias starts as
+x-transformers', which has no factor, and its last layer learns at the speed of t5_bias's table
+(scale_bias, see t5_bias.py). scale_bias=false is x-transformers'.
 
 log_distance=true is Swin V2's "log-spaced" form. x-transformers' default is false (the variant
 cpb_linear): at offset 511 its biases start with a standard deviation of 66 (0.8 with the logarithm;
@@ -17,6 +20,7 @@ so the softmax cancels it; kept as x-transformers has it.
 
 import itertools
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -33,6 +37,9 @@ class Config:
     depth: int = 2  # hidden layers
     hidden: int | None = None  # units of a hidden layer; null: model.width / 4
     per_layer: bool = False  # a network for each layer instead of one for all
+    scale_bias: bool = True  # multiply the bias by sqrt(head size), as t5_bias does
+
+    BEFORE: ClassVar[dict[str, Any]] = {"scale_bias": False}
 
     def __post_init__(self):
         limit(self, "scheme", "> 0", "depth", "hidden")
@@ -80,6 +87,8 @@ class CPB(Scheme):
         for number in range(self.config.depth + 1):
             # what torch.nn.Linear draws from, weights and biases alike
             bound = self._layer(number, 0)[0].shape[-1] ** -0.5
+            if number == self.config.depth:
+                bound /= self._factor
             for name in (f"w{number}", f"b{number}"):
                 getattr(self, name).uniform_(-bound, bound, generator=generator_for(name))
 
@@ -89,7 +98,11 @@ class CPB(Scheme):
         units = (values.log1p() if self.config.log_distance else values)[:, None]
         for number in range(self.config.depth):
             units = F.silu(F.linear(units, *self._layer(number, n)))
-        return F.linear(units, *self._layer(self.config.depth, n)).T
+        return F.linear(units, *self._layer(self.config.depth, n)).T * self._factor
+
+    @property
+    def _factor(self) -> float:
+        return self.dimensions.head_dim**0.5 if self.config.scale_bias else 1.0
 
     def _layer(self, number: int, n: int) -> tuple[Tensor, Tensor]:
         return getattr(self, f"w{number}")[n], getattr(self, f"b{number}")[n]

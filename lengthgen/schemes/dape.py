@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from lengthgen.attention.bias_forms import Bias
 from lengthgen.config.dataclass_from import check, limit
 from lengthgen.schemes.base import Declaration, GeneratorFor, Scheme
-from lengthgen.schemes.wrapper import Wrapper, inner_scheme
+from lengthgen.schemes.wrapper import Wrapper, inner_options, inner_scheme
 
 # Rows that pass the network at a time, so that hidden units fit the cache: 3 times faster on CPU
 # than all 512 at once, forward and backward.
@@ -51,6 +51,9 @@ class Config:
             f"scheme.kernel={self.kernel}: expected an odd number >= 1",
         )
         limit(self, "scheme", "> 0", "hidden")
+
+    def at_length(self, train_length: int) -> dict[str, Any]:
+        return {"inner_options": inner_options(self, train_length)}
 
 
 class DAPE(Wrapper):

@@ -8,6 +8,8 @@ threshold_ratio train_length|. c, multiplier and f are learned, start at 0.1, 1 
 and belong to one layer each (per_layer=false: FIRE-S, one for all). The normaliser is the query's
 position, never the window's length, so prefixes are consistent. f's output bias shifts a whole row,
 so the softmax cancels it; kept because the listing has it.
+No factor on the bias, as in the listing: hidden units, weights and c multiply, so the bias moves by
+more than a learning rate a step, unlike a table's.
 
 The threshold is a trap: with L0 >= train_length the normaliser is constant in training and
 interpolation is never learned, the likely reason for FIRE's collapse in some comparisons.

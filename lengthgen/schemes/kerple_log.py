@@ -3,6 +3,8 @@
 Source: Chi et al., "KERPLE" (NeurIPS 2022); chijames/KERPLE,
 megatron/mpu/layers.py:ParallelKerpleLog.
 Formula: score(i, j) = q_i . k_j / sqrt(D) - r1 ln(1 + r2 (i - j)), r1, r2 > 0.
+No factor on the bias, as in the official code, which has one on its T5 baseline alone: r1 and r2
+start at their full size, where a table starts at 0.
 Start: r1 ~ U(0, 2), r2 ~ U(0, 1), as in the official code (there `bias_p`, `bias_a`). One pair a
 head serves all layers, as there; per_layer=true is the form of the DAPE repository.
 

@@ -3,7 +3,9 @@
 Source: no canonical paper; T5's bias (Raffel et al., 2020) without buckets, the one-dimensional
 form of Swin's table (Liu et al., ICCV 2021). It tests the claim that T5 generalises because far
 offsets share a well-trained parameter.
-Formula: score(i, j) = q_i . k_j / sqrt(D) + B[h, i - j], B (H, train_length), zero at the start.
+Formula: score(i, j) = q_i . k_j / sqrt(D) + sqrt(D) B[h, i - j], B (H, train_length), zero at the
+start. sqrt(D) is T5's factor here (scale_bias, see t5_bias.py): both tables then learn as fast, and
+what is left between them is the sharing. scale_bias=false is B alone.
 
 Offset n occurs train_length - n times a window, so the table's end is all but untrained. tail, for
 offsets past the table:
@@ -18,6 +20,7 @@ entries, and no offset is past it.
 """
 
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -40,6 +43,9 @@ class Config:
     # K: offsets >= K - 1 share one entry already in training; null: train_length entries
     reach: int | None = None
     per_layer: bool = False  # a table for each layer instead of one for all
+    scale_bias: bool = True  # multiply the bias by sqrt(head size), as t5_bias does
+
+    BEFORE: ClassVar[dict[str, Any]] = {"scale_bias": False}
 
     def __post_init__(self):
         choice("scheme.tail", self.tail, tuple(TAILS))
@@ -101,6 +107,8 @@ class PerOffset(Scheme):
 
     def toeplitz(self, offsets: Tensor, layer: int) -> Tensor:
         table = self.table[layer if self.config.per_layer else 0]
+        if self.config.scale_bias:
+            table = table * self.dimensions.head_dim**0.5
         inside = table.index_select(1, offsets.clamp(max=self.size - 1))
         if self.config.tail == "clamp":
             return inside

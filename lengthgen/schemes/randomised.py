@@ -31,7 +31,7 @@ from lengthgen.attention.bias_forms import Bias, Rows
 from lengthgen.config.dataclass_from import check, limit
 from lengthgen.errors import ConfigError
 from lengthgen.schemes.base import Declaration
-from lengthgen.schemes.wrapper import Wrapper, inner_scheme
+from lengthgen.schemes.wrapper import Wrapper, inner_options, inner_scheme
 
 
 @dataclass
@@ -47,6 +47,10 @@ class Config:
 
     def __post_init__(self):
         limit(self, "scheme", "> 0", "evaluation_draws")
+
+    def at_length(self, train_length: int) -> dict[str, Any]:
+        M = 8 * train_length if self.max_position is None else self.max_position
+        return {"inner_options": inner_options(self, M)}
 
 
 class Randomised(Wrapper):

@@ -10,6 +10,8 @@ clip = 16 is the paper's for its base model (8 for the big one; from 2 to 256 it
 difference, on sentences). Its tables have 2 clip + 1 rows, for both sides; a causal model reads
 clip + 1. They start as there, Glorot uniform over (2 clip + 1, D). values=false is the key side
 alone, which the paper's ablation finds enough, on translation.
+No scale_bias: the vectors act by a product with the query, which grows as they do, and the term is
+part of the scaled score.
 The score depends on the query, so it is no bias of positions: a matrix (B, H, T, T), no flash
 kernel.
 """

@@ -5,8 +5,14 @@ of mesh_tensorflow/transformer/transformer_layers.py:_relative_position_bucket, 
 Formula: score(i, j) = q_i . k_j / sqrt(D) + sqrt(D) W[h, bucket(i - j)]. With m = num_buckets / 2,
   bucket(n) = n                                                                     for n < m
   bucket(n) = min(num_buckets - 1, m + floor(ln(n / m) / ln(max_distance / m) * m))  otherwise.
-With (32, 128) the last bucket begins at offset 113 and holds 61 % of the pairs of a 512-token
-window.
+T5 has (32, 128) and trains on 512 tokens: the last bucket begins at offset 113 and holds 61 % of
+the pairs of a window. At 128 tokens the same numbers would leave it 1.5 %, and what carries the
+scheme past the training length would be untrained. Unless given, the buckets therefore follow the
+training length L:
+  num_buckets   L / 4, an even number, from 4 to 32
+  max_distance  L / 4, and at least num_buckets
+These are (32, 128) at L = 512, (32, 256) at 1024, (32, 32) at 128 and (16, 16) at 64; the last
+bucket holds 57 to 62 % of the pairs from L = 64 on.
 
 Deviations: T5 divides neither term by sqrt(D) (its W_q starts accordingly): score = q_i . k_j + W.
 With scaled scores GPT-NeoX (KERPLE's T5 baseline) and x-transformers multiply the bias by sqrt(D),
@@ -19,36 +25,50 @@ Face's T5 draws N(0, 1/width). One table serves all layers, as in T5.
 
 import math
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from lengthgen.config import by_length
 from lengthgen.config.dataclass_from import check, limit
 from lengthgen.schemes.base import Declaration, GeneratorFor, Scheme
 
 
 @dataclass
 class Config:
-    # learned values a head; half of them for single offsets, half for ranges; even
-    num_buckets: int = 32
-    max_distance: int = 128  # the logarithmic ranges end here; later offsets share the last bucket
+    # learned values a head, even: half for single offsets, half for ranges; null: train_length / 4,
+    # from 4 to 32
+    num_buckets: int | None = None
+    # the logarithmic ranges end here, later offsets share the last bucket; null: train_length / 4,
+    # at least num_buckets
+    max_distance: int | None = None
     per_layer: bool = False  # a table for each layer instead of one for all (T5 has one)
     scale_scores: bool = True  # divide q.k by sqrt(head size); T5 itself does not
     # multiply the bias by sqrt(head size), as GPT-NeoX and x-transformers do; T5 itself does not
     scale_bias: bool = True
     init_std: float = 0.02  # standard deviation of the table at the start
 
+    PUBLISHED: ClassVar[dict[str, Any]] = {"num_buckets": 32, "max_distance": 128}
+
     def __post_init__(self):
+        buckets, distance = self.num_buckets, self.max_distance
         check(
-            self.num_buckets >= 2 and self.num_buckets % 2 == 0,
-            f"scheme.num_buckets={self.num_buckets}: expected an even number >= 2",
+            buckets is None or (buckets >= 2 and buckets % 2 == 0),
+            f"scheme.num_buckets={buckets}: expected an even number >= 2, or null",
         )
+        limit(self, "scheme", "> 0", "max_distance")
         check(
-            self.max_distance > self.num_buckets // 2,
-            f"scheme.max_distance={self.max_distance}: expected more than "
-            f"num_buckets / 2 = {self.num_buckets // 2}",
+            buckets is None or distance is None or distance > buckets // 2,
+            f"scheme.max_distance={distance}: expected more than "
+            f"num_buckets / 2 = {(buckets or 0) // 2}",
         )
         limit(self, "scheme", ">= 0", "init_std")
+
+    def at_length(self, train_length: int) -> dict[str, int]:
+        buckets = self.num_buckets or min(32, max(4, train_length // 8 * 2))
+        distance = self.max_distance or max(train_length // 4, buckets)
+        return {"num_buckets": buckets, "max_distance": distance}
 
 
 class T5Bias(Scheme):
@@ -57,6 +77,7 @@ class T5Bias(Scheme):
     Config = Config
 
     def __init__(self, config, dimensions):
+        config = by_length.resolved(config, dimensions.train_length)
         super().__init__(config, dimensions)
         tables = dimensions.n_layers if config.per_layer else 1
         self.table = nn.Parameter(torch.zeros(tables, dimensions.n_heads, config.num_buckets))
@@ -75,8 +96,13 @@ class T5Bias(Scheme):
             prefix_consistent=True,
             shift_invariant=True,
             trained_reach=f"offset {length - 1}; the last bucket begins at {start}",
-            tail="last bucket: one value for all far offsets"
-            + ("" if start < length else ", which NO training offset reaches"),
+            tail=f"last bucket: one value for all offsets from {start} on"
+            + (
+                f" (num_buckets={self.config.num_buckets}, max_distance={self.config.max_distance};"
+                " unless given, train_length / 4 and at most 32 buckets)"
+                if start < length
+                else ", which NO training offset reaches"
+            ),
             oracles=("transformers", "x-transformers", "whole numbers"),
         )
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from lengthgen import schemes
 from lengthgen.attention.bias_forms import Bias, Span
+from lengthgen.config import by_length
 from lengthgen.config.dataclass_from import build
 from lengthgen.schemes.base import Declaration, Dimensions, GeneratorFor, Scheme
 
@@ -22,6 +23,20 @@ def inner_scheme(config: Any, dimensions: Dimensions) -> Scheme:
     """The scheme of the options `inner` and `inner_options`, not initialised."""
     kind = schemes.load(config.inner)
     return kind(build(kind.Config, config.inner_options, "scheme.inner_options"), dimensions)
+
+
+def inner_options(config: Any, train_length: int) -> dict[str, Any]:
+    """`inner_options` with the inner scheme's that follow the length (config/by_length.py).
+
+    One that is as its paper has it stays out, so that runs older than the rule keep their identity.
+    """
+    kind = schemes.load(config.inner).Config
+    options = build(kind, config.inner_options, "scheme.inner_options")
+    published = getattr(kind, "PUBLISHED", {})
+    values = by_length.at(options, train_length).items()
+    return {
+        name: value for name, value in values if value != published.get(name)
+    } | config.inner_options
 
 
 class Wrapper(Scheme):
