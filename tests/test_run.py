@@ -100,7 +100,7 @@ def test_a_run_leaves_everything_that_it_promises(ask, draw, monkeypatch):
     assert {path.suffix for path in (outcome.folder / "figures").iterdir()} == {".png", ".svg"}
     facts = files.read_json(outcome.folder / "provenance.json")
     assert (
-        facts["parameters"]["positional"] == 64
+        facts["parameters"]["positional"] == 2 * 4  # heads x buckets at 16 tokens
         and facts["scheme"]["year"] == 2020
         and facts["data"]["fingerprint"]
     )
