@@ -65,6 +65,17 @@ class EvaluatedRun:
     def train_length(self) -> int:
         return int(self.config["train_length"])
 
+    @property
+    def training(self) -> Mapping[str, Any]:
+        """How the training ended (training/ending.py); empty for an older run."""
+        ended = files.read_json(self.folder.parent.parent / "done.json", {}).get("training")
+        return ended if isinstance(ended, dict) else {}
+
+    @property
+    def steps(self) -> int:
+        """Steps that were done: a training that settles ends before its ceiling."""
+        return int(self.training.get("steps") or self.config["steps"])
+
     def lengths(self, protocol: str) -> list[int]:
         return sorted({length for name, length in self._reasons if name == protocol})
 

@@ -14,7 +14,6 @@ with 95 % confidence.
 
 from collections.abc import Iterable
 
-from lengthgen import files
 from lengthgen.errors import DataError
 from lengthgen.statistics import comparisons, fails_or_uses
 from lengthgen.studies.claims import Claim
@@ -59,9 +58,9 @@ def _untrained(arm: EvaluatedArm) -> str:
 
 def _under_trained(arm: EvaluatedArm) -> str:
     found = [
-        (one.seed, training.get("last_doubling"))
+        (one.seed, one.training.get("last_doubling"))
         for one in arm.evaluations
-        if (training := _training(one.folder.parent.parent)).get("settled") is False
+        if one.training.get("settled") is False
     ]
     if not found:
         return ""
@@ -69,12 +68,6 @@ def _under_trained(arm: EvaluatedArm) -> str:
     gains = [float(gain) for _, gain in found if gain is not None]
     still = f": still {max(gains):.3f} nats a doubling of steps" if gains else ""
     return f"{arm.name} is under-trained (seed {seeds}{still})"
-
-
-def _training(run: object) -> dict:
-    done = files.read_json(f"{run}/done.json", {})
-    training = done.get("training")
-    return training if isinstance(training, dict) else {}
 
 
 def gate(material: Material, claim: Claim) -> str:

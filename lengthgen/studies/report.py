@@ -11,25 +11,45 @@ from typing import Any
 from lengthgen import files
 from lengthgen.reporting import text_tables
 from lengthgen.reporting.figures import drawing
-from lengthgen.studies import figure, history, registration, sections, study_folder
-from lengthgen.studies.claims import CHECK, EXPLORATORY, PRIMARY, WORDS, of_study
+from lengthgen.studies import (
+    claims_figure,
+    figure,
+    history,
+    panels,
+    registration,
+    sections,
+    study_folder,
+)
+from lengthgen.studies.claims import CHECK, EXPLORATORY, WORDS, of_study
+from lengthgen.studies.claims_figure import role
+from lengthgen.studies.parts import Figure
 from lengthgen.studies.study_folder import Row
 
 STUDIES = "studies"  # folder of results/
 
 
 def write(folder: Path) -> list[Path]:
-    """summary.md and the figure of one study, from its tables. Returns the files."""
+    """summary.md and the figures of one study, from its tables. Returns the files."""
     about = files.read_json(folder / "study.json", {})
     tables = {name: study_folder.read(folder / f"{name}.csv") for name in study_folder.TABLES}
-    values, title = tables["values"], f"{about['name']}: {about['meaning']}"
+    claims, title = tables["claims"], f"{about['name']}: {about['meaning']}"
+    values = study_folder.at_own_best(tables["values"])
     with drawing.fixed_style():
-        drawn = drawing.save(
-            figure.draw(title, _details(values), values, about["show"], about["axis"]),
-            folder / "values",
-        )
+        decided = f"{_decided(about, claims)} {_explained(claims)}"
+        drawn = drawing.save(claims_figure.draw(title, decided, claims), folder / "claims")
+        for stem, asked in figures(about).items():
+            said = f"{about['name']}: {asked.title or about['meaning']}"
+            made = figure.draw(said, _details(values), values, asked, claims)
+            drawn += drawing.save(made, folder / stem)
     files.write_text(folder / "summary.md", "\n".join(_summary(about, tables)).rstrip() + "\n")
     return [folder / "summary.md", *drawn]
+
+
+def figures(about: Mapping[str, Any]) -> dict[str, Figure]:
+    """File name -> the figure of values that a study asks for: values, values_2, ..."""
+    asked = [Figure(**options) for options in about.get("figures") or ()]
+    asked = asked or [Figure(show=about["show"], axis=about["axis"])]
+    return {f"values_{i}" if i > 1 else "values": one for i, one in enumerate(asked, start=1)}
 
 
 def write_all(results: Path) -> list[Path]:
@@ -49,10 +69,6 @@ def write_all(results: Path) -> list[Path]:
 def word(claims: Sequence[Row]) -> str:
     """The study's verdict, which is that of its primary claims."""
     return of_study(row["verdict"] for row in claims if row["primary"])
-
-
-def role(claim: Row) -> str:
-    return PRIMARY if claim["primary"] else CHECK if claim.get("check") else EXPLORATORY
 
 
 def claim_lines(claims: Sequence[Row]) -> list[str]:
@@ -114,13 +130,34 @@ def _read(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     return files.read_json(folder / "study.json", {}), study_folder.read(folder / "claims.csv")
 
 
+def _measured(row: Row) -> bool:
+    return row["status"] == "ok" and row["measure"] not in panels.NOTES
+
+
 def _details(values: Sequence[Row]) -> str:
     seeds, documents = (
-        text_tables.span({row[column] for row in values if row["status"] == "ok"})
+        text_tables.span({row[column] for row in values if _measured(row)})
         for column in ("n_seeds", "n_documents")
     )
     interval = "95 % intervals, two-way Student over seeds and documents"
     return f"{seeds} seeds, {documents} documents; bands: {interval}."
+
+
+def _decided(about: Mapping[str, Any], claims: Sequence[Row]) -> str:
+    """The verdict in a sentence."""
+    kind = "Check of the instrument" if about.get("check") else "Verdict"
+    return f"{kind}: {word(claims)}, {history.sentence(about)}."
+
+
+def _explained(claims: Sequence[Row]) -> str:
+    seeds = text_tables.span({row["n_seeds"] for row in claims})
+    text = (
+        f"{seeds} seeds. Points with 95 % intervals over seeds and documents (two-way Student). "
+        "Each row has a scale of its own: its right end is the number printed there."
+    )
+    if any(row.get("common_verdict") for row in claims):
+        text += " Solid: each arm's own best learning rate; dashed: the common one."
+    return text
 
 
 SUMMARY = """\
@@ -132,7 +169,9 @@ SUMMARY = """\
 
 {verdict}: **{word}**, {declared} ({n_seeds} seeds; `{command}`).
 
-![{show}](values.svg)
+![What was claimed, what was found, and the verdicts](claims.svg)
+
+{figures}
 
 ## {claims_title}
 
@@ -153,6 +192,9 @@ def _summary(about: Mapping[str, Any], tables: Mapping[str, Sequence[Row]]) -> l
         "word": word(claims),
         "verdict": "Check of the instrument" if about.get("check") else "Verdict",
         "claims_title": "What is checked" if about.get("check") else "Claims",
+        "figures": "\n\n".join(
+            f"![{asked.title or asked.show}]({stem}.svg)" for stem, asked in figures(about).items()
+        ),
         "declared": history.sentence(about),
         "n_seeds": text_tables.span({row["n_seeds"] for row in claims}),
         "primary": sum(row["primary"] for row in claims),
@@ -170,10 +212,13 @@ def _summary(about: Mapping[str, Any], tables: Mapping[str, Sequence[Row]]) -> l
         *sections.key_tokens(tables["key_tokens"]),
     ]
     for protocol, measure in dict.fromkeys((row["protocol"], row["measure"]) for row in values):
+        if measure in panels.NOTES:
+            continue
+        shown = {measure, *(panels.NOTES if measure == "loss" else ())}
         rows = [
             row
             for row in tables["values"]
-            if (row["protocol"], row["measure"]) == (protocol, measure)
+            if row["protocol"] == protocol and row["measure"] in shown
         ]
         title = f"## {measure.capitalize()} by evaluation length, {protocol}"
         parts += [title, "", f"nats/token; {_details(rows)}", ""]
@@ -184,7 +229,9 @@ def _summary(about: Mapping[str, Any], tables: Mapping[str, Sequence[Row]]) -> l
 
 
 def _named(row: Row) -> str:
-    """A subject, and at which point of a grid."""
+    """A subject, and at which point of a grid; a floor, and of which data."""
+    if row["measure"] in panels.NOTES:
+        return f"{panels.NOTES[row['measure']]} ({row['dataset']})"
     return f"{row['subject']} ({row['point']})" if row.get("point") else row["subject"]
 
 

@@ -1,11 +1,13 @@
 """The rows of a study's tables (study_folder.py). Nats a token, with 95 % intervals."""
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lengthgen.data.sources import dirichlet
 from lengthgen.errors import DataError
 from lengthgen.statistics import information
+from lengthgen.statistics.paired import Paired
 from lengthgen.statistics.thresholds import DELTA
 from lengthgen.studies import measures
 from lengthgen.studies.claims import Claim, Verdict
@@ -30,13 +32,19 @@ def values(
     shown = ("loss", study.show, *(figure.show for figure in study.figures))
     for name in study.subjects():
         subject = material[name]
-        about = _about(subject)
+        about = _about(subject) | _trained_on(study, subject)
         if points is not None:
             about |= {"rates": rates, "point": " ".join(points[name.partition("+")[0]])}
         for protocol, length in _evaluated(subject):
             for measure in dict.fromkeys(one for one in shown if one in measures.BY_LENGTH):
                 key = {"protocol": protocol, "eval_length": length, "measure": measure}
                 rows.append(about | key | _cell(subject, measure, protocol, length))
+            for measure, paired in _noted(subject, protocol, length).items():
+                key = {"protocol": protocol, "eval_length": length, "measure": measure}
+                found = {"value": float(paired.value[0]), "status": "ok"}
+                counts = len(subject.evaluations), int((paired.n_tokens > 0).sum())
+                found |= dict(zip(("n_seeds", "n_documents"), counts, strict=True))
+                rows.append(about | key | found)
     return rows
 
 
@@ -122,16 +130,23 @@ def key_tokens(study: Study, material: Material) -> list[Row]:
     return rows
 
 
+def _trained_on(study: Study, subject: EvaluatedArm) -> Row:
+    """How many tokens it was trained on: to the step of a condition at_step, or to its end."""
+    condition = study.conditions.get(subject.name.partition("+")[2])
+    at = [one for one in (condition.overrides if condition else []) if one.startswith("at_step=")]
+    first = subject.evaluations[0]
+    steps = int(at[-1].partition("=")[2]) if at else first.steps
+    return {"tokens": steps * int(first.config["batch_size"]) * subject.train_length}
+
+
 def _about(subject: EvaluatedArm) -> Row:
     config = subject.evaluations[0].config
-    tokens = int(config["steps"]) * int(config["batch_size"]) * subject.train_length
     dataset = config["dataset"].get("label") or config["dataset"]["name"]
     return {
         "subject": subject.name,
         "scheme": config["scheme"]["name"],
         "dataset": dataset,
         "train_length": subject.train_length,
-        "tokens": tokens,
     }
 
 
@@ -151,6 +166,24 @@ def _cell(subject: EvaluatedArm, measure: str, protocol: str, length: int) -> Ro
     except DataError as error:
         cells = None, None, None, len(subject.evaluations), 0, str(error)
     return dict(zip(columns, cells, strict=True))
+
+
+def _noted(subject: EvaluatedArm, protocol: str, length: int) -> dict[str, Paired]:
+    """The exact floor, and the loss of a bigram table of the training text, where they are known.
+
+    On the same targets; nothing for an arm under a condition, which has those of the arm.
+    """
+    found: dict[str, Paired] = {}
+    if "+" in subject.name:
+        return found
+    makers = {
+        "floor": lambda: subject.total(protocol, length, lambda one: one.losses - one.excess),
+        "bigram": lambda: subject.bigram(protocol, length),
+    }
+    for name, make in makers.items():
+        with contextlib.suppress(DataError):
+            found[name] = make()
+    return found
 
 
 def _repair(material: Material, arm: str, condition: str) -> Iterator[Row]:
