@@ -130,6 +130,28 @@ def test_sweep_over_all_schemes(jobs):
     }
 
 
+def test_an_experiment_brings_its_sweep(jobs, capsys):
+    assert main.main(["train", "-m", "+experiment=demo"]) == 0
+    assert [job.config.scheme.name for job in jobs] == ["learned", "alibi", "t5_bias"]
+    assert {job.config.dataset.name for job in jobs} == {"lag_copy"}
+    assert "job 3/3: scheme=t5_bias" in capsys.readouterr().out
+    jobs.clear()
+    # what is given on the command line goes before it, and is swept with it
+    assert main.main(["train", "-m", "+experiment=demo", "scheme=rope", "seed=1,2"]) == 0
+    assert [(job.config.scheme.name, job.config.seed) for job in jobs] == [("rope", 1), ("rope", 2)]
+    jobs.clear()
+    assert main.main(["train", "-m", "+experiment=demo", "seed=1,2"]) == 0
+    assert len(jobs) == 6
+    jobs.clear()
+    assert main.main(["train", "+experiment=demo", "scheme=alibi"]) == 0
+    assert [job.config.train_length for job in jobs] == [64]
+
+
+def test_an_experiment_with_a_mistake_beside_it_is_one_line(jobs, capsys):
+    assert main.main(["train", "-m", "+experiment=demo", "stps=3"]) == ConfigError.exit_code
+    assert "no key 'stps'; nearest: steps" in capsys.readouterr().err and not jobs
+
+
 def test_sweep_goes_where_results_go(jobs, tmp_path):
     assert main.main(["train", "-m", "seed=1,2", "results='an other, place'"]) == 0
     assert [path.name for path in tmp_path.iterdir()] == ["an other, place"]

@@ -63,7 +63,7 @@ def main(command: str, argv: Sequence[str]) -> int:
     user_folders = (line.config_dir,) if line.config_dir else ()
     request = JobRequest(command, tuple(argv), user_folders)
     if line.multirun and line.runs_jobs:
-        return _sweep(request, line, overrides)
+        return _sweep(request, line, overrides + _declared(command, line, overrides))
     # Kept from Hydra, which would report an exception in its way.
     errors: list[Exception] = []
 
@@ -122,6 +122,27 @@ def _sweep(request: JobRequest, line: CommandLine, overrides: list[Override]) ->
         if statuses:
             print("\n" + sweep.table(statuses, n_jobs), flush=True)
     return sweep.exit_code(statuses, n_jobs)
+
+
+def _declared(command: str, line: CommandLine, overrides: list[Override]) -> list[Override]:
+    """What an experiment sweeps over by hydra.sweeper.params, as if it had been written with -m.
+
+    A key that was given on the command line has that value instead.
+    """
+    try:
+        loader = refusals.loader(line.config_dir)
+        chosen = [refusals.assignments(override)[0] for override in overrides]
+        composed = loader.load_configuration(command, chosen, RunMode.RUN)
+    except Exception:
+        return []  # _sweep says why it does not compose
+    given = {override.get_key_element() for override in overrides}
+    params = composed.hydra.sweeper.get("params") or {}
+    words = [f"{key}={value}" for key, value in params.items() if key not in given]
+    if not params:
+        return []
+    # each once: Hydra's sweeper would add its own to these
+    line.overrides += [*words, "hydra.sweeper.params=null"]
+    return OverridesParser.create().parse_overrides(words)
 
 
 def _sweep_job(request: JobRequest, config: DictConfig) -> None:
