@@ -523,57 +523,6 @@ def test_wrong_requests(capsys):
     )
 
 
-def test_who_is_beaten_in_the_table_to_decide_by():
-    def row(subject: str, time: float, memory: float) -> dict:
-        return {
-            "subject": subject,
-            "eval_length": 64,
-            "milliseconds": time,
-            "mib": memory,
-            "of_trained": 1.0,
-            "low": 1.0,
-            "high": 1.0,
-        }
-
-    def value(subject: str, loss: float) -> dict:
-        about = {
-            "measure": "loss",
-            "protocol": "matched",
-            "status": "ok",
-            "train_length": 16,
-            "eval_length": 64,
-        }
-        return about | {"subject": subject, "value": loss}
-
-    lines = sections.costs(
-        [row("a", 1, 1), row("b", 2, 2), row("c", 3, 1)],
-        [value("a", 2.0), value("b", 1.0), value("c", 2.5)],
-    )
-    assert "**2.000**" in next(line for line in lines if line.startswith("| a |"))
-    assert "**1.000**" in next(line for line in lines if line.startswith("| b |"))
-    assert "| 2.500 |" in next(line for line in lines if line.startswith("| c |"))
-
-
-def test_published_orders_beside_ours():
-    def value(subject: str, loss: float, protocol: str) -> dict:
-        about = {"measure": "loss", "status": "ok", "train_length": 16, "eval_length": 32}
-        return about | {"subject": subject, "value": loss, "protocol": protocol}
-
-    values = [
-        value("a", 2.0, "matched"),
-        value("b", 1.0, "matched"),
-        value("a", 1.0, "sliding"),
-        value("b", 2.0, "sliding"),
-    ]
-    lines = sections.orders(
-        [{"source": "a paper", "length_factor": 2.0, "worst_first": ["a", "b"]}], values
-    )
-    assert (
-        "| here, matched, at 2 L: the same | a > b |" in lines
-        and "| here, sliding, at 2 L: **another** | b > a |" in lines
-    )
-
-
 def test_one_arm_may_have_more_seeds(tmp_path):
     study = declaration.read(
         write_mine(

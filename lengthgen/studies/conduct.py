@@ -78,7 +78,7 @@ class Options:
 def run(study: Study, options: Options) -> None:
     """Make the missing runs, judge the claims, write the study's folder and print the verdict."""
     # These need torch and scipy; `lengthgen study --help` does not.
-    from lengthgen.studies import claims, costs, running, tables
+    from lengthgen.studies import claims, costs, frontier, running, tables
 
     label, registered = options.registered(study)
     _, scale = options.scale_of(study)
@@ -95,13 +95,15 @@ def run(study: Study, options: Options) -> None:
     verdicts = _judged(study, own)
     if common:
         verdicts = claims.in_both(verdicts, _judged(study, common))
+    spent = costs.rows(own, study.costs, print) if study.costs else []
     rows = {
         "values": tables.values(study, own, choice.own if common else None)
         + (tables.values(study, common, choice.common, "common") if common else []),
         "rates": list(choice.rows),
         "repairs": tables.repairs(study, own),
         "context": tables.effective_context(own),
-        "costs": costs.rows(own, study.costs, print) if study.costs else [],
+        "costs": spent,
+        "frontier": frontier.rows(own, spent) if spent else [],
         "information": tables.mutual_information(own, study.information)
         if study.information
         else [],

@@ -2,7 +2,8 @@
 
 Time: CPU seconds (wall seconds on CUDA) of one forward pass over a window. Ratios are taken within
 a round over all subjects, so that other load on the machine hits all alike. Memory: the peak of a
-new process, above that of the same process once it has run a short window (bench/child.py).
+new process, above that of the same process once it has run a short window (bench/child.py); one
+reading, in which equal computations differ by a third: frontier.py counts instead.
 """
 
 import contextlib
@@ -77,6 +78,8 @@ def _row(
 ) -> dict[str, Any]:
     arm = name.partition("+")[0]
     ratios = sorted(seconds[name] / seconds[arm] for seconds in rounds)
+    # Of the first subject, for comparisons across arms; the rounds' median is one of them.
+    of_first = sorted(seconds[name] / next(iter(seconds.values())) for seconds in rounds)
     return {
         "subject": name,
         "eval_length": length,
@@ -84,6 +87,9 @@ def _row(
         "of_trained": statistics.median(ratios),
         "low": ratios[0],
         "high": ratios[-1],
+        "of_first": statistics.median(of_first),
+        "of_first_low": of_first[0],
+        "of_first_high": of_first[-1],
         "mib": memory[name],
         "mib_of_trained": memory[name] / memory[arm] if memory[arm] else float("nan"),
         "rounds": len(rounds),

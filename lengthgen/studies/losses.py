@@ -58,6 +58,11 @@ class EvaluatedRun:
         return files.read_json(self.folder / "settings.json", {}).get("outcomes", [])
 
     @property
+    def retrofit(self) -> Mapping[str, Any]:
+        """Name and options of the retrofit of the evaluation; empty without one."""
+        return files.read_json(self.folder / "settings.json", {}).get("retrofit") or {}
+
+    @property
     def seed(self) -> int:
         return int(self.config["seed"])
 

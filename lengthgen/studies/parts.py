@@ -36,10 +36,20 @@ class Condition:
 @dataclass
 class Published:
     source: str = ""  # paper, table, data, protocol
-    length_factor: float = 2.0  # evaluation length / train_length
-    worst_first: list[str] = field(default_factory=list)  # subjects, by the published losses
-    values: dict[str, float] = field(default_factory=dict)  # subject -> its number there
-    unit: str = "perplexity"  # of the values
+    # Numbers of a table: subject -> its perplexity (or loss) at each of the length_factors, null
+    # where there is none. Or an order alone, at length_factor.
+    length_factors: list[float] = field(default_factory=list)  # evaluation length / train_length
+    values: dict[str, Any] = field(default_factory=dict)
+    length_factor: float = 2.0
+    worst_first: list[str] = field(default_factory=list)
+
+    def __post_init__(self):
+        for subject, numbers in self.values.items():
+            dataclass_from.check(
+                isinstance(numbers, list) and len(numbers) == len(self.length_factors),
+                f"{self.source}: values.{subject}={numbers}: expected a number or null for each of "
+                f"length_factors={self.length_factors}",
+            )
 
 
 @dataclass

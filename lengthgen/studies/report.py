@@ -13,8 +13,10 @@ from lengthgen.reporting import text_tables
 from lengthgen.reporting.figures import drawing
 from lengthgen.studies import (
     claims_figure,
+    costs_section,
     figure,
     history,
+    orders,
     panels,
     registration,
     sections,
@@ -205,9 +207,9 @@ def _summary(about: Mapping[str, Any], tables: Mapping[str, Sequence[Row]]) -> l
         *sections.checks(claim_lines([row for row in claims if role(row) == CHECK])),
         *sections.rates(tables["rates"]),
         *sections.repairs(tables["repairs"]),
-        *sections.costs(tables["costs"], values),
+        *costs_section.lines(tables["costs"], tables["frontier"], values),
         *sections.context(tables["context"]),
-        *sections.orders(about.get("published", []), values),
+        *orders.lines(orders.rows(about.get("published", []), values)),
         *sections.information(tables["information"]),
         *sections.key_tokens(tables["key_tokens"]),
     ]

@@ -1,6 +1,6 @@
 """Sections of a study's summary that only some studies have. Rows: as study_folder.read gives."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lengthgen.reporting import text_tables
@@ -183,78 +183,3 @@ def key_tokens(rows: Sequence[Row]) -> list[str]:
         *(f"No loss is given: {reason}." for reason in reasons),
         "",
     ]
-
-
-def costs(rows: Sequence[Row], values: Sequence[Row]) -> list[str]:
-    """Loss at every length beyond training, time and memory; the undominated losses are bold."""
-    if not rows:
-        return []
-    loss = {
-        (row["subject"], row["eval_length"]): row["value"]
-        for row in values
-        if (row["measure"], row["protocol"], row["status"]) == ("loss", "matched", "ok")
-        and row["eval_length"] != row["train_length"]
-    }
-    lengths = sorted({length for _, length in loss})
-    lines = [
-        [
-            row["subject"],
-            *(_loss_cell(rows, loss, row, length) for length in lengths),
-            f"{row['milliseconds']:.1f}",
-            text_tables.interval(row["of_trained"], row["low"], row["high"], "{:.2f}".format),
-            f"{row['mib']:.1f}",
-        ]
-        for row in rows
-    ]
-    losses = (f"loss at {length}" for length in lengths)
-    head = ["", *losses, "ms", "time of trained [least, most]", "MiB"]
-    text = (
-        "Loss on matched targets (nats/token); time of a forward pass over "
-        f"{rows[0]['eval_length']} tokens, also relative to the arm as it was trained; memory "
-        "beyond the model's own. "
-        "**Bold**: every row with a lower loss at that length takes more time or more memory."
-    )
-    return section("Costs", text, text_tables.markdown(head, lines, "lr"))
-
-
-def _loss_cell(
-    rows: Sequence[Row], loss: Mapping[tuple[str, int], float], row: Row, length: int
-) -> str:
-    value = loss.get((row["subject"], length))
-    if value is None:
-        return ""
-    dominated = any(
-        other["milliseconds"] <= row["milliseconds"] and other["mib"] <= row["mib"]
-        for other in rows
-        if loss.get((other["subject"], length), value) < value
-    )
-    return f"{value:.3f}" if dominated else f"**{value:.3f}**"
-
-
-def orders(published: Sequence[Mapping[str, Any]], values: Sequence[Row]) -> list[str]:
-    """The published orders of schemes, and the study's under every protocol."""
-    if not published:
-        return []
-    lines = []
-    for paper in published:
-        lines.append([paper["source"], " > ".join(paper["worst_first"])])
-        for protocol, order in _orders(paper, values):
-            same = "the same" if order == list(paper["worst_first"]) else "**another**"
-            factor = f"{paper['length_factor']:g} L"
-            lines.append([f"here, {protocol}, at {factor}: {same}", " > ".join(order)])
-    text = "Only the order is compared: data, model size and training differ."
-    return section("Orders, worst first", text, text_tables.markdown(["order", ""], lines))
-
-
-def _orders(paper: Mapping[str, Any], values: Sequence[Row]) -> Iterator[tuple[str, list[str]]]:
-    by_protocol: dict[str, dict[str, float]] = {}
-    for row in values:
-        factor = row["eval_length"] / row["train_length"]
-        if (
-            (row["measure"], row["status"]) == ("loss", "ok")
-            and row["subject"] in paper["worst_first"]
-            and abs(factor - paper["length_factor"]) < 1e-6
-        ):
-            by_protocol.setdefault(row["protocol"], {})[row["subject"]] = row["value"]
-    for protocol, losses in by_protocol.items():
-        yield protocol, sorted(losses, key=lambda name: -losses[name])

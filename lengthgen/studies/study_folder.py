@@ -5,6 +5,7 @@ results/studies/NAME/
   repairs.csv     arm x condition x length: the share of the arm's change that the condition undoes
   context.csv     on Dirichlet documents, how many symbols a subject used
   costs.csv       time and memory of every subject, where the study asks for them
+  frontier.csv    at every length, what each keeps and which subjects beat it (frontier.py)
   key_tokens.csv  the loss on tokens that long context decides, or why there is none
   information.csv the mutual information of real texts by distance
   claims.csv      a row for each claim, with its verdict; at each arm's own best of a grid, and
@@ -45,9 +46,10 @@ EARLIER = ("registration", "registered", "hash", *JUDGED)
 RATES = ("arm", "point", "loss", "low", "high", "n_seeds", "common", "best", "edge", "status")
 CONTEXT = ("subject", "eval_length", "tokens", "low", "high")
 COSTS = (
-    "subject", "eval_length", "milliseconds", "of_trained", "low", "high", "mib", "mib_of_trained",
-    "rounds",
+    "subject", "eval_length", "milliseconds", "of_trained", "low", "high", "of_first",
+    "of_first_low", "of_first_high", "mib", "mib_of_trained", "rounds",
 )  # fmt: skip
+FRONTIER = ("subject", "eval_length", "loss", "low", "high", "keys", "kept_mib", "beaten_by")
 INFORMATION = ("dataset", "lag", "nats")
 KEY_TOKENS = (
     "subject", "seed", "eval_length", "n_key_tokens", "n_tokens", "n_documents", "loss", "low",
@@ -59,6 +61,7 @@ TABLES = {
     "claims": CLAIMS,
     "context": CONTEXT,
     "costs": COSTS,
+    "frontier": FRONTIER,
     "information": INFORMATION,
     "key_tokens": KEY_TOKENS,
     "rates": RATES,
@@ -66,9 +69,9 @@ TABLES = {
 }
 # Text columns are listed because names in them may look like numbers.
 TEXT = {
-    "arm", "baseline", "claim", "common_verdict", "condition", "dataset", "gate", "hash", "measure",
-    "name", "own_verdict", "point", "predict", "protocol", "rates", "reason", "registered",
-    "registration", "scheme", "status", "study", "subject", "verdict",
+    "arm", "baseline", "beaten_by", "claim", "common_verdict", "condition", "dataset", "gate",
+    "hash", "measure", "name", "own_verdict", "point", "predict", "protocol", "rates", "reason",
+    "registered", "registration", "scheme", "status", "study", "subject", "verdict",
 }  # fmt: skip
 TRUTHS = {"best", "check", "common", "edge", "primary"}
 Row = Mapping[str, Any]
