@@ -35,8 +35,8 @@ SMALL = {  # source, symbols of a document
     "fraction": (FractionalLag(3, 0.6, 0.4), 5),
     "dirichlet": (Dirichlet(3, 0.5), 6),
     "flat dirichlet": (Dirichlet(2, 7.0), 8),
-    "dictionary": (Dictionary(2, 2, 1.0), 6),
-    "dictionary, a key without its value": (Dictionary(3, 2, 0.5), 5),
+    "dictionary": (Dictionary(2, 2, 1.0), 4),
+    "dictionary, a key without its value": (Dictionary(2, 2, 0.5), 5),
     "recall": (KeyedRecall(3, 2, 0.6, (2, 4)), 5),
     "recall, whole pairs": (KeyedRecall(2, 2, 0.4, (2,)), 4),
 }

@@ -13,8 +13,8 @@ from lengthgen.data.sources import dictionary
 @dataclass
 class Config(Settings):
     label: str = "dictionary"
-    n_keys: int = 256  # different keys; more of them recur at longer distances
-    n_values: int = 16  # different values
+    n_keys: int = 64  # different keys; more of them recur at longer distances
+    n_values: int = 8  # values of each key
     exponent: float = 1.0  # key k comes with chance ~ (k + 1)^-exponent; 0: all alike
 
 
