@@ -19,6 +19,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -125,11 +126,8 @@ def digest(study: Study, scale: Scale, overrides: Sequence[str] = ()) -> str:
     deciding = sorted(
         override for override in overrides if override.partition("=")[0].strip("+") not in MACHINE
     )
-    content = {
+    content: dict[str, Any] = {
         "study": study.name,
-        "check": study.check,
-        "overrides": deciding,
-        "grid": dataclasses.asdict(study.grid) if study.grid else None,
         "seeds": {arm: scale.seeds_of(arm) for arm in study.arms},
         "arms": {arm: sorted(study.training(arm, scale)) for arm in study.arms},
         "conditions": {
@@ -137,11 +135,29 @@ def digest(study: Study, scale: Scale, overrides: Sequence[str] = ()) -> str:
             for name, one in study.conditions.items()
         },
         "claims": {
-            name: {key: value for key, value in vars(claim).items() if key not in WORDS}
+            name: {key: value for key, value in _given(claim).items() if key not in WORDS}
             for name, claim in study.claims.items()
         },
     }
+    # Only what was asked for: a key that studies have from another version on changes no hash.
+    if study.check:
+        content["check"] = True
+    if deciding:
+        content["overrides"] = deciding
+    if study.grid:
+        content["grid"] = _given(study.grid)
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _given(options: Any) -> dict[str, Any]:
+    """The fields of a dataclass that are not at their defaults."""
+    given = {}
+    for field in dataclasses.fields(options):
+        factory = field.default_factory
+        default = field.default if factory is dataclasses.MISSING else factory()
+        if (value := getattr(options, field.name)) != default:
+            given[field.name] = value
+    return given
 
 
 def _commit(source: Path) -> tuple[str, bool]:
