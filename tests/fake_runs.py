@@ -88,7 +88,8 @@ def write_run(
             documents += [
                 dict(**identity, eval_length=length, protocol=protocol,
                 document=f"lib/module_{d:03}.py", loss_sum=loss[d] * tokens[d],
-                     n_tokens=int(tokens[d]), n_bytes=int(tokens[d]), floor_sum=None)
+                     n_tokens=int(tokens[d]), n_bytes=int(tokens[d]), floor_sum=None,
+                     bigram_sum=None)
                 for d in range(n_documents)
             ]  # fmt: skip
         drawn = statistics.bootstrap(

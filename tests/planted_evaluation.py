@@ -13,6 +13,7 @@ COMPARISONS, STATISTICS, SIGNIFICANCE = (
     "tests/test_statistics.py",
     "tests/test_significance.py",
 )
+BIGRAM, SHUFFLED = "tests/test_bigram.py", "tests/test_shuffled.py"
 CONTEXT, FLOORS, RECORDS = "tests/test_context.py", "tests/test_floors.py", "tests/test_records.py"
 KEYS, RECALL, VARIANCE = (
     "tests/test_key_tokens.py",
@@ -23,12 +24,11 @@ KEYS, RECALL, VARIANCE = (
 TOKENS = [  # which tokens are fed and scored
     Bug(
         "target not shifted",
-        f"{EVALUATION}/unigram.py",
-        "context_of_targets.targets(store, window) for window",
-        "store.document(window.document)[window.start + window.first : window.start + window.stop]"
-        ".numpy() for window",
-        BASE,
-        "unigram",
+        f"{EVALUATION}/bigram.py",
+        "store.tokens(first, first + len(target)).numpy() * store.vocab_size + target",
+        "target * store.vocab_size + target",
+        BIGRAM,
+        "by_hand",
     ),
     Bug(
         "documents that are a token too short",  # they have no target, and take the place of others
@@ -138,8 +138,8 @@ TOKENS = [  # which tokens are fed and scored
     Bug(
         "hard window that is not there",
         f"{EVALUATION}/scoring.py",
-        "with hard_window.confined(model):",
-        "with contextlib.nullcontext(model):",
+        "hard_window.PROTOCOL: hard_window.confined,",
+        "hard_window.PROTOCOL: contextlib.nullcontext,",
         BASE,
         "the_band_reads and alibi",
     ),
@@ -205,12 +205,12 @@ SUMS = [  # what is made of the losses
         "bits_per_byte",
     ),
     Bug(
-        "unigram counts from validation",
-        f"{EVALUATION}/unigram.py",
-        "train, at_once = splits.train, 2**24",
-        "train, at_once = splits.validation, 2**24",
-        ROWS,
-        "unigram",
+        "bigram counts from validation",
+        f"{EVALUATION}/bigram.py",
+        "store = splits.train",
+        "store = splits.validation",
+        BIGRAM,
+        "by_hand",
     ),
     Bug(
         "mean of the documents' means",

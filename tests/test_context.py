@@ -45,10 +45,9 @@ def test_failure_and_use_by_hand():
 def test_words():
     failures = estimate(0.5, 0.002, 0.0, 0.011, -0.2, -0.2, -0.2, -0.2, noise=0.001)
     fresh = estimate(-0.5, -0.002, 0.0, -0.011, 0.2, 0.2, 0.2, 0.003, noise=0.001, seed=1)
-    band = estimate(0.1, 0.0, 0.0, 0.0, 0.2, 0.0, 0.005, 0.2, noise=0.001, seed=2)
+    band = estimate(0.1, 0.0, 0.0, 0.0, 0.2, 0.0, 0.007, 0.2, noise=0.001, seed=2)
     words = fails_or_uses.classify(failures, [fresh, band])[1:]
-    # -0.2 with a band that does as well is a window; with a band at the smallest gain it cannot be
-    # told.
+    # -0.2 with a band that does as well is a window; a gain of 0.003 is none.
     assert words == [
         "fails",
         "tolerates",
@@ -57,7 +56,7 @@ def test_words():
         "uses",
         "tolerates",
         "uses",
-        "uses",
+        "tolerates",
     ]
     assert fails_or_uses.classify(failures, [fresh])[6:8] == ["uses", "uses"]
 
@@ -82,7 +81,8 @@ def test_intervals_that_do_not_decide_are_undecided(failure, gain, noise, word):
     [((0.0101, 0.3), (-0.3, -0.01), "fails"), ((0.0099, 0.3), (-0.3, -0.01), "undecided"), ((-0.1,
      0.0101), (-0.01, 0.001), "undecided"),
      ((-0.1, 0.0099), (-0.01, 0.0049), "tolerates"), ((-0.1, 0.0099), (-0.01, 0.0051), "undecided"),
-     ((-0.1, 0.0099), (0.0001, 0.1), "uses"), ((-0.1, 0.0101), (0.0001, 0.1), "undecided")],
+     ((-0.1, 0.0099), (0.005, 0.1), "uses"), ((-0.1, 0.0099), (0.0049, 0.1), "undecided"),
+     ((-0.1, 0.0101), (0.005, 0.1), "undecided"), ((-0.1, 0.0099), (1e-9, 2e-9), "tolerates")],
 )  # fmt: skip
 def test_the_rules_at_their_bounds(failure, gain, word):
     some = estimate(0.0)
@@ -90,6 +90,36 @@ def test_the_rules_at_their_bounds(failure, gain, word):
         replace(some, low=np.array([low]), high=np.array([high])) for low, high in (failure, gain)
     )
     assert fails_or_uses.classify(failures, [uses]) == [word]
+
+
+@pytest.mark.parametrize("failure", [0.5, 0.0, -0.2])
+@pytest.mark.parametrize(
+    ("competence", "in_use", "word"),
+    [
+        ((0.1, 0.2), (0.05, 0.1), None),
+        ((-0.1, 0.2), (0.05, 0.1), "untrained"),
+        ((0.0, 0.2), None, "untrained"),
+        ((1e-9, 0.2), None, None),
+        ((0.1, 0.2), (0.0499, 0.9), "positions not in use"),
+        ((-0.1, 0.2), (0.0, 0.1), "untrained"),
+        (None, (-0.1, 0.0), "positions not in use"),
+        ((np.nan, np.nan), (0.1, 0.2), "undecided"),
+        ((0.1, 0.2), (np.nan, np.nan), "undecided"),
+    ],
+)
+def test_what_holds_at_the_training_length_comes_first(failure, competence, in_use, word):
+    some = estimate(0.0)
+
+    def bounds(ends):
+        return ends and replace(some, low=np.array([ends[0]]), high=np.array([ends[1]]))
+
+    failures, uses = bounds((failure - 0.001, failure + 0.001)), bounds((-failure, -failure))
+    plain = fails_or_uses.classify(failures, [uses])
+    assert plain == [{0.5: "fails", 0.0: "tolerates", -0.2: "uses"}[failure]]
+    found = fails_or_uses.classify(
+        failures, [uses], competence=bounds(competence), in_use=bounds(in_use)
+    )
+    assert found == ([word] if word else plain)
 
 
 def test_words_need_a_window_and_knowledge():

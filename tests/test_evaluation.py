@@ -12,7 +12,7 @@ from lengthgen import modifiers, schemes
 from lengthgen.data.splits import Splits
 from lengthgen.data.tokens import write_store
 from lengthgen.errors import ConfigError, DataError
-from lengthgen.evaluation import hard_window, last_lines, records, scoring, unigram, writing
+from lengthgen.evaluation import hard_window, last_lines, records, scoring, writing
 from lengthgen.evaluation.protocols import EvaluationConfig, eval_lengths, plan
 from lengthgen.model import ModelConfig
 from lengthgen.modifiers.base import modified
@@ -60,6 +60,8 @@ def make(scheme, train_length=TRAIN_LENGTH, **options):
 
 
 def requests(store, lengths=LENGTHS, train_length=TRAIN_LENGTH, **options):
+    """Of the default protocols that read the model as it was trained."""
+    options.setdefault("protocols", ["matched", "nonoverlapping", "position"])
     return plan(store.lengths, store.names, lengths, train_length, EvaluationConfig(**options))
 
 
@@ -329,11 +331,11 @@ IDENTITY = dict.fromkeys(records.IDENTITY, "x") | {
 }
 
 
-def write_rows(folder, scored, store):
+def write_rows(folder, scored, store, data=None):
     return writing.write(
         folder,
         scored,
-        splits(store),
+        data or splits(store),
         IDENTITY,
         train_length=TRAIN_LENGTH,
         dtype="fp32",
@@ -386,16 +388,6 @@ def test_position_rows_cover_the_window_once(store, tmp_path):
     )
     losses = next(s.losses for s in scored if s.request.protocol == "position")
     assert np.average(table.value, weights=table.n_tokens) == pytest.approx(losses.mean(), rel=1e-5)
-
-
-def test_unigram_loss_is_the_cross_entropy_of_the_training_frequencies(store):
-    scored = score(make("none"), store, requests(store, protocols=["matched"]))
-    counts = np.bincount(store.tokens(0, store.n_tokens).numpy(), minlength=VOCAB) + 1.0
-    places = targets(scored[0].request)
-    wanted = [int(store.document(d)[p]) for d, p in places]
-    assert unigram.loss(splits(store), scored) == pytest.approx(
-        -np.log(counts / counts.sum())[wanted].mean()
-    )
 
 
 def test_refused_rows_are_empty_and_say_why(store, tmp_path):

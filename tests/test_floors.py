@@ -157,6 +157,8 @@ def test_without_an_exact_rule_there_is_no_row(source, tmp_path):
         "perplexity",
         "bits_per_byte",
         "loss_change",
+        "bigram",
+        "below_bigram",
     }
     assert not (tmp_path / "e" / "excess_by_position.csv").exists()
     assert read_table(tmp_path / "e" / "documents.csv", records.DOCUMENTS)["floor_sum"].isna().all()

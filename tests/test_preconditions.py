@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from lengthgen import files
@@ -9,7 +10,7 @@ from lengthgen.errors import ConfigError
 from lengthgen.studies import claims, declaration, grid, measures, preconditions, running, tables
 from lengthgen.studies.losses import EvaluatedArm, Material
 from lengthgen.studies.measured import Mean
-from tests.study_cases import BLOCK, DOCUMENTS, MINE, claim, paired, subject, write_mine
+from tests.study_cases import MINE, claim, paired, subject, write_mine
 
 AT = {"matched/16": 1.0, "matched/32": 0.9}  # L is 16
 
@@ -21,12 +22,11 @@ def run_folders(arm: EvaluatedArm) -> list[Path]:
 def with_bigram(arm: EvaluatedArm, loss: float) -> EvaluatedArm:
     """A bigram table of this mean loss on every document."""
     for one in arm.evaluations:
-        rows = [
-            {"protocol": "matched", "eval_length": 16, "document": d, "bigram_sum": loss * BLOCK}
-            for d in range(DOCUMENTS)
-        ]
-        columns = ("protocol", "eval_length", "document", "bigram_sum")
-        files.write_table(one.folder / "documents.csv", rows, columns)
+        path = one.folder / "losses.npz"
+        with np.load(path) as held:
+            arrays = dict(held)
+        of_table = np.full(arrays["matched/16/losses"].shape, loss)
+        files.write_npz(path, arrays | {"matched/16/bigram": of_table})
     return arm
 
 

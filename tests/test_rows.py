@@ -1,4 +1,4 @@
-"""Rows are of the right tokens: bounds, text bytes, unigrams, a loss that is not finite."""
+"""Rows are of the right tokens: bounds, text bytes, a loss that is not finite."""
 
 import dataclasses
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lengthgen.data.tokens import write_store
-from lengthgen.evaluation import scoring, unigram
+from lengthgen.evaluation import scoring
 from lengthgen.evaluation.protocols import EvaluationConfig
 from lengthgen.runs import identity as run_identity
 
@@ -61,22 +61,6 @@ def test_bits_per_byte_are_of_the_bytes_of_the_targets(uneven, tmp_path):
             assert value[*key, "bits_per_byte"] == pytest.approx(
                 one.losses.sum(dtype=np.float64) / np.log(2) / n_bytes, rel=1e-6
             )
-
-
-def test_the_unigram_table_is_of_the_training_split(store, tmp_path):  # noqa: F811
-    rare = write_store(
-        tmp_path / "s",
-        [("doc", np.arange(VOCAB).repeat(range(VOCAB)))],
-        vocab_size=VOCAB,
-        token_bytes=np.ones(VOCAB, int),
-    )
-    scored = score(make("none"), store, requests(store, protocols=["matched"]))
-    counts = np.arange(VOCAB) + 1.0  # token t stands there t times, and one is added
-    wanted = [
-        int(store.document(document)[place]) for document, place in targets(scored[0].request)
-    ]
-    found = unigram.loss(dataclasses.replace(splits(store), train=rare), scored)
-    assert found == pytest.approx(-np.log(counts / counts.sum())[wanted].mean())
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

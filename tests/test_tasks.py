@@ -465,6 +465,8 @@ def test_a_run_reports_the_losses_of_answers_alone(tmp_path, caplog):
         "loss",
         "perplexity",
         "bits_per_byte",
+        "bigram",
+        "below_bigram",
         "exact_match",
         "token_accuracy",
     }

@@ -31,10 +31,11 @@ def confined(model: Transformer) -> Iterator[None]:
             model.scheme.span(layer)
         yield
     finally:
-        _remove(model, wrapper)
+        remove(model, wrapper)
 
 
-def _remove(model: Transformer, wrapper: Wrapper) -> None:
+def remove(model: Transformer, wrapper: Wrapper) -> None:
+    """Take a wrapper out again, wherever it lies."""
     if model.scheme is wrapper:
         model.scheme = wrapper.inner
         return

@@ -7,12 +7,18 @@ MATCH_HEAD = "whole: tokens  exact match  95 % interval   token accuracy"
 
 
 def lines(rows: list[Row]) -> list[str]:
-    """A small table of the matched losses, or of the first protocol where there are none."""
+    """A small table of the matched losses, or of the first protocol where there are none.
+
+    Below the bigram table: the floor of competence (bigram.py); the word: this run's own, where a
+    row has one.
+    """
     protocols = [row["protocol"] for row in rows]
     protocol = "matched" if "matched" in protocols else protocols[0] if rows else ""
     width = len(protocol) + 8
     perplexity = _by_length(rows, "perplexity", protocol)
-    table = [f"{protocol}: tokens  loss [nats/token]  95 % interval    perplexity"]
+    below = _by_length(rows, "below_bigram", protocol)
+    head = f"{protocol}: tokens  loss [nats/token]  95 % interval    perplexity  below bigram table"
+    table = [head]
     for row in rows:
         if row["protocol"] != protocol or row["metric"] != "loss":
             continue
@@ -21,9 +27,10 @@ def lines(rows: list[Row]) -> list[str]:
             table.append(f"{length:>{width}}  {row['status']}: {row['reason']}")
             continue
         interval = f"{row['low']:.4f} .. {row['high']:.4f}"
+        margin, word = below.get(length), row.get("word", "")
         table.append(
-            f"{length:>{width}}  {row['value']:17.4f}  {interval}  "
-            f"{perplexity[length]:10.3f}{_mark(row)}"
+            f"{length:>{width}}  {row['value']:17.4f}  {interval}  {perplexity[length]:10.3f}"
+            f"{'' if margin is None else f'{margin:+20.4f}'}{word and f'  {word}'}{_mark(row)}"
         )
         if row["reason"]:
             table.append(f"{'':>{width}}  {row['reason']}")

@@ -18,6 +18,8 @@ length-unscored-1 are scored. Windows never cross documents.
 - position: matched windows of the longest length, every position scored: loss by position.
 - hard_window: matched at every length beyond L, under a hard window of L tokens in every layer
   (hard_window.py). What the matched loss is below this one comes from farther than L.
+- shuffled: matched at L, with the scheme's positions shuffled (shuffled.py). A model that loses
+  nothing by it does not use its positions.
 
 Published tables run over whole documents; here each is cut to the longest length, so that every
 length has the same text.
@@ -78,6 +80,8 @@ def requests(
         lengths = [longest]
     if protocol == "hard_window":
         lengths = [n for n in lengths if n > amounts.train_length]
+    if protocol == "shuffled":
+        lengths = [amounts.train_length]
     return [
         Request(protocol, n, tuple(w for s in spans for w in windows(s, n, longest, amounts)))
         for n in lengths
@@ -130,4 +134,5 @@ PLANNERS: dict[str, Callable[[Span, int, int, Amounts], Iterator[Window]]] = {
     "last_k": _last_k,
     "position": _position,
     "hard_window": _matched,
+    "shuffled": _matched,
 }

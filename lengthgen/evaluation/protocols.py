@@ -27,9 +27,9 @@ from lengthgen.evaluation.planners import PLANNERS, Amounts, Request, Span, requ
 
 # Raised when other tokens are scored or numbers change: trained weights stay valid, their
 # evaluations do not.
-EVALUATION_VERSION = 2
+EVALUATION_VERSION = 3
 DEFAULT_FACTORS = [0.5, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0]
-DEFAULT_PROTOCOLS = ["matched", "nonoverlapping", "position"]
+DEFAULT_PROTOCOLS = ["matched", "nonoverlapping", "position", "shuffled"]
 # Settings of a single protocol: without it they decide no number.
 OF_PROTOCOL = {"stride": "sliding", "last_k": "last_k"}
 

@@ -23,22 +23,23 @@ IDENTITY = (
     "run", "scheme", "dataset", "model", "seed", "train_length", "steps", "setting", "evaluation",
 )  # fmt: skip
 # metric: loss [nats/token], perplexity, bits_per_byte, loss_change [nats/token, from train_length,
-# on the same targets]; where the exact floor is known, floor and excess = loss - floor [nats/token,
-# same tokens]. For data with answers all of these are of the answer tokens alone, and there are
-# exact_match (share of documents whose whole answer is right, Wilson's interval over documents) and
-# token_accuracy (share of answer tokens that are the model's most likely one). n_tokens: scored
-# ones. status: ok, refused, oom, nonfinite; unless ok, value, low and high are empty and `reason`
-# says why. leak: the loss is below its floor; the values are there as evidence, and no summary
-# takes them.
+# on the same targets]; bigram (the loss of a table of token pairs of the training text on the same
+# tokens) and below_bigram = bigram - loss [nats/token]: the floor of competence (bigram.py); where
+# the exact floor is known, floor and excess = loss - floor [nats/token, same tokens]. For data with
+# answers all of these are of the answer tokens alone, and there are exact_match (share of documents
+# whose whole answer is right, Wilson's interval over documents) and token_accuracy (share of answer
+# tokens that are the model's most likely one). n_tokens: scored ones. status: ok, refused, oom,
+# nonfinite; unless ok, value, low and high are empty and `reason` says why. leak: the loss is below
+# its floor; the values are there as evidence, and no summary takes them.
 LENGTHS = (
     *IDENTITY, "eval_length", "protocol", "metric", "value", "low", "high",
     "n_tokens", "n_documents", "dtype", "status", "reason",
 )  # fmt: skip
-# loss_sum in nats; floor_sum: the exact floor of the same tokens, empty where there is none. Older
-# tables lack the column.
+# loss_sum in nats; floor_sum: the exact floor of the same tokens, empty where there is none;
+# bigram_sum: the loss of a bigram table on them (bigram.py). Older tables lack the last two.
 DOCUMENTS = (
     *IDENTITY, "eval_length", "protocol", "document",
-    "loss_sum", "n_tokens", "n_bytes", "floor_sum",
+    "loss_sum", "n_tokens", "n_bytes", "floor_sum", "bigram_sum",
 )  # fmt: skip
 # A bin of positions [position, position_end) in a window of eval_length tokens; value in
 # nats/token.

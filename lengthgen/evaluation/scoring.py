@@ -21,7 +21,7 @@ from torch import Tensor
 
 from lengthgen.data.tokens import TokenStore
 from lengthgen.errors import ConfigError
-from lengthgen.evaluation import hard_window
+from lengthgen.evaluation import hard_window, shuffled
 from lengthgen.evaluation.planners import Request, Window
 from lengthgen.model import Transformer
 
@@ -30,6 +30,11 @@ log = logging.getLogger(__name__)
 Progress = Callable[[int, int], None]  # tokens done, and in all
 Key = tuple[int, ...]  # (document, start), and the length where windows are not merged
 Rows = dict[Key, np.ndarray]  # (K, T) float32: losses and hits; NaN before `first`
+# Protocols that read their windows with a changed model.
+CHANGED: dict[str, Callable[[Transformer], contextlib.AbstractContextManager]] = {
+    hard_window.PROTOCOL: hard_window.confined,
+    shuffled.PROTOCOL: shuffled.shuffled,
+}
 
 
 @dataclass(frozen=True)
@@ -154,19 +159,20 @@ def score(
 ) -> list[Scored]:
     """Score every request. One that the scheme refuses or memory has no room for is an outcome.
 
-    progress: counts anew for the hard_window protocol, which comes last.
+    progress: counts anew for each of CHANGED, which come last.
     """
     model.eval()
     scorer = Scorer(model, store, tokens_per_batch, device, autocast, hits)
-    confined = [request for request in requests if request.protocol == hard_window.PROTOCOL]
-    free = [request for request in requests if request.protocol != hard_window.PROTOCOL]
-    outcomes = scorer.over_draws(free, progress)
-    if confined:
+    plain = [request for request in requests if request.protocol not in CHANGED]
+    outcomes = scorer.over_draws(plain, progress)
+    for protocol, change in CHANGED.items():
+        if not (changed := [request for request in requests if request.protocol == protocol]):
+            continue
         try:
-            with hard_window.confined(model):
-                outcomes += scorer.over_draws(confined, progress)
+            with change(model):
+                outcomes += scorer.over_draws(changed, progress)
         except ConfigError as error:
-            outcomes += [Scored(request, "refused", str(error), None) for request in confined]
+            outcomes += [Scored(request, "refused", str(error), None) for request in changed]
     by_request = {one.request: one for one in outcomes}
     return [by_request[request] for request in requests]
 

@@ -19,9 +19,10 @@ WINDOW = ("document", "start", "first")
 
 @dataclass(frozen=True)
 class Stored:
-    """One protocol at one length. losses and floors (None where the data have none): (W, P).
+    """One protocol at one length. losses, floors and bigram (None where there are none): (W, P).
 
-    document, start, first: (W,), a window's document, its place there, its first scored position.
+    bigram: the losses of a bigram table (bigram.py). document, start, first: (W,), a window's
+    document, its place there, its first scored position.
     """
 
     eval_length: int
@@ -30,6 +31,7 @@ class Stored:
     start: np.ndarray
     first: np.ndarray
     floors: np.ndarray | None = None
+    bigram: np.ndarray | None = None
 
     @property
     def place(self) -> np.ndarray:
@@ -90,9 +92,9 @@ def read(evaluation: Path, protocol: str, eval_length: int) -> Stored:
                 f"{evaluation} has no losses of {protocol} at {eval_length}; "
                 f"it has {', '.join(sorted(held)) or 'none'}"
             )
-        floors = arrays.get(f"{key}/floors")
+        floors, bigram = (arrays.get(f"{key}/{name}") for name in ("floors", "bigram"))
         named = {name: arrays[f"{key}/{name}"] for name in ("losses", *WINDOW)}
-        return Stored(eval_length, **named, floors=floors)
+        return Stored(eval_length, **named, floors=floors, bigram=bigram)
 
 
 def lengths(evaluation: Path, protocol: str) -> list[int]:

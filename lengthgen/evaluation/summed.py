@@ -4,11 +4,12 @@ Shape letters: K draws of positions, D documents, W windows, P scored positions.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from lengthgen.data.splits import Splits
-from lengthgen.evaluation import context_of_targets, exact_match, floors
+from lengthgen.evaluation import bigram, context_of_targets, exact_match, floors
 from lengthgen.evaluation.scoring import Scored
 
 
@@ -59,6 +60,7 @@ class Summed:
         self.shares = context_of_targets.shares(self.request, store.lengths, block, self.answers)
         fault = context_of_targets.fault(self.request, self.shares["full_context"])
         self.status, self.reason = scored.status, scored.reason or fault
+        self.pairs = bigram.pairs_of(store, self.request)
         self.usable: Usable | None = None
         if scored.status == "ok" and scored.losses is not None:
             losses = scored.losses
@@ -66,6 +68,10 @@ class Summed:
             # Of float32 losses, added up in float64.
             loss_sum = self._by_document(losses if self.answers is None else losses * self.answers)
             self.usable = Usable(losses, loss_sum, excess)
+
+    @property
+    def which(self) -> dict[str, Any]:
+        return {"protocol": self.request.protocol, "eval_length": self.request.eval_length}
 
     def _excess(
         self, losses: np.ndarray, splits: Splits, known: dict[tuple[int, int], np.ndarray]
@@ -79,6 +85,15 @@ class Summed:
         if reason := floors.leak(excess.sums, self.n_tokens):
             self.status, self.reason = floors.LEAK, reason
         return excess
+
+    def bigram_sum(self, table: bigram.Table) -> np.ndarray:
+        """(D,): the loss of the bigram table on the counted targets."""
+        losses = table.losses(self.pairs)
+        return self._by_document(losses if self.answers is None else losses * self.answers)
+
+    @property
+    def counted_pairs(self) -> np.ndarray:
+        return self.pairs if self.answers is None else self.pairs[self.answers]
 
     def _by_document(self, values: np.ndarray) -> np.ndarray:
         """(W, P) -> (D,)"""

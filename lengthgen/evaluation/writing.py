@@ -4,7 +4,7 @@ Files: lengths.csv, documents.csv, positions.csv (columns in records.py), settin
 outcome and context of every request), and losses.npz with, for every protocol and length,
 `PROTOCOL/LENGTH/losses` (windows, scored positions) float32 nats and `.../document`, `.../start`,
 `.../first` of each window: row w, column p is the loss of token start[w] + first[w] + p + 1 of
-document[w].
+document[w]. `.../bigram`, of matched and whole, is the loss of a bigram table on it (bigram.py).
 
 Where the data have exact floors (floors.py): rows of the metrics floor and excess, `.../floors` in
 losses.npz, and excess_by_position.csv with the columns of positions.csv. Where they have answers
@@ -23,18 +23,22 @@ import numpy as np
 
 from lengthgen import files
 from lengthgen.data.splits import Splits
-from lengthgen.evaluation import context_of_targets, exact_match, recall, records, unigram
+from lengthgen.evaluation import (
+    bigram,
+    context_of_targets,
+    exact_match,
+    length_rows,
+    recall,
+    records,
+)
 from lengthgen.evaluation.protocols import EvaluationConfig, amounts_of, eval_lengths
 from lengthgen.evaluation.scoring import Scored
-from lengthgen.evaluation.summed import Excess, Summed, Usable
+from lengthgen.evaluation.summed import Summed, Usable
 from lengthgen.statistics import bootstrap
-from lengthgen.statistics.losses import Losses, Means
 
-LN2 = float(np.log(2.0))
 BINS = 64  # of the loss-by-position curve, at most
 
 Row = dict[str, Any]
-Ends = tuple[float, float, float]  # value, low, high
 
 
 def write(
@@ -48,7 +52,10 @@ def write(
     settings: EvaluationConfig,
     origin: dict,
 ) -> list[Row]:
-    """Write an evaluation folder (it appears whole or not at all). Returns the rows of lengths.csv.
+    """Write an evaluation folder (it appears whole or not at all).
+
+    Returns the rows of lengths.csv, each with `word` besides: the run's own word at its length and
+    protocol (statistics/words.py), empty where there is none.
 
     identity: columns of every row. origin: command, commit and device, for settings.json.
     """
@@ -58,15 +65,12 @@ def write(
     summed = [Summed(one, splits, known, block) for one in scored]
     curves = [s for s in summed if s.request.protocol == "position"]
     tables = [s for s in summed if s.request.protocol != "position"]
-    lengths = []
-    for protocol in dict.fromkeys(s.request.protocol for s in tables):
-        lengths += _length_rows(
-            [s for s in tables if s.request.protocol == protocol],
-            identity | {"dtype": dtype},
-            resamples,
-            change_from=train_length if protocol == "matched" else None,
-        )
-    documents = [row for s in tables if s.usable for row in _document_rows(s, s.usable, identity)]
+    table = _bigram_table(splits, tables)
+    lengths = length_rows.rows(tables, table, identity | {"dtype": dtype}, resamples)
+    words = length_rows.words_of(tables, table, identity)
+    documents = [
+        row for s in tables if s.usable for row in _document_rows(s, s.usable, table, identity)
+    ]
     positions: list[Row] = []
     excess: list[Row] = []
     for s in curves:
@@ -80,7 +84,7 @@ def write(
         files.write_table(aside / "positions.csv", positions, records.POSITIONS)
         if excess:
             files.write_table(aside / "excess_by_position.csv", excess, records.POSITIONS)
-        files.write_npz(aside / "losses.npz", _arrays(summed))
+        files.write_npz(aside / "losses.npz", _arrays(summed, table))
         exact = splits.floors
         if (
             exact
@@ -92,108 +96,45 @@ def write(
             "settings": asdict(settings),
             "train_length": train_length,
             "dtype": dtype,
-            "unigram_loss": unigram.loss(splits, scored),
+            "bigram_loss": _bigram_loss(tables, table),
+            "words": words,
             "chance": exact_match.chance(splits, [one.request for one in scored]),
             "validation_documents": context_of_targets.histogram(splits.validation.lengths),
             "outcomes": [_outcome(s) for s in summed],
             "origin": origin,
         }
         files.write_json(aside / "settings.json", about)
-    return lengths
+    return [
+        row
+        | {"word": words.get(str(row["eval_length"]), "") if row["protocol"] == "matched" else ""}
+        for row in lengths
+    ]
+
+
+def _bigram_table(splits: Splits, tables: list[Summed]) -> bigram.Table:
+    """The floor of competence. Its one number is chosen on the matched targets, or the first."""
+    chosen = [s for s in tables if s.request.protocol == "matched"] or tables
+    return bigram.table(splits, [s.pairs for s in tables], chosen[0].counted_pairs)
+
+
+def _bigram_loss(tables: list[Summed], table: bigram.Table) -> float | None:
+    """Nats a token on the matched targets."""
+    matched = [s for s in tables if s.request.protocol == "matched"]
+    return float(table.losses(matched[0].counted_pairs).mean()) if matched else None
 
 
 def _outcome(s: Summed) -> Row:
     """What became of a request, and how much context its tokens had."""
-    outcome = _which(s) | {"status": s.status, "reason": s.reason} | s.shares
+    outcome = s.which | {"status": s.status, "reason": s.reason} | s.shares
     if s.scored.by_draw and s.answers is None:  # positions were drawn at random
         outcome["loss_by_draw"] = list(s.scored.by_draw)
     return outcome
 
 
-def _which(s: Summed) -> Row:
-    return {"protocol": s.request.protocol, "eval_length": s.request.eval_length}
-
-
-def _length_rows(
-    of_protocol: list[Summed], identity: Row, resamples: int, change_from: int | None
-) -> list[Row]:
-    """Rows of one protocol, a metric each. change_from: the length to compare losses with."""
-    losses = _table([(s, s.usable) for s in of_protocol if s.usable], identity["seed"])
-    means, changes = losses.means(resamples), None
-    if change_from in losses.lengths:
-        changes = losses.changes(change_from, resamples)
-    rows = []
-    for s in of_protocol:
-        metrics = ["loss", "perplexity", "bits_per_byte"]
-        metrics += [] if change_from is None else ["loss_change"]
-        metrics += [] if s.answers is None else ["exact_match", "token_accuracy"]
-        values: dict[str, tuple] = dict.fromkeys(metrics, (None, None, None))
-        if s.usable:
-            i = losses.lengths.index(s.request.eval_length)
-            ends = _ends(means, i)
-            per_byte = s.n_tokens.sum() / s.n_bytes.sum() / LN2
-            values |= {
-                "loss": ends,
-                "perplexity": tuple(np.exp(ends)),
-                "bits_per_byte": tuple(x * per_byte for x in ends),
-            }
-            if changes is not None:
-                values["loss_change"] = _ends(changes, i)
-            if s.usable.excess:
-                values |= _floor_and_excess(s, s.usable.loss_sum, s.usable.excess, resamples)
-            if s.answers is not None and s.scored.hits is not None:
-                values |= _matched_answers(s.index, s.scored.hits, s.answers, s.n_tokens, resamples)
-        base = identity | _which(s)
-        base |= {"n_tokens": int(s.n_tokens.sum()), "n_documents": len(s.documents)}
-        base |= {"status": s.status, "reason": s.reason}
-        rows += [
-            base | {"metric": metric, "value": value, "low": low, "high": high}
-            for metric, (value, low, high) in values.items()
-        ]
-    return rows
-
-
-def _table(usable: list[tuple[Summed, Usable]], seed: int) -> Losses:
-    """Documents by name, as a summary over seeds has them: one draw then serves both."""
-    names = sorted({name for s, _ in usable for name in s.names})
-    loss_sum, n_tokens = np.zeros((2, 1, len(usable), len(names)))
-    for column, (s, sums) in enumerate(usable):
-        place = np.searchsorted(names, s.names)
-        loss_sum[0, column, place], n_tokens[0, column, place] = sums.loss_sum, s.n_tokens
-    lengths = tuple(s.request.eval_length for s, _ in usable)
-    return Losses(loss_sum, n_tokens, (seed,), lengths, tuple(names))
-
-
-def _ends(means: Means, i: int) -> Ends:
-    return means.value[i], means.low[i], means.high[i]
-
-
-def _floor_and_excess(
-    s: Summed, loss_sum: np.ndarray, excess: Excess, resamples: int
-) -> dict[str, Ends]:
-    sums = np.stack([loss_sum - excess.sums, excess.sums])
-    drawn = bootstrap.bootstrap(sums, np.stack([s.n_tokens] * 2), n_resamples=resamples)
-    ends = zip(drawn.value, *drawn.bounds(), strict=True)
-    return dict(zip(("floor", "excess"), ends, strict=True))
-
-
-def _matched_answers(
-    index: np.ndarray, hits: np.ndarray, answers: np.ndarray, n_tokens: np.ndarray, resamples: int
-) -> dict[str, Ends]:
-    """Exact match and token accuracy, each with its interval over documents."""
-    whole = exact_match.matches(hits, answers)
-    hit_sum = np.bincount(index, weights=(hits & answers).mean(axis=0).sum(axis=1))
-    accuracy = bootstrap.bootstrap(hit_sum, n_tokens, n_resamples=resamples)
-    low, high = accuracy.bounds()
-    return {
-        "exact_match": (float(whole.mean()), *exact_match.wilson(whole.sum(), len(whole))),
-        "token_accuracy": (accuracy.value[0], low[0], high[0]),
-    }
-
-
-def _document_rows(s: Summed, sums: Usable, identity: Row) -> Iterator[Row]:
+def _document_rows(s: Summed, sums: Usable, table: bigram.Table, identity: Row) -> Iterator[Row]:
+    bigram_sum = s.bigram_sum(table)
     floor_sum = sums.loss_sum - sums.excess.sums if sums.excess else [None] * len(s.names)
-    about = identity | _which(s)
+    about = identity | s.which
     for i, name in enumerate(s.names):
         yield about | {
             "document": name,
@@ -201,6 +142,7 @@ def _document_rows(s: Summed, sums: Usable, identity: Row) -> Iterator[Row]:
             "n_tokens": int(s.n_tokens[i]),
             "n_bytes": int(s.n_bytes[i]),
             "floor_sum": floor_sum[i],
+            "bigram_sum": bigram_sum[i],
         }
 
 
@@ -227,7 +169,7 @@ def _position_rows(s: Summed, values: np.ndarray, identity: Row, resamples: int)
         }
 
 
-def _arrays(summed: list[Summed]) -> dict[str, np.ndarray]:
+def _arrays(summed: list[Summed], table: bigram.Table) -> dict[str, np.ndarray]:
     arrays: dict[str, np.ndarray] = {}
     for s in summed:
         if s.scored.losses is None:
@@ -235,6 +177,8 @@ def _arrays(summed: list[Summed]) -> dict[str, np.ndarray]:
         named = {"losses": s.scored.losses}
         if s.usable and s.usable.excess:
             named["floors"] = s.usable.excess.floors
+        if s.request.protocol in ("matched", "whole"):
+            named["bigram"] = table.losses(s.pairs).astype(np.float32)
         if s.answers is not None and s.scored.hits is not None:
             named |= {"hits": s.scored.hits, "answers": s.answers}
         for name in ("document", "start", "first"):

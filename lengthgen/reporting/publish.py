@@ -13,7 +13,14 @@ import pandas as pd
 from lengthgen import files
 from lengthgen.errors import ConfigError
 from lengthgen.evaluation import records
-from lengthgen.reporting import detectable, publication, references, tables, verdicts
+from lengthgen.reporting import (
+    detectable,
+    publication,
+    references,
+    tables,
+    verdict_section,
+    verdicts,
+)
 from lengthgen.reporting import summary as page
 from lengthgen.reporting.figures import curves, drawing, palette, verdict_figure
 
@@ -31,8 +38,8 @@ def write_run_figures(run_folder: Path | str, settings: str | None = None) -> li
     if settings is not None:
         measured = tables.select(measured, {"evaluation": [settings]})
     # The weights of the last step alone, not those that were kept on the way.
-    last = {"steps": [str(run.config.get("steps"))]}
-    measured = tables.select(measured, last)
+    if "steps" in run.config:
+        measured = tables.select(measured, {"steps": [str(run.config["steps"])]})
     summary, written = tables.summarise(measured.documents, measured.lengths), []
     for evaluation, rows in summary.groupby("evaluation", sort=True):
         bins = measured.positions[measured.positions["evaluation"] == evaluation]
@@ -69,7 +76,7 @@ def _write_published(folder: Path, measured: tables.Tables, summary: pd.DataFram
     for (stem, rows, bins), name in zip(groups, short, strict=True):
         prefix = "" if len(groups) == 1 else f"{name}-" if short.count(name) == 1 else f"{stem}-"
         of_group = verdicts.of_group(verdict_rows, tables.as_rows(rows)[0])
-        remark = page.cannot_support(verdicts.refused(of_group))
+        remark = verdict_section.cannot_support(verdicts.refused(of_group))
         written += _write_curves(rows, bins, folder, prefix, remark)
         written += _write_verdicts(of_group, rows, folder / f"{prefix}fails_or_uses")
     text = page.summary([rows for _, rows, _ in groups], note, verdict_rows, power)
@@ -172,6 +179,8 @@ def _write_curves(
     written = []
     with drawing.fixed_style():
         for protocol, rows in summary.groupby("protocol", sort=True):
+            if protocol == "shuffled":  # one length: no curve
+                continue
             matched = protocol == "matched"
             name = "loss_by_length" if matched else f"loss_by_length_{protocol}"
             figure = curves.loss_by_length(rows, remark if matched else "")

@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from lengthgen.reporting import publication, tables, text_tables, verdicts
+from lengthgen.reporting import publication, tables, text_tables, verdict_section, verdicts
 from lengthgen.reporting.figures import palette
 from lengthgen.reporting.figures.length_axis import STATUS_WORDS
 from lengthgen.statistics import intervals
@@ -24,12 +24,17 @@ COLUMNS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
         "{:.4f}".format,
     ),
     (
+        "below_bigram",
+        "What the loss is below that of a bigram table of the training text "
+        "(nats/token, paired), {protocol}",
+        "{:+.4f}".format,
+    ),
+    (
         "exact_match",
         "Exact match (share of documents whose answer is entirely right), {protocol}",
         "{:.3f}".format,
     ),
 )
-GATES = {"passed": "passed at", "refused": "refused at", "": "not tried at"}
 
 
 def summary(
@@ -46,7 +51,7 @@ def summary(
         parts += _losses(rows)
         first = tables.as_rows(rows)[0]
         if verdict_rows is not None:
-            parts += _verdicts(verdicts.of_group(verdict_rows, first), first)
+            parts += verdict_section.section(verdicts.of_group(verdict_rows, first), first)
         if detectable_rows is not None:
             parts += _power(verdicts.of_group(detectable_rows, first))
         if missing := publication.missing(note, rows):
@@ -57,19 +62,6 @@ def summary(
             parts += [f"{key.capitalize()}:", "", *(f"- `{value}`" for value in note[key]), ""]
     parts += _evaluations(note)
     return "\n".join(parts).rstrip("\n") + "\n"
-
-
-def cannot_support(refused: Mapping[int, str]) -> str:
-    """The sentence of figure and page on the lengths that the corpus gate refused; may be empty."""
-    if not refused:
-        return ""
-    # "As far as": a reference that gains nothing may also be too small or undertrained.
-    lengths = ", ".join(f"{length:,}" for length in refused)
-    (first, why), *_ = refused.items()
-    return (
-        "As far as the reference shows, this text cannot support a claim of use at "
-        f"{lengths} tokens. At {first:,}, {why}."
-    )
 
 
 def _losses(rows: pd.DataFrame) -> list[str]:
@@ -102,86 +94,6 @@ def _losses(rows: pd.DataFrame) -> list[str]:
                 title = title.format(length=length, protocol=protocol)
                 parts += [f"### {title}", "", *_table(part, column, write), ""]
     return parts
-
-
-def _verdicts(rows: pd.DataFrame, first: Mapping[str, Any]) -> list[str]:
-    if rows.empty:
-        return []
-    windows = (
-        "a window of the text and a hard window in every layer"
-        if rows["use_hard_window"].notna().any()
-        else "a window of the text (the `hard_window` protocol was not evaluated)"
-    )
-    return [
-        f"### Fails, tolerates or uses input beyond {int(first['train_length'])} tokens, matched",
-        "",
-        "From F, the change of the loss, and U, what the model gains over itself confined to its",
-        f"training length by {windows};",
-        "numbers in verdicts.csv. 95 % intervals, not corrected for the number of cells:",
-        "exploratory. `tolerates` may be a property of the text:",
-        *_gate(rows),
-        "",
-        *_by_length(rows, lambda row: STATUS_WORDS.get(row["word"], row["word"])),
-        "",
-        *_utilisation(rows),
-    ]
-
-
-def _gate(rows: pd.DataFrame) -> list[str]:
-    """Whether the text can show the use of longer input at all."""
-    if not verdicts.tried(rows):
-        return [
-            "whether a model trained at the longer length would gain from it was not tested.",
-            "The corpus gate was not tried: no reference runs on the same tokens were given",
-            "(`--reference-where`). A `uses` rests on U alone.",
-        ]
-    by_gate = {
-        gate: sorted({int(length) for length in part["eval_length"]})
-        for gate, part in rows.groupby("gate")
-    }
-    outcomes = "; ".join(
-        f"{words} {', '.join(map(str, by_gate[gate]))}"
-        for gate, words in GATES.items()
-        if gate in by_gate
-    )
-    parts = [
-        "the corpus gate asks whether the best reference gains from the longer input. It",
-        f"{outcomes} tokens.",
-    ]
-    if refused := verdicts.refused(rows):
-        parts += [
-            f"**{cannot_support(refused)}** `uses` is not concluded there: where U alone would "
-            "imply it, the word is `undecided`.",
-            "",
-            *(f"- {length}: {why}" for length, why in refused.items()),
-        ]
-    return parts
-
-
-def _utilisation(rows: pd.DataFrame) -> list[str]:
-    """u = U / U_ref, scheme x length, and the references that it rests on."""
-    known = rows[rows["reference"].notna()]
-    if known.empty:
-        return []
-    return [
-        "### Utilisation: the gain from input beyond the training length, "
-        "as a share of the reference's gain, matched",
-        "",
-        "1: uses all that the reference uses; 0: nothing; below 0: is harmed. Both gains are a",
-        "model's loss with a window of the training length minus its loss with the whole input.",
-        "Intervals: 95 %, Fieller; `unknown`: the reference's own gain may be 0.",
-        f"References: {'; '.join(dict.fromkeys(known['reference']))}.",
-        "",
-        *_by_length(known, _share),
-        "",
-    ]
-
-
-def _share(row: Mapping[str, Any]) -> str:
-    if pd.isna(row["utilisation"]):
-        return "unknown"
-    value, low, high = (row[name] for name in tables.ends("utilisation"))
-    return f"{value:.2f} [{low:.2f}, {high:.2f}]".replace("nan", "?")
 
 
 def _power(rows: pd.DataFrame) -> list[str]:
@@ -264,11 +176,6 @@ def _code(values: Sequence[str]) -> str:
     return ", ".join(f"`{value}`" for value in values) or "unknown"
 
 
-def _by_length(rows: pd.DataFrame, cell: Callable[[Mapping[str, Any]], str]) -> list[str]:
-    records = sorted(tables.as_rows(rows), key=lambda row: palette.order(row["scheme"]))
-    return text_tables.by_length(records, lambda row: row["scheme"], cell, "scheme")
-
-
 def _table(rows: pd.DataFrame, column: str, write: Callable[[float], str]) -> list[str]:
     def cell(row: Mapping[str, Any]) -> str:
         if row["status"] != "ok":
@@ -277,4 +184,4 @@ def _table(rows: pd.DataFrame, column: str, write: Callable[[float], str]) -> li
         is_baseline = column == "loss_change" and row["eval_length"] == row["train_length"]
         return "0" if is_baseline and value == 0 else text_tables.interval(value, low, high, write)
 
-    return _by_length(rows, cell)
+    return verdict_section.by_length(rows, cell)

@@ -30,7 +30,9 @@ def ends(name: str) -> tuple[str, str, str]:
 
 
 # Not known of all data. excess: over the exact floor of the same tokens. exact_match: of documents.
-ADDED = (*ends("excess"), *ends("exact_match"))
+# bigram: the loss of a bigram table of the training text on the same tokens; below_bigram: what the
+# loss is below it.
+ADDED = (*ends("excess"), *ends("exact_match"), "bigram", *ends("below_bigram"))
 # One row for each line and eval_length. loss and its bounds in nats/token, over all seeds;
 # n_tokens: scored tokens of one seed. loss_change: from train_length, paired, matched protocol
 # only. status and reason: as in lengths.csv.
@@ -38,7 +40,8 @@ SUMMARY = (
     *LINE, "eval_length", "n_seeds", "n_documents", "n_tokens", *ends("loss"), *ends("perplexity"),
     "bits_per_byte", *ends("loss_change"), "dtype", "status", "reason", *ADDED,
 )  # fmt: skip
-OPTIONAL = {"floor_sum", *ADDED}  # written where a row has one; tables without them still read
+# Written where a row has one; tables without them still read.
+OPTIONAL = {"floor_sum", "bigram_sum", *ADDED}
 TEXT = {
     "run", "scheme", "dataset", "model", "setting", "evaluation", "protocol", "metric", "document",
     "dtype", "status", "reason", "targets",
@@ -233,6 +236,10 @@ def _line_numbers(
         columns |= _columns("loss_change", losses.changes(train_length, n_resamples, seed))
     if losses.floor_sum is not None:
         columns |= _columns("excess", losses.excess().means(n_resamples, seed))
+    table, below = losses.bigram(), losses.below_bigram()
+    if table is not None and below is not None:
+        columns["bigram"] = table.means(n_resamples, seed).value
+        columns |= _columns("below_bigram", below.means(n_resamples, seed))
     numbers = {}
     for a, eval_length in enumerate(losses.lengths):
         n_tokens = losses.n_tokens[:, a]  # (S, D)

@@ -5,6 +5,11 @@ loss at L' - loss at L; U = loss of the same model confined to L tokens - loss a
 the text (fresh: U = -F) and, where the hard_window protocol was evaluated, by a hard window in
 every layer. `uses` and `tolerates` hold against every window that was measured.
 
+What holds at the training length L comes first: below_bigram, what the loss at L is below that of
+a bigram table of the training text (`untrained` unless surely above 0), and positions_gain, what it
+is below that of `none` in the same group and with the same seeds, or, where that was not trained,
+below the scheme's own with shuffled positions (`positions not in use` unless surely IN_USE nats).
+
 With references (references.py) there is the utilisation u = U / U_ref, U against the fresh window,
 with Fieller's interval; and the corpus gate: where the best reference does not gain 0.005 nats with
 95 % confidence, the word is `undecided` instead of `uses`.
@@ -15,26 +20,35 @@ with Fieller's interval; and the corpus gate: where the best reference does not 
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from lengthgen.reporting import publication, references, tables
-from lengthgen.statistics.losses import Losses, common_seeds
+from lengthgen.statistics.losses import Losses
+
+if TYPE_CHECKING:
+    from lengthgen.statistics import words
 
 # F, U against a fresh window, U against the hard window; each with _low and _high.
 MEASURED = ("failure", "use_fresh", "use_hard_window")
+AT_L = ("below_bigram", "positions_gain")  # at the training length, likewise
 RELATIVE = ("use_reference", "utilisation")  # U_ref and u, likewise
-# A row for each scheme and length beyond the training length. word: fails, tolerates, uses,
-# undecided; or the status that left no value.
+# A row for each scheme and length beyond the training length. word: untrained, positions not in
+# use, fails, tolerates, uses, undecided (with the reason, where the numbers do not say it); or the
+# status that left no value.
 VERDICTS = (
     *tables.GROUP, "scheme", "eval_length", "n_seeds", "n_documents",
     *chain(*map(tables.ends, MEASURED)), "word",
 )  # fmt: skip
+# Not written where no row has one. bigram: the table's loss at L; positions_over: what
+# positions_gain is a gain over.
+OPTIONAL = ("bigram", *chain(*map(tables.ends, AT_L)), "positions_over", "reason")
 # The reference, and the gate's word: passed, refused (gate_reason says why), or empty where no
 # reference was trained at so long a length. Not written where the gate was not tried.
 GATED = ("reference", *chain(*map(tables.ends, RELATIVE)), "gate", "gate_reason")
+COLUMNS = (*VERDICTS, *OPTIONAL, *GATED)
 
 
 def table(
@@ -43,7 +57,7 @@ def table(
     note: Mapping[str, Any] | None = None,
     reference_rows: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
-    """VERDICTS and GATED from the rows of documents.csv and their summary.
+    """VERDICTS, OPTIONAL and GATED from the rows of documents.csv and their summary.
 
     note: the publication's provenance. reference_rows: references.csv. Empty where no length beyond
     training has the targets of the training length.
@@ -52,33 +66,33 @@ def table(
         (summary["protocol"] == "matched") & (summary["eval_length"] > summary["train_length"])
     ]
     keys = [*tables.GROUP, "scheme"]
-    scored = dict(list(documents.groupby(keys, sort=False)))
+    scored = {
+        line: {str(name): Losses.of_rows(rows) for name, rows in of_line.groupby("protocol")}
+        for line, of_line in documents.groupby(keys, sort=False)
+    }
     rows = []
     for line, of_line in beyond.groupby(keys, sort=False):
-        by_protocol = {
-            str(protocol): Losses.of_rows(of_protocol)
-            for protocol, of_protocol in (
-                scored[line].groupby("protocol") if line in scored else ()
-            )
-        }
+        evidence = _evidence(line, scored)
         for mean in tables.as_rows(of_line):
-            row = dict.fromkeys((*VERDICTS, *GATED)) | {"gate": ""}
+            row = dict.fromkeys(COLUMNS) | {"gate": "", "positions_over": "", "reason": ""}
             row |= {column: mean[column] for column in (*keys, "eval_length")}
             if mean["status"] != "ok":
                 rows.append(row | {"n_seeds": 0, "n_documents": 0, "word": mean["status"]})
-            elif np.isfinite(mean["loss_change"]):
+            elif evidence and np.isfinite(mean["loss_change"]):
                 targets = publication.targets_of(note or {}, mean["setting"], mean["evaluation"])
                 length = int(mean["eval_length"])
                 ranked = references.available(reference_rows, mean, targets, length)
-                rows.append(row | _verdict(by_protocol, mean, ranked))
-    numbers = chain(*map(tables.ends, (*MEASURED, *RELATIVE)))
-    verdicts = pd.DataFrame(rows, columns=[*VERDICTS, *GATED])
+                rows.append(row | _verdict(evidence, mean, ranked))
+    numbers = ["bigram", *chain(*map(tables.ends, (*MEASURED, *AT_L, *RELATIVE)))]
+    verdicts = pd.DataFrame(rows, columns=list(COLUMNS))
     return tables.sort(verdicts.astype(dict.fromkeys(numbers, np.float64)))
 
 
 def write(verdicts: pd.DataFrame, folder: Path) -> list[Path]:
     """verdicts.csv into `folder`, or none (and no old one) without rows. Returns the files."""
-    columns = (*VERDICTS, *GATED) if tried(verdicts) else VERDICTS
+    text = verdicts.replace("", None)
+    added = [name for name in OPTIONAL if text[name].notna().any()]
+    columns = (*VERDICTS, *added, *(GATED if tried(verdicts) else ()))
     return tables.write_or_remove(folder / "verdicts.csv", verdicts, columns)
 
 
@@ -99,34 +113,52 @@ def of_group(table: pd.DataFrame, first: Mapping[str, Any]) -> pd.DataFrame:
     return table[tables.matching(table, tables.GROUP, first)]
 
 
+def _evidence(line: tuple, scored: Mapping[tuple, Mapping[str, Losses]]) -> "words.Evidence | None":
+    """Of one line (GROUP and scheme). None without a matched loss."""
+    # scipy, which every comparison needs, is loaded here: `lengthgen plot` starts without it.
+    from lengthgen.statistics import words
+
+    *group, scheme = line
+    mine, without = scored.get(line, {}), scored.get((*group, words.WITHOUT), {})
+    train_length = int(dict(zip(tables.GROUP, group, strict=True))["train_length"])
+    if "matched" not in mine:
+        return None
+    baselines = {
+        name: of_protocol.at(train_length)
+        for name, of_protocol in (
+            (words.WITHOUT, without.get("matched")),
+            (words.SHUFFLED, mine.get("shuffled")),
+        )
+        if of_protocol is not None and train_length in of_protocol.lengths
+    }
+    return words.Evidence(
+        str(scheme), train_length, mine["matched"], mine.get("hard_window"), baselines
+    )
+
+
 def _verdict(
-    by_protocol: Mapping[str, Losses],
-    line: Mapping[str, Any],
-    ranked: Sequence[references.Reference],
+    evidence: "words.Evidence", line: Mapping[str, Any], ranked: Sequence[references.Reference]
 ) -> dict[str, Any]:
     """For one row of the summary, of the seeds that have both lengths."""
-    from lengthgen.statistics import comparisons, fails_or_uses
-
-    train_length, eval_length = int(line["train_length"]), int(line["eval_length"])
-    short, long = (by_protocol["matched"].at(n) for n in (train_length, eval_length))
-    seeds = common_seeds(short, long)
-    short, long = short.of_seeds(seeds), long.of_seeds(seeds)
-    paired = {"failure": long.minus(short), "use_fresh": short.minus(long)}
-    if "hard_window" in by_protocol and eval_length in by_protocol["hard_window"].lengths:
-        window = by_protocol["hard_window"].at(eval_length)
-        if set(seeds) <= set(window.seeds):  # else it would flatter the scheme
-            paired["use_hard_window"] = window.of_seeds(seeds).minus(long)
-    estimates = {name: comparisons.estimate(each) for name, each in paired.items()}
-    uses = [estimate for name, estimate in estimates.items() if name != "failure"]
-    (word,) = fails_or_uses.classify(estimates["failure"], uses)
-    n_documents = int(estimates["failure"].n_documents[0])
-    row = {"n_seeds": len(seeds), "n_documents": n_documents, "word": word}
-    for name, estimate in estimates.items():
+    eval_length = int(line["eval_length"])
+    answer = evidence.at(eval_length)
+    short, long = answer.short, answer.long
+    row = {
+        "n_seeds": answer.n_seeds,
+        "n_documents": answer.n_documents,
+        "word": answer.word,
+        "reason": answer.reason,
+        "positions_over": answer.positions_over,
+    }
+    for name, estimate in answer.estimates.items():
         row |= _ends(name, estimate.value, estimate.low, estimate.high)
+    if (table := short.bigram()) is not None:
+        row["bigram"] = float(table.paired().value[0])
     # The floor is exact: no trained model is a better reference.
     floor = references.of_floor(short, long)
     ranked = [floor] if floor else ranked
-    return row | (_relative(short, long, word, str(line["scheme"]), ranked) if ranked else {})
+    scheme = str(line["scheme"])
+    return row | (_relative(short, long, answer.word, scheme, ranked) if ranked else {})
 
 
 def _relative(

@@ -9,15 +9,24 @@ L' tokens of context.
     utilisation  u(L') = U(L') / U_ref(L'), U_ref of a model trained at L' or of an exact floor:
                  1 uses all, 0 none, < 0 is harmed
 
-| word | rule, 95 % intervals |
+A model that has learned nothing loses nothing by longer input, and so does one that does not use
+its positions. So what holds at L comes first:
+    competence   NLL_bigram(L) - NLL(L): below a table that knows the token before (bigram.py)
+    in use       NLL_none(L) - NLL(L): below the same model without positions, of the same seeds,
+                 or, where none was trained, below itself with its positions shuffled (shuffled.py)
+
+| word | rule, 95 % intervals; the first that holds |
 |---|---|
+| untrained | the competence's lower bound is not above 0 |
+| positions not in use | the lower bound of `in use` is below IN_USE; not asked of `none` itself |
 | fails | F's lower bound is above delta |
-| uses | F's upper bound is below delta, and every U's lower bound is above 0 |
+| uses | F's upper bound is below delta, every U's lower bound is at least the smallest gain |
 | tolerates | F's upper bound is below delta, and some U's upper bound is below the smallest gain |
 | undecided | else |
 
-`uses` needs several bounds at once: no correction is due (intersection-union test, Berger 1982). A
-plot of loss against length cannot tell `uses` from `tolerates`.
+Where a bound is not known, or with fewer than FEWEST documents, the word is `undecided`. `uses`
+needs several bounds at once: no correction is due (intersection-union test, Berger 1982). A plot of
+loss against length cannot tell `uses` from `tolerates`.
 
 Sources: Sun et al. 2021 (arXiv 2109.09115); Chi et al. 2022 (arXiv 2212.10356: a bias that acts as
 a window); Fieller 1954 (JRSS B 16: the interval of a ratio).
@@ -33,7 +42,7 @@ import numpy as np
 from lengthgen.statistics import comparisons, variance
 from lengthgen.statistics.comparisons import Estimate
 from lengthgen.statistics.paired import Paired
-from lengthgen.statistics.thresholds import DELTA, SMALLEST_GAIN
+from lengthgen.statistics.thresholds import DELTA, IN_USE, SMALLEST_GAIN
 
 STEP = 8  # positions on each side of the training length, of the jump there
 DOUBLINGS = 60
@@ -51,18 +60,32 @@ def classify(
     failures: Estimate,
     uses: Sequence[Estimate],
     *,
+    competence: Estimate | None = None,
+    in_use: Estimate | None = None,
     delta: float = DELTA,
     gain: float = SMALLEST_GAIN,
 ) -> list[str]:
-    """A word for each length. uses: U against every window."""
+    """A word for each length. uses: U against every window.
+
+    competence, in_use: (1,), what holds at the training length; None where it was not measured.
+    """
     if not uses:
         raise ValueError("classify got no U; expected at least one window of the training length")
     low = np.stack([u.low for u in uses]).min(axis=0)
     high = np.stack([u.high for u in uses]).min(axis=0)
     holds = failures.high < delta
-    words = [
+    words = [("undecided", np.isnan(failures.low))]
+    unmet: tuple[tuple[Estimate | None, str, Callable[[np.ndarray], np.ndarray]], ...] = (
+        (competence, "untrained", lambda low: low <= 0),
+        (in_use, "positions not in use", lambda low: low < IN_USE),
+    )
+    for estimate, word, missed in unmet:
+        if estimate is not None:
+            bound = np.broadcast_to(estimate.low, holds.shape)
+            words += [("undecided", np.isnan(bound)), (word, missed(bound))]
+    words += [
         ("fails", failures.low > delta),
-        ("uses", holds & (low > 0)),
+        ("uses", holds & (low >= gain)),
         ("tolerates", holds & (high < gain)),
     ]
     return np.select([rule for _, rule in words], [word for word, _ in words], "undecided").tolist()

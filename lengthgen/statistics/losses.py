@@ -36,8 +36,8 @@ class Means:
 class Losses:
     """Sums over the scored tokens of each document; 0 tokens where a seed lacks a length.
 
-    floor_sum: the exact floor of the same tokens, NaN where it is not known; None without any.
-    n_bytes: of the text that the tokens stand for.
+    floor_sum: the exact floor of the same tokens; bigram_sum: the loss of a bigram table on them.
+    NaN where it is not known; None without any. n_bytes: of the text that the tokens stand for.
     """
 
     loss_sum: Float[np.ndarray, "S A D"]
@@ -47,6 +47,7 @@ class Losses:
     documents: tuple[str, ...]
     floor_sum: Float[np.ndarray, "S A D"] | None = None
     n_bytes: Float[np.ndarray, "S A D"] | None = None
+    bigram_sum: Float[np.ndarray, "S A D"] | None = None
     # One seed's resamples serve its means and its changes: drawing them costs most of a summary.
     _drawn: dict[tuple[int, int, int], bootstrap.Bootstrap] = field(
         default_factory=dict, repr=False, compare=False
@@ -79,8 +80,9 @@ class Losses:
             tuple(int(each) for each in seeds),
             tuple(int(each) for each in lengths),
             tuple(str(each) for each in documents),
-            dense("floor_sum") if rows["floor_sum"].notna().any() else None,
+            dense("floor_sum") if _known(rows, "floor_sum") else None,
             dense("n_bytes"),
+            dense("bigram_sum") if _known(rows, "bigram_sum") else None,
         )
 
     @classmethod
@@ -116,12 +118,24 @@ class Losses:
         """The losses above the exact floor of the same tokens. DataError without a floor."""
         if self.floor_sum is None:
             raise DataError("these data have no exact floor; expected a synthetic dataset")
-        return replace(self, loss_sum=self.loss_sum - self.floor_sum, floor_sum=None, _drawn={})
+        excess = self.loss_sum - self.floor_sum
+        return replace(self, loss_sum=excess, floor_sum=None, bigram_sum=None, _drawn={})
+
+    def bigram(self) -> "Losses | None":
+        """The losses of the bigram table on the same tokens. None if a value is unknown."""
+        if self.bigram_sum is None or not np.isfinite(self.bigram_sum).all():
+            return None
+        return replace(self, loss_sum=self.bigram_sum, floor_sum=None, bigram_sum=None, _drawn={})
+
+    def below_bigram(self) -> "Losses | None":
+        """What the losses are below the table's, as `bigram`."""
+        table = self.bigram()
+        return table and replace(table, loss_sum=table.loss_sum - self.loss_sum, _drawn={})
 
     def over_seeds(self) -> "Losses":
         """The mean over the seeds, as losses of one seed: they are taken as fixed."""
         mean = self.loss_sum.mean(axis=0, keepdims=True)
-        return replace(self._taken([0]), loss_sum=mean, floor_sum=None)
+        return replace(self._taken([0]), loss_sum=mean, floor_sum=None, bigram_sum=None)
 
     def bits_per_byte(self) -> Float[np.ndarray, " A"]:
         """Of all seeds' text; NaN where no bytes are known."""
@@ -203,6 +217,7 @@ class Losses:
             tuple(self.documents[d] for d in axes[2]),
             None if self.floor_sum is None else self.floor_sum[index],
             None if self.n_bytes is None else self.n_bytes[index],
+            None if self.bigram_sum is None else self.bigram_sum[index],
         )
 
     def _over(self, documents: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
@@ -259,6 +274,11 @@ class Losses:
 def common_seeds(*tables: Losses) -> list[int]:
     """The seeds that all of them have."""
     return sorted(set.intersection(*(set(table.seeds) for table in tables)))
+
+
+def _known(rows: "pd.DataFrame", column: str) -> bool:
+    """Has any row a value? Older tables lack the column."""
+    return column in rows and bool(rows[column].notna().any())
 
 
 def _of_all_seeds(n_tokens: np.ndarray) -> np.ndarray:

@@ -6,7 +6,6 @@ windows with every seed: their differences are paired.
 Shape letters: W windows, P scored positions. Nats.
 """
 
-import csv
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -100,22 +99,6 @@ class EvaluatedRun:
             self._read[key] = replace(one, losses=one.losses.astype(np.float64))
         return self._read[key]
 
-    def bigram(self, protocol: str, length: int) -> dict[int, float]:
-        """Document -> summed loss of a bigram table of the training text. DataError without it."""
-        asked, path = (protocol, str(length)), self.folder / "documents.csv"
-        rows: list[dict[str, str]] = []
-        if path.is_file():
-            with path.open(encoding="utf-8", newline="") as file:
-                rows = list(csv.DictReader(file))
-        found = {
-            int(row["document"]): float(row["bigram_sum"])
-            for row in rows
-            if (row["protocol"], row["eval_length"]) == asked and row.get("bigram_sum")
-        }
-        if not found:
-            raise DataError(f"{self.folder} has no losses of a bigram table for {protocol}")
-        return found
-
     @property
     def _reasons(self) -> dict[tuple[str, int], str]:
         return {
@@ -151,11 +134,13 @@ class EvaluatedArm:
 
     def bigram(self, protocol: str, length: int) -> Paired:
         """That of a bigram table of the training text on the same targets: one row."""
-        losses = self.total(protocol, length)
-        of_document = self.evaluations[0].bigram(protocol, length)
-        documents = np.unique(self.evaluations[0].stored(protocol, length).document)
-        sums = np.array([of_document.get(int(one), np.nan) for one in documents])
-        return Paired(sums[None, None], losses.n_tokens)
+        first = self.evaluations[0].stored(protocol, length)
+        if first.bigram is None:
+            raise DataError(
+                f"{self.evaluations[0].folder} has no losses of a bigram table for {protocol}"
+            )
+        table = first.by_document([first.bigram]).paired()
+        return Paired(table.sums, self.total(protocol, length).n_tokens)
 
 
 @dataclass(frozen=True)

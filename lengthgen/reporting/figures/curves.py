@@ -82,7 +82,9 @@ def loss_by_length(rows: pd.DataFrame, remark: str = "") -> Figure:
     below = max(2.2, layout.ROW * (len(lines.schemes) + 1)) if changes else 0.0
     # A scheme that leaves the lower panel is named there with its change, which needs more room.
     names = [_off_scale(scheme) if changes else scheme for scheme in lines.schemes]
+    floor = _floor(rows)
     perplexity = rows["perplexity"].to_numpy(np.float64)
+    perplexity = perplexity if floor is None else np.append(perplexity, floor)
     figure, panels = _panels(
         lines,
         "perplexity",
@@ -90,6 +92,7 @@ def loss_by_length(rows: pd.DataFrame, remark: str = "") -> Figure:
         names,
         lambda axes: _perplexity_axis(axes, perplexity),
         below,
+        floor,
     )
     if changes:
         _change_panel(panels[-1], lines)
@@ -120,8 +123,12 @@ def _panels(
     names: Sequence[str],
     scale: Callable[[Axes], None],
     below: float = 0.0,
+    floor: pd.Series | None = None,
 ) -> tuple[Figure, list[Axes]]:
-    """The panel of `column`, a strip for missing values, and an empty panel `below` inches high."""
+    """The panel of `column`, a strip for missing values, and an empty panel `below` inches high.
+
+    floor: of competence, by evaluation length.
+    """
     reasons = {
         scheme: length_axis.what_is_missing(scheme, part, lines.lengths)
         for scheme, part in lines.missing.items()
@@ -135,6 +142,8 @@ def _panels(
     for scheme, line in lines.scored.items():
         value, low, high = (line[name] for name in tables.ends(column))
         layout.line(top, scheme, line["eval_length"], value, low, high)
+    if floor is not None:
+        layout.floor(top, floor.index, floor)
     length_axis.draw(top, lines.lengths, lines.train_length)
     scale(top)  # before the names, whose places depend on it
     layout.name_ends(top, lines.ends(column))
@@ -171,6 +180,9 @@ def loss_by_position(bins: pd.DataFrame, rows: pd.DataFrame) -> Figure:
         layout.line(panel, scheme, middle, line["value"], line["low"], line["high"], marks)
         y = line["value"].iloc[-1] if names[scheme] == scheme else None
         ends[scheme] = (middle.iloc[-1], y, names[scheme])
+    floor = _floor(rows[rows["protocol"] == "matched"])
+    if floor is not None:
+        layout.floor(panel, [0, longest], [float(np.log(floor.iloc[-1]))] * 2)
     panel.set_xlim(0, longest)
     multiples = longest / train_length
     ticks = np.arange(
@@ -185,6 +197,14 @@ def loss_by_position(bins: pd.DataFrame, rows: pd.DataFrame) -> Figure:
     layout.name_ends(panel, ends)
     length_axis.mark_training_length(panel, train_length)
     return figure
+
+
+def _floor(rows: pd.DataFrame) -> pd.Series | None:
+    """The perplexity of the bigram table by evaluation length; None where it was not measured."""
+    known = rows[rows["bigram"].notna()]
+    if known.empty:
+        return None
+    return np.exp(known.groupby("eval_length", sort=True)["bigram"].mean())
 
 
 def _length_title(rows: pd.DataFrame, with_change: bool, remark: str) -> tuple[str, str]:

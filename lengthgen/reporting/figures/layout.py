@@ -32,6 +32,7 @@ STYLE: dict[Any, Any] = {
 GREY = "#555555"
 LEFT, PLOT, RIGHT, BOTTOM = 0.95, 6.0, 0.55, 0.72  # margins and width of the plots
 ROW = 0.185  # height of one name
+FLOOR = "bigram table of the training text: above it a model is untrained"
 
 
 def stack(
@@ -85,6 +86,14 @@ def line(
         x, y, color=style.colour, linestyle=style.line, marker=style.marker, markevery=markevery
     )
     drawn.set(markeredgecolor="white", markeredgewidth=0.5)
+
+
+def floor(axes: Axes, x: ArrayLike, y: ArrayLike) -> None:
+    """The floor of competence: a thin black line with its name at its left end."""
+    x, y = (np.asarray(values, np.float64) for values in (x, y))
+    axes.plot(x, y, color="black", linewidth=0.9, linestyle=(0, (1, 1.5)), zorder=1.5)
+    text = axes.text(0.008, y[0], FLOOR, transform=axes.get_yaxis_transform())
+    text.set(size=7.5, va="bottom", ha="left", color="black")
 
 
 def name_ends(axes: Axes, ends: Mapping[str, tuple[float, float | None, str]]) -> None:
