@@ -27,7 +27,9 @@ def arm(tmp_path, called: str, loss: float, noise: float = 0.01, **retrofit) -> 
     for one in made.evaluations:
         config = {"train_length": L, "seed": one.seed, "model": {"width": 64, "n_layers": 2}}
         files.write_text(one.folder.parent.parent / "config.yaml", json.dumps(config))
-        settings = files.read_json(one.folder / "settings.json") | {"retrofit": retrofit}
+        settings = files.read_json(one.folder / "settings.json") | {
+            "origin": {"retrofit": retrofit}
+        }
         files.write_json(one.folder / "settings.json", settings)
     return EvaluatedArm(called, [EvaluatedRun(one.folder) for one in made.evaluations])
 

@@ -15,11 +15,13 @@ Shape letters: H heads, n window, L training length.
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from lengthgen.attention.bias_forms import Rows, Toeplitz
 from lengthgen.diagnostics import reads
 from lengthgen.diagnostics.diagnosed_model import DiagnosedModel
 from lengthgen.diagnostics.findings import Finding, Table, log_spaced, range_of
+from lengthgen.schemes.base import Scheme
 
 POINTS = 96  # offsets of the written curve, log-spaced, at most
 HELD = 0.99  # of the mass, by a receptive field
@@ -86,8 +88,12 @@ def measure(subject: DiagnosedModel) -> Finding:
 @torch.no_grad()
 def curves(subject: DiagnosedModel, length: int) -> dict[str, np.ndarray]:
     """Layers that share a bias ("0", "0-3") -> b (H, length) float64 of the last query."""
-    scheme = subject.model.scheme
-    biases = scheme.biases(scheme.read(subject.windows[subject.longest][:1, -length:]))
+    return of_scheme(subject.model.scheme, subject.windows[subject.longest][:1], length)
+
+
+def of_scheme(scheme: Scheme, tokens: Tensor, length: int) -> dict[str, np.ndarray]:
+    """The same of a scheme on the last `length` of tokens (1, T)."""
+    biases = scheme.biases(scheme.read(tokens[:, -length:]))
     layers_of: dict[int, list[int]] = {}
     curve_of = {}
     for layer, bias in enumerate(biases):

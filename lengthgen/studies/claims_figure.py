@@ -31,7 +31,10 @@ from lengthgen.studies.claims import (
 WIDTH, LEFT, TEXT, PLOT, GAP = 9.1, 0.14, 3.65, 2.75, 0.1  # of the figure and its columns
 LINE = 0.145  # height of a line of text
 CHARACTERS = 60  # of a line of a claim
-UNITS = {"recovered": "of the loss", "utilisation": "of the gain", "gradient": ""}
+UNITS = {"recovered": "of the loss", "utilisation": "of the gain", "gradient": ""} | dict.fromkeys(
+    ("bias_linear", "bias_log", "bias_periodic", "bias_decreasing", "bias_log_over_linear"),
+    "of variance",
+)
 TITLES = {
     PRIMARY: "Primary claims: they decide the verdict",
     EXPLORATORY: "Exploratory claims",
@@ -195,7 +198,7 @@ def _scale(claim: Row) -> float:
     numbers.append(float(claim["predict"].partition(" ")[2]))
     most = max((abs(number) for number in numbers if math.isfinite(number)), default=0) or 1.0
     power = 10.0 ** math.floor(math.log10(most))
-    return next(step * power for step in (1, 2, 5, 10) if step * power >= most * 1.02)
+    return next(step * power for step in (1, 2, 5, 10, 20) if step * power >= most * 1.02)
 
 
 def _reaches_below(claim: Row) -> bool:

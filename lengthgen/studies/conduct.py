@@ -78,7 +78,7 @@ class Options:
 def run(study: Study, options: Options) -> None:
     """Make the missing runs, judge the claims, write the study's folder and print the verdict."""
     # These need torch and scipy; `lengthgen study --help` does not.
-    from lengthgen.studies import claims, costs, frontier, running, tables
+    from lengthgen.studies import bias_forms, claims, costs, frontier, measures, running, tables
 
     label, registered = options.registered(study)
     _, scale = options.scale_of(study)
@@ -110,6 +110,9 @@ def run(study: Study, options: Options) -> None:
         "key_tokens": tables.key_tokens(study, own),
         "claims": tables.claims(study, verdicts),
     }
+    for asked in study.figures:
+        if asked.show == measures.BIAS:
+            rows["bias"], rows["bias_curves"] = bias_forms.tables(own, asked.arms or study.arms)
     folder = options.results / report.STUDIES / label
     used = {path.parent.parent for one in (own, common) if one for path in _folders(one)}
     about = _about(study, scale, options, used)

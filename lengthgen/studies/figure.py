@@ -73,7 +73,9 @@ def _panel(axes: Axes, panel: Panel, asked: Figure, numbers: Sequence[float]) ->
         lines.draw(axes, style[name], points, _floor(asked))
         ends[panels.called(panel, name)] = (style[name], points[-1][0], points[-1][1])
     for text, noted in _noted(panel, asked).items():
-        axes.plot(*zip(*noted, strict=True), color=lines.NOTE.colour, linewidth=1.0)
+        x_and_y = zip(*noted, strict=True)
+        note = lines.NOTE
+        axes.plot(*x_and_y, color=note.colour, linestyle=note.line, linewidth=1.0)
         ends[text] = (lines.NOTE, *noted[-1])
     if asked.show in ("excess", "change"):
         axes.axhline(0, color=lines.NOTE.colour, linewidth=0.9, zorder=1)

@@ -36,6 +36,8 @@ class EvaluatedRun:
 
     folder: Path
     _read: dict[tuple[str, int], Stored] = field(default_factory=dict, repr=False, compare=False)
+    # What was made of the run's weights once, by name.
+    kept: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
     def config(self) -> Mapping[str, Any]:
@@ -59,7 +61,8 @@ class EvaluatedRun:
     @property
     def retrofit(self) -> Mapping[str, Any]:
         """Name and options of the retrofit of the evaluation; empty without one."""
-        return files.read_json(self.folder / "settings.json", {}).get("retrofit") or {}
+        origin = files.read_json(self.folder / "settings.json", {}).get("origin", {})
+        return origin.get("retrofit") or {}
 
     @property
     def seed(self) -> int:

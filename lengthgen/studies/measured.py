@@ -1,6 +1,10 @@
 """A measured number: its interval, and p-values of lying above, below or within a threshold."""
 
+import math
 from dataclasses import dataclass
+
+import numpy as np
+from scipy import special
 
 from lengthgen.statistics import comparisons, fails_or_uses, power, significance, variance
 from lengthgen.statistics.paired import Paired
@@ -117,4 +121,51 @@ class Exact:
         return len(self.values), 0
 
 
-Measured = Mean | Share | Exact
+@dataclass(frozen=True)
+class OfSeeds:
+    """One number a seed, such as a share of its weights' variance: Student's t over the seeds."""
+
+    values: tuple[float, ...]
+
+    @property
+    def _error(self) -> tuple[float, float, int]:
+        """(mean, its standard error, degrees of freedom); NaN with one seed."""
+        values = np.asarray(self.values, np.float64)
+        if len(values) < 2:
+            return float(values.mean()), math.nan, 1
+        error = values.std(ddof=1) / math.sqrt(len(values))
+        return float(values.mean()), float(error), len(values) - 1
+
+    @property
+    def bounds(self) -> tuple[float, float, float]:
+        mean, error, df = self._error
+        half = float(special.stdtrit(df, 0.975)) * error
+        return mean, mean - half, mean + half
+
+    def above(self, threshold: float) -> float:
+        return self._tail(self._error[0] - threshold)
+
+    def below(self, threshold: float) -> float:
+        return self._tail(threshold - self._error[0])
+
+    def within(self, threshold: float) -> float:
+        return max(self.below(threshold), self.above(-threshold))
+
+    def _tail(self, distance: float) -> float:
+        """One-sided p of a mean that lies so far on the claimed side."""
+        _, error, df = self._error
+        if math.isnan(error):
+            return 1.0
+        return float(special.stdtr(df, -distance / max(error, 1e-300)))
+
+    @property
+    def detectable(self) -> float:
+        _, error, df = self._error
+        return float(special.nctdtrinc(df, 0.2, special.stdtrit(df, 0.975)) * error)
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        return len(self.values), 0
+
+
+Measured = Mean | Share | Exact | OfSeeds

@@ -18,6 +18,10 @@ matched, unless the claim names one (`whole` for data that are whole documents).
 | gradient | largest gradient of a table's entries beyond L / before L, on one batch; exact |
 | utilisation | gain from L to f L / that of `baseline`, trained at f L, or of the floor: u |
 | recovered | share of an arm's change at f L that a condition takes away: a ratio |
+| bias_linear, bias_log | share of the variance of the heads' bias over the distances of training |
+| bias_periodic, ... | that this form explains (bias_forms.py); bias_decreasing: any falling curve |
+| bias_log_over_linear | bias_log - bias_linear |
+| bias_spread | standard deviation of the heads' bias over these distances, root mean square |
 
 recovered = 1 - (loss under the condition - loss at L) / change. beyond_window is below 0 for a
 model that uses more than the window.
@@ -38,14 +42,14 @@ from lengthgen.statistics import fails_or_uses
 from lengthgen.statistics.paired import Paired
 from lengthgen.studies.claims import Claim
 from lengthgen.studies.losses import EvaluatedArm, Material, Values, per_token
-from lengthgen.studies.measured import Exact, Mean, Measured, Share
+from lengthgen.studies.measured import Exact, Mean, Measured, OfSeeds, Share
 
 
 def measure(material: Material, claim: Claim) -> Measured:
     """The measure of the claim's subject, minus that of the other one if it names one."""
     if claim.measure in OF_MATERIAL:
         dataclass_from.check(
-            claim.baseline is None or claim.measure == "utilisation",
+            claim.baseline is None or claim.measure in PAIRED,
             f"measure {claim.measure} of {claim.subject}: expected no baseline",
         )
         return OF_MATERIAL[claim.measure](material, claim)
@@ -106,6 +110,34 @@ def _gradient(material: Material, claim: Claim) -> Exact:
     from lengthgen.studies import gradients
 
     return Exact(tuple(gradients.beyond_training(material[claim.subject])))
+
+
+def _bias(
+    makes: Callable[[EvaluatedArm], list[float]], material: Material, claim: Claim
+) -> OfSeeds:
+    """One number a seed, minus that of the baseline if there is one."""
+    values = makes(material[claim.subject])
+    if claim.baseline:
+        others = makes(material[claim.baseline])
+        values = [one - other for one, other in zip(values, others, strict=True)]
+    return OfSeeds(tuple(values))
+
+
+def _bias_share(form: str, subject: EvaluatedArm) -> list[float]:
+    from lengthgen.studies import bias_forms
+
+    return bias_forms.share(subject, form)
+
+
+def _bias_log_over_linear(subject: EvaluatedArm) -> list[float]:
+    pairs = zip(_bias_share("log", subject), _bias_share("linear", subject), strict=True)
+    return [log - linear for log, linear in pairs]
+
+
+def _bias_spread(subject: EvaluatedArm) -> list[float]:
+    from lengthgen.studies import bias_forms
+
+    return bias_forms.spread(subject)
 
 
 def _step(subject: EvaluatedArm, claim: Claim) -> Paired:
@@ -227,6 +259,13 @@ OF_MATERIAL: dict[str, Callable[[Material, Claim], Measured]] = {
     "utilisation": _utilisation,
     "moved": _moved,
     "gradient": _gradient,
+    "bias_linear": partial(_bias, partial(_bias_share, "linear")),
+    "bias_log": partial(_bias, partial(_bias_share, "log")),
+    "bias_periodic": partial(_bias, partial(_bias_share, "periodic")),
+    "bias_decreasing": partial(_bias, partial(_bias_share, "decreasing")),
+    "bias_log_over_linear": partial(_bias, _bias_log_over_linear),
+    "bias_spread": partial(_bias, _bias_spread),
 }
 BIAS = "bias"  # of the heads, by distance: a figure
+PAIRED = ("utilisation", *(name for name in OF_MATERIAL if name.startswith("bias_")))
 MEASURES = (*OF_SUBJECT, *OF_MATERIAL)

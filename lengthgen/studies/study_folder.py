@@ -7,6 +7,8 @@ results/studies/NAME/
   costs.csv       time and memory of every subject, where the study asks for them
   frontier.csv    at every length, what each keeps and which subjects beat it (frontier.py)
   key_tokens.csv  the loss on tokens that long context decides, or why there is none
+  bias.csv        the form of every head's bias, where a figure shows it, and its values in
+                  bias_curves.csv
   information.csv the mutual information of real texts by distance
   claims.csv      a row for each claim, with its verdict; at each arm's own best of a grid, and
                   at the common learning rates
@@ -50,6 +52,9 @@ COSTS = (
     "of_first_low", "of_first_high", "mib", "mib_of_trained", "rounds",
 )  # fmt: skip
 FRONTIER = ("subject", "eval_length", "loss", "low", "high", "keys", "kept_mib", "beaten_by")
+OF_HEAD = ("subject", "scheme", "dataset", "seed", "layers", "head")
+BIAS = (*OF_HEAD, "spread", "linear", "log", "periodic", "decreasing", "period", "form")
+BIAS_CURVES = (*OF_HEAD, "form", "offset", "bias")
 INFORMATION = ("dataset", "lag", "nats")
 KEY_TOKENS = (
     "subject", "seed", "eval_length", "n_key_tokens", "n_tokens", "n_documents", "loss", "low",
@@ -64,14 +69,17 @@ TABLES = {
     "frontier": FRONTIER,
     "information": INFORMATION,
     "key_tokens": KEY_TOKENS,
+    "bias": BIAS,
+    "bias_curves": BIAS_CURVES,
     "rates": RATES,
     "earlier": EARLIER,
 }
 # Text columns are listed because names in them may look like numbers.
 TEXT = {
-    "arm", "baseline", "beaten_by", "claim", "common_verdict", "condition", "dataset", "gate",
-    "hash", "measure", "name", "own_verdict", "point", "predict", "protocol", "rates", "reason",
-    "registered", "registration", "scheme", "status", "study", "subject", "verdict",
+    "arm", "baseline", "beaten_by", "claim", "common_verdict", "condition", "dataset", "form",
+    "gate", "hash", "layers", "measure", "name", "own_verdict", "point", "predict", "protocol",
+    "rates", "reason", "registered", "registration", "scheme", "status", "study", "subject",
+    "verdict",
 }  # fmt: skip
 TRUTHS = {"best", "check", "common", "edge", "primary"}
 Row = Mapping[str, Any]
