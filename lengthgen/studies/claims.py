@@ -156,7 +156,7 @@ def _judge(
         for side in (0, 1):
             adjusted[family, side] = correct(sides[family, side])
     return [
-        _verdict(name, claim, measured[name], *adjusted[i], reasons.get(name, ""))
+        _verdict(name, claim, measured[name], adjusted[i], reasons.get(name, ""))
         for i, (name, claim) in enumerate(claims.items())
     ]
 
@@ -199,8 +199,9 @@ def _sides(claim: Claim, measured: "Measured") -> tuple[float, float]:
 
 
 def _verdict(
-    name: str, claim: Claim, measured: "Measured", p_for: float, p_against: float, reason: str
+    name: str, claim: Claim, measured: "Measured", adjusted: np.ndarray, reason: str
 ) -> Verdict:
+    p_for, p_against = adjusted
     word = SUPPORTED if p_for <= ALPHA else REFUTED if p_against <= ALPHA else UNDECIDED
     word = NOT_ANSWERABLE if reason else word
     p, known = float(min(p_for, p_against)), (measured.detectable, *measured.counts)

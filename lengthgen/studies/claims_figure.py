@@ -236,4 +236,5 @@ def _prediction_words(claim: Row) -> str:
 
 
 def _text(axes: Axes, x: float, y: float, text: str, **style: Any) -> Any:
-    return axes.text(x, y, text, **({"va": "top", "linespacing": 1.25} | style))
+    looks: dict[str, Any] = {"va": "top", "linespacing": 1.25} | style
+    return axes.text(x, y, text, **looks)

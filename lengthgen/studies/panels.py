@@ -86,7 +86,7 @@ def _keys(row: Row, shown: Sequence[Row], asked: Figure) -> list[tuple[tuple, st
     many = len(subjects) > MOST_LINES and bool(with_conditions)
     if not many and asked.panels != "arm":
         return [(base, title)]
-    keys = []
+    keys: list[tuple[tuple, str]] = []
     if not condition and len({name.partition("+")[0] for name in subjects}) > 1:
         keys.append(((*base, ""), f"as trained; {title}"))
     if arm in with_conditions or asked.panels == "arm":

@@ -97,7 +97,7 @@ def write(folder: Path, tables: Mapping[str, list[dict[str, Any]]], about: Row) 
 
 def whole(rows: Sequence[Row], columns: Sequence[str]) -> list[dict[str, Any]]:
     """The rows with every column: empty where a row, or an older table, lacks it."""
-    return [dict.fromkeys(columns, "") | row for row in rows]
+    return [{**dict.fromkeys(columns, ""), **row} for row in rows]
 
 
 def read(path: Path) -> list[dict[str, Any]]:

@@ -62,12 +62,12 @@ def claims(study: Study, verdicts: list[Verdict]) -> list[Row]:
     """CLAIMS."""
     rows = []
     for verdict in verdicts:
-        row = {"study": study.name, "name": verdict.name, "verdict": verdict.word}
+        row: Row = {"study": study.name, "name": verdict.name, "verdict": verdict.word}
         row |= {column: getattr(verdict.claim, column) for column in DECLARED}
         row |= {column: getattr(verdict, column) for column in (*NUMBERS, "reason")}
         if verdict.at_common:
             common = verdict.at_common
-            found = verdict.own_word, common.word, common.value, common.low, common.high
+            found = [verdict.own_word, common.word, common.value, common.low, common.high]
             row |= dict(zip(AT_RATES, found, strict=True))
         rows.append(row)
     return rows
