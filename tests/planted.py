@@ -5,6 +5,7 @@ its replacement, and the tests that must fail: named, so that a run takes second
 what guards against what. One kind of bug may be planted in several places.
 """
 
+from .planted_arms import ARMS
 from .planted_bug import Bug
 from .planted_evaluation import EVALUATIONS
 from .planted_tasks import TASKS
@@ -256,4 +257,4 @@ POSITIONS = [
     ),
 ]
 
-LISTS = {"positions": POSITIONS, "evaluation": EVALUATIONS, "tasks": TASKS}
+LISTS = {"positions": POSITIONS, "evaluation": EVALUATIONS, "tasks": TASKS, "arms": ARMS}
