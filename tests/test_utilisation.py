@@ -375,6 +375,33 @@ def test_the_hash_tells_which_tokens_were_scored(tmp_path):
     assert publication.targets(records.run(folder), folder / "evaluation" / "e") is None
 
 
+def test_the_last_doubling_is_read_from_the_end_or_from_the_metrics(tmp_path):
+    folder = write_run(tmp_path, "rope", 0, 16, (0, 0))
+    config = {**records.run(folder).config, "steps": 8}
+    files.write_json(folder / "config.yaml", config)
+    assert records.run(folder).last_doubling is None
+    rows = [{"step": step, "validation/loss": 3 - step / 10} for step in (2, 4, 8)]
+    files.write_jsonl(folder / "metrics.jsonl", [{"step": 1, "train/loss": 9.0}, *rows])
+    assert records.run(folder).last_doubling == pytest.approx(0.4)
+    done = {"weights_sha256": "x", "training": {"last_doubling": 0.25}}
+    files.write_json(folder / "done.json", done)
+    assert records.run(folder).last_doubling == 0.25
+
+
+def test_a_publication_names_schemes_that_still_learnt_at_their_end(results, tmp_path):
+    results = Path(shutil.copytree(results, tmp_path / "results"))
+    gained = {0: 0.2, 1: 0.4, 2: 0.01}
+    for run in records.runs(results):
+        seed = int(run.name[-1])
+        if "-L16-" in run.name:
+            value = gained[seed] if "rope" in run.name else 0.0
+            training = {"training": {"last_doubling": value}}
+            files.write_json(run.folder / "done.json", training)
+    publish(results)
+    page = (results / "main" / "summary.md").read_text()
+    assert "Under-trained" in page and "rope 0.203" in page and "alibi 0" not in page
+
+
 def test_a_publication_says_what_made_it_and_what_it_lacks(results):
     publish(results, *REFERENCE)
     note, page = (

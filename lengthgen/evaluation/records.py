@@ -65,6 +65,27 @@ class RunFolder:
         return files.read_json(self.folder / "provenance.json", {})
 
     @property
+    def last_doubling(self) -> float | None:
+        """By how many nats the last doubling of its steps improved the held-out loss at L.
+
+        Of done.json (training/ending.py); else of the losses at half of the steps and at the end in
+        metrics.jsonl. None where they were not measured.
+        """
+        ended = files.read_json(self.folder / "done.json", {}).get("training") or {}
+        if ended.get("last_doubling") is not None:
+            return float(ended["last_doubling"])
+        key = "validation/loss"
+        losses = {
+            row["step"]: row[key]
+            for row in files.read_jsonl(self.folder / "metrics.jsonl")
+            if key in row
+        }
+        steps = self.config.get("steps")
+        if not isinstance(steps, int) or not {steps, steps // 2} <= losses.keys():
+            return None
+        return float(losses[steps // 2] - losses[steps])
+
+    @property
     def evaluations(self) -> list[Path]:
         """The folders of its finished evaluations: those that hold every table."""
         folders = sorted(

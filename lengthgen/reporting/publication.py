@@ -49,6 +49,7 @@ def provenance(
             "scheme": schemes.get(run.name),
             "parameters": origin.get("parameters"),
             "learning_rate": _learning_rate(run),
+            "last_doubling": run.last_doubling,
         }
         listed.append(
             {"run": run.name, "seed": run.config.get("seed"), "command": origin["command"]}

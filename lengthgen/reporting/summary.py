@@ -9,6 +9,7 @@ from lengthgen.reporting import publication, tables, text_tables, verdict_sectio
 from lengthgen.reporting.figures import palette
 from lengthgen.reporting.figures.length_axis import STATUS_WORDS
 from lengthgen.statistics import intervals
+from lengthgen.statistics.thresholds import UNDER_TRAINED
 
 COUNTS = (("n_seeds", "seeds"), ("n_documents", "documents"), ("n_tokens", "tokens at each length"))
 # Column of tables.SUMMARY, its heading, and how its numbers are written.
@@ -57,6 +58,7 @@ def summary(
         if missing := publication.missing(note, rows):
             parts += [f"Not known of these numbers: {'; '.join(missing)}.", ""]
     parts += _models(note)
+    parts += _still_learning(note)
     for key in ("commands", "commits", "devices"):
         if note.get(key):
             parts += [f"{key.capitalize()}:", "", *(f"- `{value}`" for value in note[key]), ""]
@@ -159,6 +161,25 @@ def _models(note: Mapping[str, Any]) -> list[str]:
         for (total, positional, rate), schemes in by_facts.items()
     ]
     return ["Models:", "", *lines, ""] if lines else []
+
+
+def _still_learning(note: Mapping[str, Any]) -> list[str]:
+    """Schemes whose training was not at its end, with what the last doubling of steps gained."""
+    gained: dict[str, list[float]] = {}
+    for run in note.get("runs", []):
+        if "last_doubling" in run and "scheme" in run:
+            gained.setdefault(run["scheme"], []).append(run["last_doubling"])
+    means = {scheme: sum(values) / len(values) for scheme, values in gained.items()}
+    still = [scheme for scheme, mean in means.items() if mean >= UNDER_TRAINED]
+    if not still:
+        return []
+    listed = ", ".join(f"{name} {means[name]:.3f}" for name in sorted(still, key=palette.order))
+    return [
+        "Under-trained: the last doubling of the steps improved the held-out loss at the training "
+        f"length by {UNDER_TRAINED} nats or more (mean over seeds): {listed}. What these schemes "
+        "do beyond it may change with more training.",
+        "",
+    ]
 
 
 def _evaluations(note: Mapping[str, Any]) -> list[str]:
