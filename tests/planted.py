@@ -8,6 +8,7 @@ what guards against what. One kind of bug may be planted in several places.
 from .planted_arms import ARMS
 from .planted_bug import Bug
 from .planted_evaluation import EVALUATIONS
+from .planted_studies import OF_STUDIES
 from .planted_tasks import TASKS
 
 SCHEMES = "lengthgen/schemes"
@@ -257,4 +258,10 @@ POSITIONS = [
     ),
 ]
 
-LISTS = {"positions": POSITIONS, "evaluation": EVALUATIONS, "tasks": TASKS, "arms": ARMS}
+LISTS = {
+    "positions": POSITIONS,
+    "evaluation": EVALUATIONS,
+    "tasks": TASKS,
+    "arms": ARMS,
+    "studies": OF_STUDIES,
+}

@@ -59,6 +59,11 @@ def test_an_untrained_arm_answers_nothing(tmp_path):
     verdict = judged(Material({"arm": arm}))
     assert verdict.word == "not answerable" and verdict.p == 1.0
     assert verdict.reason.startswith("arm is untrained: at L its loss is +0.1")
+    # A lower loss is not enough: it has to be surely lower, over documents that differ.
+    unsure = with_bigram(subject(tmp_path, "unsure", AT), 1.07)
+    assert judged(Material({"arm": unsure})).reason.startswith(
+        "unsure is untrained: at L its loss is -0.0"
+    )
     # As a baseline as well, and under a condition.
     far = {"matched/16": 1.0, "matched/32": 9.0}
     good = {"good": subject(tmp_path, "good", far), "good+x": subject(tmp_path, "good+x", far)}
