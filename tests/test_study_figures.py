@@ -74,6 +74,22 @@ def test_panels_by_protocol_condition_and_length():
     assert [point[0] for point in of_lines["rope"]] == [10, 20, 40]
 
 
+def test_corpora_of_an_arm_are_one_line_in_a_panel_for_each_length():
+    sizes = [
+        row(f"text_alibi_{size}", length, size / 10, corpus=1000.0 * size)
+        for size in (30, 300) for length in (8, 16, 32)
+    ]  # fmt: skip
+    split = panels.split(sizes, Figure(axis="corpus"))
+    assert [panel.title for panel in split] == [
+        "text, trained at 16", "text, trained at 16, evaluated at 2 L"
+    ]  # fmt: skip
+    points = panels.of_lines(split[1], "corpus")
+    assert [point[:2] for point in points["text_alibi"]] == [(30_000, 3.0), (300_000, 30.0)]
+    with drawing.fixed_style():
+        drawn = figure.draw("t", "d", sizes, Figure(axis="corpus"))
+    assert drawn.axes[1].get_xlabel() == "tokens of the corpus (logarithmic)"
+
+
 def test_thresholds_and_floors_are_in_the_panel_and_on_its_axis():
     noted = [row("alibi", length, 9.0, measure="bigram") for length in (16, 32)]
     claims = [

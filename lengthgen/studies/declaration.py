@@ -12,7 +12,7 @@ A study is one YAML in configs/study/. Its overrides are those of `lengthgen tra
     grid        key of the training -> values, at least two; an arm's own best is the point with the
                 lowest loss at the training length, and claims are judged there and at the declared,
                 common values as well. arms, of_arms, seeds: parts.Grid
-    show, axis  the measure of the figure, and its x axis: length | tokens
+    show, axis  the measure of the figure, and its x axis: length | tokens | corpus
     figures     several figures of values instead (parts.Figure)
     published   numbers of schemes in published tables, whose order is compared with this study's
     costs       evaluation length / train_length at which time and memory are measured (costs.py)
@@ -229,7 +229,7 @@ def _check_names(label: str, study: Study) -> None:
                 study.points(arm, scale)
     for figure in (Figure(show=study.show, axis=study.axis), *study.figures):
         check("show", [figure.show], [*measures.BY_LENGTH, measures.BIAS])
-        check("axis", [figure.axis], ["length", "tokens"])
+        check("axis", [figure.axis], ["length", "tokens", "corpus"])
         check("figures.panels", [figure.panels], ["", *PANELS])
         check("figures.arms", figure.arms, arms)
         check("figures.conditions", figure.conditions, [*study.conditions, "none"])

@@ -65,7 +65,7 @@ def draw(
 def _panel(axes: Axes, panel: Panel, asked: Figure, numbers: Sequence[float]) -> None:
     of_lines = panels.of_lines(panel, asked.axis)
     schemes = {panels.name(row, asked.axis): row["scheme"] for row in panel.rows}
-    trained = [name for name in schemes if asked.axis == "tokens" or "+" not in name]
+    trained = [name for name in schemes if asked.axis != "length" or "+" not in name]
     style = lines.styles(schemes, trained)
     ends = {}
     for name in sorted(of_lines, key=palette.order):
@@ -163,8 +163,9 @@ def _value_axis(axes: Axes, numbers: Iterable[float]) -> str:
 
 
 def _x_label(axis: str, columns: int) -> str:
-    if axis == "tokens":
-        return "training tokens (logarithmic)"
+    if axis != "length":
+        of = "training tokens" if axis == "tokens" else "tokens of the corpus"
+        return f"{of} (logarithmic)"
     return length_axis.LABEL if columns == 1 else "evaluation length (tokens, times L)"
 
 

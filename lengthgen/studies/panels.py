@@ -2,7 +2,7 @@
 
 A panel for each dataset and training length, and for what parts.Figure.panels says. Left to choose,
 a panel of more than MOST_LINES lines is split: the arms as trained, then each arm with its
-conditions. With an axis of training tokens a panel is an evaluation length.
+conditions. With an axis of training tokens, or of the corpus's, a panel is an evaluation length.
 """
 
 import re
@@ -67,11 +67,11 @@ def _keys(row: Row, shown: Sequence[Row], asked: Figure) -> list[tuple[tuple, st
     base = row["dataset"], row["train_length"]
     title = f"{row['dataset']}, trained at {row['train_length']}"
     arm, _, condition = row["subject"].partition("+")
-    if asked.axis == "tokens":
+    if asked.axis != "length":
         factor = row["eval_length"] / row["train_length"]
-        if asked.show != "change" and factor != 1:
+        if asked.axis == "tokens" and asked.show != "change" and factor != 1:
             return []
-        if asked.show == "change" and factor <= 1:
+        if factor < 1 or (asked.show == "change" and factor == 1):
             return []
         at = "" if factor == 1 else f", evaluated at {factor:g} L"
         return [((*base, factor), title + at)]
@@ -122,14 +122,14 @@ def of_lines(panel: Panel, axis: str) -> dict[str, list[lines.Point]]:
     """Name -> points of every line."""
     found: dict[str, list[lines.Point]] = {}
     for row in panel.rows:
-        x = row["tokens" if axis == "tokens" else "eval_length"]
+        x = row["eval_length" if axis == "length" else axis]
         found.setdefault(name(row, axis), []).append((x, row["value"], row["low"], row["high"]))
     return {line: sorted(points) for line, points in found.items()}
 
 
 def name(row: Row, axis: str) -> str:
     """With an axis of tokens, conditions `at_N`, or arms whose names end in _N, are one line."""
-    if axis != "tokens":
+    if axis == "length":
         return row["subject"]
     arm, plus, _ = row["subject"].partition("+")
     return arm if plus else re.sub(r"_\d+$", "", arm)

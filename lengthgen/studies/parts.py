@@ -63,7 +63,7 @@ class KeyTokens:
 class Figure:
     title: str = ""  # what it shows; empty: the study's meaning
     show: str = "loss"  # a measure by length, or bias: the heads' bias by distance
-    axis: str = "length"  # length | tokens
+    axis: str = "length"  # length | tokens (trained on) | corpus (tokens of dataset.train_tokens)
     panels: str = ""  # what panels differ by: dataset | protocol | arm | condition; empty: chosen
     arms: list[str] = field(default_factory=list)  # empty: all
     conditions: list[str] = field(default_factory=list)  # empty: all; [none]: as trained alone

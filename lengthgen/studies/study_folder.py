@@ -28,8 +28,8 @@ from typing import Any
 from lengthgen import files
 
 VALUES = (
-    "subject", "scheme", "dataset", "train_length", "tokens", "protocol", "eval_length", "measure",
-    "value", "low", "high", "n_seeds", "n_documents", "status", "rates", "point",
+    "subject", "scheme", "dataset", "train_length", "tokens", "corpus", "protocol", "eval_length",
+    "measure", "value", "low", "high", "n_seeds", "n_documents", "status", "rates", "point",
 )  # fmt: skip
 REPAIRS = (
     "arm", "condition", "eval_length", "change", "recovered", "low", "high", "n_seeds",

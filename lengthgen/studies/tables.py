@@ -1,6 +1,7 @@
 """The rows of a study's tables (study_folder.py). Nats a token, with 95 % intervals."""
 
 import contextlib
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -131,12 +132,15 @@ def key_tokens(study: Study, material: Material) -> list[Row]:
 
 
 def _trained_on(study: Study, subject: EvaluatedArm) -> Row:
-    """How many tokens it was trained on: to the step of a condition at_step, or to its end."""
+    """How many tokens it was trained on: to the step of a condition at_step, or to its end; and of
+    how many tokens the corpus is, where that was asked for.
+    """
     condition = study.conditions.get(subject.name.partition("+")[2])
     at = [one for one in (condition.overrides if condition else []) if one.startswith("at_step=")]
     first = subject.evaluations[0]
     steps = int(at[-1].partition("=")[2]) if at else first.steps
-    return {"tokens": steps * int(first.config["batch_size"]) * subject.train_length}
+    tokens = steps * int(first.config["batch_size"]) * subject.train_length
+    return {"tokens": tokens, "corpus": first.config["dataset"].get("train_tokens") or math.nan}
 
 
 def _about(subject: EvaluatedArm) -> Row:

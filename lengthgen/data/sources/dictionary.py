@@ -2,9 +2,9 @@
 
 A document is key value key value ... Keys are drawn independently, key k with chance f_k ~
 (k + 1)^-exponent. Each key has V values of its own, of which one is drawn for the document and
-comes with every occurrence of the key. So a value is known from any earlier occurrence, however far back,
-and nothing else says anything about it: the floor of a value is 0 where it stands in what is seen,
-else ln V; that of a key is -ln f_k, always. All this holds in every window.
+comes with every occurrence of the key. So a value is known from any earlier occurrence, however far
+back, and nothing else says anything about it: the floor of a value is 0 where it stands in what is
+seen, else ln V; that of a key is -ln f_k, always. All this holds in every window.
 
 With the exponent 1 a key of rank k comes again after about k ln K pairs: the distances to the last
 occurrence are spread like 1 / D up to some K ln K, and each doubling of the context is worth about
