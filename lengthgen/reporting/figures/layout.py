@@ -36,10 +36,17 @@ FLOOR = "bigram table of the training text: above it a model is untrained"
 
 
 def stack(
-    heights: Sequence[float], title: tuple[str, str], names: Sequence[str], gap: float = 0.14
+    heights: Sequence[float],
+    title: tuple[str, str],
+    names: Sequence[str],
+    gap: float = 0.14,
+    left: float = LEFT,
 ) -> tuple[Figure, list[Axes]]:
-    """Stacked panels, with room on the right for the longest name and above for the title."""
-    width = LEFT + PLOT + RIGHT + 0.07 * max(len(name) for name in names)
+    """Stacked panels, with room on the right for the longest name and above for the title.
+
+    left: the room for the labels of the y-axis.
+    """
+    width = left + PLOT + RIGHT + 0.07 * max(len(name) for name in names)
     heading = textwrap.wrap(title[0], int(width / 0.092))
     lines = textwrap.wrap(title[1], int(width / 0.066))
     above = 0.42 + 0.2 * len(heading) + 0.165 * len(lines)
@@ -56,7 +63,7 @@ def stack(
     for panel_height in heights:
         y -= panel_height
         panels.append(
-            figure.add_axes((LEFT / width, y / height, PLOT / width, panel_height / height))
+            figure.add_axes((left / width, y / height, PLOT / width, panel_height / height))
         )
         y -= gap
     return figure, panels

@@ -4,6 +4,7 @@ A row for each scheme and length beyond training. F: statistics/fails_or_uses.py
 word say the same, so that it can be read without colours.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,9 +16,10 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, NullL
 
 from lengthgen.reporting import tables, text_tables
 from lengthgen.reporting.figures import layout, palette
-from lengthgen.statistics.thresholds import DELTA, SMALLEST_GAIN
+from lengthgen.statistics.thresholds import DELTA, IN_USE, SMALLEST_GAIN
 
 ROW = 0.19  # inches
+CHARACTER = 0.075  # inches, of a row's label
 LINEAR = 0.05  # nats: the axis is linear within, logarithmic beyond
 TICKS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10)
 
@@ -33,16 +35,21 @@ LOOKS = {
     "tolerates": Look("#2166AC", "o"),
     "uses": Look("#1B7837", "^"),
     "undecided": Look("#777777", "D"),
+    # Words about the training, not about length: hollow marks.
+    "untrained": Look("#8C510A", "s"),
+    "positions not in use": Look("#6A3D9A", "v"),
 }
+HOLLOW = ("untrained", "positions not in use")
 
 
 def draw(verdicts: pd.DataFrame, n_tokens: int) -> Figure:
     """verdicts: the rows of one group of verdicts.csv. n_tokens: targets scored at each length."""
     schemes = sorted(verdicts["scheme"].unique(), key=palette.order)
     height = ROW * (len(verdicts) + len(schemes) + 0.5)
-    figure, (axes,) = layout.stack(
-        [height], _title(verdicts, n_tokens), ["undecided +0.0000 [+0.0000, +0.0000]"]
-    )
+    texts = {row["eval_length"]: _length(row) for row in tables.as_rows(verdicts)}
+    words = [_text(row) for row in tables.as_rows(verdicts)]
+    left = max(layout.LEFT, 0.2 + CHARACTER * max(map(len, texts.values())))
+    figure, (axes,) = layout.stack([height], _title(verdicts, n_tokens), words, left=left)
     place, ticks, labels = 0, [], []
     for scheme in schemes:
         name = axes.text(0.004, place, scheme, transform=axes.get_yaxis_transform())
@@ -52,8 +59,7 @@ def draw(verdicts: pd.DataFrame, n_tokens: int) -> Figure:
             place += 1
             _row(axes, row, place)
             ticks.append(place)
-            factor = row["eval_length"] / row["train_length"]
-            labels.append(f"{int(row['eval_length']):,} ({factor:g}×)")
+            labels.append(texts[row["eval_length"]])
         place += 1
     axes.axvspan(-DELTA, DELTA, color="#dddddd", zorder=0)
     axes.axvline(0, color="black", linewidth=0.8, zorder=1)
@@ -65,16 +71,31 @@ def draw(verdicts: pd.DataFrame, n_tokens: int) -> Figure:
     return figure
 
 
-def _row(axes: Axes, row: dict[str, Any], place: float) -> None:
-    look, text, colour = LOOKS.get(row["word"]), row["word"], layout.GREY
+def _length(row: Mapping[str, Any]) -> str:
+    return f"{int(row['eval_length']):,} ({row['eval_length'] / row['train_length']:.3g}×)"
+
+
+def _text(row: Mapping[str, Any]) -> str:
+    """The word, and F with its interval; without a value the word alone."""
+    if row["word"] not in LOOKS:
+        return str(row["word"])
+    value, low, high = (row[name] for name in tables.ends("failure"))
+    return f"{row['word']}  {text_tables.interval(value, low, high, '{:+.3f}'.format)}"
+
+
+def _row(axes: Axes, row: Mapping[str, Any], place: float) -> None:
+    look, colour = LOOKS.get(row["word"]), layout.GREY
     if look:  # else refused, oom, nonfinite: there is no value
         value, low, high = (row[name] for name in tables.ends("failure"))
         colour = look.colour
-        text += "  " + text_tables.interval(value, low, high, "{:+.3f}".format)
         axes.plot([low, high], [place] * 2, color=colour, linewidth=1.4, solid_capstyle="butt")
         (point,) = axes.plot([value], [place], color=colour, marker=look.marker, markersize=5)
-        point.set(markeredgecolor="white", markeredgewidth=0.5)
-    label = axes.text(1.02, place, text, transform=axes.get_yaxis_transform())
+        hollow = row["word"] in HOLLOW
+        point.set(markeredgecolor=colour if hollow else "white")
+        point.set(
+            markerfacecolor="white" if hollow else colour, markeredgewidth=1 if hollow else 0.5
+        )
+    label = axes.text(1.02, place, _text(row), transform=axes.get_yaxis_transform())
     label.set(va="center", size=8, color=colour)
 
 
@@ -94,11 +115,24 @@ def _value_axis(axes: Axes, verdicts: pd.DataFrame) -> None:
     )
 
 
+def _known(verdicts: pd.DataFrame, column: str) -> bool:
+    return column in verdicts and bool(verdicts[column].notna().any())
+
+
 def _title(verdicts: pd.DataFrame, n_tokens: int) -> tuple[str, str]:
     length = int(verdicts["train_length"].iloc[0])
     windows = "a window of the text"
     if verdicts["use_hard_window"].notna().any():
         windows += ", and a hard window in every layer"
+    first = ""
+    if _known(verdicts, "below_bigram"):
+        first += f"untrained: the loss at {length:,} is not surely below a bigram table's. "
+    if _known(verdicts, "positions_gain"):
+        baselines = " or ".join(sorted(set(verdicts["positions_over"].dropna()) - {""}))
+        first += (
+            f"positions not in use: at {length:,} the scheme is not surely {IN_USE} nats better "
+            f"than {baselines}. "
+        )
     gates = set(verdicts["gate"]) if "gate" in verdicts else {""}
     if gates == {""}:
         gate = " Whether any model would gain from longer input on this text was not tested."
@@ -110,9 +144,10 @@ def _title(verdicts: pd.DataFrame, n_tokens: int) -> tuple[str, str]:
         f"F with its 95 % interval, two-way over {int(verdicts['n_seeds'].max())} seeds and "
         f"{int(verdicts['n_documents'].max())} documents; the same {n_tokens:,} target tokens at "
         f"every length; baseline: the scheme's loss at {length:,} tokens. U: the gain over the "
-        f"same model confined to {length:,} tokens ({windows}). fails: F's interval is above "
-        f"{DELTA} (grey band: 1 % of perplexity). tolerates: it is below, and that of a U below "
-        f"{SMALLEST_GAIN}. uses: it is below, and that of every U above 0. undecided: none of "
-        f"these. Not corrected for the number of rows: exploratory.{gate}"
+        f"same model confined to {length:,} tokens ({windows}). The first that holds: {first}"
+        f"fails: F's interval is above {DELTA} (grey band: 1 % of perplexity). tolerates: it is "
+        f"below, and that of a U below {SMALLEST_GAIN}. uses: it is below, and that of every U "
+        f"from {SMALLEST_GAIN} up. undecided: none of these. Not corrected for the number of "
+        f"rows: exploratory.{gate}"
     )
     return layout.heading("Fails, tolerates or uses longer input", verdicts), details
