@@ -486,8 +486,8 @@ INTERVALS = [  # what is said to be known
     Bug(
         "one-sided p-value",
         "lengthgen/statistics/comparisons.py",
-        "p = 2 * spread.tail(np.abs(value))",
-        "p = spread.tail(np.abs(value))",
+        "p = np.minimum(2 * spread.tail(",
+        "p = np.minimum(spread.tail(",
         COMPARISONS,
     ),
     Bug(
@@ -517,16 +517,16 @@ INTERVALS = [  # what is said to be known
     Bug(
         "TOST with the two-sided p",
         "lengthgen/statistics/significance.py",
-        "return np.maximum(estimate.spread.tail(delta - estimate.value)",
-        "return 2 * np.maximum(estimate.spread.tail(delta - estimate.value)",
+        "return np.maximum(estimate.spread.tail(delta - estimate.value, null_above=True)",
+        "return 2 * np.maximum(estimate.spread.tail(delta - estimate.value, null_above=True)",
         SIGNIFICANCE,
         "equivalence",
     ),
     Bug(
         "TOST with the smaller p",
         "lengthgen/statistics/significance.py",
-        "return np.maximum(estimate.spread.tail(delta - estimate.value)",
-        "return np.minimum(estimate.spread.tail(delta - estimate.value)",
+        "return np.maximum(estimate.spread.tail(delta - estimate.value, null_above=True)",
+        "return np.minimum(estimate.spread.tail(delta - estimate.value, null_above=True)",
         SIGNIFICANCE,
         "equivalence",
     ),

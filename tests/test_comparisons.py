@@ -59,14 +59,15 @@ def test_the_table_of_equal_documents_is_the_plain_difference():
     assert Paired(10 * sums, np.full((2, 3), 10.0)).table() == pytest.approx(sums)
 
 
-def test_the_standard_error_of_unequal_documents_is_the_ratio_estimators():
-    """One seed: the textbook variance, sum (y - R w)^2 / (D - 1) / D / mean(w)^2."""
+def test_the_standard_error_of_unequal_documents_is_the_jackknifes():
+    """One seed: the spread of the ratio without each document in turn, around the ratio."""
     generator = np.random.default_rng(1)
     tokens = generator.integers(1, 9, 30).astype(float)
     sums = tokens * generator.normal(0.2, 0.1, 30)
     found = comparisons.estimate(Paired(sums[None, None], tokens[None]))
     ratio = sums.sum() / tokens.sum()
-    expected = np.sqrt(((sums - ratio * tokens) ** 2).sum() / 29 / 30) / tokens.mean()
+    without = (sums.sum() - sums) / (tokens.sum() - tokens)
+    expected = np.sqrt(29 / 30 * ((without - ratio) ** 2).sum())
     assert found.spread.standard_error == pytest.approx([expected])
 
 
@@ -85,8 +86,10 @@ def test_p_and_interval_agree():
     found = comparisons.estimate(difference(first, second + shift, n_tokens))
     assert np.array_equal(found.p <= 0.05, (found.low > 0) | (found.high < 0))
     assert 0 < np.mean(found.p <= 0.05) < 1
-    assert np.allclose(found.value + found.spread.half_width(0.95), found.high)
-    assert (found.value - found.spread.half_width(0.9) > found.low).all()
+    below, above = found.spread.reach(0.95)
+    assert np.allclose(found.value + above, found.high)
+    assert np.allclose(found.value - below, found.low)
+    assert (found.value - found.spread.reach(0.9)[0] > found.low).all()
 
 
 def test_what_is_not_known():

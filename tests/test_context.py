@@ -87,7 +87,8 @@ def test_intervals_that_do_not_decide_are_undecided(failure, gain, noise, word):
 def test_the_rules_at_their_bounds(failure, gain, word):
     some = estimate(0.0)
     failures, uses = (
-        replace(some, low=np.array([low]), high=np.array([high])) for low, high in (failure, gain)
+        replace(some, low=np.array([low]), high=np.array([high]), n_documents=np.array([40]))
+        for low, high in (failure, gain)
     )
     assert fails_or_uses.classify(failures, [uses]) == [word]
 
@@ -111,7 +112,9 @@ def test_what_holds_at_the_training_length_comes_first(failure, competence, in_u
     some = estimate(0.0)
 
     def bounds(ends):
-        return ends and replace(some, low=np.array([ends[0]]), high=np.array([ends[1]]))
+        return ends and replace(
+            some, low=np.array([ends[0]]), high=np.array([ends[1]]), n_documents=np.array([40])
+        )
 
     failures, uses = bounds((failure - 0.001, failure + 0.001)), bounds((-failure, -failure))
     plain = fails_or_uses.classify(failures, [uses])
@@ -172,8 +175,9 @@ def test_utilisation_bounds_are_where_the_test_of_the_ratio_turns():
 def test_utilisation_of_one_part_is_fiellers_interval():
     """One seed: the textbook quadratic for the ratio of two correlated means."""
     generator = np.random.default_rng(6)
-    x = generator.normal(0.1, 0.05, 25)
-    y = 0.5 * x + generator.normal(0, 0.02, 25)
+    half, rest = generator.normal(0, 0.05, 12), generator.normal(0, 0.02, 12)
+    x = 0.1 + np.concatenate([half, -half, [0.0]])  # without skew
+    y = 0.5 * x + np.concatenate([rest, -rest, [0.0]])
     found = fails_or_uses.utilisation(
         Paired(y[None, None], np.ones((1, 25))), Paired(x[None, None], np.ones((1, 25)))
     )

@@ -106,7 +106,8 @@ def test_a_run_leaves_everything_that_it_promises(ask, draw, monkeypatch):
     )
     [lengths] = outcome.folder.glob("evaluation/*/lengths.csv")
     text = lengths.read_text()
-    assert text.count("\n") == 1 + 7 * (4 + 3) and ",ok," in text
+    # matched, non-overlapping, and shuffled at one length
+    assert text.count("\n") == 1 + 7 * (6 + 5) + 5 and ",ok," in text
 
 
 def test_the_same_command_again_does_nothing(ask, caplog):

@@ -41,6 +41,7 @@ import numpy as np
 
 from lengthgen.statistics import comparisons, variance
 from lengthgen.statistics.comparisons import Estimate
+from lengthgen.statistics.documents import FEWEST
 from lengthgen.statistics.paired import Paired
 from lengthgen.statistics.thresholds import DELTA, IN_USE, SMALLEST_GAIN
 
@@ -74,7 +75,7 @@ def classify(
     low = np.stack([u.low for u in uses]).min(axis=0)
     high = np.stack([u.high for u in uses]).min(axis=0)
     holds = failures.high < delta
-    words = [("undecided", np.isnan(failures.low))]
+    words = [("undecided", np.isnan(failures.low) | (failures.n_documents < FEWEST))]
     unmet: tuple[tuple[Estimate | None, str, Callable[[np.ndarray], np.ndarray]], ...] = (
         (competence, "untrained", lambda low: low <= 0),
         (in_use, "positions not in use", lambda low: low < IN_USE),

@@ -81,5 +81,6 @@ def equivalence(estimate: Estimate, delta: float = DELTA) -> np.ndarray:
     At most 0.05 exactly where the 90 % interval lies inside (-delta, delta).
     """
     return np.maximum(
-        estimate.spread.tail(delta - estimate.value), estimate.spread.tail(estimate.value + delta)
+        estimate.spread.tail(delta - estimate.value, null_above=True),
+        estimate.spread.tail(estimate.value + delta),
     )

@@ -24,6 +24,7 @@ from scipy.special import stdtrit
 
 BISECTIONS = 80
 SMALLEST = 1e-30  # of the p-values that are told apart
+SKEW = 2.0  # times the skewness that a sample shows: few documents show too little of it
 
 
 @dataclass(frozen=True)
@@ -53,13 +54,15 @@ class Components:
 class Spread:
     """The variance of a mean in its two parts, (A,) each, and the degrees of freedom of each.
 
-    With one seed the seeds' part is 0: the interval is over documents, for that seed.
+    With one seed the seeds' part is 0: the interval is over documents, for that seed. skewness: of
+    the mean, (A,) or 0, by which an interval is longer on one side (documents.py).
     """
 
     seed: np.ndarray
     document: np.ndarray
-    seed_df: float
-    document_df: float
+    seed_df: float | np.ndarray
+    document_df: float | np.ndarray
+    skewness: float | np.ndarray = 0.0
 
     def where(self, known: np.ndarray) -> "Spread":
         """The same, NaN in the columns that are not `known` (A,)."""
@@ -67,6 +70,7 @@ class Spread:
             self,
             seed=np.where(known, self.seed, np.nan),
             document=np.where(known, self.document, np.nan),
+            skewness=np.where(known, self.skewness, np.nan),
         )
 
     @property
@@ -76,43 +80,62 @@ class Spread:
     def half_width(self, level: float) -> np.ndarray:
         return self.critical((1 - level) / 2) * self.standard_error
 
+    def reach(self, level: float) -> tuple[np.ndarray, np.ndarray]:
+        """(A,) each: how far an interval reaches below the mean, and above it."""
+        tail = (1 - level) / 2
+        return tuple(self._reach(tail, above) * self.standard_error for above in (False, True))
+
     def critical(self, tail: float | np.ndarray) -> np.ndarray:
         """(A,): standard errors beyond which `tail` (below 0.5) lies on one side."""
         total = self.seed + self.document
         # No variance at all: the share is 0 / 0, and either quantile times 0 is 0.
+        none = np.where(np.asarray(self.seed_df) > 0, 1.0, 0.0)
         share = np.divide(
-            self.seed, total, out=np.full_like(total, 1.0 if self.seed_df else 0.0), where=total > 0
+            self.seed, total, out=np.broadcast_to(none, total.shape).copy(), where=total > 0
         )
-        quantiles = [-stdtrit(df, tail) if df else 0.0 for df in (self.seed_df, self.document_df)]
-        return share * quantiles[0] + (1 - share) * quantiles[1]
+        seeds, documents = (
+            np.where(np.asarray(df) > 0, -stdtrit(np.maximum(df, 1e-9), tail), 0.0)
+            for df in (self.seed_df, self.document_df)
+        )
+        return share * seeds + (1 - share) * documents
 
-    def tail(self, distance: np.ndarray) -> np.ndarray:
-        """(A,): one-sided p of a mean `distance` (A,) above the null; the inverse of `critical`."""
+    def tail(self, distance: np.ndarray, null_above: bool | np.ndarray = False) -> np.ndarray:
+        """(A,): one-sided p of a mean `distance` (A,) away from the null; the inverse of `reach`.
+
+        The null lies below the mean, or above it; a negative distance: beyond the mean.
+        """
         distance, error = np.asarray(distance, np.float64), self.standard_error
         ratio = np.divide(
             np.abs(distance), error, out=np.where(distance == 0, 0.0, np.inf), where=error > 0
         )
+        above = np.logical_xor(null_above, distance < 0)
         # In log p, so that a p-value of 1e-20 is found as well as one of 0.3.
         low, high = np.log([SMALLEST, 0.5])
         upper = np.exp(
-            bisect(lambda log_p: ratio - self.critical(np.exp(log_p)), low, high, len(ratio))
+            bisect(lambda log_p: ratio - self._reach(np.exp(log_p), above), low, high, len(ratio))
         )
         p = np.where(distance >= 0, upper, 1 - upper)
         return np.where(np.isnan(distance + error), np.nan, p)
+
+    def _reach(self, tail: float | np.ndarray, above: bool | np.ndarray) -> np.ndarray:
+        """(A,): standard errors to the end of the interval on one side."""
+        critical = self.critical(tail)
+        skewness = np.where(above, 1, -1) * np.asarray(self.skewness)
+        return critical + SKEW * np.maximum(skewness, 0) / 6 * (1 + 2 * critical**2)
 
     @property
     def df(self) -> np.ndarray:
         """(A,): of the two parts as one variance (Satterthwaite 1946, Biometrics Bulletin 2)."""
         parts = [
-            part**2 / df
+            np.divide(part**2, df, out=np.zeros_like(part), where=np.asarray(df) > 0)
             for part, df in ((self.seed, self.seed_df), (self.document, self.document_df))
-            if df
         ]
+        total = parts[0] + parts[1]
         return np.divide(
             (self.seed + self.document) ** 2,
-            sum(parts),
+            total,
             out=np.full_like(self.seed, np.inf),
-            where=sum(parts) > 0,
+            where=total > 0,
         )
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from lengthgen.statistics import comparisons, fails_or_uses
 from lengthgen.statistics.comparisons import Estimate
+from lengthgen.statistics.documents import FEWEST
 from lengthgen.statistics.losses import Losses, common_seeds
 from lengthgen.statistics.paired import Paired
 
@@ -80,7 +81,10 @@ class Evidence:
             competence=estimates.get("below_bigram"),
             in_use=estimates.get("positions_gain"),
         )
-        return Answer(word, estimates, short, long, over)
+        n_documents, reason = int(estimates["failure"].n_documents[0]), ""
+        if n_documents < FEWEST:
+            reason = f"{n_documents} documents: at least {FEWEST} are needed"
+        return Answer(word, estimates, short, long, over, reason)
 
     def _positions(self, short: Losses) -> tuple[str, Paired | None]:
         """What the losses at L are below those of the first baseline that has the seeds."""

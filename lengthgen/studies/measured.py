@@ -33,7 +33,7 @@ class Mean:
 
     def below(self, threshold: float) -> float:
         estimate = self.estimate
-        return float(estimate.spread.tail(threshold - estimate.value)[0])
+        return float(estimate.spread.tail(threshold - estimate.value, null_above=True)[0])
 
     def within(self, threshold: float) -> float:
         """p of `the truth is threshold or more from 0` (two one-sided tests)."""

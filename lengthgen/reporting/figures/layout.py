@@ -101,6 +101,7 @@ def floor(axes: Axes, x: ArrayLike, y: ArrayLike) -> None:
     axes.plot(x, y, color="black", linewidth=0.9, linestyle=(0, (1, 1.5)), zorder=1.5)
     text = axes.text(0.008, y[0], FLOOR, transform=axes.get_yaxis_transform())
     text.set(size=7.5, va="bottom", ha="left", color="black")
+    text.set_bbox({"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.6})
 
 
 def name_ends(axes: Axes, ends: Mapping[str, tuple[float, float | None, str]]) -> None:

@@ -124,7 +124,8 @@ def _title(verdicts: pd.DataFrame, n_tokens: int) -> tuple[str, str]:
     windows = "a window of the text"
     if verdicts["use_hard_window"].notna().any():
         windows += ", and a hard window in every layer"
-    first = ""
+    n_seeds, first = int(verdicts["n_seeds"].max()), ""
+    over = f"two-way over {n_seeds} seeds and" if n_seeds > 1 else "for one seed, over"
     if _known(verdicts, "below_bigram"):
         first += f"untrained: the loss at {length:,} is not surely below a bigram table's. "
     if _known(verdicts, "positions_gain"):
@@ -141,8 +142,8 @@ def _title(verdicts: pd.DataFrame, n_tokens: int) -> tuple[str, str]:
     else:
         gate = ""
     details = (
-        f"F with its 95 % interval, two-way over {int(verdicts['n_seeds'].max())} seeds and "
-        f"{int(verdicts['n_documents'].max())} documents; the same {n_tokens:,} target tokens at "
+        f"F with its 95 % interval, {over} {int(verdicts['n_documents'].max())} documents; the "
+        f"same {n_tokens:,} target tokens at "
         f"every length; baseline: the scheme's loss at {length:,} tokens. U: the gain over the "
         f"same model confined to {length:,} tokens ({windows}). The first that holds: {first}"
         f"fails: F's interval is above {DELTA} (grey band: 1 % of perplexity). tolerates: it is "
