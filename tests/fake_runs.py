@@ -10,7 +10,7 @@ import numpy as np
 
 from lengthgen import files
 from lengthgen.evaluation import records
-from lengthgen.statistics import bootstrap as statistics
+from lengthgen.statistics.losses import Losses
 
 RATIOS = (0.5, 1, 1.25, 1.5, 2, 3, 4)
 # Change of the loss (nats) at r times the training length, r > 1.
@@ -27,7 +27,6 @@ BEYOND = {
 
 def write_run(
     results: Path, scheme: str, seed: int, *, train_length: int = 512, n_documents: int = 40,
-    n_resamples: int = 200,
     setting: str = "1e234567", evaluation: str = "00123456", steps: int = 3000, model: str = "tiny",
     dataset: str = "python",
 ) -> Path:  # fmt: skip
@@ -92,14 +91,16 @@ def write_run(
                      bigram_sum=None)
                 for d in range(n_documents)
             ]  # fmt: skip
-        drawn = statistics.bootstrap(
-            *(np.stack([t[part] for t in totals.values()]) for part in (0, 1)),
-            n_resamples=n_resamples,
+        losses = Losses.numbered(
+            *(np.stack([t[part] for t in totals.values()])[None].astype(float) for part in (0, 1))
         )
-        found = {"loss": drawn, "loss_change": drawn.change(list(totals).index(train_length))}
-        for metric, bootstrap in found.items():
+        found = {
+            "loss": losses.means(),
+            "loss_change": losses.changes(list(totals).index(train_length)),
+        }
+        for metric, means in found.items():
             for length, value, low, high in zip(
-                totals, bootstrap.value, *bootstrap.bounds(), strict=True
+                totals, means.value, means.low, means.high, strict=True
             ):
                 row = dict(
                     **identity,

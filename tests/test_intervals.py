@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lengthgen.statistics import bootstrap, intervals
+from lengthgen.statistics import comparisons, intervals
 from lengthgen.statistics.losses import Losses
+from lengthgen.statistics.paired import Paired
 
 
 def sums(n_seeds: int, n_documents: int = 12, seed: int = 0):
@@ -26,13 +27,13 @@ def sums(n_seeds: int, n_documents: int = 12, seed: int = 0):
     return loss * tokens, tokens
 
 
-def test_one_seed_is_the_bootstrap_of_its_documents():
+def test_one_seed_has_the_interval_of_a_verdict_over_its_documents():
     loss, tokens = sums(1)
-    drawn = bootstrap.bootstrap(loss, tokens, n_resamples=300)
     found = Losses.numbered(loss, tokens)
-    assert found.means(300).low == pytest.approx(drawn.bounds()[0]) and found.changes(
-        1, 300
-    ).high == pytest.approx(drawn.change(1).bounds()[1])
+    mean = comparisons.estimate(Paired(loss, tokens[0]))
+    change = comparisons.estimate(Paired(loss - loss[:, [1]], tokens[0]))
+    assert found.means().low == pytest.approx(mean.low)
+    assert found.changes(1).high == pytest.approx(change.high)
 
 
 def test_a_seed_without_a_length_takes_no_part_there_nor_in_its_change():
@@ -40,24 +41,24 @@ def test_a_seed_without_a_length_takes_no_part_there_nor_in_its_change():
     loss[2, 2], tokens[2, 2] = 0, 0
     found, pair = Losses.numbered(loss, tokens), Losses.numbered(loss[:2], tokens[:2])
     assert (
-        found.means(300).low[2] == pytest.approx(pair.means(300).low[2])
-        and found.means(300).low[0] != pair.means(300).low[0]
+        found.means().low[2] == pytest.approx(pair.means().low[2])
+        and found.means().low[0] != pair.means().low[0]
     )
-    assert found.changes(0, 300).value[2] == pytest.approx(
-        pair.changes(0, 300).value[2]
+    assert found.changes(0).value[2] == pytest.approx(
+        pair.changes(0).value[2]
     )  # of the same two seeds at both lengths
-    assert found.changes(0, 300).high[1] != pytest.approx(pair.changes(0, 300).high[1])
+    assert found.changes(0).high[1] != pytest.approx(pair.changes(0).high[1])
     loss[1:, 2], tokens[1:, 2] = 0, 0
     alone = Losses.numbered(loss, tokens)
-    assert alone.means(300).low[2] == pytest.approx(
-        Losses.numbered(loss[:1], tokens[:1]).means(300).low[2]
+    assert alone.means().low[2] == pytest.approx(
+        Losses.numbered(loss[:1], tokens[:1]).means().low[2]
     )
 
 
 def test_a_change_needs_the_same_targets():
     loss, tokens = sums(3)
     tokens[:, 2, 0] += 1
-    changes = Losses.numbered(loss, tokens).changes(0, 300)
+    changes = Losses.numbered(loss, tokens).changes(0)
     assert np.isnan(changes.value).tolist() == [False, False, True]
     assert [changes.value[0], changes.low[0], changes.high[0]] == [0, 0, 0]
 

@@ -37,7 +37,7 @@ def found(results):
 
 @pytest.fixture(scope="module")
 def summary(found):
-    return tables.summarise(found.documents, found.lengths, n_resamples=100)
+    return tables.summarise(found.documents, found.lengths)
 
 
 def texts(figure) -> list[str]:
@@ -272,7 +272,7 @@ def test_one_run_draws_its_own_figures(tmp_path):
 def test_a_single_document_has_no_interval_and_says_so(tmp_path):
     write_run(tmp_path, "alibi", 0, n_documents=1)
     found = tables.collect(tmp_path)
-    summary = tables.summarise(found.documents, found.lengths, n_resamples=10)
+    summary = tables.summarise(found.documents, found.lengths)
     assert summary["loss_low"].isna().all()
     shown = " ".join(
         texts(styled(curves.loss_by_length, summary[summary["protocol"] == "matched"]))
@@ -322,9 +322,7 @@ def test_the_users_matplotlib_settings_come_back():
     assert dict(matplotlib.rcParams) == before
 
 
-def test_each_file_is_drawn_once_and_nothing_resampled_but_single_runs(
-    results, tmp_path, monkeypatch
-):
+def test_each_file_is_drawn_once_and_nothing_is_resampled(results, tmp_path, monkeypatch):
     """Counted: eighteen runs are six schemes with two protocols each; one run has two protocols."""
     drawn, resampled = [], []
     draw, bootstrap = Figure.draw, statistics.bootstrap
@@ -339,7 +337,7 @@ def test_each_file_is_drawn_once_and_nothing_resampled_but_single_runs(
     assert (len(written), len(drawn), len(resampled)) == (6, 6, 0)
     shutil.rmtree(results / "figures")
     publish.write_run_figures(alone)
-    assert (len(drawn), len(resampled)) == (6 + 6, 2)
+    assert (len(drawn), len(resampled)) == (6 + 6, 0)
 
 
 # Command
@@ -362,13 +360,7 @@ def test_more_schemes_than_can_be_told_apart_are_not_drawn_as_lines(tmp_path, mo
 
 def test_publish_chooses_runs_and_replaces_an_earlier_publication(tmp_path, monkeypatch, capsys):
     copy = tmp_path / "results"
-    write_runs(
-        copy,
-        ("alibi", "learned(tail=clamp)", "rope"),
-        seeds=(0, 1, 2),
-        n_documents=4,
-        n_resamples=10,
-    )
+    write_runs(copy, ("alibi", "learned(tail=clamp)", "rope"), seeds=(0, 1, 2), n_documents=4)
     write_runs(copy, ("alibi",), seeds=(0,), train_length=1024, n_documents=4)
     monkeypatch.chdir(tmp_path)
     assert (

@@ -17,7 +17,6 @@ from lengthgen.errors import DataError, DiskError
 from lengthgen.evaluation import records
 from lengthgen.reporting import publication, tables
 from lengthgen.reporting import summary as markdown
-from lengthgen.statistics import bootstrap
 
 from .fake_runs import write_run, write_runs
 
@@ -195,7 +194,7 @@ def test_runs_and_their_status(tmp_path):
 
 
 def test_summary_against_loops(collected):
-    summary = tables.summarise(collected.documents, collected.lengths, n_resamples=500)
+    summary = tables.summarise(collected.documents, collected.lengths)
     assert list(summary.columns) == list(tables.SUMMARY) and len(summary) == 3 * 2 * 7
     row = only(summary, scheme="alibi", protocol="matched", eval_length=1024)
     rows = collected.documents.query("scheme == 'alibi' and protocol == 'matched'")
@@ -257,7 +256,7 @@ def test_several_seeds_have_the_interval_of_the_verdicts(collected):
 
 
 def test_one_seed_has_the_interval_that_its_run_was_given(tmp_path):
-    write_run(tmp_path, "t5_bias", 0, n_resamples=bootstrap.N_RESAMPLES)
+    write_run(tmp_path, "t5_bias", 0)
     found = tables.collect(tmp_path)
     summary = tables.summarise(found.documents, found.lengths)
     for metric, name in (("loss", "loss"), ("loss_change", "loss_change")):
@@ -269,7 +268,7 @@ def test_one_seed_has_the_interval_that_its_run_was_given(tmp_path):
 
 
 def test_refused_lengths_stay_visible(collected):
-    summary = tables.summarise(collected.documents, collected.lengths, n_resamples=50)
+    summary = tables.summarise(collected.documents, collected.lengths)
     row = only(summary, scheme="learned", protocol="matched", eval_length=640)
     assert (
         row["status"] == "refused"
@@ -299,7 +298,7 @@ def test_some_seeds_without_a_value(collected):
             )
         ]
         return only(
-            tables.summarise(documents, lengths, n_resamples=50),
+            tables.summarise(documents, lengths),
             scheme="alibi",
             protocol="matched",
             eval_length=2048,
@@ -323,7 +322,7 @@ def test_settings_and_evaluations_are_never_mixed(tmp_path):
     write_run(tmp_path, "alibi", 0, n_documents=3)
     write_run(tmp_path, "alibi", 0, n_documents=3, setting="22222222")
     found = tables.collect(tmp_path)
-    summary = tables.summarise(found.documents, found.lengths, n_resamples=10)
+    summary = tables.summarise(found.documents, found.lengths)
     assert len(summary) == 2 * 2 * 7 and set(summary["n_seeds"]) == {1}
 
 
@@ -393,7 +392,7 @@ def test_provenance_names_no_folder_of_the_machine(tmp_path):
 
 
 def test_markdown_shows_losses_changes_and_refusals(collected):
-    summary = tables.summarise(collected.documents, collected.lengths, n_resamples=50)
+    summary = tables.summarise(collected.documents, collected.lengths)
     page = markdown.summary([summary], {"note": "Why.", "commits": ["c0ffee"]})
     lines = page.splitlines()
     assert "Why." in lines and "- `c0ffee`" in lines and page.endswith("\n")

@@ -13,9 +13,9 @@ from .fake_runs import write_runs
 
 
 def made(folder, **more) -> tuple[tables.Tables, pd.DataFrame, pd.DataFrame]:
-    write_runs(folder, ("t5_bias", "alibi", "learned"), n_documents=12, n_resamples=10, **more)
+    write_runs(folder, ("t5_bias", "alibi", "learned"), n_documents=12, **more)
     found = tables.collect(folder)
-    summary = tables.summarise(found.documents, found.lengths, n_resamples=10)
+    summary = tables.summarise(found.documents, found.lengths)
     return found, summary, detectable.table(found.documents, summary)
 
 

@@ -763,7 +763,7 @@ def test_a_length_that_is_refused_is_a_row_and_a_cross(tmp_path):
 
 def summary_of(*folders):
     found = tables.read_evaluations(folders)
-    return tables.summarise(found.documents, found.lengths, n_resamples=50)
+    return tables.summarise(found.documents, found.lengths)
 
 
 def test_seeds_are_summed_up(tmp_path):

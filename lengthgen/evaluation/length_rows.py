@@ -12,8 +12,9 @@ import numpy as np
 
 from lengthgen.evaluation import bigram, exact_match, shuffled
 from lengthgen.evaluation.summed import Excess, Summed, Usable
-from lengthgen.statistics import bootstrap, words
+from lengthgen.statistics import comparisons, words
 from lengthgen.statistics.losses import Losses, Means
+from lengthgen.statistics.paired import Paired
 
 LN2 = float(np.log(2.0))
 
@@ -21,13 +22,13 @@ Row = dict[str, Any]
 Ends = tuple[float, float, float]  # value, low, high
 
 
-def rows(tables: Sequence[Summed], table: bigram.Table, identity: Row, resamples: int) -> list[Row]:
+def rows(tables: Sequence[Summed], table: bigram.Table, identity: Row) -> list[Row]:
     """The rows of every protocol. identity: columns of every row, dtype included."""
     found = []
     for protocol in dict.fromkeys(s.request.protocol for s in tables):
         of_protocol = [s for s in tables if s.request.protocol == protocol]
         change_from = identity["train_length"] if protocol == "matched" else None
-        found += _length_rows(of_protocol, table, identity, resamples, change_from)
+        found += _length_rows(of_protocol, table, identity, change_from)
     return found
 
 
@@ -52,24 +53,20 @@ def words_of(tables: Sequence[Summed], table: bigram.Table, identity: Row) -> di
 
 
 def _length_rows(
-    of_protocol: list[Summed],
-    table: bigram.Table,
-    identity: Row,
-    resamples: int,
-    change_from: int | None,
+    of_protocol: list[Summed], table: bigram.Table, identity: Row, change_from: int | None
 ) -> list[Row]:
     """Rows of one protocol, a metric each. change_from: the length to compare losses with."""
     usable = [(s, s.usable) for s in of_protocol if s.usable]
     losses = _losses(usable, table, identity["seed"])
-    means, changes = losses.means(resamples), None
+    means, changes = losses.means(), None
     of_table, below = losses.bigram(), losses.below_bigram()
     competence = {
-        name: each.means(resamples)
+        name: each.means()
         for name, each in (("bigram", of_table), ("below_bigram", below))
         if each is not None
     }
     if change_from in losses.lengths:
-        changes = losses.changes(change_from, resamples)
+        changes = losses.changes(change_from)
     found = []
     for s in of_protocol:
         metrics = ["loss", "perplexity", "bits_per_byte", "bigram", "below_bigram"]
@@ -89,9 +86,9 @@ def _length_rows(
             if changes is not None:
                 values["loss_change"] = _ends(changes, i)
             if s.usable.excess:
-                values |= _floor_and_excess(s, s.usable.loss_sum, s.usable.excess, resamples)
+                values |= _floor_and_excess(s, s.usable.loss_sum, s.usable.excess)
             if s.answers is not None and s.scored.hits is not None:
-                values |= _matched_answers(s.index, s.scored.hits, s.answers, s.n_tokens, resamples)
+                values |= _matched_answers(s.index, s.scored.hits, s.answers, s.n_tokens)
         base = identity | s.which
         base |= {"n_tokens": int(s.n_tokens.sum()), "n_documents": len(s.documents)}
         base |= {"status": s.status, "reason": s.reason}
@@ -119,23 +116,22 @@ def _ends(means: Means, i: int) -> Ends:
     return means.value[i], means.low[i], means.high[i]
 
 
-def _floor_and_excess(
-    s: Summed, loss_sum: np.ndarray, excess: Excess, resamples: int
-) -> dict[str, Ends]:
-    sums = np.stack([loss_sum - excess.sums, excess.sums])
-    drawn = bootstrap.bootstrap(sums, np.stack([s.n_tokens] * 2), n_resamples=resamples)
-    ends = zip(drawn.value, *drawn.bounds(), strict=True)
+def _floor_and_excess(s: Summed, loss_sum: np.ndarray, excess: Excess) -> dict[str, Ends]:
+    sums = np.stack([loss_sum - excess.sums, excess.sums])[None]
+    tokens = np.stack([s.n_tokens] * 2).astype(np.float64)
+    estimate = comparisons.estimate(Paired(sums, tokens))
+    ends = zip(estimate.value, estimate.low, estimate.high, strict=True)
     return dict(zip(("floor", "excess"), ends, strict=True))
 
 
 def _matched_answers(
-    index: np.ndarray, hits: np.ndarray, answers: np.ndarray, n_tokens: np.ndarray, resamples: int
+    index: np.ndarray, hits: np.ndarray, answers: np.ndarray, n_tokens: np.ndarray
 ) -> dict[str, Ends]:
     """Exact match and token accuracy, each with its interval over documents."""
     whole = exact_match.matches(hits, answers)
     hit_sum = np.bincount(index, weights=(hits & answers).mean(axis=0).sum(axis=1))
-    accuracy = bootstrap.bootstrap(hit_sum, n_tokens, n_resamples=resamples)
-    low, high = accuracy.bounds()
+    accuracy = comparisons.estimate(Paired(hit_sum[None, None], n_tokens[None].astype(np.float64)))
+    low, high = accuracy.low.clip(0.0, 1.0), accuracy.high.clip(0.0, 1.0)
     return {
         "exact_match": (float(whole.mean()), *exact_match.wilson(whole.sum(), len(whole))),
         "token_accuracy": (accuracy.value[0], low[0], high[0]),

@@ -51,7 +51,7 @@ class EvaluationConfig:
     stride: int | None = None
     last_k: int | None = None  # last_k: targets of each window; null = train_length / 4
     tokens_per_batch: int = 8192  # tokens in one forward pass; memory, not results
-    resamples: int = 2000  # bootstrap resamples of documents
+    resamples: int = 2000  # bootstrap resamples of documents, of the loss by position
 
     def __post_init__(self):
         known = tuple(PLANNERS)

@@ -16,7 +16,7 @@ from lengthgen import files
 from lengthgen.errors import DataError
 from lengthgen.evaluation import records
 from lengthgen.reporting.figures import palette
-from lengthgen.statistics import bootstrap, intervals
+from lengthgen.statistics import intervals
 from lengthgen.statistics.losses import Losses, Means
 
 # What one figure is about, and then one line of it.
@@ -102,13 +102,7 @@ def select(tables: Tables, where: Mapping[str, Sequence[str]]) -> Tables:
     return Tables(chosen(tables.lengths), chosen(tables.documents), chosen(tables.positions))
 
 
-def summarise(
-    documents: pd.DataFrame,
-    lengths: pd.DataFrame,
-    *,
-    n_resamples: int = bootstrap.N_RESAMPLES,
-    seed: int = 0,
-) -> pd.DataFrame:
+def summarise(documents: pd.DataFrame, lengths: pd.DataFrame) -> pd.DataFrame:
     """SUMMARY of each line and eval_length, over seeds.
 
     Intervals: statistics/losses.py. A length without a value of any seed is a row with its status
@@ -124,7 +118,7 @@ def summarise(
     matches, rows = _matches(lengths), []
     for line, at_length in stated.items():
         named = dict(zip(LINE, line, strict=True))
-        numbers = _line_numbers(scored[line], named, n_resamples, seed) if line in scored else {}
+        numbers = _line_numbers(scored[line], named) if line in scored else {}
         for eval_length, of_seeds in at_length.items():
             status, reason = _status(of_seeds)
             row = dict.fromkeys(SUMMARY) | named
@@ -222,24 +216,22 @@ def sort(table: pd.DataFrame) -> pd.DataFrame:
     return table.loc[ranked.index].reset_index(drop=True)
 
 
-def _line_numbers(
-    rows: pd.DataFrame, line: Mapping[str, Any], n_resamples: int, seed: int
-) -> dict[int, dict[str, Any]]:
+def _line_numbers(rows: pd.DataFrame, line: Mapping[str, Any]) -> dict[int, dict[str, Any]]:
     """eval_length -> the numbers of a summary row."""
     losses, train_length = Losses.of_rows(rows), line["train_length"]
-    loss = losses.means(n_resamples, seed)
+    loss = losses.means()
     with np.errstate(over="ignore"):  # a loss beyond 709 nats: its perplexity is infinite
         perplexity = Means(*(np.exp(values) for values in (loss.value, loss.low, loss.high)))
     columns = _columns("loss", loss) | _columns("perplexity", perplexity)
     columns["bits_per_byte"] = losses.bits_per_byte()
     if line["protocol"] == "matched" and train_length in losses.lengths:
-        columns |= _columns("loss_change", losses.changes(train_length, n_resamples, seed))
+        columns |= _columns("loss_change", losses.changes(train_length))
     if losses.floor_sum is not None:
-        columns |= _columns("excess", losses.excess().means(n_resamples, seed))
+        columns |= _columns("excess", losses.excess().means())
     table, below = losses.bigram(), losses.below_bigram()
     if table is not None and below is not None:
-        columns["bigram"] = table.means(n_resamples, seed).value
-        columns |= _columns("below_bigram", below.means(n_resamples, seed))
+        columns["bigram"] = table.means().value
+        columns |= _columns("below_bigram", below.means())
     numbers = {}
     for a, eval_length in enumerate(losses.lengths):
         n_tokens = losses.n_tokens[:, a]  # (S, D)

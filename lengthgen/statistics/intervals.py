@@ -10,7 +10,7 @@ import numpy as np
 from lengthgen.statistics import bootstrap
 
 SEVERAL = "two-way Student over seeds and documents"
-ONE = "documents resampled, for that one seed"
+ONE = "over documents, for that one seed"
 
 
 def of_bins(

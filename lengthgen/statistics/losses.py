@@ -1,22 +1,20 @@
 """Losses of one scheme under one protocol, added up by seed, evaluation length and document.
 
-Built from rows of documents.csv (`of_rows`) or per-token losses (evaluation/stored.py). Intervals:
-- Several seeds: two-way Student (variance.py), for new seeds and documents. With three seeds that
-  differ it covers 95 to 97 %, a bootstrap 77 to 87 % (calibration.py).
-- One seed: documents resampled. It says nothing about other seeds.
+Built from rows of documents.csv (`of_rows`) or per-token losses (evaluation/stored.py). Intervals
+are those of every verdict (comparisons.py): with several seeds for new seeds and documents, with
+one seed for new documents alone.
 
 Shape letters: S seeds, A evaluation lengths, D documents. Sums in nats.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float
 
 from lengthgen.errors import DataError
-from lengthgen.statistics import bootstrap
 from lengthgen.statistics.paired import Paired, over_seeds, require_same_targets
 
 if TYPE_CHECKING:
@@ -48,10 +46,6 @@ class Losses:
     floor_sum: Float[np.ndarray, "S A D"] | None = None
     n_bytes: Float[np.ndarray, "S A D"] | None = None
     bigram_sum: Float[np.ndarray, "S A D"] | None = None
-    # One seed's resamples serve its means and its changes: drawing them costs most of a summary.
-    _drawn: dict[tuple[int, int, int], bootstrap.Bootstrap] = field(
-        default_factory=dict, repr=False, compare=False
-    )
 
     @classmethod
     def of_rows(cls, rows: "pd.DataFrame") -> "Losses":
@@ -119,18 +113,18 @@ class Losses:
         if self.floor_sum is None:
             raise DataError("these data have no exact floor; expected a synthetic dataset")
         excess = self.loss_sum - self.floor_sum
-        return replace(self, loss_sum=excess, floor_sum=None, bigram_sum=None, _drawn={})
+        return replace(self, loss_sum=excess, floor_sum=None, bigram_sum=None)
 
     def bigram(self) -> "Losses | None":
         """The losses of the bigram table on the same tokens. None if a value is unknown."""
         if self.bigram_sum is None or not np.isfinite(self.bigram_sum).all():
             return None
-        return replace(self, loss_sum=self.bigram_sum, floor_sum=None, bigram_sum=None, _drawn={})
+        return replace(self, loss_sum=self.bigram_sum, floor_sum=None, bigram_sum=None)
 
     def below_bigram(self) -> "Losses | None":
         """What the losses are below the table's, as `bigram`."""
         table = self.bigram()
-        return table and replace(table, loss_sum=table.loss_sum - self.loss_sum, _drawn={})
+        return table and replace(table, loss_sum=table.loss_sum - self.loss_sum)
 
     def over_seeds(self) -> "Losses":
         """The mean over the seeds, as losses of one seed: they are taken as fixed."""
@@ -181,22 +175,20 @@ class Losses:
         scored = (counted > 0).any(axis=0)
         return Paired((usable[0] - usable[1])[:, :, scored], counted[:, scored])
 
-    def means(self, n_resamples: int = bootstrap.N_RESAMPLES, seed: int = 0) -> Means:
-        """The mean loss at each length, of the seeds that have one there; seed: of the resamples.
+    def means(self) -> Means:
+        """The mean loss at each length, of the seeds that have one there.
 
         DataError where they scored other targets.
         """
-        return self._means(None, self._scored, n_resamples, seed)
+        return self._means(None, self._scored)
 
-    def changes(
-        self, length: int, n_resamples: int = bootstrap.N_RESAMPLES, seed: int = 0
-    ) -> Means:
+    def changes(self, length: int) -> Means:
         """Each length minus `length`, paired: of the seeds that have both, on the same targets."""
         reference = self.lengths.index(length)
         both = self._scored & self._scored[:, [reference]]
         equal = (self.n_tokens == self.n_tokens[:, [reference]]).all(axis=2)
         same_targets = both.any(axis=0) & (equal | ~both).all(axis=0)
-        return self._means(reference, both & same_targets, n_resamples, seed)
+        return self._means(reference, both & same_targets)
 
     @property
     def _scored(self) -> np.ndarray:
@@ -230,33 +222,17 @@ class Losses:
         sums[..., place], tokens[..., place] = self.loss_sum, self.n_tokens
         return sums, tokens
 
-    def _means(
-        self, reference: int | None, wanted: np.ndarray, n_resamples: int, seed: int
-    ) -> Means:
+    def _means(self, reference: int | None, wanted: np.ndarray) -> Means:
         """Lengths that the same seeds have are estimated together. wanted: (S, A) bool."""
         means = Means(*np.full((3, len(self.lengths)), np.nan))
         for seeds in np.unique(wanted.T, axis=0):
             columns = np.flatnonzero((seeds == wanted.T).all(axis=1))
             if not seeds.any():
                 continue
-            rows = np.flatnonzero(seeds)
-            if len(rows) == 1:
-                drawn = self._resampled(int(rows[0]), n_resamples, seed)
-                drawn = drawn if reference is None else drawn.change(reference)
-                part = Means(*(values[columns] for values in (drawn.value, *drawn.bounds())))
-            else:
-                part = self._student(rows, columns, reference)
+            part = self._student(np.flatnonzero(seeds), columns, reference)
             means.value[columns], means.low[columns] = part.value, part.low
             means.high[columns] = part.high
         return means
-
-    def _resampled(self, row: int, n_resamples: int, seed: int) -> bootstrap.Bootstrap:
-        key = (row, n_resamples, seed)
-        if key not in self._drawn:
-            self._drawn[key] = bootstrap.bootstrap(
-                self.loss_sum[row], self.n_tokens[row], n_resamples=n_resamples, seed=seed
-            )
-        return self._drawn[key]
 
     def _student(self, rows: np.ndarray, columns: np.ndarray, reference: int | None) -> Means:
         # scipy, which Student's quantiles need, is loaded here: `lengthgen plot` starts without it.
