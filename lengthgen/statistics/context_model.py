@@ -20,7 +20,7 @@ may gain; where it gains, a model gains only once it has learned to copy.
 Shape letters: T targets, M orders, K window sizes, N tokens of a text. Nats.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,7 +28,9 @@ import numpy as np
 ORDERS = (0, 1, 2, 3, 4, 5, 6, 8, 12, 16)
 LARGEST = ORDERS[-1]
 STRENGTHS = 4.0 ** np.arange(-4, 11)  # where a fit begins to look for a_m
-CHUNK = 1 << 21  # tokens of a text that are counted at a time
+CHUNK = 1 << 20  # tokens of a text that are counted at a time
+LOWEST = np.uint64((1 << 20) - 1)  # bits
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio
 
 
 @dataclass(frozen=True)
@@ -48,25 +50,49 @@ def in_text(stream: np.ndarray, tokens: np.ndarray, places: np.ndarray) -> Count
     Strings are compared by 64-bit hashes: two different ones among 10^8 are taken for the same with
     a chance below one in a thousand.
     """
-    shape = len(places), len(ORDERS)
-    after, same = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
-    for column, order in enumerate(ORDERS):
-        context = _hashes(tokens, places, order)
-        for counts, keys in ((after, context), (same, _with_next(context, tokens[places]))):
-            wanted, index = np.unique(keys, return_inverse=True)
-            found = np.zeros(len(wanted), np.int64)
-            maybe = np.zeros(1 << 22, bool)  # by the lowest bits: most strings are not wanted
-            maybe[wanted & np.uint64(len(maybe) - 1)] = True
-            for first in range(order, len(stream), CHUNK):
-                here = np.arange(first, min(first + CHUNK, len(stream)))
-                hashes = _hashes(stream, here, order)
-                if counts is same:
-                    hashes = _with_next(hashes, stream[here])
-                hashes = hashes[maybe[hashes & np.uint64(len(maybe) - 1)]]
-                at = np.minimum(np.searchsorted(wanted, hashes), len(wanted) - 1)
-                found += np.bincount(at[wanted[at] == hashes], minlength=len(wanted))
-            counts[:, column] = found[index]
-    return Counts(after, same)
+    wanted = [_Wanted(hashes, tokens[places]) for hashes in _hashes(tokens, places)]
+    for first in range(0, len(stream), CHUNK):
+        here = np.arange(first, min(first + CHUNK, len(stream)))
+        for order, one, hashes in zip(ORDERS, wanted, _hashes(stream, here), strict=True):
+            # a place with fewer tokens before it has no such context
+            inside = slice(max(order - first, 0), None)
+            one.count(hashes[inside], stream[here[inside]])
+    after, same = zip(*(one.counts() for one in wanted), strict=True)
+    return Counts(np.stack(after, axis=1), np.stack(same, axis=1))
+
+
+class _Wanted:
+    """Counts of some contexts, and of the tokens that are asked for after them, in a text."""
+
+    def __init__(self, contexts: np.ndarray, tokens: np.ndarray):
+        self.contexts, self.context_of = np.unique(contexts, return_inverse=True)
+        self.nexts, self.next_of = np.unique(_with_next(contexts, tokens), return_inverse=True)
+        self.after = np.zeros(len(self.contexts), np.int64)
+        self.same = np.zeros(len(self.nexts), np.int64)
+        # by the lowest bits: most strings of a text are not wanted
+        self.maybe = np.zeros(1 << 20, bool)
+        self.maybe[self.contexts & LOWEST] = True
+
+    def count(self, hashes: np.ndarray, tokens: np.ndarray) -> None:
+        """Add a part of the text: the contexts, and the tokens after them."""
+        places = np.flatnonzero(self.maybe[hashes & LOWEST])
+        places, found = _found(self.contexts, hashes[places], places)
+        self.after += np.bincount(found, minlength=len(self.contexts))
+        _, found = _found(self.nexts, _with_next(hashes[places], tokens[places]), places)
+        self.same += np.bincount(found, minlength=len(self.nexts))
+
+    def counts(self) -> tuple[np.ndarray, np.ndarray]:
+        """(T,) each: of every context, and of its token."""
+        return self.after[self.context_of], self.same[self.next_of]
+
+
+def _found(
+    wanted: np.ndarray, values: np.ndarray, places: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """(those places whose value is wanted, its index there). wanted: sorted."""
+    at = np.minimum(np.searchsorted(wanted, values), len(wanted) - 1)
+    hit = wanted[at] == values
+    return places[hit], at[hit]
 
 
 def in_windows(tokens: np.ndarray, places: np.ndarray, windows: Sequence[int]) -> Counts:
@@ -151,12 +177,18 @@ def _descended(start: np.ndarray, mean_loss: Callable[[np.ndarray], float]) -> n
     return best
 
 
-def _hashes(tokens: np.ndarray, places: np.ndarray, order: int) -> np.ndarray:
-    """(len(places),) uint64: of the `order` tokens before each place."""
-    hashes = np.full(len(places), order, np.uint64)
-    for back in range(1, order + 1):
-        hashes = hashes * np.uint64(0x9E3779B97F4A7C15) + _mixed(tokens[places - back])
-    return _mixed(hashes)
+def _hashes(tokens: np.ndarray, places: np.ndarray) -> Iterator[np.ndarray]:
+    """(len(places),) uint64 for each of ORDERS: of so many tokens before each place.
+
+    Where fewer tokens stand before a place, its hash means nothing.
+    """
+    mixed = _mixed(np.arange(int(tokens.max(initial=0)) + 1))
+    hashes = np.zeros(len(places), np.uint64)
+    for order in range(LARGEST + 1):
+        if order:
+            hashes = hashes * GOLDEN + mixed[tokens[np.maximum(places - order, 0)]]
+        if order in ORDERS:
+            yield _mixed(hashes + np.uint64(order))
 
 
 def _with_next(hashes: np.ndarray, tokens: np.ndarray) -> np.ndarray:
@@ -165,7 +197,7 @@ def _with_next(hashes: np.ndarray, tokens: np.ndarray) -> np.ndarray:
 
 def _mixed(values: np.ndarray) -> np.ndarray:
     """The finaliser of splitmix64 (Steele, Lea and Flood 2014)."""
-    z = values.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
+    z = values.astype(np.uint64) + GOLDEN
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return z ^ (z >> np.uint64(31))
