@@ -8,7 +8,8 @@ import pytest
 
 from lengthgen import files
 from lengthgen.errors import ConfigError
-from lengthgen.studies import costs_section, declaration, frontier, orders
+from lengthgen.reporting.figures import drawing
+from lengthgen.studies import costs_figure, costs_section, declaration, frontier, orders
 from lengthgen.studies.losses import EvaluatedArm, EvaluatedRun, Material
 from tests.study_cases import L, subject, write_mine
 
@@ -86,6 +87,21 @@ def test_the_table_of_costs_has_intervals_and_marks_what_is_not_beaten(tmp_path)
     value |= {"subject": "good", "eval_length": 32, "train_length": 16}
     older = "\n".join(costs_section.lines(costs, [], [value]))
     assert "**" not in older and "nothing is said about which row beats which" in older
+
+
+def test_the_figure_of_costs_shows_every_row_and_who_is_beaten(tmp_path):
+    arms = {"good": arm(tmp_path, "good", 1.0), "bad": arm(tmp_path, "bad", 1.5)}
+    arms["good+log_n"] = arms["good"]
+    costs = [cost(name, 1.0) for name in arms]
+    with drawing.fixed_style():
+        drawn = costs_figure.draw("title", costs, frontier.rows(Material(arms), costs))
+    (axes,) = drawn.axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["good", "bad", "+log_n"]
+    points = [line for line in axes.lines if line.get_marker() == "o"]
+    hollow = [point.get_markerfacecolor() == "white" for point in points]
+    assert hollow == [False, True, False]
+    texts = {text.get_text() for text in axes.texts}
+    assert {"time", "kept MiB", "1.00 [0.98, 1.02]", "0.03"} <= texts
 
 
 def test_kendalls_tau_and_its_exact_p_are_those_of_every_permutation():

@@ -15,6 +15,7 @@ from lengthgen.studies import (
     bias_figure,
     bias_section,
     claims_figure,
+    costs_figure,
     costs_section,
     figure,
     history,
@@ -47,6 +48,9 @@ def write(folder: Path) -> list[Path]:
     with drawing.fixed_style():
         decided = f"{_decided(about, claims)} {_explained(claims)}"
         drawn = drawing.save(claims_figure.draw(title, decided, claims), folder / "claims")
+        if tables["frontier"]:
+            made = costs_figure.draw(title, tables["costs"], tables["frontier"])
+            drawn += drawing.save(made, folder / "costs")
         for stem, asked in figures(about).items():
             said = f"{about['name']}: {asked.title or about['meaning']}"
             if asked.show == measures.BIAS:
@@ -206,7 +210,7 @@ def _summary(about: Mapping[str, Any], tables: Mapping[str, Sequence[Row]]) -> l
         "verdict": "Check of the instrument" if about.get("check") else "Verdict",
         "claims_title": "What is checked" if about.get("check") else "Claims",
         "figures": "\n\n".join(
-            f"![{asked.title or asked.show}]({stem}.svg)" for stem, asked in figures(about).items()
+            f"![{text}]({stem}.svg)" for stem, text in _pictures(about, tables).items()
         ),
         "declared": history.sentence(about),
         "n_seeds": text_tables.span({row["n_seeds"] for row in claims}),
@@ -240,6 +244,13 @@ def _summary(about: Mapping[str, Any], tables: Mapping[str, Sequence[Row]]) -> l
             same = [row for row in rows if row["train_length"] == train_length]
             parts += [*text_tables.by_length(same, _named, sections.cell), ""]
     return [*parts, *sections.earlier(tables["earlier"]), *_provenance(about)]
+
+
+def _pictures(about: Mapping[str, Any], tables: Mapping[str, Sequence[Row]]) -> dict[str, str]:
+    """File name -> what it shows, after the figure of claims."""
+    costs = {"costs": "Loss, time and what must be kept"} if tables["frontier"] else {}
+    asked = figures(about).items()
+    return costs | {stem: one.title or f"{one.show} by {one.axis}" for stem, one in asked}
 
 
 def _named(row: Row) -> str:
