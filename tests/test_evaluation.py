@@ -331,7 +331,8 @@ IDENTITY = dict.fromkeys(records.IDENTITY, "x") | {
 }
 
 
-def write_rows(folder, scored, store, data=None):
+def write_rows(folder, scored, store, data=None, documents=1):
+    """documents: how many were asked for."""
     return writing.write(
         folder,
         scored,
@@ -339,7 +340,7 @@ def write_rows(folder, scored, store, data=None):
         IDENTITY,
         train_length=TRAIN_LENGTH,
         dtype="fp32",
-        settings=EvaluationConfig(resamples=200),
+        settings=EvaluationConfig(resamples=200, documents=documents),
         origin={},
     )
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from lengthgen.data.tokens import write_store
-from lengthgen.evaluation import scoring
+from lengthgen.evaluation import last_lines, scoring
 from lengthgen.evaluation.protocols import EvaluationConfig
+from lengthgen.reporting.tables import read_evaluations, summarise
 from lengthgen.runs import identity as run_identity
 
 from .test_evaluation import (  # noqa: F401
@@ -118,3 +119,17 @@ def test_documents_that_differ_in_tokens_weigh_by_them(store, tmp_path):  # noqa
     expected = np.average(np.arange(len(per_document)), weights=per_document)
     found = {row["eval_length"]: row["value"] for row in written if row["metric"] == "loss"}
     assert found == pytest.approx(dict.fromkeys(LENGTHS, expected))
+
+
+def test_a_text_with_fewer_documents_than_were_asked_for_says_so_once(store, tmp_path):  # noqa: F811
+    scored = score(make("rope"), store, requests(store, [16, 32], protocols=["matched"]))
+    said = "6 documents and not the 9 of evaluation.documents"
+    written = write_rows(tmp_path / "few", scored, store, documents=9)
+    assert all(row["reason"].startswith(said) and row["status"] == "ok" for row in written)
+    shown = last_lines.lines(written)
+    assert sum(said in line for line in shown) == 1
+    enough = write_rows(tmp_path / "enough", scored, store, documents=6)
+    assert {row["reason"] for row in enough} == {""}
+    tables = [read_evaluations([tmp_path / name]) for name in ("few", "enough")]
+    reasons = [summarise(one.documents, one.lengths)["reason"] for one in tables]
+    assert reasons[0].str.startswith(said).all() and (reasons[1] == "").all()

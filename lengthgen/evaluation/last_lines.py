@@ -18,7 +18,7 @@ def lines(rows: list[Row]) -> list[str]:
     perplexity = _by_length(rows, "perplexity", protocol)
     below = _by_length(rows, "below_bigram", protocol)
     head = f"{protocol}: tokens  loss [nats/token]  95 % interval    perplexity  below bigram table"
-    table = [head]
+    table, said = [head], list[str]()
     for row in rows:
         if row["protocol"] != protocol or row["metric"] != "loss":
             continue
@@ -32,7 +32,8 @@ def lines(rows: list[Row]) -> list[str]:
             f"{length:>{width}}  {row['value']:17.4f}  {interval}  {perplexity[length]:10.3f}"
             f"{'' if margin is None else f'{margin:+20.4f}'}{word and f'  {word}'}{_mark(row)}"
         )
-        if row["reason"]:
+        if row["reason"] and row["reason"] not in said:
+            said.append(row["reason"])
             table.append(f"{'':>{width}}  {row['reason']}")
     return table + _match_lines(rows)
 

@@ -22,13 +22,16 @@ Row = dict[str, Any]
 Ends = tuple[float, float, float]  # value, low, high
 
 
-def rows(tables: Sequence[Summed], table: bigram.Table, identity: Row) -> list[Row]:
-    """The rows of every protocol. identity: columns of every row, dtype included."""
+def rows(tables: Sequence[Summed], table: bigram.Table, identity: Row, asked: int) -> list[Row]:
+    """The rows of every protocol. identity: columns of every row, dtype included.
+
+    asked: evaluation.documents; a row of fewer says so.
+    """
     found = []
     for protocol in dict.fromkeys(s.request.protocol for s in tables):
         of_protocol = [s for s in tables if s.request.protocol == protocol]
         change_from = identity["train_length"] if protocol == "matched" else None
-        found += _length_rows(of_protocol, table, identity, change_from)
+        found += _length_rows(of_protocol, table, identity, change_from, asked)
     return found
 
 
@@ -49,11 +52,29 @@ def words_of(tables: Sequence[Summed], table: bigram.Table, identity: Row) -> di
     baselines = {words.SHUFFLED: baseline.at(train_length)} if baseline.lengths else {}
     evidence = words.Evidence(identity["scheme"], train_length, matched, confined, baselines)
     beyond = [length for length in matched.lengths if length > train_length]
-    return {str(length): evidence.at(length).word for length in beyond}
+    answers = {str(length): evidence.at(length) for length in beyond}
+    return {
+        length: f"{one.word} ({one.reason})" if one.reason else one.word
+        for length, one in answers.items()
+    }
+
+
+def _fewer(s: Summed, asked: int) -> str:
+    """What is to be said of a text with fewer documents than were asked for; empty if nothing."""
+    if len(s.documents) >= asked:
+        return ""
+    return (
+        f"{len(s.documents)} documents and not the {asked} of evaluation.documents: "
+        "the validation text has no more that are long enough"
+    )
 
 
 def _length_rows(
-    of_protocol: list[Summed], table: bigram.Table, identity: Row, change_from: int | None
+    of_protocol: list[Summed],
+    table: bigram.Table,
+    identity: Row,
+    change_from: int | None,
+    asked: int,
 ) -> list[Row]:
     """Rows of one protocol, a metric each. change_from: the length to compare losses with."""
     usable = [(s, s.usable) for s in of_protocol if s.usable]
@@ -91,7 +112,7 @@ def _length_rows(
                 values |= _matched_answers(s.index, s.scored.hits, s.answers, s.n_tokens)
         base = identity | s.which
         base |= {"n_tokens": int(s.n_tokens.sum()), "n_documents": len(s.documents)}
-        base |= {"status": s.status, "reason": s.reason}
+        base |= {"status": s.status, "reason": s.reason or _fewer(s, asked)}
         found += [
             base | {"metric": metric, "value": value, "low": low, "high": high}
             for metric, (value, low, high) in values.items()

@@ -66,7 +66,7 @@ def write(
     curves = [s for s in summed if s.request.protocol == "position"]
     tables = [s for s in summed if s.request.protocol != "position"]
     table = _bigram_table(splits, tables)
-    lengths = length_rows.rows(tables, table, identity | {"dtype": dtype})
+    lengths = length_rows.rows(tables, table, identity | {"dtype": dtype}, settings.documents)
     words = length_rows.words_of(tables, table, identity)
     documents = [
         row for s in tables if s.usable for row in _document_rows(s, s.usable, table, identity)

@@ -91,6 +91,8 @@ def _losses(rows: pd.DataFrame) -> list[str]:
         if scored["loss_low"].notna().any():
             parts += [f"Intervals: 95 %, {intervals.words(scored['n_seeds'].to_numpy())}.", ""]
         parts += [*_table(part, "loss", "{:.4f}".format), ""]
+        warnings = dict.fromkeys(reason for reason in scored["reason"] if reason)
+        parts += [*(f"- {warning}" for warning in warnings), ""] if warnings else []
         for column, title, write in COLUMNS:
             if part[column].notna().any():
                 title = title.format(length=length, protocol=protocol)
