@@ -21,7 +21,13 @@ from lengthgen.bench import flops, peers
 from lengthgen.bench.measuring import Candidate, Measured, quartiles, table
 from lengthgen.bench.workload import SIZES, TRAIN_TOKENS, Place, Shape, batch, build, random_store
 from lengthgen.data.tokens import TokenStore
-from lengthgen.evaluation.protocols import EvaluationConfig, Request, eval_lengths, plan
+from lengthgen.evaluation.protocols import (
+    DEFAULT_PROTOCOLS,
+    EvaluationConfig,
+    Request,
+    eval_lengths,
+    plan,
+)
 from lengthgen.evaluation.scoring import Scored, score
 from lengthgen.training import loop as training
 from lengthgen.training import optim
@@ -109,8 +115,12 @@ class Evaluation:
 
 
 def evaluation(shape: Shape, documents: int) -> Evaluation:
-    """The default factors, protocols, blocks and batch sizes, at this training length."""
-    config = EvaluationConfig(documents=documents)
+    """The default factors, blocks and batch sizes, at this training length.
+
+    And the default protocols that no scheme refuses, so that all do the same work.
+    """
+    protocols = [name for name in DEFAULT_PROTOCOLS if name != "shuffled"]
+    config = EvaluationConfig(documents=documents, protocols=protocols)
     lengths = eval_lengths(config, shape.length)
     store = random_store(documents, max(lengths) + config.blocks * shape.length + 1, shape.vocab)
     requests = plan(store.lengths, store.names, lengths, shape.length, config)
