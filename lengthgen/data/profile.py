@@ -136,10 +136,10 @@ def _targets(store: TokenStore, documents: np.ndarray, window: int) -> np.ndarra
     The begin-of-document token is no context.
     """
     room = (store.lengths[documents] - 1 - window) // BLOCK  # blocks that a document can have
-    each = -(-TARGETS // (BLOCK * max(1, np.count_nonzero(room > 0))))
+    each = -(-TARGETS // (BLOCK * max(1, int((room > 0).sum()))))
     places = []
-    for document, blocks in zip(documents, room, strict=True):
-        n = min(each, blocks)
+    for document, blocks in zip(documents.tolist(), room.tolist(), strict=True):
+        n = min(each, int(blocks))
         for number in range(n):
             start = store.offsets[document] + 1 + window + BLOCK * (blocks * number // n)
             places.append(start + np.arange(BLOCK))
