@@ -67,7 +67,16 @@ def test_an_untrained_arm_answers_nothing(tmp_path):
     # As a baseline as well, and under a condition.
     far = {"matched/16": 1.0, "matched/32": 9.0}
     good = {"good": subject(tmp_path, "good", far), "good+x": subject(tmp_path, "good+x", far)}
-    material = Material({"arm": arm, "arm+x": arm, **good})
+    for one in good["good+x"].evaluations:  # a retrofit may break what was trained well
+        settings = files.read_json(one.folder / "settings.json")
+        files.write_json(
+            one.folder / "settings.json", settings | {"origin": {"retrofit": {"name": "x"}}}
+        )
+    with_bigram(good["good+x"], 0.5)
+    early = with_bigram(subject(tmp_path, "good+at_5", far), 0.5)  # the weights after 5 steps
+    material = Material({"arm": arm, "arm+x": arm, "good+at_5": early, **good})
+    assert judged(material, subject="good+x").word == "supported"
+    assert judged(material, subject="good+at_5").word == "not answerable"
     assert judged(material, subject="good", baseline="arm").word == "not answerable"
     assert judged(material, subject="arm+x").word == "not answerable"
     assert judged(material, subject="good").word == "supported"

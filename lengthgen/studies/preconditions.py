@@ -24,15 +24,20 @@ from lengthgen.studies.measured import Mean
 
 def reason(material: Material, claim: Claim) -> str:
     """Why a claim cannot be answered; empty where it can be."""
-    arms = dict.fromkeys(
-        subject.partition("+")[0] for subject in (claim.subject, claim.baseline) if subject
+    named = dict.fromkeys(
+        _as_trained(material, subject) for subject in (claim.subject, claim.baseline) if subject
     )
     reasons = []
     if not (claim.check or claim.about_training):
-        reasons += [of_arm(material[arm]) for arm in arms]
+        reasons += [of_arm(material[name]) for name in named]
     if claim.gate:
         reasons.append(gate(material, claim))
     return "; ".join(filter(None, reasons))
+
+
+def _as_trained(material: Material, subject: str) -> str:
+    """The arm of a subject without its retrofit; weights of a step on the way stay themselves."""
+    return subject.partition("+")[0] if material[subject].evaluations[0].retrofit else subject
 
 
 def of_arm(arm: EvaluatedArm) -> str:
