@@ -32,7 +32,7 @@ def scientific(config: TrainConfig, data: Mapping[str, str], precision: str) -> 
     precision: "fp32" or "bf16", never "auto".
     """
     s = config.settings
-    science = {
+    science: dict[str, Any] = {
         "version": RESULTS_VERSION,
         "model": dataclasses.asdict(config.model),
         "scheme": of_choice(config.scheme),
