@@ -85,7 +85,7 @@ def _panel(
     axes.set_xlabel("loss (nats/token)", size=8.5)
     if names:
         for label, name in zip(axes.get_yticklabels(), places, strict=True):
-            label.set_weight("normal" if "+" in name else "bold")
+            label.set_fontweight("normal" if "+" in name else "bold")
 
 
 def _costs(
