@@ -22,7 +22,7 @@ from lengthgen.errors import DataError
 from lengthgen.statistics import comparisons, context_model, information
 from lengthgen.statistics.paired import Paired
 
-VERSION = 1  # raised when the same data would have another profile
+VERSION = 2  # raised when the same data would have another profile
 SMALLEST = context_model.LARGEST  # tokens of context
 FACTOR = 16  # the most context, in training lengths
 BLOCK = 64  # targets that follow each other
