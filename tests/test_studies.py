@@ -1,5 +1,6 @@
 """Studies: declarations, measures on losses made by hand, and a study from command to files."""
 
+import signal
 import subprocess
 import sys
 import time
@@ -10,7 +11,7 @@ import pytest
 
 from lengthgen.cli import main
 from lengthgen.config import catalogue
-from lengthgen.errors import ConfigError, DataError
+from lengthgen.errors import ConfigError, DataError, Interrupted
 from lengthgen.studies import (
     claims,
     declaration,
@@ -449,6 +450,20 @@ def test_a_failing_run_is_named_and_the_others_are_kept(made, capsys):
     assert "arm learned, seed 0: steps=-1" in err and "2 of 4 jobs failed" in err
     assert out.count("t5_bias seed") == 2
     (made / "mine" / "study" / "wrong.yaml").unlink()
+
+
+def test_a_signal_stops_the_study_and_not_one_of_its_runs(monkeypatch):
+    ran = []
+
+    def stopped(job, config_dir):
+        ran.append(job.seed)
+        raise Interrupted("stopped at step 3 of 6", signal.SIGTERM)
+
+    monkeypatch.setattr(running, "_train_and_evaluate", stopped)
+    jobs = [running.Job("arm", seed, (), (), Path("x"), ()) for seed in range(3)]
+    with pytest.raises(running.StudyError, match="stopped at step 3 of 6") as error:
+        running.run(jobs, 1, None, lambda result, n_ended: None)
+    assert ran == [0] and error.value.exit_code == 143
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="children are found through /proc")

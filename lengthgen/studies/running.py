@@ -23,6 +23,7 @@ from lengthgen.studies.losses import EvaluatedArm, EvaluatedRun, Material
 from lengthgen.studies.parts import Point, Scale
 
 ALWAYS = ("tracking=none",)
+INTERRUPTED = (128 + signal.SIGINT, 128 + signal.SIGTERM)  # exit codes
 WORKING = threading.Event()  # of a worker: a job is under way
 
 
@@ -138,6 +139,8 @@ def run(
     for n_ended, result in enumerate(_results(jobs, workers, config_dir), start=1):
         results.append(result)
         report(result, n_ended)
+        if result.exit_code in INTERRUPTED:  # the study was to stop, not this job alone
+            raise StudyError(result.error, result.exit_code)
     failed = [result for result in results if result.error and not result.diverged]
     if failed:
         first = failed[0]
