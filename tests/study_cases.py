@@ -121,7 +121,8 @@ conditions:
   wrap: {arms: [learned], overrides: [retrofit=learned_rows, retrofit.tail=wrap]}
 claims:
   gradient:
-    {claim: no gradient, measure: gradient, subject: learned, predict: within 0, primary: true}
+    {claim: no gradient, measure: gradient, subject: learned, predict: within 0, primary: true,
+     about_training: true}
   far:
     claim: untrained
     measure: excess
@@ -129,6 +130,7 @@ claims:
     baseline: learned
     length_factor: 4
     predict: below 0
+    about_training: true
   seen:
     claim: sees
     measure: beyond_window
@@ -136,4 +138,5 @@ claims:
     length_factor: 2
     window: 1
     predict: above 0
+    about_training: true
 """
