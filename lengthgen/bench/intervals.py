@@ -263,7 +263,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add = parser.add_argument
     add("--out", type=Path, required=True, metavar="FOLDER", help="where the tables go")
     words = "published runs whose variances are taken"
-    add("--pilot", default="results/length_512", metavar="FOLDER", help=words)
+    add("--pilot", default="results/length_512_800_steps", metavar="FOLDER", help=words)
     add("--schemes", default="t5_bias,alibi", metavar="A,B", help="two schemes of --pilot")
     add("--sets", type=int, default=1000, metavar="N", help="comparisons a cell (default: 1000)")
     add("--resamples", type=int, default=2000, metavar="N", help="of a bootstrap (default: 2000)")
