@@ -32,7 +32,7 @@ STYLE: dict[Any, Any] = {
 GREY = "#555555"
 LEFT, PLOT, RIGHT, BOTTOM = 0.95, 6.0, 0.55, 0.72  # margins and width of the plots
 ROW = 0.185  # height of one name
-FLOOR = "bigram table of the training text: above it a model is untrained"
+FLOOR = "bigram table (above: untrained)"
 
 
 def stack(
