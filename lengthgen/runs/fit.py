@@ -43,7 +43,6 @@ class Fitted:
 def fit(run: Run, model: Transformer, tracker: Tracker) -> Fitted:
     """Bring the model to the end of its training."""
     settings, folder = run.config.settings, run.folder
-    ending = _ending(run)
     saved = checkpoint.load_newest(folder.checkpoints, run.device)
     if saved is not None and "optimizer" not in saved:
         model.load_state_dict(saved["model"])
@@ -54,6 +53,7 @@ def fit(run: Run, model: Transformer, tracker: Tracker) -> Fitted:
             f"run {run.id} is finished but its weights are gone or damaged; "
             f"delete {folder.path} and train again"
         )
+    ending = _ending(run)
     optimizer = optim.make_optimizer(model, run.config.optim)
     scheduler = optim.make_scheduler(
         optimizer, run.config.optim, settings.steps, lambda: ending.last
@@ -81,7 +81,7 @@ def fit(run: Run, model: Transformer, tracker: Tracker) -> Fitted:
                 losses=torch.compile(model.losses) if settings.compile else None,
                 n_scored=Tensor.numel if run.splits.answers is None else batches.n_scored,
                 autocast=run.autocast,
-                before_step=lambda step: model.scheme.begin_step(step, settings.steps),
+                before_step=lambda step: model.scheme.begin_step(step, ending.last),
                 after_step=after_step,
             )
     progress.close()
