@@ -29,7 +29,15 @@ def test_without_the_rule_every_step_is_done_and_the_last_doubling_is_known():
 
 
 def test_checks_are_halves_of_the_last_step_before_the_rate_falls():
-    assert Ending(1000, settle=0.01, decay=0.2).checks == [25, 50, 100, 200, 400, 800]
+    assert Ending(1000, settle=0.01, decay=0.2, warm=50).checks == [50, 100, 200, 400, 800]
+
+
+def test_nothing_settles_by_a_doubling_that_began_in_the_warm_up():
+    def slow_start(step):
+        return 2.7 if step < 100 else 1.0
+
+    assert run(Ending(1000, settle=0.01, decay=0.2, warm=50), slow_start) == 250
+    assert run(Ending(1000, settle=0.01, decay=0.2, warm=10), slow_start) == 31
 
 
 def test_it_ends_where_a_doubling_gained_less_than_asked():

@@ -259,7 +259,7 @@ def test_a_finished_run_without_the_weights_of_a_step_says_what_to_do(ask):
 def test_a_training_ends_by_its_rule_and_resumes_to_the_same_end(ask, tmp_path, monkeypatch):
     options = {
         "steps": 100, "settle": 100.0, "optim__schedule": "stable", "checkpoint_every": 10,
-        "validate_every": 50,
+        "validate_every": 50, "optim__warmup": 0.2,
     }  # fmt: skip
     monkeypatch.setattr("lengthgen.runs.fit.PLATEAU", -100.0)
     whole = run.train(ask(**options, results=str(tmp_path / "whole")), [])

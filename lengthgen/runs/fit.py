@@ -29,7 +29,7 @@ from lengthgen.training.ending import Ending
 log = logging.getLogger(__name__)
 # Held-out windows of the training length, for the loss shown during training.
 VALIDATION_WINDOWS = 32
-PLATEAU = 0.02  # nats below token frequencies: a training that is not there has not begun to learn
+PLATEAU = 0.1  # nats below token frequencies: a training that is not there has not begun to learn
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,9 @@ def _ending(run: Run) -> Ending:
     _, targets = _validation_batch(run)
     scored = targets[targets != batches.UNSCORED]  # answers alone, where the data have some
     level = unigram.loss_of(run.splits, scored.cpu().numpy())
-    return Ending(settings.steps, settings.settle, run.config.optim.decay, level - PLATEAU)
+    optim_config = run.config.optim
+    warm = optim.warm_up(optim_config, settings.steps)
+    return Ending(settings.steps, settings.settle, optim_config.decay, warm, level - PLATEAU)
 
 
 @dataclass

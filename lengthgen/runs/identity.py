@@ -18,6 +18,7 @@ from lengthgen.evaluation.protocols import (
     eval_lengths,
 )
 from lengthgen.runs.train_config import Choice, TrainConfig
+from lengthgen.training import ending
 
 # Raised when a change of the code changes numbers: older runs are then not reused.
 RESULTS_VERSION = 1
@@ -51,7 +52,7 @@ def scientific(config: TrainConfig, data: Mapping[str, str], precision: str) -> 
         if science["optim"][name] == default:
             del science["optim"][name]
     if s.settle is not None:
-        science["settle"] = s.settle
+        science["settle"] = {"nats": s.settle, "rule": ending.RULE}
     if config.modifiers:
         science["modifiers"] = {choice.name: of_choice(choice) for choice in config.modifiers}
     return science

@@ -2,10 +2,11 @@
 
 A training has settled when a doubling of its steps improved the held-out loss at the training
 length by less than `settle` nats. The rate is constant until then (optim.schedule=stable): the loss
-is looked at after C, C/2, C/4, ... steps, C being the last step before the final fall of the rate
-if `steps` is the end. Where the loss after c steps is less than `settle` below the loss after c/2,
-the rate falls, and the training ends after c / (1 - decay) steps. One that has not settled after C
-steps ends at `steps`, and is under-trained: what is seen of it may be its budget, not its scheme.
+is looked at after C, C/2, C/4, ... steps, down to the end of the warm-up, C being the last step
+before the final fall of the rate if `steps` is the end. Where the loss after c steps is less than
+`settle` below the loss after c/2, the rate falls, and the training ends after c / (1 - decay)
+steps. One that has not settled after C steps ends at `steps`, and is under-trained: what is seen of
+it may be its budget, not its scheme.
 
 A loss that has not left the level of a table of token frequencies is a plateau that many trainings
 begin with: nothing settles there.
@@ -15,17 +16,21 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-EARLIEST = 16  # steps: no training settles before
+RULE = 2  # raised when the rule changes: a run under another rule is another run
 
 
 @dataclass
 class Ending:
-    """steps: the most. settle: nats per doubling, None: all steps are done. decay: optim.decay."""
+    """steps: the most. settle: nats per doubling, None: all steps are done. decay: optim.decay.
+
+    warm: the steps of the warm-up. ceiling: nats, nothing settles unless its loss is below.
+    """
 
     steps: int
     settle: float | None = None
     decay: float = 0.0
-    ceiling: float = math.inf  # nats: nothing settles unless its loss is below
+    warm: int = 1
+    ceiling: float = math.inf
     losses: dict[int, float] = field(default_factory=dict)  # after how many steps
     settled_at: int | None = None  # steps done when the rule was met
 
@@ -40,7 +45,7 @@ class Ending:
         if self.settle is None:
             return sorted({self.steps // 2, self.steps} - {0})
         steps = [self.steps - round(self.decay * self.steps)]
-        while steps[0] // 2 >= EARLIEST:
+        while steps[0] // 2 >= max(1, self.warm):
             steps.insert(0, steps[0] // 2)
         return steps
 

@@ -87,6 +87,11 @@ def make_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.AdamW:
     )
 
 
+def warm_up(config: OptimConfig, steps: int) -> int:
+    """The number of steps with a rising rate."""
+    return max(1, round(config.warmup * steps))
+
+
 def make_scheduler(
     optimizer: torch.optim.Optimizer,
     config: OptimConfig,
@@ -97,7 +102,7 @@ def make_scheduler(
 
     end: the last step, as far as it is known (default: `steps`); asked at each step.
     """
-    warm = max(1, round(config.warmup * steps))
+    warm = warm_up(config, steps)
     if config.schedule == "cosine" and config.positional_lr == 1:
         # torch steps the cosine by recursion: its rounding is in the weights of every such run.
         # With one step of warm-up the factor is 1 and nothing rises.
