@@ -90,17 +90,27 @@ def test_a_pilot_that_is_not_there_is_one_line(pilot, tmp_path, capsys):
     )
 
 
+# Wider than they need be: above 97 % (3 seeds: 97.3), to at most 97.4.
+TOO_WIDE = {
+    ("balanced", 3, 48), ("balanced", 5, 48),
+    ("skewed documents", 10, 48), ("skewed documents", 10, 200),
+}  # fmt: skip
+
+
 def test_what_is_committed_keeps_the_aims():
-    """95 % intervals cover 93 to 98 %, A/A comparisons reject 2 to 8 %."""
+    """95 % intervals cover 93 to 97 % (3 seeds: up to 97.3), A/A comparisons reject 2 to 8 %.
+
+    Four of thirty cells cover more than that, and are named: no other may.
+    """
     coverage, same = (
         pd.read_csv(COMMITTED / f"{name}.csv") for name in ("coverage", "same_scheme")
     )
     ours = coverage[coverage["method"] == "two-way Student"]
-    assert (
-        len(ours) == 30
-        and set(ours["n_sets"]) == {1000}
-        and ours["covered"].between(0.93, 0.98).all()
-    )
+    assert len(ours) == 30 and set(ours["n_sets"]) == {1000}
+    assert ours["covered"].between(0.93, 0.974).all()
+    aim = ours["n_seeds"].map({3: 0.973}).fillna(0.97)
+    above = ours[ours["covered"] > aim][["setting", "n_seeds", "n_documents"]]
+    assert set(above.itertuples(index=False, name=None)) == TOO_WIDE
     tests = same[same["test"].isin(["two-way Student", "paired t"])]
     assert (
         set(tests["n_comparisons"]) == {200, 2000} and tests["rejected"].between(0.02, 0.08).all()
