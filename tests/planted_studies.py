@@ -34,8 +34,8 @@ OF_STUDIES = [
     Bug(
         "a run without a start is taken for a young one",
         f"{STUDIES}/history.py",
-        'provenance.get("started", "")',
-        'provenance.get("started", "9")',
+        'UNKNOWN = "0001-',
+        'UNKNOWN = "9001-',
         REGISTRATION,
         "older_than_the_registration",
     ),

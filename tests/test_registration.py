@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -143,7 +144,13 @@ def test_the_commit_says_whether_it_holds_the_declaration(asked, tmp_path):
 def test_runs_that_are_older_than_the_registration_are_named(asked, tmp_path):
     options, path = asked
     made = options().register(declaration.read(path), path)
-    started = {"old": "2020-01-01T00:00:00Z", "new": "2999-01-01T00:00:00Z", "unknown": None}
+    moment, instant = datetime.fromisoformat(made.registered), timedelta(milliseconds=1)
+    started = {
+        "old": "2020-01-01T00:00:00Z",
+        "in the same second": (moment - instant).isoformat(timespec="milliseconds"),
+        "new": "2999-01-01T00:00:00Z",
+        "unknown": None,
+    }
     used = []
     for name, when in started.items():
         folder = tmp_path / "runs" / name
@@ -151,9 +158,10 @@ def test_runs_that_are_older_than_the_registration_are_named(asked, tmp_path):
         files.write_json(folder / "provenance.json", {"started": when} if when else {})
         used.append(folder)
     about = history.standing(made, [], used) | {"runs": list(started)}
-    assert about["known_before"] == ["old", "unknown"] and about["runs_before"] == 2
-    assert "2 of 3 runs are older than it" in history.sentence(about)
-    younger = history.standing(made, [], used[1:2]) | {"runs": ["new"]}
+    assert about["known_before"] == ["in the same second", "old", "unknown"]
+    assert about["runs_before"] == 3
+    assert "3 of 4 runs are older than it" in history.sentence(about)
+    younger = history.standing(made, [], used[2:3]) | {"runs": ["new"]}
     assert history.sentence(younger).startswith("declared before the runs (registration 1 of 20")
     assert history.sentence(history.standing(None, [], used)).startswith("not registered: a pilot")
     assert "before registrations were kept" in history.sentence({})

@@ -6,6 +6,7 @@ their losses may have been known. `declared before the runs` is said only where 
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from lengthgen.studies.running import JobResult
 
 Row = dict[str, Any]
+
+UNKNOWN = "0001-01-01T00:00:00+00:00"
 
 
 def standing(
@@ -35,11 +38,15 @@ def standing(
     early = {
         folder.name
         for folder in used
-        # A run that does not say when it began may have begun before.
-        if records.run(folder).provenance.get("started", "") < registered.registered
+        if _began(folder) < datetime.fromisoformat(registered.registered)
     }
     known = sorted({arms.get(run, run) for run in early})
     return {"registration": about, "known_before": known, "runs_before": len(early)}
+
+
+def _began(run: Path) -> datetime:
+    """When it was started; one that does not say may have begun before anything."""
+    return datetime.fromisoformat(records.run(run).provenance.get("started", UNKNOWN))
 
 
 def sentence(about: Mapping[str, Any]) -> str:

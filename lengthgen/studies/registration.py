@@ -15,9 +15,9 @@ import dataclasses
 import hashlib
 import json
 import subprocess
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,7 @@ class Registration:
     study: str
     number: int
     label: str
-    registered: str  # UTC, 2026-11-26T22:40:09Z
+    registered: str  # UTC, 2026-11-26T22:40:09.127+00:00
     hash: str
     commit: str  # of the declaration's repository; empty: none
     committed: bool  # the file was in that commit as it stands
@@ -101,7 +101,7 @@ def register(
     if known:
         return known
     number = max((one.number for one in read(results, study.name)), default=0) + 1
-    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    now = datetime.now(UTC).isoformat(timespec="milliseconds")
     commit, committed = _commit(source)
     facts = (study.name, number, label, now, hashed, commit, committed, command, study.text)
     made = Registration(*facts)
