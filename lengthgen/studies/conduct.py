@@ -78,7 +78,16 @@ class Options:
 def run(study: Study, options: Options) -> None:
     """Make the missing runs, judge the claims, write the study's folder and print the verdict."""
     # These need torch and scipy; `lengthgen study --help` does not.
-    from lengthgen.studies import bias_forms, claims, costs, frontier, measures, running, tables
+    from lengthgen.studies import (
+        bias_forms,
+        claims,
+        costs,
+        crossings,
+        frontier,
+        measures,
+        running,
+        tables,
+    )
 
     label, registered = options.registered(study)
     _, scale = options.scale_of(study)
@@ -107,6 +116,7 @@ def run(study: Study, options: Options) -> None:
         "information": tables.mutual_information(own, study.information)
         if study.information
         else [],
+        "differences": crossings.rows(study, own),
         "key_tokens": tables.key_tokens(study, own),
         "claims": tables.claims(study, verdicts),
     }

@@ -15,6 +15,8 @@ A study is one YAML in configs/study/. Its overrides are those of `lengthgen tra
     show, axis  the measure of the figure, and its x axis: length | tokens | corpus
     figures     several figures of values instead (parts.Figure)
     published   numbers of schemes in published tables, whose order is compared with this study's
+    against     schemes whose loss is taken from that of every other arm trained on the same text
+                (crossings.py)
     costs       evaluation length / train_length at which time and memory are measured (costs.py)
     information the largest distance of the mutual information of every real text in the study
     key_tokens  a reference arm, and whose loss on its key tokens is measured
@@ -67,6 +69,7 @@ class Study:
     check: bool = False
     grid: Grid | None = None
     figures: tuple[Figure, ...] = ()
+    against: tuple[str, ...] = ()
     text: str = ""  # the YAML as it was read
 
     def scale(self, name: str | None) -> tuple[str, Scale]:
@@ -145,7 +148,7 @@ PANELS = ("dataset", "protocol", "arm", "condition")
 REQUIRED = ("claim", "scales", "arms", "claims")
 KEYS = (
     "name", *REQUIRED, "base", "conditions", "show", "axis", "published", "costs", "information",
-    "key_tokens", "parts", "check", "grid", "figures",
+    "key_tokens", "parts", "check", "grid", "figures", "against",
 )  # fmt: skip
 
 
@@ -189,6 +192,7 @@ def _build(name: str, meaning: str, declared: Mapping[str, Any], text: str) -> S
             dataclass_from.build(Figure, options, f"{label}: figures")
             for options in declared.get("figures") or ()
         ),
+        against=tuple(declared.get("against") or ()),
         text=text,
     )
     _check_names(label, study)
@@ -228,7 +232,9 @@ def _check_names(label: str, study: Study) -> None:
             for arm in study.arms:
                 study.points(arm, scale)
     for figure in (Figure(show=study.show, axis=study.axis), *study.figures):
-        check("show", [figure.show], [*measures.BY_LENGTH, measures.BIAS])
+        check("show", [figure.show], [*measures.BY_LENGTH, measures.BIAS, measures.DIFFERENCE])
+        baselines = study.against if figure.show == measures.DIFFERENCE else [""]
+        check("figures.baseline", [figure.baseline], baselines)
         check("axis", [figure.axis], ["length", "tokens", "corpus"])
         check("figures.panels", [figure.panels], ["", *PANELS])
         check("figures.arms", figure.arms, arms)

@@ -11,12 +11,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawn
 from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, NullLocator
 
+from lengthgen.reporting import text_tables
 from lengthgen.reporting.figures import layout, length_axis, palette
-from lengthgen.studies import lines, panels
+from lengthgen.studies import lines, measures, panels
 from lengthgen.studies.panels import Panel
 from lengthgen.studies.parts import Figure
 from lengthgen.studies.study_folder import Row
 
+ABOUT_ZERO = ("excess", "change", measures.DIFFERENCE)  # a line at 0 is in every panel of these
 LINEAR = 0.02  # nats: the axis is logarithmic beyond
 PLOT, LEFT, COLUMN_GAP, BOTTOM, HEIGHT = 3.1, 0.85, 0.35, 0.62, 2.5  # inches
 
@@ -77,11 +79,12 @@ def _panel(axes: Axes, panel: Panel, asked: Figure, numbers: Sequence[float]) ->
         note = lines.NOTE
         axes.plot(*x_and_y, color=note.colour, linestyle=note.line, linewidth=1.0)
         ends[text] = (lines.NOTE, *noted[-1])
-    if asked.show in ("excess", "change"):
+    if asked.show in ABOUT_ZERO:
         axes.axhline(0, color=lines.NOTE.colour, linewidth=0.9, zorder=1)
     places = sorted({point[0] for points in of_lines.values() for point in points})
     _x_axis(axes, places, panel.train_length, asked.axis)
-    axes.set_ylabel(f"{asked.show} (nats/token{_value_axis(axes, numbers)})", size=8.5)
+    shown = f"loss minus {asked.baseline}'s" if asked.baseline else asked.show
+    axes.set_ylabel(f"{shown} (nats/token{_value_axis(axes, numbers)})", size=8.5)
     for x, y in panel.thresholds:
         wide = 2**0.16
         axes.plot([x / wide, x * wide], [y, y], color="black", linewidth=2.2, zorder=4)
@@ -117,7 +120,7 @@ def _limits(drawn: Sequence[Panel], asked: Figure) -> dict[int, list[float]]:
         ]
         numbers += [y for _, y in panel.thresholds]
         numbers += [y for noted in _noted(panel, asked).values() for _, y in noted]
-        numbers += [0.0] if asked.show in ("excess", "change") else []
+        numbers += [0.0] if asked.show in ABOUT_ZERO else []
         held.setdefault(_shared(panel), []).extend(numbers)
     return {id(panel): held[_shared(panel)] for panel in drawn}
 
@@ -133,7 +136,7 @@ def _x_axis(axes: Axes, places: Sequence[float], train_length: int, axis: str) -
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(FixedLocator(places))
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FixedFormatter([_count(tokens) for tokens in places]))
+    axes.xaxis.set_major_formatter(FixedFormatter([text_tables.count(tokens) for tokens in places]))
     axes.margins(x=0.04)
 
 
@@ -174,7 +177,3 @@ def _said(drawn: Sequence[Panel], asked: Figure) -> str:
     said = "Dashed upright: the training length L." if asked.axis == "length" else ""
     bars = "Short black bars: thresholds of claims." if any(p.thresholds for p in drawn) else ""
     return f"{said} {bars}".strip()
-
-
-def _count(tokens: float) -> str:
-    return f"{tokens / 1e6:.2g}M" if tokens >= 1e6 else f"{tokens / 1e3:.0f}k"

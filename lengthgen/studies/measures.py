@@ -267,5 +267,6 @@ OF_MATERIAL: dict[str, Callable[[Material, Claim], Measured]] = {
     "bias_spread": partial(_bias, _bias_spread),
 }
 BIAS = "bias"  # of the heads, by distance: a figure
+DIFFERENCE = "difference"  # of the loss, from a scheme that the study is `against`: a figure
 PAIRED = ("utilisation", *(name for name in OF_MATERIAL if name.startswith("bias_")))
 MEASURES = (*OF_SUBJECT, *OF_MATERIAL)

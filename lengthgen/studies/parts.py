@@ -62,7 +62,9 @@ class KeyTokens:
 @dataclass
 class Figure:
     title: str = ""  # what it shows; empty: the study's meaning
-    show: str = "loss"  # a measure by length, or bias: the heads' bias by distance
+    # A measure by length; bias: the heads' bias by distance; difference: the loss minus baseline's.
+    show: str = "loss"
+    baseline: str = ""  # of show: difference, one of the schemes that the study is `against`
     axis: str = "length"  # length | tokens (trained on) | corpus (tokens of dataset.train_tokens)
     panels: str = ""  # what panels differ by: dataset | protocol | arm | condition; empty: chosen
     arms: list[str] = field(default_factory=list)  # empty: all

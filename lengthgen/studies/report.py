@@ -17,6 +17,7 @@ from lengthgen.studies import (
     claims_figure,
     costs_figure,
     costs_section,
+    crossings_section,
     figure,
     history,
     measures,
@@ -56,7 +57,10 @@ def write(folder: Path) -> list[Path]:
             if asked.show == measures.BIAS:
                 made = bias_figure.draw(said, BIAS, tables["bias_curves"], tables["bias"])
             else:
-                made = figure.draw(said, _details(values), values, asked, claims)
+                shown = values
+                if asked.show == measures.DIFFERENCE:
+                    shown = crossings_section.drawn(tables["differences"], asked.baseline)
+                made = figure.draw(said, _details(shown), shown, asked, claims)
             drawn += drawing.save(made, folder / stem)
     files.write_text(folder / "summary.md", "\n".join(_summary(about, tables)).rstrip() + "\n")
     return [folder / "summary.md", *drawn]
@@ -224,6 +228,7 @@ def _summary(about: Mapping[str, Any], tables: Mapping[str, Sequence[Row]]) -> l
         *bias_section.lines(tables["bias"]),
         *sections.repairs(tables["repairs"]),
         *costs_section.lines(tables["costs"], tables["frontier"], values),
+        *crossings_section.lines(tables["differences"]),
         *sections.context(tables["context"]),
         *orders.lines(orders.rows(about.get("published", []), values)),
         *sections.information(tables["information"]),

@@ -9,6 +9,7 @@ results/studies/NAME/
   key_tokens.csv  the loss on tokens that long context decides, or why there is none
   bias.csv        the form of every head's bias, where a figure shows it, and its values in
                   bias_curves.csv
+  differences.csv the loss of every arm minus that of a baseline, by the size of the corpus
   information.csv the mutual information of real texts by distance
   claims.csv      a row for each claim, with its verdict; at each arm's own best of a grid, and
                   at the common learning rates
@@ -55,6 +56,10 @@ FRONTIER = ("subject", "eval_length", "loss", "low", "high", "keys", "kept_mib",
 OF_HEAD = ("subject", "scheme", "dataset", "seed", "layers", "head")
 BIAS = (*OF_HEAD, "spread", "linear", "log", "periodic", "decreasing", "period", "form")
 BIAS_CURVES = (*OF_HEAD, "form", "offset", "bias")
+DIFFERENCES = (
+    "subject", "baseline", "scheme", "dataset", "train_length", "corpus", "eval_length", "value",
+    "low", "high", "n_seeds", "n_documents",
+)  # fmt: skip
 INFORMATION = ("dataset", "lag", "nats")
 KEY_TOKENS = (
     "subject", "seed", "eval_length", "n_key_tokens", "n_tokens", "n_documents", "loss", "low",
@@ -67,6 +72,7 @@ TABLES = {
     "context": CONTEXT,
     "costs": COSTS,
     "frontier": FRONTIER,
+    "differences": DIFFERENCES,
     "information": INFORMATION,
     "key_tokens": KEY_TOKENS,
     "bias": BIAS,
