@@ -92,5 +92,5 @@ def test_a_figure_of_differences_names_a_baseline_of_the_study(tmp_path):
     for baseline in ("alibi", ""):
         asked[0]["baseline"] = baseline
         against = [] if baseline else ["alibi"]
-        with pytest.raises(ConfigError, match="figures.baseline"):
+        with pytest.raises(ConfigError, match=r"figures\.baseline"):
             declaration.read(write_mine(tmp_path, against=against, figures=asked))

@@ -54,7 +54,7 @@ def _words(rows: Sequence[Row]) -> list[str]:
     found: dict[tuple[str, str, int], list[Row]] = {}
     for row in rows:
         found.setdefault((row["dataset"], row["scheme"], row["eval_length"]), []).append(row)
-    cells = [
+    cells: list[Row] = [
         {"dataset": dataset, "scheme": scheme, "eval_length": length, "said": crossing(same)}
         for (dataset, scheme, length), same in found.items()
     ]
