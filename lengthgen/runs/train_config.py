@@ -34,7 +34,7 @@ class RunSettings:
     # of weights and batches; one seed gives every scheme the same non-positional weights
     seed: int = 0
     train_length: int = 512  # tokens in a training window, fixed for the whole training
-    steps: int = 800  # optimiser steps
+    steps: int = 3000  # optimiser steps
     # nats: training ends when a doubling of its steps improves the loss at train_length by less
     # (`steps` at most; needs optim.schedule=stable); null: after `steps`
     settle: float | None = None
