@@ -103,6 +103,8 @@ MINE = """\
 # Do rows beyond training get a gradient
 claim: a small study of the tests
 show: excess
+against: [learned]
+exposure: [learned, t5_bias]
 base:
   - dataset=lag_copy
   - [dataset.n_symbols=16, dataset.train_documents=8, dataset.document_length=256]

@@ -386,6 +386,9 @@ def test_a_study_from_its_command_to_its_files(made, capsys):
     assert "Verdict: **supported**, declared before the runs (registration 1 of 20" in summary
     assert "(2 seeds; `lengthgen study mine cache=" in summary and "no gradient" in summary
     assert (folder / "values.svg").stat().st_size > 1000
+    differences = study_folder.read(folder / "differences.csv")
+    assert {(row["subject"], row["baseline"]) for row in differences} == {("t5_bias", "learned")}
+    assert "## Against learned" in summary and "## Exposure" in summary
     assert "| [mine](mine/summary.md) |" in (folder.parent / "README.md").read_text()
     assert len(list((made / "mine" / "results" / "runs").iterdir())) == 4
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
@@ -402,6 +405,23 @@ def test_a_study_from_its_command_to_its_files(made, capsys):
     assert main.main([*arguments, f"cache={made / 'cache'}"]) == 0
     assert capsys.readouterr().out.count("nothing to do") == 4
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_the_exposure_of_a_table_is_counted_over_a_whole_training(made):
+    rows = study_folder.read(made / "mine" / "results" / "studies" / "mine" / "exposure.csv")
+    found = {row["subject"]: row for row in rows}
+    windows, length, longest = 2 * 2, 16, 64  # of training; L; evaluated
+    learned = found["learned"]
+    assert (learned["by"], learned["entries"], learned["unread_entries"]) == ("position", 16, 0)
+    # The code of position t is in the context of the L - t losses from there on.
+    assert (learned["most"], learned["most_first"]) == (length * windows, 0)
+    assert (learned["fewest"], learned["fewest_last"]) == (windows, length - 1)
+    assert (learned["beyond_first"], learned["beyond_last"]) == (length, longest - 1)
+    bias = found["t5_bias"]
+    # Trained at 16: a bucket each for 0, 1 and 2, and one for all from 3 on, which have 91 pairs.
+    assert (bias["by"], bias["most_first"], bias["most_last"]) == ("offset", 3, length - 1)
+    assert (bias["most"], bias["fewest"]) == (91 * windows, (length - 2) * windows)
+    assert bias["beyond_first"] != bias["beyond_first"]  # NaN: every offset reads a trained bucket
 
 
 def test_lists_and_figures_come_from_the_files(made, capsys):

@@ -83,6 +83,7 @@ def run(study: Study, options: Options) -> None:
         claims,
         costs,
         crossings,
+        exposure_table,
         frontier,
         measures,
         running,
@@ -117,6 +118,7 @@ def run(study: Study, options: Options) -> None:
         if study.information
         else [],
         "differences": crossings.rows(study, own),
+        "exposure": exposure_table.rows(own, study.exposure),
         "key_tokens": tables.key_tokens(study, own),
         "claims": tables.claims(study, verdicts),
     }

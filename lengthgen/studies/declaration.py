@@ -17,6 +17,7 @@ A study is one YAML in configs/study/. Its overrides are those of `lengthgen tra
     published   numbers of schemes in published tables, whose order is compared with this study's
     against     schemes whose loss is taken from that of every other arm trained on the same text
                 (crossings.py)
+    exposure    arms; how often training reached the entries of their tables (exposure_table.py)
     costs       evaluation length / train_length at which time and memory are measured (costs.py)
     information the largest distance of the mutual information of every real text in the study
     key_tokens  a reference arm, and whose loss on its key tokens is measured
@@ -70,6 +71,7 @@ class Study:
     grid: Grid | None = None
     figures: tuple[Figure, ...] = ()
     against: tuple[str, ...] = ()
+    exposure: tuple[str, ...] = ()
     text: str = ""  # the YAML as it was read
 
     def scale(self, name: str | None) -> tuple[str, Scale]:
@@ -148,7 +150,7 @@ PANELS = ("dataset", "protocol", "arm", "condition")
 REQUIRED = ("claim", "scales", "arms", "claims")
 KEYS = (
     "name", *REQUIRED, "base", "conditions", "show", "axis", "published", "costs", "information",
-    "key_tokens", "parts", "check", "grid", "figures", "against",
+    "key_tokens", "parts", "check", "grid", "figures", "against", "exposure",
 )  # fmt: skip
 
 
@@ -193,6 +195,7 @@ def _build(name: str, meaning: str, declared: Mapping[str, Any], text: str) -> S
             for options in declared.get("figures") or ()
         ),
         against=tuple(declared.get("against") or ()),
+        exposure=tuple(declared.get("exposure") or ()),
         text=text,
     )
     _check_names(label, study)
@@ -222,6 +225,7 @@ def _check_names(label: str, study: Study) -> None:
         check(f"claims.{name}", [claim.subject, *filter(None, [claim.baseline])], subjects)
         check(f"claims.{name}.gate", [*filter(None, [claim.gate])], arms)
         check(f"claims.{name}.needs", claim.needs, [one for one in study.claims if one != name])
+    check("exposure", study.exposure, arms)
     if study.key_tokens:
         check("key_tokens", [study.key_tokens.reference, *study.key_tokens.subjects], subjects)
     for order in study.published:

@@ -10,6 +10,7 @@ results/studies/NAME/
   bias.csv        the form of every head's bias, where a figure shows it, and its values in
                   bias_curves.csv
   differences.csv the loss of every arm minus that of a baseline, by the size of the corpus
+  exposure.csv    how often training reached each table of positions or offsets
   information.csv the mutual information of real texts by distance
   claims.csv      a row for each claim, with its verdict; at each arm's own best of a grid, and
                   at the common learning rates
@@ -60,6 +61,10 @@ DIFFERENCES = (
     "subject", "baseline", "scheme", "dataset", "train_length", "corpus", "eval_length", "value",
     "low", "high", "n_seeds", "n_documents",
 )  # fmt: skip
+EXPOSURE = (
+    "subject", "parameter", "by", "entries", "unread_entries", "most", "most_first", "most_last",
+    "fewest", "fewest_first", "fewest_last", "beyond_first", "beyond_last",
+)  # fmt: skip
 INFORMATION = ("dataset", "lag", "nats")
 KEY_TOKENS = (
     "subject", "seed", "eval_length", "n_key_tokens", "n_tokens", "n_documents", "loss", "low",
@@ -73,6 +78,7 @@ TABLES = {
     "costs": COSTS,
     "frontier": FRONTIER,
     "differences": DIFFERENCES,
+    "exposure": EXPOSURE,
     "information": INFORMATION,
     "key_tokens": KEY_TOKENS,
     "bias": BIAS,
@@ -82,10 +88,10 @@ TABLES = {
 }
 # Text columns are listed because names in them may look like numbers.
 TEXT = {
-    "arm", "baseline", "beaten_by", "claim", "common_verdict", "condition", "dataset", "form",
-    "gate", "hash", "layers", "measure", "name", "own_verdict", "point", "predict", "protocol",
-    "rates", "reason", "registered", "registration", "scheme", "status", "study", "subject",
-    "verdict",
+    "arm", "baseline", "beaten_by", "by", "claim", "common_verdict", "condition", "dataset", "form",
+    "gate", "hash", "layers", "measure", "name", "own_verdict", "parameter", "point", "predict",
+    "protocol", "rates", "reason", "registered", "registration", "scheme", "status", "study",
+    "subject", "verdict",
 }  # fmt: skip
 TRUTHS = {"best", "check", "common", "edge", "primary"}
 Row = Mapping[str, Any]
