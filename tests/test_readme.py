@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lengthgen.cli import main
-from lengthgen.studies import report
+from lengthgen.studies import verdict_tables
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -96,5 +96,5 @@ def test_the_example_from_python_runs(monkeypatch, tmp_path):
 def test_the_verdicts_are_those_of_the_results():
     folders = sorted(path.parent for path in (ROOT / "results" / "studies").glob("*/claims.csv"))
     assert len(folders) >= 8
-    for line in report.verdict_lines(folders, "results/studies/"):
+    for line in verdict_tables.of_studies(folders, "results/studies/"):
         assert line in README

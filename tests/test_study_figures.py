@@ -6,7 +6,7 @@ import pytest
 from matplotlib.patches import Rectangle
 
 from lengthgen.reporting.figures import drawing
-from lengthgen.studies import claims_figure, figure, lines, panels, report
+from lengthgen.studies import claims_figure, figure, lines, page, panels
 from lengthgen.studies.parts import Figure
 
 
@@ -164,6 +164,6 @@ def test_the_scale_of_a_row_holds_all_that_it_shows(numbers, scale):
 
 def test_a_study_may_ask_for_several_figures():
     about = {"show": "excess", "axis": "length"}
-    assert list(report.figures(about)) == ["values"]
-    asked = report.figures(about | {"figures": [{"show": "loss"}, {"panels": "protocol"}]})
+    assert list(page.figures(about)) == ["values"]
+    asked = page.figures(about | {"figures": [{"show": "loss"}, {"panels": "protocol"}]})
     assert list(asked) == ["values", "values_2"] and asked["values_2"].panels == "protocol"

@@ -68,7 +68,7 @@ def dataset_table(where: Sequence[Path]) -> str:
 
 def study_table(where: Sequence[Path], results: Path) -> str:
     """Each study, its question, its registration and the verdict that `results` holds."""
-    from lengthgen.studies import declaration, registration, report, study_folder
+    from lengthgen.studies import declaration, registration, report, study_folder, verdict_tables
 
     rows = []
     for name, path in sorted(catalogue.files("study", where).items()):
@@ -76,7 +76,7 @@ def study_table(where: Sequence[Path], results: Path) -> str:
         hashed = registration.digest(study, study.scale(None)[1])
         state = registration.state(registration.read(results, name), name, hashed)
         claims = study_folder.read(results / report.STUDIES / name / "claims.csv")
-        verdict = report.word(claims) if claims else "not run"
+        verdict = verdict_tables.word(claims) if claims else "not run"
         rows.append((name, verdict, state, catalogue.meaning(path)))
     return aligned(("study", "verdict", "registration", "what it asks"), rows)
 
