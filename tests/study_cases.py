@@ -105,6 +105,7 @@ claim: a small study of the tests
 show: excess
 against: [learned]
 exposure: [learned, t5_bias]
+words: true
 base:
   - dataset=lag_copy
   - [dataset.n_symbols=16, dataset.train_documents=8, dataset.document_length=256]

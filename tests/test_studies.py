@@ -388,6 +388,10 @@ def test_a_study_from_its_command_to_its_files(made, capsys):
     assert (folder / "values.svg").stat().st_size > 1000
     differences = study_folder.read(folder / "differences.csv")
     assert {(row["subject"], row["baseline"]) for row in differences} == {("t5_bias", "learned")}
+    # After two steps nothing is learned, and a word about the scheme would flatter it.
+    given = study_folder.read(folder / "words.csv")
+    assert {row["eval_length"] for row in given} == {24, 32, 64}
+    assert {row["word"] for row in given} <= {"untrained", "undecided"}
     assert "## Against learned" in summary and "## Exposure" in summary
     assert "| [mine](mine/summary.md) |" in (folder.parent / "README.md").read_text()
     assert len(list((made / "mine" / "results" / "runs").iterdir())) == 4

@@ -18,6 +18,7 @@ A study is one YAML in configs/study/. Its overrides are those of `lengthgen tra
     against     schemes whose loss is taken from that of every other arm trained on the same text
                 (crossings.py)
     exposure    arms; how often training reached the entries of their tables (exposure_table.py)
+    words       true: the word for every subject beyond its training length (words_table.py)
     costs       evaluation length / train_length at which time and memory are measured (costs.py)
     information the largest distance of the mutual information of every real text in the study
     key_tokens  a reference arm, and whose loss on its key tokens is measured
@@ -72,6 +73,7 @@ class Study:
     figures: tuple[Figure, ...] = ()
     against: tuple[str, ...] = ()
     exposure: tuple[str, ...] = ()
+    words: bool = False
     text: str = ""  # the YAML as it was read
 
     def scale(self, name: str | None) -> tuple[str, Scale]:
@@ -151,6 +153,7 @@ REQUIRED = ("claim", "scales", "arms", "claims")
 KEYS = (
     "name", *REQUIRED, "base", "conditions", "show", "axis", "published", "costs", "information",
     "key_tokens", "parts", "check", "grid", "figures", "against", "exposure",
+    "words",
 )  # fmt: skip
 
 
@@ -196,6 +199,7 @@ def _build(name: str, meaning: str, declared: Mapping[str, Any], text: str) -> S
         ),
         against=tuple(declared.get("against") or ()),
         exposure=tuple(declared.get("exposure") or ()),
+        words=bool(declared.get("words", False)),
         text=text,
     )
     _check_names(label, study)

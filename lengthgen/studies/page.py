@@ -15,6 +15,7 @@ from lengthgen.studies import (
     sections,
     study_folder,
     verdict_tables,
+    words_section,
 )
 from lengthgen.studies.claims import CHECK
 from lengthgen.studies.claims_figure import role
@@ -64,6 +65,7 @@ def lines(about: Mapping[str, Any], tables: Mapping[str, Sequence[Row]]) -> list
     parts = [
         SUMMARY.format(**{**about, **facts}),
         *sections.checks(verdict_tables.of_claims([row for row in claims if role(row) == CHECK])),
+        *words_section.lines(tables["words"], about["axis"]),
         *sections.rates(tables["rates"]),
         *bias_section.lines(tables["bias"]),
         *sections.repairs(tables["repairs"]),

@@ -11,6 +11,7 @@ results/studies/NAME/
                   bias_curves.csv
   differences.csv the loss of every arm minus that of a baseline, by the size of the corpus
   exposure.csv    how often training reached each table of positions or offsets
+  words.csv       the word for every subject at every length beyond its training
   information.csv the mutual information of real texts by distance
   claims.csv      a row for each claim, with its verdict; at each arm's own best of a grid, and
                   at the common learning rates
@@ -65,6 +66,10 @@ EXPOSURE = (
     "subject", "parameter", "by", "entries", "unread_entries", "most", "most_first", "most_last",
     "fewest", "fewest_first", "fewest_last", "beyond_first", "beyond_last",
 )  # fmt: skip
+WORDS = (
+    "subject", "scheme", "dataset", "train_length", "tokens", "corpus", "eval_length", "word",
+    "change", "low", "high",
+)  # fmt: skip
 INFORMATION = ("dataset", "lag", "nats")
 KEY_TOKENS = (
     "subject", "seed", "eval_length", "n_key_tokens", "n_tokens", "n_documents", "loss", "low",
@@ -79,6 +84,7 @@ TABLES = {
     "frontier": FRONTIER,
     "differences": DIFFERENCES,
     "exposure": EXPOSURE,
+    "words": WORDS,
     "information": INFORMATION,
     "key_tokens": KEY_TOKENS,
     "bias": BIAS,
@@ -91,7 +97,7 @@ TEXT = {
     "arm", "baseline", "beaten_by", "by", "claim", "common_verdict", "condition", "dataset", "form",
     "gate", "hash", "layers", "measure", "name", "own_verdict", "parameter", "point", "predict",
     "protocol", "rates", "reason", "registered", "registration", "scheme", "status", "study",
-    "subject", "verdict",
+    "subject", "verdict", "word",
 }  # fmt: skip
 TRUTHS = {"best", "check", "common", "edge", "primary"}
 Row = Mapping[str, Any]

@@ -10,7 +10,7 @@ from lengthgen.errors import DataError
 from lengthgen.statistics import information
 from lengthgen.statistics.paired import Paired
 from lengthgen.statistics.thresholds import DELTA
-from lengthgen.studies import measures
+from lengthgen.studies import measures, words_table
 from lengthgen.studies.claims import Claim, Verdict
 from lengthgen.studies.declaration import Study
 from lengthgen.studies.losses import EvaluatedArm, Material
@@ -47,6 +47,15 @@ def values(
                 found |= dict(zip(("n_seeds", "n_documents"), counts, strict=True))
                 rows.append(about | key | found)
     return rows
+
+
+def words(study: Study, material: Material) -> list[Row]:
+    """WORDS of every subject."""
+    return [
+        _about(subject) | _trained_on(study, subject) | row
+        for row in words_table.rows(material)
+        for subject in [material[row["subject"]]]
+    ]
 
 
 def repairs(study: Study, material: Material) -> list[Row]:
