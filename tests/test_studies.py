@@ -388,6 +388,10 @@ def test_a_study_from_its_command_to_its_files(made, capsys):
     assert (folder / "values.svg").stat().st_size > 1000
     differences = study_folder.read(folder / "differences.csv")
     assert {(row["subject"], row["baseline"]) for row in differences} == {("t5_bias", "learned")}
+    assert {
+        (row["steps"], row["tokens"]) for row in study_folder.read(folder / "training.csv")
+    } == {(2, 2 * 2 * 16)}
+    assert "| learned | 2 | 64 |" in summary
     # After two steps nothing is learned, and a word about the scheme would flatter it.
     given = study_folder.read(folder / "words.csv")
     assert {row["eval_length"] for row in given} == {24, 32, 64}

@@ -119,6 +119,7 @@ def run(study: Study, options: Options) -> None:
         else [],
         "differences": crossings.rows(study, own),
         "exposure": exposure_table.rows(own, study.exposure),
+        "training": tables.training(study, own),
         "words": tables.words(study, own) if study.words else [],
         "key_tokens": tables.key_tokens(study, own),
         "claims": tables.claims(study, verdicts),

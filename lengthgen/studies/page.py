@@ -68,6 +68,7 @@ def lines(about: Mapping[str, Any], tables: Mapping[str, Sequence[Row]]) -> list
         *words_section.lines(tables["words"], about["axis"]),
         *sections.rates(tables["rates"]),
         *bias_section.lines(tables["bias"]),
+        *sections.training(tables["training"]),
         *sections.repairs(tables["repairs"]),
         *costs_section.lines(tables["costs"], tables["frontier"], values),
         *crossings_section.lines(tables["differences"]),

@@ -1,5 +1,6 @@
 """Sections of a study's summary that only some studies have. Rows: as study_folder.read gives."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -57,6 +58,37 @@ def rates(rows: Sequence[Row]) -> list[str]:
     )
     head = ["arm", "values", "common", "loss at L", "own best"]
     return section("Learning rates", text, text_tables.markdown(head, lines))
+
+
+def training(rows: Sequence[Row]) -> list[str]:
+    """How the training of each arm ended: what it still learned, over its seeds."""
+    if not rows:
+        return []
+    lines = []
+    for arm in dict.fromkeys(row["arm"] for row in rows):
+        of_arm = [row for row in rows if row["arm"] == arm]
+        gains = [row["last_doubling"] for row in of_arm if not math.isnan(row["last_doubling"])]
+        ends = dict.fromkeys(f"{end:.3f}" for end in (min(gains), max(gains))) if gains else {}
+        settled = sum(row["settled"] for row in of_arm)
+        steps, tokens = (
+            text_tables.span({row[column] for row in of_arm}) for column in ("steps", "tokens")
+        )
+        lines.append(
+            [
+                arm,
+                steps,
+                tokens,
+                " to ".join(ends),
+                f"{settled} of {len(of_arm)}" if settled else "",
+            ]
+        )
+    text = (
+        "What the last doubling of the steps improved the loss at the training length by, "
+        "nats/token: where it is large, the claims are about models of so many tokens. Settled: "
+        "seeds whose training ended by the rule that this is small (`settle`)."
+    )
+    head = ["arm", "steps", "tokens", "last doubling", "settled"]
+    return section("Training", text, text_tables.markdown(head, lines, "lr"))
 
 
 def earlier(rows: Sequence[Row]) -> list[str]:

@@ -11,6 +11,7 @@ results/studies/NAME/
                   bias_curves.csv
   differences.csv the loss of every arm minus that of a baseline, by the size of the corpus
   exposure.csv    how often training reached each table of positions or offsets
+  training.csv    how the training of every arm and seed ended
   words.csv       the word for every subject at every length beyond its training
   information.csv the mutual information of real texts by distance
   claims.csv      a row for each claim, with its verdict; at each arm's own best of a grid, and
@@ -66,6 +67,7 @@ EXPOSURE = (
     "subject", "parameter", "by", "entries", "unread_entries", "most", "most_first", "most_last",
     "fewest", "fewest_first", "fewest_last", "beyond_first", "beyond_last",
 )  # fmt: skip
+TRAINING = ("arm", "seed", "steps", "tokens", "settled", "last_doubling")
 WORDS = (
     "subject", "scheme", "dataset", "train_length", "tokens", "corpus", "eval_length", "word",
     "change", "low", "high",
@@ -84,6 +86,7 @@ TABLES = {
     "frontier": FRONTIER,
     "differences": DIFFERENCES,
     "exposure": EXPOSURE,
+    "training": TRAINING,
     "words": WORDS,
     "information": INFORMATION,
     "key_tokens": KEY_TOKENS,
@@ -99,7 +102,7 @@ TEXT = {
     "protocol", "rates", "reason", "registered", "registration", "scheme", "status", "study",
     "subject", "verdict", "word",
 }  # fmt: skip
-TRUTHS = {"best", "check", "common", "edge", "primary"}
+TRUTHS = {"best", "check", "common", "edge", "primary", "settled"}
 Row = Mapping[str, Any]
 
 

@@ -49,6 +49,22 @@ def values(
     return rows
 
 
+def training(study: Study, material: Material) -> list[Row]:
+    """TRAINING of every seed of every arm."""
+    return [
+        {
+            "arm": arm,
+            "seed": one.seed,
+            "steps": one.steps,
+            "tokens": one.steps * int(one.config["batch_size"]) * one.train_length,
+            "settled": one.training.get("settled"),
+            "last_doubling": one.training.get("last_doubling"),
+        }
+        for arm in study.arms
+        for one in material[arm].evaluations
+    ]
+
+
 def words(study: Study, material: Material) -> list[Row]:
     """WORDS of every subject."""
     return [
