@@ -84,7 +84,7 @@ def _panel(axes: Axes, panel: Panel, asked: Figure, numbers: Sequence[float]) ->
     places = sorted({point[0] for points in of_lines.values() for point in points})
     _x_axis(axes, places, panel.train_length, asked.axis)
     shown = f"loss minus {asked.baseline}'s" if asked.baseline else asked.show
-    axes.set_ylabel(f"{shown} (nats/token{_value_axis(axes, numbers)})", size=8.5)
+    axes.set_ylabel(f"{shown} (nats/token{_value_axis(axes, numbers, asked)})", size=8.5)
     for x, y in panel.thresholds:
         wide = 2**0.16
         axes.plot([x / wide, x * wide], [y, y], color="black", linewidth=2.2, zorder=4)
@@ -140,8 +140,11 @@ def _x_axis(axes: Axes, places: Sequence[float], train_length: int, axis: str) -
     axes.margins(x=0.04)
 
 
-def _value_axis(axes: Axes, numbers: Iterable[float]) -> str:
-    """Logarithmic beyond LINEAR where the values span more than a factor of five. Says so."""
+def _value_axis(axes: Axes, numbers: Iterable[float], asked: Figure) -> str:
+    """Logarithmic beyond LINEAR where the values span more than a factor of five. Says so.
+
+    Never for a difference, whose sign is what is read.
+    """
     values = [number for number in numbers if math.isfinite(number)]
     if not values:
         return ""
@@ -151,7 +154,8 @@ def _value_axis(axes: Axes, numbers: Iterable[float]) -> str:
     large = max(abs(low), abs(high))
     # The line at 0 is in every panel; it is the results that have to span much.
     least = min((value for value in values if value != 0), default=0.0)
-    if large <= 10 * LINEAR or least >= high / 5:
+    narrow = large <= 10 * LINEAR or least >= high / 5
+    if narrow or asked.show == measures.DIFFERENCE:
         return ""
     axes.set_yscale("symlog", linthresh=LINEAR, linscale=0.5)
     axes.set_ylim(1.3 * low if low < -LINEAR / 2 else -LINEAR / 4, 1.3 * high)
