@@ -71,6 +71,17 @@ def subject(
     return EvaluatedArm(name, evaluations)
 
 
+def with_bigram(made: EvaluatedArm, loss: float) -> EvaluatedArm:
+    """With a bigram table of this mean loss on every document, at L."""
+    for one in made.evaluations:
+        path = one.folder / "losses.npz"
+        with np.load(path) as held:
+            arrays = dict(held)
+        of_table = np.full(arrays[f"matched/{L}/losses"].shape, loss)
+        files.write_npz(path, arrays | {f"matched/{L}/bigram": of_table})
+    return EvaluatedArm(made.name, [EvaluatedRun(one.folder) for one in made.evaluations])
+
+
 def write_mine(folder: Path, **change) -> Path:
     """A study that is right but for what is changed."""
     fine = {"claim": "x", "scales": {"s": {"seeds": 1}}, "arms": {"a": []}}

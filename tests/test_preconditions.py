@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from lengthgen import files
@@ -10,24 +9,13 @@ from lengthgen.errors import ConfigError
 from lengthgen.studies import claims, declaration, grid, measures, preconditions, running, tables
 from lengthgen.studies.losses import EvaluatedArm, Material
 from lengthgen.studies.measured import Mean
-from tests.study_cases import MINE, claim, paired, subject, write_mine
+from tests.study_cases import MINE, claim, paired, subject, with_bigram, write_mine
 
 AT = {"matched/16": 1.0, "matched/32": 0.9}  # L is 16
 
 
 def run_folders(arm: EvaluatedArm) -> list[Path]:
     return [one.folder.parent.parent for one in arm.evaluations]
-
-
-def with_bigram(arm: EvaluatedArm, loss: float) -> EvaluatedArm:
-    """A bigram table of this mean loss on every document."""
-    for one in arm.evaluations:
-        path = one.folder / "losses.npz"
-        with np.load(path) as held:
-            arrays = dict(held)
-        of_table = np.full(arrays["matched/16/losses"].shape, loss)
-        files.write_npz(path, arrays | {"matched/16/bigram": of_table})
-    return arm
 
 
 def ended(arm: EvaluatedArm, settled: bool | None, last: float | None = None) -> EvaluatedArm:

@@ -7,7 +7,7 @@ import pytest
 from lengthgen import files
 from lengthgen.studies import words_section, words_table
 from lengthgen.studies.losses import EvaluatedArm, EvaluatedRun, Material
-from tests.study_cases import L, subject
+from tests.study_cases import L, subject, with_bigram
 
 
 def arm(tmp_path, name: str, scheme: str, *, at_l=1.0, far=1.0, shuffled=2.0, steps=10):
@@ -32,6 +32,12 @@ def word(*arms: EvaluatedArm) -> str:
 )
 def test_a_word_follows_the_change_from_the_training_length(tmp_path, far, said):
     assert word(arm(tmp_path, "a", "learned", far=far)) == said
+
+
+def test_an_arm_that_does_not_beat_a_bigram_table_is_untrained(tmp_path):
+    worse = with_bigram(arm(tmp_path, "a", "learned", far=1.5, shuffled=1.0), 0.5)
+    assert word(worse) == "untrained"  # before everything else
+    assert word(with_bigram(arm(tmp_path, "b", "learned", far=1.5), 2.5)) == "fails"
 
 
 def test_positions_are_in_use_against_an_arm_without_any_before_the_shuffled_ones(tmp_path):

@@ -7,7 +7,10 @@ where there is none against the subject's own shuffled positions.
 
 from typing import Any
 
+import numpy as np
+
 from lengthgen.errors import DataError
+from lengthgen.evaluation.stored import Stored
 from lengthgen.statistics import fails_or_uses, words
 from lengthgen.statistics.comparisons import Estimate
 from lengthgen.statistics.paired import Paired
@@ -36,7 +39,7 @@ def _of_subject(material: Material, subject: EvaluatedArm) -> list[Row]:
         (word,) = fails_or_uses.classify(
             change.estimate,
             [Mean(short.minus(long)).estimate],
-            competence=_competence(subject, short),
+            competence=_competence(subject),
             in_use=_in_use(material, subject, short),
         )
         value, low, high = change.bounds
@@ -53,27 +56,29 @@ def _of_subject(material: Material, subject: EvaluatedArm) -> list[Row]:
     return found
 
 
-def _competence(subject: EvaluatedArm, short: Paired) -> Estimate | None:
-    """How far the loss at L is below that of a bigram table."""
-    try:
-        return Mean(subject.bigram("matched", subject.train_length).minus(short)).estimate
-    except DataError:
+def _competence(subject: EvaluatedArm) -> Estimate | None:
+    """How far the loss at L is below that of a bigram table; None of an evaluation without one."""
+    L = subject.train_length
+    if any(one.stored("matched", L).bigram is None for one in subject.evaluations):
         return None
+    return Mean(subject.total("matched", L, _below_bigram)).estimate
+
+
+def _below_bigram(one: Stored) -> np.ndarray:
+    assert one.bigram is not None
+    return one.bigram - one.losses
 
 
 def _in_use(material: Material, subject: EvaluatedArm, short: Paired) -> Estimate | None:
     """How far the loss at L is below one without positions in use; None of a model without any."""
     if words.is_without(_scheme(subject)):
         return None
-    without = _without_positions(material, subject)
-    try:
-        if without:
-            over = without.total("matched", subject.train_length)
-        else:
-            over = subject.total("shuffled", subject.train_length)
-        return Mean(over.minus(short)).estimate
-    except DataError:
-        return None
+    L, without = subject.train_length, _without_positions(material, subject)
+    if without:
+        return Mean(without.total("matched", L).minus(short)).estimate
+    if L in subject.evaluations[0].lengths("shuffled"):
+        return Mean(subject.total("shuffled", L).minus(short)).estimate
+    return None
 
 
 def _without_positions(material: Material, subject: EvaluatedArm) -> EvaluatedArm | None:
