@@ -9,7 +9,7 @@ import pytest
 from lengthgen import files
 from lengthgen.errors import ConfigError
 from lengthgen.reporting.figures import drawing
-from lengthgen.studies import costs_figure, costs_section, declaration, frontier, orders
+from lengthgen.studies import costs_figure, costs_section, declaration, frontier, orders, tables
 from lengthgen.studies.losses import EvaluatedArm, EvaluatedRun, Material
 from tests.study_cases import L, subject, write_mine
 
@@ -146,3 +146,19 @@ def test_published_numbers_need_one_for_each_length(tmp_path):
     wrong = [{"source": "p", "length_factors": [1, 2], "values": {"a": [1.0]}}]
     with pytest.raises(ConfigError, match=r"values.a=\[1.0\]"):
         declaration.read(write_mine(tmp_path, published=wrong))
+
+
+def test_a_condition_repairs_and_the_weights_of_an_earlier_step_do_not(tmp_path):
+    conditions = {
+        "fixed": {"overrides": ["retrofit=learned_rows"]},
+        "at_5": {"overrides": ["at_step=5"]},
+    }
+    study = declaration.read(write_mine(tmp_path, conditions=conditions))
+    far = {"matched/16": 1.0, "matched/32": 2.0}
+    subjects = {
+        name: subject(tmp_path, name, far | {"matched/32": loss}, noise=0.001)
+        for name, loss in (("a", 2.0), ("a+fixed", 1.25), ("a+at_5", 1.0))
+    }
+    (row,) = tables.repairs(study, Material(subjects))
+    assert (row["condition"], row["eval_length"]) == ("fixed", 32)
+    assert row["recovered"] == pytest.approx(0.75, abs=0.01)

@@ -2,7 +2,7 @@
 
 import contextlib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from lengthgen.data.sources import dirichlet
@@ -75,11 +75,15 @@ def words(study: Study, material: Material) -> list[Row]:
 
 
 def repairs(study: Study, material: Material) -> list[Row]:
-    """REPAIRS of every arm, at the lengths beyond training where it loses more than DELTA."""
+    """REPAIRS of every arm, at the lengths beyond training where it loses more than DELTA.
+
+    The weights of an earlier step repair nothing: they are no condition of the trained model.
+    """
     return [
         row
         for arm in study.arms
-        for condition in study.conditions_of(arm)
+        for condition, overrides in study.conditions_of(arm).items()
+        if _step(overrides) is None
         for row in _repair(material, arm, condition)
     ]
 
@@ -161,11 +165,16 @@ def _trained_on(study: Study, subject: EvaluatedArm) -> Row:
     how many tokens the corpus is, where that was asked for.
     """
     condition = study.conditions.get(subject.name.partition("+")[2])
-    at = [one for one in (condition.overrides if condition else []) if one.startswith("at_step=")]
     first = subject.evaluations[0]
-    steps = int(at[-1].partition("=")[2]) if at else first.steps
+    steps = (_step(condition.overrides) if condition else None) or first.steps
     tokens = steps * int(first.config["batch_size"]) * subject.train_length
     return {"tokens": tokens, "corpus": first.config["dataset"].get("train_tokens") or math.nan}
+
+
+def _step(overrides: Sequence[str]) -> int | None:
+    """The step whose weights a condition evaluates; None: those of the end."""
+    at = [one for one in overrides if one.startswith("at_step=")]
+    return int(at[-1].partition("=")[2]) if at else None
 
 
 def _about(subject: EvaluatedArm) -> Row:
