@@ -35,8 +35,7 @@ def of_run(evaluation: EvaluatedRun) -> list[tuple[str, int, np.ndarray]]:
         with torch.no_grad():
             curves = bias_curve.of_scheme(model.scheme, tokens, evaluation.train_length)
         if not curves:
-            scheme = evaluation.config["scheme"]["name"]
-            raise ConfigError(f"scheme {scheme} has no bias that positions alone decide")
+            raise ConfigError(f"scheme {evaluation.scheme} has no bias that positions alone decide")
         evaluation.kept["bias"] = [
             (layers, head, b) for layers, heads in curves.items() for head, b in enumerate(heads)
         ]
@@ -63,11 +62,10 @@ def tables(material: Material, names: Iterable[str]) -> tuple[list[Row], list[Ro
     heads, curves = [], []
     for name in names:
         for evaluation in material[name].evaluations:
-            dataset = evaluation.config["dataset"]
             about = {
                 "subject": name,
-                "scheme": evaluation.config["scheme"]["name"],
-                "dataset": dataset.get("label") or dataset["name"],
+                "scheme": evaluation.scheme,
+                "dataset": evaluation.dataset,
                 "seed": evaluation.seed,
             }
             for layers, head, b in of_run(evaluation):

@@ -23,9 +23,9 @@ def rows(study: Study, material: Material) -> list[Row]:
         row
         for scheme in study.against
         for baseline in arms
-        if _scheme(baseline) == scheme
+        if baseline.evaluations[0].scheme == scheme
         for subject in arms
-        if _scheme(subject) != scheme and _trained_on(subject) == _trained_on(baseline)
+        if subject.evaluations[0].scheme != scheme and _trained_on(subject) == _trained_on(baseline)
         for row in _differences(subject, baseline)
     ]
 
@@ -42,8 +42,8 @@ def _differences(subject: EvaluatedArm, baseline: EvaluatedArm) -> Iterator[Row]
         n_seeds, n_documents = difference.counts
         yield {
             "subject": subject.name,
-            "baseline": _scheme(baseline),
-            "scheme": _scheme(subject),
+            "baseline": baseline.evaluations[0].scheme,
+            "scheme": subject.evaluations[0].scheme,
             "dataset": dataset,
             "train_length": train_length,
             "corpus": corpus,
@@ -56,12 +56,7 @@ def _differences(subject: EvaluatedArm, baseline: EvaluatedArm) -> Iterator[Row]
         }
 
 
-def _scheme(arm: EvaluatedArm) -> str:
-    return str(arm.evaluations[0].config["scheme"]["name"])
-
-
 def _trained_on(arm: EvaluatedArm) -> tuple[str, int, int | None]:
     """(dataset, training length, tokens of the corpus or None for all)."""
-    dataset = arm.evaluations[0].config["dataset"]
-    name = dataset.get("label") or dataset["name"]
-    return str(name), arm.train_length, dataset.get("train_tokens")
+    first = arm.evaluations[0]
+    return first.dataset, arm.train_length, first.config["dataset"].get("train_tokens")

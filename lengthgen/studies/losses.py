@@ -65,6 +65,16 @@ class EvaluatedRun:
         return origin.get("retrofit") or {}
 
     @property
+    def scheme(self) -> str:
+        return str(self.config["scheme"]["name"])
+
+    @property
+    def dataset(self) -> str:
+        """As tables and figures call it."""
+        dataset = self.config["dataset"]
+        return str(dataset.get("label") or dataset["name"])
+
+    @property
     def seed(self) -> int:
         return int(self.config["seed"])
 

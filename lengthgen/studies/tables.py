@@ -178,12 +178,11 @@ def _step(overrides: Sequence[str]) -> int | None:
 
 
 def _about(subject: EvaluatedArm) -> Row:
-    config = subject.evaluations[0].config
-    dataset = config["dataset"].get("label") or config["dataset"]["name"]
+    first = subject.evaluations[0]
     return {
         "subject": subject.name,
-        "scheme": config["scheme"]["name"],
-        "dataset": dataset,
+        "scheme": first.scheme,
+        "dataset": first.dataset,
         "train_length": subject.train_length,
     }
 

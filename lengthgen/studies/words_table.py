@@ -71,7 +71,7 @@ def _below_bigram(one: Stored) -> np.ndarray:
 
 def _in_use(material: Material, subject: EvaluatedArm, short: Paired) -> Estimate | None:
     """How far the loss at L is below one without positions in use; None of a model without any."""
-    if words.is_without(_scheme(subject)):
+    if words.is_without(subject.evaluations[0].scheme):
         return None
     L, without = subject.train_length, _without_positions(material, subject)
     if without:
@@ -85,13 +85,9 @@ def _without_positions(material: Material, subject: EvaluatedArm) -> EvaluatedAr
     """The arm without positions that was trained alike, under the same condition if there is."""
     condition = subject.name.partition("+")[2]
     for name, other in material.subjects.items():
-        if name.partition("+")[2] == condition and words.is_without(_scheme(other)):
+        if name.partition("+")[2] == condition and words.is_without(other.evaluations[0].scheme):
             mine, its = subject.evaluations[0].config, other.evaluations[0].config
             same = all(mine.get(key) == its.get(key) for key in ALIKE)
             if same and len(other.evaluations) == len(subject.evaluations):
                 return other
     return None
-
-
-def _scheme(subject: EvaluatedArm) -> str:
-    return str(subject.evaluations[0].config["scheme"]["name"])
