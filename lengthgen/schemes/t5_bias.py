@@ -81,6 +81,9 @@ class T5Bias(Scheme):
         super().__init__(config, dimensions)
         tables = dimensions.n_layers if config.per_layer else 1
         self.table = nn.Parameter(torch.zeros(tables, dimensions.n_heads, config.num_buckets))
+        # The first offset of the last bucket. Kept: a compiler cannot trace a number that is read
+        # from a tensor, and the declaration, which names it, is asked for in every layer.
+        self.last_bucket_start = _last_bucket_start(config.num_buckets, config.max_distance)
 
     @property
     def declaration(self) -> Declaration:
@@ -107,15 +110,8 @@ class T5Bias(Scheme):
         )
 
     @property
-    def last_bucket_start(self) -> int:
-        """The first offset of the last bucket."""
-        num_buckets, max_distance = self.config.num_buckets, self.config.max_distance
-        buckets = bucket(torch.arange(max_distance + 1), num_buckets, max_distance)
-        return int((buckets < num_buckets - 1).sum())
-
-    @property
     def score_scale(self) -> float:
-        return super().score_scale if self.config.scale_scores else 1.0
+        return self.dimensions.head_dim**-0.5 if self.config.scale_scores else 1.0
 
     @torch.no_grad()
     def initialise(self, generator_for: GeneratorFor) -> None:
@@ -134,3 +130,8 @@ def bucket(offsets: Tensor, num_buckets: int, max_distance: int) -> Tensor:
     # 1e-9: rounding must not put an offset on a boundary (32 of (32, 256)) below it on any device.
     ranged = exact + (ratio * (num_buckets - exact) + 1e-9).floor().long()
     return torch.where(offsets < exact, offsets, ranged.clamp(max=num_buckets - 1))
+
+
+def _last_bucket_start(num_buckets: int, max_distance: int) -> int:
+    buckets = bucket(torch.arange(max_distance + 1), num_buckets, max_distance)
+    return int((buckets < num_buckets - 1).sum())
