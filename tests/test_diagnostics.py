@@ -48,7 +48,7 @@ def test_every_scheme_can_be_diagnosed(name, options, tmp_path, monkeypatch):
         if found[name].skipped
     ] == []
     assert bool(found["bias_curve"].tables) == (
-        subject.model.scheme.declaration.structure in ("toeplitz", "rows")
+        subject.model.scheme.structure in ("toeplitz", "rows")
     )
     for finding in found.values():
         assert bool(finding.skipped) != bool(finding.tables and finding.sentences)

@@ -73,7 +73,7 @@ def test_the_cpu_kernel_has_the_gradient_of_finite_differences(
 
 def bias_of_scheme(scheme: Scheme, length: int, x: Tensor) -> Bias:
     """The bias of layer 0."""
-    positions, structure = torch.arange(length), scheme.declaration.structure
+    positions, structure = torch.arange(length), scheme.structure
     if structure == "gates":
         return Gates(scheme.gates(x.to(next(scheme.parameters()).dtype), 0).double().cumsum(-1))
     if structure == "toeplitz":

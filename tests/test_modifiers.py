@@ -145,11 +145,11 @@ def test_every_own_parameter_gets_a_gradient_and_the_schemes_stay_finite(name, o
 def test_declaration_is_well_formed_and_true_to_the_structure(name, options, scheme):
     wrapped = around(name, options, bare(scheme))
     declared = wrapped.declaration
-    assert declared.structure in STRUCTURES
+    assert wrapped.structure in STRUCTURES
     assert all("\n" not in str(value) for value in dataclasses.astuple(declared))
     kinds = {"toeplitz": "Toeplitz", "rows": "Rows"}
     for bias in wrapped.biases(wrapped.positions(16, torch.device("cpu"))):
-        assert bias is None or type(bias).__name__ == kinds[declared.structure]
+        assert bias is None or type(bias).__name__ == kinds[wrapped.structure]
 
 
 @every_case
@@ -428,7 +428,7 @@ def test_drope_drops_at_its_step_and_stays_off(scheme):
     ):  # a function of the two numbers alone
         wrapped.begin_step(step, 10)
         assert torch.equal(Probe(wrapped, n_layers=2)(tokens), without if dropped else kept), step
-        assert (wrapped.declaration.structure, wrapped.declaration.acts_on) == (
+        assert (wrapped.structure, wrapped.declaration.acts_on) == (
             "none",
             "nothing",
         ) or not dropped

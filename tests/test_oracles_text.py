@@ -60,7 +60,7 @@ def scores_of(scheme: Scheme, q, k, x, layer: int = 1) -> torch.Tensor:
             total, weights = gates.double().cumsum(-1), scheme.gate_weights(x, layer)
             between = total[..., :, None] - total[..., None, :]
             scores = scores + (between if weights is None else weights[..., None] * between)
-        elif scheme.declaration.structure == "toeplitz":
+        elif scheme.structure == "toeplitz":
             places = torch.arange(length)
             scores = (
                 scores + bias_of(scheme, places, layer)[:, (places[:, None] - places).clamp(min=0)]
@@ -951,9 +951,7 @@ def test_selective_rope_that_reads_nothing_is_rope():
 
 # The contract of `logits`, `gates` and `mix`, for every scheme that has them ----------------------
 
-READERS = [
-    name for name in schemes.names() if make(name).declaration.structure in ("gates", "general")
-]
+READERS = [name for name in schemes.names() if make(name).structure in ("gates", "general")]
 
 
 @pytest.mark.parametrize("name", READERS)

@@ -103,7 +103,7 @@ def test_a_float32_model_is_within_1e_4_nats_of_float64_at_8192_tokens(name):
     """One layer, the last 16 tokens. At 1,024 where all pairs cost more than a flash kernel."""
     model = real(name, {}, ONE_LAYER)
     scheme = model.scheme
-    affordable = LONG if scheme.declaration.structure in ("none", "toeplitz", "gates") else 1024
+    affordable = LONG if scheme.structure in ("none", "toeplitz", "gates") else 1024
     T = longest(scheme, affordable if scheme.by_rows else 128)
     tokens, first = random_tokens(T + 1, batch=1), T - 16 if scheme.by_rows else 0
     assert (losses(model, tokens, first) - exact_losses(model, tokens, first)).abs().max() < 1e-4

@@ -178,14 +178,14 @@ def test_declaration_is_well_formed_and_true_to_the_structure(name, options, sch
     assert retrofit is changed and isinstance(retrofit, Retrofit)
     declared = changed.declaration
     assert (
-        declared.structure in STRUCTURES
+        changed.structure in STRUCTURES
         and "\n" not in declared.tail
         and declared.tail != bare(scheme).declaration.tail
     )
     kinds = {"toeplitz": "Toeplitz", "rows": "Rows"}
-    assert changed.general(0) == (declared.structure == "general")
+    assert changed.general(0) == (changed.structure == "general")
     for bias in changed.biases(changed.positions(3 * L, CPU)):
-        assert bias is None or type(bias).__name__ == kinds[declared.structure]
+        assert bias is None or type(bias).__name__ == kinds[changed.structure]
 
 
 @pytest.mark.parametrize(

@@ -183,9 +183,10 @@ def test_they_say_what_they_are():
         assert set(retrofits.load(name).about.oracles) == {
             oracle for who, oracle in made if who == name
         }
-        declared = around(name, options).declaration
+        changed = around(name, options)
+        declared = changed.declaration
         assert declared.tail != inner.tail and "\n" not in declared.tail
-        assert (declared.structure == "none") == (declared.acts_on != "scores")
+        assert (changed.structure == "none") == (declared.acts_on != "scores")
 
 
 def test_yaml_files_list_every_option_with_a_comment():

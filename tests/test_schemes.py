@@ -371,7 +371,7 @@ def test_shapes_and_dtypes_of_the_hooks(name, options, dtype):
     biases = scheme.biases(positions)
     assert len(biases) == SMALL.n_layers
     kinds = {"toeplitz": Toeplitz, "rows": Rows}
-    assert all(type(bias) is kinds.get(scheme.declaration.structure, type(None)) for bias in biases)
+    assert all(type(bias) is kinds.get(scheme.structure, type(None)) for bias in biases)
     if isinstance(biases[0], Toeplitz):
         assert biases[0].vector.shape == (H, T) and biases[0].vector.dtype == torch.float32
     if isinstance(biases[0], Rows):
@@ -391,7 +391,7 @@ def test_shapes_and_dtypes_of_the_hooks(name, options, dtype):
 def test_sharing_over_layers_is_as_declared(name, options):
     scheme = make(name, options, stir=0.3)
     first, second = scheme.biases(scheme.read(random_tokens(16, batch=1)))
-    if scheme.declaration.structure not in ("toeplitz", "rows"):
+    if scheme.structure not in ("toeplitz", "rows"):
         assert first is second
         return
     assert (first is second) == scheme.shares_bias_over_layers
@@ -419,7 +419,8 @@ def test_no_hook_makes_a_tensor_on_another_device(name, options, monkeypatch):
 
 @every_case
 def test_declaration_is_well_formed(name, options):
-    declared = make(name, options).declaration
+    scheme = make(name, options)
+    declared = scheme.declaration
     for field in dataclasses.fields(declared):
         value = getattr(declared, field.name)
         if field.name == "oracles":
@@ -433,8 +434,8 @@ def test_declaration_is_well_formed(name, options):
         )
     assert 2010 < declared.year < 2030
     assert declared.acts_on in ("input", "queries and keys", "scores", "nothing")
-    assert declared.structure in STRUCTURES
-    assert (declared.structure == "none") == (declared.acts_on != "scores")
+    assert scheme.structure in STRUCTURES
+    assert (scheme.structure == "none") == (declared.acts_on != "scores")
 
 
 @every_scheme

@@ -23,11 +23,12 @@ def planted(structure: str, result: torch.Tensor) -> models.Transformer:
 
     class Planted(Scheme):
         declaration = Declaration(
-            paper="-", year=2026, acts_on="scores", structure=structure, sharing="-",
+            paper="-", year=2026, acts_on="scores", sharing="-",
             prefix_consistent=True, shift_invariant=True, trained_reach="-", tail="-",
         )  # fmt: skip
 
     hook = "mix" if structure == "general" else structure
+    setattr(Planted, "structure", structure)  # noqa: B010
     setattr(Planted, hook, lambda self, *arguments: result)
     return models.build(SHAPE, Planted, None, train_length=T, vocab_size=3, seed=0)
 

@@ -36,6 +36,7 @@ KERNELS = ("auto", "cpu", "sdpa", "flex", "reference")
 LONGEST_UNBIASED = 1024
 # Past this, evaluation makes the mask of a chunk of rows at a time, not of the whole window.
 LONGEST_DENSE = 4096
+AUTOCAST = ("cpu", "cuda")  # devices with autocast
 
 
 def attend(
@@ -130,7 +131,8 @@ def _flex_obstacle(q: Tensor, bias: Bias | None, dropout: float) -> str | None:
 def _as_autocast(*tensors: Tensor) -> tuple[Tensor, ...]:
     """Cast as autocast would, but now: kernels, masks and saved tensors must agree on one dtype."""
     device = tensors[0].device.type
-    if not torch.amp.is_autocast_available(device) or not torch.is_autocast_enabled(device):
+    # Named, because torch 2.11 cannot trace torch.amp.is_autocast_available.
+    if device not in AUTOCAST or not torch.is_autocast_enabled(device):
         return tensors
     return tuple(x.to(torch.get_autocast_dtype(device)) for x in tensors)
 
@@ -225,7 +227,7 @@ def _vector(bias: Toeplitz, q: Float[Tensor, "B H T D"]) -> Float[Tensor, "H T"]
 
 
 def _check_gates(bias: Gates, q: Tensor) -> None:
-    for name, x in vars(bias).items():
+    for name, x in (("cumulative", bias.cumulative), ("weights", bias.weights)):
         if x is not None and x.shape != q.shape[:3]:
             raise ValueError(
                 f"Gates.{name} of shape {tuple(x.shape)}: expected {tuple(q.shape[:3])}, "

@@ -42,7 +42,7 @@ def scheme_table(where: Sequence[Path]) -> str:
     def cells(cls: type[Any], options: Any, path: Path) -> Row:
         scheme = cls(options, tiny)
         d = scheme.declaration
-        acts_on = d.acts_on if d.structure == "none" else f"{d.acts_on}: {d.structure}"
+        acts_on = d.acts_on if scheme.structure == "none" else f"{d.acts_on}: {scheme.structure}"
         count, prefix = f"{_count(scheme):,}: {d.sharing}", YES_NO[d.prefix_consistent]
         return str(d.year), d.paper, acts_on, count, prefix, ", ".join(d.oracles), d.tail
 

@@ -112,7 +112,7 @@ def count_reads(subject: DiagnosedModel, parameters: list[Tensor]) -> list[ReadC
     """By offset, then by position, where the trained scheme has such tables."""
     scheme, L = subject.trained, subject.train_length
     counts = []
-    if scheme.declaration.structure == "toeplitz":
+    if scheme.structure == "toeplitz":
         pairs = reads.pairs_by_offset(scheme, L)
         by_offset = ReadCounts("offset", parameters, float(pairs.sum()))
         for offset, masks in reads.of_offsets(scheme, parameters, L):
@@ -163,7 +163,7 @@ def unread(subject: DiagnosedModel, counted: ReadCounts) -> list[dict]:
         return []
     if counted.by == "position":
         places = reads.of_positions(scheme, parameters, scheme.read(subject.windows[T][:1]), T)
-    elif scheme.declaration.structure == "toeplitz":
+    elif scheme.structure == "toeplitz":
         places = reads.of_offsets(scheme, parameters, T)
     else:
         return []

@@ -63,9 +63,9 @@ def refusal(scheme: Scheme) -> str | None:
     declared = scheme.declaration
     if declared.acts_on == "nothing":
         return "the scheme has no positions that could be shuffled"
-    if declared.structure not in ("none", "toeplitz", "rows"):
+    if scheme.structure not in ("none", "toeplitz", "rows"):
         return (
-            f"scores of the structure {declared.structure} are not read from positions alone, "
+            f"scores of the structure {scheme.structure} are not read from positions alone, "
             "so that they cannot be shuffled"
         )
     for part in _around(scheme):

@@ -54,9 +54,13 @@ class DroPE(Silencer):
         if not self.dropped:
             return super().declaration
         return replace(
-            super().declaration, acts_on="nothing", structure="none", prefix_consistent=True,
+            super().declaration, acts_on="nothing", prefix_consistent=True,
             shift_invariant=True, trained_reach="no positions any more",
         )  # fmt: skip
+
+    @property
+    def structure(self) -> str:
+        return "none" if self.dropped else self.inner.structure
 
     @property
     def tail(self) -> str:

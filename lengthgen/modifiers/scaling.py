@@ -11,7 +11,6 @@ one piece: `all` and `scores` multiply the whole.
 """
 
 import math
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -20,7 +19,7 @@ from torch import Tensor
 from lengthgen.attention.bias_forms import Bias, Gates, Rows
 from lengthgen.config.dataclass_from import check
 from lengthgen.modifiers.spans import n_visible
-from lengthgen.schemes.base import Declaration, Scheme, name_of
+from lengthgen.schemes.base import Scheme, name_of
 from lengthgen.schemes.wrapper import Wrapper
 
 SCALES = ("all", "scores", "bias")  # what the factor multiplies
@@ -37,16 +36,15 @@ class Scaled(Wrapper):
     def __init__(self, config: Any, inner: Scheme):
         super().__init__(config, inner)
         check(
-            config.scales != "bias" or inner.declaration.structure in ("toeplitz", "rows", "gates"),
+            config.scales != "bias" or inner.structure in ("toeplitz", "rows", "gates"),
             f"scales=bias of {name_of(type(self))}: the scheme adds no bias to its scores, "
             "expected scales=all",
         )
 
     @property
-    def declaration(self) -> Declaration:
-        declared = super().declaration
-        by_row = self.scales_bias and declared.structure == "toeplitz"
-        return replace(declared, structure="rows") if by_row else declared
+    def structure(self) -> str:
+        structure = self.inner.structure
+        return "rows" if self.scales_bias and structure == "toeplitz" else structure
 
     @property
     def scales_bias(self) -> bool:
@@ -54,7 +52,7 @@ class Scaled(Wrapper):
 
     @property
     def shares_bias_over_layers(self) -> bool:
-        return super().shares_bias_over_layers and not self.scales_bias
+        return self.inner.shares_bias_over_layers and not self.scales_bias
 
     def factor(self, n: Tensor, layer: int) -> Tensor:
         """Factors (H or 1, R) float32 of queries that see n (R,) keys each."""

@@ -123,7 +123,7 @@ class Regrouped(OfRotary):
                 f"retrofit {name} changes offsets of rotary pairs:"
                 " expected rope, rope_partial, p_rope or hope_period itself"
             )
-        if not inner.declaration.shift_invariant or inner.declaration.structure != "none":
+        if not inner.declaration.shift_invariant or inner.structure != "none":
             return (
                 f"retrofit {name} changes offsets, and the scores of the run's scheme depend on"
                 " more than a rotation by the offset"
@@ -140,8 +140,12 @@ class Regrouped(OfRotary):
         raise NotImplementedError
 
     @property
+    def structure(self) -> str:
+        return "general"
+
+    @property
     def declaration(self) -> Declaration:
-        return replace(super().declaration, acts_on="scores", structure="general")
+        return replace(super().declaration, acts_on="scores")
 
     def rotate(self, q: Tensor, k: Tensor, positions: Tensor, layer: int) -> tuple[Tensor, Tensor]:
         return q, k

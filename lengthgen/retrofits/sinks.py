@@ -27,7 +27,7 @@ class FarSinks(Retrofit):
         super().__init__(config, inner)
         self.window, self.sinks = window, sinks
         declared = inner.declaration
-        self.turns = declared.structure == "none" and declared.acts_on == "queries and keys"
+        self.turns = inner.structure == "none" and declared.acts_on == "queries and keys"
 
     @property
     def query_at(self) -> int:
@@ -49,7 +49,7 @@ class FarSinks(Retrofit):
         # Without shift invariance (fope) there is no distance at which to read a key.
         turned_by_place = declared.acts_on == "queries and keys" and not declared.shift_invariant
         other = isinstance(inner, Wrapper) or steered or turned_by_place
-        if other or declared.acts_on == "input" or declared.structure in ("gates", "general"):
+        if other or declared.acts_on == "input" or inner.structure in ("gates", "general"):
             return (
                 f"retrofit {name_of(cls)} reads the first keys at another distance:"
                 " expected rotary positions, a bias of the offset, or none"
@@ -57,11 +57,13 @@ class FarSinks(Retrofit):
         return None
 
     @property
+    def structure(self) -> str:
+        return "general" if self.turns and self.sinks else self.inner.structure
+
+    @property
     def declaration(self) -> Declaration:
         declared = super().declaration
-        if self.turns and self.sinks:
-            return replace(declared, structure="general", acts_on="scores")
-        return declared
+        return replace(declared, acts_on="scores") if self.turns and self.sinks else declared
 
     def span(self, layer: int) -> Span | None:
         return both(self.inner.span(layer), Span(self.window, self.sinks))

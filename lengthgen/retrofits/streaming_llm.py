@@ -15,7 +15,7 @@ after each token: their recent_size is W - 1. Positions that enter at the input 
 stay in a key's state and cannot be counted anew.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -24,7 +24,7 @@ from lengthgen.attention.bias_forms import Bias, Rows, Toeplitz
 from lengthgen.config.dataclass_from import check, limit
 from lengthgen.config.plugins import About
 from lengthgen.retrofits.sinks import FarSinks, indices
-from lengthgen.schemes.base import Declaration, Scheme
+from lengthgen.schemes.base import Scheme
 
 
 @dataclass
@@ -54,10 +54,10 @@ class StreamingLLM(FarSinks):
         super().__init__(config, inner, window, config.sinks)
 
     @property
-    def declaration(self) -> Declaration:
-        declared = super().declaration
-        by_row = declared.structure == "toeplitz" and self.sinks
-        return replace(declared, structure="rows") if by_row else declared
+    def structure(self) -> str:
+        if self.inner.structure == "toeplitz" and self.sinks:
+            return "rows"
+        return "general" if self.turns and self.sinks else self.inner.structure
 
     @property
     def tail(self) -> str:

@@ -50,7 +50,7 @@ class TailMean(Retrofit):
 
     @classmethod
     def refuses(cls, inner: Scheme) -> str | None:
-        if inner.declaration.structure == "toeplitz" and not isinstance(inner, Wrapper):
+        if inner.structure == "toeplitz" and not isinstance(inner, Wrapper):
             return None
         return (
             "retrofit tail_mean repairs a score bias that is a function of the offset alone,"

@@ -277,7 +277,8 @@ def _describe(run: Run, model: models.Transformer) -> None:
         "linear": products,
         "parameters": counts,
         "data": run.science["data"] | data,
-        "scheme": dataclasses.asdict(model.scheme.declaration),
+        "scheme": {"structure": model.scheme.structure}
+        | dataclasses.asdict(model.scheme.declaration),
     }
     files.write_json(folder.provenance, facts)
     files.write_text(folder.config, OmegaConf.to_yaml(OmegaConf.create(run.config.as_dict())))

@@ -29,6 +29,7 @@ class ALiBi(Scheme):
     """-m_h (i - j). No parameters."""
 
     Config = Config
+    structure = "toeplitz"
 
     @property
     def declaration(self) -> Declaration:
@@ -36,7 +37,6 @@ class ALiBi(Scheme):
             paper="Press, Smith, Lewis, ICLR 2022, section 3",
             year=2022,
             acts_on="scores",
-            structure="toeplitz",
             sharing="no parameters; the same slopes in every layer, one per head",
             prefix_consistent=True,
             shift_invariant=True,

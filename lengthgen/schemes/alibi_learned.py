@@ -37,6 +37,7 @@ class ALiBiLearned(Scheme):
     """log_slopes: (1 or n_layers, H) float32."""
 
     Config = Config
+    structure = "toeplitz"
 
     def __init__(self, config, dimensions):
         super().__init__(config, dimensions)
@@ -51,7 +52,6 @@ class ALiBiLearned(Scheme):
             "learned slopes as in Kazemnejad et al., NeurIPS 2023",
             year=2023,
             acts_on="scores",
-            structure="toeplitz",
             sharing="a number per head and layer"
             if self.config.per_layer
             else "a number per head, the same in all layers",

@@ -42,6 +42,7 @@ class BAM(Scheme):
     """log_scale, shape, location: (1 or n_layers, H) float32; location may be frozen."""
 
     Config = Config
+    structure = "toeplitz"
 
     def __init__(self, config, dimensions):
         super().__init__(config, dimensions)
@@ -58,7 +59,6 @@ class BAM(Scheme):
             paper="Bianchessi et al., arXiv 2505.22842, generalised Gaussian prior",
             year=2025,
             acts_on="scores",
-            structure="toeplitz",
             sharing=f"{learned} per head"
             + (" and layer" if self.config.per_layer else ", the same in all layers"),
             prefix_consistent=True,

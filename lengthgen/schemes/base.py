@@ -56,7 +56,6 @@ class Declaration:
     paper: str  # authors, title or venue, equation
     year: int
     acts_on: str  # "input" | "queries and keys" | "scores" | "nothing"
-    structure: str  # one of STRUCTURES
     sharing: str  # over layers and heads, in words
     prefix_consistent: bool  # logits at i do not change when more tokens follow
     shift_invariant: bool  # logits do not change when every position id is shifted alike
@@ -82,6 +81,11 @@ class Scheme(nn.Module):
     def declaration(self) -> Declaration:
         """What this instance declares; its options may matter."""
         raise NotImplementedError
+
+    @property
+    def structure(self) -> str:
+        """What it does to the scores, one of STRUCTURES. Asked for in every layer."""
+        return "none"
 
     @property
     def shares_bias_over_layers(self) -> bool:
@@ -190,7 +194,7 @@ class Scheme(nn.Module):
 
     def general(self, layer: int) -> bool:
         """Whether this layer computes `logits` and `mix` in full, for structure general."""
-        return self.declaration.structure == "general"
+        return self.structure == "general"
 
     @property
     def by_rows(self) -> bool:
@@ -223,7 +227,7 @@ class Scheme(nn.Module):
     def biases(self, positions: Tensor) -> list[Bias | None]:
         """Each layer's bias from positions alone; one object where layers share it."""
         n_layers = self.dimensions.n_layers
-        structure = self.declaration.structure
+        structure = self.structure
         if structure not in ("toeplitz", "rows"):
             return [None] * n_layers
         offsets = torch.arange(positions.numel(), device=positions.device)

@@ -75,6 +75,10 @@ class BiPE(Scheme):
             )
 
     @property
+    def structure(self) -> str:
+        return "gates" if self.config.inter == "alibi" else "none"
+
+    @property
     def declaration(self) -> Declaration:
         learned, alibi = self.config.intra == "learned", self.config.inter == "alibi"
         inside = (
@@ -87,7 +91,6 @@ class BiPE(Scheme):
             paper="He et al., ICML 2024, arXiv 2401.16421, section 3",
             year=2024,
             acts_on="scores" if alibi else "input",
-            structure="gates" if alibi else "none",
             sharing=("one table, enters once" if learned else "no parameters")
             + "; the same in every layer between segments",
             prefix_consistent=True,

@@ -48,6 +48,7 @@ class CABLE(Scheme):
     """
 
     Config = Config
+    structure = "gates"
 
     def __init__(self, config, dimensions):
         super().__init__(config, dimensions)
@@ -66,7 +67,6 @@ class CABLE(Scheme):
             + ("v3" if self.config.weighted else ", without weights"),
             year=2025,
             acts_on="scores",
-            structure="gates",
             sharing=f"{vectors} and as many numbers per layer and head",
             prefix_consistent=True,
             shift_invariant=True,

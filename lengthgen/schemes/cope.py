@@ -38,6 +38,7 @@ class CoPE(Scheme):
     """table: (n_layers, max_position, D) float32."""
 
     Config = Config
+    structure = "general"
 
     def __init__(self, config, dimensions):
         super().__init__(config, dimensions)
@@ -52,7 +53,6 @@ class CoPE(Scheme):
             paper="Golovneva et al., arXiv 2405.18719, appendix B",
             year=2024,
             acts_on="scores",
-            structure="general",
             sharing="a table of vectors per layer, the same for its heads",
             prefix_consistent=True,
             shift_invariant=True,

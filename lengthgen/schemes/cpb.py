@@ -52,6 +52,7 @@ class CPB(Scheme):
     """
 
     Config = Config
+    structure = "toeplitz"
 
     def __init__(self, config, dimensions):
         super().__init__(config, dimensions)
@@ -70,7 +71,6 @@ class CPB(Scheme):
             "x-transformers, DynamicPositionBias",
             year=2021,
             acts_on="scores",
-            structure="toeplitz",
             sharing=(
                 "a network per layer" if self.config.per_layer else "one network for all layers"
             )

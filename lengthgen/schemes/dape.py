@@ -63,11 +63,12 @@ class DAPE(Wrapper):
     """
 
     Config = Config
+    structure = "general"
 
     def __init__(self, config, dimensions):
         inner = inner_scheme(config, dimensions)
         check(
-            inner.declaration.structure in ("toeplitz", "rows"),
+            inner.structure in ("toeplitz", "rows"),
             f"scheme.inner={config.inner}: expected a scheme with an additive bias of positions",
         )
         super().__init__(config, inner)
@@ -86,7 +87,6 @@ class DAPE(Wrapper):
             paper=f"Zheng et al., {version}",
             year=2024,
             acts_on="scores",
-            structure="general",
             sharing=f"a network per layer over all heads; {self.config.inner}: {inner.sharing}",
             tail="the network reads a bias that it may not have met; "
             f"{self.config.inner}: {inner.tail}",
@@ -123,7 +123,7 @@ class DAPE(Wrapper):
     def _bias(self, positions: Tensor, layer: int, first: int, last: int) -> Tensor:
         """(H, last - first, last): the inner scheme's bias of queries first..last-1."""
         source = 0 if self.inner.shares_bias_over_layers else layer
-        if self.inner.declaration.structure == "rows":
+        if self.inner.structure == "rows":
             return self.inner.rows(positions[first:last], positions[:last], source)
         places = torch.arange(last, device=positions.device)
         return self.inner.toeplitz(places, source)[:, (places[first:, None] - places).clamp(min=0)]

@@ -49,6 +49,7 @@ class FIRE(Scheme):
     """
 
     Config = Config
+    structure = "rows"
 
     def __init__(self, config, dimensions):
         super().__init__(config, dimensions)
@@ -78,7 +79,6 @@ class FIRE(Scheme):
             paper="Li et al., ICLR 2024, arXiv 2310.04418, section 3",
             year=2024,
             acts_on="scores",
-            structure="rows",
             sharing=(
                 "a network per layer" if self.config.per_layer else "one network for all layers"
             )

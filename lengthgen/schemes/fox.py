@@ -75,12 +75,15 @@ class FoX(Scheme):
             self.rope = rope.RoPE(rope.Config(base=config.rope_base), dimensions)
 
     @property
+    def structure(self) -> str:
+        return "gates" if self.config.gate == "full" else "toeplitz"
+
+    @property
     def declaration(self) -> Declaration:
         return Declaration(
             paper="Lin et al., ICLR 2025, arXiv 2503.02130, section 3",
             year=2025,
             acts_on="scores",
-            structure="gates" if self.config.gate == "full" else "toeplitz",
             sharing=SHARING[self.config.gate],
             prefix_consistent=True,
             shift_invariant=True,

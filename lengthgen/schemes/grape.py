@@ -60,6 +60,7 @@ class GRAPE(Scheme):
     """
 
     Config = Config
+    structure = "general"
 
     def __init__(self, config, dimensions):
         super().__init__(config, dimensions)
@@ -81,7 +82,6 @@ class GRAPE(Scheme):
             + ("eq. 5.1 and 5.2" if path else "eq. 4.6"),
             year=2025,
             acts_on="scores",
-            structure="general",
             sharing="a projection per layer and head"
             if path
             else "a direction or two and a rate per layer and head",

@@ -34,6 +34,7 @@ class KerpleLog(Scheme):
     """r1, r2: (1 or n_layers, H) float32."""
 
     Config = Config
+    structure = "toeplitz"
 
     def __init__(self, config, dimensions):
         super().__init__(config, dimensions)
@@ -47,7 +48,6 @@ class KerpleLog(Scheme):
             paper="Chi et al., NeurIPS 2022, logarithmic variant",
             year=2022,
             acts_on="scores",
-            structure="toeplitz",
             sharing="two numbers per head and layer"
             if self.config.per_layer
             else "two numbers per head, the same in all layers",

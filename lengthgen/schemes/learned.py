@@ -61,7 +61,6 @@ class Learned(Scheme):
             paper="Gehring et al., ICML 2017; Vaswani et al., NeurIPS 2017, section 3.5",
             year=2017,
             acts_on="input",
-            structure="none",
             sharing="one table, enters once, serves all layers and heads",
             prefix_consistent=self.config.tail != "resample",
             shift_invariant=False,

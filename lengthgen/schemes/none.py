@@ -27,7 +27,6 @@ class NoPE(Scheme):
             paper="Haviv et al., EMNLP Findings 2022; Kazemnejad et al., NeurIPS 2023",
             year=2022,
             acts_on="nothing",
-            structure="none",
             sharing="no parameters",
             prefix_consistent=True,
             shift_invariant=True,

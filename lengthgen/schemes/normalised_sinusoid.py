@@ -62,7 +62,6 @@ class NormalisedSinusoid(Scheme):
             paper="no paper: sin(2 pi (i - 1) / (2 seq_len)), after Vaswani et al., NeurIPS 2017",
             year=2017,
             acts_on="input",
-            structure="none",
             sharing="enters once, serves all layers and heads",
             prefix_consistent=False,
             shift_invariant=False,

@@ -49,6 +49,7 @@ class PaTH(Convolved):
     """beta_weight (N, H, E), beta_bias (N, H); with forget_gate gate_weight and gate_bias alike."""
 
     Config = Config
+    structure = "general"
 
     def __init__(self, config, dimensions):
         N, H, E = dimensions.n_layers, dimensions.n_heads, dimensions.width
@@ -66,7 +67,6 @@ class PaTH(Convolved):
             + (", with FoX's gate" if self.config.forget_gate else ""),
             year=2025,
             acts_on="scores",
-            structure="general",
             sharing="projections per layer, a reflection per head and token",
             prefix_consistent=True,
             shift_invariant=True,

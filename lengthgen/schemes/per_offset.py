@@ -61,6 +61,7 @@ class PerOffset(Scheme):
     """table: (1 or n_layers, H, K) float32, K = reach or train_length."""
 
     Config = Config
+    structure = "toeplitz"
 
     def __init__(self, config, dimensions):
         super().__init__(config, dimensions)
@@ -79,7 +80,6 @@ class PerOffset(Scheme):
             paper="Raffel et al., JMLR 2020, without buckets; cf. Liu et al. (Swin), ICCV 2021",
             year=2020,
             acts_on="scores",
-            structure="toeplitz",
             sharing="a table per layer, a row per head"
             if self.config.per_layer
             else "one table for all layers, a row per head",

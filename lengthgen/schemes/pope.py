@@ -56,7 +56,6 @@ class PoPE(Scheme):
             paper="Gopalakrishnan et al., arXiv 2509.10534",
             year=2025,
             acts_on="queries and keys",
-            structure="none",
             sharing="a shift per head and channel, "
             + ("in every layer its own" if self.config.per_layer else "one table for all layers"),
             prefix_consistent=True,

@@ -65,14 +65,19 @@ class Randomised(Wrapper):
             f"scheme.max_position={M}: expected at least train_length = {dimensions.train_length}",
         )
         inner = inner_scheme(config, dataclasses.replace(dimensions, train_length=M))
-        structure = inner.declaration.structure
+        acts_on = inner.declaration.acts_on
         check(
-            structure in ("none", "toeplitz", "rows") and inner.declaration.acts_on != "nothing",
+            inner.structure in ("none", "toeplitz", "rows") and acts_on != "nothing",
             f"scheme.inner={config.inner}: expected a scheme of positions alone, "
             "whose scores the text does not change",
         )
         super().__init__(config, inner)
         self.dimensions, self.max_position, self.draw = dimensions, M, 0
+        self._draws_in_layers = config.per_layer_draws and acts_on != "input"
+
+    @property
+    def structure(self) -> str:
+        return "none" if self.inner.structure == "none" else "rows"
 
     @property
     def declaration(self) -> Declaration:
@@ -82,7 +87,6 @@ class Randomised(Wrapper):
             inner,
             paper="Ruoss et al., ACL 2023, arXiv 2305.16843, section 3",
             year=2023,
-            structure="none" if inner.structure == "none" else "rows",
             sharing=f"{name}: {inner.sharing}; positions drawn for each {drawn}",
             prefix_consistent=False,
             trained_reach=f"random positions below {self.max_position}; "
@@ -91,10 +95,6 @@ class Randomised(Wrapper):
             "have no distinct positions",
             oracles=("transformers", "float64 loop"),
         )
-
-    @property
-    def _draws_in_layers(self) -> bool:
-        return self.config.per_layer_draws and self.inner.declaration.acts_on != "input"
 
     @property
     def shares_bias_over_layers(self) -> bool:
@@ -145,7 +145,7 @@ class Randomised(Wrapper):
 
     def biases(self, positions: Tensor) -> list[Bias | None]:
         n_layers = self.dimensions.n_layers
-        if self.declaration.structure == "none":
+        if self.structure == "none":
             return [None] * n_layers
         if self.shares_bias_over_layers:
             return [self._bias(of_layer(positions, 0), 0)] * n_layers
@@ -153,7 +153,7 @@ class Randomised(Wrapper):
 
     def _bias(self, places: Tensor, layer: int) -> Rows:
         inner, source = self.inner, 0 if self.inner.shares_bias_over_layers else layer
-        if inner.declaration.structure == "rows":
+        if inner.structure == "rows":
             return Rows(lambda first, last: inner.rows(places[first:last], places[:last], source))
         by_offset = inner.toeplitz(torch.arange(self.max_position, device=places.device), source)
 

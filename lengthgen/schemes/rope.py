@@ -39,7 +39,6 @@ class RoPE(rotary.RotaryScheme):
             paper="Su et al., RoFormer, arXiv 2104.09864, eq. 34",
             year=2021,
             acts_on="queries and keys",
-            structure="none",
             sharing="no parameters; the same rotation in every layer and head",
             prefix_consistent=True,
             shift_invariant=True,

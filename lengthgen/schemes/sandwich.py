@@ -34,6 +34,7 @@ class Sandwich(Scheme):
     """(H / 8h) (sum_k cos(offset w_k) - d_bar / 2). No parameters."""
 
     Config = Config
+    structure = "toeplitz"
 
     @property
     def declaration(self) -> Declaration:
@@ -41,7 +42,6 @@ class Sandwich(Scheme):
             paper="Chi et al., ACL 2023, arXiv 2212.10356, section 5",
             year=2023,
             acts_on="scores",
-            structure="toeplitz",
             sharing="no parameters; the same in every layer, one scale per head",
             prefix_consistent=True,
             shift_invariant=True,

@@ -37,11 +37,12 @@ class Selective(Wrapper):
     """Subtracts what earlier rows selected from all scores. The inner scheme's parameters only."""
 
     Config = Config
+    structure = "general"
 
     def __init__(self, config, dimensions):
         inner = inner_scheme(config, dimensions)
         check(
-            inner.declaration.structure == "none",
+            inner.structure == "none",
             f"scheme.inner={config.inner}: expected a scheme that leaves scores as they are",
         )
         super().__init__(config, inner)
@@ -54,7 +55,6 @@ class Selective(Wrapper):
             paper="Leviathan et al., ICLR 2025, arXiv 2410.02703, section 3",
             year=2024,
             acts_on="scores",
-            structure="general",
             sharing=f"no parameters of its own; {name}: {inner.sharing}",
             trained_reach=f"{self.dimensions.train_length - 1} rows that can mask a token; "
             f"{name}: {inner.trained_reach}",

@@ -56,7 +56,6 @@ class SelectiveRoPE(Convolved):
             paper="Movahedi et al., ICLR 2026, arXiv 2511.17388",
             year=2025,
             acts_on="queries and keys",
-            structure="none",
             sharing="projections per layer, an angle per head, pair and token",
             prefix_consistent=True,
             shift_invariant=True,

@@ -39,6 +39,7 @@ class Shaw(Scheme):
     """key_table and, with values, value_table: (n_layers, clip + 1, D) float32."""
 
     Config = Config
+    structure = "general"
 
     def __init__(self, config, dimensions):
         super().__init__(config, dimensions)
@@ -55,7 +56,6 @@ class Shaw(Scheme):
             paper="Shaw, Uszkoreit, Vaswani, NAACL 2018, eq. 3 to 5",
             year=2018,
             acts_on="scores",
-            structure="general",
             sharing=f"{sides}: a table of vectors per layer, the same for its heads",
             prefix_consistent=True,
             shift_invariant=True,

@@ -51,7 +51,6 @@ class Sinusoidal(Scheme):
             paper="Vaswani et al., NeurIPS 2017, section 3.5",
             year=2017,
             acts_on="input",
-            structure="none",
             sharing="no parameters",
             prefix_consistent=True,
             shift_invariant=False,

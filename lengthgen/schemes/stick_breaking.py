@@ -35,6 +35,7 @@ class StickBreaking(Scheme):
     """Replaces the softmax. No parameters."""
 
     Config = Config
+    structure = "general"
 
     @property
     def declaration(self) -> Declaration:
@@ -42,7 +43,6 @@ class StickBreaking(Scheme):
             paper="Tan et al., ICLR 2025, arXiv 2410.17980",
             year=2024,
             acts_on="scores",
-            structure="general",
             sharing="no parameters",
             prefix_consistent=True,
             shift_invariant=True,

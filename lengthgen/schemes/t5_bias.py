@@ -75,6 +75,7 @@ class T5Bias(Scheme):
     """table: (1 or n_layers, H, num_buckets) float32."""
 
     Config = Config
+    structure = "toeplitz"
 
     def __init__(self, config, dimensions):
         config = by_length.resolved(config, dimensions.train_length)
@@ -92,7 +93,6 @@ class T5Bias(Scheme):
             paper="Raffel et al., JMLR 2020, section 2.1",
             year=2020,
             acts_on="scores",
-            structure="toeplitz",
             sharing="a table per layer, a row per head"
             if self.config.per_layer
             else "one table for all layers, a row per head",

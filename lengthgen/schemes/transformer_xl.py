@@ -41,6 +41,7 @@ class TransformerXL(Scheme):
     """projection: (n_layers, H D, E), the official r_net; u, v: (1 or n_layers, H, D); float32."""
 
     Config = Config
+    structure = "general"
 
     def __init__(self, config, dimensions):
         super().__init__(config, dimensions)
@@ -62,7 +63,6 @@ class TransformerXL(Scheme):
             paper="Dai et al., ACL 2019, section 3.3",
             year=2019,
             acts_on="scores",
-            structure="general",
             sharing="a matrix per layer; u and v per head"
             + (" and layer" if self.config.untie else ", the same in all layers"),
             prefix_consistent=True,

@@ -61,6 +61,10 @@ class Wrapper(Scheme):
         return None
 
     @property
+    def structure(self) -> str:
+        return self.inner.structure
+
+    @property
     def shares_bias_over_layers(self) -> bool:
         return self.inner.shares_bias_over_layers
 

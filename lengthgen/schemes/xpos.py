@@ -66,7 +66,6 @@ class XPos(Scheme):
             paper="Sun et al., ACL 2023, arXiv 2212.10554, section 3",
             year=2022,
             acts_on="queries and keys",
-            structure="none",
             sharing="no parameters; the same rotation and fading in every layer and head",
             prefix_consistent=True,
             shift_invariant=True,
