@@ -1,7 +1,8 @@
 """How many graphs torch.compile makes of the training loss: python -m tests.graphs KERNEL
 
 A line of JSON for each scheme: its name, the number of graphs, what could not be traced (empty:
-nothing) and, but for flex, the largest difference from the loss that is not compiled. Nothing is
+nothing), whether complex numbers are in the graph, for which Inductor has no code, and, but for
+flex, the largest difference from the loss that is not compiled. Nothing is
 compiled: a backend that captures runs the graph as it is, or, for flex, which would compile its own
 part, not at all. In a process of its own, for the tests' checks of shapes cannot be traced.
 """
@@ -45,14 +46,17 @@ def capture(name: str, kernel: str) -> dict[str, Any]:
     found: dict[str, Any] = {"scheme": name, "kernel": kernel, "error": ""}
     try:
         whole = torch.compile(model.losses, fullgraph=True, backend=keep)
-        difference = _losses(whole, tokens) - _losses(model.losses, tokens)
+        difference = (_losses(whole, tokens) - _losses(model.losses, tokens)).detach()
         found["difference"] = float(difference.abs().max())
     except Captured:
         pass
     except Exception as error:  # torch's own kinds of errors differ between its versions
         found["error"] = f"{type(error).__name__}: {' '.join(str(error).split())[:4000]}"
     torch._dynamo.reset()
-    return found | {"graphs": len(graphs)}
+    made = [node.meta.get("example_value") for graph in graphs for node in graph.graph.nodes]
+    tensors = [value for value in made if isinstance(value, torch.Tensor)]
+    assert tensors or not graphs  # else nothing would be looked at
+    return found | {"graphs": len(graphs), "complex": any(map(torch.is_complex, tensors))}
 
 
 def _losses(losses: Any, tokens: torch.Tensor) -> torch.Tensor:

@@ -24,5 +24,5 @@ def test_every_scheme_is_one_graph(kernel):
         if name in refused:
             assert "no form for gates" in row["error"]
             continue
-        assert (row["error"], row["graphs"]) == ("", 1), name
+        assert (row["error"], row["graphs"], row["complex"]) == ("", 1, False), name
         assert kernel == "flex" or row["difference"] < 1e-5, name

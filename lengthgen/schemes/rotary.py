@@ -107,9 +107,14 @@ def turned(x: Tensor, cos: Tensor, sin: Tensor, layout: str) -> Tensor:
 
 
 def _interleaved(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    # One complex product is three times faster in eager mode than four real ones.
-    pairs = torch.view_as_complex(x.unflatten(-1, (-1, 2)))
-    return torch.view_as_real(pairs * torch.complex(cos, sin)).flatten(-2)
+    pairs = x.unflatten(-1, (-1, 2))
+    # One complex product is three times faster in eager mode on a CPU than four real ones; a
+    # compiler has no code for complex numbers, and fuses the real ones with what stands around.
+    if x.device.type == "cpu" and not torch.compiler.is_compiling():
+        product = torch.view_as_complex(pairs) * torch.complex(cos, sin)
+        return torch.view_as_real(product).flatten(-2)
+    a, b = pairs.unbind(-1)
+    return torch.stack((a * cos - b * sin, a * sin + b * cos), dim=-1).flatten(-2)
 
 
 def _half_split(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
