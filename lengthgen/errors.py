@@ -50,3 +50,21 @@ class Interrupted(UserError):
     def __init__(self, message: str, signal_number: int):
         super().__init__(message)
         self.exit_code = 128 + signal_number
+
+
+# What the libraries below say when memory is short: an exception of a kind of its own, or a
+# RuntimeError whose words alone tell it from others. OutOfResources: Triton's, for shared memory.
+MEMORY_KINDS = {"OutOfMemoryError", "MemoryError", "OutOfResources"}
+MEMORY_WORDS = (
+    "out of memory",  # CUDA, the driver and cudaMalloc
+    "allocate memory",  # torch's CPU allocator
+    "STATUS_ALLOC_FAILED",  # cuBLAS, cuDNN, cuSPARSE
+    "ALLOCATION_FAILED",  # cuDNN 9: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED
+    "NOT_ENOUGH_WORKSPACE",
+)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether less at a time could help, in every spelling that torch's libraries have."""
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    return bool(kinds & MEMORY_KINDS) or any(words in str(error) for words in MEMORY_WORDS)

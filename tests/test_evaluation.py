@@ -271,14 +271,31 @@ def test_a_refused_length_is_an_outcome_and_the_others_go_on(store):
     )
 
 
-def test_out_of_memory_halves_the_batch_then_gives_up_the_length(store, monkeypatch):
+class OutOfResources(Exception):
+    """As Triton's, which is no RuntimeError."""
+
+
+SHORTAGES = (
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+    RuntimeError("CUDA error: out of memory"),
+    RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+    RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"),
+    OutOfResources("out of resource: shared memory, Required: 262144, Hardware limit: 232448"),
+    RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"),
+    MemoryError(),
+)
+
+
+@pytest.mark.parametrize("shortage", SHORTAGES, ids=lambda error: f"{type(error).__name__} {error}")
+def test_out_of_memory_halves_the_batch_then_gives_up_the_length(store, monkeypatch, shortage):
     model, sizes = make("alibi"), []
     plain = model.losses
 
     def losses(tokens, wanted, first=0):
         sizes.append(tuple(tokens.shape))
         if tokens.shape[1] > 40 or tokens.numel() > 100:
-            raise torch.OutOfMemoryError("CUDA out of memory")
+            raise shortage
         return plain(tokens, wanted, first)
 
     monkeypatch.setattr(model, "losses", losses)
@@ -295,6 +312,17 @@ def test_out_of_memory_halves_the_batch_then_gives_up_the_length(store, monkeypa
     np.testing.assert_allclose(
         outcomes["matched", 32].losses, straight["matched", 32].losses, atol=1e-5
     )
+
+
+def test_another_error_is_no_shortage_of_memory(store, monkeypatch):
+    model = make("alibi")
+
+    def losses(tokens, wanted, first=0):
+        raise RuntimeError("CUDA error: device-side assert triggered")
+
+    monkeypatch.setattr(model, "losses", losses)
+    with pytest.raises(RuntimeError, match="device-side assert"):
+        score(model, store, requests(store))
 
 
 def test_losses_that_are_not_finite_are_recorded_as_such(store, monkeypatch):

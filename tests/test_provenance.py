@@ -29,6 +29,8 @@ def test_commit_of_a_clean_and_of_a_changed_checkout(tmp_path, monkeypatch):
     shutil.copy(PACKAGE / "provenance.py", runs)
     monkeypatch.setattr(provenance, "__file__", str(runs / "provenance.py"))
     assert provenance.commit() == "unknown"
+    monkeypatch.setenv("LENGTHGEN_COMMIT", "f" * 40)  # of a copy without its repository
+    assert provenance.commit() == "f" * 40
     git(tmp_path, "init", "-q")
     git(tmp_path, "add", ".")
     git(tmp_path, "commit", "-q", "-m", "x")

@@ -6,13 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from lengthgen import files
 from lengthgen.diagnostics import figures
 from lengthgen.diagnostics.diagnosed_model import DiagnosedModel
 from lengthgen.diagnostics.findings import Finding
 from lengthgen.diagnostics.settings import NAMES
+from lengthgen.errors import is_out_of_memory
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +36,9 @@ def write_folder(
         log.info("diagnostics: %s", name)
         try:
             findings[name] = MEASURES[name](subject)
-        except torch.OutOfMemoryError:
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
             reason = f"a window of {subject.longest:,} tokens does not fit in memory"
             findings[name] = Finding(skipped=reason)
     with files.replacing_folder(folder) as aside:

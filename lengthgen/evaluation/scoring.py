@@ -20,7 +20,7 @@ from jaxtyping import Bool, Float32, Int
 from torch import Tensor
 
 from lengthgen.data.tokens import TokenStore
-from lengthgen.errors import ConfigError
+from lengthgen.errors import ConfigError, is_out_of_memory
 from lengthgen.evaluation import hard_window, shuffled
 from lengthgen.evaluation.planners import Request, Window
 from lengthgen.model import Transformer
@@ -131,9 +131,11 @@ class Scorer:
         tokens = torch.stack([self.store.tokens(s, s + length + 1) for s in starts])
         try:
             with self.autocast():
-                values = _losses(self.model, tokens.to(self.device), first, self.hits)
-        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-            if not _is_out_of_memory(error):
+                given = tokens.to(self.device)
+                # On the CPU here: a kernel's failure may show only when its result is fetched.
+                values = _losses(self.model, given, first, self.hits).cpu()
+        except Exception as error:
+            if not is_out_of_memory(error):
                 raise
             values = None
         # Outside the except block, whose traceback would keep the tensors alive.
@@ -142,7 +144,7 @@ class Scorer:
                 torch.cuda.empty_cache()
             return None
         rows = np.full((len(windows), values.shape[1], length), np.nan, dtype=np.float32)
-        rows[:, :, first:] = values.cpu().numpy()
+        rows[:, :, first:] = values.numpy()
         return rows
 
 
@@ -232,9 +234,3 @@ def _losses(
         return torch.stack([values.float() for values in both], dim=1)
     losses = model.losses(tokens[:, :-1], tokens[:, 1:], first)
     return losses.float()[:, None]
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    """CPU allocations fail with a plain RuntimeError, which only its words tell from others."""
-    is_memory = isinstance(error, torch.OutOfMemoryError | MemoryError)
-    return is_memory or "allocate memory" in str(error)

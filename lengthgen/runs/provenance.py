@@ -48,7 +48,11 @@ def command() -> str:
 
 
 def commit() -> str:
-    """The checkout's commit, `-dirty` if files differ from it; `unknown` in an installed wheel."""
+    """The checkout's commit, `-dirty` if files differ from it.
+
+    In a copy that has no repository what LENGTHGEN_COMMIT says, else `unknown`.
+    """
+    carried = os.environ.get("LENGTHGEN_COMMIT", "unknown")
     root = Path(__file__).resolve().parents[2]
 
     def git(*arguments: str) -> str:
@@ -58,11 +62,11 @@ def commit() -> str:
 
     try:
         if Path(git("rev-parse", "--show-toplevel")).resolve() != root:
-            return "unknown"
+            return carried
         changed = git("status", "--porcelain", "--", "lengthgen", "configs")
         return git("rev-parse", "HEAD") + ("-dirty" if changed else "")
     except (OSError, subprocess.SubprocessError):
-        return "unknown"
+        return carried
 
 
 def version_of(name: str) -> str | None:
