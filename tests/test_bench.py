@@ -343,7 +343,7 @@ def test_the_share_of_an_evaluation_in_a_run():
         },
     )
     row = next(row for row in share.judge(measured) if row["what"].startswith("time of alibi"))
-    evaluation, training = 0.25 * 48, np.array([0.1, 0.2]) * 800  # the defaults of configs/
+    evaluation, training = 0.25 * 48, np.array([0.1, 0.2]) * 3000  # the defaults of configs/
     assert (
         row["measured"] == pytest.approx(np.mean(evaluation / (evaluation + training)))
         and row["verdict"] == "pass"
