@@ -17,6 +17,7 @@ Shape letters beside those of __init__.py: R, C rows and columns of a tile (R a 
 
 import itertools
 from functools import lru_cache
+from typing import NamedTuple
 
 import torch
 import triton
@@ -27,6 +28,14 @@ from torch import Tensor
 PROGRAMS = 2048
 
 Tile = tuple[int, int]  # rows R and columns C: powers of two of at least 16, R a multiple of C
+
+
+class Cut(NamedTuple):
+    """How a kernel is compiled: its tile, warps, and stages of the pipeline that loads ahead."""
+
+    tile: Tile
+    warps: int
+    stages: int
 
 
 @triton.jit
@@ -166,19 +175,20 @@ def vector_gradient(
 
     q, k, v, out and its gradient (B, H, T, D), one dtype of bfloat16, float16, float32; lse
     (B, H, T) natural. ordered: the same bits every time; otherwise atomics. tile, programs: how the
-    work is cut; None is `tile_of`.
+    work is cut; None is `cut_of`.
     """
     n_heads, length = q.shape[1:3]
-    tile = tile or tile_of(q)
+    cut = _cut(q, "vector", tile)
+    tile = cut.tile
     schedule, starts = _schedule(length, q.shape[0], -(-programs // n_heads), *tile, q.device)
     n_programs, n_diagonals, ratio = len(schedule), len(starts) - 1, tile[0] // tile[1]
     gradient = torch.zeros(n_heads, length, dtype=torch.float32, device=q.device)
     if not ordered:
-        return _launch(q, k, v, out, lse, grad, vector, scale, tile, schedule, gradient, "atomic")
+        return _launch(q, k, v, out, lse, grad, vector, scale, cut, schedule, gradient, "atomic")
     parts = torch.empty(
         n_heads, n_programs, ratio + 1, tile[1], dtype=torch.float32, device=q.device
     )
-    _launch(q, k, v, out, lse, grad, vector, scale, tile, schedule, parts, "ordered")
+    _launch(q, k, v, out, lse, grad, vector, scale, cut, schedule, parts, "ordered")
     grid = (-(-length // tile[1]), n_heads)
     sizes = (n_programs, n_diagonals, length)
     _ordered_sums[grid](parts, starts, gradient, *sizes, RATIO=ratio, COLUMNS=tile[1], num_warps=1)
@@ -193,27 +203,47 @@ def matrix_gradient(
 
     Deterministic. Arguments as in `vector_gradient`.
     """
-    tile = tile or tile_of(q)
-    schedule, _ = _schedule(q.shape[2], q.shape[0], 0, *tile, q.device)
+    cut = _cut(q, "matrix", tile)
+    schedule, _ = _schedule(q.shape[2], q.shape[0], 0, *cut.tile, q.device)
     gradient = torch.zeros(q.shape[1], q.shape[2], q.shape[2], dtype=torch.float32, device=q.device)
-    return _launch(q, k, v, out, lse, grad, matrix, scale, tile, schedule, gradient, "matrix")
+    return _launch(q, k, v, out, lse, grad, matrix, scale, cut, schedule, gradient, "matrix")
 
 
-def tile_of(q: Tensor) -> Tile:
-    """The largest tile without register spills on sm_90 (ptxas, Triton 3.6)."""
-    # Exact float32 products have no tensor cores to use.
-    if q.dtype == torch.float32:
-        return (32, 32) if q.shape[-1] <= 64 else (16, 16)
-    return (64, 64)
+def cut_of(dtype: torch.dtype, size: int, form: str) -> Cut:
+    """The largest tile without register spills on sm_90, within an H100's 232,448 bytes of shared
+    memory, of those that tests/compiled_kernels.py compiles. form: vector or matrix, the bias's.
+
+    A larger tile reads fewer bytes for each score: the kernel is bound by the second cache.
+    """
+    padded = padded_size(size)
+    if dtype != torch.float32:
+        stages = 3 if padded <= 64 else 2  # as many as shared memory holds
+        large = form == "vector" or padded == 64
+        return Cut((128, 64), 8, stages) if large else Cut((64, 32), 4, stages)
+    # Exact float32 products have no tensor cores to use, and loading ahead costs them registers.
+    if padded > 64:
+        return Cut((32, 16) if form == "vector" else (16, 16), 4, 1)
+    return Cut((64, 64) if padded == 64 else (64, 32), 4, 1)
+
+
+def padded_size(size: int) -> int:
+    """A head's size as tl.dot takes it."""
+    return max(16, triton.next_power_of_2(size))
+
+
+def _cut(q: Tensor, form: str, tile: Tile | None) -> Cut:
+    """That of `cut_of`, or one for a given tile."""
+    cut = cut_of(q.dtype, q.shape[-1], form)
+    return cut if tile is None else Cut(tile, 4 if tile[0] <= 64 else 8, cut.stages)
 
 
 def _launch(
     q: Tensor, k: Tensor, v: Tensor, out: Tensor, lse: Tensor, grad: Tensor, bias: Tensor,
-    scale: float, tile: Tile, schedule: Tensor, result: Tensor, mode: str,
+    scale: float, cut: Cut, schedule: Tensor, result: Tensor, mode: str,
 ) -> Tensor:  # fmt: skip
     batch, n_heads, length, size = q.shape
     q, k, v, out, grad = (x if x.stride(-1) == 1 else x.contiguous() for x in (q, k, v, out, grad))
-    padded = max(16, triton.next_power_of_2(size))  # what tl.dot takes
+    padded = padded_size(size)
     delta = torch.empty(batch, n_heads, length, dtype=torch.float32, device=q.device)
     strides = [x.stride()[:3] for x in (q, k, v, grad)]
     _row_sums[(triton.cdiv(length, 64), batch * n_heads)](
@@ -224,9 +254,8 @@ def _launch(
     _score_gradients[(len(schedule), n_heads)](
         q, k, v, grad, lse, delta, bias, schedule, result, *itertools.chain(*strides),
         n_heads, length, len(schedule), scale,
-        SIZE=size, PADDED=padded, ROWS=tile[0], COLUMNS=tile[1], MODE=mode,
-        # As many stages as shared memory holds.
-        num_warps=4 if tile[0] <= 64 else 8, num_stages=3 if padded <= 64 else 2,
+        SIZE=size, PADDED=padded, ROWS=cut.tile[0], COLUMNS=cut.tile[1], MODE=mode,
+        num_warps=cut.warps, num_stages=cut.stages,
     )  # fmt: skip
     return result
 
