@@ -10,8 +10,12 @@ from lengthgen.studies.losses import EvaluatedArm, EvaluatedRun, Material
 from tests.study_cases import L, subject, with_bigram
 
 
-def arm(tmp_path, name: str, scheme: str, *, at_l=1.0, far=1.0, shuffled=2.0, steps=10):
+def arm(
+    tmp_path, name: str, scheme: str, *, at_l=1.0, far=1.0, shuffled=2.0, steps=10, window=None
+):
     losses = {f"matched/{L}": at_l, f"matched/{2 * L}": far, f"shuffled/{L}": shuffled}
+    if window is not None:
+        losses[f"hard_window/{2 * L}"] = window
     made = subject(tmp_path, name, losses, noise=0.001)
     for one in made.evaluations:
         config = {"train_length": L, "seed": one.seed, "dataset": {"name": "text"}}
@@ -32,6 +36,11 @@ def word(*arms: EvaluatedArm) -> str:
 )
 def test_a_word_follows_the_change_from_the_training_length(tmp_path, far, said):
     assert word(arm(tmp_path, "a", "learned", far=far)) == said
+
+
+def test_what_a_hard_window_does_as_well_is_no_use_of_the_longer_input(tmp_path):
+    assert word(arm(tmp_path, "a", "learned", far=0.9, window=1.0)) == "uses"
+    assert word(arm(tmp_path, "b", "learned", far=0.9, window=0.9)) == "tolerates"
 
 
 def test_an_arm_that_does_not_beat_a_bigram_table_is_untrained(tmp_path):
