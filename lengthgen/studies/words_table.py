@@ -57,9 +57,9 @@ def _losses(
     subject: EvaluatedArm, protocol: str, wanted: Sequence[int] | None = None
 ) -> Losses | None:
     """Of all seeds, at the lengths that have losses (of those wanted); None without any."""
-    lengths = subject.evaluations[0].lengths(protocol)
+    evaluated = subject.evaluations[0].lengths(protocol)
     found = []
-    for length in lengths if wanted is None else [one for one in wanted if one in lengths]:
+    for length in evaluated if wanted is None else [one for one in wanted if one in evaluated]:
         try:
             of_seeds = [one.stored(protocol, length) for one in subject.evaluations]
         except DataError:  # refused: its table says so
@@ -72,13 +72,14 @@ def _losses(
         found.append(replace(made, bigram_sum=of_table))
     if not found:
         return None
+    sums = (
+        np.concatenate([getattr(one, name) for one in found], axis=1)
+        for name in ("loss_sum", "n_tokens", "bigram_sum")
+    )
+    loss_sum, n_tokens, bigram_sum = sums
+    lengths = tuple(length for one in found for length in one.lengths)
     return replace(
-        found[0],
-        lengths=tuple(length for one in found for length in one.lengths),
-        **{
-            name: np.concatenate([getattr(one, name) for one in found], axis=1)
-            for name in ("loss_sum", "n_tokens", "bigram_sum")
-        },
+        found[0], loss_sum=loss_sum, n_tokens=n_tokens, bigram_sum=bigram_sum, lengths=lengths
     )
 
 
