@@ -1,4 +1,5 @@
-"""Errors that a user can mend: each is one line (given, expected, what to do) and an exit code.
+"""Errors that a user can mend: each is one line (given, expected, what to do) and an exit code; and
+how a shortage of memory, which less at a time may mend, is told from other errors.
 
 | exit code | meaning |
 |---|---|
