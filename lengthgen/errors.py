@@ -11,6 +11,7 @@ how a shortage of memory, which less at a time may mend, is told from other erro
 | 5 | the loss became non-finite |
 | 6 | another process is working on the same run |
 | 7 | the disk is full or not writable |
+| 8 | the model does not fit in memory, one window at a time |
 | 130, 143 | interrupted (SIGINT), terminated (SIGTERM); the same command resumes |
 """
 
@@ -43,6 +44,10 @@ class LockedError(UserError):
 
 class DiskError(UserError):
     exit_code = 7
+
+
+class TooLargeError(UserError):
+    exit_code = 8
 
 
 class Interrupted(UserError):

@@ -20,11 +20,12 @@ from torch import Tensor, nn
 
 from lengthgen.attention import dispatch, linear
 from lengthgen.attention.bias_forms import Bias, Gates
+from lengthgen.attention.kernels import cross_entropy
 from lengthgen.config import dataclass_from
 from lengthgen.schemes.base import Dimensions, Scheme
 
-# Logits (rows x V) held at a time without gradients: 64 MiB in float32.
-SCORED_AT_ONCE = 2**24
+# Logits (rows x V) held at a time without gradients: 64 MiB in float32, on a GPU 1 GiB.
+SCORED_AT_ONCE = {"cpu": 2**24, "cuda": 2**28}
 
 
 @dataclass
@@ -206,8 +207,7 @@ class Transformer(nn.Module):
                 module.kernel = name
 
     def logits(self, hidden: Float[Tensor, "*rows E"]) -> Float[Tensor, "*rows V"]:
-        head = self.embedding if self.head is None else self.head
-        return linear.linear(hidden, head.weight, self.linear)
+        return linear.linear(hidden, self._readout, self.linear)
 
     def losses(
         self, tokens: Int[Tensor, "B T"], targets: Int[Tensor, "B T"], first: int = 0
@@ -227,6 +227,15 @@ class Transformer(nn.Module):
         ]
         return torch.cat(losses).view(len(tokens), -1)
 
+    def total_loss(
+        self, tokens: Int[Tensor, "B T"], targets: Int[Tensor, "B T"]
+    ) -> Float[Tensor, ""]:
+        """The sum of `losses`, for training. On a GPU the logits of all tokens never exist."""
+        if tokens.device.type == "cpu":
+            return self.losses(tokens, targets).sum()
+        hidden = self(tokens).flatten(0, 1)
+        return cross_entropy.total(hidden, self._readout, targets.flatten())
+
     @torch.no_grad()
     def losses_and_hits(
         self, tokens: Int[Tensor, "B T"], targets: Int[Tensor, "B T"], first: int = 0
@@ -242,8 +251,14 @@ class Transformer(nn.Module):
         return torch.cat(losses).view(len(tokens), -1), torch.cat(hits).view(len(tokens), -1)
 
     @property
+    def _readout(self) -> Float[Tensor, "V E"]:
+        return (self.embedding if self.head is None else self.head).weight
+
+    @property
     def _rows_at_once(self) -> int:
-        return max(1, SCORED_AT_ONCE // self.embedding.num_embeddings)
+        weight = self.embedding.weight
+        held = SCORED_AT_ONCE.get(weight.device.type, SCORED_AT_ONCE["cpu"])
+        return max(1, held // len(weight))
 
 
 def build(

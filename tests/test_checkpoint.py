@@ -110,3 +110,27 @@ def test_weights_hash_sees_names_shapes_and_bits():
     with torch.no_grad():
         b.weight[0, 0] = torch.nextafter(b.weight[0, 0], torch.tensor(9.0))
     assert checkpoint.weights_sha256(a) != checkpoint.weights_sha256(b)
+
+
+def test_a_background_writer_saves_what_the_state_was(tmp_path):
+    with checkpoint.Writer(background=True) as writer:
+        for step in (1, 2, 3):
+            now = state(step) | {"groups": [{"lr": 0.1, "moment": torch.ones(2)}]}
+            writer.save(tmp_path, step, now, keep=2)
+            now["model"]["w"].zero_()  # as the next step changes the weights in place
+            now["groups"][0]["moment"].zero_()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["step-000002", "step-000003"]
+    loaded = checkpoint.load_newest(tmp_path)
+    assert torch.equal(loaded["model"]["w"], torch.full((500,), 3.0))
+    assert torch.equal(loaded["groups"][0]["moment"], torch.ones(2))
+
+
+@pytest.mark.parametrize("background", [False, True])
+def test_a_writer_that_cannot_write_says_so_once(tmp_path, background):
+    (tmp_path / "file").write_text("")
+    with checkpoint.Writer(background) as writer:
+        with pytest.raises(DiskError):
+            writer.save(tmp_path / "file" / "checkpoints", 1, state(1), keep=2)
+            writer.wait()
+        writer.save(tmp_path, 2, state(2), keep=2)
+    assert checkpoint.load_newest(tmp_path)["step"] == 2

@@ -1,7 +1,10 @@
 """Protocols, scoring and rows: the same targets at every length, merged passes as separate ones."""
 
+import contextlib
 import dataclasses
 import math
+from collections import defaultdict
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -312,6 +315,39 @@ def test_out_of_memory_halves_the_batch_then_gives_up_the_length(store, monkeypa
     np.testing.assert_allclose(
         outcomes["matched", 32].losses, straight["matched", 32].losses, atol=1e-5
     )
+
+
+@pytest.mark.parametrize("tokens_per_batch", [64, 256, 4096])
+def test_batches_of_one_size_score_the_same(store, monkeypatch, tokens_per_batch):
+    model, shapes = make("alibi"), defaultdict(set)
+    wanted, plain, cpu = requests(store), model.losses, torch.device("cpu")
+
+    def losses(tokens, targets, first=0):
+        shapes[tokens.shape[1]].add(len(tokens))
+        return plain(tokens, targets, first)
+
+    monkeypatch.setattr(model, "losses", losses)
+    options = (model, store, tokens_per_batch, cpu, contextlib.nullcontext, False)
+    ragged = scoring.Scorer(*options).once(wanted, lambda done, total: None)
+    # The test is of something: without it some length has two sizes.
+    assert tokens_per_batch > 256 or any(len(sizes) > 1 for sizes in shapes.values())
+    shapes.clear()
+    equal = scoring.Scorer(*options, one_size=True).once(wanted, lambda done, total: None)
+    assert all(len(sizes) == 1 for sizes in shapes.values())
+    for one, other in zip(equal, ragged, strict=True):
+        np.testing.assert_allclose(one.losses, other.losses, atol=1e-5)
+
+
+def test_a_forward_pass_of_a_gpu_is_as_large_as_its_memory(monkeypatch):
+    def tokens_with(memory):
+        properties = SimpleNamespace(total_memory=memory)
+        monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: properties)
+        return scoring.tokens_at_once(torch.device("cuda"))
+
+    assert [tokens_with(gib * 2**30) for gib in (2, 8, 24, 79, 140)] == [
+        8192, 16384, 32768, 131072, 262144,
+    ]  # fmt: skip
+    assert scoring.tokens_at_once(torch.device("cpu")) == 8192
 
 
 def test_another_error_is_no_shortage_of_memory(store, monkeypatch):

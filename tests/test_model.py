@@ -89,7 +89,7 @@ def test_losses_are_the_same_when_logits_are_made_in_slices(monkeypatch):
     model = make()
     tokens = torch.randint(0, 11, (2, 9))
     whole = model.losses(tokens[:, :-1], tokens[:, 1:])
-    monkeypatch.setattr(models, "SCORED_AT_ONCE", 33)  # three rows of 11 logits
+    monkeypatch.setitem(models.SCORED_AT_ONCE, "cpu", 33)  # three rows of 11 logits
     with torch.no_grad():
         torch.testing.assert_close(model.losses(tokens[:, :-1], tokens[:, 1:]), whole)
 

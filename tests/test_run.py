@@ -61,7 +61,7 @@ def ask(text, tmp_path):
             "dataset": "files", "dataset__path": str(text), "dataset__validation_fraction": 0.3,
             "results": str(tmp_path / "results"), "cache": str(tmp_path.parent / "cache"),
             "train_length": 16, "steps": 6, "batch_size": 4, "log_every": 2,
-            "checkpoint_every": 2, "validate_every": 3, "threads": 1,
+            "checkpoint_every": 2, "checkpoint_seconds": 0, "validate_every": 3, "threads": 1,
             "model__n_layers": 1, "model__n_heads": 2, "model__width": 16,
             "evaluation__documents": 4, "evaluation__blocks": 2, "evaluation__resamples": 50,
         }  # fmt: skip
@@ -595,7 +595,7 @@ def test_data_of_whole_documents_are_validated_whole(answers, monkeypatch):
     tokens = torch.arange(12).reshape(3, 4) % 3
     asked = SimpleNamespace(
         splits=SimpleNamespace(whole_documents=True, answers=answers, validation=None),
-        device="cpu", autocast=contextlib.nullcontext,
+        device=torch.device("cpu"), autocast=contextlib.nullcontext,
         config=SimpleNamespace(settings=SimpleNamespace(train_length=4)),
     )  # fmt: skip
     monkeypatch.setattr(fit.batches, "crops", lambda *a, **k: pytest.fail("windows were cut"))

@@ -411,8 +411,8 @@ def test_the_training_loss_is_the_mean_over_answers(name, accumulate, tmp_path):
     )
     wanted = torch.autograd.grad(expected, list(model.parameters()), allow_unused=True)
     loss = training.forward_backward(
-        model.losses, inputs, scored, accumulate, torch.enable_grad, batches.n_scored
-    )
+        model.total_loss, inputs, scored, accumulate, torch.enable_grad, batches.n_scored
+    ).item()
     assert loss == pytest.approx(value, rel=1e-5)
     for parameter, gradient in zip(model.parameters(), wanted, strict=True):
         torch.testing.assert_close(parameter.grad, gradient, rtol=1e-4, atol=1e-6)

@@ -5,6 +5,7 @@ import copy
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from lengthgen import model as models
 from lengthgen import schemes
@@ -34,7 +35,7 @@ def batch_at(step):
 
 def go(state, steps=STEPS, **options):
     reports = []
-    loop.train(state, batch_at, steps=steps, seed=0, after_step=reports.append, **options)
+    loop.train(state, batch_at, steps=steps, seed=0, after_reading=reports.extend, **options)
     return reports
 
 
@@ -70,9 +71,9 @@ def test_reports_say_what_was_done():
 def test_accumulated_gradients_equal_those_of_the_whole_batch():
     inputs, targets = batch_at(0)
     whole, parts = fresh(), fresh()
-    a = loop.forward_backward(whole.model.losses, inputs, targets, 1, contextlib.nullcontext)
-    b = loop.forward_backward(parts.model.losses, inputs, targets, 4, contextlib.nullcontext)
-    assert a == pytest.approx(b, rel=1e-6)
+    a = loop.forward_backward(whole.model.total_loss, inputs, targets, 1, contextlib.nullcontext)
+    b = loop.forward_backward(parts.model.total_loss, inputs, targets, 4, contextlib.nullcontext)
+    assert a.item() == pytest.approx(b.item(), rel=1e-6)
     for p, q in zip(whole.model.parameters(), parts.model.parameters(), strict=True):
         torch.testing.assert_close(p.grad, q.grad)
 
@@ -89,8 +90,86 @@ def test_a_loss_that_is_not_finite_stops_before_the_weights_are_touched():
     go(state, 2)
     before = weights_sha256(state.model)
     with pytest.raises(NonFiniteError, match=r"step 3: loss nan.*lower optim.lr"):
-        go(state, losses=lambda x, y: state.model.losses(x, y) * float("nan"))
+        go(state, total_loss=lambda x, y: state.model.total_loss(x, y) * float("nan"))
     assert weights_sha256(state.model) == before and state.step == 2
+
+
+class Sick:
+    """The model's loss, but at one call."""
+
+    def __init__(self, model, call, sick):
+        self.model, self.call, self.sick, self.calls = model, call, sick, 0
+
+    def __call__(self, x, y):
+        self.calls += 1
+        loss = self.model.total_loss(x, y)
+        return self.sick(loss) if self.calls == self.call else loss
+
+
+def test_steps_that_the_host_reads_later_compute_the_same():
+    whole, later = fresh(), fresh()
+    seen = []
+    reports = go(whole)
+    loop.train(
+        later, batch_at, steps=STEPS, seed=0, read_after=lambda step: step == 4,
+        after_reading=lambda some: seen.append((later.step, some)),
+    )  # fmt: skip
+    assert weights_sha256(later.model) == weights_sha256(whole.model)
+    assert [(step, len(some)) for step, some in seen] == [(4, 4), (6, 2)]  # the last one too
+    same = [(r.step, r.loss, r.grad_norm, r.lr) for _, some in seen for r in some]
+    assert same == [(r.step, r.loss, r.grad_norm, r.lr) for r in reports]
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_fault_that_is_read_later_has_touched_no_weight(bad):
+    state = fresh()
+    go(state, 2)
+    before = weights_sha256(state.model)
+    loss = Sick(state.model, 1, lambda x: x * bad)  # and those after it are well
+    with pytest.raises(NonFiniteError, match=r"step 3: loss (nan|inf).*lower optim.lr"):
+        go(state, total_loss=loss, read_after=lambda step: False)
+    assert loss.calls == STEPS - 2  # seen at the last step only
+    assert weights_sha256(state.model) == before
+
+
+def test_steps_before_one_that_breaks_are_reported():
+    def broken(loss):
+        raise RuntimeError("out of memory")
+
+    state, reports = fresh(), []
+    with pytest.raises(RuntimeError, match="out of memory"):
+        loop.train(
+            state, batch_at, steps=STEPS, seed=0, total_loss=Sick(state.model, 4, broken),
+            read_after=lambda step: False, after_reading=reports.extend,
+        )  # fmt: skip
+    assert [r.step for r in reports] == [1, 2, 3] and state.step == 3
+
+
+class Fetched(TorchDispatchMode):
+    """Operations by which the host waits for a number of the device."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if "_local_scalar_dense" in func.name() or func.name() == "aten::nonzero":
+            self.names.append(func.name())
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("scheme", ["none", "t5_bias", "fire", "rope", "fox", "learned"])
+def test_between_two_readings_the_host_fetches_nothing(scheme):
+    state = fresh(scheme)
+    go(state, 1)  # buffers that are made once
+    waits = []
+    with Fetched() as fetched:
+        go(state, 5, read_after=lambda step: waits.append(len(fetched.names)) or False)
+    assert waits == [0] * 3  # after steps 2, 3 and 4; the fifth is the last one, and read
+    # What the mode looks for is found where it is.
+    with Fetched() as fetched:
+        torch.ones(3).sum().item()
+    assert fetched.names == ["aten::_local_scalar_dense"]
 
 
 def test_it_learns_a_constant_sequence():
@@ -106,6 +185,6 @@ def test_it_learns_a_constant_sequence():
         lambda step: (same, same),
         steps=40,
         seed=0,
-        after_step=lambda r: losses.append(r.loss),
+        after_reading=lambda reports: losses.extend(r.loss for r in reports),
     )
     assert losses[0] > 1.5 and losses[-1] < 0.05

@@ -81,8 +81,8 @@ def train_step(
     config = optim.OptimConfig()
     optimizer = optim.make_optimizer(model, config)
     state = training.TrainState(model, optimizer, optim.make_scheduler(optimizer, config, FAR))
-    losses = torch.compile(model.losses) if compiled else None
-    train = partial(training.train, state, batch_at, seed=0, clip=config.clip, losses=losses)
+    loss = torch.compile(model.total_loss) if compiled else None
+    train = partial(training.train, state, batch_at, seed=0, clip=config.clip, total_loss=loss)
     return lambda: train(steps=state.step + 1, autocast=where.autocast)
 
 

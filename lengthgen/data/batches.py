@@ -23,7 +23,8 @@ UNSCORED = -100  # a target that no loss counts: PyTorch's cross entropy gives 0
 def crops(
     store: TokenStore, *, seed: int, step: int, batch_size: int, length: int, cross_documents: bool
 ) -> tuple[Int[Tensor, "B T"], Int[Tensor, "B T"]]:
-    """Inputs and targets, (batch_size, length) int64; targets are inputs one token later.
+    """Inputs and targets, (batch_size, length) int64, on the stream's device; targets are inputs
+    one token later.
 
     cross_documents: windows start anywhere in the stream; otherwise anywhere, uniformly, that keeps
     all length + 1 tokens in one document. Raises DataError when no window fits.
@@ -35,10 +36,17 @@ def crops(
     # the remainder's bias is below n_starts / 2**64
     picks = (generator.random_raw(batch_size) % np.uint64(n_starts)).astype(np.int64)
     starts = picks if cross_documents else _inside_documents(store, length, picks)
-    # unfold is a view: only the chosen windows are read from the mapped file
-    windows = store.stream.unfold(0, length + 1, 1)
-    tokens = store.widen(windows.index_select(0, torch.from_numpy(starts).to(windows.device)))
+    places = sent(torch.from_numpy(starts), store.stream.device)[:, None]
+    # Only the chosen windows are read from a mapped file.
+    tokens = store.widen(store.stream[places + torch.arange(length + 1, device=places.device)])
     return tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous()
+
+
+def sent(x: Tensor, device: torch.device) -> Tensor:
+    """`x` on the device. From pinned memory, for which the host does not wait."""
+    if x.device.type == device.type:
+        return x
+    return x.pin_memory().to(device, non_blocking=True)
 
 
 def count_starts(store: TokenStore, length: int, cross_documents: bool) -> int:
@@ -54,9 +62,9 @@ def only_answers(
     return targets.masked_fill(~scored, UNSCORED)
 
 
-def n_scored(targets: Int[Tensor, "..."]) -> int:
-    """How many targets a loss counts."""
-    return int((targets != UNSCORED).sum())
+def n_scored(targets: Int[Tensor, "..."]) -> Int[Tensor, ""]:
+    """How many targets a loss counts, on their device."""
+    return (targets != UNSCORED).sum()
 
 
 def whole(

@@ -50,7 +50,8 @@ class EvaluationConfig:
     # sliding: tokens between windows, and targets of all but the first; null = train_length / 4
     stride: int | None = None
     last_k: int | None = None  # last_k: targets of each window; null = train_length / 4
-    tokens_per_batch: int = 8192  # tokens in one forward pass; memory, not results
+    # tokens in one forward pass; memory, not results; null = 8192 on CPU, on a GPU by its memory
+    tokens_per_batch: int | None = None
     resamples: int = 2000  # bootstrap resamples of documents, of the loss by position
 
     def __post_init__(self):
@@ -61,8 +62,8 @@ class EvaluationConfig:
         )
         for name in self.protocols:
             dataclass_from.choice("evaluation.protocols", name, known)
-        optional = ("block_spacing", "block", "stride", "last_k")
-        for name in ("documents", "blocks", "tokens_per_batch", "resamples", *optional):
+        optional = ("block_spacing", "block", "stride", "last_k", "tokens_per_batch")
+        for name in ("documents", "blocks", "resamples", *optional):
             value, or_null = getattr(self, name), " or null" if name in optional else ""
             dataclass_from.check(
                 value is None or value > 0,

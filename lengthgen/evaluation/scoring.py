@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 Progress = Callable[[int, int], None]  # tokens done, and in all
 Key = tuple[int, ...]  # (document, start), and the length where windows are not merged
 Rows = dict[Key, np.ndarray]  # (K, T) float32: losses and hits; NaN before `first`
+TOKENS_ON_CPU = 8192  # in a forward pass
+BYTES_A_TOKEN = 2**19  # of a GPU's memory: ten times what a model of 124M parameters takes
 # Protocols that read their windows with a changed model.
 CHANGED: dict[str, Callable[[Transformer], contextlib.AbstractContextManager]] = {
     hard_window.PROTOCOL: hard_window.confined,
@@ -64,6 +66,8 @@ class Scorer:
     device: torch.device
     autocast: Callable[[], contextlib.AbstractContextManager]
     hits: bool
+    # All batches of a length have one size: a GPU's compiled kernels are made for each shape.
+    one_size: bool = False
 
     def over_draws(self, requests: Sequence[Request], progress: Progress) -> list[Scored]:
         """Score every request, once for each draw of the scheme."""
@@ -104,13 +108,13 @@ class Scorer:
         by_length = _jobs(self.model, requests)
         total, done = sum(length * len(jobs) for length, jobs in by_length.items()), 0
         for length, jobs in by_length.items():
-            batch = max(1, self.tokens_per_batch // length)
+            batch = self.batch_of(length, len(jobs))
             # Windows that need losses from the same position on share a batch: forward computes
             # logits only from the lowest `first` of its windows.
             items = sorted(jobs.items(), key=lambda item: (item[1].first, item[0]))
             while items:
                 keys, windows = zip(*items[:batch], strict=True)
-                values = self.forward(windows)
+                values = self.forward(windows, batch if self.one_size else len(windows))
                 if values is None:
                     if batch == 1:
                         return rows, length
@@ -123,17 +127,26 @@ class Scorer:
                 progress(done, total)
         return rows, None
 
+    def batch_of(self, length: int, n_windows: int) -> int:
+        """Windows of a batch: what `tokens_per_batch` allows; if of one size, as few as need be."""
+        most = max(1, self.tokens_per_batch // length)
+        return -(-n_windows // -(-n_windows // most)) if self.one_size else most
+
     @torch.no_grad()
-    def forward(self, windows: Sequence[Window]) -> Float32[np.ndarray, "B K T"] | None:
-        """Losses, and hits if wanted, of windows of one length; None if memory ran out."""
+    def forward(self, windows: Sequence[Window], size: int) -> Float32[np.ndarray, "B K T"] | None:
+        """Losses, and hits if wanted, of windows of one length; None if memory ran out.
+
+        size: of the batch; the last window fills it up.
+        """
         length, first = windows[0].length, min(window.first for window in windows)
         starts = [int(self.store.offsets[w.document]) + w.start for w in windows]
+        starts += starts[-1:] * (size - len(starts))
         tokens = torch.stack([self.store.tokens(s, s + length + 1) for s in starts])
         try:
             with self.autocast():
                 given = tokens.to(self.device)
                 # On the CPU here: a kernel's failure may show only when its result is fetched.
-                values = _losses(self.model, given, first, self.hits).cpu()
+                values = _losses(self.model, given, first, self.hits).cpu()[: len(windows)]
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
@@ -148,12 +161,20 @@ class Scorer:
         return rows
 
 
+def tokens_at_once(device: torch.device) -> int:
+    """Tokens of a forward pass: 8,192 on CPU, on a GPU by its memory (131,072 with 80 GB)."""
+    if device.type != "cuda":
+        return TOKENS_ON_CPU
+    memory = torch.cuda.get_device_properties(device).total_memory
+    return 1 << max(13, (memory // BYTES_A_TOKEN).bit_length() - 1)
+
+
 def score(
     model: Transformer,
     store: TokenStore,
     requests: Sequence[Request],
     *,
-    tokens_per_batch: int,
+    tokens_per_batch: int | None,
     device: torch.device,
     autocast: Callable[[], contextlib.AbstractContextManager] = contextlib.nullcontext,
     progress: Progress = lambda done, total: None,
@@ -161,10 +182,13 @@ def score(
 ) -> list[Scored]:
     """Score every request. One that the scheme refuses or memory has no room for is an outcome.
 
+    tokens_per_batch: None: as `tokens_at_once` of the device.
     progress: counts anew for each of CHANGED, which come last.
     """
     model.eval()
-    scorer = Scorer(model, store, tokens_per_batch, device, autocast, hits)
+    at_once = tokens_per_batch or tokens_at_once(device)
+    one_size = device.type == "cuda"
+    scorer = Scorer(model, store, at_once, device, autocast, hits, one_size)
     plain = [request for request in requests if request.protocol not in CHANGED]
     outcomes = scorer.over_draws(plain, progress)
     for protocol, change in CHANGED.items():

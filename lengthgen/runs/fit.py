@@ -1,11 +1,12 @@
 """The training of one run: resuming, what is reported and saved after a step, stop on request."""
 
 import contextlib
+import dataclasses
 import logging
 import signal
 import threading
-from collections import defaultdict
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
@@ -21,6 +22,7 @@ from lengthgen.evaluation import unigram
 from lengthgen.model import Transformer
 from lengthgen.runs.prepare import Run
 from lengthgen.runs.progress import Progress, clock
+from lengthgen.runs.step_plan import StepPlan
 from lengthgen.tracking import Tracker
 from lengthgen.training import checkpoint, optim
 from lengthgen.training import loop as training
@@ -29,6 +31,7 @@ from lengthgen.training.ending import Ending
 log = logging.getLogger(__name__)
 # Held-out windows of the training length, for the loss shown during training.
 VALIDATION_WINDOWS = 32
+RESIDENT = 0.1  # share of a GPU's memory that the training text may take
 PLATEAU = 0.1  # nats below token frequencies: a training that is not there has not begun to learn
 
 
@@ -40,8 +43,8 @@ class Fitted:
     about: dict[str, Any]
 
 
-def fit(run: Run, model: Transformer, tracker: Tracker) -> Fitted:
-    """Bring the model to the end of its training."""
+def fit(run: Run, model: Transformer, tracker: Tracker, plan: StepPlan) -> Fitted:
+    """Bring the model to the end of its training. `plan` changes where memory or kernels fail."""
     settings, folder = run.config.settings, run.folder
     saved = checkpoint.load_newest(folder.checkpoints, run.device)
     if saved is not None and "optimizer" not in saved:
@@ -65,25 +68,33 @@ def fit(run: Run, model: Transformer, tracker: Tracker) -> Fitted:
         log.info("resuming at step %d of %d", state.step, settings.steps)
     folder.forget_metrics_after(state.step)
     progress = Progress("step", settings.steps, state.step)
-    with stop_requested() as stop:
-        after_step = _AfterStep(run, model, state, ending, tracker, progress, stop)
-        # In stages: after each one the ending may have moved.
+    store, background = _resident(run), run.device.type == "cuda"
+    with stop_requested() as stop, checkpoint.Writer(background) as writer:
+        after = _AfterSteps(run, model, state, ending, tracker, progress, stop, writer)
+        begun = state.step
+        # In stages: after each one the ending may have moved, or the plan.
         while state.step < ending.last:
-            training.train(
-                state,
-                lambda step: _batch(
-                    run, run.splits.train, settings.seed, step, settings.batch_size
-                ),
-                steps=ending.next_stop(state.step),
-                seed=settings.seed,
-                accumulate=settings.accumulate,
-                clip=run.config.optim.clip,
-                losses=torch.compile(model.losses) if settings.compile else None,
-                n_scored=Tensor.numel if run.splits.answers is None else batches.n_scored,
-                autocast=run.autocast,
-                before_step=lambda step: model.scheme.begin_step(step, ending.last),
-                after_step=after_step,
-            )
+            try:
+                training.train(
+                    state,
+                    lambda step: _batch(run, store, settings.seed, step, settings.batch_size),
+                    steps=ending.next_stop(state.step),
+                    seed=settings.seed,
+                    accumulate=plan.accumulate,
+                    clip=run.config.optim.clip,
+                    total_loss=plan.total_loss,
+                    n_scored=Tensor.numel if run.splits.answers is None else batches.n_scored,
+                    autocast=run.autocast,
+                    before_step=lambda step: model.scheme.begin_step(step, ending.last),
+                    read_after=after.reads,
+                    after_reading=after,
+                )
+            except Exception as error:
+                plan.give_way(error, first=state.step == begun)
+            else:
+                continue
+            plan.clear(state)
+            run.folder.note(plan.facts())
     progress.close()
     about = ending.about()
     # Nobody resumes a finished training: its last checkpoint leaves the optimiser out.
@@ -113,8 +124,8 @@ class StopRequest:
 
 
 @dataclass
-class _AfterStep:
-    """What happens after each step: metrics, validation, checkpoint, stop on request."""
+class _AfterSteps:
+    """What happens after steps: metrics, validation, checkpoint, stop on request."""
 
     run: Run
     model: Transformer
@@ -123,24 +134,29 @@ class _AfterStep:
     tracker: Tracker
     progress: Progress
     stop: StopRequest
-    # loss, tokens, seconds and steps since the last line of metrics
-    since: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+    writer: checkpoint.Writer
+    # since the last line of metrics
+    since: list[training.StepReport] = field(default_factory=list)
+    saved: float = field(default_factory=time.monotonic)  # when the last checkpoint was
 
-    def __call__(self, report: training.StepReport) -> None:
-        for name in ("loss", "tokens", "seconds"):
-            self.since[name] += getattr(report, name)
-        self.since["steps"] += 1
-        self._log(report)
-        step, settings = report.step, self.run.config.settings
-        # fit() saves the last step's, when this is over.
-        if step < self.ending.last and (
-            self._due(step, settings.checkpoint_every) or self.stop.signal
-        ):
+    def reads(self, step: int) -> bool:
+        """Whether the host waits for the numbers of this step. On CPU they are there."""
+        return self.run.device.type == "cpu" or any(
+            (self._logs(step), self._validates(step), self._saves(step), self._keeps(step))
+        )
+
+    def __call__(self, reports: Sequence[training.StepReport]) -> None:
+        self.since += reports
+        self._log(reports[-1])
+        step, settings = reports[-1].step, self.run.config.settings
+        if self._saves(step):
             content = self.state.state_dict() | {"ending": self.ending.state_dict()}
-            checkpoint.save(self.run.folder.checkpoints, step, content, settings.keep_checkpoints)
-        if step in (*settings.keep_at_steps, *settings.evaluate_at_steps):
+            folder, keep = self.run.folder.checkpoints, settings.keep_checkpoints
+            self.writer.save(folder, step, content, keep)
+            self.saved = time.monotonic()
+        if self._keeps(step):
             kept = {"model": self.model.state_dict(), "step": step}
-            checkpoint.save(self.run.folder.kept_weights, step, kept, keep=None)
+            self.writer.save(self.run.folder.kept_weights, step, kept, keep=None)
         if self.stop.signal and step < self.ending.last:
             where = f"stopped at step {step} of {settings.steps}"
             raise Interrupted(f"{where}; rerun the same command to resume", self.stop.signal)
@@ -148,15 +164,33 @@ class _AfterStep:
     def _due(self, step: int, every: int) -> bool:
         return step % every == 0 or step == self.ending.last
 
+    def _logs(self, step: int) -> bool:
+        return self._due(step, self.run.config.settings.log_every)
+
+    def _validates(self, step: int) -> bool:
+        every = self.run.config.settings.validate_every
+        return self.ending.due(step) or (every > 0 and self._due(step, every))
+
+    def _saves(self, step: int) -> bool:
+        """fit() saves the last step's, when this is over."""
+        settings = self.run.config.settings
+        if step >= self.ending.last:
+            return False
+        waited = time.monotonic() - self.saved >= settings.checkpoint_seconds
+        return bool(self.stop.signal) or (waited and step % settings.checkpoint_every == 0)
+
+    def _keeps(self, step: int) -> bool:
+        settings = self.run.config.settings
+        return step in settings.keep_at_steps or step in settings.evaluate_at_steps
+
     def _log(self, report: training.StepReport) -> None:
-        settings, step = self.run.config.settings, report.step
-        metrics = self._training_metrics(report) if self._due(step, settings.log_every) else {}
+        step = report.step
+        metrics = self._training_metrics() if self._logs(step) else {}
         validation = ""
-        looked_at = self.ending.due(step)
-        if looked_at or self._validates(step):
+        if self._validates(step):
             loss = metrics["validation/loss"] = _validation_loss(self.run, self.model)
             validation = f"  validation {loss:.4f}"
-            if looked_at:
+            if self.ending.due(step):
                 self.ending.look(step, loss)
         if metrics:
             files.append_jsonl(self.run.folder.metrics, {"step": step, **metrics})
@@ -166,18 +200,14 @@ class _AfterStep:
             text = f"loss {metrics['train/loss']:.4f}  {speed}{validation}"
             self.progress.advance(step, text)
 
-    def _validates(self, step: int) -> bool:
-        every = self.run.config.settings.validate_every
-        return every > 0 and self._due(step, every)
-
-    def _training_metrics(self, report: training.StepReport) -> dict[str, float]:
-        since = dict(self.since)
-        self.since.clear()
+    def _training_metrics(self) -> dict[str, float]:
+        since, self.since = self.since, []
+        tokens, seconds = (sum(getattr(r, name) for r in since) for name in ("tokens", "seconds"))
         return {
-            "train/loss": since["loss"] / since["steps"],
-            "train/lr": report.lr,
-            "train/grad_norm": report.grad_norm,
-            "train/tokens_per_second": since["tokens"] / since["seconds"],
+            "train/loss": sum(report.loss for report in since) / len(since),
+            "train/lr": since[-1].lr,
+            "train/grad_norm": since[-1].grad_norm,
+            "train/tokens_per_second": tokens / seconds,
         }
 
 
@@ -204,6 +234,19 @@ def _validation_batch(run: Run) -> tuple[Tensor, Tensor]:
     return _batch(run, store, 0, 0, VALIDATION_WINDOWS)
 
 
+def _resident(run: Run) -> TokenStore:
+    """The training text on a GPU, where the batches are then cut.
+
+    In the host's memory where Python looks for answers in them, or it is too large.
+    """
+    store = run.splits.train
+    if run.device.type != "cuda" or run.splits.answers is not None:
+        return store
+    room = RESIDENT * torch.cuda.get_device_properties(run.device).total_memory
+    stream = store.stream.to(run.device) if store.stream.nbytes <= room else store.stream
+    return dataclasses.replace(store, stream=stream)
+
+
 def _batch(run: Run, store: TokenStore, seed: int, step: int, size: int) -> tuple[Tensor, Tensor]:
     return _scored(run, *run.crops(store, seed, step, size))
 
@@ -212,7 +255,7 @@ def _scored(run: Run, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """A batch on the run's device. Where the data have answers, only these are scored."""
     if run.splits.answers is not None:
         targets = batches.only_answers(targets, run.splits.answers)
-    return inputs.to(run.device), targets.to(run.device)
+    return batches.sent(inputs, run.device), batches.sent(targets, run.device)
 
 
 def _mean(run: Run, losses: Tensor, targets: Tensor) -> Tensor:

@@ -57,6 +57,10 @@ class RunFolder:
         """Trained, and evaluated under these settings."""
         return self.done.exists() and self.evaluation(evaluation_id).is_dir()
 
+    def note(self, facts: Mapping[str, Any]) -> None:
+        """Add to provenance.json what has become known since it was written."""
+        files.write_json(self.provenance, files.read_json(self.provenance, {}) | dict(facts))
+
     def finish(self, weights_sha256: str, training: Mapping[str, Any]) -> None:
         """training: how it ended (training/ending.py)."""
         evaluations = [path.name for path in records.run(self.path).evaluations]

@@ -84,6 +84,7 @@ def prepare(config: TrainConfig) -> Run:
     process.prepare_torch(settings.threads)
     process.keep_memory()
     device, precision = placed(settings.device, settings.precision, "device=")
+    process.only_deterministic(settings.deterministic and device.type == "cuda")
     cache = Path(settings.cache) if settings.cache else None
     splits = prepare_splits(config.dataset, config.tokenizer, cache, config.dataset_folders)
     data = {"label": splits.label, "fingerprint": splits.fingerprint, "tokenizer": splits.tokenizer}

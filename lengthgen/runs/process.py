@@ -22,6 +22,9 @@ def prepare_environment() -> None:
             os.environ["GOMP_SPINCOUNT"] = "10000"
     # Makes cuBLAS deterministic; it reads this at its first call.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    # Lengths of evaluation differ: without it each leaves holes that the next one does not fit.
+    if "PYTORCH_CUDA_ALLOC_CONF" not in os.environ:
+        os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 
@@ -33,6 +36,15 @@ def prepare_torch(threads: int | None) -> None:
     torch.set_flush_denormal(True)
     if threads is not None:
         torch.set_num_threads(threads)
+
+
+def only_deterministic(wanted: bool) -> None:
+    """Let torch refuse operations without an ordered form, or not, from here on."""
+    import torch
+
+    torch.use_deterministic_algorithms(wanted)
+    # Else every empty tensor is filled, at the price of writing it once more.
+    torch.utils.deterministic.fill_uninitialized_memory = False
 
 
 def keep_memory() -> bool:

@@ -11,6 +11,7 @@ import torch
 
 from lengthgen.data import batches
 from lengthgen.errors import ConfigError
+from lengthgen.evaluation.scoring import tokens_at_once
 from lengthgen.model import Transformer
 from lengthgen.retrofits import base
 from lengthgen.runs import identity
@@ -67,7 +68,8 @@ def _loss(run: Run, choice: Choice, model: Transformer, length: int) -> float:
     inputs, targets = batches.crops(
         store, seed=0, step=0, batch_size=WINDOWS, length=length, cross_documents=across
     )
-    at_once = max(1, run.config.evaluation.tokens_per_batch // length)
+    tokens = run.config.evaluation.tokens_per_batch or tokens_at_once(run.device)
+    at_once = max(1, tokens // length)
     total = 0.0
     with run.autocast():
         for x, y in zip(inputs.split(at_once), targets.split(at_once), strict=True):

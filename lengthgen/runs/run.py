@@ -22,12 +22,13 @@ from lengthgen.evaluation import floors, last_lines, whole_documents
 from lengthgen.evaluation import writing as evaluation_files
 from lengthgen.evaluation.protocols import Request, eval_lengths, plan
 from lengthgen.evaluation.scoring import score
-from lengthgen.runs import diagnosing, provenance, retrofitting, train_config
+from lengthgen.runs import diagnosing, provenance, retrofitting, step_plan, train_config
 from lengthgen.runs.fit import fit
 from lengthgen.runs.folder import RunFolder, find
 from lengthgen.runs.kernel_choice import kernels_of, linear_of
 from lengthgen.runs.prepare import Run, prepare
 from lengthgen.runs.progress import Progress, messages_shown
+from lengthgen.runs.step_plan import StepPlan
 from lengthgen.statistics.thresholds import UNDER_TRAINED
 from lengthgen.training import checkpoint
 
@@ -174,9 +175,10 @@ def _complete(run: Run, figures: bool) -> Outcome:
         diagnosis = diagnosing.plan(run)
         model = _untrained(run)
         retrofitting.check(run, model)
-        _describe(run, model)
+        plan = step_plan.plan_of(run, model)
+        _describe(run, model, plan)
         with _tracked(run) as tracker:
-            fitted = fit(run, model, tracker)
+            fitted = fit(run, model, tracker, plan)
             weights = checkpoint.weights_sha256(model)
             if run.config.at_step:
                 _load_kept(run, run.folder, model)
@@ -247,13 +249,13 @@ def _plan(run: Run) -> list[Request]:
     return plan(store.lengths, store.names, lengths, settings.train_length, run.config.evaluation)
 
 
-def _describe(run: Run, model: models.Transformer) -> None:
+def _describe(run: Run, model: models.Transformer, plan: StepPlan) -> None:
     """Log what is about to be done; write config.yaml and provenance.json if they are missing."""
     folder, counts, settings = run.folder, models.parameter_counts(model), run.config.settings
     with run.autocast():
         micro_batch = settings.batch_size // settings.accumulate
-        kernels = kernels_of(model, micro_batch, settings.train_length, settings.compile)
-        products = linear_of(model, settings.compile)
+        kernels = kernels_of(model, micro_batch, settings.train_length, plan.compile)
+        products = linear_of(model, plan.compile)
     parameters = f"{counts['total']:,} parameters ({counts['positional']:,} positional)"
     tokens = f"{run.splits.train.n_tokens:,} training tokens"
     log.info("run %s: %s, %s, %s, %s", run.id, parameters, tokens, run.device, run.precision)
@@ -275,6 +277,7 @@ def _describe(run: Run, model: models.Transformer) -> None:
         "precision": run.precision,
         "kernels": kernels,
         "linear": products,
+        **plan.facts(),
         "parameters": counts,
         "data": run.science["data"] | data,
         "scheme": {"structure": model.scheme.structure}

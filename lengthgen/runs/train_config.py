@@ -51,12 +51,16 @@ class RunSettings:
     linear: str = "auto"
     # attention kernel; auto: the fastest exact one; or cpu, sdpa, flex, reference
     kernel: str = "auto"
-    compile: bool = False  # true: torch.compile model.losses, in training
+    # torch.compile of the training loss; null: on CUDA, where the training is long enough
+    compile: bool | None = None
+    # true: only operations whose result is the same bits every time, on CUDA; on CPU all are so
+    deterministic: bool = False
     log_every: int = 10  # steps between two lines of progress and metrics
     # steps between losses on held-out windows of the training length; 0: never
     validate_every: int = 100
     # steps between two checkpoints; an interrupted run goes on from the newest valid one
     checkpoint_every: int = 100
+    checkpoint_seconds: float = 10.0  # and at least so many seconds between them
     keep_checkpoints: int = 2  # newest checkpoints kept while training
     # steps after which the weights are kept, for `lengthgen evaluate at_step=...`
     keep_at_steps: list[int] = field(default_factory=list)
@@ -71,7 +75,7 @@ class RunSettings:
         counts = ("steps", "batch_size", "accumulate", "log_every", "checkpoint_every")
         dataclass_from.limit(self, "", "> 0", *counts, "keep_checkpoints", "threads", "settle")
         dataclass_from.limit(self, "", ">= 4", "train_length")
-        dataclass_from.limit(self, "", ">= 0", "validate_every")
+        dataclass_from.limit(self, "", ">= 0", "validate_every", "checkpoint_seconds")
         dataclass_from.check(0 <= self.seed < 2**31, f"seed={self.seed}: expected 0 <= seed < 2^31")
         dataclass_from.check(
             self.batch_size % self.accumulate == 0,

@@ -31,8 +31,9 @@ from lengthgen.studies.parts import Scale
 FOLDER = "registrations"  # of results/
 # Keys of the command line that change no result (configs/train.yaml).
 MACHINE = {
-    "cache", "checkpoint_every", "compile", "device", "keep_checkpoints", "kernel", "linear",
-    "log_every", "results", "threads", "tracking", "validate_every",
+    "cache", "checkpoint_every", "checkpoint_seconds", "compile", "deterministic", "device",
+    "keep_checkpoints", "kernel", "linear", "log_every", "results", "threads", "tracking",
+    "validate_every",
 }  # fmt: skip
 WORDS = ("claim",)  # of a claim: not hashed
 

@@ -8,9 +8,12 @@ import hashlib
 import json
 import logging
 import shutil
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, Self
 
 import torch
+from torch import Tensor
 
 from lengthgen import files
 
@@ -35,6 +38,48 @@ def save(folder: Path, step: int, state: dict, keep: int | None) -> Path:
     for old in _whole(folder)[:-keep] if keep else ():
         shutil.rmtree(old, ignore_errors=True)
     return final
+
+
+class Writer:
+    """`save`, where `background` in a thread: the training goes on while it hashes and syncs.
+
+    A context manager, which waits for the last one. An error comes out of the next call.
+    """
+
+    def __init__(self, background: bool):
+        self._pool = ThreadPoolExecutor(max_workers=1) if background else None
+        self._last: Future | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.wait()
+        if self._pool is not None:
+            self._pool.shutdown()
+
+    def save(self, folder: Path, step: int, state: dict, keep: int | None) -> None:
+        self.wait()
+        if self._pool is None:
+            save(folder, step, state, keep)
+        else:
+            # The copy is made now: the next step changes the weights.
+            self._last = self._pool.submit(save, folder, step, _copied(state), keep)
+
+    def wait(self) -> None:
+        """Until the last one is written. DiskError if it could not be."""
+        last, self._last = self._last, None
+        if last is not None:
+            last.result()
+
+
+def _copied(value: Any) -> Any:
+    """Tensors in host memory, through dicts and lists."""
+    if isinstance(value, Tensor):
+        return value.detach().to("cpu", copy=True)
+    if isinstance(value, dict):
+        return {key: _copied(each) for key, each in value.items()}
+    return [_copied(each) for each in value] if isinstance(value, list) else value
 
 
 def load_newest(folder: Path, map_location: str | torch.device = "cpu") -> dict | None:

@@ -16,8 +16,8 @@ from lengthgen.attention.bias_forms import Span
 from lengthgen.attention.kernels.rows import spans
 from lengthgen.attention.kernels.windows_and_sinks import hide
 
-# Elements of one chunk's scores: 8 MiB in float32. A scheme holds several such tensors.
-SCORES_AT_ONCE = 2**21
+# Elements of one chunk's scores: 8 MiB in float32, on a GPU 512 MiB. A scheme holds several.
+SCORES_AT_ONCE = {"cpu": 2**21, "cuda": 2**27}
 
 # Queries (B, H, R, D), keys (B, H, S, D), first row -> scores (B, H, R, S).
 LogitsOf = Callable[[Tensor, Tensor, int], Tensor]
@@ -56,4 +56,5 @@ def attend(
 
 def _chunk_of(q: Tensor) -> int:
     batch, n_heads, length, _ = q.shape
-    return max(1, min(length, SCORES_AT_ONCE // (batch * n_heads * length)))
+    at_once = SCORES_AT_ONCE.get(q.device.type, SCORES_AT_ONCE["cpu"])
+    return max(1, min(length, at_once // (batch * n_heads * length)))
