@@ -44,7 +44,7 @@ def only_deterministic(wanted: bool) -> None:
 
     torch.use_deterministic_algorithms(wanted)
     # Else every empty tensor is filled, at the price of writing it once more.
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
 def keep_memory() -> bool:

@@ -142,7 +142,7 @@ def _x_axis(axes: Axes, places: Sequence[float], train_length: int, axis: str) -
 
 
 def _value_axis(axes: Axes, numbers: Iterable[float], asked: Figure) -> str:
-    """Logarithmic beyond LINEAR where the values span more than a factor of five. Says so.
+    """Logarithmic, as far as need be, where the values span more than a factor of five. Says so.
 
     Never for a difference, whose sign is what is read.
     """
@@ -158,6 +158,9 @@ def _value_axis(axes: Axes, numbers: Iterable[float], asked: Figure) -> str:
     narrow = large <= 10 * LINEAR or least >= high / 5
     if narrow or asked.show == measures.DIFFERENCE:
         return ""
+    if low > 5 * LINEAR:  # a scale that goes on to 0 would leave most of the panel empty
+        _logarithmic(axes, low / 1.1, 1.1 * high)
+        return ", logarithmic"
     axes.set_yscale("symlog", linthresh=LINEAR, linscale=0.5)
     axes.set_ylim(1.3 * low if low < -LINEAR / 2 else -LINEAR / 4, 1.3 * high)
     steps = [s * 10.0**p for p in range(-2, 3) for s in (1, 3)]
@@ -168,6 +171,15 @@ def _value_axis(axes: Axes, numbers: Iterable[float], asked: Figure) -> str:
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     return f", logarithmic beyond {LINEAR:g}"
+
+
+def _logarithmic(axes: Axes, low: float, high: float) -> None:
+    axes.set_yscale("log")
+    axes.set_ylim(low, high)
+    ticks = [step * 10.0**power for power in range(-2, 3) for step in (1, 1.5, 2, 3, 5, 7)]
+    axes.yaxis.set_major_locator(FixedLocator([tick for tick in ticks if low <= tick <= high]))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
 def _x_label(axis: str, columns: int) -> str:
