@@ -22,7 +22,9 @@ from lengthgen.studies.declaration import Study, last_of_each_key
 from lengthgen.studies.losses import EvaluatedArm, EvaluatedRun, Material
 from lengthgen.studies.parts import Point, Scale
 
-ALWAYS = ("tracking=none",)
+# On CPU unless the command line says otherwise: a GPU spends its time on launching such models, and
+# its precision would make other runs of them.
+ALWAYS = ("tracking=none", "device=cpu")
 INTERRUPTED = (128 + signal.SIGINT, 128 + signal.SIGTERM)  # exit codes
 WORKING = threading.Event()  # of a worker: a job is under way
 

@@ -48,18 +48,16 @@ class _Total(torch.autograd.Function):
         padded = functional.pad(weight.to(dtype), (0, 0, 0, -ids % PADDED_TO))
         wide = torch.promote_types(dtype, torch.float32)
         loss = torch.zeros((), dtype=wide, device=hidden.device)
-        d_hidden = torch.empty_like(hidden, dtype=dtype)
+        d_rows = []
         d_weight = torch.zeros(padded.shape, dtype=wide, device=hidden.device)
-        first = 0
-        for some in targets.split(_rows(len(targets), len(padded))):
-            last = first + len(some)
-            rows = hidden[first:last].to(dtype)
+        at_once = _rows(len(targets), len(padded))
+        for some, rows in zip(targets.split(at_once), hidden.split(at_once), strict=True):
+            rows = rows.to(dtype)
             one, gradient = _chunk(rows @ padded.T, some, ids, wide)
             loss = loss + one
-            d_hidden[first:last] = gradient @ padded
+            d_rows.append(gradient @ padded)
             d_weight += gradient.T @ rows
-            first = last
-        ctx.save_for_backward(d_hidden, d_weight[:ids])
+        ctx.save_for_backward(torch.cat(d_rows), d_weight[:ids])
         ctx.dtypes = hidden.dtype, weight.dtype
         return loss
 
