@@ -693,3 +693,39 @@ def test_find_prefers_the_whole_id(tmp_path):
         (tmp_path / "runs" / name).mkdir(parents=True)
         (tmp_path / "runs" / name / "config.yaml").write_text("{}")
     assert runfolder.find(tmp_path, "a-1").path.name == "a-1"
+
+
+def test_a_checkpoint_of_another_run_is_not_gone_on_from(ask, tmp_path, caplog):
+    whole = run.train(ask(), [])
+    other = run.train(ask(seed=1, keep_checkpoints=9), [])
+    again = ask(results=str(tmp_path / "again"))
+    folder = tmp_path / "again" / "runs" / whole.run_id / "checkpoints"
+    shutil.copytree(other.folder / "checkpoints" / "step-000004", folder / "step-000004")
+    outcome = run.train(again, [])
+    assert f"it is of run {other.run_id}" in caplog.text
+    assert weights(outcome) == weights(whole)
+
+
+def test_weights_that_a_finished_run_did_not_end_with_are_refused(ask):
+    outcome, other = run.train(ask(), []), run.train(ask(seed=1), [])
+    final = outcome.folder / "checkpoints" / "step-000006"
+    manifest = json.loads((final / "manifest.json").read_text())
+    shutil.copy(other.folder / "checkpoints" / "step-000006" / "state.pt", final / "state.pt")
+    # Its sums are right: somebody wanted it, or an earlier version, which named no run, wrote it.
+    sums = (other.folder / "checkpoints" / "step-000006" / "manifest.json").read_text()
+    (final / "manifest.json").write_text(json.dumps({**json.loads(sums), "run": manifest["run"]}))
+    line = rf"^run {outcome.run_id} ended with the weights \w+, its checkpoint has \w+; delete"
+    with pytest.raises(CheckpointError, match=line):
+        run.train(ask(evaluation__documents=3), [])
+    with pytest.raises(CheckpointError, match=line):
+        run.trained_model(runfolder.RunFolder(outcome.folder))
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[1]", "\0" * 200])
+def test_a_damaged_done_json_is_no_done_json(ask, content):
+    outcome = run.train(ask(), [])
+    done = outcome.folder / "done.json"
+    before = done.read_text()
+    done.write_text(content)
+    assert run.train(ask(), []).status == "evaluated"  # nothing was left but to say so
+    assert done.read_text() == before

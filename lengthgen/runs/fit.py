@@ -46,12 +46,13 @@ class Fitted:
 def fit(run: Run, model: Transformer, tracker: Tracker, plan: StepPlan) -> Fitted:
     """Bring the model to the end of its training. `plan` changes where memory or kernels fail."""
     settings, folder = run.config.settings, run.folder
-    saved = checkpoint.load_newest(folder.checkpoints, run.device)
+    saved = checkpoint.load_newest(folder.checkpoints, run.device, run.id)
     if saved is not None and "optimizer" not in saved:
         model.load_state_dict(saved["model"])
+        folder.check_weights(checkpoint.weights_sha256(model))
         model.scheme.begin_step(saved["step"], saved["step"])
         return Fitted(False, saved.get("training", {}))
-    if saved is None and folder.done.exists():
+    if saved is None and folder.ended:
         raise CheckpointError(
             f"run {run.id} is finished but its weights are gone or damaged; "
             f"delete {folder.path} and train again"
@@ -99,7 +100,7 @@ def fit(run: Run, model: Transformer, tracker: Tracker, plan: StepPlan) -> Fitte
     about = ending.about()
     # Nobody resumes a finished training: its last checkpoint leaves the optimiser out.
     content = {"model": model.state_dict(), "step": state.step, "training": about}
-    checkpoint.save(folder.checkpoints, state.step, content, settings.keep_checkpoints)
+    checkpoint.save(folder.checkpoints, state.step, content, settings.keep_checkpoints, run.id)
     model.scheme.begin_step(state.step, state.step)
     weights = checkpoint.weights_sha256(model)
     log.info("trained in %s (this session); weights sha256 %s", clock(progress.seconds), weights)
@@ -152,11 +153,12 @@ class _AfterSteps:
         if self._saves(step):
             content = self.state.state_dict() | {"ending": self.ending.state_dict()}
             folder, keep = self.run.folder.checkpoints, settings.keep_checkpoints
-            self.writer.save(folder, step, content, keep)
+            self.writer.save(folder, step, content, keep, self.run.id)
             self.saved = time.monotonic()
         if self._keeps(step):
             kept = {"model": self.model.state_dict(), "step": step}
-            self.writer.save(self.run.folder.kept_weights, step, kept, keep=None)
+            folder = self.run.folder.kept_weights
+            self.writer.save(folder, step, kept, keep=None, run=self.run.id)
         if self.stop.signal and step < self.ending.last:
             where = f"stopped at step {step} of {settings.steps}"
             raise Interrupted(f"{where}; rerun the same command to resume", self.stop.signal)

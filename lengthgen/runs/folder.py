@@ -26,7 +26,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from lengthgen import files
-from lengthgen.errors import ConfigError, LockedError
+from lengthgen.errors import CheckpointError, ConfigError, LockedError
 from lengthgen.evaluation import records
 from lengthgen.runs.progress import logged_to
 
@@ -53,9 +53,24 @@ class RunFolder:
     def evaluation(self, evaluation_id: str) -> Path:
         return self.path / "evaluation" / evaluation_id
 
+    @property
+    def ended(self) -> dict[str, Any]:
+        """What done.json says. Empty where it is missing or damaged: the run is not done then."""
+        about = files.read_json(self.done, {})
+        return about if isinstance(about, dict) and "weights_sha256" in about else {}
+
     def finished(self, evaluation_id: str) -> bool:
         """Trained, and evaluated under these settings."""
-        return self.done.exists() and self.evaluation(evaluation_id).is_dir()
+        return bool(self.ended) and self.evaluation(evaluation_id).is_dir()
+
+    def check_weights(self, sha256: str) -> None:
+        """CheckpointError unless these weights are those that the run ended with, if it has."""
+        recorded = self.ended.get("weights_sha256", sha256)
+        if recorded != sha256:
+            raise CheckpointError(
+                f"run {self.path.name} ended with the weights {recorded[:12]}, its checkpoint has "
+                f"{sha256[:12]}; delete {self.path} and train again"
+            )
 
     def note(self, facts: Mapping[str, Any]) -> None:
         """Add to provenance.json what has become known since it was written."""

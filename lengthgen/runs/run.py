@@ -80,7 +80,7 @@ def evaluate(
         options = _plain(config)
         folder = find(Path(options["results"]), str(options["run"]))
         name = folder.path.name
-        if not folder.done.exists():
+        if not folder.ended:
             raise CheckpointError(f"run {name} is not finished; rerun its training command")
         changed = {key: options[key] for key in PER_EVALUATION if key in options}
         changed["evaluate_at_steps"] = []  # at_step chooses one of them
@@ -128,12 +128,13 @@ def _with_weights(run: Run, folder: RunFolder) -> models.Transformer:
     if run.config.at_step:
         _load_kept(run, folder, model)
         return model.eval()
-    saved = checkpoint.load_newest(folder.checkpoints, run.device)
+    saved = checkpoint.load_newest(folder.checkpoints, run.device, folder.path.name)
     if saved is None:
         raise CheckpointError(
             f"run {folder.path.name} has no valid weights; delete {folder.path} and train again"
         )
     model.load_state_dict(saved["model"])
+    folder.check_weights(checkpoint.weights_sha256(model))
     model.scheme.begin_step(saved["step"], saved["step"])
     return model.eval()
 
@@ -141,7 +142,7 @@ def _with_weights(run: Run, folder: RunFolder) -> models.Transformer:
 def _load_kept(run: Run, folder: RunFolder, model: models.Transformer) -> None:
     """The weights after `at_step` steps. CheckpointError if the run kept none."""
     step = cast(int, run.config.at_step)
-    saved = checkpoint.load(folder.kept_weights, step, run.device)
+    saved = checkpoint.load(folder.kept_weights, step, run.device, folder.path.name)
     if saved is None:
         kept = sorted(int(path.name[5:]) for path in folder.kept_weights.glob("step-*"))
         raise CheckpointError(
@@ -301,7 +302,7 @@ def _tracked(run: Run) -> Iterator[tracking.Tracker]:
         id=f"{run.id}-{retrofit.name}-{run.evaluation_id}" if retrofit else run.id,
         name=f"{run.config.label}-{run.splits.label}-s{settings.seed}",
         group=f"{run.splits.label}-{run.config.model_name}-L{settings.train_length}",
-        job_type="evaluate" if run.folder.done.exists() else "train",
+        job_type="evaluate" if run.folder.ended else "train",
         tags=(*(choice.name for choice in choices), run.splits.label, run.config.model_name),
         config=run.config.as_dict() | ({"retrofit": retrofit.as_dict()} if retrofit else {}),
         folder=run.folder.path,

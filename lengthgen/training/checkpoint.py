@@ -21,10 +21,10 @@ log = logging.getLogger(__name__)
 STATE, MANIFEST = "state.pt", "manifest.json"
 
 
-def save(folder: Path, step: int, state: dict, keep: int | None) -> Path:
+def save(folder: Path, step: int, state: dict, keep: int | None, run: str = "") -> Path:
     """Write `state` as folder/step-NNNNNN, then delete all but the newest `keep` (None: none).
 
-    Whole or not at all. DiskError if it cannot be written.
+    run: whose it is, by its id. Whole or not at all. DiskError if it cannot be written.
     """
     final = folder / f"step-{step:06d}"
     with files.replacing_folder(final) as aside:
@@ -33,7 +33,7 @@ def save(folder: Path, step: int, state: dict, keep: int | None) -> Path:
         except RuntimeError as error:  # how torch.save reports a full disk, without an errno
             raise OSError(str(error)) from error
         sums = {STATE: _sha256(aside / STATE)}
-        manifest = {"step": step, "torch": torch.__version__, "sha256": sums}
+        manifest = {"run": run, "step": step, "torch": torch.__version__, "sha256": sums}
         (aside / MANIFEST).write_text(json.dumps(manifest))
     for old in _whole(folder)[:-keep] if keep else ():
         shutil.rmtree(old, ignore_errors=True)
@@ -58,13 +58,13 @@ class Writer:
         if self._pool is not None:
             self._pool.shutdown()
 
-    def save(self, folder: Path, step: int, state: dict, keep: int | None) -> None:
+    def save(self, folder: Path, step: int, state: dict, keep: int | None, run: str = "") -> None:
         self.wait()
         if self._pool is None:
-            save(folder, step, state, keep)
+            save(folder, step, state, keep, run)
         else:
             # The copy is made now: the next step changes the weights.
-            self._last = self._pool.submit(save, folder, step, _copied(state), keep)
+            self._last = self._pool.submit(save, folder, step, _copied(state), keep, run)
 
     def wait(self) -> None:
         """Until the last one is written. DiskError if it could not be."""
@@ -82,22 +82,29 @@ def _copied(value: Any) -> Any:
     return [_copied(each) for each in value] if isinstance(value, list) else value
 
 
-def load_newest(folder: Path, map_location: str | torch.device = "cpu") -> dict | None:
-    """The newest whole checkpoint's state, if any. Damaged ones are set aside, with a warning."""
+def load_newest(
+    folder: Path, map_location: str | torch.device = "cpu", run: str = ""
+) -> dict | None:
+    """The newest whole checkpoint's state, if any. Damaged ones are set aside, with a warning.
+
+    run: so is one of another run.
+    """
     files.remove_leftovers(folder / "step-*")  # the run's lock is held: nobody is writing them
     for path in reversed(_whole(folder)):
-        fault = _fault(path)
+        fault = _fault(path, run)
         if fault is None:
             return torch.load(path / STATE, map_location=map_location, weights_only=True)
-        log.warning("checkpoint %s is damaged (%s); using the one before", path.name, fault)
+        log.warning("checkpoint %s is not usable (%s); using the one before", path.name, fault)
         files.set_aside(path, f"{path.name}.corrupt")
     return None
 
 
-def load(folder: Path, step: int, map_location: str | torch.device = "cpu") -> dict | None:
-    """The whole checkpoint after `step` steps; None if it is missing or damaged."""
+def load(
+    folder: Path, step: int, map_location: str | torch.device = "cpu", run: str = ""
+) -> dict | None:
+    """The whole checkpoint after `step` steps; None if it is missing, damaged or another run's."""
     path = folder / f"step-{step:06d}"
-    if _fault(path) is not None:
+    if _fault(path, run) is not None:
         return None
     return torch.load(path / STATE, map_location=map_location, weights_only=True)
 
@@ -117,12 +124,16 @@ def _whole(folder: Path) -> list[Path]:
     return sorted(path for path in steps if path.is_dir())
 
 
-def _fault(path: Path) -> str | None:
+def _fault(path: Path, run: str) -> str | None:
     try:
-        sums = json.loads((path / MANIFEST).read_text())["sha256"]
+        manifest = json.loads((path / MANIFEST).read_text())
+        sums = manifest["sha256"]
         for name, expected in sums.items():
             if _sha256(path / name) != expected:
                 return f"{name} does not match its SHA-256"
+        # Those of earlier versions name no run.
+        if run and manifest.get("run", run) not in (run, ""):
+            return f"it is of run {manifest['run']}"
         return None if STATE in sums else f"no sum for {STATE}"
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         return f"{type(error).__name__}: {error}"
