@@ -45,7 +45,7 @@ def test_any_flipped_bit_is_noticed_and_the_one_before_is_used(tmp_path, name, c
         loaded = checkpoint.load_newest(tmp_path)
         assert loaded["step"] == 1 and torch.equal(loaded["model"]["w"], state(1)["model"]["w"])
         assert (tmp_path / "step-000002.corrupt").exists()
-    assert "damaged" in caplog.text
+    assert "not usable" in caplog.text
 
 
 @pytest.mark.parametrize("damage", ["truncate", "remove state", "remove manifest", "swap"])
