@@ -3,7 +3,8 @@ mask exists.
 
 The bias enters detached: one load per score, which H100 measurements put next to no bias at all
 (pytorch #138493), while a captured tensor with a gradient costs one atomic addition per score and
-excludes other backends. Its gradient comes from bias_tap.py.
+excludes other backends. Gates cost a few loads per row and per key. The gradient of either comes
+from bias_tap.py.
 
 One compiled callable per form of bias and length, each with its own code object: torch counts
 recompilations by code object and, past a limit of 8, would run the eager form, which makes every
@@ -19,8 +20,9 @@ import torch
 from torch import Tensor
 from torch.nn.attention.flex_attention import AuxRequest, BlockMask, flex_attention
 
-from lengthgen.attention.bias_forms import Span
+from lengthgen.attention.bias_forms import Gates, Span
 from lengthgen.attention.kernels import bias_tap, offsets
+from lengthgen.attention.kernels.split_gates import SplitGates, split
 from lengthgen.attention.kernels.windows_and_sinks import hide
 
 BLOCK = 128  # FlexAttention's block size
@@ -29,18 +31,28 @@ RECOMPILATIONS = 64
 
 Attention = Callable[..., tuple[Tensor, Tensor]]
 Score = Callable[..., Tensor]  # of score, sequence, head, query, key
+Constant = Tensor | SplitGates | None  # a bias as the kernel reads it, without a gradient
 
 
 def attend(
-    q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale: float, span: Span | None = None
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    bias: Tensor | Gates | None,
+    scale: float,
+    span: Span | None = None,
 ) -> Tensor:
     """q, k, v (B, H, T, D) of one dtype, on CUDA -> (B, H, T, D).
 
-    bias, float32: None, a vector (H, T) by offset, or a matrix (H, T, T) whose entries outside
-    `span` and above the diagonal are ignored.
+    bias: None, gates or, in float32, a vector (H, T) by offset, or a matrix (H, T, T) whose entries
+    outside `span` and above the diagonal are ignored.
     """
     if bias is None:
         return forward(q, k, v, None, scale, span)[0]
+    if isinstance(bias, Gates):
+        parts = split(bias, span, torch.promote_types(q.dtype, torch.float32))
+        out, lse = forward(q, k, v, parts, scale, span)
+        return bias_tap.gate_tap(out, bias, parts, q, k, v, lse, scale, span)
     learns = bias.requires_grad and torch.is_grad_enabled()
     if learns and span is not None:
         bias = _cut(bias, span)
@@ -66,7 +78,7 @@ def _window(span: Span, length: int) -> int:
 
 
 def forward(
-    q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale: float, span: Span | None = None
+    q: Tensor, k: Tensor, v: Tensor, bias: Constant, scale: float, span: Span | None = None
 ) -> tuple[Tensor, Tensor]:
     """The output (B, H, T, D) and the natural log-sum-exp (B, H, T).
 
@@ -76,15 +88,14 @@ def forward(
     if torch.compiler.is_compiling():  # inside a compiled model: part of its graph
         return attention(q, k, v, bias, mask, scale)
     with torch._dynamo.config.patch(recompile_limit=RECOMPILATIONS):
-        ndim = 0 if bias is None else bias.ndim
-        return compiled(ndim, q.shape[2], span)(q, k, v, bias, mask, scale)
+        return compiled(_form(bias), q.shape[2], span)(q, k, v, bias, mask, scale)
 
 
 def attention(
-    q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, mask: BlockMask, scale: float
+    q: Tensor, k: Tensor, v: Tensor, bias: Constant, mask: BlockMask, scale: float
 ) -> tuple[Tensor, Tensor]:
-    """Output and log-sum-exp, without a bias, with a vector (H, T) or a matrix (H, T, T)."""
-    score = None if bias is None else _by_offset(bias) if bias.ndim == 2 else _by_position(bias)
+    """Output and log-sum-exp, without a bias, with a vector (H, T), a matrix (H, T, T) or gates."""
+    score = None if bias is None else SCORES[_form(bias)](bias)
     out, aux = flex_attention(
         q, k, v, score_mod=score, block_mask=mask, scale=scale, return_aux=AuxRequest(lse=True)
     )
@@ -100,9 +111,37 @@ def _by_position(bias: Tensor) -> Score:
     return lambda score, b, h, i, j: score + bias[h, i, j]
 
 
+def _by_sums(gates: SplitGates) -> Score:
+    row, row_rest, key, key_rest, weights = gates
+
+    def between(b: Tensor, h: Tensor, i: Tensor, j: Tensor) -> Tensor:
+        # In this order: see split_gates.py.
+        return (row[b, h, i] - key[b, h, j]) + (row_rest[b, h, i] - key_rest[b, h, j])
+
+    if weights is None:
+        return lambda score, b, h, i, j: score + between(b, h, i, j)
+    return lambda score, b, h, i, j: score + weights[b, h, i] * between(b, h, i, j)
+
+
+SCORES: dict[str, Callable[[Any], Score]] = {
+    "vector": _by_offset,
+    "matrix": _by_position,
+    "gates": _by_sums,
+}
+
+
+def _form(bias: Constant) -> str:
+    """none, or one of SCORES."""
+    if bias is None:
+        return "none"
+    if isinstance(bias, SplitGates):
+        return "gates"
+    return "vector" if bias.ndim == 2 else "matrix"
+
+
 @cache
-def compiled(ndim: int, length: int, span: Span | None = None) -> Attention:
-    """`attention`, compiled for one form of bias (0: none), length and span.
+def compiled(form: str, length: int, span: Span | None = None) -> Attention:
+    """`attention`, compiled for one form of bias (none or one of SCORES), length and span.
 
     RuntimeError if torch would run it uncompiled.
     """
@@ -116,7 +155,7 @@ def compiled(ndim: int, length: int, span: Span | None = None) -> Attention:
         return attention(*arguments)
 
     # One code object for every call: each gets a copy.
-    code = compiled_attention.__code__.replace(co_name=f"flex_{ndim}_{length}")
+    code = compiled_attention.__code__.replace(co_name=f"flex_{form}_{length}")
     copy = types.FunctionType(code, compiled_attention.__globals__, code.co_name)
     return torch.compile(copy, dynamic=False, fullgraph=True)
 

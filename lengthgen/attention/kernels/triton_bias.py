@@ -231,6 +231,18 @@ def padded_size(size: int) -> int:
     return max(16, triton.next_power_of_2(size))
 
 
+def row_products(grad: Tensor, out: Tensor) -> Tensor:
+    """delta (B, H, T), float32: the sums over d of grad * out, both (B, H, T, D)."""
+    batch, n_heads, length, size = out.shape
+    grad, out = (x if x.stride(-1) == 1 else x.contiguous() for x in (grad, out))
+    delta = torch.empty(batch, n_heads, length, dtype=torch.float32, device=out.device)
+    _row_sums[(triton.cdiv(length, 64), batch * n_heads)](
+        grad, out, delta, *grad.stride()[:3], *out.stride()[:3], n_heads, length,
+        SIZE=size, PADDED=padded_size(size), ROWS=64,
+    )  # fmt: skip
+    return delta
+
+
 def _cut(q: Tensor, form: str, tile: Tile | None) -> Cut:
     """That of `cut_of`, or one for a given tile."""
     cut = cut_of(q.dtype, q.shape[-1], form)
@@ -241,20 +253,15 @@ def _launch(
     q: Tensor, k: Tensor, v: Tensor, out: Tensor, lse: Tensor, grad: Tensor, bias: Tensor,
     scale: float, cut: Cut, schedule: Tensor, result: Tensor, mode: str,
 ) -> Tensor:  # fmt: skip
-    batch, n_heads, length, size = q.shape
-    q, k, v, out, grad = (x if x.stride(-1) == 1 else x.contiguous() for x in (q, k, v, out, grad))
-    padded = padded_size(size)
-    delta = torch.empty(batch, n_heads, length, dtype=torch.float32, device=q.device)
+    _, n_heads, length, size = q.shape
+    q, k, v, grad = (x if x.stride(-1) == 1 else x.contiguous() for x in (q, k, v, grad))
+    delta = row_products(grad, out)
     strides = [x.stride()[:3] for x in (q, k, v, grad)]
-    _row_sums[(triton.cdiv(length, 64), batch * n_heads)](
-        grad, out, delta, *strides[3], *out.stride()[:3], n_heads, length,
-        SIZE=size, PADDED=padded, ROWS=64,
-    )  # fmt: skip
     lse, bias = lse.float().contiguous(), bias.float().contiguous()
     _score_gradients[(len(schedule), n_heads)](
         q, k, v, grad, lse, delta, bias, schedule, result, *itertools.chain(*strides),
         n_heads, length, len(schedule), scale,
-        SIZE=size, PADDED=padded, ROWS=cut.tile[0], COLUMNS=cut.tile[1], MODE=mode,
+        SIZE=size, PADDED=padded_size(size), ROWS=cut.tile[0], COLUMNS=cut.tile[1], MODE=mode,
         num_warps=cut.warps, num_stages=cut.stages,
     )  # fmt: skip
     return result
