@@ -17,7 +17,8 @@ if not HAS_GPU:
 
 from lengthgen.attention import dispatch  # noqa: E402
 from lengthgen.attention.bias_forms import Bias, Gates, Rows, Span, Toeplitz  # noqa: E402
-from lengthgen.attention.kernels import offsets, reference  # noqa: E402
+from lengthgen.attention.kernels import offsets, reference, windows_and_sinks  # noqa: E402
+from lengthgen.attention.kernels.split_gates import SplitGates  # noqa: E402
 
 KINDS = ("none", "fixed", "learned", "rows", "frozen rows")
 
@@ -89,6 +90,37 @@ def run(
         out = dispatch.attend(out, leaves[1], leaves[2], bias, scale, force=force, span=span)
     wanted = leaves + ([parameter] if parameter.requires_grad else [])
     return [out.detach(), *torch.autograd.grad(out, wanted, grad.to(dtype))]
+
+
+def written_out(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    bias: Tensor | SplitGates | None,
+    scale: float,
+    span: Span | None = None,
+) -> tuple[Tensor, Tensor]:
+    """In place of flex.forward, which has no backward on CPU."""
+    length = q.shape[2]
+    if isinstance(bias, SplitGates):
+        assert not any(x is not None and x.requires_grad for x in bias)
+        dense = bias.block(0, length)
+    elif bias is None:
+        dense = offsets.dense(q.new_zeros(q.shape[1:3]))
+    else:
+        assert not bias.requires_grad
+        dense = offsets.dense(bias) if bias.ndim == 2 else bias
+    dense = dense.masked_fill(~windows_and_sinks.visible(0, length, span, q.device), -math.inf)
+    scores = scale * q @ k.transpose(-2, -1) + dense.to(q.dtype)
+    return reference.attend(q, k, v, dense, scale), scores.logsumexp(-1)
+
+
+def serve_flex_anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let dispatch take flex on a CPU, written out."""
+    from lengthgen.attention.kernels import flex
+
+    monkeypatch.setattr(dispatch, "_flex_obstacle", lambda q, dropout: None)
+    monkeypatch.setattr(flex, "forward", written_out)
 
 
 def assert_close(given: list[Tensor], expected: list[Tensor], tolerance: float) -> None:

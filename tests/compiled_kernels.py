@@ -1,9 +1,9 @@
 """What Triton's kernels need on an H100, without one: python -m tests.compiled_kernels
 
-Compiles the gradient of a bias for sm_90 by Triton's own ptxas, for every form, dtype and head size
-with the tile that triton_bias.cut_of chooses, and prints a line of JSON for each: registers a
-thread, bytes of its stack (spilled registers), bytes of shared memory, and products on tensor cores
-(wgmma). In a process of its own, without Triton's interpreter.
+Compiles the gradients of biases for sm_90 by Triton's own ptxas, for every form, dtype and head
+size with the tile that triton_bias.cut_of and triton_gates.cut_of choose, and prints a line of JSON
+for each: registers a thread, bytes of its stack (spilled registers), bytes of shared memory, and
+products on tensor cores (wgmma). In a process of its own, without Triton's interpreter.
 """
 
 import itertools
@@ -20,28 +20,35 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from lengthgen.attention.kernels import triton_bias
+from lengthgen.attention.kernels import triton_bias, triton_gates
 
 TARGET = GPUTarget("cuda", 90, 32)
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 SIZES = (16, 32, 64, 80, 96, 128)
-MODES = ("ordered", "atomic", "matrix")
+MODES = ("ordered", "atomic", "matrix", "gates", "weighted gates")
 TENSORS = ("q", "k", "v", "grad")
+STRIDES = ("_b", "_h", "_t")
+OTHERS = {"schedule": "*i32", "scale": "fp32"} | dict.fromkeys(
+    ("n_heads", "length", "n_programs", "window", "sinks"), "i32"
+)  # the rest: tensors in float32
 
 
 def compiled(dtype: str, size: int, mode: str) -> dict[str, Any]:
-    form = "matrix" if mode == "matrix" else "vector"
-    cut = triton_bias.cut_of(DTYPES[dtype], size, form)
-    rows, columns = cut.tile
-    padded = triton_bias.padded_size(size)
-    given = {"SIZE": size, "PADDED": padded, "ROWS": rows, "COLUMNS": columns, "MODE": mode}
+    given: dict[str, Any] = {"SIZE": size, "PADDED": triton_bias.padded_size(size)}
+    if mode.endswith("gates"):
+        kernel, cut = triton_gates._gate_sums, triton_gates.cut_of(DTYPES[dtype], size)
+        given["WEIGHTED"] = mode == "weighted gates"
+    else:
+        form = "matrix" if mode == "matrix" else "vector"
+        kernel, cut = triton_bias._score_gradients, triton_bias.cut_of(DTYPES[dtype], size, form)
+        given["MODE"] = mode
+    given["ROWS"], given["COLUMNS"] = cut.tile
     types, constants, attributes = {}, {}, {}
-    kernel = triton_bias._score_gradients
     for place, name in enumerate(kernel.arg_names):
         types[name] = _type(name, dtype, given)
         if name in given:
             constants[place,] = given[name]
-        elif types[name].startswith("*") or name.endswith(("_b", "_h", "_t")):
+        elif types[name].startswith("*") or name.endswith(STRIDES):
             attributes[place,] = [["tt.divisibility", 16]]  # as the launcher finds of aligned ones
     source = ASTSource(kernel, types, constants, attributes)
     options = {"num_warps": cut.warps, "num_stages": cut.stages}
@@ -67,9 +74,7 @@ def _type(name: str, dtype: str, given: dict[str, Any]) -> str:
         return "constexpr"
     if name in TENSORS:
         return f"*{dtype}"
-    if name in ("lse", "delta", "bias", "result"):
-        return "*fp32"
-    return {"schedule": "*i32", "scale": "fp32"}.get(name, "i32")
+    return "i32" if name.endswith(STRIDES) else OTHERS.get(name, "*fp32")
 
 
 def _resources(cubin: bytes) -> tuple[int, int]:

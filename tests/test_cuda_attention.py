@@ -1,6 +1,5 @@
 """The CUDA side of attention without a GPU: FlexAttention uncompiled, its backward written out."""
 
-import math
 import sys
 import types
 from pathlib import Path
@@ -12,42 +11,25 @@ from torch.nn.attention import SDPBackend
 
 from lengthgen.attention import dispatch
 from lengthgen.attention.bias_forms import Span, Toeplitz
-from lengthgen.attention.kernels import (
-    bias_tap,
-    flex,
-    masks,
-    offsets,
-    reference,
-    sdpa,
-    windows_and_sinks,
-)
+from lengthgen.attention.kernels import bias_tap, flex, masks, offsets, reference, sdpa
 from lengthgen.errors import ConfigError
 
-from .attention_cases import KINDS, assert_close, bias_of, definition, inputs, interpreted, run
-
-
-def written_out(
-    q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale: float, span: Span | None = None
-) -> tuple[Tensor, Tensor]:
-    """In place of flex.forward, which has no backward on CPU."""
-    assert bias is None or not bias.requires_grad
-    length = q.shape[2]
-    dense = (
-        offsets.dense(q.new_zeros(q.shape[1:3]))
-        if bias is None
-        else offsets.dense(bias)
-        if bias.ndim == 2
-        else bias
-    )
-    dense = dense.masked_fill(~windows_and_sinks.visible(0, length, span, q.device), -math.inf)
-    scores = scale * q @ k.transpose(-2, -1) + dense.to(q.dtype)
-    return reference.attend(q, k, v, dense, scale), scores.logsumexp(-1)
+from .attention_cases import (
+    KINDS,
+    assert_close,
+    bias_of,
+    definition,
+    inputs,
+    interpreted,
+    run,
+    serve_flex_anywhere,
+    written_out,
+)
 
 
 @pytest.fixture
 def flex_anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dispatch, "_flex_obstacle", lambda q, bias, dropout: None)
-    monkeypatch.setattr(flex, "forward", written_out)
+    serve_flex_anywhere(monkeypatch)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -184,7 +166,7 @@ def test_one_callable_per_length_and_an_error_where_it_would_not_be_compiled(
         torch.compiler.reset()
 
 
-@pytest.mark.parametrize("kind", ["learned", "rows"])
+@pytest.mark.parametrize("kind", ["learned", "rows", "gates"])
 def test_a_compiled_model_takes_it_whole(
     kind: str, flex_anywhere: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

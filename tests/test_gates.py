@@ -1,11 +1,9 @@
 """Running sums as a bias: the CPU kernel and the dense path against the float64 definition."""
 
-import math
 from collections.abc import Iterator
 
 import pytest
 import torch
-from torch import Tensor
 
 from lengthgen.attention import dispatch
 from lengthgen.attention.bias_forms import Gates, Span
@@ -13,13 +11,10 @@ from lengthgen.attention.kernels import gates, sdpa
 from lengthgen.errors import ConfigError
 
 from .attention_cases import assert_close, inputs
+from .gate_cases import FALLS, definition, run, sums
 
 SIZES = (16, 32, 33, 64, 80, 128)
 LENGTHS = (1, 2, 63, 64, 65, 129, 257)
-FALLS = {
-    "gentle": -0.1,
-    "strong": -40.0,
-}  # of the sum, each token, on average; strong: -10,000 at 257 tokens
 
 
 @pytest.fixture(autouse=True)
@@ -28,52 +23,6 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
-
-
-def sums(batch: int, n_heads: int, length: int, fall: float) -> Tensor:
-    """Running sums (B, H, T), float64, that mostly fall."""
-    generator = torch.Generator().manual_seed(length)
-    steps = fall * torch.rand(batch, n_heads, length, generator=generator, dtype=torch.float64) * 2
-    return (
-        steps + 0.3 * torch.randn(batch, n_heads, length, generator=generator, dtype=torch.float64)
-    ).cumsum(-1)
-
-
-def definition(
-    tensors: list[Tensor],
-    grad: Tensor,
-    cumulative: Tensor,
-    scale: float,
-    span: Span | None = None,
-    weights: Tensor | None = None,
-) -> list[Tensor]:
-    leaves = [
-        x.detach().double().requires_grad_()
-        for x in (*tensors, cumulative, *([] if weights is None else [weights]))
-    ]
-    q, k, v, c, *w = leaves
-    i, j = torch.arange(q.shape[2])[:, None], torch.arange(q.shape[2])
-    hidden = j > i
-    if span is not None:
-        hidden = hidden | ((i - j >= span.window) & (j >= span.sinks))
-    between = c[..., :, None] - c[..., None, :]
-    scores = scale * q @ k.transpose(-1, -2) + (w[0][..., None] * between if w else between)
-    out = scores.masked_fill(hidden, -math.inf).softmax(-1) @ v
-    return [out.detach(), *torch.autograd.grad(out, leaves, grad.double())]
-
-
-def run(
-    force: str, dtype: torch.dtype, tensors: list[Tensor], grad: Tensor, cumulative: Tensor,
-    scale: float, span: Span | None = None,
-    weights: Tensor | None = None,
-) -> list[Tensor]:  # fmt: skip
-    gates_and_weights = [cumulative] if weights is None else [cumulative, weights]
-    leaves = [
-        *(x.detach().to(dtype).requires_grad_() for x in tensors),
-        *(x.clone().requires_grad_() for x in gates_and_weights),
-    ]
-    out = dispatch.attend(*leaves[:3], Gates(*leaves[3:]), scale, force=force, span=span)
-    return [out.detach(), *torch.autograd.grad(out, leaves, grad.to(dtype))]
 
 
 @pytest.mark.parametrize("fall", FALLS)
@@ -242,7 +191,7 @@ def test_what_cannot_be_is_one_clear_line() -> None:
     with pytest.raises(ValueError, match=r"Gates.weights of shape \(1, 2\): expected"):
         dispatch.attend(q, q, q, Gates(torch.zeros(1, 2, 8), torch.zeros(1, 2)), 1.0)
     with pytest.raises(
-        ConfigError, match=r"'flex' cannot be used here \(it has no form for gates\): use 'auto'"
+        ConfigError, match=r"'flex' cannot be used here \(device cpu, it needs cuda\): use 'auto'"
     ):
         dispatch.attend(q, q, q, Gates(torch.zeros(1, 2, 8)), 1.0, force="flex")
     for wrong in (torch.zeros(1, 2, 9), torch.zeros(2, 8)):

@@ -4,13 +4,14 @@ exact kernel for the structure of its bias.
 | kernel | chosen for | memory beside q, k, v and the output |
 |---|---|---|
 | cpu | float32 on CPU, no dropout | O(T), learned `Rows` O(H T^2) |
+| flex | a bias or a window on CUDA, no dropout | O(T), in training O(H T^2) for `Rows` and sinks |
 | sdpa | everything else | torch's own without a bias, else O(H T^2), learned O(B H T^2) |
-| flex | only if forced: CUDA, no dropout | O(T), in training O(H T^2) for `Rows` and sinks |
 | reference | only if forced | O(B H T^2) |
 
 Past LONGEST_UNBIASED tokens sdpa serves causal attention without a bias on CPU too. Evaluating
-more than LONGEST_DENSE tokens, it goes by chunks of rows: O(T). A window of w tokens
-(bias_forms.Span) takes O(T w) work in cpu, flex and chunks of rows; elsewhere it is a mask.
+more than LONGEST_DENSE tokens, sdpa, and flex with `Rows`, go by chunks of rows: O(T). A window of
+w tokens (bias_forms.Span) takes O(T w) work in cpu, flex and chunks of rows; elsewhere it is a
+mask. The gradient of `Gates` in flex takes O(B H T^2 / 128), a hundredth of the scores.
 A scheme's own function of the text goes through `attend_general` (kernels/general.py).
 
 Shape letters: B batch, H heads, T queries = keys, D head size, Dv size of a value.
@@ -24,12 +25,22 @@ from torch import Tensor
 from torch.nn import functional
 
 from lengthgen.attention.bias_forms import Bias, Gates, Rows, Span, Toeplitz
-from lengthgen.attention.kernels import cpu, gates, masks, offsets, reference, rows, sdpa, tiles
+from lengthgen.attention.kernels import (
+    cpu,
+    flex_needs,
+    gates,
+    masks,
+    offsets,
+    reference,
+    rows,
+    sdpa,
+    tiles,
+)
 from lengthgen.attention.kernels.general import attend as attend_general
 from lengthgen.attention.kernels.windows_and_sinks import most_keys, narrowed
 from lengthgen.errors import ConfigError
 
-__all__ = ["KERNELS", "attend", "attend_general", "chosen"]
+__all__ = ["KERNELS", "attend", "attend_general", "chosen", "why_not_flex"]
 
 KERNELS = ("auto", "cpu", "sdpa", "flex", "reference")
 # Past this, the key blocks that is_causal skips outweigh the finer chunks of cpu (equal at 2048).
@@ -76,7 +87,7 @@ def attend(
         # Importing it loads torch's compiler, which takes seconds.
         from lengthgen.attention.kernels import flex
 
-        return flex.attend(q, k, v, _vector_or_block(bias, q), scale, span)
+        return flex.attend(q, k, v, _for_flex(bias, q), scale, span)
     return sdpa.attend(q, k, v, _dense(bias, q), scale, dropout, span)
 
 
@@ -92,16 +103,33 @@ def chosen(
         raise ConfigError(
             f"attention kernel {force!r} is unknown: expected one of {', '.join(KERNELS)}"
         )
-    obstacle = _flex_obstacle(q, bias, dropout) if force == "flex" else _cpu_obstacle(q, dropout)
-    if force in ("cpu", "flex") and obstacle:
-        raise ConfigError(
-            f"attention kernel {force!r} cannot be used here ({obstacle}): use 'auto'"
-        )
+    if force in ("cpu", "flex"):
+        obstacle = (_flex_obstacle if force == "flex" else _cpu_obstacle)(q, dropout)
+        if obstacle:
+            raise ConfigError(
+                f"attention kernel {force!r} cannot be used here ({obstacle}): use 'auto'"
+            )
     if force != "auto":
         return force
-    length = q.shape[-2]
-    causal_only = bias is None and narrowed(span, length) is None and not tiles.serve(length, span)
-    return "sdpa" if obstacle or (causal_only and length > LONGEST_UNBIASED) else "cpu"
+    length, structured = q.shape[-2], _structured(q, bias, span)
+    if _cpu_obstacle(q, dropout) is None:
+        tiled = tiles.serve(length, span)
+        return "sdpa" if not structured and not tiled and length > LONGEST_UNBIASED else "cpu"
+    return "flex" if structured and _flex_obstacle(q, dropout) is None else "sdpa"
+
+
+def why_not_flex(
+    q: Float[Tensor, "B H T D"], bias: Bias | None, dropout: float = 0.0, span: Span | None = None
+) -> str | None:
+    """Why attention with a bias or a window on a GPU must make masks; None if it need not."""
+    if q.device.type != "cuda" or not _structured(q, bias, span):
+        return None
+    return _flex_obstacle(q, dropout)
+
+
+def _structured(q: Tensor, bias: Bias | None, span: Span | None) -> bool:
+    """Whether it takes more than causal attention, for which torch has faster kernels than flex."""
+    return bias is not None or narrowed(span, q.shape[-2]) is not None
 
 
 def _cpu_obstacle(q: Tensor, dropout: float) -> str | None:
@@ -118,14 +146,18 @@ def _cpu_obstacle(q: Tensor, dropout: float) -> str | None:
     return None if cpu.available() else "this torch lacks its CPU flash kernels"
 
 
-def _flex_obstacle(q: Tensor, bias: Bias | None, dropout: float) -> str | None:
-    if isinstance(bias, Gates):
-        return "it has no form for gates"
+def _flex_obstacle(q: Tensor, dropout: float) -> str | None:
     if q.device.type != "cuda":
         return f"device {q.device.type}, it needs cuda"
     if q.dtype == torch.float64:
         return "dtype torch.float64, it needs 32 bits or fewer"
-    return f"dropout {dropout}, it needs 0" if dropout > 0 else None
+    smallest, largest = flex_needs.SIZES
+    if not smallest <= q.shape[-1] <= largest:
+        return f"heads of size {q.shape[-1]}, it needs {smallest} to {largest}"
+    if dropout > 0:
+        return f"dropout {dropout}, it needs 0"
+    # What traces for a GPU has a compiler; and looking for one cannot be traced.
+    return None if torch.compiler.is_compiling() else flex_needs.missing(q.device)
 
 
 def _as_autocast(*tensors: Tensor) -> tuple[Tensor, ...]:
@@ -156,12 +188,14 @@ def _mask_rows(bias: Bias | None, q: Tensor, chunk: int) -> masks.VectorRows | m
     return masks.MatrixRows(bias.block, q.dtype)
 
 
-def _vector_or_block(bias: Bias | None, q: Tensor) -> Tensor | None:
-    """None, a vector (H, T) or, for Rows, one block (H, T, T)."""
+def _for_flex(bias: Bias | None, q: Tensor) -> Tensor | Gates | None:
+    """None, gates, a vector (H, T) or, for Rows, one block (H, T, T)."""
     if isinstance(bias, Toeplitz):
         return _vector(bias, q)
+    if isinstance(bias, Gates):
+        _check_gates(bias, q)
     if not isinstance(bias, Rows):
-        return None
+        return bias
     length = q.shape[-2]
     blocks = None
     # A compiler finds by itself what layers share.

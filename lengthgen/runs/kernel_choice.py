@@ -1,9 +1,12 @@
 """Which kernels serve a model, for the run's provenance: attention's and those of linear layers.
 
+Where a GPU could have done with less memory, one line of the log says why it cannot.
 Call these under the run's autocast: it decides the dtype, and the dtype decides the kernel.
 Shape letters: B batch, T tokens in a window, H heads, D head size, E width.
 """
 
+import logging
+from functools import cache
 from typing import cast
 
 import torch
@@ -13,6 +16,7 @@ from lengthgen.attention.bias_forms import Gates
 from lengthgen.model import Block, Transformer
 
 TRACED = "auto, as torch.compile traces it"
+log = logging.getLogger(__name__)
 
 
 def linear_of(model: Transformer, compiled: bool = False) -> str:
@@ -47,7 +51,18 @@ def kernels_of(model: Transformer, batch: int, length: int, compiled: bool = Fal
             gates = scheme.gates(x, layer)
         bias = bias if gates is None else Gates(gates)
         # A kernel without gradients must not be chosen: the step that is asked about trains.
+        span = scheme.span(layer)
         with torch.enable_grad():
-            kernel = dispatch.chosen(q, bias, config.dropout, requested, scheme.span(layer))
-        kernels.append(TRACED if compiled and requested == "auto" else kernel)
+            kernel = dispatch.chosen(q, bias, config.dropout, requested, span)
+        why = dispatch.why_not_flex(q, bias, config.dropout, span)
+        if why is not None and requested == "auto":
+            _log_once(why)
+        # On a CPU the choice depends on whether torch.compile is tracing.
+        traced = compiled and requested == "auto" and device.type == "cpu"
+        kernels.append(TRACED if traced else kernel)
     return kernels
+
+
+@cache
+def _log_once(why: str) -> None:
+    log.warning("attention makes a mask of every score, as FlexAttention cannot serve: %s", why)

@@ -94,9 +94,7 @@ class _GateTap(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple:
         out, q, k, v, lse, *parts = ctx.saved_tensors
-        dsums, dweights = gate_gradients(
-            q, k, v, out, lse, grad.to(q.dtype), *parts, *ctx.numbers
-        )
+        dsums, dweights = gate_gradients(q, k, v, out, lse, grad.to(q.dtype), *parts, *ctx.numbers)
         of_sums, of_weights = ctx.dtypes
         wanted = (
             dsums.to(of_sums) if ctx.needs_input_grad[1] else None,

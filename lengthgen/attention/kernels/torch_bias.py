@@ -63,7 +63,9 @@ def gate_gradients(
     sums = torch.zeros(q.shape[:3], dtype=dtype, device=q.device)
     of_weights = sums.new_zeros(0) if weights is None else torch.zeros_like(sums)
     masks = GateMasks(gates, span)
-    for first, last, scores in _score_gradients(q, k, v, out, lse, grad, masks, scale, _chunk_of(q)):
+    for first, last, scores in _score_gradients(
+        q, k, v, out, lse, grad, masks, scale, _chunk_of(q)
+    ):
         rows = (..., slice(first, last))
         if weights is not None:
             of_weights[rows] = (scores * gates.between(first, last)).sum(-1)

@@ -110,7 +110,7 @@ def gate_gradients(
     (B, H, T) natural. Deterministic. tile: rows and columns; None is that of `cut_of`.
     """
     batch, n_heads, length, size = q.shape
-    weighted = gates.weights is not None
+    weights, weighted = gates.weights, gates.weights is not None
     cut = cut_of(q.dtype, size)
     rows, columns = tile or cut.tile
     q, k, v, grad = (x if x.stride(-1) == 1 else x.contiguous() for x in (q, k, v, grad))
@@ -119,7 +119,16 @@ def gate_gradients(
     of_keys = torch.empty_like(delta)
     of_rows = delta.new_zeros(n_blocks, *delta.shape)
     of_weights = torch.zeros_like(of_rows) if weighted else of_rows.new_zeros(0)
-    numbers = (lse, delta, *gates[:4], gates.weights if weighted else delta)
+    # Without weights the kernel reads none, but wants a tensor.
+    numbers = (
+        lse,
+        delta,
+        gates.row,
+        gates.row_rest,
+        gates.key,
+        gates.key_rest,
+        delta if weights is None else weights,
+    )
     _gate_sums[(n_blocks, batch * n_heads)](
         q, k, v, grad, *(x.float().contiguous() for x in numbers), of_keys, of_rows, of_weights,
         *itertools.chain(*(x.stride()[:3] for x in (q, k, v, grad))),
@@ -132,7 +141,6 @@ def gate_gradients(
 
 def cut_of(dtype: torch.dtype, size: int) -> Cut:
     """The largest tile without register spills on sm_90, as triton_bias.cut_of."""
-    padded = padded_size(size)
     if dtype != torch.float32:
-        return Cut((64, 128), 8, 3 if padded <= 64 else 2)
-    return Cut((32, 16) if padded > 64 else (64, 32), 4, 1)
+        return Cut((64, 128), 8, 3)
+    return Cut((32, 32) if padded_size(size) <= 64 else (32, 16), 4, 1)
