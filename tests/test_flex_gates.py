@@ -1,6 +1,5 @@
 """Gates in FlexAttention, without a GPU: float32 parts of running sums, and their gradient."""
 
-import math
 from collections.abc import Callable
 
 import pytest
@@ -26,6 +25,11 @@ def flex_anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def query_weights(length: int) -> Tensor:
     return 1.5 * torch.rand(2, 2, length, generator=torch.Generator().manual_seed(1)) - 0.05
+
+
+def tolerance(fall: str, weighted: bool) -> float:
+    """Negative weights of a strong fall make scores near 200, which float32 rounds at 1e-5."""
+    return 5e-5 if weighted and fall == "strong" else 5e-6
 
 
 Case = tuple[tuple, list[Tensor]]
@@ -57,7 +61,7 @@ def test_plain_torch_gives_the_gradients(
     monkeypatch.setattr(torch_bias, "SCORES_AT_ONCE", 7 * 4 * length)  # chunks of 7 rows
     case, expected = gradient_case(length, FALLS[fall], span, weighted)
     given = torch_bias.gate_gradients(*case)
-    assert_close(list(given)[: len(expected)], expected, 5e-6)
+    assert_close(list(given)[: len(expected)], expected, tolerance(fall, weighted))
 
 
 @interpreted
@@ -73,7 +77,7 @@ def test_triton_gives_the_gradients(
     case, expected = gradient_case(length, FALLS[fall], span, weighted)
     for tile in (None, (32, 16), (16, 32)):
         given = triton_gates.gate_gradients(*case, tile=tile)
-        assert_close(list(given)[: len(expected)], expected, 5e-6)
+        assert_close(list(given)[: len(expected)], expected, tolerance(fall, weighted))
         again = triton_gates.gate_gradients(*case, tile=tile)
         assert all(torch.equal(a, b) for a, b in zip(given, again, strict=True))
 
@@ -91,7 +95,7 @@ def test_triton_gives_the_gradients_in_half_precision_and_of_any_strides() -> No
 
 
 def test_errors_of_rounded_outputs_cancel_in_the_gates() -> None:
-    """A gate's gradient is the sum of those of all later sums: rows that do not sum to 0 pile up."""
+    """A gate gets the gradients of all later sums, in which rows that do not sum to 0 pile up."""
     length = 1024
     tensors, grad, _ = inputs(2, 2, length, 16)
     cumulative = sums(2, 2, length, -0.7)
@@ -109,8 +113,8 @@ def test_errors_of_rounded_outputs_cancel_in_the_gates() -> None:
         of_gates, right = (x.double().flip(-1).cumsum(-1) for x in (of_sums, expected[4]))
         return ((of_gates - right).norm() / right.norm()).item()
 
-    assert error(given) < 2e-3
-    assert error(columns) > 5 * error(given)
+    assert error(given) < 3e-3
+    assert error(columns) > 10 * error(given)
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -246,4 +250,3 @@ def test_a_long_window_needs_no_rows(flex_anywhere: None, monkeypatch: pytest.Mo
     with torch.no_grad():
         given = dispatch.attend(*tensors, Gates(cumulative), 0.25, force="flex")
     assert_close([given], definition(tensors, grad, cumulative, 0.25)[:1], 5e-6)
-    assert math.isfinite(given.sum().item())
