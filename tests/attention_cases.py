@@ -53,13 +53,15 @@ def inputs(
 
 
 def bias_of(kind: str, parameter: Tensor, batch: int = 1) -> Bias | None:
-    """A bias of each structure from one parameter (H, T); "gates" are equal for all sequences."""
+    """A bias of each structure from one parameter (H, T); gates are equal for all sequences."""
     if kind == "none":
         return None
     if kind in ("fixed", "learned"):
         return Toeplitz(parameter)
-    if kind == "gates":
-        return Gates(-parameter.abs().double().cumsum(-1).expand(batch, -1, -1))
+    if kind in ("gates", "weighted gates"):
+        sums = -parameter.abs().double().cumsum(-1).expand(batch, -1, -1)
+        weights = parameter.square().expand(batch, -1, -1)
+        return Gates(sums, weights if kind == "weighted gates" else None)
 
     def block(first: int, last: int) -> Tensor:
         i = torch.arange(first, last, device=parameter.device)[:, None]
@@ -83,7 +85,7 @@ def run(
     parameter = (
         vector.detach()
         .to(torch.promote_types(dtype, torch.float32))
-        .requires_grad_(kind in ("learned", "rows", "gates"))
+        .requires_grad_(kind in ("learned", "rows", "gates", "weighted gates"))
     )
     bias, out = bias_of(kind, parameter, len(leaves[0])), leaves[0]
     for _ in range(layers):

@@ -1,4 +1,6 @@
-"""How many graphs torch.compile makes of the training loss: python -m tests.graphs KERNEL [SCHEME ...]
+"""How many graphs torch.compile makes of the training loss.
+
+python -m tests.graphs KERNEL [SCHEME ...]
 
 KERNEL: one of attention's, or gpu: what auto would take on a GPU. A line of JSON for each scheme:
 its name, the number of graphs, what could not be traced (empty: nothing), whether complex numbers

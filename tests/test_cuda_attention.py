@@ -166,7 +166,7 @@ def test_one_callable_per_length_and_an_error_where_it_would_not_be_compiled(
         torch.compiler.reset()
 
 
-@pytest.mark.parametrize("kind", ["learned", "rows", "gates"])
+@pytest.mark.parametrize("kind", ["learned", "rows", "gates", "weighted gates"])
 def test_a_compiled_model_takes_it_whole(
     kind: str, flex_anywhere: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,9 +12,8 @@ from lengthgen.attention.kernels import bias_tap, flex, torch_bias, windows_and_
 from lengthgen.attention.kernels.split_gates import split
 
 from .attention_cases import assert_close, inputs, interpreted, serve_flex_anywhere
-from .gate_cases import FALLS, definition, run, sums
+from .gate_cases import FALLS, SPANS, definition, gradient_case, query_weights, run, sums
 
-SPANS = (None, Span(20), Span(20, 3), Span(64, 30))
 LENGTHS = (1, 17, 100, 129)
 
 
@@ -23,32 +22,9 @@ def flex_anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     serve_flex_anywhere(monkeypatch)
 
 
-def query_weights(length: int) -> Tensor:
-    return 1.5 * torch.rand(2, 2, length, generator=torch.Generator().manual_seed(1)) - 0.05
-
-
 def tolerance(fall: str, weighted: bool) -> float:
     """Negative weights of a strong fall make scores near 200, which float32 rounds at 1e-5."""
-    return 5e-5 if weighted and fall == "strong" else 5e-6
-
-
-Case = tuple[tuple, list[Tensor]]
-
-
-def gradient_case(
-    length: int, fall: float, span: Span | None, weighted: bool, dtype: torch.dtype = torch.float32
-) -> Case:
-    """What gate_gradients takes, from the float64 definition, and the gradients of that."""
-    tensors, grad, _ = inputs(2, 2, length, 16)
-    tensors, grad = [x.to(dtype) for x in tensors], grad.to(dtype)
-    cumulative, weights = sums(2, 2, length, fall), query_weights(length) if weighted else None
-    out, *gradients = definition(tensors, grad, cumulative, 0.25, span, weights)
-    bias = split(Gates(cumulative, weights), span, torch.float64).block(0, length)
-    scores = 0.25 * tensors[0].double() @ tensors[1].double().mT + bias
-    lse = windows_and_sinks.hide(scores, 0, length, span).logsumexp(-1).float()
-    parts = split(Gates(cumulative, weights), span, torch.float32)
-    whole = span or Span(length)
-    return (*tensors, out.to(dtype), lse, grad, parts, 0.25, whole), gradients[3:]
+    return 1e-4 if weighted and fall == "strong" else 5e-6
 
 
 @pytest.mark.parametrize("weighted", [False, True])

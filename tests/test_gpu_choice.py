@@ -1,4 +1,4 @@
-"""Which kernel a GPU gets, without one: torch's fake tensors stand on a device that is not there."""
+"""Which kernel a GPU gets, without one: fake tensors stand on a device that is not here."""
 
 import logging
 import shutil
