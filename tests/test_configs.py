@@ -16,7 +16,7 @@ from lengthgen.config import catalogue, dataclass_from
 from lengthgen.data import datasets, limited, tokenizers
 from lengthgen.diagnostics.settings import DiagnosticsConfig
 from lengthgen.errors import ConfigError
-from lengthgen.evaluation.protocols import EvaluationConfig
+from lengthgen.evaluation.protocols import EvaluationConfig, eval_lengths
 from lengthgen.model import ModelConfig
 from lengthgen.runs import train_config
 from lengthgen.training.optim import OptimConfig
@@ -256,6 +256,53 @@ def test_presets_have_the_sizes_they_say():
     assert 35e6 < counts["base"] < 45e6
     gpt2 = OmegaConf.load(FOLDER / "model" / "gpt2.yaml")
     assert counts["gpt2"] + (50257 - 257) * gpt2.width == pytest.approx(124e6, rel=0.02)
+
+
+# What the comments of the presets for a GPU say: parameters, tokens of a training, tokens at once.
+GPU_PRESETS = {
+    "small_512": (10.7e6, 65.5e6, 65_536),
+    "base_512": (39.5e6, 393e6, 65_536),
+    "base_1024": (39.5e6, 393e6, 65_536),
+    "gpt2_1024": (124e6, 655e6, 32_768),
+}
+VOCABULARY = {"bytes": 257, "gpt2": 50_258}  # with the id that begins a document
+
+
+def test_every_preset_for_a_gpu_is_listed():
+    nested = {option for option in catalogue.options("experiment", [FOLDER]) if "/" in option}
+    assert nested == {f"gpu/{name}" for name in GPU_PRESETS}
+
+
+@pytest.mark.parametrize("name", GPU_PRESETS)
+def test_a_preset_for_a_gpu_is_what_its_comments_say(name):
+    parameters, tokens, at_once = GPU_PRESETS[name]
+    config = train_config.check(composed("train", f"experiment=gpu/{name}", "scheme=none"), [])
+    settings, size = config.settings, config.model
+    assert name == f"{config.model_name}_{settings.train_length}"
+    step = settings.batch_size * settings.train_length
+    assert (step, step // settings.accumulate) == (65_536, at_once)
+    assert step * settings.steps == pytest.approx(tokens, rel=0.01)
+    # Attention 4 E^2, MLP 8 E^2; biases, norms and the embeddings of the vocabulary.
+    blocks = size.n_layers * (12 * size.width**2 + 13 * size.width)
+    vocabulary = VOCABULARY[config.tokenizer["name"]] * size.width
+    counted = blocks + vocabulary + 2 * size.width
+    assert counted == pytest.approx(parameters, rel=0.01)
+    factors = [
+        length / settings.train_length
+        for length in eval_lengths(config.evaluation, settings.train_length)
+    ]
+    assert {0.5, 1.0, 4.0, 8.0} <= set(factors)
+    assert f"{parameters / 1e6:g}M parameters" in (
+        FOLDER / "experiment" / "gpu" / f"{name}.yaml"
+    ).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", GPU_PRESETS)
+def test_a_preset_for_a_gpu_takes_your_own_text_and_another_size(name):
+    words = ["dataset=files", "dataset.path=text", "model=nano", "steps=6", "device=cpu"]
+    found = composed("train", f"experiment=gpu/{name}", *words)
+    assert (found["dataset"]["name"], found["model"]["name"]) == ("files", "nano")
+    assert train_config.check(found, []).settings.steps == 6
 
 
 def test_an_unknown_key_is_refused():

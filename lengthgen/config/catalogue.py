@@ -56,7 +56,10 @@ def names(command: str) -> list[str]:
 
 
 def options(group: str, where: Sequence[Path]) -> list[str]:
-    """The options of `group`: names of the YAML files in the folders of that name."""
+    """The options of `group`: names of the YAML files in the folders of that name.
+
+    One in a folder below has that folder in its name, as Hydra calls it: gpu/small_512.
+    """
     return sorted(files(group, where))
 
 
@@ -69,8 +72,9 @@ def files(group: str, where: Sequence[Path]) -> dict[str, Path]:
     """Option -> its YAML file. As in Hydra's search, the package's comes first."""
     by_option: dict[str, Path] = {}
     for root in where:
-        for path in sorted((root / group).glob("*.yaml")):
-            by_option.setdefault(path.stem, path)
+        for path in sorted((root / group).rglob("*.yaml")):
+            option = path.relative_to(root / group).with_suffix("").as_posix()
+            by_option.setdefault(option, path)
     return by_option
 
 
