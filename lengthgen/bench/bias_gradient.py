@@ -20,7 +20,8 @@ from lengthgen.bench.measuring import Candidate
 from lengthgen.bench.workload import Place
 
 SHAPES = ((32, 12, 1024, 64), (64, 8, 512, 64), (64, 8, 512, 32))  # B, H, T, D
-TILES = ((32, 32), (64, 64), (128, 64), (128, 128))
+Tiles = tuple[tuple[int, int], ...]
+TILES: Tiles = ((32, 32), (64, 64), (128, 64), (128, 128))
 PROGRAMS = (1024, 2048, 4096)
 Calls = dict[str, Callable[[], object]]
 
@@ -48,7 +49,7 @@ def calls(qkv: Inputs, vector: Tensor) -> Calls:
     return by_name
 
 
-def gradients(qkv: Inputs, vector: Tensor) -> Calls:
+def gradients(qkv: Inputs, vector: Tensor, tiles: Tiles = TILES) -> Calls:
     """The gradient of the vector alone, by name."""
     q, k, v = (x.detach() for x in qkv)
     scale, module = q.shape[-1] ** -0.5, bias_tap.implementation(q)
@@ -59,7 +60,7 @@ def gradients(qkv: Inputs, vector: Tensor) -> Calls:
         "gradient, plain torch": partial(bias_tap.torch_bias.vector_gradient, *arguments)
     }
     if module is not bias_tap.torch_bias:
-        for tile, ordered in itertools.product(TILES, (True, False)):
+        for tile, ordered in itertools.product(tiles, (True, False)):
             for programs in PROGRAMS if tile == (64, 64) else PROGRAMS[1:2]:
                 how = "ordered" if ordered else "atomic"
                 name = f"gradient, {tile[0]} x {tile[1]}, {programs} programs, {how}"
@@ -68,7 +69,9 @@ def gradients(qkv: Inputs, vector: Tensor) -> Calls:
     return by_name
 
 
-def group(shape: tuple[int, int, int, int], where: Place, scale: int = 1) -> Group:
+def group(
+    shape: tuple[int, int, int, int], where: Place, scale: int = 1, tiles: Tiles = TILES
+) -> Group:
     """All candidates at one shape, its batch and length divided by `scale`."""
     B, H, T, D = shape
     batch, length = max(1, B // scale), max(16, T // scale)
@@ -79,7 +82,7 @@ def group(shape: tuple[int, int, int, int], where: Place, scale: int = 1) -> Gro
     print("T{} D{}: torch takes {} without a bias, {} with one".format(T, D, *backends))
     candidates = [
         Candidate(name, "part", call, flops=products * work)
-        for products, by_name in ((1, gradients), (3, calls))
-        for name, call in by_name(qkv, vector).items()
+        for products, by_name in ((1, gradients(qkv, vector, tiles)), (3, calls(qkv, vector)))
+        for name, call in by_name.items()
     ]
     return Group(f"bias_gradient D{D}", T, candidates)

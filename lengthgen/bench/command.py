@@ -16,6 +16,7 @@ autocast where there is one, with synchronised wall time and torch's peak memory
 """
 
 import argparse
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,13 @@ def _positive(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text}: expected a positive integer")
     return value
+
+
+def _tiles(text: str) -> tuple[tuple[int, int], ...]:
+    pairs = [re.fullmatch(r"(\d+)x(\d+)", tile) for tile in text.split(",")]
+    if not all(pairs):
+        raise argparse.ArgumentTypeError(f"{text}: expected tiles such as 64x64,128x64")
+    return tuple((int(pair[1]), int(pair[2])) for pair in pairs if pair)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -68,6 +76,9 @@ def parser() -> argparse.ArgumentParser:
     number("--documents", 1, "evaluate: documents in one evaluation")
     number("--tokens", 32768, "memory: tokens of the document")
     number("--scale", 1, "attention, bias_gradient, share: divide lengths by N, and judge nothing")
+    words = "bias_gradient: so many of its shapes, the largest first; default: all"
+    number("--shapes", None, words)
+    add("--tiles", None, "bias_gradient: default: all", type=_tiles, metavar="64x64,128x64")
     add("--seconds", 0.2, "repeat shorter calls until a measurement takes so long", type=float)
     words = "write CSV, Markdown, PNG and SVG there; default: print only"
     add("--out", None, words, type=Path, metavar="FOLDER")

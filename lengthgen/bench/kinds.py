@@ -156,8 +156,10 @@ def _bias_gradient(session: Session) -> None:
     # Loads torch's compiler, which takes seconds.
     from lengthgen.bench import bias_gradient
 
-    where, scale = session.where, session.options.scale
-    groups = (bias_gradient.group(shape, where, scale) for shape in bias_gradient.SHAPES)
+    options, where = session.options, session.where
+    shapes = bias_gradient.SHAPES[: options.shapes]
+    tiles = options.tiles or bias_gradient.TILES
+    groups = (bias_gradient.group(shape, where, options.scale, tiles) for shape in shapes)
     _report_groups(session, "bias_gradient", *_measured_groups(session, groups))
 
 
