@@ -1,6 +1,6 @@
 """The command line of scripts/gpu_run, and the record in FOLDER of what made it.
 
-FOLDER/about.json    commit, whether it is a rehearsal
+FOLDER/about.json    commits, newest last; whether it is a rehearsal
 FOLDER/A B C         logs and outcomes of the steps, tables
 FOLDER/results       runs of part C
 FOLDER/archives      what is worth keeping
@@ -16,6 +16,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from gpu import archives, merge, running, steps
 
@@ -97,8 +98,6 @@ def _environment(out: Path, options: argparse.Namespace) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         "LENGTHGEN_COMMIT": commit,
         "LENGTHGEN_CACHE": str(out / "cache"),
-        "TORCHINDUCTOR_CACHE_DIR": str(out / "cache" / "inductor"),
-        "TRITON_CACHE_DIR": str(out / "cache" / "triton"),
     }
 
 
@@ -117,19 +116,17 @@ def _describe(out: Path, tiny: bool, commit: str) -> None:
     file = out / "about.json"
     if not tiny and (len(commit) != 40 or set(commit) - HEX):
         raise Mistake(f"the commit is {commit!r}; give --commit HASH (40 digits): results name it")
-    if not file.exists():
-        about = {"commit": commit, "dry_run": tiny}
-        file.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
-        return
-    before = json.loads(file.read_text(encoding="utf-8"))
-    if before["dry_run"] != tiny:
-        kind = "a rehearsal" if before["dry_run"] else "no rehearsal"
+    about: dict[str, Any] = {"dry_run": tiny, "commits": []}
+    if file.exists():
+        about = json.loads(file.read_text(encoding="utf-8"))
+    if about["dry_run"] != tiny:
+        kind = "a rehearsal" if about["dry_run"] else "no rehearsal"
         raise Mistake(f"{out.name} is {kind}; give another --out FOLDER")
-    if before["commit"] != commit:
-        raise Mistake(
-            f"{out.name} was made by commit {before['commit']}, this is {commit}; give another "
-            "--out FOLDER, or the same code"
-        )
+    # What is done stays done, with the commit that every step, table and run names for itself.
+    if about["commits"] and commit not in about["commits"]:
+        print(f"note: some of {out.name} was made by commit {about['commits'][-1]}", flush=True)
+    about["commits"] = [*(c for c in about["commits"] if c != commit), commit]
+    file.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
 
 
 def _install(wheels: Path, site: Path) -> None:

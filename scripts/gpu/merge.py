@@ -35,11 +35,11 @@ def merge(out: Path, results: Path, tiny: bool) -> list[Path]:
     written: list[Path] = []
     for part, name in (("A", "gpu_check"), ("B", "gpu_bench")):
         if (out / part).is_dir():
-            written += _tables(out / part, results / name, about["commit"])
+            written += _tables(out / part, results / name)
     return written + _publish(_runs(out / "results", results), results)
 
 
-def _tables(source: Path, target: Path, commit: str) -> Iterator[Path]:
+def _tables(source: Path, target: Path) -> Iterator[Path]:
     """The tables of a part, each benchmark in its folder, and a page of how every step ended."""
     target.mkdir(parents=True, exist_ok=True)
     for path in sorted([*source.glob("*"), *source.glob("*/*")]):
@@ -49,17 +49,17 @@ def _tables(source: Path, target: Path, commit: str) -> Iterator[Path]:
             shutil.copyfile(path, copy)
             yield copy
     page = target / "steps.md"
-    page.write_text("\n".join(_page(source, commit)) + "\n", encoding="utf-8")
+    page.write_text("\n".join(_page(source)) + "\n", encoding="utf-8")
     yield page
 
 
-def _page(source: Path, commit: str) -> Iterator[str]:
+def _page(source: Path) -> Iterator[str]:
     yield f"# scripts/gpu_run {source.name}\n"
     facts = source.parent / "A" / "facts.json"
     if facts.exists():
         about = json.loads(facts.read_text(encoding="utf-8"))
         yield "\n".join(f"- {name}: {value}" for name, value in about.items() if name != "commit")
-    yield f"- commit: {commit}\n\n| step | outcome | seconds | commands |\n|---|---|---|---|"
+    yield "\n| step | outcome | seconds | commit | commands |\n|---|---|---|---|---|"
     for file in sorted([*source.glob("*.done"), *source.glob("*.failed")]):
         step = json.loads(file.read_text(encoding="utf-8"))
         # Without the folders of the machine that ran them.
@@ -68,7 +68,8 @@ def _page(source: Path, commit: str) -> Iterator[str]:
             for c in step["commands"]
         )
         outcome = f"failed: {step['reason']}" if step["reason"] else "done"
-        yield f"| {file.stem} | {outcome} | {step['seconds']} | `{commands}` |"
+        cells = (file.stem, outcome, str(step["seconds"]), step["commit"][:9], f"`{commands}`")
+        yield f"| {' | '.join(cells)} |"
 
 
 def _runs(source: Path, results: Path) -> list[Path]:

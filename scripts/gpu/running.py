@@ -81,7 +81,12 @@ def _run(
             if reason:
                 break
     took = round(time.monotonic() - began, 1)
-    outcome = {"seconds": took, "reason": reason, "commands": [" ".join(c) for c in step.commands]}
+    outcome = {
+        "seconds": took,
+        "reason": reason,
+        "commit": environment.get("LENGTHGEN_COMMIT", "unknown"),
+        "commands": [" ".join(command) for command in step.commands],
+    }
     name = folder / f"{step.name}.{'failed' if reason else 'done'}"
     name.write_text(json.dumps(outcome, indent=2) + "\n", encoding="utf-8")
     if not reason:
