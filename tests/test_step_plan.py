@@ -11,7 +11,7 @@ from lengthgen import files, schemes
 from lengthgen import model as models
 from lengthgen.errors import ConfigError, TooLargeError
 from lengthgen.model import ModelConfig, Transformer
-from lengthgen.runs import run, step_plan
+from lengthgen.runs import kernel_choice, run, step_plan
 from lengthgen.runs.train_config import RunSettings
 from lengthgen.training.checkpoint import load_newest
 
@@ -178,3 +178,24 @@ def test_a_compiled_step_gives_the_same_weights(ask, monkeypatch):  # noqa: F811
     assert compiled == ["total_loss"]  # once, and what is trained with
     about = files.read_json(outcome.folder / "provenance.json", {})
     assert about["compile"] and all(re.match("auto, as", each) for each in about["kernels"])
+
+
+def test_an_evaluation_that_fails_on_a_gpu_is_done_with_torchs_attention(caplog):
+    used, error = [], RuntimeError("Triton Error [CUDA]: invalid argument")
+    weight = SimpleNamespace(device=torch.device("cuda"))
+    model = SimpleNamespace(embedding=SimpleNamespace(weight=weight), use_kernel=used.append)
+
+    def work():
+        if not used:
+            raise error
+        return "scored"
+
+    assert kernel_choice.with_fallback(work, model, "auto") == "scored" and used == ["sdpa"]
+    assert "kernel=auto (RuntimeError: Triton Error [CUDA]: invalid argument)" in caplog.text
+    used.clear()
+    with pytest.raises(RuntimeError, match="Triton"):  # what the user chose stays
+        kernel_choice.with_fallback(work, model, "flex")
+    weight.device = torch.device("cpu")
+    with pytest.raises(RuntimeError, match="Triton"):
+        kernel_choice.with_fallback(work, model, "auto")
+    assert used == []

@@ -6,16 +6,19 @@ Shape letters: B batch, T tokens in a window, H heads, D head size, E width.
 """
 
 import logging
+from collections.abc import Callable
 from functools import cache
-from typing import cast
+from typing import TypeVar, cast
 
 import torch
 
 from lengthgen.attention import dispatch, linear
 from lengthgen.attention.bias_forms import Gates
+from lengthgen.errors import UserError
 from lengthgen.model import Block, Transformer
 
 TRACED = "auto, as torch.compile traces it"
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
@@ -66,3 +69,21 @@ def kernels_of(model: Transformer, batch: int, length: int, compiled: bool = Fal
 @cache
 def _log_once(why: str) -> None:
     log.warning("attention makes a mask of every score, as FlexAttention cannot serve: %s", why)
+
+
+def with_fallback(work: Callable[[], T], model: Transformer, kernel: str) -> T:
+    """What `work` returns; where it fails on a GPU, by torch's own attention, with a line that says
+    so. kernel: the one that the user asked for; only "auto" gives way.
+    """
+    try:
+        return work()
+    except Exception as error:
+        on_cuda = model.embedding.weight.device.type == "cuda"
+        if isinstance(error, UserError) or kernel != "auto" or not on_cuda:
+            raise
+        why = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+    # Outside the except block, whose traceback would keep the tensors alive.
+    log.warning("evaluation failed with kernel=auto (%s); going on with kernel=sdpa", why)
+    model.use_kernel("sdpa")
+    torch.cuda.empty_cache()
+    return work()

@@ -21,11 +21,11 @@ from lengthgen.errors import CheckpointError, ConfigError, DataError
 from lengthgen.evaluation import floors, last_lines, whole_documents
 from lengthgen.evaluation import writing as evaluation_files
 from lengthgen.evaluation.protocols import Request, eval_lengths, plan
-from lengthgen.evaluation.scoring import score
+from lengthgen.evaluation.scoring import Scored, score
 from lengthgen.runs import diagnosing, provenance, retrofitting, step_plan, train_config
 from lengthgen.runs.fit import fit
 from lengthgen.runs.folder import RunFolder, find
-from lengthgen.runs.kernel_choice import kernels_of, linear_of
+from lengthgen.runs.kernel_choice import kernels_of, linear_of, with_fallback
 from lengthgen.runs.prepare import Run, prepare
 from lengthgen.runs.progress import Progress, messages_shown
 from lengthgen.runs.step_plan import StepPlan
@@ -323,16 +323,20 @@ def _evaluate(
     if folder.is_dir():
         return
     progress = Progress("evaluation", 1, every_seconds=5.0)
-    scored = score(
-        model,
-        run.splits.validation,
-        requests,
-        tokens_per_batch=run.config.evaluation.tokens_per_batch,
-        device=run.device,
-        autocast=run.autocast,
-        progress=lambda done, total: progress.advance(done, total=total),
-        hits=run.splits.answers is not None,
-    )
+
+    def scores() -> list[Scored]:
+        return score(
+            model,
+            run.splits.validation,
+            requests,
+            tokens_per_batch=run.config.evaluation.tokens_per_batch,
+            device=run.device,
+            autocast=run.autocast,
+            progress=lambda done, total: progress.advance(done, total=total),
+            hits=run.splits.answers is not None,
+        )
+
+    scored = with_fallback(scores, model, run.config.settings.kernel)
     progress.close()
     rows = evaluation_files.write(
         folder,
