@@ -22,6 +22,7 @@ from torch.nn.attention.flex_attention import AuxRequest, BlockMask, flex_attent
 
 from lengthgen.attention.bias_forms import Gates, Span
 from lengthgen.attention.kernels import bias_tap, offsets
+from lengthgen.attention.kernels.flex_tiles import options_of
 from lengthgen.attention.kernels.split_gates import SplitGates, split
 from lengthgen.attention.kernels.windows_and_sinks import hide
 
@@ -97,7 +98,14 @@ def attention(
     """Output and log-sum-exp, without a bias, with a vector (H, T), a matrix (H, T, T) or gates."""
     score = None if bias is None else SCORES[_form(bias)](bias)
     out, aux = flex_attention(
-        q, k, v, score_mod=score, block_mask=mask, scale=scale, return_aux=AuxRequest(lse=True)
+        q,
+        k,
+        v,
+        score_mod=score,
+        block_mask=mask,
+        scale=scale,
+        return_aux=AuxRequest(lse=True),
+        kernel_options=options_of(bias is not None, q.dtype, q.shape[-1]),
     )
     return out, aux.lse  # type: ignore[return-value]  # it was asked for
 
