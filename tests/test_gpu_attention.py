@@ -1,6 +1,6 @@
 """Attention on a GPU: kernels against the float64 definition, memory, determinism, backends.
 
-FlexAttention compiles for seconds for each form of bias, length, span, dtype and head size: 26
+FlexAttention compiles for seconds for each form of bias, length, span, dtype and head size: 27
 times here. Cases that share all of these share the compilation.
 """
 
@@ -92,14 +92,13 @@ def test_flex_with_windows_and_sinks(kind: str, span: Span) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "size"),
-    [("learned", 16), ("learned", 80), ("rows", 128), ("gates", 16), ("weighted gates", 128)],
+    ("kind", "size"), [("learned", 16), ("learned", 80), ("rows", 128), ("weighted gates", 128)]
 )
 def test_flex_for_head_sizes(kind: str, size: int) -> None:
     gpu_case(kind, "flex", torch.bfloat16, 333, size)
 
 
-@pytest.mark.parametrize(("kind", "length"), [("learned", 1), ("learned", 17), ("gates", 100)])
+@pytest.mark.parametrize(("kind", "length"), [("learned", 1), ("gates", 100)])
 def test_flex_for_short_windows(kind: str, length: int) -> None:
     gpu_case(kind, "flex", torch.float16, length, 32)
 
