@@ -231,7 +231,7 @@ class Transformer(nn.Module):
         self, tokens: Int[Tensor, "B T"], targets: Int[Tensor, "B T"]
     ) -> Float[Tensor, ""]:
         """The sum of `losses`, for training. On a GPU the logits of all tokens never exist."""
-        if tokens.device.type == "cpu":
+        if not cross_entropy.serves(tokens.device):
             return self.losses(tokens, targets).sum()
         hidden = self(tokens).flatten(0, 1)
         return cross_entropy.total(hidden, self._readout, targets.flatten())

@@ -25,6 +25,11 @@ LOGITS_AT_ONCE = 2**28
 PADDED_TO = 64
 
 
+def serves(device: torch.device) -> bool:
+    """Whether to train by it: on a CPU all logits at once are as fast, and seldom too large."""
+    return device.type != "cpu"
+
+
 def total(
     hidden: Float[Tensor, "N E"], weight: Float[Tensor, "V E"], targets: Int[Tensor, " N"]
 ) -> Float[Tensor, ""]:
