@@ -148,5 +148,5 @@ def test_many_documents_cost_no_loop(store, tmp_path):
             lines_run(lambda step=step: draw(many, step=step, cross_documents=False))
             for step in range(3)
         )
-        < 2000  # of 20,000 documents
+        < 1000
     )

@@ -190,7 +190,8 @@ def test_an_evaluation_that_fails_on_a_gpu_is_done_with_torchs_attention(caplog)
             raise error
         return "scored"
 
-    assert kernel_choice.with_fallback(work, model, "auto") == "scored" and used == ["sdpa"]
+    assert kernel_choice.with_fallback(work, model, "auto") == ("scored", "sdpa")
+    assert used == ["sdpa"]
     assert "kernel=auto (RuntimeError: Triton Error [CUDA]: invalid argument)" in caplog.text
     used.clear()
     with pytest.raises(RuntimeError, match="Triton"):  # what the user chose stays

@@ -36,7 +36,10 @@ def crops(
     # the remainder's bias is below n_starts / 2**64
     picks = (generator.random_raw(batch_size) % np.uint64(n_starts)).astype(np.int64)
     starts = picks if cross_documents else _inside_documents(store, length, picks)
-    places = sent(torch.from_numpy(starts), store.stream.device)[:, None]
+    places = torch.from_numpy(starts)
+    if store.stream.is_cuda:
+        places = sent(places, store.stream.device)
+    places = places[:, None]
     # Only the chosen windows are read from a mapped file.
     tokens = store.widen(store.stream[places + torch.arange(length + 1, device=places.device)])
     return tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous()

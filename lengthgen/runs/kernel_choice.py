@@ -71,12 +71,12 @@ def _log_once(why: str) -> None:
     log.warning("attention makes a mask of every score, as FlexAttention cannot serve: %s", why)
 
 
-def with_fallback(work: Callable[[], T], model: Transformer, kernel: str) -> T:
-    """What `work` returns; where it fails on a GPU, by torch's own attention, with a line that says
-    so. kernel: the one that the user asked for; only "auto" gives way.
+def with_fallback(work: Callable[[], T], model: Transformer, kernel: str) -> tuple[T, str]:
+    """What `work` returns, and the kernel it was asked to use: `kernel` or, where that fails on a
+    GPU and was "auto", torch's own attention, with a line that says so.
     """
     try:
-        return work()
+        return work(), kernel
     except Exception as error:
         on_cuda = model.embedding.weight.device.type == "cuda"
         if isinstance(error, UserError) or kernel != "auto" or not on_cuda:
@@ -86,4 +86,4 @@ def with_fallback(work: Callable[[], T], model: Transformer, kernel: str) -> T:
     log.warning("evaluation failed with kernel=auto (%s); going on with kernel=sdpa", why)
     model.use_kernel("sdpa")
     torch.cuda.empty_cache()
-    return work()
+    return work(), "sdpa"

@@ -336,7 +336,7 @@ def _evaluate(
             hits=run.splits.answers is not None,
         )
 
-    scored = with_fallback(scores, model, run.config.settings.kernel)
+    scored, kernel = with_fallback(scores, model, run.config.settings.kernel)
     progress.close()
     rows = evaluation_files.write(
         folder,
@@ -346,7 +346,7 @@ def _evaluate(
         train_length=run.config.settings.train_length,
         dtype=run.precision,
         settings=run.config.evaluation,
-        origin=_origin(run) | retrofit,
+        origin=_origin(run) | {"kernel": kernel} | retrofit,
     )
     tracker.curves(rows)
     for line in last_lines.lines(rows):

@@ -84,8 +84,11 @@ class StepPlan:
     def facts(self) -> dict[str, Any]:
         """For provenance.json."""
         return {
-            "compile": self.compile, "accumulate": self.accumulate, "changes": self.changes,
-        }  # fmt: skip
+            "compile": self.compile,
+            "kernel": self.kernel,
+            "accumulate": self.accumulate,
+            "changes": self.changes,
+        }
 
     def _compute_in_more_parts(self, error: Exception) -> None:
         size, before = self.settings.batch_size, self.accumulate
