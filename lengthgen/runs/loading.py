@@ -1,5 +1,6 @@
 """Reading what runs left: a trained model with its data, and tables over many runs."""
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -58,13 +59,15 @@ def load_results(results: Path | str = "results", table: str = "lengths") -> "pd
 
     table: "lengths" (a metric at a length), "documents" (the loss of a document), "positions" (loss
     by position) or "summary" (means over seeds, with intervals). Columns: results/README.md.
-    Empty without runs.
+    Empty without runs. A damaged evaluation is left out, with a warning.
     """
     from lengthgen.reporting import tables
 
     if table not in TABLES:
         raise ConfigError(f"table={table!r}: expected one of {', '.join(TABLES)}")
     collected = tables.collect(results)
+    for fault in collected.faults:
+        warnings.warn(fault.line, stacklevel=2)
     if table == "summary":
         return tables.summarise(collected.documents, collected.lengths)
     return getattr(collected, table)

@@ -46,7 +46,7 @@ class Outcome:
 
     run_id: str
     folder: Path
-    status: str  # "trained" | "evaluated" | "nothing to do"
+    status: str  # "trained" | "evaluated" | "drawn" (the figures alone) | "nothing to do"
     evaluation: Path  # the folder of this evaluation's tables
 
 
@@ -161,16 +161,22 @@ def _complete(run: Run, figures: bool) -> Outcome:
         dataclasses.replace(run, config=dataclasses.replace(run.config, at_step=step))
         for step in run.config.settings.evaluate_at_steps
     ]
-    if (
-        all(run.folder.finished(each.evaluation_id) for each in (run, *earlier))
-        and not diagnosing.missing(run)
-    ):  # fmt: skip
+    settings = run.identity()["evaluation"]
+    done = not diagnosing.missing(run) and all(
+        run.folder.finished(each.evaluation_id) and not _holes(each) for each in (run, *earlier)
+    )
+    if done:
         floors.refuse_leaks(evaluation)
-        log.info(
-            "run %s: nothing to do, trained and evaluated already (%s)", run.id, run.folder.path
-        )
-        return Outcome(run.id, run.folder.path, "nothing to do", evaluation)
+        if not figures or run.folder.has_figures(settings):
+            log.info(
+                "run %s: nothing to do, trained and evaluated already (%s)", run.id, run.folder.path
+            )
+            return Outcome(run.id, run.folder.path, "nothing to do", evaluation)
     with run.folder.locked(), run.folder.logged():
+        if done:
+            _draw(run, settings)
+            return Outcome(run.id, run.folder.path, "drawn", evaluation)
+        run.folder.repair()
         # Whatever can refuse the run does so before the training.
         requests = _plan(run)
         diagnosis = diagnosing.plan(run)
@@ -193,8 +199,10 @@ def _complete(run: Run, figures: bool) -> Outcome:
             for each in earlier:
                 _evaluate(each, _with_weights(each, run.folder), requests, {}, tracker)
         run.folder.finish(weights, fitted.about)
-        drawn = _figures(run) if figures else []
-        log.info("tables and %d figures in %s", len(drawn), run.folder.path)
+        if figures:
+            _draw(run, settings)
+        else:
+            log.info("tables in %s", run.folder.path)
         _say_whether_settled(fitted.about)
     return Outcome(
         run.id, run.folder.path, "trained" if fitted.trained else "evaluated", evaluation
@@ -212,11 +220,24 @@ def _say_whether_settled(about: Mapping[str, Any]) -> None:
         )
 
 
-def _figures(run: Run) -> list[Path]:
+def _draw(run: Run, settings: str) -> None:
+    """The figures of the evaluations with these settings, noted in done.json."""
     # matplotlib and pandas take seconds to import: only here, after the training.
     from lengthgen.reporting import publish
 
-    return publish.write_run_figures(run.folder.path, run.identity()["evaluation"])
+    drawn = publish.write_run_figures(run.folder.path, settings)
+    run.folder.note_figures(settings, drawn)
+    log.info("tables and %d figures in %s", len(drawn), run.folder.path)
+
+
+def _holes(run: Run) -> list[tuple[str, int]]:
+    """(protocol, length) of what had no room in memory, which there may be by now."""
+    about = files.read_json(run.folder.evaluation(run.evaluation_id) / "settings.json", {})
+    return [
+        (one["protocol"], one["eval_length"])
+        for one in about.get("outcomes", [])
+        if one["status"] == "oom"
+    ]
 
 
 def _untrained(run: Run) -> models.Transformer:
@@ -318,26 +339,44 @@ def _evaluate(
     retrofit: dict[str, Any],
     tracker: tracking.Tracker,
 ) -> None:
-    """Score the requests and write the evaluation's folder; settings.json holds `retrofit`."""
-    folder = run.folder.evaluation(run.evaluation_id)
-    if folder.is_dir():
-        return
-    progress = Progress("evaluation", 1, every_seconds=5.0)
+    """Score the requests and write the evaluation's folder; settings.json holds `retrofit`.
 
-    def scores() -> list[Scored]:
-        return score(
+    What is there is left alone, but for lengths that had no room in memory: they are tried again.
+    """
+    folder = run.folder.evaluation(run.evaluation_id)
+    there = run.folder.evaluated(run.evaluation_id)
+    holes = (
+        [each for each in requests if (each.protocol, each.eval_length) in _holes(run)]
+        if there
+        else []
+    )
+    if there and not holes:
+        return
+    if folder.is_dir() and not there:
+        log.warning("evaluation %s is damaged: evaluating again", folder.name)
+
+    def scores(wanted: list[Request]) -> list[Scored]:
+        progress = Progress("evaluation", 1, every_seconds=5.0)
+        scored = score(
             model,
             run.splits.validation,
-            requests,
+            wanted,
             tokens_per_batch=run.config.evaluation.tokens_per_batch,
             device=run.device,
             autocast=run.autocast,
             progress=lambda done, total: progress.advance(done, total=total),
             hits=run.splits.answers is not None,
         )
+        progress.close()
+        return scored
 
-    scored, kernel = with_fallback(scores, model, run.config.settings.kernel)
-    progress.close()
+    asked = run.config.settings.kernel
+    if holes:
+        tried, _ = with_fallback(lambda: scores(holes), model, asked)
+        if all(one.status == "oom" for one in tried):
+            log.warning("%s, as before", tried[0].reason)
+            return
+    scored, kernel = with_fallback(lambda: scores(requests), model, asked)
     rows = evaluation_files.write(
         folder,
         scored,
