@@ -12,7 +12,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import ANY
 
-import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -27,20 +26,7 @@ from lengthgen.runs import folder as runfolder
 from lengthgen.training import checkpoint
 from lengthgen.training import loop as training
 
-from .test_config import given
-
 REPOSITORY = Path(__file__).parent.parent
-
-
-@pytest.fixture(scope="module")
-def text(tmp_path_factory):
-    """Forty small documents of made-up words."""
-    folder = tmp_path_factory.mktemp("text")
-    chance = np.random.default_rng(0)
-    words = ["alpha", "beta", "gamma", "delta", "(", ")", "\n"]
-    for i in range(40):
-        (folder / f"d{i:02d}.txt").write_text(" ".join(chance.choice(words, 120)))
-    return folder
 
 
 @pytest.fixture(autouse=True)
@@ -50,24 +36,6 @@ def draw():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(publish, "write_run_figures", lambda *given: [])
         yield real
-
-
-@pytest.fixture
-def ask(text, tmp_path):
-    """A configuration of a small run, with dotted changes; results in tmp_path."""
-
-    def configured(**changes):
-        small = {
-            "dataset": "files", "dataset__path": str(text), "dataset__validation_fraction": 0.3,
-            "results": str(tmp_path / "results"), "cache": str(tmp_path.parent / "cache"),
-            "train_length": 16, "steps": 6, "batch_size": 4, "log_every": 2,
-            "checkpoint_every": 2, "checkpoint_seconds": 0, "validate_every": 3, "threads": 1,
-            "model__n_layers": 1, "model__n_heads": 2, "model__width": 16,
-            "evaluation__documents": 4, "evaluation__blocks": 2, "evaluation__resamples": 50,
-        }  # fmt: skip
-        return given(**{**small, **changes})
-
-    return configured
 
 
 def weights(outcome):

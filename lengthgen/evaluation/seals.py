@@ -1,7 +1,8 @@
 """Seals: the SHA-256 of what was written, so that a changed, cut or missing file is found.
 
-A folder is sealed by manifest.json: what it is of, and the sum of each file. A JSON file is sealed
-by a sum of its own content, under `seal`. Against damage, not against forgery: nothing is signed.
+A JSON file is sealed by a sum of its own content, under `seal`; a folder by such a file, the
+manifest.json: what it is of, and the sum of each file. Against damage, not against forgery: nothing
+is signed.
 """
 
 import hashlib
@@ -23,7 +24,7 @@ def seal(folder: Path, of: str) -> None:
     """
     names = sorted(path.name for path in folder.glob("[!.]*") if path.is_file())
     content = {"of": of, "sha256": sums(folder, (name for name in names if name != MANIFEST))}
-    files.write_json(folder / MANIFEST, content)
+    write_sealed(folder / MANIFEST, content)
 
 
 def is_sealed(folder: Path) -> bool:
@@ -39,10 +40,9 @@ def faults(folder: Path, of: str, names: Container[str] | None = None) -> list[s
     if not is_sealed(folder):
         return []
     manifest = files.read_json(folder / MANIFEST)
-    try:
-        owner, expected = manifest["of"], dict(manifest["sha256"])
-    except (KeyError, TypeError, ValueError):
+    if not isinstance(manifest, dict) or not is_intact(manifest):
         return [f"{MANIFEST} is damaged"]
+    owner, expected = manifest["of"], manifest["sha256"]
     if names is not None:
         expected = {name: each for name, each in expected.items() if name in names}
     return ([f"it is of {owner}"] if owner != of else []) + differing(folder, expected)

@@ -146,7 +146,6 @@ def publish(
         )
     collected, runs = tables.collect(results), records.runs(results)
     measured = _choose(collected, where, results)
-    _refuse_damaged(measured, where)
     folder = results / name
     files.remove_leftovers(folder / "*", older_than=HOUR)
     origin = publication.provenance(runs, measured.lengths)
@@ -170,6 +169,7 @@ def publish(
 
 def _choose(collected: tables.Tables, where: Where, results: Path) -> tables.Tables:
     chosen = tables.select(collected, where)
+    _refuse_damaged(chosen, where)
     if chosen.lengths.empty:
         words = " ".join(f"{key}={','.join(values)}" for key, values in where.items())
         raise ConfigError(

@@ -82,6 +82,10 @@ def evaluate(
         name = folder.path.name
         if not folder.ended:
             raise CheckpointError(f"run {name} is not finished; rerun its training command")
+        if faults := [each for each in folder.faults if not each.startswith("evaluation/")]:
+            raise CheckpointError(
+                f"run {name}: {'; '.join(faults)}; rerun its training command, which mends it"
+            )
         changed = {key: options[key] for key in PER_EVALUATION if key in options}
         changed["evaluate_at_steps"] = []  # at_step chooses one of them
         run = _stored_run(folder, changed, [Path(folder) for folder in user_folders])
@@ -281,7 +285,7 @@ def _describe(run: Run, model: models.Transformer, plan: StepPlan) -> None:
     parameters = f"{counts['total']:,} parameters ({counts['positional']:,} positional)"
     tokens = f"{run.splits.train.n_tokens:,} training tokens"
     log.info("run %s: %s, %s, %s, %s", run.id, parameters, tokens, run.device, run.precision)
-    if folder.config.exists():
+    if folder.config.exists() and folder.provenance.exists():
         return
     for note in run.splits.notes:
         log.info("dataset %s: %s", run.splits.label, note)
@@ -305,8 +309,13 @@ def _describe(run: Run, model: models.Transformer, plan: StepPlan) -> None:
         "scheme": {"structure": model.scheme.structure}
         | dataclasses.asdict(model.scheme.declaration),
     }
-    files.write_json(folder.provenance, facts)
-    files.write_text(folder.config, OmegaConf.to_yaml(OmegaConf.create(run.config.as_dict())))
+    if not folder.provenance.exists():
+        # Of a finished run the file was damaged: these facts are not those of its training.
+        again = {"rewritten": facts["started"]} if folder.ended else {}
+        files.write_json(folder.provenance, facts | again)
+    if not folder.config.exists():
+        text = OmegaConf.to_yaml(OmegaConf.create(run.config.as_dict()))
+        files.write_text(folder.config, text)
 
 
 def _origin(run: Run) -> dict[str, Any]:
