@@ -52,6 +52,7 @@ POSITIONS = (
     *IDENTITY, "eval_length", "position", "position_end", "value", "low", "high",
     "n_tokens", "n_documents",
 )  # fmt: skip
+SEGMENTS = "segments"  # in provenance.json: what computed which steps (runs/segments.py)
 TABLES = {"lengths": LENGTHS, "documents": DOCUMENTS, "positions": POSITIONS}
 
 
@@ -89,6 +90,13 @@ class RunFolder:
         if not isinstance(steps, int) or not {steps, steps // 2} <= losses.keys():
             return None
         return float(losses[steps // 2] - losses[steps])
+
+    @property
+    def mixed(self) -> list[str]:
+        """What differs between the segments of the training; empty for one of a single piece."""
+        first, *others = self.provenance.get(SEGMENTS) or [{}]
+        names = (name for name in first if name != "after_step")
+        return [name for name in names if any(one.get(name) != first[name] for one in others)]
 
     @cached_property
     def done(self) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
@@ -20,6 +20,7 @@ from lengthgen.data.tokens import TokenStore
 from lengthgen.errors import CheckpointError, Interrupted
 from lengthgen.evaluation import unigram
 from lengthgen.model import Transformer
+from lengthgen.runs import segments
 from lengthgen.runs.prepare import Run
 from lengthgen.runs.progress import Progress, clock
 from lengthgen.runs.step_plan import StepPlan
@@ -43,8 +44,13 @@ class Fitted:
     about: dict[str, Any]
 
 
-def fit(run: Run, model: Transformer, tracker: Tracker, plan: StepPlan) -> Fitted:
-    """Bring the model to the end of its training. `plan` changes where memory or kernels fail."""
+def fit(
+    run: Run, model: Transformer, tracker: Tracker, plan: StepPlan, conditions: Mapping[str, Any]
+) -> Fitted:
+    """Bring the model to the end of its training. `plan` changes where memory or kernels fail.
+
+    conditions: what decides the bits of its steps (segments.py).
+    """
     settings, folder = run.config.settings, run.folder
     saved = checkpoint.load_newest(folder.checkpoints, run.device, run.id)
     if saved is not None and "optimizer" not in saved:
@@ -67,6 +73,7 @@ def fit(run: Run, model: Transformer, tracker: Tracker, plan: StepPlan) -> Fitte
         state.load_state_dict(saved)
         ending.load_state_dict(saved.get("ending", {"losses": {}, "settled_at": None}))
         log.info("resuming at step %d of %d", state.step, settings.steps)
+    segments.begin(folder, state.step, conditions)
     folder.forget_metrics_after(state.step)
     progress = Progress("step", settings.steps, state.step)
     store, background = _resident(run), run.device.type == "cuda"

@@ -22,7 +22,7 @@ from lengthgen.evaluation import floors, last_lines, whole_documents
 from lengthgen.evaluation import writing as evaluation_files
 from lengthgen.evaluation.protocols import Request, eval_lengths, plan
 from lengthgen.evaluation.scoring import Scored, score
-from lengthgen.runs import diagnosing, provenance, retrofitting, step_plan, train_config
+from lengthgen.runs import diagnosing, provenance, retrofitting, segments, step_plan, train_config
 from lengthgen.runs.fit import fit
 from lengthgen.runs.folder import RunFolder, find
 from lengthgen.runs.kernel_choice import kernels_of, linear_of, with_fallback
@@ -187,9 +187,9 @@ def _complete(run: Run, figures: bool) -> Outcome:
         model = _untrained(run)
         retrofitting.check(run, model)
         plan = step_plan.plan_of(run, model)
-        _describe(run, model, plan)
+        conditions = _describe(run, model, plan)
         with _tracked(run) as tracker:
-            fitted = fit(run, model, tracker, plan)
+            fitted = fit(run, model, tracker, plan, conditions)
             weights = checkpoint.weights_sha256(model)
             if run.config.at_step:
                 _load_kept(run, run.folder, model)
@@ -275,8 +275,11 @@ def _plan(run: Run) -> list[Request]:
     return plan(store.lengths, store.names, lengths, settings.train_length, run.config.evaluation)
 
 
-def _describe(run: Run, model: models.Transformer, plan: StepPlan) -> None:
-    """Log what is about to be done; write config.yaml and provenance.json if they are missing."""
+def _describe(run: Run, model: models.Transformer, plan: StepPlan) -> dict[str, Any]:
+    """Log what is about to be done; write config.yaml and provenance.json if they are missing.
+
+    Returns the conditions of the training (segments.py).
+    """
     folder, counts, settings = run.folder, models.parameter_counts(model), run.config.settings
     with run.autocast():
         micro_batch = settings.batch_size // settings.accumulate
@@ -285,8 +288,9 @@ def _describe(run: Run, model: models.Transformer, plan: StepPlan) -> None:
     parameters = f"{counts['total']:,} parameters ({counts['positional']:,} positional)"
     tokens = f"{run.splits.train.n_tokens:,} training tokens"
     log.info("run %s: %s, %s, %s, %s", run.id, parameters, tokens, run.device, run.precision)
+    conditions = segments.describe(run, plan, kernels, products)
     if folder.config.exists() and folder.provenance.exists():
-        return
+        return conditions
     for note in run.splits.notes:
         log.info("dataset %s: %s", run.splits.label, note)
     for choice in (run.config.scheme, *run.config.modifiers):
@@ -316,6 +320,7 @@ def _describe(run: Run, model: models.Transformer, plan: StepPlan) -> None:
     if not folder.config.exists():
         text = OmegaConf.to_yaml(OmegaConf.create(run.config.as_dict()))
         files.write_text(folder.config, text)
+    return conditions
 
 
 def _origin(run: Run) -> dict[str, Any]:
