@@ -25,7 +25,7 @@ class StopNow(KeyboardInterrupt):
 
     def __init__(self, number: int):
         super().__init__(number)
-        self.number = number
+        self.number, self.exit_code = number, 128 + number
 
 
 @dataclass

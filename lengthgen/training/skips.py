@@ -62,6 +62,6 @@ def in_words(about: Mapping[str, Any]) -> str:
     if skips["returned"]:
         back = "; it went back once, from step {} to {}".format(*skips["returned"])
     return (
-        f"{count} steps were skipped, whose loss or gradient was not finite{back}: this run did not "
-        "train on the batches that others of its setting did (metrics.jsonl names them)"
+        f"{count} steps were skipped, whose loss or gradient was not finite{back}: this run did "
+        "not train on the batches that others of its setting did (metrics.jsonl names them)"
     )
