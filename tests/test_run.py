@@ -21,8 +21,8 @@ from lengthgen.attention.kernels import onednn
 from lengthgen.errors import CheckpointError, ConfigError, DataError, Interrupted, LockedError
 from lengthgen.evaluation import records
 from lengthgen.reporting import publish
-from lengthgen.runs import fit, retrofitting, run
 from lengthgen.runs import folder as runfolder
+from lengthgen.runs import retrofitting, run, windows
 from lengthgen.training import checkpoint
 from lengthgen.training import loop as training
 
@@ -566,9 +566,9 @@ def test_data_of_whole_documents_are_validated_whole(answers, monkeypatch):
         device=torch.device("cpu"), autocast=contextlib.nullcontext,
         config=SimpleNamespace(settings=SimpleNamespace(train_length=4)),
     )  # fmt: skip
-    monkeypatch.setattr(fit.batches, "crops", lambda *a, **k: pytest.fail("windows were cut"))
+    monkeypatch.setattr(windows.batches, "crops", lambda *a, **k: pytest.fail("windows were cut"))
     monkeypatch.setattr(
-        fit.batches,
+        windows.batches,
         "whole",
         lambda store, length, count: (
             (tokens, tokens) if length == 4 else pytest.fail("other length")
@@ -580,7 +580,7 @@ def test_data_of_whole_documents_are_validated_whole(answers, monkeypatch):
         losses=lambda x, y: torch.where(y < 0, 0.0, y.float()),
     )
     of_all, of_answers = float(tokens.float().mean()), 2.0
-    assert fit._validation_loss(asked, model) == pytest.approx(
+    assert windows.validation_loss(asked, model) == pytest.approx(
         of_all if answers is None else of_answers
     )
 

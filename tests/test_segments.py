@@ -9,7 +9,7 @@ from lengthgen import files
 from lengthgen.errors import Interrupted
 from lengthgen.evaluation import records
 from lengthgen.reporting import publication
-from lengthgen.runs import fit, run, segments
+from lengthgen.runs import after_steps, run, segments
 
 
 @pytest.fixture
@@ -18,14 +18,14 @@ def resumed(ask, monkeypatch):
 
     def trained(before=lambda: None, **changes):
         with monkeypatch.context() as patch:
-            log = fit._AfterSteps._log
+            log = after_steps.AfterSteps._log
 
             def stop(self, report):
                 log(self, report)
                 if report.step == 4:
                     self.stop.signal = 15
 
-            patch.setattr(fit._AfterSteps, "_log", stop)
+            patch.setattr(after_steps.AfterSteps, "_log", stop)
             with pytest.raises(Interrupted):
                 run.train(ask(), [], figures=False)
         before()

@@ -32,6 +32,7 @@ from lengthgen.cli import sweep
 from lengthgen.config import catalogue, command_line, compose, messages, refusals
 from lengthgen.config.command_line import CommandLine
 from lengthgen.errors import DiskError, Interrupted, UserError
+from lengthgen.runs import stopping
 
 if TYPE_CHECKING:
     from lengthgen.runs.run import Outcome
@@ -56,6 +57,11 @@ def main(command: str, argv: Sequence[str]) -> int:
 
     Returns the exit code. Raises UserError.
     """
+    with stopping.watched():  # from here on, the import of torch included
+        return _main(command, argv)
+
+
+def _main(command: str, argv: Sequence[str]) -> int:
     setup_globals()  # the resolvers ${now:...} and ${hydra:...}
     groups = [group.name for group in catalogue.groups(command)]
     line = command_line.arrange(argv, groups)
@@ -164,7 +170,7 @@ def _sweep_job(request: JobRequest, config: DictConfig) -> None:
         )
         code = 141 if isinstance(stop, BrokenPipeError) else 130
         # Unlike an Exception, it passes through Hydra's launcher.
-        raise SystemExit(stop.exit_code if isinstance(stop, Interrupted) else code) from stop
+        raise SystemExit(getattr(stop, "exit_code", code)) from stop
     except UserError as error:
         status = sweep.Status(number, label, "", "failed", messages.in_one_line(error))
     except Exception as error:

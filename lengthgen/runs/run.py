@@ -22,7 +22,15 @@ from lengthgen.evaluation import floors, last_lines, whole_documents
 from lengthgen.evaluation import writing as evaluation_files
 from lengthgen.evaluation.protocols import Request, eval_lengths, plan
 from lengthgen.evaluation.scoring import Scored, score
-from lengthgen.runs import diagnosing, provenance, retrofitting, segments, step_plan, train_config
+from lengthgen.runs import (
+    diagnosing,
+    provenance,
+    retrofitting,
+    segments,
+    step_plan,
+    stopping,
+    train_config,
+)
 from lengthgen.runs.fit import fit
 from lengthgen.runs.folder import RunFolder, find
 from lengthgen.runs.kernel_choice import kernels_of, linear_of, with_fallback
@@ -30,7 +38,7 @@ from lengthgen.runs.prepare import Run, prepare
 from lengthgen.runs.progress import Progress, messages_shown
 from lengthgen.runs.step_plan import StepPlan
 from lengthgen.statistics.thresholds import UNDER_TRAINED
-from lengthgen.training import checkpoint
+from lengthgen.training import checkpoint, skips
 
 log = logging.getLogger(__name__)
 # Keys that an evaluation may change; the others are the training's.
@@ -61,7 +69,7 @@ def train(
     config: from `compose`. user_folders: folders with your schemes, datasets, ... (a --config-dir).
     figures: draw the run's curves. Raises UserErrors of one line.
     """
-    with messages_shown():
+    with stopping.watched(), messages_shown():
         checked = train_config.check(_plain(config), [Path(folder) for folder in user_folders])
         return _complete(prepare(checked), figures)
 
@@ -76,7 +84,7 @@ def evaluate(
 
     config: from `compose(["run=..."], command="evaluate")`. The rest is as in `train`.
     """
-    with messages_shown():
+    with stopping.watched(), messages_shown():
         options = _plain(config)
         folder = find(Path(options["results"]), str(options["run"]))
         name = folder.path.name
@@ -214,6 +222,8 @@ def _complete(run: Run, figures: bool) -> Outcome:
 
 
 def _say_whether_settled(about: Mapping[str, Any]) -> None:
+    if words := skips.in_words(about):
+        log.warning("%s", words)
     gained = about.get("last_doubling")
     if gained is not None and not about["settled"] and gained >= UNDER_TRAINED:
         log.warning(
