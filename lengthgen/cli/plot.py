@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lengthgen.config import command_line
+from lengthgen.config import command_line, paths
+from lengthgen.config.redaction import redact_text
 from lengthgen.errors import ConfigError, DataError, UserError
 from lengthgen.evaluation import records
 from lengthgen.reporting import publish
@@ -30,16 +31,18 @@ def main(argv: Sequence[str]) -> int:
         return error.exit_code
     finally:
         for line in faults:
-            print(f"lengthgen plot: {line}", file=sys.stderr)
+            print(f"lengthgen plot: {redact_text(line)}", file=sys.stderr)
     return DataError.exit_code if faults else 0
 
 
 def _write(options: argparse.Namespace, faults: list[str]) -> list[Path]:
-    results = Path(options.results)
+    results = paths.folder(options.results, "--results")
     if options.publish:
         where = _where(options.where, "--where")
         reference = _where(options.reference_where, "--reference-where")
-        return publish.publish(results, options.publish, where, options.note, reference)
+        return publish.publish(
+            results, options.publish, where, redact_text(options.note), reference
+        )
     if options.where or options.reference_where or options.note:
         raise ConfigError(
             "--where, --reference-where and --note choose and describe what is published; "

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from lengthgen import files
+from lengthgen.config import paths
 from lengthgen.config.dataclass_from import build
 from lengthgen.data import datasets, limited, tokenizers
 from lengthgen.data.datasets.base import SPLITS, Dataset, Document
@@ -89,7 +90,8 @@ def make_dataset(options: Mapping[str, Any], folders: Sequence[Path] = ()) -> Da
 
 def default_cache() -> Path:
     """$LENGTHGEN_CACHE, or ~/.cache/lengthgen."""
-    return Path(os.environ.get("LENGTHGEN_CACHE") or Path.home() / ".cache" / "lengthgen")
+    given = os.environ.get("LENGTHGEN_CACHE") or Path.home() / ".cache" / "lengthgen"
+    return paths.folder(given, "LENGTHGEN_CACHE")
 
 
 def prepare_splits(

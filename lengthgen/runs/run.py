@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from lengthgen import files, tracking
 from lengthgen import model as models
+from lengthgen.config import paths
 from lengthgen.data.splits import Splits, check_lengths
 from lengthgen.errors import CheckpointError, ConfigError, DataError
 from lengthgen.evaluation import floors, last_lines, whole_documents
@@ -24,6 +25,7 @@ from lengthgen.evaluation.protocols import Request, eval_lengths, plan
 from lengthgen.evaluation.scoring import Scored, score
 from lengthgen.runs import (
     diagnosing,
+    kept_code,
     provenance,
     retrofitting,
     segments,
@@ -86,7 +88,7 @@ def evaluate(
     """
     with stopping.watched(), messages_shown():
         options = _plain(config)
-        folder = find(Path(options["results"]), str(options["run"]))
+        folder = find(paths.folder(options["results"], "results"), str(options["run"]))
         name = folder.path.name
         if not folder.ended:
             raise CheckpointError(f"run {name} is not finished; rerun its training command")
@@ -96,7 +98,9 @@ def evaluate(
             )
         changed = {key: options[key] for key in PER_EVALUATION if key in options}
         changed["evaluate_at_steps"] = []  # at_step chooses one of them
-        run = _stored_run(folder, changed, [Path(folder) for folder in user_folders])
+        folders = [Path(each) for each in user_folders]
+        trust_code = kept_code.trusted(options.get("trust_code", False))
+        run = _stored_run(folder, changed, folders, trust_code)
         if run.id != name:
             raise DataError(
                 f"run {name} cannot be evaluated as it was trained: this machine's data, precision "
@@ -105,32 +109,48 @@ def evaluate(
         return _complete(dataclasses.replace(run, folder=folder), figures)
 
 
-def trained_model(folder: RunFolder) -> tuple[models.Transformer, Splits]:
-    """A run's trained model, in evaluation mode, and its data. CheckpointError without weights."""
-    run = _stored_run(folder, {"retrofit": None})
+def trained_model(folder: RunFolder, trust_code: bool = False) -> tuple[models.Transformer, Splits]:
+    """A run's trained model, in evaluation mode, and its data. CheckpointError without weights.
+
+    trust_code: as in `load_run`.
+    """
+    run = _stored_run(folder, {"retrofit": None}, trust_code=trust_code)
     return _with_weights(run, folder), run.splits
 
 
-def evaluated_model(evaluation: Path) -> tuple[models.Transformer, Splits]:
-    """An evaluation's model, with its retrofit, and data. CheckpointError without weights."""
+def evaluated_model(
+    evaluation: Path, trust_code: bool = False
+) -> tuple[models.Transformer, Splits]:
+    """An evaluation's model, with its retrofit, and data. CheckpointError without weights.
+
+    trust_code: as in `load_run`.
+    """
     folder = RunFolder(evaluation.parent.parent)
     origin = files.read_json(evaluation / "settings.json", {}).get("origin", {})
     stored = origin.get("retrofit") or {}
     options = {key: value for key, value in stored.items() if key not in retrofitting.ADDED}
-    user_folders = [folder.retrofit(stored["code"])] if "code" in stored else []
-    run = _stored_run(folder, {"retrofit": options or None}, user_folders)
+    code = paths.name(str(stored["code"]), "retrofit code") if "code" in stored else ""
+    changed = {"retrofit": options or None}
+    run = _stored_run(folder, changed, trust_code=trust_code, retrofit=code)
     model = _with_weights(run, folder)
     retrofitting.apply(run, model)
     return model, run.splits
 
 
 def _stored_run(
-    folder: RunFolder, changed: Mapping[str, Any], user_folders: Sequence[Path] = ()
+    folder: RunFolder,
+    changed: Mapping[str, Any],
+    user_folders: Sequence[Path] = (),
+    trust_code: bool = False,
+    retrofit: str = "",
 ) -> Run:
-    """The run of a folder, prepared again from its configuration with some keys changed."""
+    """The run of a folder, prepared again from its configuration with some keys changed.
+
+    retrofit: the hash of a retrofit's code that the folder keeps.
+    """
     stored = _plain(cast(DictConfig, OmegaConf.load(folder.config)))
     # The run folder comes first: it holds the code that the run was trained with.
-    folders = [folder.path, *user_folders]
+    folders = kept_code.folders(folder, user_folders, trust_code, retrofit)
     stored = train_config.as_trained(stored, folders)
     return prepare(train_config.check({**stored, **changed}, folders))
 
@@ -326,17 +346,16 @@ def _describe(run: Run, model: models.Transformer, plan: StepPlan) -> dict[str, 
     if not folder.provenance.exists():
         # Of a finished run the file was damaged: these facts are not those of its training.
         again = {"rewritten": facts["started"]} if folder.ended else {}
-        files.write_json(folder.provenance, facts | again)
+        files.write_json(folder.provenance, tracking.redact(facts | again))
     if not folder.config.exists():
-        text = OmegaConf.to_yaml(OmegaConf.create(run.config.as_dict()))
-        files.write_text(folder.config, text)
+        stored = tracking.redact(run.config.as_dict())
+        files.write_text(folder.config, OmegaConf.to_yaml(OmegaConf.create(stored)))
     return conditions
 
 
 def _origin(run: Run) -> dict[str, Any]:
     """Command, commit, versions, device; without secrets that a command line may hold."""
-    facts = provenance.describe(run.device)
-    return facts | {"command": tracking.redact_text(facts["command"])}
+    return tracking.redact(provenance.describe(run.device))
 
 
 @contextlib.contextmanager
@@ -409,7 +428,7 @@ def _evaluate(
         train_length=run.config.settings.train_length,
         dtype=run.precision,
         settings=run.config.evaluation,
-        origin=_origin(run) | {"kernel": kernel} | retrofit,
+        origin=tracking.redact(_origin(run) | {"kernel": kernel} | retrofit),
     )
     tracker.curves(rows)
     for line in last_lines.lines(rows):
