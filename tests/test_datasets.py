@@ -464,9 +464,9 @@ def test_a_glob_and_a_relative_path(tmp_path, monkeypatch):
 BAD_FILES = {
     "missing": ({}, "x.txt", "does not exist"),
     "no match": ({"a.csv": "x"}, "*.txt", "holds no file of .txt"),
-    "empty folder": ({"a.csv": "x"}, "", "holds no file of .txt"),
-    "ending": ({"a.csv": "x"}, "a.csv", "cannot read .csv; expected .txt"),
-    "gz": ({"a.txt.gz": b"\x1f\x8b"}, "a.txt.gz", "cannot read .gz"),
+    "empty folder": ({"a.pdf": "x"}, "", "holds no file of .txt"),
+    "ending": ({"a.pdf": "x"}, "a.pdf", "cannot read .pdf; expected .txt"),
+    "gz": ({"a.txt.gz": b"\x1f\x8b"}, "a.txt.gz", "cannot read"),
     "one document": ({"a.txt": "x"}, "a.txt", "expected at least one in each"),
     "all empty": (
         {"a.txt": "", "b.txt": "\n \n"},
@@ -502,12 +502,12 @@ BAD_FILES = {
     "no key": (
         {"a.jsonl": '{"body": "x", "n": 1}\n'},
         "a.jsonl",
-        "the record has body, n: set dataset.text_key=COLUMN",
+        "record 1 has no column 'text'; it has body, n: set dataset.text_key=COLUMN",
     ),
     "null text": (
         {"a.jsonl": '{"text": null}\n'},
         "a.jsonl",
-        "record 1: 'text' holds NoneType, expected text",
+        "(1 left out: record without 'text' (null))",
     ),
     "number": ({"a.jsonl": '{"text": 3}\n'}, "a.jsonl", "holds int"),
     "surrogate": (
@@ -558,6 +558,7 @@ def test_bad_files(tmp_path, case):
         "all empty",
         "only train",
         "same id",
+        "null text",
     ):  # faults of the whole, not of a file
         assert str(tmp_path / "in") in message
     assert not list((tmp_path / "cache").rglob("*.tmp"))
@@ -656,7 +657,7 @@ def test_a_local_folder_with_named_splits_and_cached(tmp_path, library, monkeypa
     [
         (
             {"text_key": "body"},
-            "row 0: no text under 'body'; it has id, text: set dataset.text_key=COLUMN",
+            "row 0 has no column 'body'; it has id, text: set dataset.text_key=COLUMN",
         ),
         ({"validation_split": "valid"}, "valid"),
         ({"data_files": "/no/such.parquet"}, "no such file"),

@@ -10,15 +10,17 @@ import importlib.machinery
 import importlib.util
 import inspect
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, is_dataclass
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
 from lengthgen.config import paths
 from lengthgen.config.nearest import nearest
-from lengthgen.errors import ConfigError
+from lengthgen.errors import ConfigError, UserError
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,11 @@ class Kind:
                 f"{path.name} defines {len(classes)} subclasses of {self.base}; "
                 "expected exactly one"
             )
+        if not is_dataclass(getattr(classes[0], "Config", None)):
+            raise ConfigError(
+                f"{path.name}: {classes[0].__name__} has no `Config`; expected a dataclass of its "
+                "options"
+            )
         return classes[0]
 
     def _from_outside(self, path: Path) -> ModuleType:
@@ -95,7 +102,8 @@ class Kind:
             raise ConfigError(f"{path}: not a Python file")
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module  # where dataclasses look up annotations that are strings
-        loader.exec_module(module)
+        with own_code(path):
+            loader.exec_module(module)
         return module
 
 
@@ -104,3 +112,24 @@ class _FromSource(importlib.machinery.SourceFileLoader):
 
     def get_code(self, fullname: str) -> CodeType:
         return self.source_to_code(self.get_data(self.path), self.path)
+
+
+@contextmanager
+def own_code(file: Path, kind: type[UserError] = ConfigError) -> Iterator[None]:
+    """What a user's own code raises, sys.exit() too, as one line with the file and the line."""
+    try:
+        yield
+    except UserError:
+        raise
+    except (Exception, SystemExit) as error:
+        lines = [
+            frame.lineno
+            for frame in traceback.extract_tb(error.__traceback__)
+            if Path(frame.filename) == file
+        ]
+        place = f"{file}, line {lines[-1]}" if lines else str(file)
+        if isinstance(error, SyntaxError) and error.filename:
+            place = f"{error.filename}, line {error.lineno}"
+        message = getattr(error, "msg", None) or " ".join(str(error).split())
+        what = f"{type(error).__name__}: {message}" if message else type(error).__name__
+        raise kind(f"{place}: {what[:400]}; expected code that runs") from error

@@ -8,17 +8,19 @@ import logging
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lengthgen import files
 from lengthgen.config import paths
 from lengthgen.config.dataclass_from import build
-from lengthgen.data import datasets, limited, tokenizers
+from lengthgen.config.plugins import own_code
+from lengthgen.data import datasets, limited, sealed, tokenizers
 from lengthgen.data.datasets.base import SPLITS, Dataset, Document
+from lengthgen.data.documents import Reader, text_of
 from lengthgen.data.tokens import TokenStore, open_store, write_store
 from lengthgen.errors import ConfigError, DataError, DiskError
 
@@ -81,11 +83,24 @@ def make_dataset(options: Mapping[str, Any], folders: Sequence[Path] = ()) -> Da
     options = dict(options)
     if not options.get("name"):
         raise ConfigError(f"dataset has no name; expected one of {', '.join(datasets.names())}")
-    cls: type[Dataset] = datasets.load(options.pop("name"), folders)
+    name = options.pop("name")
+    cls: type[Dataset] = datasets.load(name, folders)
     shared = {key: options.pop(key) for key in SHARED if key in options}
-    dataset = cls(build(cls.Config, options, "dataset"))
+    with _own(_user_code(name, folders)):
+        dataset = cls(build(cls.Config, options, "dataset"))
     dataset.train_tokens = build(limited.Every, shared, "dataset").train_tokens
     return dataset
+
+
+def _user_code(name: str, folders: Sequence[Path]) -> Path | None:
+    """The dataset's file, where it is not the package's."""
+    code = datasets.source(name, folders)
+    return None if code.parent == datasets.HERE else code
+
+
+def _own(code: Path | None) -> AbstractContextManager[None]:
+    """What the user's own code raises is one line with its file and line."""
+    return own_code(code) if code else nullcontext()
 
 
 def default_cache() -> Path:
@@ -113,18 +128,22 @@ def prepare_splits(
             text = f"dataset {source.label} is no text and has its own symbols"
             raise ConfigError(f"tokenizer={coding}: {text}; leave the tokenizer out")
         recipe, coding = tokenizers.Symbols(source.symbols), "symbols"
-    parts = [FORMAT, name, source.key(), coding, recipe.request()]
+    user_code = _user_code(name, folders)
+    with _own(user_code):
+        key = source.key()
+        for what, value in {"key()": key, "label": source.label}.items():
+            if not isinstance(value, str):
+                raise TypeError(f"{what} is {type(value).__name__}, expected a string")
+    parts = [FORMAT, name, key, coding, recipe.request()]
     if source.train_tokens is not None:  # a store of the whole split keeps its folder
         parts.append({"train_tokens": source.train_tokens})
-    code = datasets.source(name, folders)
-    user_code = None if code.parent == datasets.HERE else code
     if user_code:  # it may change under the same name
         parts.append(hashlib.sha256(user_code.read_bytes()).hexdigest())
     digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
     folder = cache / "stores" / re.sub(r"[^\w.-]", "_", f"{name}-{coding}-{digest}")
     splits = _open(folder, source)
     if splits is None:
-        _build(folder, source, recipe, cache)
+        _build(folder, Reader(source, user_code), recipe, cache)
         splits = _open(folder, source)
     if splits is None:
         raise DiskError(f"the token store {folder} vanished while it was built; run again")
@@ -166,15 +185,18 @@ def check_lengths(
 def _open(folder: Path, source: Dataset) -> Splits | None:
     """The splits in `folder`; None unless they are all there."""
     try:
-        described = json.loads((folder / "splits.json").read_text("utf-8"))
-    except (OSError, ValueError):
-        return None
-    try:
+        described = sealed.read(folder / "splits.json")
+        if described is None:  # never built, or not to the end
+            return None
+        tokenizer, notes = described.get("tokenizer"), described.get("notes")
+        if not isinstance(tokenizer, str) or not isinstance(notes, list):
+            raise DataError(f"{folder / 'splits.json'} is damaged (no tokenizer or no notes)")
         train, validation = (open_store(folder / split) for split in SPLITS)
+        if train.vocab_size != validation.vocab_size:
+            raise DataError(f"the token stores in {folder} are damaged (two vocabularies)")
     except DataError as error:
         log.warning("%s; rebuilding it", str(error).split(";")[0])
         return None
-    tokenizer = described["tokenizer"]
     joined = [tokenizer, train.fingerprint, validation.fingerprint]
     return Splits(
         label=source.label,
@@ -183,23 +205,24 @@ def _open(folder: Path, source: Dataset) -> Splits | None:
         tokenizer=tokenizer,
         vocab_size=train.vocab_size,
         fingerprint=hashlib.sha256(json.dumps(joined).encode()).hexdigest()[:16],
-        notes=tuple(described["notes"]),
+        notes=tuple(map(str, notes)),
         floors=None if source.symbols is None or source.answered else Floors(validation, source),
         whole_documents=source.whole_documents,
         answers=source.answers if source.answered else None,
     )
 
 
-def _build(folder: Path, source: Dataset, recipe: tokenizers.Recipe, cache: Path) -> None:
+def _build(folder: Path, reader: Reader, recipe: tokenizers.Recipe, cache: Path) -> None:
+    source = reader.source
     log.info("dataset %s: tokenising into %s", source.label, folder)
-    coder = recipe.build(lambda: map(_text, source.documents("train")), cache)
+    coder = recipe.build(lambda: map(text_of, reader.documents("train")), cache)
     source.left_out.clear()
     held_out: set[bytes] = set()
     for split in reversed(SPLITS):  # validation first: what it holds is kept out of train
-        documents = _encoded(source, split, held_out, coder)
+        documents = _encoded(reader, split, held_out, coder)
         first = next(documents, None)
         if first is None:
-            raise DataError(_no_documents(source, split))
+            raise DataError(reader.nothing(split))
         write_store(
             folder / split,
             itertools.chain([first], documents),
@@ -207,18 +230,19 @@ def _build(folder: Path, source: Dataset, recipe: tokenizers.Recipe, cache: Path
             token_bytes=coder.token_bytes,
         )
     # written last: it marks both stores as complete
-    files.write_json(folder / "splits.json", {"tokenizer": coder.key, "notes": _notes(source)})
+    sealed.write(folder / "splits.json", {"tokenizer": coder.key, "notes": reader.notes()})
 
 
 def _encoded(
-    source: Dataset, split: str, held_out: set[bytes], coder: tokenizers.Tokenizer
+    reader: Reader, split: str, held_out: set[bytes], coder: tokenizers.Tokenizer
 ) -> Iterator[limited.Encoded]:
     """The documents of a split as tokens: of train, as many as were asked for."""
 
     def encode(document: Document) -> limited.Encoded:
         return _with_ids(document, coder)
 
-    documents, n_tokens = _distinct(source, split, held_out), source.train_tokens
+    source = reader.source
+    documents, n_tokens = reader.distinct(split, held_out), source.train_tokens
     if split != "train" or n_tokens is None:
         return map(encode, documents)
     if source.symbols is None:
@@ -227,51 +251,8 @@ def _encoded(
     return take(map(encode, documents), n_tokens, source.label)
 
 
-def _distinct(source: Dataset, split: str, held_out: set[bytes]) -> Iterator[Document]:
-    """Documents with text, without those of train whose text is in validation too."""
-    if source.symbols is not None:
-        # drawn independently: to leave out equal ones would change their distribution
-        yield from source.documents(split)
-        return
-    for document in source.documents(split):
-        text = _text(document)
-        if not text.strip():
-            source.left_out["document without text"] += 1
-            continue
-        digest = hashlib.sha256(text).digest()[:16]
-        if split == "validation":
-            held_out.add(digest)
-        elif digest in held_out:
-            source.left_out["train document that is also in validation"] += 1
-            continue
-        yield document
-
-
-def _text(document: Document) -> bytes:
-    if isinstance(document.text, bytes):
-        return document.text
-    kind = type(document.text).__name__
-    raise DataError(f"document {document.name!r} is {kind}; expected bytes: text.encode()")
-
-
 def _with_ids(document: Document, coder: tokenizers.Tokenizer) -> limited.Encoded:
     ids = coder.encode(document.text)
     # file names may hold lone surrogates, tables may not
     name = document.name.encode("utf-8", "backslashreplace").decode()
     return name, np.concatenate((np.array([coder.begin], dtype=ids.dtype), ids))
-
-
-def _notes(source: Dataset) -> list[str]:
-    return [f"{count} left out: {reason}" for reason, count in sorted(source.left_out.items())]
-
-
-def _no_documents(source: Dataset, split: str) -> str:
-    notes = "".join(f" ({note})" for note in _notes(source))
-    train, validation = (
-        sum(bool(_text(document).strip()) for document in source.documents(name)) for name in SPLITS
-    )
-    return (
-        f"dataset {source.label}: nothing for the {split} split{notes}; {train} train and "
-        f"{validation} validation documents with text, expected at least one in each: "
-        "give more documents or divide them otherwise"
-    )

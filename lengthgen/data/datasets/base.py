@@ -41,6 +41,8 @@ class Dataset:
     retrieves: bool = False
     # Only `answers` are trained on and scored; it has whole documents and no floors.
     answered: bool = False
+    # Whether a hash alone divides the documents: no column, folder or library says their split.
+    by_hash: bool = True
     # How many tokens of the training documents are used; None: all. Set by splits.make_dataset from
     # dataset.train_tokens, which every dataset has; `documents` gives all the same.
     train_tokens: int | None = None
@@ -48,6 +50,7 @@ class Dataset:
     def __init__(self, config: Any):
         self.config = config
         self.left_out: Counter[str] = Counter()  # reason -> documents skipped while reading
+        self.remarks: set[str] = set()  # sentences about how the documents were read
 
     @classmethod
     def fitted(
@@ -106,9 +109,13 @@ def check_fraction(validation_fraction: float) -> None:
 
 def split_of(name: str, validation_fraction: float) -> str:
     """A document's split, by a hash of its name: whatever other documents there are."""
+    return "validation" if place_of(name) < validation_fraction * 2**64 else "train"
+
+
+def place_of(name: str) -> int:
+    """The hash that decides a document's split, 0 to 2^64 - 1."""
     digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest()
-    number = int.from_bytes(digest[:8], "big")
-    return "validation" if number < validation_fraction * 2**64 else "train"
+    return int.from_bytes(digest[:8], "big")
 
 
 def utf8(raw: bytes, errors: str, place: str, start: int = 0) -> bytes:

@@ -1,50 +1,44 @@
 """The user's own text: a file, a folder or a glob.
 
-Plain text is one document a file; .jsonl and .parquet are one document a record. Records with a
-column `split` are divided by it, everything else by a hash of the document's name. Text is not
-changed: line ends stay and nothing is stripped.
+Plain text is one document a file; records (.jsonl, .parquet, .csv, ...) are one document each.
+Records with a column `split` are divided by it, files in train/ and val/ or named so by that, and
+everything else by a hash of the document's name; a single document is divided by position
+(data/splits.py). Text is not changed: line ends stay and nothing is stripped.
 """
 
 import glob
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lengthgen.config.dataclass_from import choice
+from lengthgen.data import formats, split_names
 from lengthgen.data.datasets.base import (
     Dataset,
     Document,
     check_fraction,
     options_key,
-    read,
     split_of,
     utf8,
 )
+from lengthgen.data.split_names import SPLIT_NAMES
 from lengthgen.errors import DataError
-
-PLAIN = (".txt", ".text", ".md", ".rst", ".tex", ".py", ".raw", ".tokens")
-RECORDS = (".jsonl", ".ndjson", ".parquet")
-READABLE = PLAIN + RECORDS
-SPLIT_NAMES = {
-    "train": "train",
-    **dict.fromkeys(("validation", "valid", "val", "dev"), "validation"),
-    "test": None,  # left out
-}
 
 
 @dataclass
 class Config:
-    # a file, a folder (searched through) or a glob
-    # of .txt .text .md .rst .tex .py .raw .tokens .jsonl .ndjson .parquet
+    # a file, a folder (searched through) or a glob of .txt .md .py ..., .jsonl, .json, .csv, .tsv,
+    # .parquet, .arrow; text also as .gz .zst .bz2 .xz
     path: str = "???"
     # name in tables and figures; null: the path's last part without its ending
     label: str | None = None
-    text_key: str = "text"  # column of a record (.jsonl, .parquet) that holds the text
+    # column of a record that holds the text; data.text: a field of a field
+    text_key: str = "text"
     # column with the document's unique name; null, or where missing: file and record number
     id_key: str | None = "id"
-    # column with train, validation or test; null, or where missing: by a hash of the name
+    # column with train, validation or test; where missing: by the names of folders and files
+    # (train/ and val/), else by a hash of the name; null: by the hash
     split_key: str | None = "split"
     validation_fraction: float = 0.1  # share of the documents that the hash puts into validation
     errors: str = "strict"  # not UTF-8: strict (an error with its offset) or replace (by U+FFFD)
@@ -62,23 +56,45 @@ class Files(Dataset):
         return self.config.label or Path(self.config.path.rstrip("*/.")).stem or "files"
 
     def documents(self, split: str) -> Iterator[Document]:
-        for name, path in self._files():
-            if path.suffix.lower() in RECORDS:
-                yield from self._from_records(name, path, split)
-            elif split_of(name, self.config.validation_fraction) == split:
-                yield Document(name, utf8(read(path), self.config.errors, str(path)))
+        files = self._files()
+        named = self._named_splits(files)
+        self.by_hash = named is None
+        for name, path in files:
+            of_file = None if named is None else named[name]
+            if named is not None and of_file is None:
+                continue
+            if formats.format_of(path) in formats.RECORDS:
+                yield from self._from_records(name, path, split, of_file)
+            elif (of_file or split_of(name, self.config.validation_fraction)) == split:
+                yield Document(name, utf8(formats.read_text(path), self.config.errors, str(path)))
 
     def key(self) -> str:
-        return options_key(self.config, (path for _, path in self._files()))
+        files = self._files()
+        named = self._named_splits(files)
+        key = options_key(self.config, (path for _, path in files))
+        # corpora divided by a hash keep the key that they had before names counted
+        return key if named is None else f"{key} by the names of folders and files"
 
     def _files(self) -> list[tuple[str, Path]]:
         """(name, path), sorted; names are paths inside the folder or the glob's fixed part."""
-        where = Path(self.config.path).expanduser()
-        place, readable = f"dataset.path={where}", ", ".join(READABLE)
+        try:
+            return self._listed(Path(self.config.path).expanduser())
+        except DataError:
+            raise
+        except (OSError, RuntimeError, ValueError) as error:  # too long, no such user, a NUL, ...
+            reason = getattr(error, "strerror", None) or error
+            path = self.config.path
+            shown = path if len(path) < 200 else f"{path[:60]}... ({len(path)} characters)"
+            raise DataError(
+                f"dataset.path={shown!r}: {reason}; expected a file, a folder or a glob"
+            ) from None
+
+    def _listed(self, where: Path) -> list[tuple[str, Path]]:
+        place = f"dataset.path={where}"
         if where.is_file():
-            if where.suffix.lower() not in READABLE:
+            if not formats.format_of(where):
                 ending = where.suffix or "a file without an ending"
-                raise DataError(f"{place}: cannot read {ending}; expected {readable}")
+                raise DataError(f"{place}: cannot read {ending}; expected {formats.READ}")
             return [(where.name, where)]
         if where.is_dir():
             root, paths = where, list(where.rglob("*"))
@@ -89,34 +105,72 @@ class Files(Dataset):
         else:
             missing = f"does not exist (seen from {Path.cwd()})"
             problem = "is no regular file and no folder" if where.exists() else missing
-            raise DataError(f"{place} {problem}; expected a file, folder or glob of {readable}")
+            raise DataError(f"{place} {problem}; expected a file, folder or glob of {formats.READ}")
         files = [
             (path.relative_to(root).as_posix(), path)
             for path in paths
-            if path.suffix.lower() in READABLE and path.is_file()
+            if formats.format_of(path) and path.is_file()
         ]
         if not files:
-            raise DataError(f"{place} holds no file of {readable}; expected at least one")
-        return sorted(files)
+            raise DataError(f"{place} holds no file of {formats.READ}; expected at least one")
+        usual = [(name, path) for name, path in files if formats.is_usual(path)]
+        if usual and len(usual) < len(files):
+            endings = ", ".join(
+                sorted({path.suffix.lower() for _, path in set(files) - set(usual)})
+            )
+            reason = (
+                f"file of another format beside the text ({endings}); a glob of them reads them"
+            )
+            self.left_out[reason] = len(files) - len(usual)
+        return sorted(usual or files)
 
-    def _from_records(self, name: str, path: Path, split: str) -> Iterator[Document]:
+    def _named_splits(self, files: list[tuple[str, Path]]) -> dict[str, str | None] | None:
+        """Split by file where folders or files name them; None: nothing says so."""
+        if self.config.split_key is None:
+            return None
+        found = split_names.of_files([n for n, _ in files], f"dataset.path={self.config.path}")
+        if found is None:
+            return None
+        splits, remark = found
+        self.remarks |= {remark} if remark else set()
+        if left := sum(split is None for split in splits.values()):
+            self.left_out["file of the test split or of none"] = left
+        return splits
+
+    def _from_records(
+        self, name: str, path: Path, split: str, of_file: str | None
+    ) -> Iterator[Document]:
         config = self.config
-        read_records = _parquet if path.suffix.lower() == ".parquet" else _jsonl
         names_splits = None  # whether this file's records name their split; unknown at first
-        for number, record in read_records(path, config):
+        keys = tuple(key for key in (config.text_key, config.id_key, config.split_key) if key)
+        for number, record in formats.read_records(path, config.errors, keys):
             place = f"{path}: record {number}"
-            stated = record.get(config.split_key) if config.split_key else None
+            if names_splits is None:
+                formats.require_field(record, config.text_key, place)
+            stated = _given(record, config.split_key)
             if names_splits not in (None, stated is not None):
                 raise DataError(
                     f"{place}: {config.split_key!r} stands in some records only; "
                     "mend them or set dataset.split_key=null"
                 )
             names_splits = stated is not None
-            document = record.get(config.id_key) if config.id_key else None
+            document = _given(record, config.id_key)
             document = f"{name}:{number}" if document is None else str(document)
-            by_hash = split_of(document, config.validation_fraction)
+            by_hash = of_file or split_of(document, config.validation_fraction)
+            if names_splits:
+                self.by_hash = False
             if split == (_split(stated, place, config.split_key) if names_splits else by_hash):
-                yield Document(document, _text(record, config, place))
+                text = formats.text_of(record, config.text_key, config.errors, place)
+                if text is None:
+                    self.left_out[f"record without {config.text_key!r} (null)"] += 1
+                else:
+                    yield Document(document, text)
+
+
+def _given(record: dict[str, Any], key: str | None) -> Any:
+    """The value of an optional column; None where it is null or missing."""
+    value = formats.field(record, key)
+    return None if value is formats.MISSING else value
 
 
 def _split(stated: Any, place: str, key: str) -> str | None:
@@ -126,62 +180,3 @@ def _split(stated: Any, place: str, key: str) -> str | None:
             f"expected one of {', '.join(SPLIT_NAMES)}, or set dataset.split_key=null"
         )
     return SPLIT_NAMES[stated]
-
-
-def _text(record: dict[str, Any], config: Config, place: str) -> bytes:
-    text = record.get(config.text_key)
-    if isinstance(text, bytes):
-        return utf8(text, config.errors, place)
-    if not isinstance(text, str):
-        columns = ", ".join(map(str, record)) or "nothing"
-        raise DataError(
-            f"{place}: {config.text_key!r} holds {type(text).__name__}, expected text; "
-            f"the record has {columns}: set dataset.text_key=COLUMN"
-        )
-    # JSON can spell lone surrogates: surrogatepass lets utf8() report them by their offset
-    return utf8(text.encode("utf-8", "surrogatepass"), config.errors, place)
-
-
-def _jsonl(path: Path, config: Config) -> Iterator[tuple[int, dict[str, Any]]]:
-    start = 0
-    try:
-        with open(path, "rb") as file:
-            for number, line in enumerate(file, 1):
-                if line.strip():
-                    text = utf8(line, config.errors, str(path), start)
-                    yield number, _object(text, f"{path}: line {number}")
-                start += len(line)
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}") from None
-
-
-def _object(line: bytes, place: str) -> dict[str, Any]:
-    try:
-        record = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{place} is not JSON ({error}); expected one object a line") from None
-    if not isinstance(record, dict):
-        raise DataError(f"{place} is a JSON {type(record).__name__}; expected one object a line")
-    return record
-
-
-def _parquet(path: Path, config: Config) -> Iterator[tuple[int, dict[str, Any]]]:
-    import pyarrow
-    import pyarrow.parquet
-
-    try:
-        with pyarrow.parquet.ParquetFile(path) as file:
-            present = file.schema_arrow.names
-            if config.text_key not in present:
-                raise DataError(
-                    f"{path} has no column {config.text_key!r}; it has {', '.join(present)}: "
-                    "set dataset.text_key=COLUMN"
-                )
-            wanted = (config.text_key, config.id_key, config.split_key)
-            columns = [key for key in wanted if key in present]
-            # small batches: documents can be long, and only one batch is in memory
-            batches = file.iter_batches(batch_size=16, columns=columns)
-            yield from enumerate((record for b in batches for record in b.to_pylist()), 1)
-    except (OSError, pyarrow.ArrowException) as error:
-        reason = (str(error).splitlines() or ["damaged"])[0]
-        raise DataError(f"cannot read {path} as Parquet: {reason}") from None

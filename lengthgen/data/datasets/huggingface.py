@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lengthgen.config.dataclass_from import limit
-from lengthgen.data import hub
+from lengthgen.data import formats, hub
 from lengthgen.data.datasets.base import (
     Dataset,
     Document,
@@ -26,6 +26,7 @@ from lengthgen.errors import DataError
 
 # As `path`: the library reads `data_files` itself.
 LOCAL_KINDS = ("parquet", "json", "text", "csv", "arrow")
+UNKNOWN_SPLIT = re.compile("(?i)(unknown|bad) split")  # how the library says so
 
 
 @dataclass
@@ -40,7 +41,7 @@ class Config:
     # the same to evaluate on; null: a share of train_split, by hash
     validation_split: str | None = "validation"
     validation_fraction: float = 0.01  # that share
-    text_key: str = "text"  # column that holds the text
+    text_key: str = "text"  # column that holds the text; data.text: a field of a field
     streaming: bool = False  # read over the network as needed, instead of downloading all first
     max_documents: int | None = None  # read at most so many documents of each split; null: all
     # stop reading a split after the document that reaches so many bytes; null: never
@@ -62,29 +63,38 @@ class HuggingFace(Dataset):
 
     def documents(self, split: str) -> Iterator[Document]:
         config = self.config
-        by_hash = config.validation_split is None
-        theirs = config.train_split if by_hash or split == "train" else config.validation_split
-        for document in self._read(theirs):
-            if not by_hash or split_of(document.name, config.validation_fraction) == split:
-                yield document
+        self.by_hash = config.validation_split is None
+        from_train = self.by_hash or split == "train"
+        for name, raw in self._read(config.train_split if from_train else config.validation_split):
+            if not self.by_hash or split_of(name, config.validation_fraction) == split:
+                if raw is None:
+                    self.left_out[f"record without {config.text_key!r} (null)"] += 1
+                else:
+                    yield Document(name, raw)
 
     def key(self) -> str:
         return options_key(self.config, self._local_files())
 
-    def _read(self, split: str) -> Iterator[Document]:
-        """One of the library's splits, up to the limits. Names are split and running number."""
-        config, n_bytes = self.config, 0
+    def _read(self, split: str) -> Iterator[tuple[str, bytes | None]]:
+        """One of the library's splits, up to the limits: names, of split and running number, and
+        texts; None for a null.
+        """
+        config, n_bytes, n_documents = self.config, 0, 0
         texts = self._texts(split)
-        for number, text in enumerate(articles(texts) if config.wikitext_articles else texts):
+        if config.wikitext_articles:
+            texts = articles(text or "" for text in texts)
+        for number, text in enumerate(texts):
             enough = config.max_bytes is not None and n_bytes >= config.max_bytes
-            if enough or number == config.max_documents:
+            if enough or n_documents == config.max_documents:
                 return
-            # a user cannot edit hub texts, so a stray NUL or surrogate is replaced
-            raw = utf8(text.encode("utf-8", "surrogatepass"), "replace", split)
-            n_bytes += len(raw)
-            yield Document(f"{split}-{number:07d}", raw)
+            raw = None
+            if text is not None:
+                # a user cannot edit hub texts, so a stray NUL or surrogate is replaced
+                raw = utf8(text.encode("utf-8", "surrogatepass"), "replace", split)
+                n_bytes, n_documents = n_bytes + len(raw), n_documents + 1
+            yield f"{split}-{number:07d}", raw
 
-    def _texts(self, split: str) -> Iterator[str]:
+    def _texts(self, split: str) -> Iterator[str | None]:
         config, path = self.config, self.config.path
         what = f"dataset {path}"
         # offline, the library looks into its cache alone and fails at once
@@ -103,12 +113,10 @@ class HuggingFace(Dataset):
                 data_files=config.data_files,
             )
             for number, row in enumerate(rows):
-                if not isinstance(row.get(config.text_key), str):
-                    raise DataError(
-                        f"{what}, {split} row {number}: no text under {config.text_key!r}; "
-                        f"it has {', '.join(row)}: set dataset.text_key=COLUMN"
-                    )
-                yield row[config.text_key]
+                place = f"{what}, {split} row {number}"
+                if number == 0:
+                    formats.require_field(row, config.text_key, place)
+                yield _text(row, config.text_key, place)
         except DataError:
             raise
         except ImportError as error:
@@ -116,7 +124,15 @@ class HuggingFace(Dataset):
             raise DataError(f"{what} needs the library `datasets`: {error}; {install}") from None
         except Exception as error:  # missing id, split or subset, network, damaged file, ...
             reason = hub.first_line(error)
-            raise DataError(f"{what} ({split}) cannot be read: {reason}") from None
+            advice = self._other_splits(split) if UNKNOWN_SPLIT.search(reason) else ""
+            raise DataError(f"{what} ({split}) cannot be read: {reason}{advice}") from None
+
+    def _other_splits(self, split: str) -> str:
+        """What to set where the library does not have `split`."""
+        if split == self.config.train_split:
+            return "; set dataset.train_split to one of these"
+        share = f"a share of {self.config.train_split} (dataset.validation_fraction)"
+        return f"; set dataset.validation_split to one of these, or to null for {share}"
 
     def _local_files(self) -> list[Path]:
         """The files on this machine that are read; none for a dataset of the hub."""
@@ -126,7 +142,8 @@ class HuggingFace(Dataset):
         if path.startswith(("/", ".", "~")):
             raise DataError(
                 f"dataset.path={folder} is no folder; expected one, an id on the hub (owner/name), "
-                f"or one of {', '.join(LOCAL_KINDS)}"
+                f"or one of {', '.join(LOCAL_KINDS)} with dataset.data_files=FILE; or use "
+                "dataset=files"
             )
         if path not in LOCAL_KINDS:
             return []
@@ -137,6 +154,11 @@ class HuggingFace(Dataset):
                 f"dataset.path={path} with dataset.data_files={data_files}: no such file; "
                 "expected a file or a glob"
             )
+        for path in map(Path, names):
+            if not path.is_file():
+                raise DataError(
+                    f"dataset.data_files={path} is no regular file; expected a file or a glob"
+                )
         return [Path(name) for name in names]
 
 
@@ -165,6 +187,23 @@ def articles(lines: Iterable[str]) -> Iterator[str]:
         article.append(heading)
     if any(map(str.strip, article)):
         yield "".join(article)
+
+
+def _text(row: dict[str, Any], key: str, place: str) -> str | None:
+    """The text of a row; None for a null. Binary columns hold UTF-8."""
+    value = formats.field(row, key)
+    if isinstance(value, str):
+        return value
+    raw = formats.text_of(row, key, "replace", place)
+    if raw is None:
+        return None
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{place}: byte 0x{value[error.start]:02x} at offset {error.start} of {key!r} is not "
+            "UTF-8 text: name a column of text with dataset.text_key=COLUMN"
+        ) from None
 
 
 def _flat(data_files: Any) -> Iterator[str]:

@@ -1,0 +1,246 @@
+"""Files of text, by their endings: whole texts, or records whose fields hold text.
+
+Texts (.txt, ...) and records of lines (.jsonl, .json, .csv, .tsv) may be compressed (.gz, .zst,
+.bz2, .xz). Parquet and Arrow files hold records and compress themselves. A field of a field is
+named `data.text`. Every fault is a DataError of one line.
+"""
+
+import bz2
+import csv
+import gzip
+import io
+import json
+import lzma
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from lengthgen.data.datasets.base import utf8
+from lengthgen.errors import DataError
+
+PLAIN = (".txt", ".text", ".md", ".rst", ".tex", ".py", ".raw", ".tokens")
+RECORDS = (".jsonl", ".ndjson", ".parquet", ".json", ".csv", ".tsv", ".arrow", ".feather")
+COMPRESSED = (".gz", ".zst", ".bz2", ".xz")
+# Where a folder has files of these, others in it are no text of the corpus (metadata.csv).
+USUAL = (*PLAIN, ".jsonl", ".ndjson", ".parquet")
+READ = f"{' '.join(PLAIN + RECORDS)}, all but Parquet and Arrow also with {' '.join(COMPRESSED)}"
+WHOLE = (".parquet", ".arrow", ".feather")  # which compress themselves
+Record = dict[str, Any]
+Records = Iterator[tuple[int, Record]]  # number, from 1, and the record
+
+
+def format_of(path: Path) -> str:
+    """`.jsonl` of a.jsonl and of A.JSONL.gz; "" where it cannot be read."""
+    endings = [ending.lower() for ending in path.suffixes[-2:]]
+    compressed = bool(endings) and endings[-1] in COMPRESSED
+    kind = "".join(endings[-2:-1] if compressed else endings[-1:])
+    readable = kind in PLAIN + RECORDS and not (compressed and kind in WHOLE)
+    return kind if readable else ""
+
+
+def is_usual(path: Path) -> bool:
+    return path.suffix.lower() in USUAL
+
+
+def read_text(path: Path) -> bytes:
+    """The bytes of a text, decompressed."""
+    with _faults(path), _opened(path) as file:
+        return file.read()
+
+
+def read_records(path: Path, errors: str, keys: tuple[str, ...]) -> Records:
+    """The records of a file, at least those of their fields that `keys` name.
+
+    errors: of `utf8`, for files that are text.
+    """
+    kind = format_of(path)
+    with _faults(path):
+        if kind == ".parquet":
+            yield from _parquet(path, keys)
+        elif kind in WHOLE:
+            yield from _arrow(path)
+        elif kind in (".csv", ".tsv"):
+            yield from _csv(path, errors, "," if kind == ".csv" else "\t")
+        elif kind == ".json":
+            yield from _json(path, errors)
+        else:
+            yield from _jsonl(path, errors)
+
+
+MISSING = object()
+
+
+def field(record: Mapping[str, Any], key: str | None) -> Any:
+    """The value under `key`, or MISSING. `data.text` is a field of its own, or `text` in `data`."""
+    if key is None or key in record:
+        return MISSING if key is None else record[key]
+    value: Any = record
+    for part in key.split("."):
+        if value is None:
+            return None
+        if not isinstance(value, Mapping) or part not in value:
+            return MISSING
+        value = value[part]
+    return value
+
+
+def text_of(record: Mapping[str, Any], key: str, errors: str, place: str) -> bytes | None:
+    """The text in a record as UTF-8; None where it is null or its field is missing."""
+    value = field(record, key)
+    if value is None or value is MISSING:
+        return None
+    if isinstance(value, bytes):
+        return utf8(value, errors, place)
+    if not isinstance(value, str):
+        raise DataError(
+            f"{place}: dataset.text_key={key} holds {type(value).__name__}, expected text; "
+            f"the record has {columns(record)}: name another with dataset.text_key=COLUMN"
+        )
+    # JSON can spell lone surrogates: surrogatepass lets utf8() report them by their offset
+    return utf8(value.encode("utf-8", "surrogatepass"), errors, place)
+
+
+def require_field(record: Mapping[str, Any], key: str, place: str) -> None:
+    """DataError unless a record, the first one, has the field."""
+    if field(record, key) is MISSING:
+        raise DataError(no_column(place, key, columns(record)))
+
+
+def no_column(place: str, key: str, present: str) -> str:
+    return f"{place} has no column {key!r}; it has {present}: set dataset.text_key=COLUMN"
+
+
+def columns(record: Mapping[str, Any]) -> str:
+    """The names of the fields, as a key names them: `id, data.text, data.url`."""
+    names = []
+    for name, value in record.items():
+        inside = value if isinstance(value, Mapping) else {}
+        names += [f"{name}.{part}" for part in inside] or [str(name)]
+    return ", ".join(names[:20]) + (", ..." if len(names) > 20 else "") or "nothing"
+
+
+_DAMAGED = (OSError, ValueError, EOFError, csv.Error, zlib.error, lzma.LZMAError)
+
+
+@contextmanager
+def _faults(path: Path) -> Iterator[None]:
+    """What libraries say of a damaged file, as one line."""
+    try:
+        yield
+    except Exception as error:
+        # pyarrow's kinds are not imported for a text
+        if (
+            not isinstance(error, _DAMAGED)
+            and type(error).__module__.partition(".")[0] != "pyarrow"
+        ):
+            raise
+        reason = getattr(error, "strerror", None) or next(iter(str(error).splitlines()), "damaged")
+        kind = {".parquet": " as Parquet", ".arrow": " as Arrow", ".feather": " as Arrow"}
+        how = kind.get(format_of(path), "")
+        raise DataError(f"cannot read {path}{how}: {reason}") from None
+
+
+def _opened(path: Path) -> IO[bytes]:
+    kind = path.suffix.lower()
+    if kind == ".zst":
+        import pyarrow
+
+        # Python has no zstd of its own before 3.14
+        return io.BufferedReader(pyarrow.input_stream(str(path), compression="zstd"))
+    openers: dict[str, Callable[..., Any]]
+    openers = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+    return openers.get(kind, open)(path, "rb")
+
+
+def _lines(path: Path, errors: str) -> Iterator[bytes]:
+    """The lines of a text, checked to be UTF-8, without a byte-order mark."""
+    start = 0
+    with _opened(path) as file:
+        for line in file:
+            yield utf8(
+                line.removeprefix(b"\xef\xbb\xbf") if not start else line, errors, str(path), start
+            )
+            start += len(line)
+
+
+def _jsonl(path: Path, errors: str) -> Records:
+    for number, line in enumerate(_lines(path, errors), 1):
+        if line.strip():
+            place = f"{path}: line {number}"
+            yield number, _object(_parsed(line, place, "one object a line"), place)
+
+
+def _json(path: Path, errors: str) -> Records:
+    """A list of objects, one object, or one a line."""
+    text = b"".join(_lines(path, errors))
+    try:
+        content = json.loads(text)
+    except json.JSONDecodeError as error:
+        if error.msg == "Extra data":  # after the first object: one a line
+            yield from _jsonl(path, errors)
+            return
+    except (ValueError, RecursionError):
+        pass
+    else:
+        for number, value in enumerate(content if isinstance(content, list) else [content], 1):
+            yield number, _object(value, f"{path}: record {number}")
+        return
+    _parsed(text, str(path), "a list of objects, or one object a line")
+
+
+def _parsed(text: bytes, place: str, expected: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{place} is not JSON ({error}); expected {expected}") from None
+
+
+def _object(value: Any, place: str) -> Record:
+    if not isinstance(value, dict):
+        raise DataError(f"{place} is a JSON {type(value).__name__}; expected one object a line")
+    return value
+
+
+def _csv(path: Path, errors: str, delimiter: str) -> Records:
+    csv.field_size_limit(2**31 - 1)  # a document is one cell; the default is 131,072
+    texts = (line.decode() for line in _lines(path, errors))
+    rows = csv.reader(texts, delimiter=delimiter, strict=True)
+    header = next(rows, [])
+    for number, row in enumerate(filter(None, rows), 1):
+        if len(row) != len(header):
+            raise DataError(
+                f"{path}: row {number} has {len(row)} cells, the first line has {len(header)} "
+                'names; expected as many: put text with commas or line ends in "..."'
+            )
+        yield number, dict(zip(header, row, strict=True))
+
+
+def _arrow(path: Path) -> Records:
+    import pyarrow.ipc
+
+    with pyarrow.memory_map(str(path)) as file:
+        try:
+            reader = pyarrow.ipc.open_file(file)
+            batches = (reader.get_batch(i) for i in range(reader.num_record_batches))
+        except pyarrow.ArrowInvalid:
+            file.seek(0)
+            batches = iter(pyarrow.ipc.open_stream(file))
+        # small slices: documents can be long, and only these are in memory as Python's
+        slices = (b.slice(i, 16) for b in batches for i in range(0, b.num_rows, 16))
+        yield from enumerate((record for part in slices for record in part.to_pylist()), 1)
+
+
+def _parquet(path: Path, keys: tuple[str, ...]) -> Records:
+    import pyarrow.parquet
+
+    with pyarrow.parquet.ParquetFile(path) as file:
+        names = file.schema_arrow.names
+        # the columns that hold the fields; all if the first key is in none, to be named
+        wanted = [n for n in names if any(key == n or key.startswith(f"{n}.") for key in keys)]
+        if not any(keys[0] == n or keys[0].startswith(f"{n}.") for n in names):
+            raise DataError(no_column(str(path), keys[0], ", ".join(names)))
+        # small batches: documents can be long, and only one batch is in memory
+        batches = file.iter_batches(batch_size=16, columns=wanted)
+        yield from enumerate((record for b in batches for record in b.to_pylist()), 1)
