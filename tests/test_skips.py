@@ -15,7 +15,7 @@ from lengthgen.runs import run
 from lengthgen.training import checkpoint, skips
 from lengthgen.training import loop as training
 
-from .test_run import ask, draw, text, weights  # noqa: F401
+from .test_run import draw, weights  # noqa: F401
 
 STEPS = 14
 SMALL = {"steps": STEPS, "log_every": 1, "evaluation__factors": [1.0], "validate_every": 0}
@@ -59,7 +59,7 @@ def lines(folder):
 
 @pytest.mark.parametrize("kind", ["loss", "gradient"])
 @pytest.mark.parametrize("steps", [[1], [7], [STEPS], [5, 6, 7], [1, 2, 3], [2, 5, 9, 14]], ids=str)
-def test_a_few_steps_are_skipped_and_recorded(ask, caplog, steps, kind):  # noqa: F811
+def test_a_few_steps_are_skipped_and_recorded(ask, caplog, steps, kind):
     with faults(steps, kind):
         outcome = run.train(ask(**SMALL), [])
     found = lines(outcome.folder)
@@ -77,7 +77,7 @@ def test_a_few_steps_are_skipped_and_recorded(ask, caplog, steps, kind):  # noqa
     assert any(f"{len(steps)} steps were skipped" in line for line in last)
 
 
-def test_the_weights_are_those_without_that_batch(ask, tmp_path):  # noqa: F811
+def test_the_weights_are_those_without_that_batch(ask, tmp_path):
     with faults([5]):
         outcome = run.train(ask(**SMALL), [])
     plain = training.train
@@ -93,7 +93,7 @@ def test_the_weights_are_those_without_that_batch(ask, tmp_path):  # noqa: F811
 
 
 @pytest.mark.parametrize("first", [1, 2, 6, STEPS - 3])
-def test_a_fourth_in_a_row_goes_back_once_and_leaves_them_out(ask, caplog, first):  # noqa: F811
+def test_a_fourth_in_a_row_goes_back_once_and_leaves_them_out(ask, caplog, first):
     row = [first, first + 1, first + 2, first + 3]
     with faults(row):
         outcome = run.train(ask(**SMALL, checkpoint_every=3), [])
@@ -109,7 +109,7 @@ def test_a_fourth_in_a_row_goes_back_once_and_leaves_them_out(ask, caplog, first
 
 
 @pytest.mark.parametrize("keep", [1, 3])
-def test_ten_in_a_row_end_the_run_with_its_code(ask, tmp_path, keep):  # noqa: F811
+def test_ten_in_a_row_end_the_run_with_its_code(ask, tmp_path, keep):
     with faults(range(3, 13)), pytest.raises(NonFiniteError) as caught:
         run.train(ask(**SMALL, keep_checkpoints=keep), [])
     words = str(caught.value)
@@ -125,7 +125,7 @@ def test_ten_in_a_row_end_the_run_with_its_code(ask, tmp_path, keep):  # noqa: F
 
 @pytest.mark.parametrize("stops", [[1], [4], [6, 8], [8, 13]], ids=str)
 @pytest.mark.parametrize("steps", [[4], [5, 6, 7, 8], [1, 2, 3, 4]], ids=str)
-def test_a_resume_gives_the_bits_of_the_uninterrupted_run(ask, tmp_path, steps, stops):  # noqa: F811
+def test_a_resume_gives_the_bits_of_the_uninterrupted_run(ask, tmp_path, steps, stops):
     small = {**SMALL, "checkpoint_every": 3, "keep_checkpoints": 1}
     with faults(steps):
         whole = run.train(ask(**small, results=str(tmp_path / "whole")), [])
@@ -153,7 +153,7 @@ def test_a_resume_gives_the_bits_of_the_uninterrupted_run(ask, tmp_path, steps, 
     ],
     ids=str,
 )
-def test_weights_that_are_not_finite_are_no_finished_run(ask, tmp_path, changes):  # noqa: F811
+def test_weights_that_are_not_finite_are_no_finished_run(ask, tmp_path, changes):
     with pytest.raises(NonFiniteError) as caught:
         run.train(ask(**changes, evaluation__factors=[1.0]), [])
     assert caught.value.exit_code == 5 and "\n" not in str(caught.value)
@@ -164,13 +164,13 @@ def test_weights_that_are_not_finite_are_no_finished_run(ask, tmp_path, changes)
         assert all(bool(tensor.isfinite().all()) for tensor in model.values())
 
 
-def test_a_training_in_which_no_step_was_finite_is_no_training(ask):  # noqa: F811
+def test_a_training_in_which_no_step_was_finite_is_no_training(ask):
     with faults([1, 2]), pytest.raises(NonFiniteError, match="no step was finite"):
         run.train(ask(**{**SMALL, "steps": 2}), [])
 
 
 @pytest.mark.parametrize("every", [1, 5, 20])
-def test_numbers_that_are_read_later_give_the_same(ask, tmp_path, monkeypatch, every):  # noqa: F811
+def test_numbers_that_are_read_later_give_the_same(ask, tmp_path, monkeypatch, every):
     """As on a GPU, where the host waits for the numbers of some steps only."""
     from lengthgen.runs.after_steps import AfterSteps
 

@@ -17,7 +17,7 @@ from lengthgen.runs import after_steps, fit, prepare, run, stopping
 from lengthgen.training import checkpoint
 from lengthgen.training import loop as training
 
-from .test_run import REPOSITORY, ask, draw, text, weights  # noqa: F401
+from .test_run import REPOSITORY, draw, weights  # noqa: F401
 
 CODES = {"SIGINT": 130, "SIGTERM": 143, "SIGHUP": 129, "SIGUSR1": 138, "SIGUSR2": 140}
 # Where the signal comes: before or while this function is called for the n-th time.
@@ -98,7 +98,7 @@ def test_a_signal_ends_the_run_and_the_same_command_resumes(
 
 
 @pytest.mark.parametrize("phase", ["a step", "last step"])
-def test_a_second_signal_acts_at_once(ask, tmp_path, monkeypatch, phase):  # noqa: F811
+def test_a_second_signal_acts_at_once(ask, tmp_path, monkeypatch, phase):
     sending(monkeypatch, phase, signal.SIGTERM, signal.SIGINT)
     with pytest.raises(Interrupted, match=r"^stopped by SIGINT") as caught:
         run.train(ask(), [])
@@ -107,7 +107,7 @@ def test_a_second_signal_acts_at_once(ask, tmp_path, monkeypatch, phase):  # noq
     assert "step-000003" not in steps and "step-000006" not in steps
 
 
-def test_an_ignored_signal_stays_ignored(ask, monkeypatch):  # noqa: F811
+def test_an_ignored_signal_stays_ignored(ask, monkeypatch):
     """As nohup does it."""
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
@@ -118,7 +118,7 @@ def test_an_ignored_signal_stays_ignored(ask, monkeypatch):  # noqa: F811
         signal.signal(signal.SIGHUP, before)
 
 
-def test_evaluate_is_stopped_likewise(ask, monkeypatch):  # noqa: F811
+def test_evaluate_is_stopped_likewise(ask, monkeypatch):
     first = run.train(ask(), [])
     other = ask(run=first.run_id, evaluation__documents=3)
     with monkeypatch.context() as patch:
@@ -129,7 +129,7 @@ def test_evaluate_is_stopped_likewise(ask, monkeypatch):  # noqa: F811
     assert run.evaluate(other, []).status == "evaluated"
 
 
-def test_a_training_in_a_thread_sets_no_handlers(ask):  # noqa: F811
+def test_a_training_in_a_thread_sets_no_handlers(ask):
     found, before = [], handlers()
     thread = threading.Thread(
         target=lambda: found.append((run.train(ask(), []).status, handlers() == before))
