@@ -8,11 +8,12 @@ how a shortage of memory, which less at a time may mend, is told from other erro
 | 2 | bad configuration or command line |
 | 3 | bad or unreachable data |
 | 4 | no valid checkpoint |
-| 5 | the loss became non-finite |
+| 5 | losses, gradients or weights became non-finite |
 | 6 | another process is working on the same run |
 | 7 | the disk is full or not writable |
 | 8 | the model does not fit in memory, one window at a time |
-| 130, 143 | interrupted (SIGINT), terminated (SIGTERM); the same command resumes |
+| 128 + n | stopped by signal n; the same command resumes: 130 SIGINT, 143 SIGTERM, 129 SIGHUP,
+138 SIGUSR1, 140 SIGUSR2 (runs/stopping.py); 141 the reader of a pipe has gone |
 """
 
 
@@ -51,7 +52,7 @@ class TooLargeError(UserError):
 
 
 class Interrupted(UserError):
-    """A signal stopped the run, its checkpoint saved. `exit_code` is 128 + the signal's number."""
+    """A signal stopped the run; what it had to save is saved. `exit_code` is 128 + its number."""
 
     def __init__(self, message: str, signal_number: int):
         super().__init__(message)

@@ -24,6 +24,7 @@ import numpy as np
 from lengthgen.errors import DiskError
 
 FLOAT_FORMAT = "%.10g"  # far below any loss's noise, and short enough for a committed table
+CANNOT_SYNC = (errno.EINVAL, errno.EBADF, errno.ENOTSUP, errno.ENOSYS)  # of folders on some disks
 
 
 @contextmanager
@@ -116,7 +117,12 @@ def write_text(path: Path | str, content: str) -> None:
 
 def write_json(path: Path | str, content: Any) -> None:
     """Replace `path` by indented JSON. Takes NumPy scalars and paths; NaN is written as `NaN`."""
-    write_text(path, json.dumps(content, indent=2, ensure_ascii=False, default=_plain) + "\n")
+    write_text(path, as_json(content))
+
+
+def as_json(content: Any) -> str:
+    """The text that `write_json` writes."""
+    return json.dumps(content, indent=2, ensure_ascii=False, default=_plain) + "\n"
 
 
 def read_json(path: Path | str, default: Any = None) -> Any:
@@ -231,8 +237,8 @@ def _sync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
-    except OSError:
-        if not path.is_dir():
+    except OSError as error:
+        if error.errno not in CANNOT_SYNC or not path.is_dir():
             raise
     finally:
         os.close(descriptor)

@@ -4,6 +4,7 @@ import socket
 from pathlib import Path
 
 import jaxtyping
+import numpy as np
 import pytest
 
 # The contracts that are annotated with shapes. The hook checks them at every call in the tests; it
@@ -52,3 +53,33 @@ def refusing():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         yield f"http://127.0.0.1:{taken.getsockname()[1]}"
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory):
+    """Forty small documents of made-up words."""
+    folder = tmp_path_factory.mktemp("text")
+    chance = np.random.default_rng(0)
+    words = ["alpha", "beta", "gamma", "delta", "(", ")", "\n"]
+    for i in range(40):
+        (folder / f"d{i:02d}.txt").write_text(" ".join(chance.choice(words, 120)))
+    return folder
+
+
+@pytest.fixture
+def ask(text, tmp_path):
+    """A configuration of a small run, with dotted changes; results in tmp_path."""
+    from .test_config import given
+
+    def configured(**changes):
+        small = {
+            "dataset": "files", "dataset__path": str(text), "dataset__validation_fraction": 0.3,
+            "results": str(tmp_path / "results"), "cache": str(tmp_path.parent / "cache"),
+            "train_length": 16, "steps": 6, "batch_size": 4, "log_every": 2,
+            "checkpoint_every": 2, "checkpoint_seconds": 0, "validate_every": 3, "threads": 1,
+            "model__n_layers": 1, "model__n_heads": 2, "model__width": 16,
+            "evaluation__documents": 4, "evaluation__blocks": 2, "evaluation__resamples": 50,
+        }  # fmt: skip
+        return given(**{**small, **changes})
+
+    return configured

@@ -47,7 +47,7 @@ TASKS = [
     ),
     Bug(
         "trained on prompts",
-        "lengthgen/runs/fit.py",
+        "lengthgen/runs/windows.py",
         "targets = batches.only_answers(targets, run.splits.answers)",
         "targets = targets.clone()",
         TESTS,

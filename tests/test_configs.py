@@ -103,6 +103,7 @@ def test_evaluate_composes():
         "threads",
         "linear",
         "kernel",
+        "trust_code",
         "results",
         "cache",
     } == set(found)

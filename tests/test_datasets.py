@@ -837,7 +837,8 @@ def test_a_dataset_of_the_users_own_is_trained_evaluated_and_listed(chant, capsy
     # evaluated without --config-dir, and although the user's file has changed since
     chant.write_text(CHANT.replace("la la la", "lo lo lo"))
     before = len(list(folder.glob("evaluation/*")))
-    assert main.main(["evaluate", f"run={run_id}", "evaluation.lengths=[16,24]"]) == 0
+    words = ["evaluate", f"run={run_id}", "evaluation.lengths=[16,24]"]
+    assert main.main(words) == 2 and main.main([*words, "trust_code=true"]) == 0
     assert len(list(folder.glob("evaluation/*"))) == before + 1
 
     capsys.readouterr()

@@ -11,8 +11,6 @@ from lengthgen.diagnostics import figures, writing
 from lengthgen.errors import ConfigError, DataError
 from lengthgen.runs import run
 
-from .test_run import ask, text  # noqa: F401  fixtures
-
 
 @pytest.fixture(autouse=True)
 def plain(monkeypatch):
@@ -20,7 +18,7 @@ def plain(monkeypatch):
     monkeypatch.setattr(figures, "save_figure", lambda *given: [])
 
 
-def asked(ask, **changes):  # noqa: F811
+def asked(ask, **changes):
     """A small training, and the evaluation of it with diagnostics."""
     outcome = run.train(ask(**changes), [], figures=False)
 
@@ -58,7 +56,7 @@ def everything(folder):
     return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
 
 
-def test_an_evaluation_with_diagnostics(ask, caplog):  # noqa: F811
+def test_an_evaluation_with_diagnostics(ask, caplog):
     outcome, evaluate = asked(ask, scheme="learned")
     before = everything(outcome.folder / "evaluation")
     with caplog.at_level("INFO"):
@@ -95,7 +93,7 @@ def test_an_evaluation_with_diagnostics(ask, caplog):  # noqa: F811
     assert run.train(ask(scheme="learned"), [], figures=False).status == "nothing to do"
 
 
-def test_with_a_retrofit_and_other_lengths(ask):  # noqa: F811
+def test_with_a_retrofit_and_other_lengths(ask):
     outcome, evaluate = asked(ask, scheme="rope")
     retrofit = {"name": "position_interpolation", "factor": None}
     plain = evaluate(which=["phase_coverage"], factors=[2])
@@ -117,7 +115,7 @@ def test_with_a_retrofit_and_other_lengths(ask):  # noqa: F811
     assert len(list((outcome.folder / "evaluation").iterdir())) == 2
 
 
-def test_retrofitted_attention_is_what_is_measured(ask):  # noqa: F811
+def test_retrofitted_attention_is_what_is_measured(ask):
     outcome, evaluate = asked(ask, scheme="none")
     evaluate(which=["attention_spread"])
     [first] = diagnostics(outcome)
@@ -130,14 +128,14 @@ def test_retrofitted_attention_is_what_is_measured(ask):  # noqa: F811
     assert keys[1] <= 4 + 1e-6 < keys[0]
 
 
-def test_lengths_that_are_refused_are_left_out(ask):  # noqa: F811
+def test_lengths_that_are_refused_are_left_out(ask):
     outcome, evaluate = asked(ask, scheme="learned", scheme__tail="refuse")
     evaluate()
     about = files.read_json(diagnostics(outcome)[0] / "settings.json")
     assert about["lengths"] == [8, 16] and about["refused"] == [20, 24, 32, 48, 64]
 
 
-def test_what_cannot_be_is_refused_in_one_line(ask):  # noqa: F811
+def test_what_cannot_be_is_refused_in_one_line(ask):
     outcome, evaluate = asked(ask)
     with pytest.raises(ConfigError, match=r"diagnostics\.which=prob: expected one of exposure"):
         evaluate(which=["prob"])
@@ -150,7 +148,7 @@ def test_what_cannot_be_is_refused_in_one_line(ask):  # noqa: F811
     assert not (outcome.folder / "diagnostics").exists()
 
 
-def test_a_broken_one_leaves_nothing(ask, monkeypatch):  # noqa: F811
+def test_a_broken_one_leaves_nothing(ask, monkeypatch):
     outcome, evaluate = asked(ask)
 
     def breaks(subject):
@@ -164,7 +162,7 @@ def test_a_broken_one_leaves_nothing(ask, monkeypatch):  # noqa: F811
     assert evaluate().status == "evaluated"
 
 
-def test_windows_that_must_be_whole_documents(ask):  # noqa: F811
+def test_windows_that_must_be_whole_documents(ask):
     small = {
         "dataset": "fractional_lag", "dataset__document_length": 16, "dataset__lengths": [16, 32],
         "dataset__train_documents": 40, "dataset__validation_documents": 6,
@@ -194,7 +192,7 @@ def test_windows_that_must_be_whole_documents(ask):  # noqa: F811
 
 
 @pytest.mark.parametrize("scheme", ["randomised", "bipe", "fope"])
-def test_schemes_with_positions_of_their_own(ask, scheme):  # noqa: F811
+def test_schemes_with_positions_of_their_own(ask, scheme):
     outcome, evaluate = asked(
         ask,
         scheme=scheme,

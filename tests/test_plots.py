@@ -301,7 +301,7 @@ def test_figures_are_byte_stable_over_processes_and_settings(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     files = done.stdout.split()
-    assert len(files) == 6 + 8 + 4 and all(not Path(file).is_absolute() for file in files)
+    assert len(files) == 6 + 8 + 5 and all(not Path(file).is_absolute() for file in files)
     assert len(published) >= 6 and {path: path.read_bytes() for path in published} == published
     svg = (tmp_path / "results" / "main" / "loss_by_length.svg").read_text()
     assert "<dc:date>" not in svg and matplotlib.__version__ not in svg
@@ -395,7 +395,7 @@ def test_publish_chooses_runs_and_replaces_an_earlier_publication(tmp_path, monk
     assert sorted(files) == sorted(
         f"results/main/{path.name}" for path in (tmp_path / "results" / "main").iterdir()
     )
-    assert "results/main/loss_by_length.svg" in files and len(files) == 5 + 2 + 8 + 1
+    assert "results/main/loss_by_length.svg" in files and len(files) == 5 + 2 + 8 + 2
     assert (
         (tmp_path / "results/main/summary.md").read_text().startswith("# Summary\n\nOnly ALiBi.\n")
     )

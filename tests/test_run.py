@@ -12,7 +12,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import ANY
 
-import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -22,25 +21,12 @@ from lengthgen.attention.kernels import onednn
 from lengthgen.errors import CheckpointError, ConfigError, DataError, Interrupted, LockedError
 from lengthgen.evaluation import records
 from lengthgen.reporting import publish
-from lengthgen.runs import fit, retrofitting, run
 from lengthgen.runs import folder as runfolder
+from lengthgen.runs import retrofitting, run, windows
 from lengthgen.training import checkpoint
 from lengthgen.training import loop as training
 
-from .test_config import given
-
 REPOSITORY = Path(__file__).parent.parent
-
-
-@pytest.fixture(scope="module")
-def text(tmp_path_factory):
-    """Forty small documents of made-up words."""
-    folder = tmp_path_factory.mktemp("text")
-    chance = np.random.default_rng(0)
-    words = ["alpha", "beta", "gamma", "delta", "(", ")", "\n"]
-    for i in range(40):
-        (folder / f"d{i:02d}.txt").write_text(" ".join(chance.choice(words, 120)))
-    return folder
 
 
 @pytest.fixture(autouse=True)
@@ -50,24 +36,6 @@ def draw():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(publish, "write_run_figures", lambda *given: [])
         yield real
-
-
-@pytest.fixture
-def ask(text, tmp_path):
-    """A configuration of a small run, with dotted changes; results in tmp_path."""
-
-    def configured(**changes):
-        small = {
-            "dataset": "files", "dataset__path": str(text), "dataset__validation_fraction": 0.3,
-            "results": str(tmp_path / "results"), "cache": str(tmp_path.parent / "cache"),
-            "train_length": 16, "steps": 6, "batch_size": 4, "log_every": 2,
-            "checkpoint_every": 2, "checkpoint_seconds": 0, "validate_every": 3, "threads": 1,
-            "model__n_layers": 1, "model__n_heads": 2, "model__width": 16,
-            "evaluation__documents": 4, "evaluation__blocks": 2, "evaluation__resamples": 50,
-        }  # fmt: skip
-        return given(**{**small, **changes})
-
-    return configured
 
 
 def weights(outcome):
@@ -598,9 +566,9 @@ def test_data_of_whole_documents_are_validated_whole(answers, monkeypatch):
         device=torch.device("cpu"), autocast=contextlib.nullcontext,
         config=SimpleNamespace(settings=SimpleNamespace(train_length=4)),
     )  # fmt: skip
-    monkeypatch.setattr(fit.batches, "crops", lambda *a, **k: pytest.fail("windows were cut"))
+    monkeypatch.setattr(windows.batches, "crops", lambda *a, **k: pytest.fail("windows were cut"))
     monkeypatch.setattr(
-        fit.batches,
+        windows.batches,
         "whole",
         lambda store, length, count: (
             (tokens, tokens) if length == 4 else pytest.fail("other length")
@@ -612,7 +580,7 @@ def test_data_of_whole_documents_are_validated_whole(answers, monkeypatch):
         losses=lambda x, y: torch.where(y < 0, 0.0, y.float()),
     )
     of_all, of_answers = float(tokens.float().mean()), 2.0
-    assert fit._validation_loss(asked, model) == pytest.approx(
+    assert windows.validation_loss(asked, model) == pytest.approx(
         of_all if answers is None else of_answers
     )
 

@@ -16,7 +16,6 @@ from lengthgen.runs.train_config import RunSettings
 from lengthgen.training.checkpoint import load_newest
 
 from .test_evaluation import SHORTAGES
-from .test_run import ask, text  # noqa: F401
 
 MEMORY = [error for error in SHORTAGES if type(error).__name__ != "OutOfResources"]
 
@@ -40,7 +39,7 @@ def breaking(monkeypatch, fits, error):
 
 
 @pytest.mark.parametrize("shortage", MEMORY, ids=lambda error: f"{type(error).__name__} {error}")
-def test_out_of_memory_in_training_costs_parts_and_no_run(ask, monkeypatch, caplog, shortage):  # noqa: F811
+def test_out_of_memory_in_training_costs_parts_and_no_run(ask, monkeypatch, caplog, shortage):
     caplog.set_level("INFO")
     tried = breaking(monkeypatch, 1, shortage)
     outcome = run.train(ask(batch_size=6, steps=3), [])
@@ -57,7 +56,7 @@ def test_out_of_memory_in_training_costs_parts_and_no_run(ask, monkeypatch, capl
     torch.testing.assert_close(weights(outcome), weights(straight), rtol=1e-4, atol=1e-6)
 
 
-def test_a_window_that_does_not_fit_is_one_line(ask, monkeypatch):  # noqa: F811
+def test_a_window_that_does_not_fit_is_one_line(ask, monkeypatch):
     breaking(monkeypatch, 0, MEMORY[0])
     line = (
         r"^out of memory in training: 1 window of 16 tokens at a time does not fit .*smaller model$"
@@ -67,7 +66,7 @@ def test_a_window_that_does_not_fit_is_one_line(ask, monkeypatch):  # noqa: F811
     assert caught.value.exit_code == 8
 
 
-def test_memory_that_runs_out_later_loses_no_step(ask, monkeypatch):  # noqa: F811
+def test_memory_that_runs_out_later_loses_no_step(ask, monkeypatch):
     tried = breaking(monkeypatch, 4, None)
     plain = Transformer.total_loss
 
@@ -160,13 +159,13 @@ def test_compiling_is_chosen_where_it_repays():
     assert chosen(steps=100, compile=True) and not chosen(steps=100_000, compile=False)
 
 
-def test_the_plan_is_in_provenance(ask):  # noqa: F811
+def test_the_plan_is_in_provenance(ask):
     outcome = run.train(ask(), [])
     about = files.read_json(outcome.folder / "provenance.json", {})
     assert (about["compile"], about["accumulate"], about["changes"]) == (False, 1, [])
 
 
-def test_a_compiled_step_gives_the_same_weights(ask, monkeypatch):  # noqa: F811
+def test_a_compiled_step_gives_the_same_weights(ask, monkeypatch):
     compiled = []
 
     def compile_(function, **options):

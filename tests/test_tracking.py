@@ -23,9 +23,9 @@ import torch
 from omegaconf import OmegaConf
 
 from lengthgen import tracking
+from lengthgen.config.redaction import REDACTED, redact, redact_text
 from lengthgen.errors import ConfigError
 from lengthgen.tracking import curves, wandb, wandb_process
-from lengthgen.tracking.redaction import REDACTED, redact, redact_text
 from lengthgen.tracking.seam import WAITING_CALLS, Backend
 
 CONFIGS = Path(__file__).parent.parent / "configs" / "tracking"

@@ -89,9 +89,72 @@ def test_a_loss_that_is_not_finite_stops_before_the_weights_are_touched():
     state = fresh()
     go(state, 2)
     before = weights_sha256(state.model)
-    with pytest.raises(NonFiniteError, match=r"step 3: loss nan.*lower optim.lr"):
-        go(state, total_loss=lambda x, y: state.model.total_loss(x, y) * float("nan"))
-    assert weights_sha256(state.model) == before and state.step == 2
+    kept = copy.deepcopy(state.optimizer.state_dict())
+    sick = {"total_loss": lambda x, y: state.model.total_loss(x, y) * float("nan")}
+    with pytest.raises(
+        NonFiniteError, match=r"step 3: loss nan.*first in scheme.table.*lower optim.lr"
+    ):
+        loop.train(state, batch_at, steps=STEPS, seed=0, **sick)  # what happens by default
+    assert weights_sha256(state.model) == before and state.step == 3
+    reports = go(state, **sick)
+    assert weights_sha256(state.model) == before and state.step == STEPS
+    assert [(r.step, r.finite) for r in reports] == [(4, False), (5, False), (6, False)]
+    for one, other in zip(
+        kept["state"].values(), state.optimizer.state_dict()["state"].values(), strict=True
+    ):
+        assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def spoiled(state, name, row):
+    """Makes the gradient of one row of a parameter NaN, at the third step."""
+    parameter, calls = dict(state.model.named_parameters())[name], []
+
+    def spoil(gradient):
+        calls.append(1)
+        if len(calls) == 3:
+            gradient = gradient.clone()
+            gradient[row] = float("nan")
+        return gradient
+
+    parameter.register_hook(spoil)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "name", "row"),
+    [
+        ("learned", "scheme.table", 5),
+        ("t5_bias", "scheme.table", (0, 1)),
+        ("none", "blocks.0.mlp.up.weight", 0),
+        ("none", "norm.weight", 1),
+    ],
+)
+@pytest.mark.parametrize("waits", [True, False])
+def test_a_gradient_that_is_not_finite_is_named_and_skipped(scheme, name, row, waits):
+    state, without = fresh(scheme), fresh(scheme)
+    name = next(n for n, _ in state.model.named_parameters() if n.startswith(name))
+    spoiled(state, name, row)
+    reports = go(state, read_after=lambda step: waits)
+    assert [r.bad_parameter for r in reports] == ["", "", name, "", "", ""]
+    assert [r.finite for r in reports] == [r.step != 3 for r in reports]
+    # As if that batch had not been: not computed at all.
+    go(without, left_out=[3])
+    assert weights_sha256(state.model) == weights_sha256(without.model)
+
+
+@pytest.mark.parametrize("left_out", [[1], [6], [2, 3], [1, 2, 3, 4, 5, 6]])
+@pytest.mark.parametrize("waits", [True, False])
+def test_a_batch_that_is_left_out_is_not_computed(left_out, waits):
+    state, read = fresh(), []
+    before = weights_sha256(state.model)
+    reports = []
+    loop.train(
+        state, lambda step: read.append(step + 1) or batch_at(step), steps=STEPS, seed=0,
+        read_after=lambda step: waits, after_reading=reports.extend, left_out=left_out,
+    )  # fmt: skip
+    assert [r.step for r in reports] == list(range(1, STEPS + 1))
+    assert [r.step for r in reports if r.left_out] == left_out
+    assert read == [step for step in range(1, STEPS + 1) if step not in left_out]
+    assert (weights_sha256(state.model) == before) == (len(left_out) == STEPS)
 
 
 class Sick:
@@ -126,10 +189,21 @@ def test_a_fault_that_is_read_later_has_touched_no_weight(bad):
     go(state, 2)
     before = weights_sha256(state.model)
     loss = Sick(state.model, 1, lambda x: x * bad)  # and those after it are well
-    with pytest.raises(NonFiniteError, match=r"step 3: loss (nan|inf).*lower optim.lr"):
-        go(state, total_loss=loss, read_after=lambda step: False)
-    assert loss.calls == STEPS - 2  # seen at the last step only
-    assert weights_sha256(state.model) == before
+    seen = []
+
+    def after(reports):
+        seen.append([(r.step, r.finite) for r in reports])
+
+    loop.train(
+        state, batch_at, steps=STEPS, seed=0, total_loss=loss, read_after=lambda step: False,
+        after_reading=after,
+    )  # fmt: skip
+    # Seen at the last step only; the steps after it were done as if its batch had not been.
+    assert seen == [[(3, False), (4, True), (5, True), (6, True)]]
+    assert weights_sha256(state.model) != before
+    without = fresh()
+    go(without, left_out=[3])
+    assert weights_sha256(state.model) == weights_sha256(without.model)
 
 
 def test_steps_before_one_that_breaks_are_reported():

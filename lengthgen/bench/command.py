@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lengthgen.config import command_line
+from lengthgen.config import command_line, paths
 from lengthgen.runs import process
 
 KINDS = ("train", "evaluate", "share", "attention", "bias_gradient", "memory", "marks")
@@ -32,6 +32,10 @@ def _positive(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text}: expected a positive integer")
     return value
+
+
+def _folder(text: str) -> Path:
+    return paths.folder(text, "--out")
 
 
 def _tiles(text: str) -> tuple[tuple[int, int], ...]:
@@ -81,7 +85,7 @@ def parser() -> argparse.ArgumentParser:
     add("--tiles", None, "bias_gradient: default: all", type=_tiles, metavar="64x64,128x64")
     add("--seconds", 0.2, "repeat shorter calls until a measurement takes so long", type=float)
     words = "write CSV, Markdown, PNG and SVG there; default: print only"
-    add("--out", None, words, type=Path, metavar="FOLDER")
+    add("--out", None, words, type=_folder, metavar="FOLDER")
     return parser
 
 

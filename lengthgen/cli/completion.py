@@ -5,6 +5,7 @@ come from Hydra's completion, after the sub-command, which Hydra does not know, 
 """
 
 import os
+import re
 from collections.abc import Iterable, Sequence
 
 from lengthgen.config import catalogue, command_line
@@ -37,6 +38,7 @@ _lengthgen() {
 compdef _lengthgen lengthgen
 """  # noqa: E501
 SCRIPTS = {"bash": BASH, "zsh": ZSH}
+HARMLESS = re.compile(r"[\w./=,:@+~\[\]-]+ ?")
 
 
 def main(argv: Sequence[str], commands: Sequence[str]) -> int:
@@ -46,8 +48,11 @@ def main(argv: Sequence[str], commands: Sequence[str]) -> int:
     """
     shell = argv[0] if argv else ""
     if shell == "query":
-        line = os.environ.get("COMP_LINE", "")
-        print("\n".join(candidates(line[: int(os.environ.get("COMP_POINT", len(line)))], commands)))
+        line, point = os.environ.get("COMP_LINE", ""), os.environ.get("COMP_POINT", "")
+        typed = line[: int(point)] if point.isdigit() else line
+        # A shell puts them on its line as they are: file names that it would run are left out.
+        offered = [answer for answer in candidates(typed, commands) if HARMLESS.fullmatch(answer)]
+        print("\n".join(offered))
         return 0
     if shell not in SCRIPTS:
         problem = f"no completion for {shell!r}" if shell else "completion for which shell?"

@@ -29,9 +29,19 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from lengthgen.cli import sweep
-from lengthgen.config import catalogue, command_line, compose, messages, refusals
+from lengthgen.config import (
+    catalogue,
+    command_line,
+    compose,
+    hydra_settings,
+    messages,
+    output,
+    paths,
+    refusals,
+)
 from lengthgen.config.command_line import CommandLine
 from lengthgen.errors import DiskError, Interrupted, UserError
+from lengthgen.runs import stopping
 
 if TYPE_CHECKING:
     from lengthgen.runs.run import Outcome
@@ -56,6 +66,11 @@ def main(command: str, argv: Sequence[str]) -> int:
 
     Returns the exit code. Raises UserError.
     """
+    with stopping.watched():  # from here on, the import of torch included
+        return _main(command, argv)
+
+
+def _main(command: str, argv: Sequence[str]) -> int:
     setup_globals()  # the resolvers ${now:...} and ${hydra:...}
     groups = [group.name for group in catalogue.groups(command)]
     line = command_line.arrange(argv, groups)
@@ -106,7 +121,7 @@ def _sweep(request: JobRequest, line: CommandLine, overrides: list[Override]) ->
         n_jobs = math.prod(map(len, each))
         first_job = [words[0] for words in each]
         first = loader.load_configuration(request.command, first_job, RunMode.RUN)
-        folder = Path(first.hydra.sweep.dir).absolute()
+        folder = paths.folder(first.hydra.sweep.dir, "results").absolute()
     except Exception as error:
         raise refusals.explained(request.command, line, error) from error
     folder = sweep.claim(folder)
@@ -147,6 +162,12 @@ def _declared(command: str, line: CommandLine, overrides: list[Override]) -> lis
 
 def _sweep_job(request: JobRequest, config: DictConfig) -> None:
     """After a failure the next job goes on; a signal stops them all."""
+    with output.without_secrets():  # here too: a launcher may have started a new process
+        _noted(request, config)
+
+
+def _noted(request: JobRequest, config: DictConfig) -> None:
+    """One job, and its status file."""
     number = HydraConfig.get().job.num + 1
     words = list(HydraConfig.get().overrides.task)
     label = " ".join([w for w in words if w.partition("=")[0] in request.varied] or words)
@@ -164,7 +185,7 @@ def _sweep_job(request: JobRequest, config: DictConfig) -> None:
         )
         code = 141 if isinstance(stop, BrokenPipeError) else 130
         # Unlike an Exception, it passes through Hydra's launcher.
-        raise SystemExit(stop.exit_code if isinstance(stop, Interrupted) else code) from stop
+        raise SystemExit(getattr(stop, "exit_code", code)) from stop
     except UserError as error:
         status = sweep.Status(number, label, "", "failed", messages.in_one_line(error))
     except Exception as error:
@@ -186,7 +207,13 @@ def _call_hydra(command: str, line: CommandLine, job: Callable[[DictConfig], Non
     )(job)
     argv = [*line.flags, *line.overrides]
     try:
-        with _program(f"lengthgen {command}", argv), _full_errors(), _logging():
+        with (
+            _program(f"lengthgen {command}", argv),
+            _full_errors(),
+            _logging(),
+            hydra_settings.refused_in_time(),
+            sweep.noted_without_secrets(),
+        ):
             application()
     except SystemExit as stop:
         if stop.code not in (None, 0):

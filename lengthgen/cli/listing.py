@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lengthgen.cli import scheme_tables
-from lengthgen.config import catalogue, command_line
+from lengthgen.config import catalogue, command_line, paths
 from lengthgen.config.nearest import nearest
 from lengthgen.errors import ConfigError
 from lengthgen.evaluation import records
@@ -31,7 +31,7 @@ def main(argv: Sequence[str]) -> int:
     words = "datasets: what the last k tokens are worth, for each NAME (then KEY=VALUE for all)"
     parser.add_argument("--profile", metavar="NAME", nargs="+", help=words)
     options = parser.parse_args(list(argv) or [""])
-    topic, results = options.topic, Path(options.results)
+    topic, results = options.topic, paths.folder(options.results, "--results")
     if topic not in TOPICS:
         near = nearest(topic, TOPICS)
         problem = f"no list of {topic!r}" if topic else "list what?"

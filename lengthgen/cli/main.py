@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from importlib import import_module
 
 from lengthgen import __version__
-from lengthgen.config import catalogue, command_line
+from lengthgen.config import catalogue, command_line, output
 from lengthgen.config.nearest import nearest
 from lengthgen.errors import ConfigError, UserError
 
@@ -76,6 +76,11 @@ def _call(command: Command, argv: list[str]) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code. argv: without the program; None: the process's."""
     argv = list(sys.argv[1:] if argv is None else argv)
+    with output.without_secrets():
+        return _exit_code(argv)
+
+
+def _exit_code(argv: list[str]) -> int:
     try:
         code = _dispatch(argv)
         sys.stdout.flush()  # here, where a closed pipe can still be caught

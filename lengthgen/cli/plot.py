@@ -12,37 +12,45 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lengthgen.config import command_line
-from lengthgen.errors import ConfigError, UserError
+from lengthgen.config import command_line, paths
+from lengthgen.config.redaction import redact_text
+from lengthgen.errors import ConfigError, DataError, UserError
 from lengthgen.evaluation import records
 from lengthgen.reporting import publish
 from lengthgen.studies import report
 
 
 def main(argv: Sequence[str]) -> int:
-    """Print the files written, one a line. Returns the exit code."""
+    """Print the files written, one a line. Returns the exit code: 3 if something is damaged."""
+    faults: list[str] = []
     try:
-        for path in _write(_parser().parse_args(list(argv))):
+        for path in _write(_parser().parse_args(list(argv)), faults):
             print(path)
     except UserError as error:
-        print(f"lengthgen plot: {error}", file=sys.stderr)
+        faults.append(" ".join(str(error).split()))
         return error.exit_code
-    return 0
+    finally:
+        for line in faults:
+            print(f"lengthgen plot: {redact_text(line)}", file=sys.stderr)
+    return DataError.exit_code if faults else 0
 
 
-def _write(options: argparse.Namespace) -> list[Path]:
-    results = Path(options.results)
+def _write(options: argparse.Namespace, faults: list[str]) -> list[Path]:
+    results = paths.folder(options.results, "--results")
     if options.publish:
         where = _where(options.where, "--where")
         reference = _where(options.reference_where, "--reference-where")
-        return publish.publish(results, options.publish, where, options.note, reference)
+        return publish.publish(
+            results, options.publish, where, redact_text(options.note), reference
+        )
     if options.where or options.reference_where or options.note:
         raise ConfigError(
             "--where, --reference-where and --note choose and describe what is published; "
             "give --publish NAME with them"
         )
-    written = publish.write_figures(results) + report.write_all(results)
-    if not written:
+    written = publish.write_figures(results, faults.append)
+    written += report.write_all(results, faults.append)
+    if not written and not faults:
         raise ConfigError(
             f"nothing to plot: no finished evaluation under {results / 'runs'} and no published "
             f"folder under {results}; run `lengthgen train` first, or give --results FOLDER"

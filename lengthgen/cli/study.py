@@ -6,7 +6,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from lengthgen.config import catalogue, command_line
+from lengthgen.config import catalogue, command_line, paths
+from lengthgen.config.redaction import redact_text
 from lengthgen.errors import ConfigError
 from lengthgen.runs.progress import clock
 from lengthgen.studies import conduct, declaration, registration
@@ -25,19 +26,30 @@ def main(argv: Sequence[str]) -> int:
         raise ConfigError(f"study which? expected one of: {known}; or `all`")
     if any(override.startswith("results=") for override in overrides):
         raise ConfigError("results=: give --results FOLDER")
-    workers, results = options.workers or os.cpu_count() or 1, Path(options.results)
+    for override in overrides:
+        if redact_text(override) != override:
+            raise ConfigError(
+                f"{redact_text(override)}: a study's command is stored and published; "
+                "expected no secret in it"
+            )
+    workers = options.workers or os.cpu_count() or 1
+    results = paths.folder(options.results, "--results")
     asked = options.scale, options.seeds, workers, results, config_dir, overrides
     request = conduct.Options(*asked, options.unregistered)
     if names == ["all"]:
         names = declaration.names(where)
     studies = [declaration.load(name, where) for name in names]
     if options.register:
-        paths = catalogue.files("study", where)
+        sources = catalogue.files("study", where)
         for study in studies:
-            print(_registered(study.name, request.register(study, paths[study.name]), results))
+            print(_registered(study.name, request.register(study, sources[study.name]), results))
         return 0
     for study in studies:
         request.registered(study)  # refused before the first one begins
+    if config_dir:
+        from lengthgen.runs import kept_code  # imports torch
+
+        kept_code.named([config_dir])
     began = time.monotonic()
     for study in studies:
         conduct.run(study, request)

@@ -3,11 +3,18 @@
 Files, because a launcher may run a job in another process or on another machine.
 """
 
+import contextlib
 import json
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from omegaconf import OmegaConf
 
 from lengthgen import files
+from lengthgen.config.redaction import redact
 
 DONE = ("trained", "evaluated", "nothing to do")
 
@@ -37,7 +44,27 @@ def claim(folder: Path) -> Path:
 
 
 def write(folder: Path, status: Status) -> None:
-    files.write_json(folder / f"job-{status.job}.json", asdict(status))
+    """Without secrets, which overrides and messages may hold."""
+    files.write_json(folder / f"job-{status.job}.json", redact(asdict(status)))
+
+
+@contextlib.contextmanager
+def noted_without_secrets() -> Iterator[None]:
+    """Within it, the multirun.yaml of Hydra's sweeper holds none."""
+    original = BasicSweeper.setup
+
+    def setup(self: BasicSweeper, **given: Any) -> None:
+        original(self, **given)  # the launcher has the true configuration
+        folder = given["config"].hydra.sweep.dir
+        plain = OmegaConf.to_container(given["config"], resolve=False)
+        self.config = OmegaConf.create(redact(plain))
+        self.config.hydra.sweep.dir = folder
+
+    BasicSweeper.setup = setup  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        BasicSweeper.setup = original  # type: ignore[method-assign]
 
 
 def read(folder: Path) -> list[Status]:

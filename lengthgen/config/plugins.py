@@ -6,6 +6,7 @@ kind extend. A user's class is a file `NAME.py` beside its `NAME.yaml`, in the f
 """
 
 import importlib
+import importlib.machinery
 import importlib.util
 import inspect
 import sys
@@ -14,9 +15,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, is_dataclass
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any
 
+from lengthgen.config import paths
 from lengthgen.config.nearest import nearest
 from lengthgen.errors import ConfigError, UserError
 
@@ -47,7 +49,11 @@ class Kind:
         return sorted(stems - {"__init__", "base", *self.shared})
 
     def source(self, name: str, folders: Sequence[Path] = ()) -> Path:
-        """The file of `name`: the package's first, then `folders` in order. ConfigError if none."""
+        """The file of `name`: the package's first, then `folders` in order. ConfigError if none.
+
+        Also for what is no name: a path would reach code that nobody put into these folders.
+        """
+        paths.name(name, f"{self.noun}.name")
         for folder in (self.here, *map(Path, folders)):
             path = folder / f"{name}.py"
             if path.is_file() and (folder != self.here or name in self.names()):
@@ -90,14 +96,22 @@ class Kind:
 
     def _from_outside(self, path: Path) -> ModuleType:
         name = f"lengthgen_user_{self.noun}s.{path.stem}"
-        spec = importlib.util.spec_from_file_location(name, path)
-        if spec is None or spec.loader is None:
+        loader = _FromSource(name, str(path))
+        spec = importlib.util.spec_from_file_location(name, path, loader=loader)
+        if spec is None:
             raise ConfigError(f"{path}: not a Python file")
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module  # where dataclasses look up annotations that are strings
         with own_code(path):
-            spec.loader.exec_module(module)
+            loader.exec_module(module)
         return module
+
+
+class _FromSource(importlib.machinery.SourceFileLoader):
+    """Runs what stands in the file, never what a __pycache__ beside it holds, and writes none."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        return self.source_to_code(self.get_data(self.path), self.path)
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from lengthgen.config import catalogue, messages
+from lengthgen.config import catalogue, hydra_settings, messages
 from lengthgen.config.command_line import CommandLine
 from lengthgen.config.nearest import same_name
 from lengthgen.errors import ConfigError, UserError
@@ -34,7 +34,7 @@ def loader(config_dir: Path | None) -> ConfigLoaderImpl:
     if config_dir:
         anchor = SearchPathQuery(provider="schema")
         search_path.prepend("command-line", f"file://{config_dir}", anchor=anchor)
-    return ConfigLoaderImpl(search_path)
+    return hydra_settings.Loader(search_path)
 
 
 def text_of(override: Override) -> str:
@@ -61,6 +61,8 @@ def checked(command: str, line: CommandLine, groups: list[str]) -> list[Override
         key = override.key_or_group
         if not key:
             raise messages.unreadable(command, text, options)
+        if key == "hydra.mode":
+            raise hydra_settings.refused(key)
         if key in groups:
             if key in parsed:
                 raise messages.given_twice(text_of(parsed[key]), text)

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from lengthgen.config import paths
 from lengthgen.config.dataclass_from import build
 from lengthgen.config.plugins import own_code
 from lengthgen.data import datasets, limited, sealed, tokenizers
@@ -104,7 +105,8 @@ def _own(code: Path | None) -> AbstractContextManager[None]:
 
 def default_cache() -> Path:
     """$LENGTHGEN_CACHE, or ~/.cache/lengthgen."""
-    return Path(os.environ.get("LENGTHGEN_CACHE") or Path.home() / ".cache" / "lengthgen")
+    given = os.environ.get("LENGTHGEN_CACHE") or Path.home() / ".cache" / "lengthgen"
+    return paths.folder(given, "LENGTHGEN_CACHE")
 
 
 def prepare_splits(

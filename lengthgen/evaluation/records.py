@@ -3,18 +3,23 @@
     results/runs/<run>/  config.yaml provenance.json metrics.jsonl checkpoints/ figures/ log
                          done.json (written last)
     results/runs/<run>/evaluation/<evaluation>/  settings.json lengths.csv documents.csv
-                         positions.csv losses.npz
+                         positions.csv losses.npz manifest.json
 
-Every file is written whole or not at all (files.py). The columns of the tables are the contract
+Every file is written whole or not at all (files.py). What was damaged later is found by the seals
+(seals.py): an evaluation has a manifest.json, done.json seals itself and the run's own files; what
+versions before the seals wrote has none, and passes. The columns of the tables are the contract
 between evaluation, which writes them, and reporting/tables.py, which reads them.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from lengthgen import files
+from lengthgen.evaluation import seals
 
 # Which run a row belongs to. scheme: a label such as t5_bias or t5_bias(num_buckets=64). setting:
 # hash of everything scientific but scheme and seed. evaluation: hash of the evaluation's settings.
@@ -47,6 +52,7 @@ POSITIONS = (
     *IDENTITY, "eval_length", "position", "position_end", "value", "low", "high",
     "n_tokens", "n_documents",
 )  # fmt: skip
+SEGMENTS = "segments"  # in provenance.json: what computed which steps (runs/segments.py)
 TABLES = {"lengths": LENGTHS, "documents": DOCUMENTS, "positions": POSITIONS}
 
 
@@ -71,7 +77,7 @@ class RunFolder:
         Of done.json (training/ending.py); else of the losses at half of the steps and at the end in
         metrics.jsonl. None where they were not measured.
         """
-        ended = files.read_json(self.folder / "done.json", {}).get("training") or {}
+        ended = self.done.get("training") or {}
         if ended.get("last_doubling") is not None:
             return float(ended["last_doubling"])
         key = "validation/loss"
@@ -86,16 +92,73 @@ class RunFolder:
         return float(losses[steps // 2] - losses[steps])
 
     @property
+    def mixed(self) -> list[str]:
+        """What differs between the segments of the training; empty for one of a single piece."""
+        first, *others = self.provenance.get(SEGMENTS) or [{}]
+        names = (name for name in first if name != "after_step")
+        return [name for name in names if any(one.get(name) != first[name] for one in others)]
+
+    @cached_property
+    def done(self) -> dict[str, Any]:
+        return read_done(self.folder)
+
+    @property
     def evaluations(self) -> list[Path]:
-        """The folders of its finished evaluations: those that hold every table."""
-        folders = sorted(
-            path for path in (self.folder / "evaluation").glob("[!.]*") if path.is_dir()
-        )
+        """The folders of its finished evaluations: sealed ones, and those that hold every table."""
+        folders = sorted(path for path in (self.folder / "evaluation").glob("*") if path.is_dir())
         return [
             folder
             for folder in folders
-            if all((folder / f"{table}.csv").is_file() for table in TABLES)
+            if re.fullmatch(r"[\w-]+", folder.name)  # no leftover of a copy or a writer
+            and (
+                seals.is_sealed(folder)
+                or all((folder / f"{table}.csv").is_file() for table in TABLES)
+            )
         ]
+
+    @property
+    def faults(self) -> list[str]:
+        """What is damaged or missing of the run's own files, each in a few words."""
+        if (self.folder / "done.json").is_file() and _read_done(self.folder) is None:
+            return ["done.json is damaged"]
+        if not _is_sealed(self.done):
+            return []
+        found = seals.differing(self.folder, self.done["sha256"])
+        there = {folder.name for folder in self.evaluations}
+        return found + [
+            f"evaluation/{name} is missing"
+            for name in self.done["evaluations"]
+            if name not in there
+        ]
+
+    def faults_of(self, evaluation: Path) -> list[str]:
+        """What is damaged or missing in one of its evaluations, each in a few words."""
+        found = seals.faults(evaluation, evaluation_seal(self.name, evaluation.name))
+        if not seals.is_sealed(evaluation) and evaluation.name in self.done.get("sealed", ()):
+            found.append(f"{seals.MANIFEST} is missing")
+        return found
+
+
+def evaluation_seal(run: str, evaluation: str) -> str:
+    """Whose folder the manifest of an evaluation says that it is."""
+    return f"{run}/{evaluation}"
+
+
+def read_done(folder: Path) -> dict[str, Any]:
+    """What a run's done.json says; empty if it is missing or damaged: the run is not done then."""
+    return _read_done(folder) or {}
+
+
+def _read_done(folder: Path) -> dict[str, Any] | None:
+    about = files.read_json(folder / "done.json")
+    if not isinstance(about, dict) or (_is_sealed(about) and not seals.is_intact(about)):
+        return None
+    return about
+
+
+def _is_sealed(done: Mapping[str, Any]) -> bool:
+    """False for those of versions before the seals, which have none of these keys."""
+    return not {seals.SEAL, "sha256", "sealed"}.isdisjoint(done)
 
 
 def run(folder: Path) -> RunFolder:
@@ -105,7 +168,7 @@ def run(folder: Path) -> RunFolder:
     status = "done" if (folder / "done.json").is_file() else "unfinished"
     try:
         config = yaml.load((folder / "config.yaml").read_text(encoding="utf-8"), loader)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+    except (OSError, ValueError, yaml.YAMLError):
         config = None
     if not isinstance(config, dict):
         return RunFolder(folder.name, folder, {}, "unreadable")

@@ -1,10 +1,11 @@
 """Scored windows -> the tidy rows and per-token losses of one evaluation folder.
 
 Files: lengths.csv, documents.csv, positions.csv (columns in records.py), settings.json (settings,
-outcome and context of every request), and losses.npz with, for every protocol and length,
-`PROTOCOL/LENGTH/losses` (windows, scored positions) float32 nats and `.../document`, `.../start`,
-`.../first` of each window: row w, column p is the loss of token start[w] + first[w] + p + 1 of
-document[w]. `.../bigram`, of matched and whole, is the loss of a bigram table on it (bigram.py).
+outcome and context of every request), manifest.json (seals.py), and losses.npz with, for every
+protocol and length, `PROTOCOL/LENGTH/losses` (windows, scored positions) float32 nats and
+`.../document`, `.../start`, `.../first` of each window: row w, column p is the loss of token
+start[w] + first[w] + p + 1 of document[w]. `.../bigram`, of matched and whole, is the loss of a
+bigram table on it (bigram.py).
 
 Where the data have exact floors (floors.py): rows of the metrics floor and excess, `.../floors` in
 losses.npz, and excess_by_position.csv with the columns of positions.csv. Where they have answers
@@ -30,6 +31,7 @@ from lengthgen.evaluation import (
     length_rows,
     recall,
     records,
+    seals,
 )
 from lengthgen.evaluation.protocols import EvaluationConfig, amounts_of, eval_lengths
 from lengthgen.evaluation.scoring import Scored
@@ -104,6 +106,7 @@ def write(
             "origin": origin,
         }
         files.write_json(aside / "settings.json", about)
+        seals.seal(aside, records.evaluation_seal(identity["run"], folder.name))
     return [
         row
         | {"word": words.get(str(row["eval_length"]), "") if row["protocol"] == "matched" else ""}

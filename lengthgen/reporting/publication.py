@@ -50,6 +50,7 @@ def provenance(
             "parameters": origin.get("parameters"),
             "learning_rate": _learning_rate(run),
             "last_doubling": run.last_doubling,
+            "mixed": run.mixed or None,
         }
         listed.append(
             {"run": run.name, "seed": run.config.get("seed"), "command": origin["command"]}

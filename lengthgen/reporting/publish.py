@@ -4,15 +4,16 @@ Needs results/ alone: no torch, no data, no account. Figures are byte-stable: th
 the same PNG and SVG, so regenerating them leaves an empty diff.
 """
 
+import logging
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from lengthgen import files
-from lengthgen.errors import ConfigError
-from lengthgen.evaluation import records
+from lengthgen.errors import ConfigError, DataError
+from lengthgen.evaluation import records, seals
 from lengthgen.reporting import (
     detectable,
     publication,
@@ -24,6 +25,9 @@ from lengthgen.reporting import (
 from lengthgen.reporting import summary as page
 from lengthgen.reporting.figures import curves, drawing, palette, verdict_figure
 
+log = logging.getLogger(__name__)
+OnFault = Callable[[str], None]  # gets one line
+HOUR = 3600.0  # seconds: no writer takes so long for a file
 Where = Mapping[str, Sequence[str]]  # identity column -> the values that are chosen
 FIGURES = ("loss_by_length", "loss_by_position", "exact_match_by_length", "fails_or_uses")
 
@@ -47,20 +51,36 @@ def write_run_figures(run_folder: Path | str, settings: str | None = None) -> li
     return written
 
 
-def write_figures(results: Path | str) -> list[Path]:
-    """Every figure: over all runs into results/figures/, and of published folders. Returns them."""
+def write_figures(results: Path | str, on_fault: OnFault = log.warning) -> list[Path]:
+    """Every figure: over all runs into results/figures/, and of published folders. Returns them.
+
+    on_fault: gets a line for each run or folder that is damaged; the others are drawn.
+    """
     results = Path(results)
     measured = tables.collect(results)
+    for fault in measured.faults:
+        on_fault(fault.line)
     summary, written = tables.summarise(measured.documents, measured.lengths), []
     for stem, rows, bins in _groups(summary, measured.positions):
         written += _write_curves(rows, bins, results / "figures", f"{stem}-")
     for folder in tables.published(results):
-        written += write_published(folder)
+        try:
+            written += write_published(folder)
+        except DataError as error:
+            on_fault(str(error))
     return written
 
 
 def write_published(folder: Path) -> list[Path]:
-    """All of a published folder that follows from its tables, as the summary. Returns the files."""
+    """All of a published folder that follows from its tables, as the summary. Returns the files.
+
+    DataError if a table or provenance.json is not what was published.
+    """
+    sources = (*(f"{name}.csv" for name in records.TABLES), "provenance.json", references.FILE)
+    if wrong := seals.faults(folder, folder.name, sources):
+        raise DataError(
+            f"{folder}: {'; '.join(wrong)}; publish it again, or put the published file back"
+        )
     measured = tables.read_evaluations([folder])
     return _write_published(folder, measured, tables.write_summary(measured, folder))
 
@@ -81,13 +101,19 @@ def _write_published(folder: Path, measured: tables.Tables, summary: pd.DataFram
         written += _write_verdicts(of_group, rows, folder / f"{prefix}fails_or_uses")
     text = page.summary([rows for _, rows, _ in groups], note, verdict_rows, power)
     files.write_text(folder / "summary.md", text)
-    return [
+    written = [
         folder / "summary.csv",
         *verdicts.write(verdict_rows, folder),
         *detectable.write(power, folder),
         *written,
         folder / "summary.md",
     ]
+    # Figures of an earlier publication under the same name.
+    for old in (path for figure in FIGURES for path in folder.glob(f"*{figure}*.[ps][nv]g")):
+        if old not in written:
+            old.unlink()
+    seals.seal(folder, folder.name)
+    return [*written, folder / seals.MANIFEST]
 
 
 def _write_verdicts(verdict_rows: pd.DataFrame, rows: pd.DataFrame, stem: Path) -> list[Path]:
@@ -109,7 +135,7 @@ def publish(
     """Tables, figures and provenance of the chosen runs into results/<name>/. Returns the files.
 
     references_where: the runs that show what can be gained from longer input (references.py).
-    ConfigError if no run is chosen.
+    ConfigError if no run is chosen. DataError if one of them is damaged.
     """
     results = Path(results)
     reserved = ("runs", "figures", "sweeps")
@@ -121,6 +147,7 @@ def publish(
     collected, runs = tables.collect(results), records.runs(results)
     measured = _choose(collected, where, results)
     folder = results / name
+    files.remove_leftovers(folder / "*", older_than=HOUR)
     origin = publication.provenance(runs, measured.lengths)
     note = {"note": text, "where": _sorted(where)} | origin
     reference_rows = None
@@ -136,16 +163,13 @@ def publish(
         *references.write(reference_rows, folder),
         *_write_published(folder, measured, summary),
     ]
-    # Figures of an earlier publication under the same name.
-    for old in (path for figure in FIGURES for path in folder.glob(f"*{figure}*.[ps][nv]g")):
-        if old not in written:
-            old.unlink()
     tables_written = (folder / f"{table}.csv" for table in records.TABLES)
     return [*tables_written, folder / "provenance.json", *written]
 
 
 def _choose(collected: tables.Tables, where: Where, results: Path) -> tables.Tables:
     chosen = tables.select(collected, where)
+    _refuse_damaged(chosen, where)
     if chosen.lengths.empty:
         words = " ".join(f"{key}={','.join(values)}" for key, values in where.items())
         raise ConfigError(
@@ -153,6 +177,26 @@ def _choose(collected: tables.Tables, where: Where, results: Path) -> tables.Tab
             "see `lengthgen list runs`"
         )
     return chosen
+
+
+def _refuse_damaged(chosen: tables.Tables, where: Where) -> None:
+    """DataError if a run that was chosen is damaged, or an evaluation that may be one of them."""
+    runs = set(chosen.lengths["run"])
+    found = [each for each in chosen.faults if each.run in runs or _may_match(each, where)]
+    if found:
+        others = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+        raise DataError(f"{found[0].line}{others}; nothing was published")
+
+
+def _may_match(fault: tables.Fault, where: Where) -> bool:
+    """Unless its own lengths.csv is whole and says that it does not match."""
+    if fault.evaluation is None or "lengths.csv" in fault.line or seals.MANIFEST in fault.line:
+        return fault.evaluation is not None
+    try:
+        rows = tables.read_table(fault.evaluation / "lengths.csv", records.LENGTHS)
+    except DataError:
+        return True
+    return not tables.select(tables.Tables(rows, rows, rows), where).lengths.empty
 
 
 def _sorted(where: Where) -> dict[str, list[str]]:

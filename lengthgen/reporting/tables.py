@@ -4,6 +4,7 @@ A published folder, results/<name>/, holds lengths.csv, documents.csv, positions
 and provenance.json: all that its figures need, in an order that gives the same bytes again.
 """
 
+import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ import pandas as pd
 
 from lengthgen import files
 from lengthgen.errors import DataError
-from lengthgen.evaluation import records
+from lengthgen.evaluation import records, seals
 from lengthgen.reporting.figures import palette
 from lengthgen.statistics import intervals
 from lengthgen.statistics.losses import Losses, Means
@@ -53,12 +54,22 @@ WHOLE = {
 
 
 @dataclass(frozen=True)
+class Fault:
+    """What is damaged: a line that says how to mend it. evaluation: None for a run's own files."""
+
+    run: str
+    line: str
+    evaluation: Path | None = None
+
+
+@dataclass(frozen=True)
 class Tables:
-    """Rows of many evaluations, with the columns of records.TABLES."""
+    """Rows of many evaluations, with the columns of records.TABLES. faults: what was left out."""
 
     lengths: pd.DataFrame
     documents: pd.DataFrame
     positions: pd.DataFrame
+    faults: tuple[Fault, ...] = ()
 
 
 def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
@@ -67,19 +78,59 @@ def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
 
 
 def collect(results: Path | str) -> Tables:
-    """The tables of every finished evaluation under results/runs; empty if there is none."""
-    return read_evaluations(folder for run in records.runs(results) for folder in run.evaluations)
+    """The tables of every finished evaluation under results/runs; empty if there is none.
+
+    A damaged one (seals.py) is left out, and is one of the faults; so is a copy of another.
+    """
+    parts, faults = [], []
+    seen: dict[tuple[str, ...], str] = {}
+    for run in records.runs(results):
+        faults += [
+            Fault(run.name, f"run {run.name}: {what}; rerun its training command")
+            for what in run.faults
+        ]
+        for folder in run.evaluations:
+            wrong = run.faults_of(folder)
+            part: dict[str, pd.DataFrame] = {}
+            try:
+                part = {} if wrong else _read_folder(folder)
+            except DataError as error:
+                wrong = [str(error)]
+            for row in as_rows(part["lengths"][["run", *LINE]][:1]) if part else ():
+                key = tuple(row[name] for name in ("run", "scheme", "steps", "evaluation"))
+                if row["run"] != run.name:
+                    wrong = [f"its rows are of run {row['run']}"]
+                elif key in seen:
+                    wrong = [f"it repeats evaluation {seen[key]}"]
+                seen.setdefault(key, folder.name)
+            if wrong:
+                line = f"run {run.name}, evaluation {folder.name}: {'; '.join(wrong)}"
+                mend = "rerun the command that made it, or delete the folder"
+                faults.append(Fault(run.name, f"{line}; {mend}", folder))
+            else:
+                parts.append(part)
+    return dataclasses.replace(_joined(parts), faults=tuple(faults))
 
 
 def read_evaluations(folders: Iterable[Path]) -> Tables:
-    folders, tables = list(folders), {}
+    """The tables of these folders, one below the other. DataError if one cannot be read."""
+    return _joined([_read_folder(folder) for folder in folders])
+
+
+def _read_folder(folder: Path) -> dict[str, pd.DataFrame]:
+    return {
+        name: _read(folder / f"{name}.csv", columns) for name, columns in records.TABLES.items()
+    }
+
+
+def _joined(parts: Sequence[Mapping[str, pd.DataFrame]]) -> Tables:
+    tables = {}
     for name, columns in records.TABLES.items():
-        parts = [_read(folder / f"{name}.csv", columns) for folder in folders]
-        parts = [part for part in parts if len(part)]
+        rows = [part[name] for part in parts if len(part[name])]
         tables[name] = pd.DataFrame(columns=list(columns))
-        if parts:
-            tables[name] = _whole(pd.concat(parts, ignore_index=True))
-    return Tables(**tables)
+        if rows:
+            tables[name] = _whole(pd.concat(rows, ignore_index=True))
+    return Tables(tables["lengths"], tables["documents"], tables["positions"])
 
 
 def as_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
@@ -99,7 +150,9 @@ def select(tables: Tables, where: Mapping[str, Sequence[str]]) -> Tables:
             table = table[table[column].astype(str).isin(list(values))]
         return table
 
-    return Tables(chosen(tables.lengths), chosen(tables.documents), chosen(tables.positions))
+    return Tables(
+        chosen(tables.lengths), chosen(tables.documents), chosen(tables.positions), tables.faults
+    )
 
 
 def summarise(documents: pd.DataFrame, lengths: pd.DataFrame) -> pd.DataFrame:
@@ -193,12 +246,15 @@ def write_summary(tables: Tables, folder: Path) -> pd.DataFrame:
 
 
 def published(results: Path | str) -> list[Path]:
-    """The published folders under `results`, by name: those with all tables of a summary."""
+    """The published folders under `results`, by name: sealed, or with all tables of a summary."""
     return sorted(
         folder
-        for folder in Path(results).glob("*")
+        for folder in Path(results).glob("[!.]*")
         if folder.name not in ("runs", "figures")
-        and all((folder / f"{name}.csv").is_file() for name in records.TABLES)
+        and (
+            seals.is_sealed(folder)
+            or all((folder / f"{name}.csv").is_file() for name in records.TABLES)
+        )
     )
 
 

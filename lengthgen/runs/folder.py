@@ -12,14 +12,15 @@ results/runs/<run id>/
   evaluation/<id>/    tables and per-token losses of one evaluation
   diagnostics/<id>/   tables and figures of one set of diagnostics
   figures/            curves of this run
-  done.json           weights' hash and evaluations, written last
+  done.json           weights' hash, evaluations, sums of files and figures; written last
 
-The folders of evaluations and diagnostics appear whole or not at all.
+The folders of evaluations and diagnostics appear whole or not at all. done.json seals itself and
+the run's own files, an evaluation's manifest.json that evaluation (seals.py).
 """
 
 import contextlib
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,17 @@ from filelock import FileLock, Timeout
 
 from lengthgen import files
 from lengthgen.errors import CheckpointError, ConfigError, LockedError
-from lengthgen.evaluation import records
+from lengthgen.evaluation import records, seals
 from lengthgen.runs.progress import logged_to
+
+log = logging.getLogger(__name__)
+CODE = ("scheme", "modifier", "dataset")  # folders of the user's code
+# Own files that the training command writes again, and what it says.
+REMADE = {
+    "config.yaml": "written again",
+    "provenance.json": "written again, of this process: it says `rewritten`",
+    "metrics.jsonl": "put aside as metrics.jsonl.damaged; the curve of the training is gone",
+}
 
 
 class RunFolder:
@@ -56,12 +66,51 @@ class RunFolder:
     @property
     def ended(self) -> dict[str, Any]:
         """What done.json says. Empty where it is missing or damaged: the run is not done then."""
-        about = files.read_json(self.done, {})
-        return about if isinstance(about, dict) and "weights_sha256" in about else {}
+        about = records.read_done(self.path)
+        return about if "weights_sha256" in about else {}
 
     def finished(self, evaluation_id: str) -> bool:
-        """Trained, and evaluated under these settings."""
-        return bool(self.ended) and self.evaluation(evaluation_id).is_dir()
+        """Trained, and evaluated under these settings, with nothing damaged of either."""
+        return bool(self.ended) and self.evaluated(evaluation_id) and not self.faults
+
+    def evaluated(self, evaluation_id: str) -> bool:
+        """Whether this evaluation is there and as it was written."""
+        folder = self.evaluation(evaluation_id)
+        return folder.is_dir() and not records.run(self.path).faults_of(folder)
+
+    @property
+    def faults(self) -> list[str]:
+        """What is damaged or missing of the run's own files, each in a few words."""
+        return records.run(self.path).faults
+
+    def has_figures(self, settings: str) -> bool:
+        """Whether the figures of evaluations with these settings are there as they were drawn.
+
+        True for a run of a version before the seals, which did not note its figures.
+        """
+        ended = self.ended
+        if "figures" not in ended:
+            return bool(ended)
+        drawn = ended["figures"].get(settings)
+        return drawn is not None and not seals.differing(self.path / "figures", drawn)
+
+    def repair(self) -> None:
+        """Put aside those of the run's own files that are damaged; the caller writes them again.
+
+        CheckpointError where code that it was trained with is damaged.
+        """
+        named = self.ended.get("sha256", {})
+        for name in sorted(named):
+            if not seals.differing(self.path, {name: named[name]}):
+                continue
+            if name not in REMADE:
+                raise CheckpointError(
+                    f"run {self.path.name}: {name}, which it was trained with, is damaged or "
+                    f"missing; put it back, or delete {self.path} and train again"
+                )
+            log.warning("%s is damaged or missing: %s", name, REMADE[name])
+            if (self.path / name).exists():
+                files.set_aside(self.path / name, f"{name}.damaged")
 
     def check_weights(self, sha256: str) -> None:
         """CheckpointError unless these weights are those that the run ended with, if it has."""
@@ -77,10 +126,31 @@ class RunFolder:
         files.write_json(self.provenance, files.read_json(self.provenance, {}) | dict(facts))
 
     def finish(self, weights_sha256: str, training: Mapping[str, Any]) -> None:
-        """training: how it ended (training/ending.py)."""
-        evaluations = [path.name for path in records.run(self.path).evaluations]
-        about = {"weights_sha256": weights_sha256, "training": training, "evaluations": evaluations}
-        files.write_json(self.done, about)
+        """Write done.json. training: how it ended (training/ending.py)."""
+        run = records.run(self.path)
+        evaluations = [path for path in run.evaluations if not run.faults_of(path)]
+        code = [path for kind in CODE for path in (self.path / kind).glob("*.py")]
+        own = [self.config, self.provenance, self.metrics, *code]
+        about = {
+            "run": self.path.name,
+            "weights_sha256": weights_sha256,
+            "training": training,
+            "evaluations": [path.name for path in evaluations],
+            "sealed": [path.name for path in evaluations if seals.is_sealed(path)],
+            "figures": self.ended.get("figures", {}),
+            "sha256": seals.sums(
+                self.path,
+                sorted(path.relative_to(self.path).as_posix() for path in own if path.is_file()),
+            ),
+        }
+        seals.write_sealed(self.done, about)
+
+    def note_figures(self, settings: str, drawn: Iterable[Path]) -> None:
+        """Add to done.json that the figures of evaluations with these settings are drawn."""
+        sums = seals.sums(self.path / "figures", sorted(path.name for path in drawn))
+        ended = {key: value for key, value in self.ended.items() if key != seals.SEAL}
+        ended["figures"] = ended.get("figures", {}) | {settings: sums}
+        seals.write_sealed(self.done, ended)
 
     def forget_metrics_after(self, step: int) -> None:
         """Drop lines of steps after a killed process's last checkpoint: they are redone."""

@@ -6,10 +6,13 @@ Paths, device, threads, kernels, tracking and progress are left out: they change
 import dataclasses
 import hashlib
 import json
+import re
+import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from lengthgen.config.redaction import redact_text
 from lengthgen.diagnostics.settings import DIAGNOSTICS_VERSION
 from lengthgen.evaluation.protocols import (
     EVALUATION_VERSION,
@@ -22,6 +25,9 @@ from lengthgen.training import ending
 
 # Raised when a change of the code changes numbers: older runs are then not reused.
 RESULTS_VERSION = 1
+LONGEST = 199  # bytes of a run's id, the name of its folder
+CUT = (70, 50, 40)  # of its scheme, dataset and model, where it would be longer
+SHOWN = 64  # characters of a label
 # Keys of optim that came later, and the values that leave a run as it was without them.
 OPTIM_SINCE = {"positional_lr": 1.0, "schedule": "cosine", "decay": 0.2}
 
@@ -60,9 +66,41 @@ def scientific(config: TrainConfig, data: Mapping[str, str], precision: str) -> 
 
 def run_id(config: TrainConfig, science: Mapping[str, Any]) -> str:
     """`t5_bias-python-tiny-L512-s0-1f3a9c2e`: readable, and unique by the hash at its end."""
-    s, data = config.settings, science["data"]["label"]
-    length_and_seed = f"L{s.train_length}-s{s.seed}"
-    return f"{config.name}-{data}-{config.model_name}-{length_and_seed}-{_hash(science)}"
+    s = config.settings
+    parts = [word(part) for part in (config.name, science["data"]["label"], config.model_name)]
+    end = f"L{s.train_length}-s{s.seed}-{_hash(science)}"
+    if len("-".join([*parts, end]).encode()) > LONGEST:
+        parts = [_cut(part, length) for part, length in zip(parts, CUT, strict=True)]
+    return "-".join([*parts, end])
+
+
+def word(text: str) -> str:
+    """A user's words as a part of a file's name: letters, digits and `_.-+(),=`, others as `_`.
+
+    Not unique: the hash at the end of an id is.
+    """
+    return re.sub(r"[^\w.+(),=-]", "_", shown(text))
+
+
+def shown(text: str) -> str:
+    """A user's label as tables, figures and dashboards show it: printable, short, no secret."""
+    return printable(text)[:SHOWN].strip() or "unnamed"
+
+
+def printable(text: str) -> str:
+    """Without secrets, line ends and control characters."""
+    characters = "".join(c if c.isprintable() else " " for c in without_secrets(text))
+    return unicodedata.normalize("NFC", " ".join(characters.split()))
+
+
+def without_secrets(label: str) -> str:
+    """A label as it goes into the identity, so that a stored configuration gives the same one."""
+    return redact_text(label)
+
+
+def _cut(text: str, length: int) -> str:
+    """At most so many bytes of UTF-8."""
+    return text.encode()[:length].decode(errors="ignore")
 
 
 def setting_id(science: Mapping[str, Any]) -> str:

@@ -1,11 +1,13 @@
 """Reading what runs left: a trained model with its data, and tables over many runs."""
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from omegaconf import DictConfig, OmegaConf
 
+from lengthgen.config import paths
 from lengthgen.data import tokenizers
 from lengthgen.data.splits import Splits, default_cache, make_dataset
 from lengthgen.data.tokenizers import Tokenizer
@@ -31,16 +33,17 @@ class LoadedRun:
     folder: Path
 
 
-def load_run(name: str, results: Path | str = "results") -> LoadedRun:
+def load_run(name: str, results: Path | str = "results", *, trust_code: bool = False) -> LoadedRun:
     """A finished run by its id, a part of it that no other run shares, or its folder.
 
+    trust_code: run the code that the run's folder keeps, where it was trained with a user's own.
     Raises ConfigError (no such run), CheckpointError (no weights) and DataError (other data).
     """
-    folder = find(Path(results), str(name))
-    model, splits = run.trained_model(folder)
+    folder = find(paths.folder(results, "results"), str(name))
+    model, splits = run.trained_model(folder, trust_code)
     config = cast(DictConfig, OmegaConf.load(folder.config))
     dataset = make_dataset(config.dataset, [folder.path / "dataset"])
-    cache = Path(config.cache) if config.cache else default_cache()
+    cache = paths.folder(config.cache, "cache") if config.cache else default_cache()
     coding: tokenizers.Recipe = (
         tokenizers.configured(config.tokenizer)
         if dataset.symbols is None
@@ -58,13 +61,15 @@ def load_results(results: Path | str = "results", table: str = "lengths") -> "pd
 
     table: "lengths" (a metric at a length), "documents" (the loss of a document), "positions" (loss
     by position) or "summary" (means over seeds, with intervals). Columns: results/README.md.
-    Empty without runs.
+    Empty without runs. A damaged evaluation is left out, with a warning.
     """
     from lengthgen.reporting import tables
 
     if table not in TABLES:
         raise ConfigError(f"table={table!r}: expected one of {', '.join(TABLES)}")
-    collected = tables.collect(results)
+    collected = tables.collect(paths.folder(results, "results"))
+    for fault in collected.faults:
+        warnings.warn(fault.line, stacklevel=2)
     if table == "summary":
         return tables.summarise(collected.documents, collected.lengths)
     return getattr(collected, table)

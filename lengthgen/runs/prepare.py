@@ -1,6 +1,7 @@
 """A checked configuration becomes a run that can start: data, device, precision, identity."""
 
 import contextlib
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,7 @@ class Run:
         config, settings = self.config, self.config.settings
         return {
             "run": self.id,
-            "scheme": config.label,
+            "scheme": identity.printable(config.label),
             "dataset": self.splits.label,
             "model": config.model_name,
             "seed": settings.seed,
@@ -87,11 +88,14 @@ def prepare(config: TrainConfig) -> Run:
     process.only_deterministic(settings.deterministic and device.type == "cuda")
     cache = Path(settings.cache) if settings.cache else None
     splits = prepare_splits(config.dataset, config.tokenizer, cache, config.dataset_folders)
-    data = {"label": splits.label, "fingerprint": splits.fingerprint, "tokenizer": splits.tokenizer}
+    label = identity.without_secrets(splits.label)
+    data = {"label": label, "fingerprint": splits.fingerprint, "tokenizer": splits.tokenizer}
     if splits.user_code:
         # The fingerprint is of the tokens alone; the code also decides which of them are scored.
         data["code"] = identity.code_hash(splits.user_code)
     science = identity.scientific(config, data, precision)
+    splits = dataclasses.replace(splits, label=identity.shown(label))
+    config = dataclasses.replace(config, model_name=identity.shown(config.model_name))
     folder = RunFolder(Path(settings.results) / "runs" / identity.run_id(config, science))
     return Run(config, splits, device, precision, science, folder)
 

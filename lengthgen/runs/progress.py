@@ -8,6 +8,8 @@ from collections.abc import Iterator
 
 from tqdm import tqdm
 
+from lengthgen.config import output
+
 log = logging.getLogger(__name__)
 
 
@@ -77,9 +79,9 @@ def messages_shown() -> Iterator[None]:
 
 @contextlib.contextmanager
 def logged_to(handler: logging.Handler, form: str) -> Iterator[None]:
-    """The package's messages go to `handler` as well."""
+    """The package's messages go to `handler` as well, without secrets."""
     logger = logging.getLogger("lengthgen")
-    handler.setFormatter(logging.Formatter(form))
+    handler.setFormatter(output.Formatter(form))
     logger.addHandler(handler)
     try:
         yield

@@ -16,13 +16,23 @@ from omegaconf import DictConfig, OmegaConf
 
 from lengthgen import files, tracking
 from lengthgen import model as models
+from lengthgen.config import paths
 from lengthgen.data.splits import Splits, check_lengths
 from lengthgen.errors import CheckpointError, ConfigError, DataError
 from lengthgen.evaluation import floors, last_lines, whole_documents
 from lengthgen.evaluation import writing as evaluation_files
 from lengthgen.evaluation.protocols import Request, eval_lengths, plan
 from lengthgen.evaluation.scoring import Scored, score
-from lengthgen.runs import diagnosing, provenance, retrofitting, step_plan, train_config
+from lengthgen.runs import (
+    diagnosing,
+    kept_code,
+    provenance,
+    retrofitting,
+    segments,
+    step_plan,
+    stopping,
+    train_config,
+)
 from lengthgen.runs.fit import fit
 from lengthgen.runs.folder import RunFolder, find
 from lengthgen.runs.kernel_choice import kernels_of, linear_of, with_fallback
@@ -30,7 +40,7 @@ from lengthgen.runs.prepare import Run, prepare
 from lengthgen.runs.progress import Progress, messages_shown
 from lengthgen.runs.step_plan import StepPlan
 from lengthgen.statistics.thresholds import UNDER_TRAINED
-from lengthgen.training import checkpoint
+from lengthgen.training import checkpoint, skips
 
 log = logging.getLogger(__name__)
 # Keys that an evaluation may change; the others are the training's.
@@ -46,7 +56,7 @@ class Outcome:
 
     run_id: str
     folder: Path
-    status: str  # "trained" | "evaluated" | "nothing to do"
+    status: str  # "trained" | "evaluated" | "drawn" (the figures alone) | "nothing to do"
     evaluation: Path  # the folder of this evaluation's tables
 
 
@@ -61,7 +71,7 @@ def train(
     config: from `compose`. user_folders: folders with your schemes, datasets, ... (a --config-dir).
     figures: draw the run's curves. Raises UserErrors of one line.
     """
-    with messages_shown():
+    with stopping.watched(), messages_shown():
         checked = train_config.check(_plain(config), [Path(folder) for folder in user_folders])
         return _complete(prepare(checked), figures)
 
@@ -76,15 +86,21 @@ def evaluate(
 
     config: from `compose(["run=..."], command="evaluate")`. The rest is as in `train`.
     """
-    with messages_shown():
+    with stopping.watched(), messages_shown():
         options = _plain(config)
-        folder = find(Path(options["results"]), str(options["run"]))
+        folder = find(paths.folder(options["results"], "results"), str(options["run"]))
         name = folder.path.name
         if not folder.ended:
             raise CheckpointError(f"run {name} is not finished; rerun its training command")
+        if faults := [each for each in folder.faults if not each.startswith("evaluation/")]:
+            raise CheckpointError(
+                f"run {name}: {'; '.join(faults)}; rerun its training command, which mends it"
+            )
         changed = {key: options[key] for key in PER_EVALUATION if key in options}
         changed["evaluate_at_steps"] = []  # at_step chooses one of them
-        run = _stored_run(folder, changed, [Path(folder) for folder in user_folders])
+        folders = [Path(each) for each in user_folders]
+        trust_code = kept_code.trusted(options.get("trust_code", False))
+        run = _stored_run(folder, changed, folders, trust_code)
         if run.id != name:
             raise DataError(
                 f"run {name} cannot be evaluated as it was trained: this machine's data, precision "
@@ -93,32 +109,48 @@ def evaluate(
         return _complete(dataclasses.replace(run, folder=folder), figures)
 
 
-def trained_model(folder: RunFolder) -> tuple[models.Transformer, Splits]:
-    """A run's trained model, in evaluation mode, and its data. CheckpointError without weights."""
-    run = _stored_run(folder, {"retrofit": None})
+def trained_model(folder: RunFolder, trust_code: bool = False) -> tuple[models.Transformer, Splits]:
+    """A run's trained model, in evaluation mode, and its data. CheckpointError without weights.
+
+    trust_code: as in `load_run`.
+    """
+    run = _stored_run(folder, {"retrofit": None}, trust_code=trust_code)
     return _with_weights(run, folder), run.splits
 
 
-def evaluated_model(evaluation: Path) -> tuple[models.Transformer, Splits]:
-    """An evaluation's model, with its retrofit, and data. CheckpointError without weights."""
+def evaluated_model(
+    evaluation: Path, trust_code: bool = False
+) -> tuple[models.Transformer, Splits]:
+    """An evaluation's model, with its retrofit, and data. CheckpointError without weights.
+
+    trust_code: as in `load_run`.
+    """
     folder = RunFolder(evaluation.parent.parent)
     origin = files.read_json(evaluation / "settings.json", {}).get("origin", {})
     stored = origin.get("retrofit") or {}
     options = {key: value for key, value in stored.items() if key not in retrofitting.ADDED}
-    user_folders = [folder.retrofit(stored["code"])] if "code" in stored else []
-    run = _stored_run(folder, {"retrofit": options or None}, user_folders)
+    code = paths.name(str(stored["code"]), "retrofit code") if "code" in stored else ""
+    changed = {"retrofit": options or None}
+    run = _stored_run(folder, changed, trust_code=trust_code, retrofit=code)
     model = _with_weights(run, folder)
     retrofitting.apply(run, model)
     return model, run.splits
 
 
 def _stored_run(
-    folder: RunFolder, changed: Mapping[str, Any], user_folders: Sequence[Path] = ()
+    folder: RunFolder,
+    changed: Mapping[str, Any],
+    user_folders: Sequence[Path] = (),
+    trust_code: bool = False,
+    retrofit: str = "",
 ) -> Run:
-    """The run of a folder, prepared again from its configuration with some keys changed."""
+    """The run of a folder, prepared again from its configuration with some keys changed.
+
+    retrofit: the hash of a retrofit's code that the folder keeps.
+    """
     stored = _plain(cast(DictConfig, OmegaConf.load(folder.config)))
     # The run folder comes first: it holds the code that the run was trained with.
-    folders = [folder.path, *user_folders]
+    folders = kept_code.folders(folder, user_folders, trust_code, retrofit)
     stored = train_config.as_trained(stored, folders)
     return prepare(train_config.check({**stored, **changed}, folders))
 
@@ -161,25 +193,31 @@ def _complete(run: Run, figures: bool) -> Outcome:
         dataclasses.replace(run, config=dataclasses.replace(run.config, at_step=step))
         for step in run.config.settings.evaluate_at_steps
     ]
-    if (
-        all(run.folder.finished(each.evaluation_id) for each in (run, *earlier))
-        and not diagnosing.missing(run)
-    ):  # fmt: skip
+    settings = run.identity()["evaluation"]
+    done = not diagnosing.missing(run) and all(
+        run.folder.finished(each.evaluation_id) and not _holes(each) for each in (run, *earlier)
+    )
+    if done:
         floors.refuse_leaks(evaluation)
-        log.info(
-            "run %s: nothing to do, trained and evaluated already (%s)", run.id, run.folder.path
-        )
-        return Outcome(run.id, run.folder.path, "nothing to do", evaluation)
+        if not figures or run.folder.has_figures(settings):
+            log.info(
+                "run %s: nothing to do, trained and evaluated already (%s)", run.id, run.folder.path
+            )
+            return Outcome(run.id, run.folder.path, "nothing to do", evaluation)
     with run.folder.locked(), run.folder.logged():
+        if done:
+            _draw(run, settings)
+            return Outcome(run.id, run.folder.path, "drawn", evaluation)
+        run.folder.repair()
         # Whatever can refuse the run does so before the training.
         requests = _plan(run)
         diagnosis = diagnosing.plan(run)
         model = _untrained(run)
         retrofitting.check(run, model)
         plan = step_plan.plan_of(run, model)
-        _describe(run, model, plan)
+        conditions = _describe(run, model, plan)
         with _tracked(run) as tracker:
-            fitted = fit(run, model, tracker, plan)
+            fitted = fit(run, model, tracker, plan, conditions)
             weights = checkpoint.weights_sha256(model)
             if run.config.at_step:
                 _load_kept(run, run.folder, model)
@@ -193,8 +231,10 @@ def _complete(run: Run, figures: bool) -> Outcome:
             for each in earlier:
                 _evaluate(each, _with_weights(each, run.folder), requests, {}, tracker)
         run.folder.finish(weights, fitted.about)
-        drawn = _figures(run) if figures else []
-        log.info("tables and %d figures in %s", len(drawn), run.folder.path)
+        if figures:
+            _draw(run, settings)
+        else:
+            log.info("tables in %s", run.folder.path)
         _say_whether_settled(fitted.about)
     return Outcome(
         run.id, run.folder.path, "trained" if fitted.trained else "evaluated", evaluation
@@ -202,6 +242,8 @@ def _complete(run: Run, figures: bool) -> Outcome:
 
 
 def _say_whether_settled(about: Mapping[str, Any]) -> None:
+    if words := skips.in_words(about):
+        log.warning("%s", words)
     gained = about.get("last_doubling")
     if gained is not None and not about["settled"] and gained >= UNDER_TRAINED:
         log.warning(
@@ -212,11 +254,24 @@ def _say_whether_settled(about: Mapping[str, Any]) -> None:
         )
 
 
-def _figures(run: Run) -> list[Path]:
+def _draw(run: Run, settings: str) -> None:
+    """The figures of the evaluations with these settings, noted in done.json."""
     # matplotlib and pandas take seconds to import: only here, after the training.
     from lengthgen.reporting import publish
 
-    return publish.write_run_figures(run.folder.path, run.identity()["evaluation"])
+    drawn = publish.write_run_figures(run.folder.path, settings)
+    run.folder.note_figures(settings, drawn)
+    log.info("tables and %d figures in %s", len(drawn), run.folder.path)
+
+
+def _holes(run: Run) -> list[tuple[str, int]]:
+    """(protocol, length) of what had no room in memory, which there may be by now."""
+    about = files.read_json(run.folder.evaluation(run.evaluation_id) / "settings.json", {})
+    return [
+        (one["protocol"], one["eval_length"])
+        for one in about.get("outcomes", [])
+        if one["status"] == "oom"
+    ]
 
 
 def _untrained(run: Run) -> models.Transformer:
@@ -250,8 +305,11 @@ def _plan(run: Run) -> list[Request]:
     return plan(store.lengths, store.names, lengths, settings.train_length, run.config.evaluation)
 
 
-def _describe(run: Run, model: models.Transformer, plan: StepPlan) -> None:
-    """Log what is about to be done; write config.yaml and provenance.json if they are missing."""
+def _describe(run: Run, model: models.Transformer, plan: StepPlan) -> dict[str, Any]:
+    """Log what is about to be done; write config.yaml and provenance.json if they are missing.
+
+    Returns the conditions of the training (segments.py).
+    """
     folder, counts, settings = run.folder, models.parameter_counts(model), run.config.settings
     with run.autocast():
         micro_batch = settings.batch_size // settings.accumulate
@@ -260,8 +318,9 @@ def _describe(run: Run, model: models.Transformer, plan: StepPlan) -> None:
     parameters = f"{counts['total']:,} parameters ({counts['positional']:,} positional)"
     tokens = f"{run.splits.train.n_tokens:,} training tokens"
     log.info("run %s: %s, %s, %s, %s", run.id, parameters, tokens, run.device, run.precision)
-    if folder.config.exists():
-        return
+    conditions = segments.describe(run, plan, kernels, products)
+    if folder.config.exists() and folder.provenance.exists():
+        return conditions
     for note in run.splits.notes:
         log.info("dataset %s: %s", run.splits.label, note)
     for choice in (run.config.scheme, *run.config.modifiers):
@@ -284,14 +343,19 @@ def _describe(run: Run, model: models.Transformer, plan: StepPlan) -> None:
         "scheme": {"structure": model.scheme.structure}
         | dataclasses.asdict(model.scheme.declaration),
     }
-    files.write_json(folder.provenance, facts)
-    files.write_text(folder.config, OmegaConf.to_yaml(OmegaConf.create(run.config.as_dict())))
+    if not folder.provenance.exists():
+        # Of a finished run the file was damaged: these facts are not those of its training.
+        again = {"rewritten": facts["started"]} if folder.ended else {}
+        files.write_json(folder.provenance, tracking.redact(facts | again))
+    if not folder.config.exists():
+        stored = tracking.redact(run.config.as_dict())
+        files.write_text(folder.config, OmegaConf.to_yaml(OmegaConf.create(stored)))
+    return conditions
 
 
 def _origin(run: Run) -> dict[str, Any]:
     """Command, commit, versions, device; without secrets that a command line may hold."""
-    facts = provenance.describe(run.device)
-    return facts | {"command": tracking.redact_text(facts["command"])}
+    return tracking.redact(provenance.describe(run.device))
 
 
 @contextlib.contextmanager
@@ -318,26 +382,44 @@ def _evaluate(
     retrofit: dict[str, Any],
     tracker: tracking.Tracker,
 ) -> None:
-    """Score the requests and write the evaluation's folder; settings.json holds `retrofit`."""
-    folder = run.folder.evaluation(run.evaluation_id)
-    if folder.is_dir():
-        return
-    progress = Progress("evaluation", 1, every_seconds=5.0)
+    """Score the requests and write the evaluation's folder; settings.json holds `retrofit`.
 
-    def scores() -> list[Scored]:
-        return score(
+    What is there is left alone, but for lengths that had no room in memory: they are tried again.
+    """
+    folder = run.folder.evaluation(run.evaluation_id)
+    there = run.folder.evaluated(run.evaluation_id)
+    holes = (
+        [each for each in requests if (each.protocol, each.eval_length) in _holes(run)]
+        if there
+        else []
+    )
+    if there and not holes:
+        return
+    if folder.is_dir() and not there:
+        log.warning("evaluation %s is damaged: evaluating again", folder.name)
+
+    def scores(wanted: list[Request]) -> list[Scored]:
+        progress = Progress("evaluation", 1, every_seconds=5.0)
+        scored = score(
             model,
             run.splits.validation,
-            requests,
+            wanted,
             tokens_per_batch=run.config.evaluation.tokens_per_batch,
             device=run.device,
             autocast=run.autocast,
             progress=lambda done, total: progress.advance(done, total=total),
             hits=run.splits.answers is not None,
         )
+        progress.close()
+        return scored
 
-    scored, kernel = with_fallback(scores, model, run.config.settings.kernel)
-    progress.close()
+    asked = run.config.settings.kernel
+    if holes:
+        tried, _ = with_fallback(lambda: scores(holes), model, asked)
+        if all(one.status == "oom" for one in tried):
+            log.warning("%s, as before", tried[0].reason)
+            return
+    scored, kernel = with_fallback(lambda: scores(requests), model, asked)
     rows = evaluation_files.write(
         folder,
         scored,
@@ -346,7 +428,7 @@ def _evaluate(
         train_length=run.config.settings.train_length,
         dtype=run.precision,
         settings=run.config.evaluation,
-        origin=_origin(run) | {"kernel": kernel} | retrofit,
+        origin=tracking.redact(_origin(run) | {"kernel": kernel} | retrofit),
     )
     tracker.curves(rows)
     for line in last_lines.lines(rows):

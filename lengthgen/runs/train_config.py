@@ -11,7 +11,7 @@ from typing import Any
 
 from lengthgen import modifiers, retrofits, schemes
 from lengthgen.attention import dispatch, linear
-from lengthgen.config import by_length, dataclass_from
+from lengthgen.config import by_length, dataclass_from, paths
 from lengthgen.config.dataclass_from import T
 from lengthgen.data import datasets
 from lengthgen.diagnostics.settings import DiagnosticsConfig
@@ -87,6 +87,9 @@ class RunSettings:
                 f"{name}={getattr(self, name)}: expected steps from 1 to {self.steps - 1}; "
                 "the last one is kept and evaluated anyway",
             )
+        self.results = str(paths.folder(self.results, "results"))
+        if self.cache is not None:
+            self.cache = str(paths.folder(self.cache, "cache"))
         dataclass_from.choice("precision", self.precision, ("auto", "fp32", "bf16"))
         dataclass_from.choice("device", self.device, ("auto", "cpu", "cuda"))
         dataclass_from.choice("linear", self.linear, linear.KERNELS)

@@ -4,11 +4,14 @@ Read from the study's files alone: no torch, no runs. results/studies/ also hold
 README.md over all studies.
 """
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from lengthgen import files
+from lengthgen.errors import DataError
+from lengthgen.evaluation import seals
 from lengthgen.reporting import text_tables
 from lengthgen.reporting.figures import drawing
 from lengthgen.studies import (
@@ -29,7 +32,9 @@ from lengthgen.studies.claims import CHECK
 from lengthgen.studies.claims_figure import role
 from lengthgen.studies.study_folder import Row
 
+log = logging.getLogger(__name__)
 STUDIES = "studies"  # folder of results/
+MARKS = ("claims.csv", seals.MANIFEST)  # a folder with one of them is a study's
 BIAS = (
     "Every head of the first seed, over the distances of training, about its mean; the style is "
     "that of the form which explains most of it (constant: a standard deviation below 0.1 nats). "
@@ -38,7 +43,11 @@ BIAS = (
 
 
 def write(folder: Path) -> list[Path]:
-    """summary.md and the figures of one study, from its tables. Returns the files."""
+    """summary.md and the figures of one study, from its tables. Returns the files.
+
+    DataError if a table is not what the study wrote.
+    """
+    study_folder.check(folder)
     about = files.read_json(folder / "study.json", {})
     tables = {name: study_folder.read(folder / f"{name}.csv") for name in study_folder.TABLES}
     claims, title = tables["claims"], f"{about['name']}: {about['meaning']}"
@@ -60,16 +69,26 @@ def write(folder: Path) -> list[Path]:
                 made = figure.draw(said, page.details(shown), shown, asked, claims)
             drawn += drawing.save(made, folder / stem)
     files.write_text(folder / "summary.md", "\n".join(page.lines(about, tables)).rstrip() + "\n")
-    return [folder / "summary.md", *drawn]
+    seals.seal(folder, folder.name)
+    return [folder / "summary.md", *drawn, folder / seals.MANIFEST]
 
 
-def write_all(results: Path) -> list[Path]:
-    """Summaries and figures of every study, and the two files over all. Returns the files."""
+def write_all(results: Path, on_fault: Callable[[str], None] = log.warning) -> list[Path]:
+    """Summaries and figures of every study, and the two files over all. Returns the files.
+
+    on_fault: gets a line for each study that is damaged; with one, the files over all stay.
+    """
     root = results / STUDIES
-    folders = [path.parent for path in sorted(root.glob("*/claims.csv"))]
-    if not folders:
-        return []
-    written = [path for folder in folders for path in write(folder)]
+    folders = sorted({path.parent for path in root.glob("[!.]*/*") if path.name in MARKS})
+    written, damaged = [], False
+    for folder in folders:
+        try:
+            written += write(folder)
+        except DataError as error:
+            damaged = True
+            on_fault(str(error))
+    if damaged or not folders:
+        return written
     rows = [row for folder in folders for row in study_folder.read(folder / "claims.csv")]
     rows = study_folder.whole(rows, study_folder.CLAIMS)
     files.write_table(root / "verdicts.csv", rows, study_folder.CLAIMS)

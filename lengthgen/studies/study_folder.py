@@ -19,6 +19,7 @@ results/studies/NAME/
   rates.csv       the loss at the training length at every point of a grid
   earlier.csv     the verdicts under earlier registrations
   study.json      the declaration, scale, commands, commits, devices
+  manifest.json   the sums of all files (seals.py)
   summary.md, values.svg, values.png: all of it as a page and a figure (report.py)
 
 Nats per token unless stated; 95 % intervals over seeds and documents.
@@ -30,6 +31,8 @@ from pathlib import Path
 from typing import Any
 
 from lengthgen import files
+from lengthgen.errors import DataError
+from lengthgen.evaluation import seals
 
 VALUES = (
     "subject", "scheme", "dataset", "train_length", "tokens", "corpus", "protocol", "eval_length",
@@ -114,6 +117,17 @@ def write(folder: Path, tables: Mapping[str, list[dict[str, Any]]], about: Row) 
         else:
             (folder / f"{name}.csv").unlink(missing_ok=True)
     files.write_json(folder / "study.json", about)
+    seals.seal(folder, folder.name)
+
+
+def check(folder: Path) -> None:
+    """DataError if a table or study.json is not what `write` wrote (seals.py)."""
+    sources = ("study.json", *(f"{name}.csv" for name in TABLES))
+    if wrong := seals.faults(folder, folder.name, sources):
+        raise DataError(
+            f"study {folder.name}: {'; '.join(wrong)}; rerun `lengthgen study`, or put the file "
+            "back"
+        )
 
 
 def whole(rows: Sequence[Row], columns: Sequence[str]) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lengthgen.config.dataclass_from import build, choice
-from lengthgen.tracking.redaction import redact, redact_text
+from lengthgen.config.redaction import redact, redact_text
 from lengthgen.tracking.seam import Backend, RunDescription, Tracker
 from lengthgen.tracking.tensorboard import TensorBoard
 from lengthgen.tracking.wandb import Wandb
@@ -32,7 +32,7 @@ def start(options: Mapping[str, Any], description: RunDescription) -> Tracker:
     name = str(options.get("name"))
     choice("tracking", name, tuple(BACKENDS))
     backend = BACKENDS[name]
-    config: Any = build(backend.Config, options, "tracking")
+    config: Any = build(backend.Config, redact(options), "tracking")
     public = dataclasses.replace(
         description,
         name=redact_text(description.name),

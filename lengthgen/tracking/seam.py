@@ -15,7 +15,7 @@ from queue import SimpleQueue
 from time import monotonic
 from typing import Any, ClassVar, Self
 
-from lengthgen.tracking.redaction import redact_text
+from lengthgen.config.redaction import redact_text
 
 LOGGER = logging.getLogger("lengthgen.tracking")
 WAITING_CALLS = 1000  # `log` calls that may wait for a slow backend; more are dropped

@@ -7,6 +7,7 @@ aside as *.corrupt, and the one before is used."""
 import hashlib
 import json
 import logging
+import math
 import shutil
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -64,7 +65,7 @@ class Writer:
             save(folder, step, state, keep, run)
         else:
             # The copy is made now: the next step changes the weights.
-            self._last = self._pool.submit(save, folder, step, _copied(state), keep, run)
+            self._last = self._pool.submit(save, folder, step, copied(state), keep, run)
 
     def wait(self) -> None:
         """Until the last one is written. DiskError if it could not be."""
@@ -73,24 +74,24 @@ class Writer:
             last.result()
 
 
-def _copied(value: Any) -> Any:
-    """Tensors in host memory, through dicts and lists."""
+def copied(value: Any) -> Any:
+    """With its tensors copied to host memory, through dicts and lists."""
     if isinstance(value, Tensor):
         return value.detach().to("cpu", copy=True)
     if isinstance(value, dict):
-        return {key: _copied(each) for key, each in value.items()}
-    return [_copied(each) for each in value] if isinstance(value, list) else value
+        return {key: copied(each) for key, each in value.items()}
+    return [copied(each) for each in value] if isinstance(value, list) else value
 
 
 def load_newest(
-    folder: Path, map_location: str | torch.device = "cpu", run: str = ""
+    folder: Path, map_location: str | torch.device = "cpu", run: str = "", before: float = math.inf
 ) -> dict | None:
     """The newest whole checkpoint's state, if any. Damaged ones are set aside, with a warning.
 
-    run: so is one of another run.
+    run: so is one of another run. before: only those after fewer steps.
     """
     files.remove_leftovers(folder / "step-*")  # the run's lock is held: nobody is writing them
-    for path in reversed(_whole(folder)):
+    for path in reversed([path for path in _whole(folder) if _step(path) < before]):
         fault = _fault(path, run)
         if fault is None:
             return torch.load(path / STATE, map_location=map_location, weights_only=True)
@@ -109,6 +110,21 @@ def load(
     return torch.load(path / STATE, map_location=map_location, weights_only=True)
 
 
+def forget_after(folder: Path, step: int) -> None:
+    """Delete the checkpoints after more than `step` steps."""
+    for path in _whole(folder):
+        if _step(path) > step:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def not_finite(model: torch.nn.Module) -> str:
+    """The first parameter with a number that is not finite; "" if there is none."""
+    for name, parameter in model.named_parameters():
+        if not bool(parameter.detach().isfinite().all()):
+            return name
+    return ""
+
+
 def weights_sha256(model: torch.nn.Module) -> str:
     """One hash over the names, shapes, dtypes and bytes of all weights."""
     total = hashlib.sha256()
@@ -121,7 +137,11 @@ def weights_sha256(model: torch.nn.Module) -> str:
 def _whole(folder: Path) -> list[Path]:
     """Checkpoint folders by step, oldest first; never by time."""
     steps = (path for path in folder.glob("step-*") if path.name.removeprefix("step-").isdigit())
-    return sorted(path for path in steps if path.is_dir())
+    return sorted((path for path in steps if path.is_dir()), key=_step)
+
+
+def _step(path: Path) -> int:
+    return int(path.name.removeprefix("step-"))
 
 
 def _fault(path: Path, run: str) -> str | None:

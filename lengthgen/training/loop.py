@@ -4,22 +4,22 @@ Step k uses batch k and, where dropout is on, a random state that is a function 
 run that stops after any step and resumes from its checkpoint computes what an uninterrupted one
 does, bit for bit on CPU.
 
-On a GPU no step waits for its numbers: the host reads losses and norms only after the steps that
-`read_after` names. Meanwhile a loss or gradient that is not finite makes the optimiser leave the
-weights alone, by a flag on the device.
+A loss or gradient that is not finite makes the optimiser leave the weights alone, by a flag on the
+device; the report of that step says so. On a GPU no step waits for its numbers: the host reads
+losses and norms only after the steps that `read_after` names.
 
 Shape letters: B sequences of a step, T tokens in a window."""
 
 import contextlib
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import clip_grad_norm_
+from torch.nn.utils import clip_grads_with_norm_
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -30,6 +30,7 @@ BatchAt = Callable[[int], tuple[Tensor, Tensor]]
 # Inputs, targets -> the sum of their losses, in nats; a target that is not scored adds 0.
 TotalLossOf = Callable[[Tensor, Tensor], Tensor]
 Autocast = Callable[[], contextlib.AbstractContextManager]
+EXPECTED = "expected finite numbers; lower optim.lr or raise optim.warmup"
 
 
 @dataclass
@@ -66,6 +67,26 @@ class StepReport:
     grad_norm: float  # before clipping
     tokens: int  # target tokens in the step
     seconds: float  # a mean over the steps that were read together
+    left_out: bool = False  # its batch was not computed, at the caller's wish
+    bad_parameter: str = ""  # the first whose gradient is not finite
+
+    @property
+    def finite(self) -> bool:
+        """Whether loss and gradient are; if not, the weights were left alone."""
+        return math.isfinite(self.loss) and math.isfinite(self.grad_norm)
+
+    @property
+    def fault(self) -> str:
+        """What is not finite, in words."""
+        where = f", first in {self.bad_parameter}" if self.bad_parameter else ""
+        return f"loss {self.loss:.4g}, gradient norm {self.grad_norm:.4g}{where}"
+
+
+def stop_if_not_finite(reports: Sequence[StepReport]) -> None:
+    """NonFiniteError for the first step whose update was skipped."""
+    for report in reports:
+        if not report.finite:
+            raise NonFiniteError(f"step {report.step}: {report.fault}; {EXPECTED}")
 
 
 def train(
@@ -81,16 +102,17 @@ def train(
     autocast: Autocast = contextlib.nullcontext,
     before_step: Callable[[int], None] = lambda step: None,
     read_after: Callable[[int], bool] = lambda step: True,
-    after_reading: Callable[[Sequence[StepReport]], None] = lambda reports: None,
+    after_reading: Callable[[Sequence[StepReport]], None] = stop_if_not_finite,
+    left_out: Container[int] = (),
 ) -> None:
     """Train `state` until it has done `steps` steps.
 
     total_loss: default, the model's. n_scored: how many targets count (default: all). before_step:
     gets the step to come, from 0. read_after: whether the host reads the numbers of this step, from
     1, and of those before it that it has not read; the last one is read always. after_reading: gets
-    what was read, the newest last, when that step is done; logs, saves, and may raise to stop.
-    NonFiniteError when a loss or a gradient is not finite; the weights are then those before the
-    step.
+    what was read, the newest last, when that step is done; logs, saves, and may raise to stop
+    (default: NonFiniteError after a step whose loss or gradient is not finite; the weights are then
+    those before the step). left_out: steps, from 1, whose batches are not to be computed.
     """
     if total_loss is None:
         total_loss = cast(TotalLossOf, state.model.total_loss)
@@ -100,58 +122,87 @@ def train(
         # Dropout's random state: it must not depend on what ran before this step.
         torch.manual_seed((seed << 32) + state.step)
         before_step(state.step)
+        lr = float(state.scheduler.get_last_lr()[0])
+        if state.step + 1 in left_out:
+            before = unread.reports() if unread.steps else []
+            _update(state)  # without gradients: the rate moves on, and nothing else
+            nothing = StepReport(state.step, math.nan, lr, math.nan, 0, 0.0, left_out=True)
+            after_reading([*before, nothing])
+            unread = _Unread()
+            continue
         inputs, targets = batch_at(state.step)
         try:
             loss = forward_backward(total_loss, inputs, targets, accumulate, autocast, n_scored)
         except Exception:
             # The caller may mend this step and go on: what is known of earlier ones is not lost.
             if unread.steps:
-                after_reading(unread.reports(unread.read()))
+                after_reading(unread.reports())
             raise
-        # Without clipping the norm is still measured, for the report and the check below.
-        norm = clip_grad_norm_(state.model.parameters(), clip if clip > 0 else math.inf)
-        lr = float(state.scheduler.get_last_lr()[0])
-        unread.add(state.step + 1, loss, norm, lr, targets.numel())
+        norms = _clip(state.model, clip)
+        bad = unread.add(state.step + 1, loss, norms, lr, targets.numel())
         if state.step + 1 < steps and not read_after(state.step + 1):
-            _update(state, unless=unread.bad)
+            _update(state, unless=bad)
             continue
-        numbers = unread.read()
-        _update(state)
-        after_reading(unread.reports(numbers))
+        finite = all(map(math.isfinite, unread.read()[-1]))
+        _update(state, unless=None if finite else bad)
+        after_reading(unread.reports())
         unread = _Unread()
+
+
+@dataclass(frozen=True)
+class _Norms:
+    """Of the gradients, before clipping: each parameter's, and that of all."""
+
+    names: list[str]
+    each: Tensor
+    total: Tensor
+
+    def first_bad(self) -> str:
+        """The first parameter whose gradient is not finite; "" if all are. Waits for the device."""
+        finite = self.each.isfinite().tolist()
+        return next((name for name, good in zip(self.names, finite, strict=True) if not good), "")
+
+
+def _clip(model: nn.Module, most: float) -> _Norms:
+    """Clip the gradients' norm to `most`; 0: only measure it.
+
+    As torch's clip_grad_norm_, which keeps the total alone: a NaN would then be in every gradient.
+    """
+    named = {name: p for name, p in model.named_parameters() if p.grad is not None}
+    each = torch.stack(torch._foreach_norm([cast(Tensor, p.grad) for p in named.values()]))
+    total = torch.linalg.vector_norm(each)
+    if most > 0:
+        clip_grads_with_norm_(named.values(), most, total)
+    return _Norms(list(named), each, total)
 
 
 @dataclass
 class _Unread:
     """Steps whose numbers are on the device still."""
 
-    steps: list[tuple[int, Tensor, float, int]] = field(default_factory=list)
-    bad: Tensor | None = None  # 1.0 from the first number on that is not finite, else 0.0
+    steps: list[tuple[int, Tensor, _Norms, float, int]] = field(default_factory=list)
+    numbers: list[list[float]] = field(default_factory=list)  # loss and norm, once they are read
     began: float = field(default_factory=time.perf_counter)
 
-    def add(self, step: int, loss: Tensor, norm: Tensor, lr: float, tokens: int) -> None:
-        numbers = torch.stack((loss, norm))
-        self.steps.append((step, numbers, lr, tokens))
-        bad = (~numbers.isfinite().all()).float()
-        self.bad = bad if self.bad is None else torch.maximum(self.bad, bad)
+    def add(self, step: int, loss: Tensor, norms: _Norms, lr: float, tokens: int) -> Tensor:
+        """Returns 1.0, on the device, if a number of the step is not finite, else 0.0."""
+        both = torch.stack((loss, norms.total))
+        self.steps.append((step, both, norms, lr, tokens))
+        return (~both.isfinite().all()).float()
 
     def read(self) -> list[list[float]]:
-        """Loss and norm of each step. Waits for the device. NonFiniteError."""
-        numbers = torch.stack([both for _, both, _, _ in self.steps]).tolist()
-        for (step, *_), (loss, norm) in zip(self.steps, numbers, strict=True):
-            if not (math.isfinite(loss) and math.isfinite(norm)):
-                raise NonFiniteError(
-                    f"step {step}: loss {loss:.4g}, gradient norm {norm:.4g}; "
-                    "expected finite numbers; lower optim.lr or raise optim.warmup"
-                )
-        return numbers
+        """Loss and norm of each step. Waits for the device."""
+        if len(self.numbers) < len(self.steps):
+            self.numbers = torch.stack([both for _, both, *_ in self.steps]).tolist()
+        return self.numbers
 
-    def reports(self, numbers: list[list[float]]) -> list[StepReport]:
+    def reports(self) -> list[StepReport]:
+        numbers, reports = self.read(), []
         seconds = (time.perf_counter() - self.began) / len(self.steps)
-        return [
-            StepReport(step, loss, lr, norm, tokens, seconds)
-            for (step, _, lr, tokens), (loss, norm) in zip(self.steps, numbers, strict=True)
-        ]
+        for (step, _, norms, lr, tokens), (loss, norm) in zip(self.steps, numbers, strict=True):
+            bad = "" if math.isfinite(norm) else norms.first_bad()
+            reports.append(StepReport(step, loss, lr, norm, tokens, seconds, bad_parameter=bad))
+        return reports
 
 
 def _update(state: TrainState, unless: Tensor | None = None) -> None:

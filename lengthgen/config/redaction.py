@@ -1,4 +1,4 @@
-"""Removes secrets from what leaves the process: configurations, names, messages.
+"""Removes secrets from what leaves the process: files, configurations, names, messages, output.
 
 A text is secret by its key (`api_key`, `hf_token`, `password`; not `num_tokens`, `pad_token`,
 `key_dim`), as the value of an environment variable of such a name, by its form (`hf_...`, `sk-...`,
@@ -6,6 +6,7 @@ A text is secret by its key (`api_key`, `hf_token`, `password`; not `num_tokens`
 resolves to the token, and W&B writes it into debug.log.
 """
 
+import json
 import os
 import re
 from collections.abc import Mapping
@@ -34,14 +35,24 @@ TEXT_TOKENS = _words("""
     additional begin bod bos blank cls document end eod eos extra first image last mask next pad
     prev sep special start stop unk unknown
 """)
-SECRET_VARIABLE = re.compile("TOKEN|KEY|SECRET|PASSWORD|PASSWD|CREDENTIAL", re.IGNORECASE)
+SECRET_VARIABLE = re.compile(
+    "TOKEN(?!IZER)|SECRET|PASSW|PASSPHRASE|CREDENTIAL|KEY(?!BOARD|RING|MAP)|_PWD$|_PASS$",
+    re.IGNORECASE,
+)
+OF_A_PLACE = re.compile("(FILE|PATH|DIR|FOLDER|HOME|CACHE|SOCK)$", re.IGNORECASE)
 WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 URL_USER = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*://)[^/\s]+@")
-ASSIGNMENT = re.compile(r"([\w.+-]+)=([^\s&,;]+)")  # Hydra overrides and URL queries
+USER = re.compile(r"(?<![\w/@.+-])[\w.+-]+:[^\s/@:,;]{3,}@(?=[A-Za-z][\w-]*\.)")  # without a scheme
+# Overrides, URL queries, JSON, YAML and Python's dicts: a key, and what parts it from its value.
+ASSIGNMENT = re.compile(r"""(?P<key>[\w.+-]+)(?P<parted>=|["']?[ \t]*:(?!//)[ \t]*)""")
+VALUE = re.compile(r"""\\?"[^"]*"?|'[^']*'?|\[[^\]]*\]?|\{[^}]*\}?|[^\s&;}\]]+""")
 BEARER = re.compile(r"\b(Bearer|Basic)\s+[\w.~+/=-]{6,}", re.IGNORECASE)
 FORMS = re.compile(
     r"\b(?:hf_[A-Za-z0-9]{16,}|sk-[\w-]{16,}|gh[pousr]_\w{16,}|github_pat_\w{16,}|AKIA[A-Z0-9]{12,}"
-    r"|xox[abp]-[\w-]{10,}|AIza[\w-]{20,}|wandb_v\d_\w{16,}|eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*)"
+    r"|xox[abp]-[\w-]{10,}|AIza[\w-]{20,}|wandb_v\d_\w{16,}|eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"
+    r"|glpat-[\w-]{16,}|npm_\w{16,}|pypi-[\w-]{32,})"
+    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----(?:.(?!-----END))*.(?:-----END [A-Z ]*-----)?",
+    re.DOTALL,
 )
 
 
@@ -93,22 +104,63 @@ def _names_secret(key: str, is_text: bool) -> bool:
 
 
 def _secrets(environment: Mapping[str, str]) -> list[str]:
-    """Values of variables with secret names, longest first; no short or plain words."""
-    values = {value.strip() for name, value in environment.items() if SECRET_VARIABLE.search(name)}
+    """Values of variables with secret names, longest first; no short or plain words.
+
+    As they are, and as URLs, JSON and Python write them.
+    """
+    values = {
+        value.strip()
+        for name, value in environment.items()
+        if SECRET_VARIABLE.search(name) and not OF_A_PLACE.search(name)
+    }
     secrets = {
         value for value in values if len(value) >= 8 or (len(value) >= 6 and not value.isalpha())
     }
-    return sorted(secrets | {quote(value, safe="") for value in secrets}, key=len, reverse=True)
+    for value in list(secrets):
+        secrets |= {quote(value, safe=""), json.dumps(value)[1:-1], repr(value)[1:-1]}
+        secrets.add(" ".join(value.split()))
+    return sorted(secrets, key=len, reverse=True)
 
 
 def _redact_text(text: str, secrets: list[str]) -> str:
     for secret in secrets:
         text = text.replace(secret, REDACTED)
-    text = URL_USER.sub(rf"\1{REDACTED}@", text)
+        if len(secret) >= 20 and re.fullmatch(r"[\w.~+=-]+", secret):
+            # Where a message cuts it short.
+            text = re.sub(re.escape(secret[:12]) + r"[\w.~+=-]*", REDACTED, text)
+    text = BEARER.sub(rf"\1 {REDACTED}", FORMS.sub(REDACTED, text))
+    text = USER.sub(f"{REDACTED}@", URL_USER.sub(rf"\1{REDACTED}@", text))
+    return _without_values(text)
 
-    def without_value(assignment: re.Match[str]) -> str:
-        secret = _names_secret(assignment[1].rpartition(".")[2], is_text=True)
-        return f"{assignment[1]}={REDACTED}" if secret else assignment[0]
 
-    text = ASSIGNMENT.sub(without_value, text)
-    return FORMS.sub(REDACTED, BEARER.sub(rf"\1 {REDACTED}", text))
+def _without_values(text: str) -> str:
+    """Values of secret keys are redacted: `api_key=x`, `"api_key": "x"`, and YAML below a key."""
+    kept, begin = [], 0
+    for found in ASSIGNMENT.finditer(text):
+        if found.start() < begin or not _assigns_secret(found):
+            continue
+        value = VALUE.match(text, found.end())
+        end = value.end() if value else _end_of_block(text, found)
+        if end > found.end():
+            blank = "" if value else " "
+            kept += [text[begin : found.end()], blank, REDACTED]
+            begin = end
+    return "".join([*kept, text[begin:]])
+
+
+def _assigns_secret(found: re.Match[str]) -> bool:
+    key = found["key"].rpartition(".")[2]
+    if not _names_secret(key, is_text=True):
+        return False
+    # In prose, `a token: 3.2 nats` is no secret.
+    plain = found["parted"][0] not in "=\"'" and key.lower() in ("token", "auth")
+    return not plain
+
+
+def _end_of_block(text: str, found: re.Match[str]) -> int:
+    """Where the lines of YAML end that stand deeper than a key without a value of its own."""
+    line = text[text.rfind("\n", 0, found.start()) + 1 : found.start()]
+    indent = " " * (len(line) - len(line.lstrip(" ")))
+    below = re.compile(rf"(?:\n{indent}(?: +|- ).*)+")
+    block = below.match(text, found.end())
+    return block.end() if block and "=" not in found["parted"] else found.end()

@@ -1,0 +1,86 @@
+"""Signals that ask a run to stop: noted where there is something to save, else acted on at once.
+
+SIGTERM, SIGINT, SIGHUP and the two that batch systems send before a time limit are treated alike:
+the run ends with exit code 128 + the signal's number, and the same command resumes it. In training
+the step is finished and saved first. Elsewhere nothing is lost: all files appear whole or not at
+all. A second signal always acts at once. Imports no torch: it also covers the time before that.
+"""
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import FrameType
+
+from lengthgen.errors import Interrupted
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+NOTED = b"lengthgen: stopping after this step (again: at once)\n"
+
+
+class StopNow(KeyboardInterrupt):
+    """Not an Exception: no handler on the way takes it for a fault. `watched` makes it one line."""
+
+    def __init__(self, number: int):
+        super().__init__(number)
+        self.number, self.exit_code = number, 128 + number
+
+
+@dataclass
+class StopRequest:
+    signal: int = 0  # the number of the signal that asked for it; 0: none did
+    deferred: bool = False  # whether the first is only noted
+
+    def handle(self, number: int, frame: FrameType | None) -> None:
+        again, self.signal = bool(self.signal), number
+        if again or not self.deferred:
+            raise StopNow(number)
+        with contextlib.suppress(OSError):
+            os.write(2, NOTED)  # print and logging may be what was interrupted
+
+    def interrupted(self, where: str) -> Interrupted:
+        return Interrupted(f"{where}; rerun the same command to resume", self.signal)
+
+
+_watching: list[StopRequest] = []  # the process's one, while it is watched
+
+
+@contextlib.contextmanager
+def watched() -> Iterator[StopRequest]:
+    """Signals end the block by Interrupted. Inside another such block: by that one's handlers.
+
+    The previous handlers are restored. A signal that was ignored before (nohup) stays so, and
+    outside the main thread, where Python sets no handlers, nothing changes.
+    """
+    ours = not _watching and threading.current_thread() is threading.main_thread()
+    stop = _watching[-1] if _watching else StopRequest()
+    previous = {}
+    if ours:
+        _watching.append(stop)
+        for number in SIGNALS:
+            if signal.getsignal(number) != signal.SIG_IGN:
+                previous[number] = signal.signal(number, stop.handle)
+    try:
+        yield stop
+    except StopNow as now:
+        raise stop.interrupted(f"stopped by {signal.Signals(now.number).name}") from None
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+        if ours:
+            _watching.clear()
+
+
+@contextlib.contextmanager
+def deferred() -> Iterator[StopRequest]:
+    """A first signal is only noted in the block, which looks at it. Interrupted at its end."""
+    with watched() as stop:
+        before, stop.deferred = stop.deferred, True
+        try:
+            yield stop
+        finally:
+            stop.deferred = before
+        if stop.signal:
+            raise stop.interrupted(f"stopped by {signal.Signals(stop.signal).name}")
