@@ -112,7 +112,7 @@ def write_bytes(path: Path | str, content: bytes) -> None:
 
 def write_text(path: Path | str, content: str) -> None:
     """Replace `path` by `content` (UTF-8, line ends as given) in one step."""
-    write_bytes(path, content.encode("utf-8"))
+    write_bytes(path, _utf8(content))
 
 
 def write_json(path: Path | str, content: Any) -> None:
@@ -254,7 +254,21 @@ def _free(path: Path) -> str:
 
 
 def _line(record: Mapping[str, Any]) -> bytes:
-    return (json.dumps(record, ensure_ascii=False, default=_plain) + "\n").encode("utf-8")
+    return _utf8(json.dumps(record, ensure_ascii=False, default=_plain) + "\n")
+
+
+def _utf8(text: str) -> bytes:
+    """Text as UTF-8, names of files too that Python could not decode in the user's locale."""
+    try:
+        return text.encode("utf-8")
+    except UnicodeEncodeError:
+        pass
+    try:
+        raw = text.encode("utf-8", "surrogateescape")  # the bytes that the names have on the disk
+        raw.decode("utf-8")
+        return raw
+    except UnicodeError:
+        return text.encode("utf-8", "backslashreplace")
 
 
 def _cell(value: Any) -> Any:

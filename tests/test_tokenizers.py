@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 import lengthgen
-from lengthgen.data import tokenizers
+from lengthgen.data import pieces, tokenizers
 from lengthgen.errors import ConfigError, DataError, DiskError
 
 ROOT = Path(lengthgen.__file__).parents[1]
@@ -157,8 +157,9 @@ def test_long_texts_encode_as_if_in_one_piece(gpt2_like, tmp_path):
     import tokenizers as library
 
     text = "".join(f"word{i % 97} don't  stop,\n\n   x = {i}\t\n" for i in range(20_000))
-    assert len(list(tokenizers._pieces(text))) > 1
-    whole = library.Tokenizer.from_file(str(gpt2_like)).encode(text).ids
+    model = library.Tokenizer.from_file(str(gpt2_like))
+    assert len(list(pieces.pieces(text, model.pre_tokenizer.pre_tokenize_str))) > 1
+    whole = model.encode(text).ids
     assert made({"name": "gpt2", "path": str(gpt2_like)}, tmp_path).encode(text).tolist() == whole
 
 

@@ -9,13 +9,13 @@ Shape letters: T targets, K window sizes, D documents. Nats.
 """
 
 import dataclasses
-import json
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from lengthgen import files
+from lengthgen.data import sealed
 from lengthgen.data.splits import Splits
 from lengthgen.data.tokens import TokenStore
 from lengthgen.errors import DataError
@@ -31,6 +31,7 @@ FEWEST = 1_024  # targets; with fewer, the longest contexts are left out
 COUNTED = 1 << 24  # tokens of the training text that are counted, its first
 INFORMED = 1 << 20  # tokens of the training text for the mutual information
 GAINS = (2, 4, 16)  # training lengths of context: the gain over one
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -57,10 +58,14 @@ def profile(splits: Splits, train_length: int, cache: Path) -> Profile:
     """Read from the cache, or computed: some seconds to a minute. DataError for too little text."""
     name = f"{splits.fingerprint}-L{train_length}-v{VERSION}.json"
     path = cache / "profiles" / name
-    if path.is_file():
-        return dataclasses.replace(Profile(**json.loads(path.read_text())), label=splits.label)
+    try:
+        stored = sealed.read(path)
+        if stored is not None:
+            return dataclasses.replace(Profile(**stored), label=splits.label)
+    except (DataError, TypeError) as error:  # TypeError: other fields
+        log.warning("%s; computing it again", str(error).split(";")[0])
     made = _measured(splits, train_length)
-    files.write_text(path, json.dumps(dataclasses.asdict(made)))
+    sealed.write(path, dataclasses.asdict(made))
     return made
 
 

@@ -7,7 +7,7 @@ document is the last one.
 
 import hashlib
 import json
-import re
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,10 +16,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from lengthgen import files
 from lengthgen.config.dataclass_from import build, check, choice, limit
-from lengthgen.data import hub
+from lengthgen.data import hub, interruptible, sealed
+from lengthgen.data.pieces import pieces
 from lengthgen.errors import ConfigError, DataError
+
+log = logging.getLogger(__name__)
 
 Texts = Callable[[], Iterable[bytes]]  # the training text, from its beginning at every call
 
@@ -103,11 +105,11 @@ class Bpe:
         path = cache / "tokenizers" / f"bpe-{fingerprint.hexdigest()[:16]}.json"
         if path.is_file():
             try:
-                return _byte_level(path.read_text("utf-8"), "bpe", str(path))
-            except DataError:
-                path.unlink(missing_ok=True)  # damaged: train it again
-        trained = self._train(texts)
-        files.write_text(path, json.dumps(json.loads(trained)))
+                return _byte_level(_stored(path), "bpe", str(path))
+            except DataError as error:
+                log.warning("%s; training the tokenizer again", str(error).split(";")[0])
+        trained = interruptible.run(lambda stoppable: self._train(texts, stoppable))
+        sealed.write(path, {"tokenizer": json.loads(trained)})
         return _byte_level(trained, "bpe", str(path))
 
     def _training(self, texts: Texts) -> Iterator[bytes]:
@@ -119,7 +121,7 @@ class Bpe:
             if left <= 0:
                 return
 
-    def _train(self, texts: Texts) -> str:
+    def _train(self, texts: Texts, stoppable: Callable[[Iterable[str]], Iterator[str]]) -> str:
         import tokenizers
 
         model = tokenizers.Tokenizer(tokenizers.models.BPE())
@@ -131,7 +133,9 @@ class Bpe:
         )
         # "ignore": the cut after training_bytes may split a character
         decoded = (text.decode("utf-8", "ignore") for text in self._training(texts))
-        model.train_from_iterator((piece for text in decoded for piece in _pieces(text)), trainer)
+        runs = model.pre_tokenizer.pre_tokenize_str
+        parts = (part for text in decoded for part in pieces(text, runs))
+        model.train_from_iterator(stoppable(parts), trainer)
         return model.to_str()
 
 
@@ -190,6 +194,12 @@ def configured(options: Mapping[str, Any]) -> Recipe:
     return build(KINDS[name], options, "tokenizer")
 
 
+def _stored(path: Path) -> str:
+    """The definition in a file of the cache, which before there were sums held it alone."""
+    content = sealed.read(path) or {}
+    return json.dumps(content.get("tokenizer", content))
+
+
 def _byte_level(definition: str, kind: str, place: str, begin: str | None = None) -> Tokenizer:
     """A Tokenizer from the JSON of the library `tokenizers`; begin: None is one more id."""
     import tokenizers
@@ -216,26 +226,18 @@ def _byte_level(definition: str, kind: str, place: str, begin: str | None = None
 
 
 def _encode(model: Any, text: bytes) -> np.ndarray:
-    encoded = (model.encode(p, add_special_tokens=False) for p in _pieces(text.decode("utf-8")))
+    try:
+        whole = text.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"a document is not UTF-8 text (offset {error.start}), which this tokenizer needs: "
+            "mend it, or give tokenizer=bytes"
+        ) from None
+    runs = model.pre_tokenizer
+    tokens = runs.pre_tokenize_str if runs else lambda part: [(part, (0, len(part)))]
+    encoded = (model.encode(part, add_special_tokens=False) for part in pieces(whole, tokens))
     parts = [np.array(part.ids, dtype=np.int32) for part in encoded]
     return np.concatenate(parts) if parts else np.zeros(0, dtype=np.int32)
-
-
-# No token of GPT-2's pattern spans from a letter to white space, so a cut there changes no id.
-_CUT = re.compile(r"(?<=[A-Za-z])(?=[ \n])")
-
-
-def _pieces(text: str, size: int = 1 << 18) -> Iterator[str]:
-    """A long text in parts that encode as the whole does.
-
-    The library needs 100 bytes a character.
-    """
-    first = 0
-    while first < len(text):
-        cut = _CUT.search(text, first + size)
-        last = cut.start() if cut else len(text)
-        yield text[first:last]
-        first = last
 
 
 def _alphabet() -> dict[str, int]:

@@ -144,6 +144,12 @@ def read(path: Path) -> bytes:
 def _first_fault(raw: bytes, piece: int = 1 << 20) -> int | None:
     """The offset of the first byte that is NUL or not UTF-8."""
     nul = raw.find(b"\0")
+    if nul < 0 and len(raw) <= piece:
+        try:
+            raw.decode("utf-8")
+            return None
+        except UnicodeDecodeError as error:
+            return error.start
     decoder = codecs.getincrementaldecoder("utf-8")()
     # piece by piece, so that the decoded copy of a large file is never in memory as a whole
     for first in range(0, len(raw), piece):

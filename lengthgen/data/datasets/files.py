@@ -83,6 +83,8 @@ class Files(Dataset):
             raise
         except (OSError, RuntimeError, ValueError) as error:  # too long, no such user, a NUL, ...
             reason = getattr(error, "strerror", None) or error
+            if isinstance(error, UnicodeError):
+                reason = "no name of a file in this locale, set PYTHONUTF8=1"
             path = self.config.path
             shown = path if len(path) < 200 else f"{path[:60]}... ({len(path)} characters)"
             raise DataError(

@@ -1,6 +1,7 @@
 """Figures as files: in a fixed style, and byte-stable: regenerating leaves an empty diff."""
 
 import io
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +12,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from lengthgen import files
-from lengthgen.reporting.figures import layout
+from lengthgen.reporting.figures import glyphs, layout
 
 DPI = 130
 
@@ -19,7 +20,9 @@ DPI = 130
 @contextmanager
 def fixed_style() -> Iterator[None]:
     """matplotlib's defaults and ours; the user's settings come back afterwards."""
-    with matplotlib.rc_context():
+    with matplotlib.rc_context(), warnings.catch_warnings():
+        # of a figure that is measured before `save` gives its texts other fonts
+        warnings.filterwarnings("ignore", r"(?s)(Glyph \d+ .*missing|Matplotlib currently)")
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(layout.STYLE)
         yield
@@ -27,6 +30,7 @@ def fixed_style() -> Iterator[None]:
 
 def save(figure: Figure, stem: Path) -> list[Path]:
     """Write `stem`.png and `stem`.svg, without a date or a version in them. Returns the files."""
+    glyphs.settle(figure)
     png, svg = io.BytesIO(), io.BytesIO()
     figure.set_dpi(DPI)
     FigureCanvasAgg(figure).print_png(png, metadata={"Software": None})

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike
 
-from lengthgen.reporting.figures import palette
+from lengthgen.reporting.figures import glyphs, palette
 
 STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",  # ships with matplotlib
@@ -27,6 +27,7 @@ STYLE: dict[Any, Any] = {
     "axes.axisbelow": True,
     "lines.linewidth": 1.6,
     "lines.markersize": 5.5,
+    "text.parse_math": False,  # a name such as $x^{2$ is no mathematics
     "svg.hashsalt": "lengthgen",  # otherwise every SVG has new ids
 }
 GREY = "#555555"
@@ -46,9 +47,9 @@ def stack(
 
     left: the room for the labels of the y-axis.
     """
-    width = left + PLOT + RIGHT + 0.07 * max(len(name) for name in names)
-    heading = textwrap.wrap(title[0], int(width / 0.092))
-    lines = textwrap.wrap(title[1], int(width / 0.066))
+    width = left + PLOT + RIGHT + 0.07 * max(glyphs.width(name) for name in names)
+    heading = textwrap.wrap(glyphs.written(title[0]), int(width / 0.092))
+    lines = textwrap.wrap(glyphs.written(title[1]), int(width / 0.066))
     above = 0.42 + 0.2 * len(heading) + 0.165 * len(lines)
     height = above + sum(heights) + gap * (len(heights) - 1) + BOTTOM
     figure = Figure(figsize=(width, height), facecolor="white")
