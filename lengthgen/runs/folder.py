@@ -26,6 +26,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from lengthgen import files
+from lengthgen.config import paths
 from lengthgen.errors import CheckpointError, ConfigError, LockedError
 from lengthgen.evaluation import records
 from lengthgen.runs.progress import logged_to
@@ -119,7 +120,7 @@ class RunFolder:
 
 def find(results: Path, run: str) -> RunFolder:
     """The run named by its id, a part of it that no other run shares, or its path. ConfigError."""
-    for path in (Path(run), results / "runs" / run):
+    for path in (paths.folder(run, "run"), results / "runs" / run):
         if (path / "config.yaml").is_file():
             return RunFolder(path)
     existing = sorted(path.parent.name for path in (results / "runs").glob("*/config.yaml"))
