@@ -96,6 +96,7 @@ class RunFolder:
         What killed writers left behind is removed: with the lock held, nobody is writing it.
         """
         files.make_folder(self.path)
+        self._refuse_links()
         lock = FileLock(self.path / ".lock", timeout=0)
         with files.disk_errors(self.path):
             try:
@@ -111,6 +112,16 @@ class RunFolder:
             yield
         finally:
             lock.release()
+
+    def _refuse_links(self) -> None:
+        """ConfigError for a link that leads out of the folder: what is written would follow it."""
+        home = self.path.resolve()
+        for path in self.path.iterdir():
+            if path.is_symlink() and not path.resolve().is_relative_to(home):
+                raise ConfigError(
+                    f"run {self.path.name} holds a link that leads out of its folder: {path.name}; "
+                    "put there what it leads to, or remove it"
+                )
 
     def logged(self) -> contextlib.AbstractContextManager:
         """What the package logs goes to the run's log.txt as well."""
