@@ -1,6 +1,7 @@
 """What a user writes after `lengthgen train`, brought into the form that Hydra reads.
 
 - flags may stand anywhere: `+scheme=alibi -m seed=1,2` becomes `-m` and `scheme=alibi seed=1,2`;
+- `key=~/x` becomes `key='~/x'`;
 - `+group=x` and `++group=x` become `group=x` where the defaults list has the group: Hydra refuses
   the plus there;
 - an unknown flag is one line with the nearest one.
@@ -89,7 +90,7 @@ def arrange(argv: Sequence[str], groups: Iterable[str]) -> CommandLine:
     while waiting:
         word = waiting.pop(0)
         if not word.startswith("-"):
-            line.overrides.append(without_plus(word, groups))
+            line.overrides.append(with_quoted_home(without_plus(word, groups)))
             continue
         flag, value = _flag(word)
         line.flag_names.add(flag.name)
@@ -110,6 +111,12 @@ def without_plus(override: str, groups: Iterable[str]) -> str:
     """`+scheme=x` -> `scheme=x` where `scheme` is in the defaults list; others unchanged."""
     plus = re.match(r"\+{1,2}(?P<group>[^=@]+)(?=[=@])", override)
     return override.lstrip("+") if plus and plus["group"] in groups else override
+
+
+def with_quoted_home(override: str) -> str:
+    """`results=~/x` -> `results='~/x'`: Hydra's grammar has no bare ~ in a value."""
+    home = re.fullmatch(r"(?P<key>[^=]+)=(?P<path>~[\w./@+-]*)", override)
+    return f"{home['key']}='{home['path']}'" if home else override
 
 
 def _flag(word: str) -> tuple[Flag, str | None]:
