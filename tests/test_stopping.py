@@ -1,5 +1,7 @@
 """Signals in every phase of a run: what is there is saved, the code is 128 + n, and it resumes."""
 
+# ruff: noqa: F811 - fixtures of test_run
+
 import os
 import signal
 import subprocess
@@ -98,7 +100,7 @@ def test_a_signal_ends_the_run_and_the_same_command_resumes(
 
 
 @pytest.mark.parametrize("phase", ["a step", "last step"])
-def test_a_second_signal_acts_at_once(ask, tmp_path, monkeypatch, phase):  # noqa: F811
+def test_a_second_signal_acts_at_once(ask, tmp_path, monkeypatch, phase):
     sending(monkeypatch, phase, signal.SIGTERM, signal.SIGINT)
     with pytest.raises(Interrupted, match=r"^stopped by SIGINT") as caught:
         run.train(ask(), [])
@@ -107,7 +109,7 @@ def test_a_second_signal_acts_at_once(ask, tmp_path, monkeypatch, phase):  # noq
     assert "step-000003" not in steps and "step-000006" not in steps
 
 
-def test_an_ignored_signal_stays_ignored(ask, monkeypatch):  # noqa: F811
+def test_an_ignored_signal_stays_ignored(ask, monkeypatch):
     """As nohup does it."""
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
@@ -118,7 +120,7 @@ def test_an_ignored_signal_stays_ignored(ask, monkeypatch):  # noqa: F811
         signal.signal(signal.SIGHUP, before)
 
 
-def test_evaluate_is_stopped_likewise(ask, monkeypatch):  # noqa: F811
+def test_evaluate_is_stopped_likewise(ask, monkeypatch):
     first = run.train(ask(), [])
     other = ask(run=first.run_id, evaluation__documents=3)
     with monkeypatch.context() as patch:
@@ -129,7 +131,7 @@ def test_evaluate_is_stopped_likewise(ask, monkeypatch):  # noqa: F811
     assert run.evaluate(other, []).status == "evaluated"
 
 
-def test_a_training_in_a_thread_sets_no_handlers(ask):  # noqa: F811
+def test_a_training_in_a_thread_sets_no_handlers(ask):
     found, before = [], handlers()
     thread = threading.Thread(
         target=lambda: found.append((run.train(ask(), []).status, handlers() == before))

@@ -19,7 +19,8 @@ class Status:
     job: int  # from 1
     overrides: str  # those that tell the job from the others
     run: str  # id of the run; "" if the job failed before it had one
-    status: str  # trained | evaluated | nothing to do | failed | interrupted
+    # trained | evaluated | nothing to do | failed | failed: killed (137) | interrupted
+    status: str
     message: str = ""  # "" if it went well
 
 
@@ -38,6 +39,11 @@ def claim(folder: Path) -> Path:
 
 def write(folder: Path, status: Status) -> None:
     files.write_json(folder / f"job-{status.job}.json", asdict(status))
+
+
+def known(folder: Path, job: int) -> bool:
+    """Whether that job noted how it ended."""
+    return (folder / f"job-{job}.json").exists()
 
 
 def read(folder: Path) -> list[Status]:
