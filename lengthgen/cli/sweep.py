@@ -27,7 +27,8 @@ class Status:
     job: int  # from 1
     overrides: str  # those that tell the job from the others
     run: str  # id of the run; "" if the job failed before it had one
-    status: str  # trained | evaluated | nothing to do | failed | interrupted
+    # trained | evaluated | nothing to do | failed | failed: killed (137) | interrupted
+    status: str
     message: str = ""  # "" if it went well
 
 
@@ -68,6 +69,11 @@ def noted_without_secrets() -> Iterator[None]:
         yield
     finally:
         sweeper.setup = original
+
+
+def known(folder: Path, job: int) -> bool:
+    """Whether that job noted how it ended."""
+    return (folder / f"job-{job}.json").exists()
 
 
 def read(folder: Path) -> list[Status]:

@@ -29,10 +29,12 @@ class Flag:
     default: str | None = None  # the value where none is given
 
 
+OURS = ("--isolate",)  # flags that Hydra does not know
 INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 FLAGS = (
     Flag("--help", "-h", "this help"),
     Flag("--multirun", "-m", "one job for each combination of the comma-separated values"),
+    Flag("--isolate", "", "with -m: each job in a process of its own, whose end ends no other"),
     Flag(
         "--config-dir",
         "-cd",
@@ -63,6 +65,10 @@ class CommandLine:
     @property
     def multirun(self) -> bool:
         return "--multirun" in self.flag_names
+
+    @property
+    def isolates(self) -> bool:
+        return "--isolate" in self.flag_names
 
     @property
     def runs_jobs(self) -> bool:
@@ -97,7 +103,8 @@ def arrange(argv: Sequence[str], groups: Iterable[str]) -> CommandLine:
         if flag.values is None:
             if value is not None:
                 raise ConfigError(f"{flag.name} takes no value, but got {value!r}")
-            line.flags.append(flag.name)
+            if flag.name not in OURS:
+                line.flags.append(flag.name)
             continue
         value = _value(flag, flag.values, waiting) if value is None else value
         if flag.name == "--config-dir":
