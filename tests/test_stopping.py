@@ -1,7 +1,5 @@
 """Signals in every phase of a run: what is there is saved, the code is 128 + n, and it resumes."""
 
-
-
 import os
 import signal
 import subprocess
