@@ -143,6 +143,9 @@ def serve() -> None:
         if not child:
             os.close(reads)
             folder = request["folder"]
+            if request["record"]:
+                mode = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+                shim.faults_record(os.open(request["record"], mode))
             arguments = (request["kinds"], request["at"], request["errno"], request["sticks"])
             shim.faults_arm(folder.encode(), *map(ctypes.c_long, arguments))
             code, said = _work(main.main, request["commands"])
@@ -190,7 +193,12 @@ class Server:
         )  # fmt: skip
 
     def work(
-        self, folder: Path, what: str, fault: Fault | None = None, at: int = 0
+        self,
+        folder: Path,
+        what: str,
+        fault: Fault | None = None,
+        at: int = 0,
+        record: Path | None = None,
     ) -> dict[str, Any]:
         """Do `what` below `folder`. Answers its code, words and calls."""
         kinds, number, sticks = (
@@ -198,7 +206,7 @@ class Server:
         )
         request = {
             "folder": f"{folder}/", "commands": commands(what, folder), "at": at,
-            "kinds": kinds, "errno": number, "sticks": int(sticks),
+            "kinds": kinds, "errno": number, "sticks": int(sticks), "record": str(record or ""),
         }  # fmt: skip
         assert self.process.stdin is not None and self.process.stdout is not None
         self.process.stdin.write(json.dumps(request) + "\n")
