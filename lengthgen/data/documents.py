@@ -78,10 +78,14 @@ class Reader:
 
     def nothing(self, split: str) -> str:
         """Why a split has no document, and the key that mends it."""
+        before = self.source.left_out.copy()
+        self.source.left_out.clear()  # and counted again, over both splits
+        read = {name: list(self._named(name)) for name in SPLITS}
+        names = {split: [name for name, with_text in read[split] if with_text] for split in SPLITS}
+        if empty := sum(not with_text for split in SPLITS for _, with_text in read[split]):
+            self.source.left_out["document without text"] += empty
+        self.source.left_out |= before
         notes = "".join(f" ({note})" for note in self.notes())
-        names = {
-            name: [d.name for d in self.documents(name) if not blank(text_of(d))] for name in SPLITS
-        }
         train, validation = (len(names[name]) for name in SPLITS)
         return (
             f"dataset {self.source.label}: nothing for the {split} split{notes}; {train} train and "
@@ -102,7 +106,13 @@ class Reader:
             return f"set dataset.validation_fraction={sum(near) / 2:.4g}, or give more documents"
         if not self.source.by_hash and hasattr(config, "split_key"):
             return "name documents of both, or set dataset.split_key=null to divide by a hash"
-        return "give more documents or divide them otherwise"
+        place = f" (dataset.path={config.path})" if hasattr(config, "path") else ""
+        return f"give more documents{place} or divide them otherwise"
+
+    def _named(self, split: str) -> Iterator[tuple[str, bool]]:
+        """The name of every document, and whether it has text."""
+        for document in self.documents(split):
+            yield document.name, self.source.symbols is not None or not blank(text_of(document))
 
     def _divided(self) -> dict[str, Document]:
         """The two parts of the document if it is the only one; else nothing."""

@@ -255,4 +255,6 @@ def _with_ids(document: Document, coder: tokenizers.Tokenizer) -> limited.Encode
     ids = coder.encode(document.text)
     # file names may hold lone surrogates, tables may not
     name = document.name.encode("utf-8", "backslashreplace").decode()
+    if ids.ndim != 1:
+        return name, ids  # which write_store refuses
     return name, np.concatenate((np.array([coder.begin], dtype=ids.dtype), ids))

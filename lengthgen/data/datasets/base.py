@@ -133,6 +133,11 @@ def utf8(raw: bytes, errors: str, place: str, start: int = 0) -> bytes:
     )
 
 
+def shown(path: str) -> str:
+    """A path as a message has it: a very long one is cut."""
+    return path if len(path) < 200 else f"{path[:60]}... ({len(path)} characters)"
+
+
 def read(path: Path) -> bytes:
     """The file's bytes. Raises DataError."""
     try:

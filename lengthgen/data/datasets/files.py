@@ -19,6 +19,7 @@ from lengthgen.data.datasets.base import (
     Document,
     check_fraction,
     options_key,
+    shown,
     split_of,
     utf8,
 )
@@ -85,10 +86,9 @@ class Files(Dataset):
             reason = getattr(error, "strerror", None) or error
             if isinstance(error, UnicodeError):
                 reason = "no name of a file in this locale, set PYTHONUTF8=1"
-            path = self.config.path
-            shown = path if len(path) < 200 else f"{path[:60]}... ({len(path)} characters)"
             raise DataError(
-                f"dataset.path={shown!r}: {reason}; expected a file, a folder or a glob"
+                f"dataset.path={shown(self.config.path)!r}: {reason}; expected a file, a folder or "
+                "a glob"
             ) from None
 
     def _listed(self, where: Path) -> list[tuple[str, Path]]:

@@ -6,6 +6,7 @@ fineweb_edu (Penedo et al. 2024).
 """
 
 import glob
+import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from lengthgen.data.datasets.base import (
     Document,
     check_fraction,
     options_key,
+    shown,
     split_of,
     utf8,
 )
@@ -98,7 +100,7 @@ class HuggingFace(Dataset):
         config, path = self.config, self.config.path
         what = f"dataset {path}"
         # offline, the library looks into its cache alone and fails at once
-        if path not in LOCAL_KINDS and not Path(path).is_dir() and not hub.offline():
+        if path not in LOCAL_KINDS and not os.path.isdir(path) and not hub.offline():
             cached = "HF_HUB_OFFLINE=1 with a copy in the library's cache"
             hub.require(what, f"dataset=python, dataset=files, or {cached}")
         try:
@@ -137,13 +139,13 @@ class HuggingFace(Dataset):
     def _local_files(self) -> list[Path]:
         """The files on this machine that are read; none for a dataset of the hub."""
         path, data_files = self.config.path, self.config.data_files
-        if (folder := Path(path)).is_dir():
-            return sorted(file for file in folder.rglob("*") if file.is_file())
+        if os.path.isdir(path):  # False where nothing can have that name
+            return sorted(file for file in Path(path).rglob("*") if file.is_file())
         if path.startswith(("/", ".", "~")):
             raise DataError(
-                f"dataset.path={folder} is no folder; expected one, an id on the hub (owner/name), "
-                f"or one of {', '.join(LOCAL_KINDS)} with dataset.data_files=FILE; or use "
-                "dataset=files"
+                f"dataset.path={shown(str(Path(path)))} is no folder; expected one, an id on the "
+                f"hub (owner/name), or one of {', '.join(LOCAL_KINDS)} with "
+                "dataset.data_files=FILE; or use dataset=files"
             )
         if path not in LOCAL_KINDS:
             return []
