@@ -213,11 +213,11 @@ def test_folders():
 
 def test_a_retrofits_code_is_no_path(tmp_path):
     """settings.json of a received evaluation names the folder of its code."""
-    from lengthgen.runs import run
+    from lengthgen.runs import stored
 
     evaluation = RunFolder(tmp_path).evaluation("x")
     evaluation.mkdir(parents=True)
-    stored = {"origin": {"retrofit": {"name": "yarn", "code": "../../../evil"}}}
-    (evaluation / "settings.json").write_text(json.dumps(stored))
+    about = {"origin": {"retrofit": {"name": "yarn", "code": "../../../evil"}}}
+    (evaluation / "settings.json").write_text(json.dumps(about))
     with pytest.raises(ConfigError, match="expected a name"):
-        run.evaluated_model(evaluation)
+        stored.evaluated_model(evaluation)

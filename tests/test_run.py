@@ -21,8 +21,8 @@ from lengthgen.attention.kernels import onednn
 from lengthgen.errors import CheckpointError, ConfigError, DataError, Interrupted, LockedError
 from lengthgen.evaluation import records
 from lengthgen.reporting import publish
+from lengthgen.runs import evaluating, retrofitting, run, stored, windows
 from lengthgen.runs import folder as runfolder
-from lengthgen.runs import retrofitting, run, windows
 from lengthgen.training import checkpoint
 from lengthgen.training import loop as training
 
@@ -100,9 +100,9 @@ def test_changed_evaluation_settings_use_the_trained_weights(ask, monkeypatch):
 
 
 def test_what_is_scored_is_the_validation_split(ask, monkeypatch):
-    scored, plain = [], run.score
+    scored, plain = [], evaluating.score
     monkeypatch.setattr(
-        run,
+        evaluating,
         "score",
         lambda model, store, *given, **how: (
             scored.append(store) or plain(model, store, *given, **how)
@@ -169,8 +169,14 @@ def test_interrupted_and_asked_again_gives_the_same_weights_and_metrics(ask, tmp
     assert steps == sorted(set(steps)) == [2, 3, 4, 6]
 
 
+def interrupted(*given, **how):
+    raise KeyboardInterrupt
+
+
 def test_killed_between_training_and_evaluation_trains_no_step_again(ask, monkeypatch):
-    monkeypatch.setattr(run, "score", lambda *a, **k: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(
+        evaluating, "score", lambda *a, **k: (_ for _ in ()).throw(KeyboardInterrupt)
+    )
     with pytest.raises(KeyboardInterrupt):
         run.train(ask(), [])
     monkeypatch.undo()
@@ -180,7 +186,9 @@ def test_killed_between_training_and_evaluation_trains_no_step_again(ask, monkey
 
 def test_a_damaged_checkpoint_is_replaced_by_the_one_before(ask, tmp_path, monkeypatch):
     whole = run.train(ask(results=str(tmp_path / "whole")), [])
-    monkeypatch.setattr(run, "score", lambda *a, **k: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(
+        evaluating, "score", lambda *a, **k: (_ for _ in ()).throw(KeyboardInterrupt)
+    )
     with pytest.raises(KeyboardInterrupt):
         run.train(ask(), [])
     monkeypatch.undo()
@@ -535,7 +543,7 @@ def test_a_retrofit_may_search_on_training_text(ask, tmp_path):
         for path in trained.folder.glob("evaluation/*/settings.json")
         if '"search"' in path.read_text()
     ]
-    assert run.evaluated_model(evaluation, trust_code=True)[0].scheme.search_result == {
+    assert stored.evaluated_model(evaluation, trust_code=True)[0].scheme.search_result == {
         "divisor": said["found"]["divisor"],
         "losses": dict.fromkeys((1.0, 2.0), ANY),
     }
@@ -647,11 +655,11 @@ def test_leftovers_of_a_killed_writer_are_no_results_and_are_removed(ask):
     left = outcome.evaluation.with_name(f".{outcome.evaluation.name}.1.ab.tmp")
     shutil.copytree(outcome.evaluation, left)
     (outcome.folder / ".done.json.1.ab.tmp").write_text("{")
-    stored = records.run(outcome.folder)
-    assert stored.evaluations == [outcome.evaluation]
+    there = records.run(outcome.folder)
+    assert there.evaluations == [outcome.evaluation]
     with runfolder.RunFolder(outcome.folder).locked():
         assert not left.exists() and not (outcome.folder / ".done.json.1.ab.tmp").exists()
-    assert stored.evaluations == [outcome.evaluation] and (outcome.folder / "done.json").exists()
+    assert there.evaluations == [outcome.evaluation] and (outcome.folder / "done.json").exists()
 
 
 def test_find_prefers_the_whole_id(tmp_path):
@@ -684,7 +692,7 @@ def test_weights_that_a_finished_run_did_not_end_with_are_refused(ask):
     with pytest.raises(CheckpointError, match=line):
         run.train(ask(evaluation__documents=3), [])
     with pytest.raises(CheckpointError, match=line):
-        run.trained_model(runfolder.RunFolder(outcome.folder))
+        stored.trained_model(runfolder.RunFolder(outcome.folder))
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[1]", "\0" * 200])

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from omegaconf import DictConfig, OmegaConf
+
 from lengthgen import modifiers, retrofits, schemes
 from lengthgen.attention import dispatch, linear
 from lengthgen.config import by_length, dataclass_from, paths
@@ -285,3 +287,14 @@ def _choice(
 
 def _without_name(options: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in options.items() if key != "name"}
+
+
+def plain(config: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
+    """A resolved dict without Hydra's node."""
+    given: Any = config
+    if isinstance(config, DictConfig):
+        try:
+            given = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+        except Exception as error:
+            raise ConfigError(str(error).splitlines()[0]) from None
+    return {str(key): value for key, value in given.items() if key != "hydra"}
