@@ -310,8 +310,8 @@ def _describe(run: Run, model: models.Transformer, plan: StepPlan) -> None:
 
 
 def _origin(run: Run) -> dict[str, Any]:
-    """Command, commit, versions, device; without secrets that a command line may hold."""
-    return tracking.redact(provenance.describe(run.device))
+    """Command, commit, versions, device."""
+    return provenance.describe(run.device)
 
 
 @contextlib.contextmanager
