@@ -133,7 +133,13 @@ def use(run: Path) -> None:
             work()
 
 
-@pytest.mark.parametrize("name", CHECKPOINTS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow if name[-1] in "12345" else ())
+        for name in CHECKPOINTS
+    ],
+)
 def test_a_checkpoint_runs_nothing(name, received):
     folders = [*received.glob("checkpoints/step-*"), *received.glob("weights/step-*")]
     assert len(folders) == 2

@@ -65,5 +65,5 @@ def describe(run: Run, model: Transformer, plan: StepPlan) -> dict[str, Any]:
 
 
 def origin(run: Run) -> dict[str, Any]:
-    """Command, commit, versions, device; without secrets that a command line may hold."""
-    return tracking.redact(provenance.describe(run.device))
+    """Command, commit, versions, device."""
+    return provenance.describe(run.device)

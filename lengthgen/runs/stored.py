@@ -54,6 +54,7 @@ def stored_run(
 
     retrofit: the hash of a retrofit's code that the folder keeps.
     """
+    kept_code.refuse_interpolations(folder)
     stored = train_config.plain(cast(DictConfig, OmegaConf.load(folder.config)))
     # The run folder comes first: it holds the code that the run was trained with.
     folders = kept_code.folders(folder, user_folders, trust_code, retrofit)
