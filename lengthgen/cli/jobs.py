@@ -29,7 +29,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from lengthgen.cli import isolated, sweep
-from lengthgen.config import catalogue, command_line, compose, messages, refusals
+from lengthgen.config import catalogue, command_line, compose, messages, refusals, yaml_files
 from lengthgen.config.command_line import CommandLine
 from lengthgen.errors import ConfigError, DiskError, Interrupted, UserError
 from lengthgen.runs import stopping
@@ -66,6 +66,8 @@ def _main(command: str, argv: Sequence[str]) -> int:
     setup_globals()  # the resolvers ${now:...} and ${hydra:...}
     groups = [group.name for group in catalogue.groups(command)]
     line = command_line.arrange(argv, groups)
+    if line.config_dir:
+        yaml_files.check_folder(line.config_dir)
     overrides = refusals.checked(command, line, groups)
     user_folders = (line.config_dir,) if line.config_dir else ()
     request = JobRequest(command, tuple(argv), user_folders, isolate=line.isolates)
@@ -99,7 +101,26 @@ def _run(request: JobRequest, config: DictConfig) -> "Outcome":
     work = {"train": run.train, "evaluate": run.evaluate}[request.command]
     # Provenance records the command as the user wrote it.
     with _program("lengthgen", [request.command, *request.argv]):
-        return work(config, list(request.user_folders))
+        try:
+            return work(config, list(request.user_folders))
+        except (Exception, SystemExit) as error:
+            if isinstance(error, UserError):
+                raise
+            raise _of_user_code(error, request.user_folders) from error
+
+
+def _of_user_code(error: BaseException, folders: Sequence[Path]) -> BaseException:
+    """One line with file and line for what a user's own code raised; else the error itself."""
+    inside = [
+        f"{frame.filename}:{frame.lineno}"
+        for frame in traceback.extract_tb(error.__traceback__)
+        if any(Path(frame.filename).is_relative_to(folder) for folder in folders)
+    ]
+    what = f"{type(error).__name__}: {messages.in_one_line(error)}"
+    if inside:
+        return ConfigError(f"{inside[-1]}: {what}")
+    # A library that ends the process is a fault, whatever code it gives.
+    return RuntimeError(what) if isinstance(error, SystemExit) else error
 
 
 # Sweeps
@@ -111,7 +132,12 @@ def _sweep(request: JobRequest, line: CommandLine, overrides: list[Override]) ->
     try:
         parsed = OverridesParser.create(config_loader=loader).parse_overrides(line.overrides)
         refusals.refuse_missing_keys(request.command, parsed, loader)
+        for override in parsed:
+            if override.is_interval_sweep():
+                raise messages.no_steps(refusals.text_of(override))
         each = [refusals.assignments(override) for override in parsed]
+        if [] in each:
+            raise messages.no_values(refusals.text_of(parsed[each.index([])]))
         n_jobs = math.prod(map(len, each))
         first_job = [words[0] for words in each]
         first = loader.load_configuration(request.command, first_job, RunMode.RUN)

@@ -1,11 +1,12 @@
 """A mapping becomes a dataclass, strictly: a wrong key or type is one line that names the key."""
 
 import dataclasses
+import math
 import operator
 from collections.abc import Mapping
 from typing import Any, ClassVar, Protocol, TypeVar, cast
 
-from omegaconf import OmegaConf
+from omegaconf import ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from lengthgen.config.nearest import nearest
@@ -35,11 +36,30 @@ def build(cls: type[T], options: Mapping[str, Any], key: str) -> T:
         # OmegaConf would take true for 1.
         if isinstance(value, bool) and _type_of(cls, name) in NUMBERS:
             raise ConfigError(f"{_place(key, name)}={value}: expected a number, not a truth value")
+        if value is not None and _is_list(value) != _type_of(cls, name).startswith("list"):
+            where, many = _place(key, name), _type_of(cls, name).startswith("list")
+            expected = f"a list, as {where}=[{value}]" if many else "one value, not a list"
+            raise ConfigError(f"{where}={value}: expected {expected}")
     try:
-        merged = OmegaConf.merge(OmegaConf.structured(cls), dict(options))
+        merged: Any = OmegaConf.merge(OmegaConf.structured(cls), dict(options))
+        for name in options:
+            _refuse_endless(merged[name], _place(key, name))
         return cast(T, OmegaConf.to_object(merged))
     except OmegaConfBaseException as error:
         raise ConfigError(_in_one_line(error, options, key)) from None
+
+
+def _refuse_endless(value: Any, place: str) -> None:
+    """ConfigError for NaN, infinity and whole numbers of more than 64 bits, in lists as well."""
+    for each in value if _is_list(value) else [value]:
+        if isinstance(each, float) and not math.isfinite(each):
+            raise ConfigError(f"{place}={value}: expected a finite number")
+        if isinstance(each, int) and not -(2**63) <= each < 2**63:
+            raise ConfigError(f"{place}={value}: expected a number of at most 64 bits")
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list | tuple | ListConfig)
 
 
 def check(condition: bool, message: str) -> None:

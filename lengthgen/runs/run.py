@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from lengthgen import files, tracking
 from lengthgen import model as models
+from lengthgen.config import yaml_files
 from lengthgen.data.splits import Splits, check_lengths
 from lengthgen.errors import CheckpointError, ConfigError, DataError
 from lengthgen.evaluation import floors, last_lines, whole_documents
@@ -116,7 +117,7 @@ def _stored_run(
     folder: RunFolder, changed: Mapping[str, Any], user_folders: Sequence[Path] = ()
 ) -> Run:
     """The run of a folder, prepared again from its configuration with some keys changed."""
-    stored = _plain(cast(DictConfig, OmegaConf.load(folder.config)))
+    stored = _plain(yaml_files.load(folder.config))
     # The run folder comes first: it holds the code that the run was trained with.
     folders = [folder.path, *user_folders]
     stored = train_config.as_trained(stored, folders)
@@ -133,7 +134,8 @@ def _with_weights(run: Run, folder: RunFolder) -> models.Transformer:
         raise CheckpointError(
             f"run {folder.path.name} has no valid weights; delete {folder.path} and train again"
         )
-    model.load_state_dict(saved["model"])
+    with checkpoint.fitting(saved):
+        model.load_state_dict(saved["model"])
     folder.check_weights(checkpoint.weights_sha256(model))
     model.scheme.begin_step(saved["step"], saved["step"])
     return model.eval()
@@ -149,7 +151,8 @@ def _load_kept(run: Run, folder: RunFolder, model: models.Transformer) -> None:
             f"run {folder.path.name} kept no weights of step {step} (it has {kept or 'none'}); "
             f"delete {folder.path} and train again with keep_at_steps=[{step}]"
         )
-    model.load_state_dict(saved["model"])
+    with checkpoint.fitting(saved):
+        model.load_state_dict(saved["model"])
     model.scheme.begin_step(step, run.config.settings.steps)
 
 
@@ -358,9 +361,11 @@ def _evaluate(
 def _plain(config: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
     """A resolved dict without Hydra's node."""
     plain: Any = config
-    if isinstance(config, DictConfig):
+    if isinstance(config, DictConfig | ListConfig):
         try:
             plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
         except Exception as error:
             raise ConfigError(str(error).splitlines()[0]) from None
+    if not isinstance(plain, Mapping):
+        raise ConfigError(f"a configuration is keys with values, not {type(plain).__name__}")
     return {str(key): value for key, value in plain.items() if key != "hydra"}

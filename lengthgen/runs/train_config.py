@@ -4,12 +4,14 @@ Unknown keys, wrong types and impossible values are ConfigErrors of one line.
 """
 
 import dataclasses
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lengthgen import modifiers, retrofits, schemes
+from lengthgen import model as models
+from lengthgen import modifiers, retrofits, schemes, tracking
 from lengthgen.attention import dispatch, linear
 from lengthgen.config import by_length, dataclass_from
 from lengthgen.config.dataclass_from import T
@@ -25,6 +27,9 @@ from lengthgen.training.optim import OptimConfig
 GROUPS = ("model", "scheme", "dataset", "tokenizer", "optim", "evaluation", "tracking")
 # Modifiers and a retrofit go around the scheme; diagnostics are done beside an evaluation.
 OPTIONAL_GROUPS = ("modifiers", "retrofit", "diagnostics", "at_step")
+# More threads make nothing faster; thousands of them take a machine down.
+MOST_THREADS, THREADS_A_CORE = 64, 4
+MOST_TOKENS = 2**28  # of a step: 2 GiB of ids
 
 
 @dataclass
@@ -87,6 +92,16 @@ class RunSettings:
                 f"{name}={getattr(self, name)}: expected steps from 1 to {self.steps - 1}; "
                 "the last one is kept and evaluated anyway",
             )
+        most = max(MOST_THREADS, THREADS_A_CORE * (os.cpu_count() or 1))
+        dataclass_from.check(
+            self.threads is None or self.threads <= most,
+            f"threads={self.threads}: expected at most {most} on this machine, or null",
+        )
+        dataclass_from.check(
+            self.batch_size * self.train_length <= MOST_TOKENS,
+            f"batch_size={self.batch_size}, train_length={self.train_length}: expected at most "
+            f"{MOST_TOKENS} tokens a step",
+        )
         dataclass_from.choice("precision", self.precision, ("auto", "fp32", "bf16"))
         dataclass_from.choice("device", self.device, ("auto", "cpu", "cuda"))
         dataclass_from.choice("linear", self.linear, linear.KERNELS)
@@ -197,9 +212,12 @@ def check(config: Mapping[str, Any], user_folders: Sequence[Path] = ()) -> Train
         RunSettings, {key: value for key, value in config.items() if key not in groups}, ""
     )
     model = built(ModelConfig, "model")
+    models.refuse_too_large(model)
     evaluation = built(EvaluationConfig, "evaluation")
     # Refuses impossible lengths before anything is read or trained.
     lengths = eval_lengths(evaluation, settings.train_length)
+    _check_block(evaluation, lengths)
+    _check_tracking(config["tracking"])
     dataset, dataset_folders = dict(config["dataset"]), [f / "dataset" for f in user_folders]
     if dataset.get("name"):  # else data/splits.py says so
         cls = datasets.load(str(dataset["name"]), dataset_folders)
@@ -240,11 +258,36 @@ def check(config: Mapping[str, Any], user_folders: Sequence[Path] = ()) -> Train
     )
 
 
+def _check_block(evaluation: EvaluationConfig, lengths: Sequence[int]) -> None:
+    dataclass_from.check(
+        evaluation.block is None or evaluation.block <= min(lengths),
+        f"evaluation.block={evaluation.block}: expected at most {min(lengths)}, the shortest "
+        "evaluation length, or null",
+    )
+
+
+def _check_tracking(options: Mapping[str, Any]) -> None:
+    name = str(options.get("name"))
+    dataclass_from.choice("tracking", name, tuple(tracking.BACKENDS))
+    config: Any = tracking.BACKENDS[name].Config
+    dataclass_from.build(config, options, "tracking")
+
+
 def as_trained(config: Mapping[str, Any], user_folders: Sequence[Path]) -> dict[str, Any]:
-    """A run's config.yaml, with what its scheme did before options that it does not name yet."""
-    options = config["scheme"]
+    """A run's config.yaml, with what its scheme did before options that it does not name yet.
+
+    A block that is longer than a window, which was once allowed, is as long. ConfigError.
+    """
+    options, evaluation = config.get("scheme"), config.get("evaluation")
+    if not isinstance(options, Mapping) or not isinstance(evaluation, Mapping):
+        raise ConfigError("config.yaml of the run is damaged: it has no scheme or no evaluation")
+    if evaluation.get("block"):
+        asked = dataclass_from.build(EvaluationConfig, _without_name(evaluation), "evaluation")
+        shortest = min(eval_lengths(asked, config["train_length"]))
+        block = min(evaluation["block"], shortest)
+        config = {**config, "evaluation": {**evaluation, "block": block}}
     folders = [folder / schemes.NOUN for folder in user_folders]
-    before = getattr(schemes.load(str(options["name"]), folders).Config, "BEFORE", {})
+    before = getattr(schemes.load(str(options.get("name")), folders).Config, "BEFORE", {})
     return {**config, "scheme": {**before, **options}}
 
 
