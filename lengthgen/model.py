@@ -23,7 +23,7 @@ from lengthgen.attention import dispatch, linear
 from lengthgen.attention.bias_forms import Bias, Gates
 from lengthgen.attention.kernels import cross_entropy
 from lengthgen.config import dataclass_from
-from lengthgen.errors import TooLargeError
+from lengthgen.errors import TooLargeError, is_out_of_memory
 from lengthgen.schemes.base import Dimensions, Scheme
 
 # Logits (rows x V) held at a time without gradients: 64 MiB in float32, on a GPU 1 GiB.
@@ -309,8 +309,16 @@ def build(
     dimensions = Dimensions(
         config.n_layers, config.n_heads, config.width // config.n_heads, config.width, train_length
     )
-    model = Transformer(config, make_scheme(scheme_config, dimensions), vocab_size)
-    initialise(model, seed)
+    try:
+        model = Transformer(config, make_scheme(scheme_config, dimensions), vocab_size)
+        initialise(model, seed)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        raise TooLargeError(
+            "out of memory while the model was made; choose a smaller one, or smaller options of "
+            "its scheme"
+        ) from error
     return model
 
 

@@ -111,10 +111,13 @@ def _run(request: JobRequest, config: DictConfig) -> "Outcome":
 
 def _of_user_code(error: BaseException, folders: Sequence[Path]) -> BaseException:
     """One line with file and line for what a user's own code raised; else the error itself."""
+    places = [(f.filename, f.lineno) for f in traceback.extract_tb(error.__traceback__)]
+    if isinstance(error, SyntaxError):
+        places.append((error.filename or "", error.lineno))
     inside = [
-        f"{frame.filename}:{frame.lineno}"
-        for frame in traceback.extract_tb(error.__traceback__)
-        if any(Path(frame.filename).is_relative_to(folder) for folder in folders)
+        f"{file}:{line}"
+        for file, line in places
+        if any(Path(file).is_relative_to(folder) for folder in folders)
     ]
     what = f"{type(error).__name__}: {messages.in_one_line(error)}"
     if inside:

@@ -106,7 +106,7 @@ def arrange(argv: Sequence[str], groups: Iterable[str]) -> CommandLine:
             if flag.name not in OURS:
                 line.flags.append(flag.name)
             continue
-        value = _value(flag, flag.values, waiting) if value is None else value
+        value = _value(flag, flag.values, [value] if value is not None else waiting)
         if flag.name == "--config-dir":
             line.config_dir = existing_folder(value)
             value = str(line.config_dir)

@@ -15,7 +15,8 @@ from lengthgen import modifiers, retrofits, schemes, tracking
 from lengthgen.attention import dispatch, linear
 from lengthgen.config import by_length, dataclass_from
 from lengthgen.config.dataclass_from import T
-from lengthgen.data import datasets
+from lengthgen.data import datasets, tokenizers
+from lengthgen.data.splits import make_dataset
 from lengthgen.diagnostics.settings import DiagnosticsConfig
 from lengthgen.errors import ConfigError
 from lengthgen.evaluation.protocols import EvaluationConfig, eval_lengths
@@ -30,6 +31,7 @@ OPTIONAL_GROUPS = ("modifiers", "retrofit", "diagnostics", "at_step")
 # More threads make nothing faster; thousands of them take a machine down.
 MOST_THREADS, THREADS_A_CORE = 64, 4
 MOST_TOKENS = 2**28  # of a step: 2 GiB of ids
+MOST = {"tokens_per_batch": MOST_TOKENS, "resamples": 1_000_000}  # of an evaluation
 
 
 @dataclass
@@ -214,21 +216,29 @@ def check(config: Mapping[str, Any], user_folders: Sequence[Path] = ()) -> Train
     model = built(ModelConfig, "model")
     models.refuse_too_large(model)
     evaluation = built(EvaluationConfig, "evaluation")
+    dataclass_from.check(
+        evaluation.lengths is not None or bool(evaluation.factors),
+        "evaluation.factors=[]: expected at least one, or evaluation.lengths",
+    )
     # Refuses impossible lengths before anything is read or trained.
     lengths = eval_lengths(evaluation, settings.train_length)
-    _check_block(evaluation, lengths)
+    _check_evaluation(evaluation, lengths)
     _check_tracking(config["tracking"])
     dataset, dataset_folders = dict(config["dataset"]), [f / "dataset" for f in user_folders]
     if dataset.get("name"):  # else data/splits.py says so
         cls = datasets.load(str(dataset["name"]), dataset_folders)
         dataset = cls.fitted(dataset, settings.train_length, lengths)
         settings.cross_documents &= not cls.whole_documents
+        # Their own files check them: here before any data is read, and again where it is.
+        make_dataset(dataset, dataset_folders)
+    tokenizers.configured(config["tokenizer"])
     retrofit = diagnostics = None
     if config.get("retrofit"):
         retrofit = choose(retrofits, "retrofit", config["retrofit"], user_folders)
     if config.get("diagnostics"):
         diagnostics = built(DiagnosticsConfig, "diagnostics")
     optim = built(OptimConfig, "optim")
+    dataclass_from.choice("optim", str(config["optim"].get("name", "adamw")), ("adamw",))
     dataclass_from.check(
         settings.settle is None or optim.schedule == "stable",
         f"settle={settings.settle} with optim.schedule={optim.schedule}: expected "
@@ -258,12 +268,21 @@ def check(config: Mapping[str, Any], user_folders: Sequence[Path] = ()) -> Train
     )
 
 
-def _check_block(evaluation: EvaluationConfig, lengths: Sequence[int]) -> None:
+def _check_evaluation(evaluation: EvaluationConfig, lengths: Sequence[int]) -> None:
     dataclass_from.check(
         evaluation.block is None or evaluation.block <= min(lengths),
         f"evaluation.block={evaluation.block}: expected at most {min(lengths)}, the shortest "
         "evaluation length, or null",
     )
+    dataclass_from.check(
+        len(set(evaluation.protocols)) == len(evaluation.protocols),
+        f"evaluation.protocols={evaluation.protocols}: expected each one once",
+    )
+    for name, most in MOST.items():
+        value = getattr(evaluation, name)
+        dataclass_from.check(
+            value is None or value <= most, f"evaluation.{name}={value}: expected at most {most}"
+        )
 
 
 def _check_tracking(options: Mapping[str, Any]) -> None:
