@@ -703,3 +703,99 @@ def test_a_damaged_done_json_is_no_done_json(ask, content):
     done.write_text(content)
     assert run.train(ask(), []).status == "evaluated"  # nothing was left but to say so
     assert done.read_text() == before
+
+
+def crafted(name):
+    """What somebody may have put into a checkpoint of this run, with the right sums."""
+
+    def change(state):
+        model = state["model"]
+        first = next(iter(model))
+        if name == "another shape":
+            model[first] = torch.zeros(3, 3)
+        elif name == "a missing weight":
+            del model[first]
+        elif name == "one too many":
+            model["other"] = torch.zeros(3)
+        elif name == "huge":
+            model[first] = torch.zeros(1).expand(10**12)
+        elif name == "no scheduler":
+            del state["scheduler"]
+        elif name == "optimizer in words":
+            state["optimizer"] = "adam"
+        elif name == "groups of another":
+            state["optimizer"]["param_groups"] = []
+        elif name == "ending without losses":
+            state["ending"] = {}
+        elif name == "skips in words":
+            state["skips"] = {"what": 1}
+        return state
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "another shape", "a missing weight", "one too many", "huge", "no scheduler",
+        "optimizer in words", "groups of another", "ending without losses", "skips in words",
+    ],
+)  # fmt: skip
+def test_a_checkpoint_that_does_not_fit_is_one_line(ask, tmp_path, monkeypatch, name):
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "forward_backward", stop_at_third(training.forward_backward))
+        with pytest.raises(Interrupted):
+            run.train(ask(), [])
+    [folder] = (tmp_path / "results" / "runs").iterdir()
+    state = crafted(name)(checkpoint.load_newest(folder / "checkpoints"))
+    checkpoint.save(folder / "checkpoints", 3, state, 2, folder.name)
+    line = r"^the checkpoint of step 3 does not fit this run \([^\n]*\); delete it, then rerun"
+    with pytest.raises(CheckpointError, match=line) as caught:
+        run.train(ask(), [])
+    assert caught.value.exit_code == 4 and "\n" not in str(caught.value)
+
+
+def stop_at_third(plain):
+    calls = []
+
+    def called(*given):
+        calls.append(1)
+        if len(calls) == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return plain(*given)
+
+    return called
+
+
+@pytest.mark.parametrize("name", ["another shape", "a missing weight", "one too many"])
+def test_weights_that_do_not_fit_a_finished_run_are_one_line(ask, name):
+    outcome = run.train(ask(), [])
+    state = crafted(name)(checkpoint.load_newest(outcome.folder / "checkpoints"))
+    checkpoint.save(outcome.folder / "checkpoints", 6, state, 2, outcome.run_id)
+    with pytest.raises(CheckpointError, match="does not fit this run"):
+        run.train(ask(evaluation__documents=3), [])
+    with pytest.raises(CheckpointError, match="does not fit this run"):
+        run.trained_model(runfolder.RunFolder(outcome.folder))
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", "[1]", "a: b", "\0\0", "scheme: 3", "x: &a [*a]", "a: 1\na: 2", "\xff"]
+)
+def test_a_damaged_config_of_a_run_is_one_line(ask, content):
+    outcome = run.train(ask(evaluation__factors=[1.0]), [])
+    (outcome.folder / "config.yaml").write_bytes(content.encode("latin-1"))
+    with pytest.raises(ConfigError) as caught:
+        run.evaluate(ask(run=outcome.run_id, evaluation__documents=3), [])
+    assert "\n" not in str(caught.value)
+
+
+def test_a_full_disk_under_the_log_is_no_traceback(ask, monkeypatch, capsys):
+    def full(self, record):
+        try:
+            raise OSError(28, "No space left on device")
+        except OSError:
+            self.handleError(record)
+
+    monkeypatch.setattr("logging.FileHandler.emit", full)
+    assert run.train(ask(evaluation__factors=[1.0]), []).status == "trained"
+    assert "Traceback" not in capsys.readouterr().err

@@ -38,6 +38,7 @@ from lengthgen.config import (
     output,
     paths,
     refusals,
+    yaml_files,
 )
 from lengthgen.config.command_line import CommandLine
 from lengthgen.errors import ConfigError, DiskError, Interrupted, UserError
@@ -75,6 +76,8 @@ def _main(command: str, argv: Sequence[str]) -> int:
     setup_globals()  # the resolvers ${now:...} and ${hydra:...}
     groups = [group.name for group in catalogue.groups(command)]
     line = command_line.arrange(argv, groups)
+    if line.config_dir:
+        yaml_files.check_folder(line.config_dir)
     overrides = refusals.checked(command, line, groups)
     user_folders = (line.config_dir,) if line.config_dir else ()
     request = JobRequest(command, tuple(argv), user_folders, isolate=line.isolates)
@@ -108,7 +111,29 @@ def _run(request: JobRequest, config: DictConfig) -> "Outcome":
     work = {"train": run.train, "evaluate": run.evaluate}[request.command]
     # Provenance records the command as the user wrote it.
     with _program("lengthgen", [request.command, *request.argv]):
-        return work(config, list(request.user_folders))
+        try:
+            return work(config, list(request.user_folders))
+        except (Exception, SystemExit) as error:
+            if isinstance(error, UserError):
+                raise
+            raise _of_user_code(error, request.user_folders) from error
+
+
+def _of_user_code(error: BaseException, folders: Sequence[Path]) -> BaseException:
+    """One line with file and line for what a user's own code raised; else the error itself."""
+    places = [(f.filename, f.lineno) for f in traceback.extract_tb(error.__traceback__)]
+    if isinstance(error, SyntaxError):
+        places.append((error.filename or "", error.lineno))
+    inside = [
+        f"{file}:{line}"
+        for file, line in places
+        if any(Path(file).is_relative_to(folder) for folder in folders)
+    ]
+    what = f"{type(error).__name__}: {messages.in_one_line(error)}"
+    if inside:
+        return ConfigError(f"{inside[-1]}: {what}")
+    # A library that ends the process is a fault, whatever code it gives.
+    return RuntimeError(what) if isinstance(error, SystemExit) else error
 
 
 # Sweeps
@@ -120,7 +145,12 @@ def _sweep(request: JobRequest, line: CommandLine, overrides: list[Override]) ->
     try:
         parsed = OverridesParser.create(config_loader=loader).parse_overrides(line.overrides)
         refusals.refuse_missing_keys(request.command, parsed, loader)
+        for override in parsed:
+            if override.is_interval_sweep():
+                raise messages.no_steps(refusals.text_of(override))
         each = [refusals.assignments(override) for override in parsed]
+        if [] in each:
+            raise messages.no_values(refusals.text_of(parsed[each.index([])]))
         n_jobs = math.prod(map(len, each))
         first_job = [words[0] for words in each]
         first = loader.load_configuration(request.command, first_job, RunMode.RUN)

@@ -96,6 +96,7 @@ def arrange(argv: Sequence[str], groups: Iterable[str]) -> CommandLine:
     while waiting:
         word = waiting.pop(0)
         if not word.startswith("-"):
+            _refuse_underscores(word)
             line.overrides.append(with_quoted_home(without_plus(word, groups)))
             continue
         flag, value = _flag(word)
@@ -106,12 +107,20 @@ def arrange(argv: Sequence[str], groups: Iterable[str]) -> CommandLine:
             if flag.name not in OURS:
                 line.flags.append(flag.name)
             continue
-        value = _value(flag, flag.values, waiting) if value is None else value
+        value = _value(flag, flag.values, [value] if value is not None else waiting)
         if flag.name == "--config-dir":
             line.config_dir = existing_folder(value)
             value = str(line.config_dir)
         line.flags.append(f"{flag.name}={value}")
     return line
+
+
+def _refuse_underscores(override: str) -> None:
+    """ConfigError for `steps=1_0`, which would be read as 10."""
+    key, _, value = override.partition("=")
+    if number := re.search(r"(?<![^=,\[\](){}:\s])[-+]?\d+(?:_\d+)+(?=$|[],(){}\s])", f"={value}"):
+        plain = number[0].replace("_", "")
+        raise ConfigError(f"{override}: expected numbers without underscores, as {key}={plain}")
 
 
 def without_plus(override: str, groups: Iterable[str]) -> str:

@@ -179,8 +179,6 @@ def _say_whether_settled(about: Mapping[str, Any]) -> None:
 def _draw(run: Run, settings: str) -> None:
     """The figures of the evaluations with these settings, noted in done.json."""
     # matplotlib and pandas take seconds to import: only here, after the training.
-    from lengthgen.reporting import publish
-
 
 
 @contextlib.contextmanager

@@ -4,10 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from omegaconf import DictConfig, OmegaConf
-
 from lengthgen import files
-from lengthgen.config import paths
+from lengthgen.config import paths, yaml_files
 from lengthgen.data.splits import Splits
 from lengthgen.errors import CheckpointError
 from lengthgen.model import Transformer
@@ -55,7 +53,7 @@ def stored_run(
     retrofit: the hash of a retrofit's code that the folder keeps.
     """
     kept_code.refuse_interpolations(folder)
-    stored = train_config.plain(cast(DictConfig, OmegaConf.load(folder.config)))
+    stored = train_config.plain(yaml_files.load(folder.config))
     # The run folder comes first: it holds the code that the run was trained with.
     folders = kept_code.folders(folder, user_folders, trust_code, retrofit)
     stored = train_config.as_trained(stored, folders)
@@ -72,7 +70,8 @@ def with_weights(run: Run, folder: RunFolder) -> Transformer:
         raise CheckpointError(
             f"run {folder.path.name} has no valid weights; delete {folder.path} and train again"
         )
-    model.load_state_dict(saved["model"])
+    with checkpoint.fitting(saved):
+        model.load_state_dict(saved["model"])
     folder.check_weights(checkpoint.weights_sha256(model))
     model.scheme.begin_step(saved["step"], saved["step"])
     return model.eval()
@@ -88,5 +87,6 @@ def load_kept(run: Run, folder: RunFolder, model: Transformer) -> None:
             f"run {folder.path.name} kept no weights of step {step} (it has {kept or 'none'}); "
             f"delete {folder.path} and train again with keep_at_steps=[{step}]"
         )
-    model.load_state_dict(saved["model"])
+    with checkpoint.fitting(saved):
+        model.load_state_dict(saved["model"])
     model.scheme.begin_step(step, run.config.settings.steps)
