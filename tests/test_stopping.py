@@ -13,7 +13,8 @@ from lengthgen.errors import Interrupted
 from lengthgen.evaluation import scoring
 from lengthgen.evaluation import writing as evaluation_files
 from lengthgen.reporting import publish
-from lengthgen.runs import after_steps, fit, prepare, run, stopping
+from lengthgen.runs import after_steps, describing, fit, prepare, run, stopping
+from lengthgen.runs.folder import RunFolder
 from lengthgen.training import checkpoint
 from lengthgen.training import loop as training
 
@@ -23,8 +24,8 @@ CODES = {"SIGINT": 130, "SIGTERM": 143, "SIGHUP": 129, "SIGUSR1": 138, "SIGUSR2"
 # Where the signal comes: before or while this function is called for the n-th time.
 PHASES = {
     "data": (prepare, "prepare_splits", 1),
-    "the model is made": (run, "_untrained", 1),
-    "it is described": (run, "_describe", 1),
+    "the model is made": (run, "untrained_model", 1),
+    "it is described": (describing, "describe", 1),
     "resident text": (fit, "_resident", 1),
     "first step": (training, "forward_backward", 1),
     "a step": (training, "forward_backward", 3),
@@ -35,7 +36,7 @@ PHASES = {
     "evaluation": (scoring.Scorer, "forward", 1),
     "evaluation later": (scoring.Scorer, "forward", 3),
     "tables": (evaluation_files, "write", 1),
-    "done.json": (run.RunFolder, "finish", 1),
+    "done.json": (RunFolder, "finish", 1),
     "figures": (publish, "write_run_figures", 1),
 }
 SAVED = {"first step": 1, "a step": 3, "a checkpoint": 2, "validation": 3}  # steps
