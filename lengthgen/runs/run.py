@@ -305,7 +305,15 @@ def _describe(run: Run, model: models.Transformer, plan: StepPlan) -> None:
         | dataclasses.asdict(model.scheme.declaration),
     }
     files.write_json(folder.provenance, tracking.redact(facts))
-    stored = tracking.redact(run.config.as_dict())
+    given = run.config.as_dict()
+    stored = tracking.redact(given)
+    hidden = [key for key, value in given["dataset"].items() if stored["dataset"][key] != value]
+    if set(hidden) - {"label"}:
+        log.warning(
+            "config.yaml holds no secret, and dataset.%s has one: `lengthgen evaluate` cannot read "
+            "these data again; keep it in the environment or in ~/.netrc",
+            hidden[0],
+        )
     files.write_text(folder.config, OmegaConf.to_yaml(OmegaConf.create(stored)))
 
 
