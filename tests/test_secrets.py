@@ -171,6 +171,15 @@ def test_a_fault_of_lengthgen_shows_no_secret(here, monkeypatch, capfd):
     assert hits(here, done.stdout + done.stderr) == []
 
 
+def test_a_secret_that_the_data_need_is_said_not_to_be_kept(here):
+    (here / "text").rename(here / f"hf_{canary(10)}abcdefghijkl")
+    path = f"dataset.path=hf_{canary(10)}abcdefghijkl"
+    words = [word for word in TINY if "path" not in word and "tracking" not in word]
+    code, said = lengthgen("train", *words, path, "dataset.label=x", "tracking=none")
+    assert code == 0 and "dataset.path has one" in said
+    assert canary(10) not in said and hits(here / "results", said) == []
+
+
 def test_a_studys_command_is_refused_with_a_secret(here, capsys):
     """It is stored with the registration and published."""
     words = ["study", "learned_absolute_fails", "--register", f"tracking.group={TAGS[2]}"]
@@ -273,7 +282,14 @@ PROSE = [
     *("nats/token: 0.5", "tokens_per_batch=null", "evaluation.key_tokens=true", "id_key=name"),
     *("dataset.text_key=data.text", "a 12:30@x", "git@github.com:me/x", "keys: [q, k]"),
     *("12.5k tokens/s", "eval/matched/loss@001024", "split_key: split", "secretary=x"),
-    *("https://example.org/a@b", "monkey=1", "word: a, b", "eos_token='</s>'", "the key: press it"),
+    *(
+        "https://example.org/a@b",
+        "monkey=1",
+        "word: a, b",
+        "eos_token='</s>'",
+        "separator_token='|'",
+        "the key: press it",
+    ),
 ]
 
 

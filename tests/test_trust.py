@@ -473,3 +473,26 @@ def test_completion_composes_nothing_foreign(stub, here):
     with pytest.raises(ConfigError):
         jobs.complete("train", words, "scheme=al")
     assert "evil" not in sys.modules and written(here) == []
+
+
+# Studies
+
+
+def test_a_study_reads_the_models_of_its_users_schemes(here, monkeypatch, capsys):
+    """It made them with the code of the folder that the user named."""
+    from lengthgen import schemes
+
+    from .study_cases import MINE
+
+    monkeypatch.setattr(kept_code, "_named", [])
+    study = MINE.replace("[scheme=learned]", "[scheme=own]").replace("{seeds: 2}", "{seeds: 1}")
+    study = study[: study.index("conditions:")] + "claims:\n" + study[study.index("  far:") :]
+    study = study.replace("    about_training: true\n", "    primary: true\n", 1)
+    yaml_file(here / "mine" / "study" / "mine.yaml", study)
+    yaml_file(here / "mine" / "scheme" / "own.yaml", "name: own\n")
+    code = (schemes.HERE / "learned.py").read_text()
+    yaml_file(here / "mine" / "scheme" / "own.py", code)
+    words = ["study", "mine", "--config-dir", "mine", "--workers", "1", "--unregistered"]
+    assert main.main([*words, f"cache={here / 'cache'}"]) == 0, capsys.readouterr().err
+    (folder,) = (here / "results" / "studies").glob("mine*")
+    assert "learned" in (folder / "exposure.csv").read_text()

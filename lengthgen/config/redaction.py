@@ -32,8 +32,9 @@ KEY_OWNERS = _words("""
 """)
 # and `token` is, except after one of these: they are tokens of text.
 TEXT_TOKENS = _words("""
-    additional begin bod bos blank cls document end eod eos extra first image last mask next pad
-    prev sep special start stop unk unknown
+    additional answer begin bod bos boundary blank cls control delimiter document end eod eos extra
+    first image last mask marker newline next oov pad prev prompt query question sentinel sep
+    separator space special start stop system target unk unknown word
 """)
 SECRET_VARIABLE = re.compile(
     "TOKEN(?!IZER)|SECRET|PASSW|PASSPHRASE|CREDENTIAL|KEY(?!BOARD|RING|MAP)|_PWD$|_PASS$",

@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 from omegaconf import OmegaConf
@@ -59,9 +60,21 @@ def describe(run: Run, model: Transformer, plan: StepPlan) -> dict[str, Any]:
         again = {"rewritten": facts["started"]} if folder.ended else {}
         files.write_json(folder.provenance, tracking.redact(facts | again))
     if not folder.config.exists():
-        stored = tracking.redact(run.config.as_dict())
+        given = run.config.as_dict()
+        stored = tracking.redact(given)
+        _say_what_is_hidden(given["dataset"], stored["dataset"])
         files.write_text(folder.config, OmegaConf.to_yaml(OmegaConf.create(stored)))
     return conditions
+
+
+def _say_what_is_hidden(given: Mapping[str, Any], stored: Mapping[str, Any]) -> None:
+    hidden = [key for key, value in given.items() if stored[key] != value]
+    if set(hidden) - {"label"}:
+        log.warning(
+            "config.yaml holds no secret, and dataset.%s has one: `lengthgen evaluate` cannot read "
+            "these data again; keep it in the environment or in ~/.netrc",
+            hidden[0],
+        )
 
 
 def origin(run: Run) -> dict[str, Any]:
