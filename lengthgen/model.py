@@ -9,6 +9,7 @@ keys), Dv size of a value, E width, V vocabulary.
 """
 
 import hashlib
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -22,10 +23,14 @@ from lengthgen.attention import dispatch, linear
 from lengthgen.attention.bias_forms import Bias, Gates
 from lengthgen.attention.kernels import cross_entropy
 from lengthgen.config import dataclass_from
+from lengthgen.errors import TooLargeError, is_out_of_memory
 from lengthgen.schemes.base import Dimensions, Scheme
 
 # Logits (rows x V) held at a time without gradients: 64 MiB in float32, on a GPU 1 GiB.
 SCORED_AT_ONCE = {"cpu": 2**24, "cuda": 2**28}
+
+MOST_LAYERS = 1000
+BYTES_A_WEIGHT = 4  # float32
 
 
 @dataclass
@@ -52,8 +57,35 @@ class ModelConfig:
             f"model.width={self.width}, model.n_heads={self.n_heads}: "
             "expected width / n_heads to be an even whole number",
         )
+        dataclass_from.check(
+            self.n_layers <= MOST_LAYERS,
+            f"model.n_layers={self.n_layers}: expected at most {MOST_LAYERS}",
+        )
+        dataclass_from.check(
+            self.hidden >= 1,
+            f"model.mlp_ratio={self.mlp_ratio}: expected a hidden layer of 1 or more, at "
+            f"model.width={self.width}",
+        )
         dataclass_from.choice("model.norm", self.norm, ("layernorm", "rmsnorm"))
         dataclass_from.choice("model.activation", self.activation, ("gelu", "swiglu"))
+
+    @property
+    def hidden(self) -> int:
+        """Size of the MLP's hidden layer."""
+        return int(self.mlp_ratio * self.width * (2 / 3 if self.activation == "swiglu" else 1))
+
+
+def refuse_too_large(config: ModelConfig, vocab_size: int = 0) -> None:
+    """TooLargeError for weights that this machine's memory cannot hold, before any is made."""
+    per_layer = 4 * config.width**2 + 2 * config.hidden * config.width
+    count = config.n_layers * per_layer + vocab_size * config.width
+    room = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if BYTES_A_WEIGHT * count > room:
+        raise TooLargeError(
+            f"model.n_layers={config.n_layers}, model.width={config.width}, "
+            f"model.mlp_ratio={config.mlp_ratio:g}: {count:.3g} weights of {BYTES_A_WEIGHT} bytes "
+            f"do not fit in this machine's {room / 2**30:.0f} GiB; choose a smaller model"
+        )
 
 
 def make_norm(kind: str, size: int) -> nn.Module:
@@ -140,9 +172,8 @@ class MLP(nn.Module):
     def __init__(self, config: ModelConfig):
         super().__init__()
         self.gated = config.activation == "swiglu"
-        hidden = int(config.mlp_ratio * config.width * (2 / 3 if self.gated else 1))
-        self.up = linear.Linear(config.width, hidden * (2 if self.gated else 1))
-        self.down = linear.Linear(hidden, config.width)
+        self.up = linear.Linear(config.width, config.hidden * (2 if self.gated else 1))
+        self.down = linear.Linear(config.hidden, config.width)
 
     def forward(self, x: Float[Tensor, "B T E"]) -> Float[Tensor, "B T E"]:
         if self.gated:
@@ -274,11 +305,20 @@ def build(
 
     make_scheme: a scheme's class, or one that wraps it in modifiers.
     """
+    refuse_too_large(config, vocab_size)
     dimensions = Dimensions(
         config.n_layers, config.n_heads, config.width // config.n_heads, config.width, train_length
     )
-    model = Transformer(config, make_scheme(scheme_config, dimensions), vocab_size)
-    initialise(model, seed)
+    try:
+        model = Transformer(config, make_scheme(scheme_config, dimensions), vocab_size)
+        initialise(model, seed)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        raise TooLargeError(
+            "out of memory while the model was made; choose a smaller one, or smaller options of "
+            "its scheme"
+        ) from error
     return model
 
 

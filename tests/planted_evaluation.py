@@ -121,9 +121,9 @@ TOKENS = [  # which tokens are fed and scored
     ),
     Bug(
         "the training split is scored",
-        "lengthgen/runs/run.py",
-        "        model,\n        run.splits.validation,\n",
-        "        model,\n        run.splits.train,\n",
+        "lengthgen/runs/evaluating.py",
+        "            model,\n            run.splits.validation,\n",
+        "            model,\n            run.splits.train,\n",
         "tests/test_run.py",
         "what_is_scored",
     ),

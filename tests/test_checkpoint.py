@@ -1,7 +1,12 @@
 """Checkpoints: damage is noticed and the one before is used; nothing half-written is ever read."""
 
+import hashlib
+import io
+import json
 import os
+import pickle
 import random
+import zipfile
 
 import pytest
 import torch
@@ -98,9 +103,47 @@ def test_nothing_is_executed_on_loading(tmp_path):
             return os.mkdir, (str(tmp_path / "executed"),)
 
     checkpoint.save(tmp_path, 1, {"step": 1, "model": Evil()}, 2)
-    with pytest.raises(Exception, match=r"[Ww]eights"):
-        checkpoint.load_newest(tmp_path)
-    assert not (tmp_path / "executed").exists()
+    assert checkpoint.load_newest(tmp_path) is None
+    assert checkpoint.load(tmp_path, 1) is None
+    assert not (tmp_path / "executed").exists() and (tmp_path / "step-000001.corrupt").exists()
+
+
+CRAFTED = {
+    "no dict": [1, 2],
+    "a tensor": torch.ones(3),
+    "empty": {},
+    "no step": {"model": {"w": torch.ones(2)}},
+    "no weights": {"step": 2},
+    "a step in words": {"step": "2", "model": {"w": torch.ones(2)}},
+    "a true step": {"step": True, "model": {"w": torch.ones(2)}},
+    "a negative step": {"step": -1, "model": {"w": torch.ones(2)}},
+    "weights in a list": {"step": 2, "model": [torch.ones(2)]},
+    "weights in words": {"step": 2, "model": {"w": "ones"}},
+    "none": None,
+}
+
+
+@pytest.mark.parametrize("crafted", CRAFTED)
+def test_what_is_no_state_is_set_aside_though_its_sum_is_right(tmp_path, caplog, crafted):
+    save(tmp_path, 1)
+    checkpoint.save(tmp_path, 2, CRAFTED[crafted], 2)
+    assert checkpoint.load_newest(tmp_path)["step"] == 1
+    assert (tmp_path / "step-000002.corrupt").exists() and "not usable" in caplog.text
+
+
+@pytest.mark.parametrize("content", ["", "PK", "zip", "pickle", "text"])
+def test_a_file_that_is_no_archive_is_set_aside_though_its_sum_is_right(tmp_path, content):
+    save(tmp_path, 1, 2)
+    path, raw = tmp_path / "step-000002" / "state.pt", io.BytesIO()
+    if content == "zip":
+        with zipfile.ZipFile(raw, "w"):
+            pass
+    given = {"zip": raw.getvalue(), "pickle": pickle.dumps({"step": 2})}
+    path.write_bytes(given.get(content, content.encode()))
+    manifest = json.loads((path.parent / "manifest.json").read_text())
+    manifest["sha256"]["state.pt"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    (path.parent / "manifest.json").write_text(json.dumps(manifest))
+    assert checkpoint.load_newest(tmp_path)["step"] == 1
 
 
 def test_weights_hash_sees_names_shapes_and_bits():

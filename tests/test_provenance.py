@@ -50,3 +50,13 @@ def test_description_names_no_path_of_the_machine(monkeypatch):
         and facts["threads"] == torch.get_num_threads()
     )
     assert str(Path.home()) not in str(facts) and str(PACKAGE) not in str(facts)
+
+
+def test_the_command_holds_no_secret(monkeypatch):
+    """Benchmarks write it as well as runs."""
+    monkeypatch.setenv("HF_TOKEN", "canaryXyZ1")
+    words = ["train", "x.api_key=abc", "tracking.group=canaryXyZ1", "u=https://me:pw@host.org"]
+    monkeypatch.setattr("sys.argv", ["/x/lengthgen", *words])
+    told = provenance.command()
+    assert told == "lengthgen train x.api_key=*** tracking.group=*** u=https://***@host.org"
+    assert provenance.describe(torch.device("cpu"))["command"] == told

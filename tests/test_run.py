@@ -21,8 +21,8 @@ from lengthgen.attention.kernels import onednn
 from lengthgen.errors import CheckpointError, ConfigError, DataError, Interrupted, LockedError
 from lengthgen.evaluation import records
 from lengthgen.reporting import publish
+from lengthgen.runs import evaluating, retrofitting, run, stored, windows
 from lengthgen.runs import folder as runfolder
-from lengthgen.runs import retrofitting, run, windows
 from lengthgen.training import checkpoint
 from lengthgen.training import loop as training
 
@@ -100,9 +100,9 @@ def test_changed_evaluation_settings_use_the_trained_weights(ask, monkeypatch):
 
 
 def test_what_is_scored_is_the_validation_split(ask, monkeypatch):
-    scored, plain = [], run.score
+    scored, plain = [], evaluating.score
     monkeypatch.setattr(
-        run,
+        evaluating,
         "score",
         lambda model, store, *given, **how: (
             scored.append(store) or plain(model, store, *given, **how)
@@ -169,8 +169,14 @@ def test_interrupted_and_asked_again_gives_the_same_weights_and_metrics(ask, tmp
     assert steps == sorted(set(steps)) == [2, 3, 4, 6]
 
 
+def interrupted(*given, **how):
+    raise KeyboardInterrupt
+
+
 def test_killed_between_training_and_evaluation_trains_no_step_again(ask, monkeypatch):
-    monkeypatch.setattr(run, "score", lambda *a, **k: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(
+        evaluating, "score", lambda *a, **k: (_ for _ in ()).throw(KeyboardInterrupt)
+    )
     with pytest.raises(KeyboardInterrupt):
         run.train(ask(), [])
     monkeypatch.undo()
@@ -180,7 +186,9 @@ def test_killed_between_training_and_evaluation_trains_no_step_again(ask, monkey
 
 def test_a_damaged_checkpoint_is_replaced_by_the_one_before(ask, tmp_path, monkeypatch):
     whole = run.train(ask(results=str(tmp_path / "whole")), [])
-    monkeypatch.setattr(run, "score", lambda *a, **k: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(
+        evaluating, "score", lambda *a, **k: (_ for _ in ()).throw(KeyboardInterrupt)
+    )
     with pytest.raises(KeyboardInterrupt):
         run.train(ask(), [])
     monkeypatch.undo()
@@ -293,8 +301,8 @@ def test_an_own_scheme_is_trained_copied_and_evaluated_without_its_folder(ask, t
     wanted["scheme"] = {"name": "mine"}
     outcome = run.train(wanted, [own.parent])
     (own / "mine.py").unlink()
-    again = run.evaluate({**ask(evaluation__lengths=[16, 24]), "run": outcome.run_id}, [])
-    assert again.status == "evaluated"
+    again = {**ask(evaluation__lengths=[16, 24]), "run": outcome.run_id, "trust_code": True}
+    assert run.evaluate(again, []).status == "evaluated"
 
 
 def test_an_own_modifier_is_trained_copied_and_evaluated_without_its_folder(ask, tmp_path):
@@ -308,10 +316,8 @@ def test_an_own_modifier_is_trained_copied_and_evaluated_without_its_folder(ask,
     outcome = run.train(ask(modifiers={"mine": {}}), [own.parent])
     (own / "mine.py").unlink()
     assert outcome.run_id.startswith("t5_bias+mine-")
-    assert (
-        run.evaluate({**ask(evaluation__lengths=[16, 24]), "run": outcome.run_id}, []).status
-        == "evaluated"
-    )
+    again = {**ask(evaluation__lengths=[16, 24]), "run": outcome.run_id, "trust_code": True}
+    assert run.evaluate(again, []).status == "evaluated"
 
 
 def schemes_of(outcome):
@@ -537,7 +543,7 @@ def test_a_retrofit_may_search_on_training_text(ask, tmp_path):
         for path in trained.folder.glob("evaluation/*/settings.json")
         if '"search"' in path.read_text()
     ]
-    assert run.evaluated_model(evaluation)[0].scheme.search_result == {
+    assert stored.evaluated_model(evaluation, trust_code=True)[0].scheme.search_result == {
         "divisor": said["found"]["divisor"],
         "losses": dict.fromkeys((1.0, 2.0), ANY),
     }
@@ -649,11 +655,11 @@ def test_leftovers_of_a_killed_writer_are_no_results_and_are_removed(ask):
     left = outcome.evaluation.with_name(f".{outcome.evaluation.name}.1.ab.tmp")
     shutil.copytree(outcome.evaluation, left)
     (outcome.folder / ".done.json.1.ab.tmp").write_text("{")
-    stored = records.run(outcome.folder)
-    assert stored.evaluations == [outcome.evaluation]
+    there = records.run(outcome.folder)
+    assert there.evaluations == [outcome.evaluation]
     with runfolder.RunFolder(outcome.folder).locked():
         assert not left.exists() and not (outcome.folder / ".done.json.1.ab.tmp").exists()
-    assert stored.evaluations == [outcome.evaluation] and (outcome.folder / "done.json").exists()
+    assert there.evaluations == [outcome.evaluation] and (outcome.folder / "done.json").exists()
 
 
 def test_find_prefers_the_whole_id(tmp_path):
@@ -686,7 +692,7 @@ def test_weights_that_a_finished_run_did_not_end_with_are_refused(ask):
     with pytest.raises(CheckpointError, match=line):
         run.train(ask(evaluation__documents=3), [])
     with pytest.raises(CheckpointError, match=line):
-        run.trained_model(runfolder.RunFolder(outcome.folder))
+        stored.trained_model(runfolder.RunFolder(outcome.folder))
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[1]", "\0" * 200])
@@ -697,3 +703,99 @@ def test_a_damaged_done_json_is_no_done_json(ask, content):
     done.write_text(content)
     assert run.train(ask(), []).status == "evaluated"  # nothing was left but to say so
     assert done.read_text() == before
+
+
+def crafted(name):
+    """What somebody may have put into a checkpoint of this run, with the right sums."""
+
+    def change(state):
+        model = state["model"]
+        first = next(iter(model))
+        if name == "another shape":
+            model[first] = torch.zeros(3, 3)
+        elif name == "a missing weight":
+            del model[first]
+        elif name == "one too many":
+            model["other"] = torch.zeros(3)
+        elif name == "huge":
+            model[first] = torch.zeros(1).expand(10**12)
+        elif name == "no scheduler":
+            del state["scheduler"]
+        elif name == "optimizer in words":
+            state["optimizer"] = "adam"
+        elif name == "groups of another":
+            state["optimizer"]["param_groups"] = []
+        elif name == "ending without losses":
+            state["ending"] = {}
+        elif name == "skips in words":
+            state["skips"] = {"what": 1}
+        return state
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "another shape", "a missing weight", "one too many", "huge", "no scheduler",
+        "optimizer in words", "groups of another", "ending without losses", "skips in words",
+    ],
+)  # fmt: skip
+def test_a_checkpoint_that_does_not_fit_is_one_line(ask, tmp_path, monkeypatch, name):
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "forward_backward", stop_at_third(training.forward_backward))
+        with pytest.raises(Interrupted):
+            run.train(ask(), [])
+    [folder] = (tmp_path / "results" / "runs").iterdir()
+    state = crafted(name)(checkpoint.load_newest(folder / "checkpoints"))
+    checkpoint.save(folder / "checkpoints", 3, state, 2, folder.name)
+    line = r"^the checkpoint of step 3 does not fit this run \([^\n]*\); delete it, then rerun"
+    with pytest.raises(CheckpointError, match=line) as caught:
+        run.train(ask(), [])
+    assert caught.value.exit_code == 4 and "\n" not in str(caught.value)
+
+
+def stop_at_third(plain):
+    calls = []
+
+    def called(*given):
+        calls.append(1)
+        if len(calls) == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return plain(*given)
+
+    return called
+
+
+@pytest.mark.parametrize("name", ["another shape", "a missing weight", "one too many"])
+def test_weights_that_do_not_fit_a_finished_run_are_one_line(ask, name):
+    outcome = run.train(ask(), [])
+    state = crafted(name)(checkpoint.load_newest(outcome.folder / "checkpoints"))
+    checkpoint.save(outcome.folder / "checkpoints", 6, state, 2, outcome.run_id)
+    with pytest.raises(CheckpointError, match="does not fit this run"):
+        run.train(ask(evaluation__documents=3), [])
+    with pytest.raises(CheckpointError, match="does not fit this run"):
+        run.trained_model(runfolder.RunFolder(outcome.folder))
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", "[1]", "a: b", "\0\0", "scheme: 3", "x: &a [*a]", "a: 1\na: 2", "\xff"]
+)
+def test_a_damaged_config_of_a_run_is_one_line(ask, content):
+    outcome = run.train(ask(evaluation__factors=[1.0]), [])
+    (outcome.folder / "config.yaml").write_bytes(content.encode("latin-1"))
+    with pytest.raises(ConfigError) as caught:
+        run.evaluate(ask(run=outcome.run_id, evaluation__documents=3), [])
+    assert "\n" not in str(caught.value)
+
+
+def test_a_full_disk_under_the_log_is_no_traceback(ask, monkeypatch, capsys):
+    def full(self, record):
+        try:
+            raise OSError(28, "No space left on device")
+        except OSError:
+            self.handleError(record)
+
+    monkeypatch.setattr("logging.FileHandler.emit", full)
+    assert run.train(ask(evaluation__factors=[1.0]), []).status == "trained"
+    assert "Traceback" not in capsys.readouterr().err

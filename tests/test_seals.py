@@ -13,7 +13,7 @@ from lengthgen.errors import CheckpointError
 from lengthgen.evaluation import records, seals
 from lengthgen.evaluation.scoring import Scored
 from lengthgen.reporting import publish, tables
-from lengthgen.runs import run
+from lengthgen.runs import evaluating, run
 from lengthgen.runs.folder import RunFolder
 from lengthgen.runs.loading import load_results
 from lengthgen.studies import report, study_folder
@@ -295,7 +295,7 @@ def test_who_wants_no_figures_waits_for_none(ask, figures):
 
 
 def test_a_length_that_had_no_room_is_tried_again(ask, figures, monkeypatch):
-    real, room = run.score, {"tokens": 40}
+    real, room = evaluating.score, {"tokens": 40}
 
     def scored(model, store, requests, **how):
         fits = [each for each in requests if each.eval_length <= room["tokens"]]
@@ -303,7 +303,7 @@ def test_a_length_that_had_no_room_is_tried_again(ask, figures, monkeypatch):
         none = "one window of so many tokens does not fit in memory"
         return [known.get(each) or Scored(each, "oom", none, None) for each in requests]
 
-    monkeypatch.setattr(run, "score", scored)
+    monkeypatch.setattr(evaluating, "score", scored)
     outcome = run.train(ask(), [])
     before = numbers(outcome.folder)
     assert b",oom," in before[f"evaluation/{outcome.evaluation.name}/lengths.csv"]

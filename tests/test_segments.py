@@ -9,7 +9,8 @@ from lengthgen import files
 from lengthgen.errors import Interrupted
 from lengthgen.evaluation import records
 from lengthgen.reporting import publication
-from lengthgen.runs import after_steps, run, segments
+from lengthgen.runs import after_steps, describing, run, segments
+from lengthgen.runs.folder import RunFolder
 
 
 @pytest.fixture
@@ -62,7 +63,7 @@ def test_the_same_conditions_are_one_segment_and_the_same_bits(ask, resumed, tmp
 )
 def test_other_conditions_are_said_and_noted(resumed, changes, name, caplog, monkeypatch):
     if name == "linear":
-        monkeypatch.setattr(run, "linear_of", lambda model, compiled: model.linear)
+        monkeypatch.setattr(describing, "linear_of", lambda model, compiled: model.linear)
     if name == "compile":  # which takes a compiler, and seconds
         monkeypatch.setattr(torch, "compile", lambda work: work)
     folder = resumed(**changes)
@@ -106,7 +107,7 @@ def test_the_hash_of_the_code_is_that_of_every_source(tmp_path, monkeypatch):
 
 def test_steps_that_are_done_again_are_of_the_newest_segment(ask, caplog):
     """A process that died before its first checkpoint leaves a segment that computed nothing."""
-    folder = run.RunFolder(run.train(ask(), [], figures=False).folder)
+    folder = RunFolder(run.train(ask(), [], figures=False).folder)
     caplog.set_level(logging.WARNING)
     one, two, three = ({"threads": n} for n in (1, 2, 3))
     folder.note({"segments": [{"after_step": 0, **one}]})
@@ -125,5 +126,5 @@ def test_a_run_of_an_earlier_version_goes_on(ask, resumed):
     del about["segments"]
     files.write_json(folder / "provenance.json", about)
     assert records.run(folder).mixed == []
-    segments.begin(run.RunFolder(folder), 4, {"threads": 2})
+    segments.begin(RunFolder(folder), 4, {"threads": 2})
     assert noted(folder) == [{"after_step": 4, "threads": 2}]

@@ -81,12 +81,12 @@ def test_runs_that_studies_share_are_the_same_runs():
     from lengthgen.config import compose
     from lengthgen.runs import identity as run_identity
     from lengthgen.runs import train_config
-    from lengthgen.runs.run import _plain
+    from lengthgen.runs.train_config import plain
 
     def identity(name: str) -> dict:
         study = studies[name]
         composed = compose.compose(study.training("text_alibi", study.scale(None)[1]))
-        checked = train_config.check(_plain(composed), [])
+        checked = train_config.check(plain(composed), [])
         return run_identity.scientific(checked, {"label": "x"}, "fp32")
 
     assert (

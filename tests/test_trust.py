@@ -131,6 +131,28 @@ def test_trust_is_true_or_false(received, capsys):
     assert not Path("CANARY").exists()
 
 
+def test_trust_is_not_taken_from_a_file(received, capsys):
+    text = "# @package _global_\ntrust_code: true\n"
+    yaml_file(Path("mine/evaluation/shared.yaml"), text)
+    words = ["evaluate", f"run={received}", "--config-dir", "mine", "+evaluation=shared"]
+    assert main.main(words) == 2
+    assert "give trust_code=true" in capsys.readouterr().err
+    assert not Path("CANARY").exists()
+
+
+@pytest.mark.parametrize("value", ["${oc.env:HOME}", "x${oc.env:HF_TOKEN}", "'${seed}'"])
+def test_a_received_configuration_reads_no_environment(value, received, capsys, monkeypatch):
+    config = Path("results/runs", received, "config.yaml")
+    text = config.read_text().replace("label: null", f"label: {value}")
+    assert value in text
+    config.write_text(text)
+    assert main.main(["evaluate", f"run={received}", "trust_code=true"]) == 2
+    error = capsys.readouterr().err
+    assert "expected values alone" in error and error.count("\n") == 1
+    with pytest.raises(ConfigError, match="expected values alone"):
+        lengthgen.load_run(received, trust_code=True)
+
+
 @pytest.mark.parametrize("noun", kept_code.NOUNS)
 def test_every_kind_of_code_is_asked_for(noun, tmp_path):
     run = RunFolder(tmp_path / "run")
@@ -308,7 +330,7 @@ def written(folder: Path) -> list[str]:
     return sorted(str(path) for path in paths_ if path.parts[0] not in ours)
 
 
-@pytest.mark.parametrize("multirun", [False, True])
+@pytest.mark.parametrize("multirun", [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("words", FOREIGN, ids=" ".join)
 def test_hydras_settings_are_refused_before_hydra_acts(words, multirun, stub, here, capsys):
     sweep = ["-m", "seed=0,1"] if multirun else []
@@ -347,7 +369,7 @@ FILES = [  # in a YAML that somebody shared
 ]
 
 
-@pytest.mark.parametrize("multirun", [False, True])
+@pytest.mark.parametrize("multirun", [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("text", FILES)
 def test_nor_are_they_taken_from_a_file(text, multirun, stub, here, capsys):
     yaml_file(here / "mine" / "experiment" / "shared.yaml", f"# @package _global_\n{text}")

@@ -107,7 +107,9 @@ def test_a_users_scheme_as_one_file_and_one_yaml(lengthgen):
     (run_folder,) = (lengthgen.folder / "results" / "runs").glob("my_bias-*")
     assert list(run_folder.glob("evaluation/*/lengths.csv"))
     shutil.rmtree(lengthgen.folder / "mine")  # the run keeps the scheme's code
-    lengthgen(f"evaluate run={run_folder.name} evaluation.lengths=[32,48] tracking=none")
+    lengthgen(
+        f"evaluate run={run_folder.name} evaluation.lengths=[32,48] tracking=none trust_code=true"
+    )
 
 
 def test_the_readme_that_a_package_index_shows_has_its_images(wheel):

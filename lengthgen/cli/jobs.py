@@ -28,7 +28,7 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from lengthgen.cli import sweep
+from lengthgen.cli import isolated, sweep
 from lengthgen.config import (
     catalogue,
     command_line,
@@ -38,9 +38,10 @@ from lengthgen.config import (
     output,
     paths,
     refusals,
+    yaml_files,
 )
 from lengthgen.config.command_line import CommandLine
-from lengthgen.errors import DiskError, Interrupted, UserError
+from lengthgen.errors import ConfigError, DiskError, Interrupted, UserError
 from lengthgen.runs import stopping
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class JobRequest:
     user_folders: tuple[Path, ...]  # with the user's schemes, modifiers, retrofits and datasets
     n_jobs: int = 1
     varied: frozenset[str] = frozenset()  # keys that tell the jobs of a sweep apart
+    isolate: bool = False  # each job of a sweep in a process of its own
 
 
 def main(command: str, argv: Sequence[str]) -> int:
@@ -74,9 +76,13 @@ def _main(command: str, argv: Sequence[str]) -> int:
     setup_globals()  # the resolvers ${now:...} and ${hydra:...}
     groups = [group.name for group in catalogue.groups(command)]
     line = command_line.arrange(argv, groups)
+    if line.config_dir:
+        yaml_files.check_folder(line.config_dir)
     overrides = refusals.checked(command, line, groups)
     user_folders = (line.config_dir,) if line.config_dir else ()
-    request = JobRequest(command, tuple(argv), user_folders)
+    request = JobRequest(command, tuple(argv), user_folders, isolate=line.isolates)
+    if line.isolates and not line.multirun:
+        raise ConfigError("--isolate is for the jobs of a sweep: give -m with it")
     if line.multirun and line.runs_jobs:
         return _sweep(request, line, overrides + _declared(command, line, overrides))
     # Kept from Hydra, which would report an exception in its way.
@@ -105,7 +111,29 @@ def _run(request: JobRequest, config: DictConfig) -> "Outcome":
     work = {"train": run.train, "evaluate": run.evaluate}[request.command]
     # Provenance records the command as the user wrote it.
     with _program("lengthgen", [request.command, *request.argv]):
-        return work(config, list(request.user_folders))
+        try:
+            return work(config, list(request.user_folders))
+        except (Exception, SystemExit) as error:
+            if isinstance(error, UserError):
+                raise
+            raise _of_user_code(error, request.user_folders) from error
+
+
+def _of_user_code(error: BaseException, folders: Sequence[Path]) -> BaseException:
+    """One line with file and line for what a user's own code raised; else the error itself."""
+    places = [(f.filename, f.lineno) for f in traceback.extract_tb(error.__traceback__)]
+    if isinstance(error, SyntaxError):
+        places.append((error.filename or "", error.lineno))
+    inside = [
+        f"{file}:{line}"
+        for file, line in places
+        if any(Path(file).is_relative_to(folder) for folder in folders)
+    ]
+    what = f"{type(error).__name__}: {messages.in_one_line(error)}"
+    if inside:
+        return ConfigError(f"{inside[-1]}: {what}")
+    # A library that ends the process is a fault, whatever code it gives.
+    return RuntimeError(what) if isinstance(error, SystemExit) else error
 
 
 # Sweeps
@@ -117,7 +145,12 @@ def _sweep(request: JobRequest, line: CommandLine, overrides: list[Override]) ->
     try:
         parsed = OverridesParser.create(config_loader=loader).parse_overrides(line.overrides)
         refusals.refuse_missing_keys(request.command, parsed, loader)
+        for override in parsed:
+            if override.is_interval_sweep():
+                raise messages.no_steps(refusals.text_of(override))
         each = [refusals.assignments(override) for override in parsed]
+        if [] in each:
+            raise messages.no_values(refusals.text_of(parsed[each.index([])]))
         n_jobs = math.prod(map(len, each))
         first_job = [words[0] for words in each]
         first = loader.load_configuration(request.command, first_job, RunMode.RUN)
@@ -172,28 +205,49 @@ def _noted(request: JobRequest, config: DictConfig) -> None:
     words = list(HydraConfig.get().overrides.task)
     label = " ".join([w for w in words if w.partition("=")[0] in request.varied] or words)
     folder = Path(HydraConfig.get().runtime.output_dir)
-    job = f"job {number}/{request.n_jobs}"
-    print(f"\n{job}: {label}", flush=True)
+    print(f"\njob {number}/{request.n_jobs}: {label}", flush=True)
+    job = (request, config, number, label, folder)
+    if not request.isolate:
+        if code := _to_its_end(*job):
+            raise SystemExit(code)  # unlike an Exception, it passes through Hydra's launcher
+        return
+    try:
+        code = isolated.call(_to_its_end, *job)
+    except Interrupted as stop:
+        raise SystemExit(stop.exit_code) from stop
+    if code and not sweep.known(folder, number):
+        ended = isolated.how_it_ended(code)
+        _note(request, sweep.Status(number, label, "", f"failed: {ended}", ended), folder)
+
+
+def _to_its_end(
+    request: JobRequest, config: DictConfig, number: int, label: str, folder: Path
+) -> int:
+    """Run a job of a sweep and note how it ended. Returns the code that ends the sweep, or 0."""
     try:
         outcome = _run(request, config)
         status = sweep.Status(number, label, outcome.run_id, outcome.status)
     except (KeyboardInterrupt, Interrupted, BrokenPipeError) as stop:
         sweep.write(folder, sweep.Status(number, label, "", "interrupted", str(stop)))
         print(
-            f"lengthgen: {job} ({label}) interrupted; rerun the same command to resume",
+            f"lengthgen: job {number}/{request.n_jobs} ({label}) interrupted; "
+            "rerun the same command to resume",
             file=sys.stderr,
         )
-        code = 141 if isinstance(stop, BrokenPipeError) else 130
-        # Unlike an Exception, it passes through Hydra's launcher.
-        raise SystemExit(getattr(stop, "exit_code", code)) from stop
+        return getattr(stop, "exit_code", 141 if isinstance(stop, BrokenPipeError) else 130)
     except UserError as error:
         status = sweep.Status(number, label, "", "failed", messages.in_one_line(error))
     except Exception as error:
         traceback.print_exc()
         status = sweep.Status(number, label, "", "failed", f"{type(error).__name__}: {error}")
+    _note(request, status, folder)
+    return 0
+
+
+def _note(request: JobRequest, status: sweep.Status, folder: Path) -> None:
     if status.message:
-        text = f"lengthgen: {job} ({label}) failed: {status.message}"
-        print(text, file=sys.stderr, flush=True)
+        job = f"job {status.job}/{request.n_jobs} ({status.overrides})"
+        print(f"lengthgen: {job} failed: {status.message}", file=sys.stderr, flush=True)
     sweep.write(folder, status)
 
 

@@ -75,6 +75,8 @@ def _call(command: Command, argv: list[str]) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code. argv: without the program; None: the process's."""
+    if argv is None:
+        sys.excepthook = output.print_traceback
     argv = list(sys.argv[1:] if argv is None else argv)
     with output.without_secrets():
         return _exit_code(argv)

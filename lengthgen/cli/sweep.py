@@ -10,12 +10,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.plugins import Plugins
 from omegaconf import OmegaConf
 
 from lengthgen import files
 from lengthgen.config.redaction import redact
 
+SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 DONE = ("trained", "evaluated", "nothing to do")
 
 
@@ -26,7 +27,8 @@ class Status:
     job: int  # from 1
     overrides: str  # those that tell the job from the others
     run: str  # id of the run; "" if the job failed before it had one
-    status: str  # trained | evaluated | nothing to do | failed | interrupted
+    # trained | evaluated | nothing to do | failed | failed: killed (137) | interrupted
+    status: str
     message: str = ""  # "" if it went well
 
 
@@ -51,20 +53,27 @@ def write(folder: Path, status: Status) -> None:
 @contextlib.contextmanager
 def noted_without_secrets() -> Iterator[None]:
     """Within it, the multirun.yaml of Hydra's sweeper holds none."""
-    original = BasicSweeper.setup
+    # Hydra loads its plugins anew: the class of an import is another one.
+    sweeper: Any = Plugins.instance().class_name_to_class[SWEEPER]
+    original = sweeper.setup
 
-    def setup(self: BasicSweeper, **given: Any) -> None:
+    def setup(self: Any, **given: Any) -> None:
         original(self, **given)  # the launcher has the true configuration
         folder = given["config"].hydra.sweep.dir
         plain = OmegaConf.to_container(given["config"], resolve=False)
         self.config = OmegaConf.create(redact(plain))
         self.config.hydra.sweep.dir = folder
 
-    BasicSweeper.setup = setup  # type: ignore[method-assign]
+    sweeper.setup = setup
     try:
         yield
     finally:
-        BasicSweeper.setup = original  # type: ignore[method-assign]
+        sweeper.setup = original
+
+
+def known(folder: Path, job: int) -> bool:
+    """Whether that job noted how it ended."""
+    return (folder / f"job-{job}.json").exists()
 
 
 def read(folder: Path) -> list[Status]:

@@ -1,6 +1,7 @@
 """What a user writes after `lengthgen train`, brought into the form that Hydra reads.
 
 - flags may stand anywhere: `+scheme=alibi -m seed=1,2` becomes `-m` and `scheme=alibi seed=1,2`;
+- `key=~/x` becomes `key='~/x'`;
 - `+group=x` and `++group=x` become `group=x` where the defaults list has the group: Hydra refuses
   the plus there;
 - an unknown flag is one line with the nearest one.
@@ -28,10 +29,12 @@ class Flag:
     default: str | None = None  # the value where none is given
 
 
+OURS = ("--isolate",)  # flags that Hydra does not know
 INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 FLAGS = (
     Flag("--help", "-h", "this help"),
     Flag("--multirun", "-m", "one job for each combination of the comma-separated values"),
+    Flag("--isolate", "", "with -m: each job in a process of its own, whose end ends no other"),
     Flag(
         "--config-dir",
         "-cd",
@@ -64,6 +67,10 @@ class CommandLine:
         return "--multirun" in self.flag_names
 
     @property
+    def isolates(self) -> bool:
+        return "--isolate" in self.flag_names
+
+    @property
     def runs_jobs(self) -> bool:
         """False where Hydra only prints something."""
         return not self.flag_names & {"--cfg", "--info", "--hydra-help", "--help"}
@@ -89,16 +96,18 @@ def arrange(argv: Sequence[str], groups: Iterable[str]) -> CommandLine:
     while waiting:
         word = waiting.pop(0)
         if not word.startswith("-"):
-            line.overrides.append(without_plus(word, groups))
+            _refuse_underscores(word)
+            line.overrides.append(with_quoted_home(without_plus(word, groups)))
             continue
         flag, value = _flag(word)
         line.flag_names.add(flag.name)
         if flag.values is None:
             if value is not None:
                 raise ConfigError(f"{flag.name} takes no value, but got {value!r}")
-            line.flags.append(flag.name)
+            if flag.name not in OURS:
+                line.flags.append(flag.name)
             continue
-        value = _value(flag, flag.values, waiting) if value is None else value
+        value = _value(flag, flag.values, [value] if value is not None else waiting)
         if flag.name == "--config-dir":
             line.config_dir = existing_folder(value)
             value = str(line.config_dir)
@@ -106,10 +115,24 @@ def arrange(argv: Sequence[str], groups: Iterable[str]) -> CommandLine:
     return line
 
 
+def _refuse_underscores(override: str) -> None:
+    """ConfigError for `steps=1_0`, which would be read as 10."""
+    key, _, value = override.partition("=")
+    if number := re.search(r"(?<![^=,\[\](){}:\s])[-+]?\d+(?:_\d+)+(?=$|[],(){}\s])", f"={value}"):
+        plain = number[0].replace("_", "")
+        raise ConfigError(f"{override}: expected numbers without underscores, as {key}={plain}")
+
+
 def without_plus(override: str, groups: Iterable[str]) -> str:
     """`+scheme=x` -> `scheme=x` where `scheme` is in the defaults list; others unchanged."""
     plus = re.match(r"\+{1,2}(?P<group>[^=@]+)(?=[=@])", override)
     return override.lstrip("+") if plus and plus["group"] in groups else override
+
+
+def with_quoted_home(override: str) -> str:
+    """`results=~/x` -> `results='~/x'`: Hydra's grammar has no bare ~ in a value."""
+    home = re.fullmatch(r"(?P<key>[^=]+)=(?P<path>~[\w./@+-]*)", override)
+    return f"{home['key']}='{home['path']}'" if home else override
 
 
 def _flag(word: str) -> tuple[Flag, str | None]:

@@ -7,7 +7,7 @@ from hydra.core.utils import setup_globals
 from hydra.types import RunMode
 from omegaconf import DictConfig, open_dict
 
-from lengthgen.config import catalogue, command_line, refusals
+from lengthgen.config import catalogue, command_line, refusals, yaml_files
 
 VERSION_BASE = "1.3"  # of Hydra's behaviour
 
@@ -28,6 +28,8 @@ def compose(
     groups = [group.name for group in catalogue.groups(command)]
     line = command_line.arrange(overrides, groups)
     line.config_dir = Path(config_dir).absolute() if config_dir else None
+    if line.config_dir:
+        yaml_files.check_folder(line.config_dir)
     refusals.checked(command, line, groups)
     try:
         loader = refusals.loader(line.config_dir)

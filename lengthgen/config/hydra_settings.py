@@ -127,9 +127,13 @@ def _check_launcher(launcher: Any, overrides: Sequence[str]) -> None:
         raise refused(place)
     for key in TYPED_BY_HAND:
         start = f"hydra.launcher.{key}"
-        typed = any(text.lstrip("+").startswith(start) for text in overrides)
-        if below.get(key) not in (None, {}, [], SUBMITIT_FOLDER) and not typed:
+        given = below.get(key) not in (None, {}, [], SUBMITIT_FOLDER)
+        if given and not _typed(start, overrides):
             raise ConfigError(f"{start}: expected on the command line, not in a file")
+
+
+def _typed(start: str, overrides: Sequence[str]) -> bool:
+    return any(text.lstrip("+").startswith(start) for text in overrides)
 
 
 def _check_sweeper(sweeper: Any, untouched: Mapping[str, Any]) -> None:

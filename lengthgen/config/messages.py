@@ -146,6 +146,17 @@ def several_without_multirun(command: str, text: str, is_group: bool) -> ConfigE
     )
 
 
+def no_values(text: str) -> ConfigError:
+    """`-m seed=range(0,0)`."""
+    return ConfigError(f"{text} gives no value; expected one or more, as {text.split('=')[0]}=0,1")
+
+
+def no_steps(text: str) -> ConfigError:
+    """`-m seed=interval(0,1)`, which is for optimisers of hyperparameters."""
+    key = text.partition("=")[0]
+    return ConfigError(f"{text} gives no single values; expected {key}=0,1 or {key}=range(0,2)")
+
+
 def plus_on_known_key(text: str) -> ConfigError:
     """`+seed=1`: the key exists, nothing is to be added."""
     return ConfigError(f"{text}: the key exists already; write {text.lstrip('+')}")

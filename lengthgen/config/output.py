@@ -3,7 +3,9 @@
 import contextlib
 import logging
 import sys
+import traceback
 from collections.abc import Iterable, Iterator
+from types import TracebackType
 from typing import Any, TextIO
 
 from lengthgen.config.redaction import redact_text
@@ -46,3 +48,11 @@ def without_secrets() -> Iterator[None]:
         yield
     finally:
         sys.stdout, sys.stderr = before
+
+
+def print_traceback(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    """For sys.excepthook."""
+    lines = traceback.format_exception(kind, error, trace)
+    print(redact_text("".join(lines)), end="", file=sys.stderr)

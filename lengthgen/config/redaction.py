@@ -40,11 +40,12 @@ SECRET_VARIABLE = re.compile(
     re.IGNORECASE,
 )
 OF_A_PLACE = re.compile("(FILE|PATH|DIR|FOLDER|HOME|CACHE|SOCK)$", re.IGNORECASE)
+# In all of these a word is looked at from its beginning alone: a long one costs its length.
 WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
-URL_USER = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*://)[^/\s]+@")
+URL_USER = re.compile(r"(?<![a-zA-Z0-9+.-])([a-zA-Z][a-zA-Z0-9+.-]*://)[^/\s]+@")
 USER = re.compile(r"(?<![\w/@.+-])[\w.+-]+:[^\s/@:,;]{3,}@(?=[A-Za-z][\w-]*\.)")  # without a scheme
 # Overrides, URL queries, JSON, YAML and Python's dicts: a key, and what parts it from its value.
-ASSIGNMENT = re.compile(r"""(?P<key>[\w.+-]+)(?P<parted>=|["']?[ \t]*:(?!//)[ \t]*)""")
+ASSIGNMENT = re.compile(r"""(?<![\w.+-])(?P<key>[\w.+-]+)(?P<parted>=|["']?[ \t]*:(?!//)[ \t]*)""")
 VALUE = re.compile(r"""\\?"[^"]*"?|'[^']*'?|\[[^\]]*\]?|\{[^}]*\}?|[^\s&;}\]]+""")
 BEARER = re.compile(r"\b(Bearer|Basic)\s+[\w.~+/=-]{6,}", re.IGNORECASE)
 FORMS = re.compile(

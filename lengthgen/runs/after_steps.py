@@ -1,5 +1,6 @@
 """What happens after steps of a training: what is reported, saved, skipped, and stop on request."""
 
+import dataclasses
 import logging
 import time
 from collections.abc import Sequence
@@ -91,7 +92,6 @@ class AfterSteps:
         self.writer.wait()
         checkpoint.forget_after(folder, self.state.step)
         self.run.folder.forget_metrics_after(self.state.step)
-        self.since.clear()
 
     def about(self) -> dict[str, Any]:
         """How the training ended. NonFiniteError for weights that are not finite."""
@@ -141,13 +141,15 @@ class AfterSteps:
         return windows_of_step(self.run, step)
 
     def _content(self) -> dict[str, Any]:
-        skipped = self.skips.state_dict()
-        return self.state.state_dict() | {"ending": self.ending.state_dict()} | skipped
+        content = self.state.state_dict() | self.skips.state_dict()
+        since = [dataclasses.asdict(report) for report in self.since]
+        return content | {"ending": self.ending.state_dict(), "since": since}
 
     def _load(self, saved: dict[str, Any]) -> None:
         self.state.load_state_dict(saved)
         self.ending.load_state_dict(saved.get("ending", {"losses": {}, "settled_at": None}))
         self.skips = skipping.load(saved)
+        self.since = [training.StepReport(**report) for report in saved.get("since", [])]
 
     def _save(self, step: int) -> None:
         folder = self.run.folder.checkpoints

@@ -48,7 +48,8 @@ def fit(
     settings, folder = run.config.settings, run.folder
     saved = checkpoint.load_newest(folder.checkpoints, run.device, run.id)
     if saved is not None and "optimizer" not in saved:
-        model.load_state_dict(saved["model"])
+        with checkpoint.fitting(saved):
+            model.load_state_dict(saved["model"])
         folder.check_weights(checkpoint.weights_sha256(model))
         model.scheme.begin_step(saved["step"], saved["step"])
         return Fitted(False, saved.get("training", {}))
@@ -70,7 +71,8 @@ def fit(
     with stopping.deferred() as stop, checkpoint.Writer(background) as writer:
         progress = Progress("step", settings.steps, 0 if saved is None else saved["step"])
         after = AfterSteps(run, model, state, ending, tracker, progress, stop, writer)
-        after.begin(saved)
+        with checkpoint.fitting(saved or {"step": 0}):
+            after.begin(saved)
         begun = state.step
         # In stages: after each one the ending may have moved, or the plan.
         while state.step < ending.last:

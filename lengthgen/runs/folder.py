@@ -27,6 +27,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from lengthgen import files
+from lengthgen.config import paths
 from lengthgen.errors import CheckpointError, ConfigError, LockedError
 from lengthgen.evaluation import records, seals
 from lengthgen.runs.progress import logged_to
@@ -165,6 +166,7 @@ class RunFolder:
         What killed writers left behind is removed: with the lock held, nobody is writing it.
         """
         files.make_folder(self.path)
+        self._refuse_links()
         lock = FileLock(self.path / ".lock", timeout=0)
         with files.disk_errors(self.path):
             try:
@@ -181,6 +183,16 @@ class RunFolder:
         finally:
             lock.release()
 
+    def _refuse_links(self) -> None:
+        """ConfigError for a link that leads out of the folder: what is written would follow it."""
+        home = self.path.resolve()
+        for path in self.path.iterdir():
+            if path.is_symlink() and not path.resolve().is_relative_to(home):
+                raise ConfigError(
+                    f"run {self.path.name} holds a link that leads out of its folder: {path.name}; "
+                    "put there what it leads to, or remove it"
+                )
+
     def logged(self) -> contextlib.AbstractContextManager:
         """What the package logs goes to the run's log.txt as well."""
         handler = logging.FileHandler(self.path / "log.txt")
@@ -189,7 +201,7 @@ class RunFolder:
 
 def find(results: Path, run: str) -> RunFolder:
     """The run named by its id, a part of it that no other run shares, or its path. ConfigError."""
-    for path in (Path(run), results / "runs" / run):
+    for path in (paths.folder(run, "run"), results / "runs" / run):
         if (path / "config.yaml").is_file():
             return RunFolder(path)
     existing = sorted(path.parent.name for path in (results / "runs").glob("*/config.yaml"))

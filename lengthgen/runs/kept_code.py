@@ -1,4 +1,4 @@
-"""The code that a run folder keeps is run only where the user vouches for it.
+"""What a run folder keeps is used with care: its code is run only where the user vouches for it.
 
 A run trained with a user's own scheme, modifier, dataset or retrofit holds a copy of that file. The
 folder may have come from somebody else.
@@ -27,6 +27,20 @@ def trusted(value: object) -> bool:
 def named(user_folders: Sequence[Path]) -> None:
     """From here on, what run folders keep is run where it is the same as in these folders."""
     _named.extend(folder for folder in user_folders if folder not in _named)
+
+
+def refuse_interpolations(run: RunFolder) -> None:
+    """ConfigError for a config.yaml that would read this machine's environment.
+
+    lengthgen writes it with every value in its place.
+    """
+    text = run.config.read_text(encoding="utf-8", errors="replace")
+    if "${" in text:
+        line = next(line.strip() for line in text.splitlines() if "${" in line)
+        raise ConfigError(
+            f"run {run.path.name}: its config.yaml says {line[:80]}; expected values alone, "
+            "as lengthgen writes them"
+        )
 
 
 def folders(

@@ -14,7 +14,7 @@ from lengthgen.data.splits import Splits, default_cache, make_dataset
 from lengthgen.data.tokenizers import Tokenizer
 from lengthgen.errors import ConfigError
 from lengthgen.model import Transformer
-from lengthgen.runs import run
+from lengthgen.runs import stored
 from lengthgen.runs.folder import find
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def load_run(name: str, results: Path | str = "results", *, trust_code: bool = F
     Raises ConfigError (no such run), CheckpointError (no weights) and DataError (other data).
     """
     folder = find(paths.folder(results, "results"), str(name))
-    model, splits = run.trained_model(folder, trust_code)
+    model, splits = stored.trained_model(folder, trust_code)
     config = cast(DictConfig, OmegaConf.load(folder.config))
     dataset = make_dataset(config.dataset, [folder.path / "dataset"])
     cache = paths.folder(config.cache, "cache") if config.cache else default_cache()

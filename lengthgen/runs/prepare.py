@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lengthgen import model as models
 from lengthgen.data import batches
 from lengthgen.data.splits import Splits, prepare_splits
 from lengthgen.data.tokens import TokenStore
@@ -110,3 +111,19 @@ def placed(device: str, precision: str, key: str) -> tuple[torch.device, str]:
     if precision == "auto":
         precision = "bf16" if on_cuda else "fp32"
     return torch.device("cuda" if on_cuda else "cpu"), precision
+
+
+def untrained_model(run: Run) -> models.Transformer:
+    """The run's model with the weights of its seed, on its device."""
+    settings = run.config.settings
+    model = models.build(
+        run.config.model,
+        run.config.make_scheme,
+        run.config.scheme.options,
+        train_length=settings.train_length,
+        vocab_size=run.splits.vocab_size,
+        seed=settings.seed,
+    ).to(run.device)
+    model.use_kernel(settings.kernel)
+    model.use_linear(settings.linear)
+    return model

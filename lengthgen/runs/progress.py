@@ -82,6 +82,8 @@ def logged_to(handler: logging.Handler, form: str) -> Iterator[None]:
     """The package's messages go to `handler` as well, without secrets."""
     logger = logging.getLogger("lengthgen")
     handler.setFormatter(output.Formatter(form))
+    # A full disk under log.txt would print a traceback at each line; the lines are on screen too.
+    handler.handleError = lambda record: None  # type: ignore[method-assign]
     logger.addHandler(handler)
     try:
         yield

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from lengthgen import __version__
+from lengthgen.config.redaction import redact_text
 
 PACKAGES = ("numpy", "hydra-core", "omegaconf", "datasets", "tokenizers", "wandb", "matplotlib")
 ENVIRONMENT = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY", "OMP_NUM_THREADS")
@@ -40,11 +41,16 @@ def describe(device: torch.device) -> dict[str, Any]:
 
 
 def command() -> str:
-    """The command without the program's folder; `notebook` in one, whose command is local paths."""
+    """The command without the program's folder and without secrets.
+
+    `notebook` in one, whose command is local paths.
+    """
     program = Path(sys.argv[0]).name
     if program == "__main__.py":
         program = Path(sys.argv[0]).parent.name
-    return "notebook" if "ipykernel" in program else " ".join([program, *sys.argv[1:]])
+    if "ipykernel" in program:
+        return "notebook"
+    return redact_text(" ".join([program, *sys.argv[1:]]))
 
 
 def commit() -> str:

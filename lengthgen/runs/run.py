@@ -10,35 +10,29 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from lengthgen import files, tracking
-from lengthgen import model as models
+from lengthgen import tracking
 from lengthgen.config import paths
-from lengthgen.data.splits import Splits, check_lengths
-from lengthgen.errors import CheckpointError, ConfigError, DataError
-from lengthgen.evaluation import floors, last_lines, whole_documents
-from lengthgen.evaluation import writing as evaluation_files
-from lengthgen.evaluation.protocols import Request, eval_lengths, plan
-from lengthgen.evaluation.scoring import Scored, score
+from lengthgen.errors import CheckpointError, DataError
+from lengthgen.evaluation import floors
 from lengthgen.runs import (
+    describing,
     diagnosing,
+    evaluating,
     kept_code,
-    provenance,
     retrofitting,
-    segments,
     step_plan,
     stopping,
+    stored,
     train_config,
 )
 from lengthgen.runs.fit import fit
-from lengthgen.runs.folder import RunFolder, find
-from lengthgen.runs.kernel_choice import kernels_of, linear_of, with_fallback
-from lengthgen.runs.prepare import Run, prepare
-from lengthgen.runs.progress import Progress, messages_shown
-from lengthgen.runs.step_plan import StepPlan
+from lengthgen.runs.folder import find
+from lengthgen.runs.prepare import Run, prepare, untrained_model
+from lengthgen.runs.progress import messages_shown
 from lengthgen.statistics.thresholds import UNDER_TRAINED
 from lengthgen.training import checkpoint, skips
 
@@ -72,7 +66,8 @@ def train(
     figures: draw the run's curves. Raises UserErrors of one line.
     """
     with stopping.watched(), messages_shown():
-        checked = train_config.check(_plain(config), [Path(folder) for folder in user_folders])
+        given, folders = train_config.plain(config), [Path(folder) for folder in user_folders]
+        checked = train_config.check(given, folders)
         return _complete(prepare(checked), figures)
 
 
@@ -87,7 +82,7 @@ def evaluate(
     config: from `compose(["run=..."], command="evaluate")`. The rest is as in `train`.
     """
     with stopping.watched(), messages_shown():
-        options = _plain(config)
+        options = train_config.plain(config)
         folder = find(paths.folder(options["results"], "results"), str(options["run"]))
         name = folder.path.name
         if not folder.ended:
@@ -100,89 +95,13 @@ def evaluate(
         changed["evaluate_at_steps"] = []  # at_step chooses one of them
         folders = [Path(each) for each in user_folders]
         trust_code = kept_code.trusted(options.get("trust_code", False))
-        run = _stored_run(folder, changed, folders, trust_code)
+        run = stored.stored_run(folder, changed, folders, trust_code)
         if run.id != name:
             raise DataError(
                 f"run {name} cannot be evaluated as it was trained: this machine's data, precision "
                 f"or code give {run.id}; use the same data (and device type)"
             )
         return _complete(dataclasses.replace(run, folder=folder), figures)
-
-
-def trained_model(folder: RunFolder, trust_code: bool = False) -> tuple[models.Transformer, Splits]:
-    """A run's trained model, in evaluation mode, and its data. CheckpointError without weights.
-
-    trust_code: as in `load_run`.
-    """
-    run = _stored_run(folder, {"retrofit": None}, trust_code=trust_code)
-    return _with_weights(run, folder), run.splits
-
-
-def evaluated_model(
-    evaluation: Path, trust_code: bool = False
-) -> tuple[models.Transformer, Splits]:
-    """An evaluation's model, with its retrofit, and data. CheckpointError without weights.
-
-    trust_code: as in `load_run`.
-    """
-    folder = RunFolder(evaluation.parent.parent)
-    origin = files.read_json(evaluation / "settings.json", {}).get("origin", {})
-    stored = origin.get("retrofit") or {}
-    options = {key: value for key, value in stored.items() if key not in retrofitting.ADDED}
-    code = paths.name(str(stored["code"]), "retrofit code") if "code" in stored else ""
-    changed = {"retrofit": options or None}
-    run = _stored_run(folder, changed, trust_code=trust_code, retrofit=code)
-    model = _with_weights(run, folder)
-    retrofitting.apply(run, model)
-    return model, run.splits
-
-
-def _stored_run(
-    folder: RunFolder,
-    changed: Mapping[str, Any],
-    user_folders: Sequence[Path] = (),
-    trust_code: bool = False,
-    retrofit: str = "",
-) -> Run:
-    """The run of a folder, prepared again from its configuration with some keys changed.
-
-    retrofit: the hash of a retrofit's code that the folder keeps.
-    """
-    stored = _plain(cast(DictConfig, OmegaConf.load(folder.config)))
-    # The run folder comes first: it holds the code that the run was trained with.
-    folders = kept_code.folders(folder, user_folders, trust_code, retrofit)
-    stored = train_config.as_trained(stored, folders)
-    return prepare(train_config.check({**stored, **changed}, folders))
-
-
-def _with_weights(run: Run, folder: RunFolder) -> models.Transformer:
-    model = _untrained(run)
-    if run.config.at_step:
-        _load_kept(run, folder, model)
-        return model.eval()
-    saved = checkpoint.load_newest(folder.checkpoints, run.device, folder.path.name)
-    if saved is None:
-        raise CheckpointError(
-            f"run {folder.path.name} has no valid weights; delete {folder.path} and train again"
-        )
-    model.load_state_dict(saved["model"])
-    folder.check_weights(checkpoint.weights_sha256(model))
-    model.scheme.begin_step(saved["step"], saved["step"])
-    return model.eval()
-
-
-def _load_kept(run: Run, folder: RunFolder, model: models.Transformer) -> None:
-    """The weights after `at_step` steps. CheckpointError if the run kept none."""
-    step = cast(int, run.config.at_step)
-    saved = checkpoint.load(folder.kept_weights, step, run.device, folder.path.name)
-    if saved is None:
-        kept = sorted(int(path.name[5:]) for path in folder.kept_weights.glob("step-*"))
-        raise CheckpointError(
-            f"run {folder.path.name} kept no weights of step {step} (it has {kept or 'none'}); "
-            f"delete {folder.path} and train again with keep_at_steps=[{step}]"
-        )
-    model.load_state_dict(saved["model"])
-    model.scheme.begin_step(step, run.config.settings.steps)
 
 
 def _complete(run: Run, figures: bool) -> Outcome:
@@ -195,7 +114,8 @@ def _complete(run: Run, figures: bool) -> Outcome:
     ]
     settings = run.identity()["evaluation"]
     done = not diagnosing.missing(run) and all(
-        run.folder.finished(each.evaluation_id) and not _holes(each) for each in (run, *earlier)
+        run.folder.finished(each.evaluation_id) and not evaluating.holes_of(each)
+        for each in (run, *earlier)
     )
     if done:
         floors.refuse_leaks(evaluation)
@@ -210,26 +130,28 @@ def _complete(run: Run, figures: bool) -> Outcome:
             return Outcome(run.id, run.folder.path, "drawn", evaluation)
         run.folder.repair()
         # Whatever can refuse the run does so before the training.
-        requests = _plan(run)
+        requests = evaluating.plan(run)
         diagnosis = diagnosing.plan(run)
-        model = _untrained(run)
+        model = untrained_model(run)
         retrofitting.check(run, model)
         plan = step_plan.plan_of(run, model)
-        conditions = _describe(run, model, plan)
+        conditions = describing.describe(run, model, plan)
         with _tracked(run) as tracker:
             fitted = fit(run, model, tracker, plan, conditions)
             weights = checkpoint.weights_sha256(model)
             if run.config.at_step:
-                _load_kept(run, run.folder, model)
+                stored.load_kept(run, run.folder, model)
             if diagnosis:
                 diagnosis.keep_scheme(model.scheme)
             retrofit = retrofitting.apply(run, model)
-            _evaluate(run, model, requests, retrofit, tracker)
+            evaluating.evaluate(run, model, requests, retrofit, tracker)
             floors.refuse_leaks(evaluation)
             if diagnosis:
-                diagnosis.write(model, _untrained(run).scheme)
+                diagnosis.write(model, untrained_model(run).scheme)
             for each in earlier:
-                _evaluate(each, _with_weights(each, run.folder), requests, {}, tracker)
+                evaluating.evaluate(
+                    each, stored.with_weights(each, run.folder), requests, {}, tracker
+                )
         run.folder.finish(weights, fitted.about)
         if figures:
             _draw(run, settings)
@@ -257,105 +179,6 @@ def _say_whether_settled(about: Mapping[str, Any]) -> None:
 def _draw(run: Run, settings: str) -> None:
     """The figures of the evaluations with these settings, noted in done.json."""
     # matplotlib and pandas take seconds to import: only here, after the training.
-    from lengthgen.reporting import publish
-
-    drawn = publish.write_run_figures(run.folder.path, settings)
-    run.folder.note_figures(settings, drawn)
-    log.info("tables and %d figures in %s", len(drawn), run.folder.path)
-
-
-def _holes(run: Run) -> list[tuple[str, int]]:
-    """(protocol, length) of what had no room in memory, which there may be by now."""
-    about = files.read_json(run.folder.evaluation(run.evaluation_id) / "settings.json", {})
-    return [
-        (one["protocol"], one["eval_length"])
-        for one in about.get("outcomes", [])
-        if one["status"] == "oom"
-    ]
-
-
-def _untrained(run: Run) -> models.Transformer:
-    """The run's model with the weights of its seed, on its device."""
-    settings = run.config.settings
-    model = models.build(
-        run.config.model,
-        run.config.make_scheme,
-        run.config.scheme.options,
-        train_length=settings.train_length,
-        vocab_size=run.splits.vocab_size,
-        seed=settings.seed,
-    ).to(run.device)
-    model.use_kernel(settings.kernel)
-    model.use_linear(settings.linear)
-    return model
-
-
-def _plan(run: Run) -> list[Request]:
-    """The evaluation's windows. Planned before the training: it refuses data that are too short."""
-    store, settings = run.splits.validation, run.config.settings
-    lengths = eval_lengths(run.config.evaluation, settings.train_length)
-    check_lengths(
-        run.splits,
-        train_length=settings.train_length,
-        eval_length=max(lengths),
-        cross_documents=settings.cross_documents,
-    )
-    if run.splits.whole_documents:
-        return whole_documents.plan(store.lengths, lengths, run.config.evaluation.documents)
-    return plan(store.lengths, store.names, lengths, settings.train_length, run.config.evaluation)
-
-
-def _describe(run: Run, model: models.Transformer, plan: StepPlan) -> dict[str, Any]:
-    """Log what is about to be done; write config.yaml and provenance.json if they are missing.
-
-    Returns the conditions of the training (segments.py).
-    """
-    folder, counts, settings = run.folder, models.parameter_counts(model), run.config.settings
-    with run.autocast():
-        micro_batch = settings.batch_size // settings.accumulate
-        kernels = kernels_of(model, micro_batch, settings.train_length, plan.compile)
-        products = linear_of(model, plan.compile)
-    parameters = f"{counts['total']:,} parameters ({counts['positional']:,} positional)"
-    tokens = f"{run.splits.train.n_tokens:,} training tokens"
-    log.info("run %s: %s, %s, %s, %s", run.id, parameters, tokens, run.device, run.precision)
-    conditions = segments.describe(run, plan, kernels, products)
-    if folder.config.exists() and folder.provenance.exists():
-        return conditions
-    for note in run.splits.notes:
-        log.info("dataset %s: %s", run.splits.label, note)
-    for choice in (run.config.scheme, *run.config.modifiers):
-        if choice.from_user:
-            folder.keep(choice.file)
-    if run.splits.user_code:
-        folder.keep(run.splits.user_code)
-    data = {
-        "train_tokens": run.splits.train.n_tokens,
-        "validation_tokens": run.splits.validation.n_tokens,
-        "left_out": run.splits.notes,
-    }
-    facts = _origin(run) | {
-        "precision": run.precision,
-        "kernels": kernels,
-        "linear": products,
-        **plan.facts(),
-        "parameters": counts,
-        "data": run.science["data"] | data,
-        "scheme": {"structure": model.scheme.structure}
-        | dataclasses.asdict(model.scheme.declaration),
-    }
-    if not folder.provenance.exists():
-        # Of a finished run the file was damaged: these facts are not those of its training.
-        again = {"rewritten": facts["started"]} if folder.ended else {}
-        files.write_json(folder.provenance, tracking.redact(facts | again))
-    if not folder.config.exists():
-        stored = tracking.redact(run.config.as_dict())
-        files.write_text(folder.config, OmegaConf.to_yaml(OmegaConf.create(stored)))
-    return conditions
-
-
-def _origin(run: Run) -> dict[str, Any]:
-    """Command, commit, versions, device; without secrets that a command line may hold."""
-    return tracking.redact(provenance.describe(run.device))
 
 
 @contextlib.contextmanager
@@ -373,74 +196,3 @@ def _tracked(run: Run) -> Iterator[tracking.Tracker]:
     )
     with tracking.start(run.config.tracking, description) as tracker:
         yield tracker
-
-
-def _evaluate(
-    run: Run,
-    model: models.Transformer,
-    requests: list[Request],
-    retrofit: dict[str, Any],
-    tracker: tracking.Tracker,
-) -> None:
-    """Score the requests and write the evaluation's folder; settings.json holds `retrofit`.
-
-    What is there is left alone, but for lengths that had no room in memory: they are tried again.
-    """
-    folder = run.folder.evaluation(run.evaluation_id)
-    there = run.folder.evaluated(run.evaluation_id)
-    holes = (
-        [each for each in requests if (each.protocol, each.eval_length) in _holes(run)]
-        if there
-        else []
-    )
-    if there and not holes:
-        return
-    if folder.is_dir() and not there:
-        log.warning("evaluation %s is damaged: evaluating again", folder.name)
-
-    def scores(wanted: list[Request]) -> list[Scored]:
-        progress = Progress("evaluation", 1, every_seconds=5.0)
-        scored = score(
-            model,
-            run.splits.validation,
-            wanted,
-            tokens_per_batch=run.config.evaluation.tokens_per_batch,
-            device=run.device,
-            autocast=run.autocast,
-            progress=lambda done, total: progress.advance(done, total=total),
-            hits=run.splits.answers is not None,
-        )
-        progress.close()
-        return scored
-
-    asked = run.config.settings.kernel
-    if holes:
-        tried, _ = with_fallback(lambda: scores(holes), model, asked)
-        if all(one.status == "oom" for one in tried):
-            log.warning("%s, as before", tried[0].reason)
-            return
-    scored, kernel = with_fallback(lambda: scores(requests), model, asked)
-    rows = evaluation_files.write(
-        folder,
-        scored,
-        run.splits,
-        run.identity(),
-        train_length=run.config.settings.train_length,
-        dtype=run.precision,
-        settings=run.config.evaluation,
-        origin=tracking.redact(_origin(run) | {"kernel": kernel} | retrofit),
-    )
-    tracker.curves(rows)
-    for line in last_lines.lines(rows):
-        log.info("%s", line)
-
-
-def _plain(config: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
-    """A resolved dict without Hydra's node."""
-    plain: Any = config
-    if isinstance(config, DictConfig):
-        try:
-            plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-        except Exception as error:
-            raise ConfigError(str(error).splitlines()[0]) from None
-    return {str(key): value for key, value in plain.items() if key != "hydra"}

@@ -4,16 +4,21 @@ Unknown keys, wrong types and impossible values are ConfigErrors of one line.
 """
 
 import dataclasses
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lengthgen import modifiers, retrofits, schemes
+from omegaconf import DictConfig, ListConfig, OmegaConf
+
+from lengthgen import model as models
+from lengthgen import modifiers, retrofits, schemes, tracking
 from lengthgen.attention import dispatch, linear
 from lengthgen.config import by_length, dataclass_from, paths
 from lengthgen.config.dataclass_from import T
-from lengthgen.data import datasets
+from lengthgen.data import datasets, tokenizers
+from lengthgen.data.splits import make_dataset
 from lengthgen.diagnostics.settings import DiagnosticsConfig
 from lengthgen.errors import ConfigError
 from lengthgen.evaluation.protocols import EvaluationConfig, eval_lengths
@@ -25,6 +30,10 @@ from lengthgen.training.optim import OptimConfig
 GROUPS = ("model", "scheme", "dataset", "tokenizer", "optim", "evaluation", "tracking")
 # Modifiers and a retrofit go around the scheme; diagnostics are done beside an evaluation.
 OPTIONAL_GROUPS = ("modifiers", "retrofit", "diagnostics", "at_step")
+# More threads make nothing faster; thousands of them take a machine down.
+MOST_THREADS, THREADS_A_CORE = 64, 4
+MOST_TOKENS = 2**28  # of a step: 2 GiB of ids
+MOST = {"tokens_per_batch": MOST_TOKENS, "resamples": 1_000_000}  # of an evaluation
 
 
 @dataclass
@@ -90,6 +99,16 @@ class RunSettings:
         self.results = str(paths.folder(self.results, "results"))
         if self.cache is not None:
             self.cache = str(paths.folder(self.cache, "cache"))
+        most = max(MOST_THREADS, THREADS_A_CORE * (os.cpu_count() or 1))
+        dataclass_from.check(
+            self.threads is None or self.threads <= most,
+            f"threads={self.threads}: expected at most {most} on this machine, or null",
+        )
+        dataclass_from.check(
+            self.batch_size * self.train_length <= MOST_TOKENS,
+            f"batch_size={self.batch_size}, train_length={self.train_length}: expected at most "
+            f"{MOST_TOKENS} tokens a step",
+        )
         dataclass_from.choice("precision", self.precision, ("auto", "fp32", "bf16"))
         dataclass_from.choice("device", self.device, ("auto", "cpu", "cuda"))
         dataclass_from.choice("linear", self.linear, linear.KERNELS)
@@ -200,20 +219,31 @@ def check(config: Mapping[str, Any], user_folders: Sequence[Path] = ()) -> Train
         RunSettings, {key: value for key, value in config.items() if key not in groups}, ""
     )
     model = built(ModelConfig, "model")
+    models.refuse_too_large(model)
     evaluation = built(EvaluationConfig, "evaluation")
+    dataclass_from.check(
+        evaluation.lengths is not None or bool(evaluation.factors),
+        "evaluation.factors=[]: expected at least one, or evaluation.lengths",
+    )
     # Refuses impossible lengths before anything is read or trained.
     lengths = eval_lengths(evaluation, settings.train_length)
+    _check_evaluation(evaluation, lengths)
+    _check_tracking(config["tracking"])
     dataset, dataset_folders = dict(config["dataset"]), [f / "dataset" for f in user_folders]
     if dataset.get("name"):  # else data/splits.py says so
         cls = datasets.load(str(dataset["name"]), dataset_folders)
         dataset = cls.fitted(dataset, settings.train_length, lengths)
         settings.cross_documents &= not cls.whole_documents
+        # Their own files check them: here before any data is read, and again where it is.
+        make_dataset(dataset, dataset_folders)
+    tokenizers.configured(config["tokenizer"])
     retrofit = diagnostics = None
     if config.get("retrofit"):
         retrofit = choose(retrofits, "retrofit", config["retrofit"], user_folders)
     if config.get("diagnostics"):
         diagnostics = built(DiagnosticsConfig, "diagnostics")
     optim = built(OptimConfig, "optim")
+    dataclass_from.choice("optim", str(config["optim"].get("name", "adamw")), ("adamw",))
     dataclass_from.check(
         settings.settle is None or optim.schedule == "stable",
         f"settle={settings.settle} with optim.schedule={optim.schedule}: expected "
@@ -243,11 +273,45 @@ def check(config: Mapping[str, Any], user_folders: Sequence[Path] = ()) -> Train
     )
 
 
+def _check_evaluation(evaluation: EvaluationConfig, lengths: Sequence[int]) -> None:
+    dataclass_from.check(
+        evaluation.block is None or evaluation.block <= min(lengths),
+        f"evaluation.block={evaluation.block}: expected at most {min(lengths)}, the shortest "
+        "evaluation length, or null",
+    )
+    dataclass_from.check(
+        len(set(evaluation.protocols)) == len(evaluation.protocols),
+        f"evaluation.protocols={evaluation.protocols}: expected each one once",
+    )
+    for name, most in MOST.items():
+        value = getattr(evaluation, name)
+        dataclass_from.check(
+            value is None or value <= most, f"evaluation.{name}={value}: expected at most {most}"
+        )
+
+
+def _check_tracking(options: Mapping[str, Any]) -> None:
+    name = str(options.get("name"))
+    dataclass_from.choice("tracking", name, tuple(tracking.BACKENDS))
+    config: Any = tracking.BACKENDS[name].Config
+    dataclass_from.build(config, options, "tracking")
+
+
 def as_trained(config: Mapping[str, Any], user_folders: Sequence[Path]) -> dict[str, Any]:
-    """A run's config.yaml, with what its scheme did before options that it does not name yet."""
-    options = config["scheme"]
+    """A run's config.yaml, with what its scheme did before options that it does not name yet.
+
+    A block that is longer than a window, which was once allowed, is as long. ConfigError.
+    """
+    options, evaluation = config.get("scheme"), config.get("evaluation")
+    if not isinstance(options, Mapping) or not isinstance(evaluation, Mapping):
+        raise ConfigError("config.yaml of the run is damaged: it has no scheme or no evaluation")
+    if evaluation.get("block"):
+        asked = dataclass_from.build(EvaluationConfig, _without_name(evaluation), "evaluation")
+        shortest = min(eval_lengths(asked, config["train_length"]))
+        block = min(evaluation["block"], shortest)
+        config = {**config, "evaluation": {**evaluation, "block": block}}
     folders = [folder / schemes.NOUN for folder in user_folders]
-    before = getattr(schemes.load(str(options["name"]), folders).Config, "BEFORE", {})
+    before = getattr(schemes.load(str(options.get("name")), folders).Config, "BEFORE", {})
     return {**config, "scheme": {**before, **options}}
 
 
@@ -285,3 +349,16 @@ def _choice(
 
 def _without_name(options: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in options.items() if key != "name"}
+
+
+def plain(config: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
+    """A resolved dict without Hydra's node."""
+    given: Any = config
+    if isinstance(config, DictConfig | ListConfig):
+        try:
+            given = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+        except Exception as error:
+            raise ConfigError(str(error).splitlines()[0]) from None
+    if not isinstance(given, Mapping):
+        raise ConfigError(f"a configuration is keys with values, not {type(given).__name__}")
+    return {str(key): value for key, value in given.items() if key != "hydra"}

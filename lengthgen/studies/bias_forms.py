@@ -27,10 +27,10 @@ def of_run(evaluation: EvaluatedRun) -> list[tuple[str, int, np.ndarray]]:
     import torch
 
     from lengthgen.diagnostics import bias_curve
-    from lengthgen.runs import run
+    from lengthgen.runs import stored
 
     if "bias" not in evaluation.kept:
-        model, splits = run.evaluated_model(evaluation.folder)
+        model, splits = stored.evaluated_model(evaluation.folder)
         tokens = splits.validation.tokens(0, evaluation.train_length)[None]
         with torch.no_grad():
             curves = bias_curve.of_scheme(model.scheme, tokens, evaluation.train_length)

@@ -43,9 +43,9 @@ def forward(evaluation: EvaluatedRun, length: int) -> Callable[[], Any]:
     """A forward pass over one window of `length` tokens, with the loss of its last token alone."""
     import torch
 
-    from lengthgen.runs import run
+    from lengthgen.runs import stored
 
-    model, splits = run.evaluated_model(evaluation.folder)
+    model, splits = stored.evaluated_model(evaluation.folder)
     tokens = splits.validation.tokens(0, length + 1)[None].to(model.embedding.weight.device)
 
     @torch.no_grad()

@@ -24,9 +24,9 @@ def rows(material: Material, names: Iterable[str]) -> list[Row]:
 def _of_run(evaluation: EvaluatedRun) -> list[Row]:
     from lengthgen.diagnostics import exposure, reads
     from lengthgen.diagnostics.diagnosed_model import DiagnosedModel
-    from lengthgen.runs import run
+    from lengthgen.runs import stored
 
-    model, splits = run.evaluated_model(evaluation.folder)
+    model, splits = stored.evaluated_model(evaluation.folder)
     L, longest = evaluation.train_length, max(evaluation.lengths("matched"))
     training = splits.train.tokens(0, WINDOWS * L).view(WINDOWS, L)
     subject = DiagnosedModel(

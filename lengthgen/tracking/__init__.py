@@ -10,6 +10,7 @@ a `Backend`, a line in BACKENDS and a YAML in configs/tracking/.
 """
 
 import dataclasses
+import hashlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,6 +24,8 @@ __all__ = ["BACKENDS", "RunDescription", "Tracker", "redact", "redact_text", "st
 
 BACKENDS: dict[str, type[Backend]] = {"wandb": Wandb, "tensorboard": TensorBoard, "none": Backend}
 
+LONGEST = 128  # characters of a run's id, name and group, by W&B's servers
+
 
 def start(options: Mapping[str, Any], description: RunDescription) -> Tracker:
     """A tracker for one run. Raises ConfigError.
@@ -35,9 +38,17 @@ def start(options: Mapping[str, Any], description: RunDescription) -> Tracker:
     config: Any = build(backend.Config, redact(options), "tracking")
     public = dataclasses.replace(
         description,
-        name=redact_text(description.name),
-        group=redact_text(description.group),
+        id=_short_id(description.id),
+        name=redact_text(description.name)[:LONGEST],
+        group=redact_text(description.group)[:LONGEST],
         tags=tuple(redact_text(str(tag)) for tag in description.tags),
         config=redact(description.config),
     )
     return Tracker(backend(config, public))
+
+
+def _short_id(text: str) -> str:
+    """An id that is too long for W&B, cut in its middle: a hash of it tells it from others."""
+    if len(text) <= LONGEST:
+        return text
+    return f"{text[: LONGEST - 17]}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"

@@ -4,11 +4,14 @@ A checkpoint is a folder step-000120/ with state.pt and manifest.json {file: sha
 notices no flipped bit, hence the sums. Reading takes the newest whole one; a damaged one is set
 aside as *.corrupt, and the one before is used."""
 
+import contextlib
+import errno
 import hashlib
 import json
 import logging
 import math
 import shutil
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Self
@@ -17,6 +20,7 @@ import torch
 from torch import Tensor
 
 from lengthgen import files
+from lengthgen.errors import CheckpointError, is_out_of_memory
 
 log = logging.getLogger(__name__)
 STATE, MANIFEST = "state.pt", "manifest.json"
@@ -32,7 +36,7 @@ def save(folder: Path, step: int, state: dict, keep: int | None, run: str = "") 
         try:
             torch.save(state, aside / STATE)
         except RuntimeError as error:  # how torch.save reports a full disk, without an errno
-            raise OSError(str(error)) from error
+            raise OSError(errno.ENOSPC, "a part could not be written") from error
         sums = {STATE: _sha256(aside / STATE)}
         manifest = {"run": run, "step": step, "torch": torch.__version__, "sha256": sums}
         (aside / MANIFEST).write_text(json.dumps(manifest))
@@ -94,7 +98,9 @@ def load_newest(
     for path in reversed([path for path in _whole(folder) if _step(path) < before]):
         fault = _fault(path, run)
         if fault is None:
-            return torch.load(path / STATE, map_location=map_location, weights_only=True)
+            state, fault = _read(path, map_location)
+        if fault is None:
+            return state
         log.warning("checkpoint %s is not usable (%s); using the one before", path.name, fault)
         files.set_aside(path, f"{path.name}.corrupt")
     return None
@@ -105,9 +111,37 @@ def load(
 ) -> dict | None:
     """The whole checkpoint after `step` steps; None if it is missing, damaged or another run's."""
     path = folder / f"step-{step:06d}"
-    if _fault(path, run) is not None:
-        return None
-    return torch.load(path / STATE, map_location=map_location, weights_only=True)
+    return None if _fault(path, run) is not None else _read(path, map_location)[0]
+
+
+@contextlib.contextmanager
+def fitting(state: dict) -> Iterator[None]:
+    """CheckpointError where a checkpoint's state does not fit what it is loaded into."""
+    try:
+        yield
+    except (RuntimeError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        raise CheckpointError(
+            f"the checkpoint of step {state['step']} does not fit this run "
+            f"({' '.join(str(error).split())[:200]}); delete it, then rerun the command"
+        ) from error
+
+
+def _read(path: Path, map_location: str | torch.device) -> tuple[dict | None, str | None]:
+    """(the state, None), or (None, what is wrong with it). Nothing in it is executed."""
+    try:
+        state = torch.load(path / STATE, map_location=map_location, weights_only=True)
+    except Exception as error:  # by a file that somebody made, torch.load fails in many ways
+        if is_out_of_memory(error):
+            raise
+        return None, f"{STATE} cannot be read: {type(error).__name__}"
+    if not isinstance(state, dict):
+        return None, f"{STATE} holds no state but {type(state).__name__}"
+    step, weights = state.get("step"), state.get("model")
+    if type(step) is not int or step < 0 or not isinstance(weights, dict):
+        return None, f"{STATE} has no step or no weights"
+    if not all(isinstance(each, Tensor) for each in weights.values()):
+        return None, f"{STATE} has weights that are no tensors"
+    return state, None
 
 
 def forget_after(folder: Path, step: int) -> None:

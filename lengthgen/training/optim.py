@@ -42,7 +42,7 @@ class OptimConfig:
     clip: float = 1.0  # gradient norm is clipped to this; 0 = no clipping
 
     def __post_init__(self):
-        not_negative = ("weight_decay", "positional_weight_decay", "clip")
+        not_negative = ("eps", "weight_decay", "positional_weight_decay", "clip")
         dataclass_from.limit(self, "optim", "> 0", "lr", "positional_lr")
         dataclass_from.limit(self, "optim", ">= 0", *not_negative)
         dataclass_from.choice("optim.schedule", self.schedule, SCHEDULES)
