@@ -357,3 +357,24 @@ def test_a_missing_source_is_bad_data_not_a_fault(tmp_path, caplog):
         path.unlink()
     with caplog.at_level(logging.WARNING), pytest.raises(DataError):
         prepare(files(folder), tmp_path)
+
+
+def test_a_loaded_run_has_the_tokenizer_of_its_training(tmp_path):
+    """From Python a run's tokenizer is learnt again, if the cache has lost it."""
+    from lengthgen import compose, load_run, train
+
+    corpus(tmp_path, {"a.txt": "".join(f"word{i} zq{i % 7}\n" for i in range(3000))})
+    words = [
+        "scheme=none", "model=nano", "model.width=16", "train_length=16", "steps=2", "batch_size=2",
+        "tokenizer=bpe", "tokenizer.vocab_size=300", "dataset=files", "tracking=none",
+        "evaluation=quick", "evaluation.lengths=[16,32]", "validate_every=0",
+        f"dataset.path={tmp_path / 'a.txt'}", f"cache={tmp_path / 'c'}",
+        f"results={tmp_path / 'r'}",
+    ]  # fmt: skip
+    train(compose(words))
+    for stored in (tmp_path / "c" / "tokenizers").iterdir():
+        stored.unlink()
+    run = load_run("none", tmp_path / "r")
+    assert run.tokenizer.key == run.data.tokenizer
+    noted = (run.folder / "provenance.json").read_text()
+    assert "one document alone: its last 10 % (dataset.validation_fraction)" in noted

@@ -6,11 +6,14 @@ change), formats that are damaged, and datasets of the user's own that fail.
 
 import gzip
 import json
+import lzma
 import os
+import random
 import struct
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.feather
 import pyarrow.parquet as pq
 import pytest
 
@@ -18,7 +21,7 @@ from lengthgen.cli import main
 from lengthgen.data.splits import check_lengths, prepare_splits
 from lengthgen.errors import ConfigError, DataError
 
-from .test_datasets import BYTES, corpus, library, prepare, rows, write  # noqa: F401
+from .test_datasets import BYTES, corpus, library, prepare, rows, third, write  # noqa: F401
 
 TEXT = {f"{i}.txt": f"document {i} of the text\n" * 9 for i in range(20)}
 KEY = "dataset."
@@ -172,8 +175,8 @@ def test_what_is_no_file(tmp_path, kind):
 
 
 @pytest.mark.parametrize("ending", [".jsonl", ".txt", ".csv"])
-def test_a_million_empty_lines(tmp_path, ending):
-    (tmp_path / f"a{ending}").write_bytes(b"\n" * 10**6)
+def test_a_great_many_empty_lines(tmp_path, ending):
+    (tmp_path / f"a{ending}").write_bytes(b"\n" * 300_000)
     message, code = refused({"name": "files", "path": str(tmp_path / f"a{ending}")}, tmp_path)
     assert code == 3 and "expected at least one in each" in message
 
@@ -229,6 +232,53 @@ def test_changed_data_are_other_data(tmp_path, change):
     else:
         (folder / "new.txt").write_text("new text")
     assert prepare(options, tmp_path).fingerprint != before.fingerprint
+
+
+# files with damage in them
+
+
+def arrow(kind):
+    table, sink = pa.Table.from_pylist(rows(split=third)), pa.BufferOutputStream()
+    if kind == "stream":
+        with pa.ipc.new_stream(sink, table.schema) as writer:
+            writer.write_table(table)
+    else:
+        pa.feather.write_feather(table, sink, compression=kind)
+    return sink.getvalue().to_pybytes()
+
+
+DAMAGED = {
+    "a.jsonl": jsonl(*rows(split=third)).encode(),
+    "a.json": json.dumps(rows(split=third)).encode(),
+    "a.csv": b"text,split\n" + b"".join(b'"text %d",train\n' % i for i in range(20)),
+    "a.parquet": parquet(text=[f"text {i}" for i in range(20)]),
+    "a.arrow": arrow("uncompressed"),
+    "zstd.arrow": arrow("zstd"),
+    "stream.arrow": arrow("stream"),
+    "a.jsonl.gz": gzip.compress(jsonl(*rows(split=third)).encode()),
+    "a.jsonl.xz": lzma.compress(jsonl(*rows(split=third)).encode()),
+}
+
+
+@pytest.mark.parametrize("count", [12, pytest.param(300, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", DAMAGED)
+def test_random_damage_is_read_or_one_line(tmp_path, name, count):
+    """An offset of Arrow that is not checked would end the process."""
+    generator, refusals = random.Random(name), 0
+    path = tmp_path / name
+    for _ in range(count):
+        raw = bytearray(DAMAGED[name])
+        for _ in range(generator.choice((1, 1, 3))):
+            at = generator.randrange(len(raw))
+            length = generator.randrange(9)
+            raw[at : at + length] = generator.randbytes(generator.choice((0, length)))
+        path.write_bytes(raw)
+        try:
+            prepare({"name": "files", "path": str(path)}, tmp_path)
+        except DataError as error:
+            refusals += 1
+            assert "\n" not in str(error) and len(str(error)) < 1000
+    assert refusals
 
 
 # the library's files

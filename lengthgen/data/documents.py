@@ -42,6 +42,10 @@ class Reader:
                     )
                 yield document
 
+    def training_texts(self) -> Iterator[bytes]:
+        """What a tokeniser is trained on."""
+        return map(text_of, self.documents("train"))
+
     def distinct(self, split: str, held_out: set[bytes]) -> Iterator[Document]:
         """Documents with text, without those of train whose text is in validation too.
 
@@ -69,11 +73,10 @@ class Reader:
         counts = sorted(self.source.left_out.items())
         remarks = sorted(self.source.remarks)
         if self.parts:
-            percent = f"{100 * _fraction(self.source):g} %"
-            remarks.append(
-                f"one document alone: its last {percent} (dataset.validation_fraction) are the "
-                "validation text"
-            )
+            share = f"{100 * _fraction(self.source):g} %"
+            if hasattr(self.source.config, "validation_fraction"):
+                share += " (dataset.validation_fraction)"
+            remarks.append(f"one document alone: its last {share} are the validation text")
         return [*remarks, *(f"{count} left out: {reason}" for reason, count in counts)]
 
     def nothing(self, split: str) -> str:

@@ -1,8 +1,8 @@
 """Files of text, by their endings: whole texts, or records whose fields hold text.
 
 Texts (.txt, ...) and records of lines (.jsonl, .json, .csv, .tsv) may be compressed (.gz, .zst,
-.bz2, .xz). Parquet and Arrow files hold records and compress themselves. A field of a field is
-named `data.text`. Every fault is a DataError of one line.
+.bz2, .xz). Parquet and Arrow files hold records and compress themselves.
+Every fault is a DataError of one line.
 """
 
 import bz2
@@ -12,11 +12,12 @@ import io
 import json
 import lzma
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from lengthgen.data import fields
 from lengthgen.data.datasets.base import utf8
 from lengthgen.errors import DataError
 
@@ -60,65 +61,13 @@ def read_records(path: Path, errors: str, keys: tuple[str, ...]) -> Records:
         if kind == ".parquet":
             yield from _parquet(path, keys)
         elif kind in WHOLE:
-            yield from _arrow(path)
+            yield from _arrow(path, keys)
         elif kind in (".csv", ".tsv"):
             yield from _csv(path, errors, "," if kind == ".csv" else "\t")
         elif kind == ".json":
             yield from _json(path, errors)
         else:
             yield from _jsonl(path, errors)
-
-
-MISSING = object()
-
-
-def field(record: Mapping[str, Any], key: str | None) -> Any:
-    """The value under `key`, or MISSING. `data.text` is a field of its own, or `text` in `data`."""
-    if key is None or key in record:
-        return MISSING if key is None else record[key]
-    value: Any = record
-    for part in key.split("."):
-        if value is None:
-            return None
-        if not isinstance(value, Mapping) or part not in value:
-            return MISSING
-        value = value[part]
-    return value
-
-
-def text_of(record: Mapping[str, Any], key: str, errors: str, place: str) -> bytes | None:
-    """The text in a record as UTF-8; None where it is null or its field is missing."""
-    value = field(record, key)
-    if value is None or value is MISSING:
-        return None
-    if isinstance(value, bytes):
-        return utf8(value, errors, place)
-    if not isinstance(value, str):
-        raise DataError(
-            f"{place}: dataset.text_key={key} holds {type(value).__name__}, expected text; "
-            f"the record has {columns(record)}: name another with dataset.text_key=COLUMN"
-        )
-    # JSON can spell lone surrogates: surrogatepass lets utf8() report them by their offset
-    return utf8(value.encode("utf-8", "surrogatepass"), errors, place)
-
-
-def require_field(record: Mapping[str, Any], key: str, place: str) -> None:
-    """DataError unless a record, the first one, has the field."""
-    if field(record, key) is MISSING:
-        raise DataError(no_column(place, key, columns(record)))
-
-
-def no_column(place: str, key: str, present: str) -> str:
-    return f"{place} has no column {key!r}; it has {present}: set dataset.text_key=COLUMN"
-
-
-def columns(record: Mapping[str, Any]) -> str:
-    """The names of the fields, as a key names them: `id, data.text, data.url`."""
-    names = []
-    for name, value in record.items():
-        inside = value if isinstance(value, Mapping) else {}
-        names += [f"{name}.{part}" for part in inside] or [str(name)]
-    return ", ".join(names[:20]) + (", ..." if len(names) > 20 else "") or "nothing"
 
 
 _DAMAGED = (OSError, ValueError, EOFError, csv.Error, zlib.error, lzma.LZMAError)
@@ -217,7 +166,7 @@ def _csv(path: Path, errors: str, delimiter: str) -> Records:
         yield number, dict(zip(header, row, strict=True))
 
 
-def _arrow(path: Path) -> Records:
+def _arrow(path: Path, keys: tuple[str, ...]) -> Records:
     import pyarrow.ipc
 
     with pyarrow.memory_map(str(path)) as file:
@@ -226,21 +175,34 @@ def _arrow(path: Path) -> Records:
             batches = (reader.get_batch(i) for i in range(reader.num_record_batches))
         except pyarrow.ArrowInvalid:
             file.seek(0)
-            batches = iter(pyarrow.ipc.open_stream(file))
-        # small slices: documents can be long, and only these are in memory as Python's
-        slices = (b.slice(i, 16) for b in batches for i in range(0, b.num_rows, 16))
-        yield from enumerate((record for part in slices for record in part.to_pylist()), 1)
+            reader = pyarrow.ipc.open_stream(file)
+            batches = iter(reader)
+        yield from _rows(batches, _wanted(reader.schema.names, keys, path))
 
 
 def _parquet(path: Path, keys: tuple[str, ...]) -> Records:
     import pyarrow.parquet
 
     with pyarrow.parquet.ParquetFile(path) as file:
-        names = file.schema_arrow.names
-        # the columns that hold the fields; all if the first key is in none, to be named
-        wanted = [n for n in names if any(key == n or key.startswith(f"{n}.") for key in keys)]
-        if not any(keys[0] == n or keys[0].startswith(f"{n}.") for n in names):
-            raise DataError(no_column(str(path), keys[0], ", ".join(names)))
+        wanted = _wanted(file.schema_arrow.names, keys, path)
         # small batches: documents can be long, and only one batch is in memory
-        batches = file.iter_batches(batch_size=16, columns=wanted)
-        yield from enumerate((record for b in batches for record in b.to_pylist()), 1)
+        yield from _rows(file.iter_batches(batch_size=16, columns=wanted), wanted)
+
+
+def _wanted(names: list[str], keys: tuple[str, ...], path: Path) -> list[str]:
+    """The columns that hold the fields. DataError where none holds the first."""
+    wanted = [n for n in names if any(key == n or key.startswith(f"{n}.") for key in keys)]
+    if not any(keys[0] == n or keys[0].startswith(f"{n}.") for n in wanted):
+        raise DataError(fields.no_column(str(path), keys[0], ", ".join(names)))
+    return wanted
+
+
+def _rows(batches: Iterable[Any], wanted: list[str]) -> Records:
+    number = 0
+    for batch in batches:
+        chosen = batch.select(wanted)
+        chosen.validate(full=True)  # unchecked, a damaged offset ends the process
+        for first in range(0, chosen.num_rows, 16):  # few at a time become Python's objects
+            for record in chosen.slice(first, 16).to_pylist():
+                number += 1
+                yield number, record

@@ -20,7 +20,7 @@ from lengthgen.config.dataclass_from import build
 from lengthgen.config.plugins import own_code
 from lengthgen.data import datasets, limited, sealed, tokenizers
 from lengthgen.data.datasets.base import SPLITS, Dataset, Document
-from lengthgen.data.documents import Reader, text_of
+from lengthgen.data.documents import Reader
 from lengthgen.data.tokens import TokenStore, open_store, write_store
 from lengthgen.errors import ConfigError, DataError, DiskError
 
@@ -215,7 +215,7 @@ def _open(folder: Path, source: Dataset) -> Splits | None:
 def _build(folder: Path, reader: Reader, recipe: tokenizers.Recipe, cache: Path) -> None:
     source = reader.source
     log.info("dataset %s: tokenising into %s", source.label, folder)
-    coder = recipe.build(lambda: map(text_of, reader.documents("train")), cache)
+    coder = recipe.build(reader.training_texts, cache)
     source.left_out.clear()
     held_out: set[bytes] = set()
     for split in reversed(SPLITS):  # validation first: what it holds is kept out of train

@@ -9,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from lengthgen.config import paths
 from lengthgen.data import tokenizers
+from lengthgen.data.documents import Reader
 from lengthgen.data.splits import Splits, default_cache, make_dataset
 from lengthgen.data.tokenizers import Tokenizer
 from lengthgen.errors import ConfigError
@@ -50,9 +51,7 @@ def load_run(name: str, results: Path | str = "results", *, trust_code: bool = F
         else tokenizers.Symbols(dataset.symbols)
     )
     # Only real text is read to build a tokenizer; symbols are ready-made.
-    tokenizer = coding.build(
-        lambda: (cast(bytes, d.text) for d in dataset.documents("train")), cache
-    )
+    tokenizer = coding.build(lambda: Reader(dataset).training_texts(), cache)
     return LoadedRun(model, tokenizer, splits, config, folder.path)
 
 

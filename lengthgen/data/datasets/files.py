@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lengthgen.config.dataclass_from import choice
-from lengthgen.data import formats, split_names
+from lengthgen.data import fields, formats, split_names
 from lengthgen.data.datasets.base import (
     Dataset,
     Document,
@@ -148,7 +148,7 @@ class Files(Dataset):
         for number, record in formats.read_records(path, config.errors, keys):
             place = f"{path}: record {number}"
             if names_splits is None:
-                formats.require_field(record, config.text_key, place)
+                fields.require(record, config.text_key, place)
             stated = _given(record, config.split_key)
             if names_splits not in (None, stated is not None):
                 raise DataError(
@@ -162,7 +162,7 @@ class Files(Dataset):
             if names_splits:
                 self.by_hash = False
             if split == (_split(stated, place, config.split_key) if names_splits else by_hash):
-                text = formats.text_of(record, config.text_key, config.errors, place)
+                text = fields.text_of(record, config.text_key, config.errors, place)
                 if text is None:
                     self.left_out[f"record without {config.text_key!r} (null)"] += 1
                 else:
@@ -171,8 +171,8 @@ class Files(Dataset):
 
 def _given(record: dict[str, Any], key: str | None) -> Any:
     """The value of an optional column; None where it is null or missing."""
-    value = formats.field(record, key)
-    return None if value is formats.MISSING else value
+    value = fields.get(record, key)
+    return None if value is fields.MISSING else value
 
 
 def _split(stated: Any, place: str, key: str) -> str | None:

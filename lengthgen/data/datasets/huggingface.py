@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from lengthgen.config.dataclass_from import limit
-from lengthgen.data import formats, hub
+from lengthgen.data import fields, hub
 from lengthgen.data.datasets.base import (
     Dataset,
     Document,
@@ -117,7 +117,7 @@ class HuggingFace(Dataset):
             for number, row in enumerate(rows):
                 place = f"{what}, {split} row {number}"
                 if number == 0:
-                    formats.require_field(row, config.text_key, place)
+                    fields.require(row, config.text_key, place)
                 yield _text(row, config.text_key, place)
         except DataError:
             raise
@@ -193,10 +193,10 @@ def articles(lines: Iterable[str]) -> Iterator[str]:
 
 def _text(row: dict[str, Any], key: str, place: str) -> str | None:
     """The text of a row; None for a null. Binary columns hold UTF-8."""
-    value = formats.field(row, key)
+    value = fields.get(row, key)
     if isinstance(value, str):
         return value
-    raw = formats.text_of(row, key, "replace", place)
+    raw = fields.text_of(row, key, "replace", place)
     if raw is None:
         return None
     try:
