@@ -179,6 +179,11 @@ def _say_whether_settled(about: Mapping[str, Any]) -> None:
 def _draw(run: Run, settings: str) -> None:
     """The figures of the evaluations with these settings, noted in done.json."""
     # matplotlib and pandas take seconds to import: only here, after the training.
+    from lengthgen.reporting import publish
+
+    drawn = publish.write_run_figures(run.folder.path, settings)
+    run.folder.note_figures(settings, drawn)
+    log.info("tables and %d figures in %s", len(drawn), run.folder.path)
 
 
 @contextlib.contextmanager

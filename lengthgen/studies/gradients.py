@@ -4,15 +4,14 @@ The arm's model is built with tables for twice its training length L, and the gr
 on windows of L tokens is taken. An entry whose gradient is exactly 0 stays as it was initialised.
 """
 
-from collections.abc import Mapping
-from typing import Any
-
 import torch
 
 from lengthgen import model as models
 from lengthgen.data import batches
 from lengthgen.errors import ConfigError
-from lengthgen.runs import prepare, train_config
+from lengthgen.runs import stored
+from lengthgen.runs.folder import RunFolder
+from lengthgen.runs.prepare import Run
 from lengthgen.studies.losses import EvaluatedArm
 
 
@@ -21,11 +20,11 @@ def beyond_training(subject: EvaluatedArm) -> list[float]:
 
     ConfigError if the scheme has no table that grows with the training length.
     """
-    return [_share(evaluation.config) for evaluation in subject.evaluations]
+    folders = (evaluation.folder.parent.parent for evaluation in subject.evaluations)
+    return [_share(stored.stored_run(RunFolder(folder), {})) for folder in folders]
 
 
-def _share(stored: Mapping[str, Any]) -> float:
-    run = prepare.prepare(train_config.check(dict(stored), []))
+def _share(run: Run) -> float:
     config, settings = run.config, run.config.settings
     length = settings.train_length
     model = models.build(
