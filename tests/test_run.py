@@ -775,7 +775,7 @@ def test_weights_that_do_not_fit_a_finished_run_are_one_line(ask, name):
     with pytest.raises(CheckpointError, match="does not fit this run"):
         run.train(ask(evaluation__documents=3), [])
     with pytest.raises(CheckpointError, match="does not fit this run"):
-        run.trained_model(runfolder.RunFolder(outcome.folder))
+        stored.trained_model(runfolder.RunFolder(outcome.folder))
 
 
 @pytest.mark.parametrize(
@@ -784,8 +784,15 @@ def test_weights_that_do_not_fit_a_finished_run_are_one_line(ask, name):
 def test_a_damaged_config_of_a_run_is_one_line(ask, content):
     outcome = run.train(ask(evaluation__factors=[1.0]), [])
     (outcome.folder / "config.yaml").write_bytes(content.encode("latin-1"))
+    wanted = ask(run=outcome.run_id, evaluation__documents=3)
+    with pytest.raises(CheckpointError, match=r"config\.yaml is damaged; rerun"):
+        run.evaluate(wanted, [])
+    # Of a version that sealed nothing:
+    about = files.read_json(outcome.folder / "done.json")
+    old = {key: about[key] for key in ("weights_sha256", "training", "evaluations")}
+    files.write_json(outcome.folder / "done.json", old)
     with pytest.raises(ConfigError) as caught:
-        run.evaluate(ask(run=outcome.run_id, evaluation__documents=3), [])
+        run.evaluate(wanted, [])
     assert "\n" not in str(caught.value)
 
 
