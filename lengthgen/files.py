@@ -7,6 +7,7 @@ appended with one write on an O_APPEND descriptor: processes cannot tear each ot
 
 import csv
 import errno
+import hashlib
 import io
 import json
 import os
@@ -21,9 +22,10 @@ from typing import IO, Any
 
 import numpy as np
 
-from lengthgen.errors import DiskError
+from lengthgen.errors import DataError, DiskError
 
 FLOAT_FORMAT = "%.10g"  # far below any loss's noise, and short enough for a committed table
+SEAL = "seal"  # key of a sealed JSON file
 CANNOT_SYNC = (errno.EINVAL, errno.EBADF, errno.ENOTSUP, errno.ENOSYS)  # of folders on some disks
 
 
@@ -131,6 +133,36 @@ def read_json(path: Path | str, default: Any = None) -> Any:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return default
+
+
+def write_sealed(path: Path | str, content: Mapping[str, Any]) -> None:
+    """Replace `path` by JSON and its seal: the SHA-256 of its content, so that damage is found."""
+    # Through JSON once: what is read back is what is summed (NumPy scalars, paths, tuples).
+    plain = json.loads(as_json(content))
+    write_json(path, plain | {SEAL: _sum(plain)})
+
+
+def read_sealed(path: Path | str) -> dict[str, Any] | None:
+    """The content without its seal; None without a file. DataError where it is damaged.
+
+    A file from before there were seals is taken as it is.
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{path} is damaged ({error})") from None
+    if not isinstance(content, dict):
+        raise DataError(f"{path} is damaged (it holds no keys)")
+    seal = content.pop(SEAL, None)
+    if seal is not None and seal != _sum(content):
+        raise DataError(f"{path} is damaged (its content has changed since it was written)")
+    return content
+
+
+def _sum(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def write_npz(path: Path | str, arrays: Mapping[str, np.ndarray]) -> None:

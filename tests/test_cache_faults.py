@@ -8,7 +8,7 @@ import struct
 import numpy as np
 import pytest
 
-from lengthgen.data import sealed
+from lengthgen import files
 from lengthgen.data.splits import prepare_splits
 from lengthgen.data.tokens import open_store, write_store
 from lengthgen.errors import DataError
@@ -178,7 +178,7 @@ def test_a_cache_from_before_there_were_sums_is_read(tmp_path, monkeypatch):
     first = prepare(options, tmp_path)
     (path,) = (tmp_path / "cache").rglob("splits.json")
     described = json.loads(path.read_text())
-    assert described.pop("sha256")
+    assert described.pop("seal")
     path.write_text(json.dumps(described))
     monkeypatch.setattr("lengthgen.data.splits.write_store", None)  # to build again would fail
     assert prepare(options, tmp_path).fingerprint == first.fingerprint
@@ -199,17 +199,17 @@ def test_a_tokenizer_from_before_there_were_sums_is_read(tmp_path, monkeypatch):
 
 def test_every_bit_of_a_sealed_file(tmp_path):
     path, before = tmp_path / "x.json", {"losses": [1.5, float("inf")], "label": "é", "n": 3}
-    sealed.write(path, before)
+    files.write_sealed(path, before)
     whole = path.read_bytes()
     for bit in range(8 * len(whole)):
         raw = bytearray(whole)
         raw[bit // 8] ^= 1 << bit % 8
         path.write_bytes(raw)
         try:
-            read = sealed.read(path)
+            read = files.read_sealed(path)
         except DataError as error:
             assert "\n" not in str(error)
         else:
-            # a flip in the word sha256 itself leaves the content as it was
+            # a flip in the word seal itself leaves the content as it was
             assert {name: read[name] for name in before} == before
-    assert sealed.read(tmp_path / "none.json") is None
+    assert files.read_sealed(tmp_path / "none.json") is None

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lengthgen.data import sealed
+from lengthgen import files
 from lengthgen.data.splits import Splits
 from lengthgen.data.tokens import TokenStore
 from lengthgen.errors import DataError
@@ -59,13 +59,13 @@ def profile(splits: Splits, train_length: int, cache: Path) -> Profile:
     name = f"{splits.fingerprint}-L{train_length}-v{VERSION}.json"
     path = cache / "profiles" / name
     try:
-        stored = sealed.read(path)
+        stored = files.read_sealed(path)
         if stored is not None:
             return dataclasses.replace(Profile(**stored), label=splits.label)
     except (DataError, TypeError) as error:  # TypeError: other fields
         log.warning("%s; computing it again", str(error).split(";")[0])
     made = _measured(splits, train_length)
-    sealed.write(path, dataclasses.asdict(made))
+    files.write_sealed(path, dataclasses.asdict(made))
     return made
 
 

@@ -15,10 +15,11 @@ from typing import Any
 
 import numpy as np
 
+from lengthgen import files
 from lengthgen.config import paths
 from lengthgen.config.dataclass_from import build
 from lengthgen.config.plugins import own_code
-from lengthgen.data import datasets, limited, sealed, tokenizers
+from lengthgen.data import datasets, limited, tokenizers
 from lengthgen.data.datasets.base import SPLITS, Dataset, Document
 from lengthgen.data.documents import Reader
 from lengthgen.data.tokens import TokenStore, open_store, write_store
@@ -185,7 +186,7 @@ def check_lengths(
 def _open(folder: Path, source: Dataset) -> Splits | None:
     """The splits in `folder`; None unless they are all there."""
     try:
-        described = sealed.read(folder / "splits.json")
+        described = files.read_sealed(folder / "splits.json")
         if described is None:  # never built, or not to the end
             return None
         tokenizer, notes = described.get("tokenizer"), described.get("notes")
@@ -230,7 +231,7 @@ def _build(folder: Path, reader: Reader, recipe: tokenizers.Recipe, cache: Path)
             token_bytes=coder.token_bytes,
         )
     # written last: it marks both stores as complete
-    sealed.write(folder / "splits.json", {"tokenizer": coder.key, "notes": reader.notes()})
+    files.write_sealed(folder / "splits.json", {"tokenizer": coder.key, "notes": reader.notes()})
 
 
 def _encoded(

@@ -16,8 +16,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from lengthgen import files
 from lengthgen.config.dataclass_from import build, check, choice, limit
-from lengthgen.data import hub, interruptible, sealed
+from lengthgen.data import hub, interruptible
 from lengthgen.data.pieces import pieces
 from lengthgen.errors import ConfigError, DataError
 
@@ -109,7 +110,7 @@ class Bpe:
             except DataError as error:
                 log.warning("%s; training the tokenizer again", str(error).split(";")[0])
         trained = interruptible.run(lambda stoppable: self._train(texts, stoppable))
-        sealed.write(path, {"tokenizer": json.loads(trained)})
+        files.write_sealed(path, {"tokenizer": json.loads(trained)})
         return _byte_level(trained, "bpe", str(path))
 
     def _training(self, texts: Texts) -> Iterator[bytes]:
@@ -196,7 +197,7 @@ def configured(options: Mapping[str, Any]) -> Recipe:
 
 def _stored(path: Path) -> str:
     """The definition in a file of the cache, which before there were sums held it alone."""
-    content = sealed.read(path) or {}
+    content = files.read_sealed(path) or {}
     return json.dumps(content.get("tokenizer", content))
 
 

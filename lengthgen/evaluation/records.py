@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from lengthgen import files
+from lengthgen.errors import DataError
 from lengthgen.evaluation import seals
 
 # Which run a row belongs to. scheme: a label such as t5_bias or t5_bias(num_buckets=64). setting:
@@ -150,15 +151,18 @@ def read_done(folder: Path) -> dict[str, Any]:
 
 
 def _read_done(folder: Path) -> dict[str, Any] | None:
-    about = files.read_json(folder / "done.json")
-    if not isinstance(about, dict) or (_is_sealed(about) and not seals.is_intact(about)):
+    """None where it is damaged, be it that its seal's key is."""
+    try:
+        about = files.read_sealed(folder / "done.json") or {}
+    except DataError:
         return None
-    return about
+    unsealed = files.SEAL not in files.read_json(folder / "done.json", {})
+    return None if unsealed and _is_sealed(about) else about
 
 
 def _is_sealed(done: Mapping[str, Any]) -> bool:
     """False for those of versions before the seals, which have none of these keys."""
-    return not {seals.SEAL, "sha256", "sealed"}.isdisjoint(done)
+    return not {"sha256", "sealed"}.isdisjoint(done)
 
 
 def run(folder: Path) -> RunFolder:

@@ -1,20 +1,17 @@
-"""Seals: the SHA-256 of what was written, so that a changed, cut or missing file is found.
+"""Sealed folders: the SHA-256 of every file, so that a changed, cut or missing one is found.
 
-A JSON file is sealed by a sum of its own content, under `seal`; a folder by such a file, the
-manifest.json: what it is of, and the sum of each file. Against damage, not against forgery: nothing
-is signed.
+A folder is sealed by its manifest.json: what it is of, and the sum of each file; files.write_sealed
+seals the manifest itself. Against damage, not against forgery: nothing is signed.
 """
 
 import hashlib
-import json
 from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 from lengthgen import files
+from lengthgen.errors import DataError
 
 MANIFEST = "manifest.json"
-SEAL = "seal"
 
 
 def seal(folder: Path, of: str) -> None:
@@ -24,7 +21,7 @@ def seal(folder: Path, of: str) -> None:
     """
     names = sorted(path.name for path in folder.glob("[!.]*") if path.is_file())
     content = {"of": of, "sha256": sums(folder, (name for name in names if name != MANIFEST))}
-    write_sealed(folder / MANIFEST, content)
+    files.write_sealed(folder / MANIFEST, content)
 
 
 def is_sealed(folder: Path) -> bool:
@@ -39,10 +36,11 @@ def faults(folder: Path, of: str, names: Container[str] | None = None) -> list[s
     """
     if not is_sealed(folder):
         return []
-    manifest = files.read_json(folder / MANIFEST)
-    if not isinstance(manifest, dict) or not is_intact(manifest):
+    try:
+        manifest = files.read_sealed(folder / MANIFEST) or {}
+        owner, expected = manifest["of"], manifest["sha256"]
+    except (DataError, KeyError):
         return [f"{MANIFEST} is damaged"]
-    owner, expected = manifest["of"], manifest["sha256"]
     if names is not None:
         expected = {name: each for name, each in expected.items() if name in names}
     return ([f"it is of {owner}"] if owner != of else []) + differing(folder, expected)
@@ -70,20 +68,3 @@ def differing(folder: Path, expected: Mapping[str, str]) -> list[str]:
 def sha256(file: Path) -> str:
     with file.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
-
-
-def write_sealed(path: Path, content: Mapping[str, Any]) -> None:
-    """Replace a JSON file by `content` and its seal."""
-    # Through JSON once: what is read back is what is summed (NumPy scalars, paths, tuples).
-    plain = json.loads(files.as_json(content))
-    files.write_json(path, plain | {SEAL: _sum(plain)})
-
-
-def is_intact(content: Mapping[str, Any]) -> bool:
-    """Whether the content of a JSON file is what it was sealed with."""
-    rest = {key: value for key, value in content.items() if key != SEAL}
-    return content.get(SEAL) == _sum(rest)
-
-
-def _sum(content: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

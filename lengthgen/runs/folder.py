@@ -144,14 +144,14 @@ class RunFolder:
                 sorted(path.relative_to(self.path).as_posix() for path in own if path.is_file()),
             ),
         }
-        seals.write_sealed(self.done, about)
+        files.write_sealed(self.done, about)
 
     def note_figures(self, settings: str, drawn: Iterable[Path]) -> None:
         """Add to done.json that the figures of evaluations with these settings are drawn."""
         sums = seals.sums(self.path / "figures", sorted(path.name for path in drawn))
-        ended = {key: value for key, value in self.ended.items() if key != seals.SEAL}
+        ended = self.ended
         ended["figures"] = ended.get("figures", {}) | {settings: sums}
-        seals.write_sealed(self.done, ended)
+        files.write_sealed(self.done, ended)
 
     def forget_metrics_after(self, step: int) -> None:
         """Drop lines of steps after a killed process's last checkpoint: they are redone."""
