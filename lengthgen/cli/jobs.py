@@ -116,11 +116,14 @@ def _run(request: JobRequest, config: DictConfig) -> "Outcome":
         except (Exception, SystemExit) as error:
             if isinstance(error, UserError):
                 raise
-            raise _of_user_code(error, request.user_folders) from error
+            explained = _of_user_code(error, request.user_folders)
+            if explained is None:
+                raise
+            raise explained from error
 
 
-def _of_user_code(error: BaseException, folders: Sequence[Path]) -> BaseException:
-    """One line with file and line for what a user's own code raised; else the error itself."""
+def _of_user_code(error: BaseException, folders: Sequence[Path]) -> Exception | None:
+    """One line with file and line for what a user's own code raised; None for other exceptions."""
     places = [(f.filename, f.lineno) for f in traceback.extract_tb(error.__traceback__)]
     if isinstance(error, SyntaxError):
         places.append((error.filename or "", error.lineno))
@@ -133,7 +136,7 @@ def _of_user_code(error: BaseException, folders: Sequence[Path]) -> BaseExceptio
     if inside:
         return ConfigError(f"{inside[-1]}: {what}")
     # A library that ends the process is a fault, whatever code it gives.
-    return RuntimeError(what) if isinstance(error, SystemExit) else error
+    return RuntimeError(what) if isinstance(error, SystemExit) else None
 
 
 # Sweeps
