@@ -178,8 +178,8 @@ YAML = [
 @pytest.mark.parametrize("payload", YAML)
 def test_a_yaml_runs_nothing(payload, received):
     (received / "config.yaml").write_text(f"x: {payload}\n")
-    use(received)
     assert records.run(received).status == "unreadable"
+    use(received)
     for name in ("experiment", "scheme", "dataset", "study"):
         path = Path("elsewhere") / name / "shared.yaml"
         path.parent.mkdir(parents=True, exist_ok=True)

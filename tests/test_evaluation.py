@@ -438,7 +438,8 @@ def test_rows_equal_plain_sums(store, tmp_path):
     with np.load(tmp_path / "e" / "losses.npz") as arrays:
         np.testing.assert_array_equal(arrays["matched/64/losses"], by["matched", 64].losses)
     assert sorted(p.name for p in (tmp_path / "e").iterdir()) == [
-        "documents.csv", "lengths.csv", "losses.npz", "positions.csv", "settings.json",
+        "documents.csv", "lengths.csv", "losses.npz", "manifest.json", "positions.csv",
+        "settings.json",
     ]  # fmt: skip
 
 

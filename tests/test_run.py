@@ -669,6 +669,14 @@ def test_find_prefers_the_whole_id(tmp_path):
     assert runfolder.find(tmp_path, "a-1").path.name == "a-1"
 
 
+@pytest.mark.parametrize("name", ["", " "])
+def test_no_name_finds_no_run(tmp_path, name):
+    (tmp_path / "runs" / "a-1").mkdir(parents=True)
+    (tmp_path / "runs" / "a-1" / "config.yaml").write_text("{}")
+    with pytest.raises(ConfigError, match="names no run"):
+        runfolder.find(tmp_path, name)
+
+
 def test_a_checkpoint_of_another_run_is_not_gone_on_from(ask, tmp_path, caplog):
     whole = run.train(ask(), [])
     other = run.train(ask(seed=1, keep_checkpoints=9), [])

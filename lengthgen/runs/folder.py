@@ -166,7 +166,7 @@ class RunFolder:
         What killed writers left behind is removed: with the lock held, nobody is writing it.
         """
         files.make_folder(self.path)
-        self._refuse_links()
+        self.refuse_links()
         lock = FileLock(self.path / ".lock", timeout=0)
         with files.disk_errors(self.path):
             try:
@@ -183,7 +183,7 @@ class RunFolder:
         finally:
             lock.release()
 
-    def _refuse_links(self) -> None:
+    def refuse_links(self) -> None:
         """ConfigError for a link that leads out of the folder: what is written would follow it."""
         home = self.path.resolve()
         for path in self.path.iterdir():
@@ -195,12 +195,15 @@ class RunFolder:
 
     def logged(self) -> contextlib.AbstractContextManager:
         """What the package logs goes to the run's log.txt as well."""
-        handler = logging.FileHandler(self.path / "log.txt")
+        with files.disk_errors(self.path / "log.txt"):
+            handler = logging.FileHandler(self.path / "log.txt")
         return logged_to(handler, "%(asctime)s %(levelname)s %(message)s")
 
 
 def find(results: Path, run: str) -> RunFolder:
     """The run named by its id, a part of it that no other run shares, or its path. ConfigError."""
+    if not run.strip():
+        raise ConfigError("run= names no run; `lengthgen list runs` shows all")
     for path in (paths.folder(run, "run"), results / "runs" / run):
         if (path / "config.yaml").is_file():
             return RunFolder(path)

@@ -87,6 +87,7 @@ def evaluate(
         name = folder.path.name
         if not folder.ended:
             raise CheckpointError(f"run {name} is not finished; rerun its training command")
+        folder.refuse_links()
         if faults := [each for each in folder.faults if not each.startswith("evaluation/")]:
             raise CheckpointError(
                 f"run {name}: {'; '.join(faults)}; rerun its training command, which mends it"
