@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 from lengthgen.config import catalogue, dataclass_from
 from lengthgen.errors import ConfigError
 from lengthgen.runs import identity as run_identity
-from lengthgen.runs import train_config
+from lengthgen.runs import run_settings, train_config
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 DATA = {"label": "python", "fingerprint": "f" * 16, "tokenizer": "bytes"}
@@ -382,7 +382,7 @@ def test_yaml_of_model_optim_and_evaluation_equal_their_dataclasses():
             f.name for f in dataclasses.fields(cls)
         }
     primary = OmegaConf.to_container(OmegaConf.load(CONFIGS / "train.yaml"))
-    settings = dataclasses.asdict(train_config.RunSettings())
+    settings = dataclasses.asdict(run_settings.RunSettings())
     assert {key: primary[key] for key in settings} == settings
 
 

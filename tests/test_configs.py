@@ -18,7 +18,7 @@ from lengthgen.diagnostics.settings import DiagnosticsConfig
 from lengthgen.errors import ConfigError
 from lengthgen.evaluation.protocols import EvaluationConfig, eval_lengths
 from lengthgen.model import ModelConfig
-from lengthgen.runs import train_config
+from lengthgen.runs import run_settings, train_config
 from lengthgen.training.optim import OptimConfig
 
 FOLDER = catalogue.folder()
@@ -193,7 +193,7 @@ SHARED = [
         ("diagnostics", DiagnosticsConfig),
     )
     for path in catalogue.files(group, [FOLDER]).values()
-] + [(FOLDER / f"{command}.yaml", train_config.RunSettings) for command in ("train", "evaluate")]
+] + [(FOLDER / f"{command}.yaml", run_settings.RunSettings) for command in ("train", "evaluate")]
 SHARED += [(FOLDER / "every_dataset.yaml", limited.Every)]
 
 
@@ -232,7 +232,7 @@ def test_top_level_keys_equal_their_dataclass():
     found = composed("train")
     assert {
         key: value for key, value in found.items() if key not in (*GROUPS, "modifiers")
-    } == plain(train_config.RunSettings)
+    } == plain(run_settings.RunSettings)
 
 
 def test_catalogue_reads_what_hydra_reads():

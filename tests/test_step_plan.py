@@ -12,7 +12,7 @@ from lengthgen import model as models
 from lengthgen.errors import ConfigError, TooLargeError
 from lengthgen.model import ModelConfig, Transformer
 from lengthgen.runs import kernel_choice, run, step_plan
-from lengthgen.runs.train_config import RunSettings
+from lengthgen.runs.run_settings import RunSettings
 from lengthgen.training.checkpoint import load_newest
 
 from .test_evaluation import SHORTAGES

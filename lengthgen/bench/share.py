@@ -15,7 +15,7 @@ from lengthgen.bench.measuring import Candidate, Measured, Quartiles, quartiles
 from lengthgen.bench.workload import TRAIN_TOKENS, Place, Shape, batch, build, random_store
 from lengthgen.evaluation.protocols import EvaluationConfig
 from lengthgen.model import ModelConfig
-from lengthgen.runs.train_config import RunSettings
+from lengthgen.runs.run_settings import RunSettings
 
 DOCUMENTS = 4  # evaluated in one measurement
 

@@ -16,7 +16,7 @@ import torch
 from lengthgen.errors import ConfigError, TooLargeError, UserError, is_out_of_memory
 from lengthgen.model import Transformer
 from lengthgen.runs.prepare import Run
-from lengthgen.runs.train_config import RunSettings
+from lengthgen.runs.run_settings import RunSettings
 from lengthgen.training.loop import TotalLossOf, TrainState
 
 log = logging.getLogger(__name__)
