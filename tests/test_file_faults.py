@@ -1,6 +1,6 @@
-"""A sample of the kills, failing calls and power cuts that file_faults and crash_images go through.
+"""A sample of kills, failing calls, power cuts and damaged bytes.
 
-All of them: python -m tests.file_faults, python -m tests.crash_images.
+All of them: python -m tests.file_faults, tests.crash_images and tests.byte_faults.
 """
 
 import errno
@@ -13,7 +13,7 @@ import pytest
 from lengthgen import files
 from lengthgen.evaluation import seals
 
-from . import crash_images, file_faults
+from . import byte_faults, crash_images, file_faults
 
 needs_a_compiler = pytest.mark.skipif(
     sys.platform != "linux" or shutil.which("gcc") is None, reason="needs Linux and gcc"
@@ -65,6 +65,13 @@ def test_power_cuts_leave_old_or_new(served, tmp_path):
     made = crash_images.found(served, tmp_path, "train", every=10, rerun=80)
     assert made.points > 200 and made.images.total() > 120 and made.reruns >= 1
     assert not made.problems
+
+
+@needs_a_compiler
+def test_damaged_bytes_are_mended_or_said(served, tmp_path):
+    counts = {"flip": 6, "cut": 3, "blank": 2}
+    ended, problems = byte_faults.found(served, tmp_path, counts)
+    assert not problems and ended.total() == sum(counts.values())
 
 
 # That the checks can fail
