@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from lengthgen.cli import main
-from lengthgen.errors import UserError
+from lengthgen.config import messages
+from lengthgen.errors import ConfigError, UserError
 from lengthgen.runs import run, train_config
 
 from .test_config import given
@@ -563,3 +564,9 @@ def test_what_the_words_show_is_refused_without_torch(line, tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, env=environment)
     assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
+
+
+def test_an_error_that_is_its_own_cause_is_one_line():
+    error = ConfigError("a=1: expected 2")
+    error.__cause__ = error
+    assert messages.in_one_line(error) == "a=1: expected 2"

@@ -158,6 +158,8 @@ def _sweep(request: JobRequest, line: CommandLine, overrides: list[Override]) ->
         first_job = [words[0] for words in each]
         first = loader.load_configuration(request.command, first_job, RunMode.RUN)
         folder = paths.folder(first.hydra.sweep.dir, "results").absolute()
+    except UserError:
+        raise
     except Exception as error:
         raise refusals.explained(request.command, line, error) from error
     folder = sweep.claim(folder)
@@ -275,6 +277,8 @@ def _call_hydra(command: str, line: CommandLine, job: Callable[[DictConfig], Non
     except SystemExit as stop:
         if stop.code not in (None, 0):
             raise
+    except UserError:
+        raise
     except Exception as error:
         if isinstance(error, OSError) and not isinstance(error, HydraException):
             raise DiskError(

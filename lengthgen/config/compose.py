@@ -8,6 +8,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, open_dict
 
 from lengthgen.config import catalogue, command_line, refusals, yaml_files
+from lengthgen.errors import UserError
 
 VERSION_BASE = "1.3"  # of Hydra's behaviour
 
@@ -34,6 +35,8 @@ def compose(
     try:
         loader = refusals.loader(line.config_dir)
         config = loader.load_configuration(command, line.overrides, RunMode.RUN)
+    except UserError:
+        raise
     except Exception as error:
         raise refusals.explained(command, line, error) from error
     with open_dict(config):

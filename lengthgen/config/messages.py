@@ -174,7 +174,9 @@ def in_one_line(error: BaseException) -> str:
     """The texts of an exception and its causes, where nothing explains them better."""
     lines: list[str] = []
     cause: BaseException | None = error
-    while cause is not None:
+    seen: set[int] = set()
+    while cause is not None and id(cause) not in seen:  # an error can be its own cause
+        seen.add(id(cause))
         lines += [line.strip() for line in str(cause).splitlines()]
         cause = cause.__cause__
     noise = ("full_key:", "object_type=", "reference_type=", "See http")  # OmegaConf's and Hydra's

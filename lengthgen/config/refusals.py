@@ -121,8 +121,6 @@ def assignments(override: Override) -> list[str]:
 
 def explained(command: str, line: CommandLine, error: Exception) -> UserError:
     """The line for a composition that Hydra refused: the first wrong key, else Hydra's words."""
-    if isinstance(error, UserError):
-        return error
     composer = loader(line.config_dir)
     overrides = OverridesParser.create(config_loader=composer).parse_overrides(line.overrides)
     for override in overrides:
