@@ -127,7 +127,7 @@ FILES = {
     "unknown key": (TEXT, "", {"text_kee": "x"}, "unknown key dataset.text_kee"),
     "a share of 0": (TEXT, "", {"validation_fraction": 0}, "expected between 0 and 1"),
     "a share of 2": (TEXT, "", {"validation_fraction": 2}, "expected between 0 and 1"),
-    "a share of nan": (TEXT, "", {"validation_fraction": float("nan")}, "between 0 and 1"),
+    "a share of nan": (TEXT, "", {"validation_fraction": float("nan")}, "a finite number"),
     "errors": (TEXT, "", {"errors": "ignore"}, "expected one of strict, replace"),
     "tokens of 0": (TEXT, "", {"train_tokens": 0}, "dataset.train_tokens=0"),
     "more tokens": (TEXT, "", {"train_tokens": 10**9}, "the train split of in has"),
