@@ -1,5 +1,6 @@
 """Checked shapes, options of the test session, and what several test files need of the machine."""
 
+import signal
 import socket
 from pathlib import Path
 
@@ -83,3 +84,11 @@ def ask(text, tmp_path):
         return given(**{**small, **changes})
 
     return configured
+
+
+# Under nohup, or in the background of a shell, signals are ignored, by every child as well.
+for _number in (signal.SIGHUP, signal.SIGINT):
+    if signal.getsignal(_number) == signal.SIG_IGN:
+        signal.signal(
+            _number, signal.default_int_handler if _number == signal.SIGINT else signal.SIG_DFL
+        )
