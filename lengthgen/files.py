@@ -135,6 +135,12 @@ def read_json(path: Path | str, default: Any = None) -> Any:
         return default
 
 
+def sha256(path: Path | str) -> str:
+    """Of a file's content, in hexadecimal. Raises OSError."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def write_sealed(path: Path | str, content: Mapping[str, Any]) -> None:
     """Replace `path` by JSON and its seal: the SHA-256 of its content, so that damage is found."""
     # Through JSON once: what is read back is what is summed (NumPy scalars, paths, tuples).

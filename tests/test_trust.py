@@ -13,7 +13,6 @@ from lengthgen import files
 from lengthgen.cli import jobs, main
 from lengthgen.config import hydra_settings, paths, refusals
 from lengthgen.errors import ConfigError
-from lengthgen.evaluation import seals
 from lengthgen.runs import kept_code
 from lengthgen.runs.folder import RunFolder
 
@@ -150,7 +149,7 @@ def test_a_received_configuration_reads_no_environment(value, received, capsys, 
     config.write_text(text)
     # Whoever changes a file can change its sum.
     done = files.read_sealed(config.parent / "done.json")
-    sums = {name: seals.sha256(config.parent / name) for name in done["sha256"]}
+    sums = {name: files.sha256(config.parent / name) for name in done["sha256"]}
     files.write_sealed(config.parent / "done.json", done | {"sha256": sums})
     assert main.main(["evaluate", f"run={received}", "trust_code=true"]) == 2
     error = capsys.readouterr().err

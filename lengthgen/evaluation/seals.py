@@ -4,7 +4,6 @@ A folder is sealed by its manifest.json: what it is of, and the sum of each file
 seals the manifest itself. Against damage, not against forgery: nothing is signed.
 """
 
-import hashlib
 from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 
@@ -48,7 +47,7 @@ def faults(folder: Path, of: str, names: Container[str] | None = None) -> list[s
 
 def sums(folder: Path, names: Iterable[str]) -> dict[str, str]:
     """Name -> SHA-256 of a file."""
-    return {name: sha256(folder / name) for name in names}
+    return {name: files.sha256(folder / name) for name in names}
 
 
 def differing(folder: Path, expected: Mapping[str, str]) -> list[str]:
@@ -56,15 +55,10 @@ def differing(folder: Path, expected: Mapping[str, str]) -> list[str]:
     found = []
     for name, expected_sum in expected.items():
         try:
-            if sha256(folder / name) != expected_sum:
+            if files.sha256(folder / name) != expected_sum:
                 found.append(f"{name} is damaged")
         except FileNotFoundError:
             found.append(f"{name} is missing")
         except (OSError, ValueError) as error:
             found.append(f"{name} cannot be read ({error})")
     return found
-
-
-def sha256(file: Path) -> str:
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()

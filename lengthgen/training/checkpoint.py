@@ -37,7 +37,7 @@ def save(folder: Path, step: int, state: dict, keep: int | None, run: str = "") 
             torch.save(state, aside / STATE)
         except RuntimeError as error:  # how torch.save reports a full disk, without an errno
             raise OSError(errno.ENOSPC, "a part could not be written") from error
-        sums = {STATE: _sha256(aside / STATE)}
+        sums = {STATE: files.sha256(aside / STATE)}
         manifest = {"run": run, "step": step, "torch": torch.__version__, "sha256": sums}
         (aside / MANIFEST).write_text(json.dumps(manifest))
     for old in _whole(folder)[:-keep] if keep else ():
@@ -183,7 +183,7 @@ def _fault(path: Path, run: str) -> str | None:
         manifest = json.loads((path / MANIFEST).read_text())
         sums = manifest["sha256"]
         for name, expected in sums.items():
-            if _sha256(path / name) != expected:
+            if files.sha256(path / name) != expected:
                 return f"{name} does not match its SHA-256"
         # Those of earlier versions name no run.
         if run and manifest.get("run", run) not in (run, ""):
@@ -191,8 +191,3 @@ def _fault(path: Path, run: str) -> str | None:
         return None if STATE in sums else f"no sum for {STATE}"
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         return f"{type(error).__name__}: {error}"
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
