@@ -43,7 +43,7 @@ def found(
 ) -> tuple[Counter, list[str]]:
     """How the cases ended, and those that left other numbers."""
     here, whole = root / "work", root / "whole"
-    file_faults.write_text(here / "text")
+    file_faults.write_inputs(here)
     made = served.work(here, WORK)
     assert made["code"] == 0, made["said"]
     expected = file_faults.outcome(here)

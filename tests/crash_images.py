@@ -187,7 +187,7 @@ def found(served: file_faults.Server, root: Path, what: str, every: int, rerun: 
     here, start, record = root / "work", root / "start", root / "record"
     for folder in (here, start):
         shutil.rmtree(folder, ignore_errors=True)
-    file_faults.write_text(here / "text")
+    file_faults.write_inputs(here)
     for before in file_faults.BEFORE[what]:
         assert served.work(here, before)["code"] == 0
     shutil.copytree(here, start)

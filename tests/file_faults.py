@@ -17,10 +17,14 @@ import hashlib
 import io
 import json
 import os
+import random
+import select
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 import traceback
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -55,44 +59,51 @@ FAULTS = (
     Fault("EACCES", errno.EACCES, CHANGES & ~WRITE | OPEN_TO_READ, codes=(0, 2, 3, 4, 7)),
     Fault("EMFILE", errno.EMFILE, OPEN_TO_READ | OPEN_TO_WRITE, codes=(0, 2, 3, 4, 7)),
 )
-STUDY = """
-meaning: a study of two arms
-claim: the arms differ
-defaults: [steps=4]
+# A study of two arms; base: the overrides of every run.
+STUDY = """# Two arms
+claim: ALiBi is worse at twice its length.
+show: change
+base: [{base}]
+scales:
+  small: {{seeds: 1}}
 arms:
   none: [scheme=none]
   alibi: [scheme=alibi]
-scales:
-  small: {seeds: 1, overrides: []}
 claims:
   differ:
-    claim: ALiBi is worse at twice its length
-    primary: true
+    claim: ALiBi at twice its length
     measure: change
     subject: alibi
-    at: 2
+    length_factor: 2
     predict: above 0
+    primary: true
 """
+SCHEMES = (
+    "t5_bias", "learned", "alibi", "rope", "fire", "cope", "randomised_learned", "fox",
+)  # fmt: skip
+EVALUATION = ("evaluation.documents=4", "evaluation.blocks=2", "evaluation.resamples=50")
 SMALL = (
     "dataset=files", "model=nano", "model.n_layers=1", "model.n_heads=2", "model.width=16",
     "train_length=16", "steps=4", "batch_size=2", "checkpoint_every=1", "checkpoint_seconds=0",
-    "validate_every=2", "log_every=1", "threads=1", "tracking=none", "evaluation.documents=4",
-    "evaluation.blocks=2", "evaluation.resamples=50", "evaluation.lengths=[16,32]",
+    "validate_every=2", "log_every=1", "threads=1", "tracking=none",
+    "evaluation.lengths=[16,32]", *EVALUATION,
 )  # fmt: skip
 
 
-def commands(what: str, folder: Path, name: str = "*") -> list[list[str]]:
+def commands(what: str, folder: Path, scheme: str = "t5_bias") -> list[list[str]]:
     """The command lines of a piece of work; all of its files lie below `folder`."""
     places = [f"results={folder}/results", f"cache={folder}/cache"]
     small = [*SMALL, f"dataset.path={folder}/text", *places]
-    plot = ["plot", "--results", f"{folder}/results"]
-    train = ["train", "scheme=t5_bias", *small]
+    results = ["--results", f"{folder}/results"]
+    train = ["train", f"scheme={scheme}", *small]
+    publish = ["plot", *results, "--publish", "x"]
+    study = ["study", "two", *results, "--config-dir", f"{folder}/configs", "--workers", "1"]
     return {
-        "train": [train, [*plot, "--publish", "x"]],
-        "numbers": [train, [*plot, "--publish", "x"]],
-        "plot": [plot],
+        "train": [train, publish],
+        "numbers": [train, publish],
+        "plot": [["plot", *results]],
         "evaluate": [
-            ["evaluate", "run=t5_bias", "evaluation.lengths=[16,24]", *places, *SMALL[12:14]]
+            ["evaluate", f"run={scheme}", "evaluation.lengths=[16,24]", *places, *EVALUATION]
         ],
         "sweep": [
             [
@@ -103,19 +114,26 @@ def commands(what: str, folder: Path, name: str = "*") -> list[list[str]]:
                 f"hydra.sweep.dir={folder}/results/sweeps/a",
             ]
         ],
+        "study": [[*study, "--register"], study],
     }[what]
 
 
-BEFORE = {"train": [], "plot": ["train"], "evaluate": ["train"], "sweep": []}
+BEFORE = {
+    "train": [], "plot": ["train"], "evaluate": ["train"], "sweep": [], "study": [],
+}  # fmt: skip
 
 
 def outcome(folder: Path) -> dict[str, str]:
-    """What must not depend on what failed: relative path -> a hash."""
+    """What must not depend on what failed: relative path -> a hash.
+
+    A study's page and figure carry the time of its registration.
+    """
     found = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
         last = path.suffix in (".csv", ".npz", ".png", ".svg", ".md")
-        if path.is_file() and last and "/sweeps/" not in name:
+        dated = "/studies/" in name and path.suffix != ".csv"
+        if path.is_file() and last and not dated and "/sweeps/" not in name:
             found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
     for path in sorted(folder.rglob("done.json")):
         found[path.relative_to(folder).as_posix()] = json.loads(path.read_text())["weights_sha256"]
@@ -132,10 +150,14 @@ def serve() -> None:
     import torch
 
     torch.set_num_threads(1)
-    from lengthgen.cli import jobs, main, plot  # noqa: F401
+    from lengthgen.cli import main
     from lengthgen.reporting import publish
-    from lengthgen.runs import run  # noqa: F401
 
+    # Once, unarmed: what is imported and built here is there in every fork.
+    with tempfile.TemporaryDirectory() as folder:
+        write_inputs(Path(folder))
+        for what in ("train", "study"):
+            assert _work(main.main, commands(what, Path(folder)))[0] == 0
     shim = ctypes.CDLL(None)
     for line in sys.stdin:
         request = json.loads(line)
@@ -158,6 +180,11 @@ def serve() -> None:
             os._exit(0)
         os.close(writes)
         with os.fdopen(reads) as answer:
+            if (
+                request["kill_after"]
+                and not select.select([answer], [], [], request["kill_after"])[0]
+            ):
+                os.kill(child, signal.SIGKILL)
             text = answer.read()
         os.waitpid(child, 0)
         answers.write((text or json.dumps({"code": -9, "said": "", "calls": 0})) + "\n")
@@ -202,13 +229,19 @@ class Server:
         fault: Fault | None = None,
         at: int = 0,
         record: Path | None = None,
+        scheme: str = "t5_bias",
+        kill_after: float = 0,
     ) -> dict[str, Any]:
-        """Do `what` below `folder`. Answers its code, words and calls."""
+        """Do `what` below `folder`. Answers its code, words and calls.
+
+        kill_after: seconds; 0: never.
+        """
         kinds, number, sticks = (
             (fault.kinds, fault.number, fault.sticks) if fault else (0, 0, False)
         )
         request = {
-            "folder": f"{folder}/", "what": what, "commands": commands(what, folder), "at": at,
+            "folder": f"{folder}/", "what": what, "commands": commands(what, folder, scheme),
+            "at": at, "kill_after": kill_after,
             "kinds": kinds, "errno": number, "sticks": int(sticks), "record": str(record or ""),
         }  # fmt: skip
         assert self.process.stdin is not None and self.process.stdout is not None
@@ -255,11 +288,16 @@ class Found:
         )
 
 
-def write_text(folder: Path) -> None:
-    """Twelve small documents."""
+def write_inputs(case: Path) -> None:
+    """Twelve small documents and the declaration of the study."""
     import numpy as np
 
+    folder, studies = case / "text", case / "configs" / "study"
     folder.mkdir(parents=True)
+    studies.mkdir(parents=True)
+    base = [each for each in SMALL if not each.startswith("tracking")]
+    base += [f"dataset.path={folder}", f"cache={case}/cache"]
+    (studies / "two.yaml").write_text(STUDY.format(base=json.dumps(base)))
     chance = np.random.default_rng(0)
     words = ["alpha", "beta", "gamma", "delta", "(", ")", "\n"]
     for i in range(12):
@@ -272,7 +310,7 @@ def found(served: Server, root: Path, what: str, fault: Fault, every: int, first
     for folder in (start, here, root / "whole"):
         shutil.rmtree(folder, ignore_errors=True)
     # Always in the same place: the place is in config.yaml.
-    write_text(here / "text")
+    write_inputs(here)
     for before in BEFORE[what]:
         assert served.work(here, before)["code"] == 0
     shutil.copytree(here, start, symlinks=True)
@@ -293,19 +331,58 @@ def found(served: Server, root: Path, what: str, fault: Fault, every: int, first
         again = served.work(here, what)
         if again["code"]:
             made.problems.append(f"{words}, again: exit {again['code']}: {again['said'][-1500:]}")
-        now = outcome(here)
-        if now != expected:
-            names = sorted(
-                name for name in now.keys() | expected if now.get(name) != expected.get(name)
-            )
-            made.problems.append(f"{words}: other bytes in {', '.join(names)}")
+        if unlike := differing(outcome(here), expected):
+            made.problems.append(f"{words}: other bytes in {', '.join(unlike)}")
     return made
+
+
+def killed_at_random(
+    served: Server, root: Path, what: str, scheme: str, kills: int, chance: random.Random
+) -> Found:
+    """So many kills at random times, up to three in a row before the work may end."""
+    here, start = root / "work", root / "start"
+    for folder in (start, here):
+        shutil.rmtree(folder, ignore_errors=True)
+    write_inputs(here)
+    for before in BEFORE[what]:
+        assert served.work(here, before, scheme=scheme)["code"] == 0
+    shutil.copytree(here, start)
+    began = time.monotonic()
+    whole = served.work(here, what, scheme=scheme)
+    seconds = time.monotonic() - began
+    assert whole["code"] == 0, whole["said"]
+    expected = outcome(here)
+    made = Found(f"{what} of {scheme}", "random kills", whole["calls"], 0, Counter(), [])
+    while made.cases < kills:
+        shutil.rmtree(here)
+        shutil.copytree(start, here)
+        words = f"{what} of {scheme}, kills"
+        for _ in range(min(chance.randint(1, 3), kills - made.cases)):
+            after = chance.uniform(0, seconds)
+            code = served.work(here, what, scheme=scheme, kill_after=after)["code"]
+            made.codes[code] += 1
+            made.cases += code == -9
+            words += f" after {after:.3f} s"
+            if code not in (0, -9):
+                made.problems.append(f"{words}: exit {code}")
+        again = served.work(here, what, scheme=scheme)
+        if again["code"]:
+            made.problems.append(f"{words}, again: exit {again['code']}: {again['said'][-1500:]}")
+        if unlike := differing(outcome(here), expected):
+            made.problems.append(f"{words}: other bytes in {', '.join(unlike)}")
+    return made
+
+
+def differing(now: dict[str, str], expected: dict[str, str]) -> list[str]:
+    return sorted(name for name in now.keys() | expected if now.get(name) != expected.get(name))
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Kills and failing calls at every call on files.")
     parser.add_argument("what", nargs="*", default=list(BEFORE), metavar="WHAT")
     parser.add_argument("--every", type=int, default=1, metavar="N")
+    words = "kills at random times instead, over SCHEMES and every WHAT"
+    parser.add_argument("--random", type=int, default=0, metavar="KILLS", help=words)
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:
@@ -313,12 +390,28 @@ def main() -> int:
         return 0
     problems = 0
     with tempfile.TemporaryDirectory() as folder, server(Path(folder)) as served:
+        for made in _all(served, Path(folder), options):
+            print(made, *made.problems, sep="\n  ", flush=True)
+            problems += len(made.problems)
+    return 1 if problems else 0
+
+
+def _all(served: Server, root: Path, options: argparse.Namespace) -> Iterator[Found]:
+    if not options.random:
         for what in options.what:
             for fault in FAULTS:
-                made = found(served, Path(folder), what, fault, options.every)
-                print(made, *made.problems, sep="\n  ", flush=True)
-                problems += len(made.problems)
-    return 1 if problems else 0
+                yield found(served, root, what, fault, options.every)
+        return
+    chance = random.Random(0)
+    # A study and a sweep name their schemes themselves.
+    pairs = [
+        (what, scheme)
+        for what in options.what
+        for scheme in (SCHEMES if what in ("train", "evaluate", "plot") else SCHEMES[:1])
+    ]
+    for n, (what, scheme) in enumerate(pairs):
+        kills = options.random * (n + 1) // len(pairs) - options.random * n // len(pairs)
+        yield killed_at_random(served, root, what, scheme, kills, chance)
 
 
 if __name__ == "__main__":

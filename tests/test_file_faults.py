@@ -4,6 +4,7 @@ All of them: python -m tests.file_faults, tests.crash_images and tests.byte_faul
 """
 
 import errno
+import random
 import shutil
 import struct
 import sys
@@ -28,7 +29,7 @@ def served(tmp_path_factory):
 
 def sample(served, tmp_path, what, fault, cases):
     """The problems of about so many cases."""
-    file_faults.write_text(tmp_path / "work" / "text")
+    file_faults.write_inputs(tmp_path / "work")
     for before in file_faults.BEFORE[what]:
         assert served.work(tmp_path / "work", before)["code"] == 0
     calls = served.work(tmp_path / "work", what, fault)["calls"]
@@ -42,6 +43,14 @@ def sample(served, tmp_path, what, fault, cases):
 def test_kills_in_the_phases_of_a_run(served, tmp_path):
     made = sample(served, tmp_path, "train", file_faults.FAULTS[0], 4)
     assert not made.problems and made.codes == {-9: made.cases}
+
+
+@needs_a_compiler
+@pytest.mark.parametrize("what", ["train", "study"])
+def test_kills_at_any_time(served, tmp_path, what):
+    chance = random.Random(1)
+    made = file_faults.killed_at_random(served, tmp_path, what, "learned", 3, chance)
+    assert not made.problems and made.codes[-9] == made.cases == 3
 
 
 @needs_a_compiler

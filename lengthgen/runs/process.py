@@ -42,7 +42,8 @@ def only_deterministic(wanted: bool) -> None:
     """Let torch refuse operations without an ordered form, or not, from here on."""
     import torch
 
-    torch.use_deterministic_algorithms(wanted)
+    if torch.are_deterministic_algorithms_enabled() != wanted:
+        torch.use_deterministic_algorithms(wanted)  # imports torch.compile: more than a second
     # Else every empty tensor is filled, at the price of writing it once more.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
