@@ -21,7 +21,7 @@ LAYERS = (
     {"tracking", "schemes", "data", "training"},
     {"model", "modifiers"},
     {"retrofits"},
-    {"evaluation"},
+    {"evaluation", "pretrained"},
     {"reporting"},
     {"diagnostics"},
     {"runs"},
@@ -40,6 +40,7 @@ KNOWN_BY = {
     "tokenizers": {"data"},
     "matplotlib": {"reporting", "diagnostics", "bench", "studies"},
     "filelock": {"runs"},
+    "transformers": {"data", "pretrained"},
 }
 
 

@@ -106,11 +106,14 @@ def _run(request: JobRequest, config: DictConfig) -> "Outcome":
 
     # Before the import of torch, and here: a launcher may have started a new process.
     prepare_environment()
-    from lengthgen.runs import run
+    from lengthgen.runs import pretrained, run
 
-    work = {"train": run.train, "evaluate": run.evaluate}[request.command]
+    work = {"train": run.train, "evaluate": run.evaluate, "pretrained": pretrained.evaluate}[
+        request.command
+    ]
     # Provenance records the command as the user wrote it.
-    with _program("lengthgen", [request.command, *request.argv]):
+    command = "train" if request.command == "train" else "evaluate"
+    with _program("lengthgen", [command, *request.argv]):
         try:
             return work(config, list(request.user_folders))
         except (Exception, SystemExit) as error:

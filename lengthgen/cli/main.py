@@ -24,6 +24,7 @@ EXAMPLES = {
     "lengthgen train scheme=rope --cfg job --resolve": "print the configuration and stop",
     "lengthgen evaluate run=<id> evaluation.lengths=[512,4096]": "the same weights, other lengths",
     "lengthgen evaluate run=<id> +retrofit=yarn": "the same weights, changed for longer inputs",
+    "lengthgen evaluate model=hf:FOLDER +retrofit=yarn": "a pretrained model, on your text",
     "lengthgen study learned_absolute_fails": "the runs of a declared claim, and its verdict",
     "lengthgen plot": "every figure again, from the tables in results/",
     "lengthgen list schemes": "what each scheme declares",
@@ -40,7 +41,7 @@ class Command:
 
 COMMANDS = (
     Command("train", "train a model, evaluate it past its training length, draw figures", ""),
-    Command("evaluate", "evaluate a trained run again: other lengths, other protocols", ""),
+    Command("evaluate", "evaluate a run again, or a pretrained model: lengths, retrofits", ""),
     Command("study", "make the runs that a declared claim needs, and judge it", "cli.study"),
     Command("plot", "draw every figure again from the tables in results/", "cli.plot"),
     Command(
@@ -70,7 +71,7 @@ def _call(command: Command, argv: list[str]) -> int:
         return 0
     from lengthgen.cli import jobs
 
-    return jobs.main(command.name, argv)
+    return jobs.main(command_line.configuration(command.name, argv), argv)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -115,6 +115,22 @@ def arrange(argv: Sequence[str], groups: Iterable[str]) -> CommandLine:
     return line
 
 
+PRETRAINED = re.compile(r"\+{0,2}model(?==)")
+
+
+def configuration(command: str, argv: Sequence[str]) -> str:
+    """The primary configuration of a command: `evaluate model=...` has one of its own."""
+    of_a_model = command == "evaluate" and any(map(PRETRAINED.match, argv))
+    return "pretrained" if of_a_model else command
+
+
+def with_its_key(command: str, override: str) -> str:
+    """`model=hf:...` as the key of that configuration: `model` is a group, whose options Hydra
+    looks for.
+    """
+    return PRETRAINED.sub("pretrained", override, 1) if command == "pretrained" else override
+
+
 def _refuse_underscores(override: str) -> None:
     """ConfigError for `steps=1_0`, which would be read as 10."""
     key, _, value = override.partition("=")

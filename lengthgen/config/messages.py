@@ -15,6 +15,8 @@ LISTED = {key: f"{key}s" for key in ("scheme", "modifier", "retrofit", "dataset"
 # Keys that exist once an option of this group is chosen.
 CHOSEN_BY = {"modifiers": "modifier", "retrofit": "retrofit", "diagnostics": "diagnostics"}
 SHORT_LIST = 8  # names that one line may hold
+# A primary configuration -> how a user calls it, where that is not its name.
+CALLED = {"pretrained": "evaluate model=hf:..."}
 
 
 def unknown_option(group: str, name: str, options: Sequence[str]) -> ConfigError:
@@ -48,6 +50,7 @@ def null_option(group: str, options: Sequence[str]) -> ConfigError:
 
 def of_the_other(command: str, key: str, other: str) -> ConfigError:
     """`lengthgen train +retrofit=yarn`, `lengthgen evaluate run=x scheme=alibi`."""
+    command = CALLED.get(command, command)
     return ConfigError(
         f"no key {key!r} in {command}: it is one of `lengthgen {other}`; "
         f"`lengthgen {command} --help` shows its own"
@@ -59,6 +62,7 @@ def unknown_key(command: str, key: str, known: Sequence[str], choice: str = "") 
 
     choice: `scheme=rope`, the option of a sweep that lacks the key.
     """
+    command = CALLED.get(command, command)
     where = f"{choice}: " if choice else ""
     top, *below = key.split(".")
     parent, _, last = key.rpartition(".")
@@ -111,6 +115,7 @@ def unknown_plugin(group: str, name: str, options: Sequence[str]) -> ConfigError
 
 def unreadable(command: str, text: str, options: Mapping[str, Sequence[str]]) -> ConfigError:
     """`alibi`, `seed`, `seed=[1,2`: not of the form key=value. options: of each group."""
+    command = CALLED.get(command, command)
     key, equals, _ = text.partition("=")
     see_help = f"; `lengthgen {command} --help` shows how"
     if not equals:
@@ -138,6 +143,7 @@ def hidden_key(text: str, key: str, config_dir: Path) -> ConfigError:
 
 def several_without_multirun(command: str, text: str, is_group: bool) -> ConfigError:
     """`seed=0,1` without -m."""
+    command = CALLED.get(command, command)
     key, _, value = text.partition("=")
     as_list = "" if is_group or "(" in value else f", or write {key}=[{value}] for a list"
     return ConfigError(
@@ -164,6 +170,7 @@ def plus_on_known_key(text: str) -> ConfigError:
 
 def no_value(command: str, key: str) -> ConfigError:
     """`lengthgen evaluate` without run=..., or `~scheme`."""
+    command = CALLED.get(command, command)
     look = f"`lengthgen {command} --help` shows how"
     if key in LISTED:
         look = f"`lengthgen list {LISTED[key]}` shows which there are"

@@ -20,7 +20,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from lengthgen.config import catalogue, hydra_settings, messages
+from lengthgen.config import catalogue, command_line, hydra_settings, messages
 from lengthgen.config.command_line import CommandLine
 from lengthgen.config.nearest import same_name
 from lengthgen.errors import ConfigError, UserError
@@ -47,6 +47,7 @@ def checked(command: str, line: CommandLine, groups: list[str]) -> list[Override
 
     ConfigError for what shows without composing: form, options of groups, a forgotten `-m`.
     """
+    line.overrides = [command_line.with_its_key(command, text) for text in line.overrides]
     where = catalogue.folders(line.config_dir)
     optional = [group.name for group in catalogue.groups(command) if group.value == "null"]
     all_groups = {*groups, *catalogue.all_groups(where)}
@@ -188,7 +189,7 @@ def _unresolved(config: DictConfig) -> dict[str, Any]:
 
 def _unknown(command: str, key: str, known: Sequence[str], choice: str = "") -> ConfigError:
     """The line for a key that `command` does not have. choice: of the sweep's job without it."""
-    other = {"train": "evaluate", "evaluate": "train"}[command]
+    other = {"train": "evaluate", "evaluate": "train", "pretrained": "train"}[command]
     top = key.partition(".")[0]
     if top in catalogue.names(other) and top not in catalogue.names(command):
         return messages.of_the_other(command, key, other)

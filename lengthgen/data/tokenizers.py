@@ -1,8 +1,9 @@
-"""Tokenisers: bytes (the default), byte-level BPE trained on the train split, and GPT-2's.
+"""Tokenisers: bytes (the default), byte-level BPE trained on the train split, GPT-2's, and those of
+pretrained models (pretrained_tokenizer.py).
 
-All are byte-level: every text has ids and every id has its bytes, so that losses in bits per byte
-compare. BPE: Sennrich et al., ACL 2016; on bytes: Radford et al. 2019. The id that begins every
-document is the last one.
+The others are byte-level: every text has ids and every id has its bytes, so that losses in bits
+per byte compare. BPE: Sennrich et al., ACL 2016; on bytes: Radford et al. 2019. Their id that
+begins every document is the last one.
 """
 
 import hashlib
@@ -10,60 +11,21 @@ import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from lengthgen import files
 from lengthgen.config.dataclass_from import build, check, choice, limit
 from lengthgen.data import hub, interruptible
+from lengthgen.data.byte_level import alphabet, byte_level
 from lengthgen.data.pieces import pieces
+from lengthgen.data.pretrained_tokenizer import Pretrained
+from lengthgen.data.tokenizer import Recipe, Texts, Tokenizer
 from lengthgen.errors import ConfigError, DataError
 
 log = logging.getLogger(__name__)
-
-Texts = Callable[[], Iterable[bytes]]  # the training text, from its beginning at every call
-
-
-@dataclass(frozen=True, eq=False)
-class Tokenizer:
-    """Text to ids and back."""
-
-    key: str  # same key, same ids
-    pieces: list[bytes]  # (vocab_size) the text of each id; b"" for `begin`
-    ids_of: Callable[[Any], np.ndarray]
-
-    @property
-    def vocab_size(self) -> int:
-        return len(self.pieces)
-
-    @property
-    def begin(self) -> int:
-        """The id that begins every document, so that its first real token has a context."""
-        return self.vocab_size - 1
-
-    @cached_property
-    def token_bytes(self) -> np.ndarray:
-        """(vocab_size,) int64: how many bytes of text each id stands for."""
-        return np.array([len(piece) for piece in self.pieces], dtype=np.int64)
-
-    def encode(self, text: bytes | str | np.ndarray) -> np.ndarray:
-        """(n,) integers: the ids of a text or symbols, without `begin`."""
-        return self.ids_of(text.encode() if isinstance(text, str) else text)
-
-    def decode(self, ids: Iterable[int]) -> bytes:
-        return b"".join(self.pieces[i] for i in ids)
-
-
-class Recipe(Protocol):
-    """The configuration of a tokeniser."""
-
-    def request(self) -> str:
-        """What decides its ids beside the training text; cheap."""
-
-    def build(self, texts: Texts, cache: Path) -> Tokenizer: ...
 
 
 @dataclass
@@ -106,12 +68,12 @@ class Bpe:
         path = cache / "tokenizers" / f"bpe-{fingerprint.hexdigest()[:16]}.json"
         if path.is_file():
             try:
-                return _byte_level(_stored(path), "bpe", str(path))
+                return byte_level(_stored(path), "bpe", str(path))
             except DataError as error:
                 log.warning("%s; training the tokenizer again", str(error).split(";")[0])
         trained = interruptible.run(lambda stoppable: self._train(texts, stoppable))
         files.write_sealed(path, {"tokenizer": json.loads(trained)})
-        return _byte_level(trained, "bpe", str(path))
+        return byte_level(trained, "bpe", str(path))
 
     def _training(self, texts: Texts) -> Iterator[bytes]:
         """The first training_bytes of the texts."""
@@ -128,9 +90,7 @@ class Bpe:
         model = tokenizers.Tokenizer(tokenizers.models.BPE())
         model.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
         trainer = tokenizers.trainers.BpeTrainer(
-            vocab_size=self.vocab_size - 1,
-            initial_alphabet=sorted(_alphabet()),
-            show_progress=False,
+            vocab_size=self.vocab_size - 1, initial_alphabet=sorted(alphabet()), show_progress=False
         )
         # "ignore": the cut after training_bytes may split a character
         decoded = (text.decode("utf-8", "ignore") for text in self._training(texts))
@@ -157,7 +117,7 @@ class Gpt2:
     def build(self, texts: Texts, cache: Path) -> Tokenizer:
         instead = "tokenizer.path=FILE or tokenizer=bpe"
         path = Path(self.path or hub.download(self.repository, "tokenizer.json", instead))
-        return _byte_level(self._read(path), "gpt2", str(path), begin=self.BEGIN)
+        return byte_level(self._read(path), "gpt2", str(path), begin=self.BEGIN)
 
     def _read(self, path: Path) -> str:
         try:
@@ -182,7 +142,7 @@ class Symbols:
         return Tokenizer(f"symbols-{self.count}", pieces, np.asarray)
 
 
-KINDS: dict[str, type] = {"bytes": Bytes, "bpe": Bpe, "gpt2": Gpt2}
+KINDS: dict[str, type] = {"bytes": Bytes, "bpe": Bpe, "gpt2": Gpt2, "pretrained": Pretrained}
 
 
 def configured(options: Mapping[str, Any]) -> Recipe:
@@ -199,51 +159,3 @@ def _stored(path: Path) -> str:
     """The definition in a file of the cache, which before there were sums held it alone."""
     content = files.read_sealed(path) or {}
     return json.dumps(content.get("tokenizer", content))
-
-
-def _byte_level(definition: str, kind: str, place: str, begin: str | None = None) -> Tokenizer:
-    """A Tokenizer from the JSON of the library `tokenizers`; begin: None is one more id."""
-    import tokenizers
-
-    try:
-        model = tokenizers.Tokenizer.from_str(definition)
-    except Exception as error:  # the library raises bare Exception
-        raise DataError(f"{place} is not a tokenizer.json: {hub.first_line(error)}") from None
-    vocabulary = model.get_vocab(with_added_tokens=True)
-    symbols = [s for s in sorted(vocabulary, key=vocabulary.__getitem__) if s != begin]
-    consecutive = sorted(vocabulary.values()) == list(range(len(vocabulary)))
-    if not consecutive or (begin and vocabulary.get(begin) != len(symbols)):
-        last = begin or "no special token"
-        raise DataError(f"{place}: expected ids 0, 1, ... with {last} as the last one")
-    alphabet = _alphabet()
-    try:
-        pieces = [bytes(alphabet[character] for character in symbol) for symbol in symbols] + [b""]
-    except KeyError as error:
-        reason = f"not byte-level (it has the character {error})"
-        raise DataError(f"{place} is {reason}; expected a GPT-2-like tokenizer.json") from None
-    model.encode_special_tokens = True  # a text that spells a special token is still text
-    key = f"{kind}-{len(pieces)}-{hashlib.sha256(model.to_str().encode()).hexdigest()[:8]}"
-    return Tokenizer(key, pieces, lambda text: _encode(model, text))
-
-
-def _encode(model: Any, text: bytes) -> np.ndarray:
-    try:
-        whole = text.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"a document is not UTF-8 text (offset {error.start}), which this tokenizer needs: "
-            "mend it, or give tokenizer=bytes"
-        ) from None
-    runs = model.pre_tokenizer
-    tokens = runs.pre_tokenize_str if runs else lambda part: [(part, (0, len(part)))]
-    encoded = (model.encode(part, add_special_tokens=False) for part in pieces(whole, tokens))
-    parts = [np.array(part.ids, dtype=np.int32) for part in encoded]
-    return np.concatenate(parts) if parts else np.zeros(0, dtype=np.int32)
-
-
-def _alphabet() -> dict[str, int]:
-    """GPT-2's printable stand-in for each byte: visible Latin-1 itself, else 256, 257, ..."""
-    visible = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    hidden = [value for value in range(256) if value not in set(visible)]
-    stand_ins = {chr(256 + index): value for index, value in enumerate(hidden)}
-    return {chr(value): value for value in visible} | stand_ins

@@ -85,6 +85,7 @@ def evaluate(
         options = train_config.plain(config)
         folder = find(paths.folder(options["results"], "results"), str(options["run"]))
         name = folder.path.name
+        stored.refuse_pretrained(folder)
         if not folder.ended:
             raise CheckpointError(f"run {name} is not finished; rerun its training command")
         folder.refuse_links()
@@ -127,7 +128,7 @@ def _complete(run: Run, figures: bool) -> Outcome:
             return Outcome(run.id, run.folder.path, "nothing to do", evaluation)
     with run.folder.locked(), run.folder.logged():
         if done:
-            _draw(run, settings)
+            draw(run, settings)
             return Outcome(run.id, run.folder.path, "drawn", evaluation)
         run.folder.repair()
         # Whatever can refuse the run does so before the training.
@@ -137,7 +138,7 @@ def _complete(run: Run, figures: bool) -> Outcome:
         retrofitting.check(run, model)
         plan = step_plan.plan_of(run, model)
         conditions = describing.describe(run, model, plan)
-        with _tracked(run) as tracker:
+        with tracked(run) as tracker:
             fitted = fit(run, model, tracker, plan, conditions)
             weights = checkpoint.weights_sha256(model)
             if run.config.at_step:
@@ -155,7 +156,7 @@ def _complete(run: Run, figures: bool) -> Outcome:
                 )
         run.folder.finish(weights, fitted.about)
         if figures:
-            _draw(run, settings)
+            draw(run, settings)
         else:
             log.info("tables in %s", run.folder.path)
         _say_whether_settled(fitted.about)
@@ -177,7 +178,7 @@ def _say_whether_settled(about: Mapping[str, Any]) -> None:
         )
 
 
-def _draw(run: Run, settings: str) -> None:
+def draw(run: Run, settings: str) -> None:
     """The figures of the evaluations with these settings, noted in done.json."""
     # matplotlib and pandas take seconds to import: only here, after the training.
     from lengthgen.reporting import publish
@@ -188,7 +189,7 @@ def _draw(run: Run, settings: str) -> None:
 
 
 @contextlib.contextmanager
-def _tracked(run: Run) -> Iterator[tracking.Tracker]:
+def tracked(run: Run) -> Iterator[tracking.Tracker]:
     settings, retrofit = run.config.settings, run.config.retrofit
     choices = [run.config.scheme, *run.config.modifiers, *([retrofit] if retrofit else [])]
     description = tracking.RunDescription(

@@ -144,8 +144,8 @@ def check(config: Mapping[str, Any], user_folders: Sequence[Path] = ()) -> Train
     )
     # Refuses impossible lengths before anything is read or trained.
     lengths = eval_lengths(evaluation, settings.train_length)
-    _check_evaluation(evaluation, lengths)
-    _check_tracking(config["tracking"])
+    check_evaluation(evaluation, lengths)
+    check_tracking(config["tracking"])
     dataset, dataset_folders = dict(config["dataset"]), [f / "dataset" for f in user_folders]
     if dataset.get("name"):  # else data/splits.py says so
         cls = datasets.load(str(dataset["name"]), dataset_folders)
@@ -190,7 +190,7 @@ def check(config: Mapping[str, Any], user_folders: Sequence[Path] = ()) -> Train
     )
 
 
-def _check_evaluation(evaluation: EvaluationConfig, lengths: Sequence[int]) -> None:
+def check_evaluation(evaluation: EvaluationConfig, lengths: Sequence[int]) -> None:
     dataclass_from.check(
         evaluation.block is None or evaluation.block <= min(lengths),
         f"evaluation.block={evaluation.block}: expected at most {min(lengths)}, the shortest "
@@ -207,7 +207,7 @@ def _check_evaluation(evaluation: EvaluationConfig, lengths: Sequence[int]) -> N
         )
 
 
-def _check_tracking(options: Mapping[str, Any]) -> None:
+def check_tracking(options: Mapping[str, Any]) -> None:
     name = str(options.get("name"))
     dataclass_from.choice("tracking", name, tuple(tracking.BACKENDS))
     config: Any = tracking.BACKENDS[name].Config

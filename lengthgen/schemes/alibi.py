@@ -5,10 +5,12 @@ official fairseq/models/transformer.py:get_slopes.
 Formula: score(i, j) = q_i . k_j / sqrt(D) - m_h (i - j), m_h = 2^(-8 h / H), h = 1..H, for H a
 power of two. Otherwise the slopes of the next smaller power P, then the 1st, 3rd, ... of 2 P until
 there are H. The bias is not divided by sqrt(D) (footnote 10).
-max_bias (8 in the paper) is MPT's generalisation: m_h = 2^(-max_bias h / H).
+max_bias (8 in the paper) is MPT's generalisation: m_h = 2^(-max_bias h / H). `divided` is Falcon's
+form, in which the bias is divided by sqrt(D) as q . k is.
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -20,6 +22,9 @@ from lengthgen.schemes.base import Declaration, Scheme
 @dataclass
 class Config:
     max_bias: float = 8.0  # the last slope is 2^-max_bias
+    divided: bool = False  # by sqrt(D), as the scores are (Falcon)
+
+    BEFORE: ClassVar[dict] = {"divided": False}
 
     def __post_init__(self):
         limit(self, "scheme", "> 0", "max_bias")
@@ -49,6 +54,8 @@ class ALiBi(Scheme):
         # The official code adds +m_h j instead: equal after softmax in exact arithmetic, but in
         # bfloat16 it moves 0.42 of the attention of the steepest of 8 heads at 4096 tokens.
         steep = slopes(self.dimensions.n_heads, self.config.max_bias, offsets.device)
+        if self.config.divided:
+            steep = steep * self.dimensions.head_dim**-0.5
         return -steep[:, None] * offsets.float()
 
 
