@@ -381,6 +381,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Kills and failing calls at every call on files.")
     parser.add_argument("what", nargs="*", default=list(BEFORE), metavar="WHAT")
     parser.add_argument("--every", type=int, default=1, metavar="N")
+    words = "from this kind of fault on: " + ", ".join(fault.name for fault in FAULTS)
+    names = [fault.name for fault in FAULTS]
+    parser.add_argument("--from", dest="first", choices=names, default=names[0], help=words)
     words = "kills at random times instead, over SCHEMES and every WHAT"
     parser.add_argument("--random", type=int, default=0, metavar="KILLS", help=words)
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
@@ -399,7 +402,8 @@ def main() -> int:
 def _all(served: Server, root: Path, options: argparse.Namespace) -> Iterator[Found]:
     if not options.random:
         for what in options.what:
-            for fault in FAULTS:
+            first = [fault.name for fault in FAULTS].index(options.first)
+            for fault in FAULTS[first:]:
                 yield found(served, root, what, fault, options.every)
         return
     chance = random.Random(0)

@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import errno
 import json
 import os
 import shutil
@@ -802,6 +803,14 @@ def test_a_damaged_config_of_a_run_is_one_line(ask, content):
     with pytest.raises(ConfigError) as caught:
         run.evaluate(wanted, [])
     assert "\n" not in str(caught.value)
+
+
+def test_a_disk_that_is_full_when_the_log_closes_is_no_traceback(ask, monkeypatch):
+    def full(self):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("logging.FileHandler.close", full)
+    assert run.train(ask(steps=1), [], figures=False).status == "trained"
 
 
 def test_a_full_disk_under_the_log_is_no_traceback(ask, monkeypatch, capsys):

@@ -76,10 +76,13 @@ def load(
 
 
 def _as_released(model: nn.Module, described: Described) -> AsReleased:
-    table = attention.table_of(model)
-    rope = getattr(described.config, "rope_parameters", None) or {}
+    config, table = described.config, attention.table_of(model)
+    rope = getattr(config, "rope_parameters", None) or {}
     whole = rope.get("rope_type") in FOLLOWS_LENGTH
-    longest = None if table is None else len(table)
+    # MPT makes its biases for so many tokens, and no more.
+    longest = config.max_seq_len if config.model_type == "mpt" else None
+    if table is not None:
+        longest = len(table)
     return AsReleased(described.dimensions, type(model).__name__, longest, whole)
 
 

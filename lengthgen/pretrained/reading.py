@@ -59,7 +59,7 @@ class AsReleased(Scheme):
     Config = NoOptions
 
     def __init__(self, dimensions: Dimensions, described: str, longest: int | None, whole: bool):
-        """longest: tokens that its table of positions has rows for; None: no such table.
+        """longest: tokens that its code has rows of positions for; None: any.
 
         whole: logits depend on how long the whole window is.
         """
@@ -89,7 +89,10 @@ class AsReleased(Scheme):
     def refusal(self, length: int) -> str | None:
         if self.longest is None or length <= self.longest:
             return None
-        return f"its table of positions has {self.longest} rows and the window has {length} tokens"
+        return (
+            f"the model's own code has {self.longest} rows of positions and the window has {length} "
+            "tokens"
+        )
 
 
 class Pretrained(Transformer):

@@ -89,7 +89,8 @@ def logged_to(handler: logging.Handler, form: str) -> Iterator[None]:
         yield
     finally:
         logger.removeHandler(handler)
-        handler.close()
+        with contextlib.suppress(OSError):  # what the disk had no room for is not written now
+            handler.close()
 
 
 def clock(duration: float) -> str:

@@ -149,11 +149,14 @@ class Scheme(nn.Module):
     def rotate(
         self,
         q: Float[Tensor, "B H T D"],
-        k: Float[Tensor, "B H T D"],
+        k: Float[Tensor, "B G T D"],
         positions: Tensor,
         layer: int,
-    ) -> tuple[Float[Tensor, "B H T D2"], Float[Tensor, "B H T D2"]]:
-        """Queries and keys changed by position, in their dtypes. D may grow, alike in both."""
+    ) -> tuple[Float[Tensor, "B H T D2"], Float[Tensor, "B G T D2"]]:
+        """Queries and keys changed by position, in their dtypes. D may grow, alike in both.
+
+        G: heads of keys, fewer than H where several heads of a pretrained model share them.
+        """
         return q, k
 
     def steer(
