@@ -173,7 +173,7 @@ POSITIONS = [
     ),
     Bug(
         "bfloat16 positions",
-        "lengthgen/model.py",
+        "lengthgen/model/transformer.py",
         "        with torch.autocast(tokens.device.type, enabled=False):\n           "
         " positions = self.scheme.read(tokens)",
         "        with torch.autocast(tokens.device.type, torch.bfloat16):\n           "

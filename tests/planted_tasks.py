@@ -103,7 +103,7 @@ TASKS = [
     ),
     Bug(
         "least likely token taken",
-        "lengthgen/model.py",
+        "lengthgen/model/transformer.py",
         "hits.append(logits.argmax(-1) == t)",
         "hits.append(logits.argmin(-1) == t)",
         TESTS,

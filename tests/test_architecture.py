@@ -156,7 +156,8 @@ def test_sources_know_numpy_alone():
 
 
 def test_the_model_names_no_scheme():
-    text = (PACKAGE / "model.py").read_text(encoding="utf-8")
+    files = sorted((PACKAGE / "model").glob("*.py"))
+    text = "\n".join(path.read_text(encoding="utf-8") for path in files)
     names = [
         path.stem
         for path in (PACKAGE / "schemes").glob("*.py")

@@ -40,6 +40,8 @@ def jobs(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "lengthgen.runs.run", stub)
     monkeypatch.setattr("lengthgen.runs.run", stub, raising=False)
     monkeypatch.setattr("lengthgen.runs.process.prepare_environment", lambda: None)
+    for name in ("train", "evaluate", "pretrained"):  # which would look for the code and the run
+        monkeypatch.setattr(f"lengthgen.runs.before_torch.{name}", lambda config, folders: None)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
     return called

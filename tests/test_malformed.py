@@ -6,6 +6,7 @@ Nothing is trained: what is accepted ends where a run would begin.
 import contextlib
 import copy
 import io
+import json
 import os
 import random
 import subprocess
@@ -342,6 +343,62 @@ def test_one_line_and_exit_code_2(line, tmp_path):
 
 def test_there_are_150_of_them():
     assert len(set(MALFORMED)) == len(MALFORMED) >= 150
+
+
+# Options of schemes, modifiers and retrofits stand in code that imports torch; device=cuda asks it.
+NEEDS_TORCH = (
+    "scheme.bukets=", "+scheme.extra=", "scheme=[rope", "scheme=rope", "scheme=t5_bias",
+    "scheme=alibi", "modifier=window", "modifiers.window", "device=cuda",
+)  # fmt: skip
+WITHOUT_TORCH = """
+import contextlib, io, json, sys
+sys.modules["torch"] = None  # an import of it fails
+from lengthgen.cli import main
+codes = []
+for argv in json.load(sys.stdin):
+    told = io.StringIO()
+    with contextlib.redirect_stderr(told), contextlib.redirect_stdout(io.StringIO()):
+        try:
+            codes.append(main.main(argv))
+        except BaseException as error:
+            codes.append(repr(error))
+print(json.dumps(codes))
+"""
+
+
+def codes_without_torch(commands):
+    """Command -> its exit code, or the exception, where there is no torch to import."""
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TORCH],
+        input=json.dumps(commands),
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return {" ".join(c[-2:]): n for c, n in zip(commands, json.loads(done.stdout), strict=True)}
+
+
+def test_typed_values_are_refused_without_torch():
+    table = """
+    optim.lr=nan, optim.lr=inf, model.width=1e9, steps=-1, seed=x, threads=9999, kernel=flash,
+    evaluation.block=1000, tokenizer.name=nothing, scheme.name=nothing,
+    dataset.validation_fraction=2
+    """
+    lines = [[line.strip()] for line in table.split(",")]
+    lines += [["tracking=wandb", "tracking.mode=x"]]
+    given = {"train": [["train", *usual(line), *line] for line in lines]}
+    given["evaluate"] = [["evaluate", "run=nothing", "evaluation=quick"]]
+    codes = codes_without_torch([*given["train"], *given["evaluate"]])
+    assert {line: code for line, code in codes.items() if code != 2} == {}
+
+
+@pytest.mark.slow
+def test_whatever_needs_no_torch_is_refused_without_it():
+    lines = [line for line in MALFORMED if not line.startswith(NEEDS_TORCH)]
+    assert len(lines) > 0.9 * len(MALFORMED)
+    given = [["train", *usual(line.split(" ")), *line.split(" ")] for line in lines]
+    assert {line: code for line, code in codes_without_torch(given).items() if code != 2} == {}
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from lengthgen.attention.bias_forms import Bias, Gates, Rows, Span, Toeplitz
+from lengthgen.attention.kernel_names import ATTENTION as KERNELS
 from lengthgen.attention.kernels import (
     cpu,
     flex_needs,
@@ -42,7 +43,6 @@ from lengthgen.errors import ConfigError
 
 __all__ = ["KERNELS", "attend", "attend_general", "chosen", "why_not_flex"]
 
-KERNELS = ("auto", "cpu", "sdpa", "flex", "reference")
 # Past this, the key blocks that is_causal skips outweigh the finer chunks of cpu (equal at 2048).
 LONGEST_UNBIASED = 1024
 # Past this, evaluation makes the mask of a chunk of rows at a time, not of the whole window.

@@ -12,10 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lengthgen.attention.kernel_names import PRODUCTS as KERNELS
 from lengthgen.attention.kernels import onednn
 from lengthgen.errors import ConfigError
-
-KERNELS = ("auto", "torch", "onednn")
 
 
 class Linear(nn.Linear):

@@ -106,16 +106,11 @@ def _run(request: JobRequest, config: DictConfig) -> "Outcome":
 
     # Before the import of torch, and here: a launcher may have started a new process.
     prepare_environment()
-    from lengthgen.runs import pretrained, run
-
-    work = {"train": run.train, "evaluate": run.evaluate, "pretrained": pretrained.evaluate}[
-        request.command
-    ]
     # Provenance records the command as the user wrote it.
     command = "train" if request.command == "train" else "evaluate"
     with _program("lengthgen", [command, *request.argv]):
         try:
-            return work(config, list(request.user_folders))
+            return _worked(request.command, config, list(request.user_folders))
         except (Exception, SystemExit) as error:
             if isinstance(error, UserError):
                 raise
@@ -123,6 +118,17 @@ def _run(request: JobRequest, config: DictConfig) -> "Outcome":
             if explained is None:
                 raise
             raise explained from error
+
+
+def _worked(command: str, config: DictConfig, user_folders: list[Path]) -> "Outcome":
+    """Whatever can be refused without torch is refused before its import, which takes seconds."""
+    from lengthgen.runs import before_torch
+
+    getattr(before_torch, command)(config, user_folders)
+    from lengthgen.runs import pretrained, run
+
+    work = {"train": run.train, "evaluate": run.evaluate, "pretrained": pretrained.evaluate}
+    return work[command](config, user_folders)
 
 
 def _of_user_code(error: BaseException, folders: Sequence[Path]) -> Exception | None:

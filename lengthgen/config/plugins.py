@@ -69,8 +69,8 @@ class Kind:
 
     def load(self, name: str, folders: Sequence[Path] = ()) -> type[Any]:
         """The one class of this kind in the file of `name`. ConfigError if none or several."""
+        path = self.source(name, folders)  # before the import of base, which may be torch's
         base = getattr(importlib.import_module(f"{self.package}.base"), self.base)
-        path = self.source(name, folders)
         if path.parent == self.here:
             module = importlib.import_module(f"{self.package}.{name}")
         else:

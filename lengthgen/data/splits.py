@@ -8,7 +8,6 @@ import logging
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,16 +16,14 @@ import numpy as np
 
 from lengthgen import files
 from lengthgen.config import paths
-from lengthgen.config.dataclass_from import build
-from lengthgen.config.plugins import own_code
-from lengthgen.data import datasets, limited, tokenizers
+from lengthgen.data import limited, tokenizers
+from lengthgen.data.chosen import made_by, make_dataset, user_code_of
 from lengthgen.data.datasets.base import SPLITS, Dataset, Document
 from lengthgen.data.documents import Reader
 from lengthgen.data.tokens import TokenStore, open_store, write_store
 from lengthgen.errors import ConfigError, DataError, DiskError
 
 FORMAT = 1  # raised when the same source would now give other tokens
-SHARED = [field.name for field in dataclasses.fields(limited.Every)]  # options of every dataset
 log = logging.getLogger(__name__)
 
 
@@ -76,34 +73,6 @@ class Splits:
     user_code: Path | None = None  # the dataset's file, where it is not the package's
 
 
-def make_dataset(options: Mapping[str, Any], folders: Sequence[Path] = ()) -> Dataset:
-    """The dataset that a configuration describes, unread. Raises ConfigError.
-
-    folders: the user's dataset/ folders, where NAME.py may be.
-    """
-    options = dict(options)
-    if not options.get("name"):
-        raise ConfigError(f"dataset has no name; expected one of {', '.join(datasets.names())}")
-    name = options.pop("name")
-    cls: type[Dataset] = datasets.load(name, folders)
-    shared = {key: options.pop(key) for key in SHARED if key in options}
-    with _own(_user_code(name, folders)):
-        dataset = cls(build(cls.Config, options, "dataset"))
-    dataset.train_tokens = build(limited.Every, shared, "dataset").train_tokens
-    return dataset
-
-
-def _user_code(name: str, folders: Sequence[Path]) -> Path | None:
-    """The dataset's file, where it is not the package's."""
-    code = datasets.source(name, folders)
-    return None if code.parent == datasets.HERE else code
-
-
-def _own(code: Path | None) -> AbstractContextManager[None]:
-    """What the user's own code raises is one line with its file and line."""
-    return own_code(code) if code else nullcontext()
-
-
 def default_cache() -> Path:
     """$LENGTHGEN_CACHE, or ~/.cache/lengthgen."""
     given = os.environ.get("LENGTHGEN_CACHE") or Path.home() / ".cache" / "lengthgen"
@@ -129,8 +98,8 @@ def prepare_splits(
             text = f"dataset {source.label} is no text and has its own symbols"
             raise ConfigError(f"tokenizer={coding}: {text}; leave the tokenizer out")
         recipe, coding = tokenizers.Symbols(source.symbols), "symbols"
-    user_code = _user_code(name, folders)
-    with _own(user_code):
+    user_code = user_code_of(name, folders)
+    with made_by(user_code):
         key = source.key()
         for what, value in {"key()": key, "label": source.label}.items():
             if not isinstance(value, str):

@@ -21,7 +21,7 @@ from lengthgen.data import datasets, pretrained_tokenizer
 from lengthgen.data.splits import make_dataset, prepare_splits
 from lengthgen.errors import ConfigError
 from lengthgen.evaluation import floors
-from lengthgen.evaluation.protocols import EvaluationConfig, eval_lengths
+from lengthgen.evaluation.protocols import EvaluationConfig
 from lengthgen.model import ModelConfig, parameter_counts
 from lengthgen.pretrained import loading, reading, source
 from lengthgen.pretrained.loading import Described
@@ -34,6 +34,7 @@ from lengthgen.runs import (
     retrofitting,
     stopping,
     train_config,
+    typed_groups,
 )
 from lengthgen.runs import run as runs
 from lengthgen.runs.folder import RunFolder
@@ -130,9 +131,8 @@ def _prepare(
     length = described.dimensions.train_length
     options = {key: value for key, value in given["evaluation"].items() if key != "name"}
     evaluation = dataclass_from.build(EvaluationConfig, options, "evaluation")
-    lengths = eval_lengths(evaluation, length)
-    train_config.check_evaluation(evaluation, lengths)
-    train_config.check_tracking(given["tracking"])
+    lengths = typed_groups.lengths_of(evaluation, length)
+    typed_groups.check_tracking(given["tracking"])
     dataset, tokenizer = _data(given, found, length, lengths, folders)
     bos = _bos(settings, found, tokenizer)
     own = RunSettings(

@@ -15,8 +15,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from lengthgen import tracking
-from lengthgen.config import paths
-from lengthgen.errors import CheckpointError, DataError
+from lengthgen.errors import DataError
 from lengthgen.evaluation import floors
 from lengthgen.runs import (
     describing,
@@ -27,21 +26,16 @@ from lengthgen.runs import (
     step_plan,
     stopping,
     stored,
+    stored_config,
     train_config,
 )
 from lengthgen.runs.fit import fit
-from lengthgen.runs.folder import find
 from lengthgen.runs.prepare import Run, prepare, untrained_model
 from lengthgen.runs.progress import messages_shown
 from lengthgen.statistics.thresholds import UNDER_TRAINED
 from lengthgen.training import checkpoint, skips
 
 log = logging.getLogger(__name__)
-# Keys that an evaluation may change; the others are the training's.
-PER_EVALUATION = (
-    "evaluation", "retrofit", "diagnostics", "at_step",
-    "tracking", "device", "threads", "linear", "kernel", "cache", "results",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -83,18 +77,8 @@ def evaluate(
     """
     with stopping.watched(), messages_shown():
         options = train_config.plain(config)
-        folder = find(paths.folder(options["results"], "results"), str(options["run"]))
-        name = folder.path.name
-        stored.refuse_pretrained(folder)
-        if not folder.ended:
-            raise CheckpointError(f"run {name} is not finished; rerun its training command")
-        folder.refuse_links()
-        if faults := [each for each in folder.faults if not each.startswith("evaluation/")]:
-            raise CheckpointError(
-                f"run {name}: {'; '.join(faults)}; rerun its training command, which mends it"
-            )
-        changed = {key: options[key] for key in PER_EVALUATION if key in options}
-        changed["evaluate_at_steps"] = []  # at_step chooses one of them
+        folder = stored_config.finished_run(options)
+        name, changed = folder.path.name, stored_config.changed(options)
         folders = [Path(each) for each in user_folders]
         trust_code = kept_code.trusted(options.get("trust_code", False))
         run = stored.stored_run(folder, changed, folders, trust_code)

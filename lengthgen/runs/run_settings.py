@@ -3,7 +3,7 @@
 import os
 from dataclasses import dataclass, field
 
-from lengthgen.attention import dispatch, linear
+from lengthgen.attention import kernel_names
 from lengthgen.config import dataclass_from, paths
 
 # More threads make nothing faster; thousands of them take a machine down.
@@ -86,5 +86,5 @@ class RunSettings:
         )
         dataclass_from.choice("precision", self.precision, ("auto", "fp32", "bf16"))
         dataclass_from.choice("device", self.device, ("auto", "cpu", "cuda"))
-        dataclass_from.choice("linear", self.linear, linear.KERNELS)
-        dataclass_from.choice("kernel", self.kernel, dispatch.KERNELS)
+        dataclass_from.choice("linear", self.linear, kernel_names.PRODUCTS)
+        dataclass_from.choice("kernel", self.kernel, kernel_names.ATTENTION)

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any, cast
 
 from lengthgen import files
-from lengthgen.config import paths, yaml_files
+from lengthgen.config import paths
 from lengthgen.data.splits import Splits
-from lengthgen.errors import CheckpointError, ConfigError
+from lengthgen.errors import CheckpointError
 from lengthgen.model import Transformer
-from lengthgen.runs import kept_code, retrofitting, train_config
+from lengthgen.runs import retrofitting, stored_config, train_config
 from lengthgen.runs.folder import RunFolder
 from lengthgen.runs.prepare import Run, prepare, untrained_model
 from lengthgen.training import checkpoint
@@ -41,16 +41,6 @@ def evaluated_model(evaluation: Path, trust_code: bool = False) -> tuple[Transfo
     return model, run.splits
 
 
-def refuse_pretrained(folder: RunFolder) -> None:
-    """ConfigError for the run of a pretrained model, whose weights are elsewhere."""
-    model = yaml_files.load(folder.config).get("pretrained")
-    if model is not None:
-        raise ConfigError(
-            f"run {folder.path.name} is of a pretrained model; give model={model} and its dataset "
-            "instead of run=..."
-        )
-
-
 def stored_run(
     folder: RunFolder,
     changed: Mapping[str, Any],
@@ -62,11 +52,7 @@ def stored_run(
 
     retrofit: the hash of a retrofit's code that the folder keeps.
     """
-    refuse_pretrained(folder)
-    kept_code.refuse_interpolations(folder)
-    stored = train_config.plain(yaml_files.load(folder.config))
-    # The run folder comes first: it holds the code that the run was trained with.
-    folders = kept_code.folders(folder, user_folders, trust_code, retrofit)
+    stored, folders = stored_config.read(folder, user_folders, trust_code, retrofit)
     stored = train_config.as_trained(stored, folders)
     return prepare(train_config.check({**stored, **changed}, folders))
 

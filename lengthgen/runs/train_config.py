@@ -1,35 +1,29 @@
 """What Hydra composed, or any other mapping, becomes a typed `TrainConfig`.
 
-Unknown keys, wrong types and impossible values are ConfigErrors of one line.
+Unknown keys, wrong types and impossible values are ConfigErrors of one line. Torch is imported with
+the first scheme, modifier or retrofit, after everything else is checked.
 """
 
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from lengthgen import model as models
-from lengthgen import modifiers, retrofits, schemes, tracking
+from lengthgen import modifiers, retrofits, schemes
 from lengthgen.config import by_length, dataclass_from
-from lengthgen.config.dataclass_from import T
-from lengthgen.data import datasets, tokenizers
-from lengthgen.data.splits import make_dataset
 from lengthgen.diagnostics.settings import DiagnosticsConfig
 from lengthgen.errors import ConfigError
 from lengthgen.evaluation.protocols import EvaluationConfig, eval_lengths
-from lengthgen.model import ModelConfig
-from lengthgen.modifiers.base import modified
-from lengthgen.runs.run_settings import MOST_TOKENS, RunSettings
-from lengthgen.schemes.base import Dimensions, Scheme
-from lengthgen.training.optim import OptimConfig
+from lengthgen.model.settings import ModelConfig
+from lengthgen.runs import typed_groups
+from lengthgen.runs.run_settings import RunSettings
+from lengthgen.training.optim_settings import OptimConfig
 
-GROUPS = ("model", "scheme", "dataset", "tokenizer", "optim", "evaluation", "tracking")
-# Modifiers and a retrofit go around the scheme; diagnostics are done beside an evaluation.
-OPTIONAL_GROUPS = ("modifiers", "retrofit", "diagnostics", "at_step")
-MOST = {"tokens_per_batch": MOST_TOKENS, "resamples": 1_000_000}  # of an evaluation
+if TYPE_CHECKING:
+    from lengthgen.schemes.base import Dimensions, Scheme
 
 
 @dataclass
@@ -97,8 +91,10 @@ class TrainConfig:
             evaluation = dataclasses.replace(evaluation, factors=factors, lengths=None)
         return eval_lengths(evaluation, self.settings.train_length)
 
-    def make_scheme(self, options: Any, dimensions: Dimensions) -> Scheme:
+    def make_scheme(self, options: Any, dimensions: "Dimensions") -> "Scheme":
         """The scheme inside its modifiers, not yet initialised."""
+        from lengthgen.modifiers.base import modified
+
         around = [(choice.cls, choice.options) for choice in self.modifiers]
         return modified(self.scheme.cls(options, dimensions), around)
 
@@ -124,94 +120,17 @@ def check(config: Mapping[str, Any], user_folders: Sequence[Path] = ()) -> Train
 
     user_folders: folders with the user's scheme/, modifier/, retrofit/ and dataset/.
     """
-    for group in GROUPS:
-        if not isinstance(config.get(group), Mapping):
-            raise ConfigError(f"no {group} chosen; give {group}=NAME")
-
-    def built(cls: type[T], group: str) -> T:
-        return dataclass_from.build(cls, _without_name(config[group]), group)
-
-    groups = (*GROUPS, *OPTIONAL_GROUPS)
-    settings = dataclass_from.build(
-        RunSettings, {key: value for key, value in config.items() if key not in groups}, ""
-    )
-    model = built(ModelConfig, "model")
-    models.refuse_too_large(model)
-    evaluation = built(EvaluationConfig, "evaluation")
-    dataclass_from.check(
-        evaluation.lengths is not None or bool(evaluation.factors),
-        "evaluation.factors=[]: expected at least one, or evaluation.lengths",
-    )
-    # Refuses impossible lengths before anything is read or trained.
-    lengths = eval_lengths(evaluation, settings.train_length)
-    check_evaluation(evaluation, lengths)
-    check_tracking(config["tracking"])
-    dataset, dataset_folders = dict(config["dataset"]), [f / "dataset" for f in user_folders]
-    if dataset.get("name"):  # else data/splits.py says so
-        cls = datasets.load(str(dataset["name"]), dataset_folders)
-        dataset = cls.fitted(dataset, settings.train_length, lengths)
-        settings.cross_documents &= not cls.whole_documents
-        # Their own files check them: here before any data is read, and again where it is.
-        make_dataset(dataset, dataset_folders)
-    tokenizers.configured(config["tokenizer"])
-    retrofit = diagnostics = None
+    # First what needs no torch: schemes, modifiers and retrofits import it.
+    typed = typed_groups.typed(config, user_folders)
+    train_length, retrofit = typed["settings"].train_length, None
     if config.get("retrofit"):
         retrofit = choose(retrofits, "retrofit", config["retrofit"], user_folders)
-    if config.get("diagnostics"):
-        diagnostics = built(DiagnosticsConfig, "diagnostics")
-    optim = built(OptimConfig, "optim")
-    dataclass_from.choice("optim", str(config["optim"].get("name", "adamw")), ("adamw",))
-    dataclass_from.check(
-        settings.settle is None or optim.schedule == "stable",
-        f"settle={settings.settle} with optim.schedule={optim.schedule}: expected "
-        "optim.schedule=stable, as a cosine needs to know the last step",
-    )
-    at_step = config.get("at_step")
-    if at_step is not None:
-        dataclass_from.check(
-            isinstance(at_step, int) and at_step > 0,
-            f"at_step={at_step}: expected a step of keep_at_steps or evaluate_at_steps",
-        )
     return TrainConfig(
-        settings=settings,
-        model_name=str(config["model"].get("name", "custom")),
-        model=model,
-        scheme=choose(schemes, "scheme", config["scheme"], user_folders).at(settings.train_length),
-        dataset=dataset,
-        tokenizer=dict(config["tokenizer"]),
-        optim=optim,
-        evaluation=evaluation,
-        tracking=dict(config["tracking"]),
+        **typed,
+        scheme=choose(schemes, "scheme", config["scheme"], user_folders).at(train_length),
         modifiers=choose_modifiers(config.get("modifiers") or {}, user_folders),
         retrofit=retrofit,
-        diagnostics=diagnostics,
-        at_step=at_step,
-        dataset_folders=dataset_folders,
     )
-
-
-def check_evaluation(evaluation: EvaluationConfig, lengths: Sequence[int]) -> None:
-    dataclass_from.check(
-        evaluation.block is None or evaluation.block <= min(lengths),
-        f"evaluation.block={evaluation.block}: expected at most {min(lengths)}, the shortest "
-        "evaluation length, or null",
-    )
-    dataclass_from.check(
-        len(set(evaluation.protocols)) == len(evaluation.protocols),
-        f"evaluation.protocols={evaluation.protocols}: expected each one once",
-    )
-    for name, most in MOST.items():
-        value = getattr(evaluation, name)
-        dataclass_from.check(
-            value is None or value <= most, f"evaluation.{name}={value}: expected at most {most}"
-        )
-
-
-def check_tracking(options: Mapping[str, Any]) -> None:
-    name = str(options.get("name"))
-    dataclass_from.choice("tracking", name, tuple(tracking.BACKENDS))
-    config: Any = tracking.BACKENDS[name].Config
-    dataclass_from.build(config, options, "tracking")
 
 
 def as_trained(config: Mapping[str, Any], user_folders: Sequence[Path]) -> dict[str, Any]:
@@ -223,7 +142,9 @@ def as_trained(config: Mapping[str, Any], user_folders: Sequence[Path]) -> dict[
     if not isinstance(options, Mapping) or not isinstance(evaluation, Mapping):
         raise ConfigError("config.yaml of the run is damaged: it has no scheme or no evaluation")
     if evaluation.get("block"):
-        asked = dataclass_from.build(EvaluationConfig, _without_name(evaluation), "evaluation")
+        asked = dataclass_from.build(
+            EvaluationConfig, typed_groups.without_name(evaluation), "evaluation"
+        )
         shortest = min(eval_lengths(asked, config["train_length"]))
         block = min(evaluation["block"], shortest)
         config = {**config, "evaluation": {**evaluation, "block": block}}
@@ -234,20 +155,12 @@ def as_trained(config: Mapping[str, Any], user_folders: Sequence[Path]) -> dict[
 
 def choose(kind: Any, key: str, options: Mapping[str, Any], user_folders: Sequence[Path]) -> Choice:
     """One of `kind` (the package schemes or retrofits) by its name, with its options."""
-    if not options.get("name"):
-        raise ConfigError(
-            f"{key} has no name; its YAML needs a first line `name: NAME`, that of its code file"
-        )
-    return _choice(kind, key, str(options["name"]), _without_name(options), user_folders)
+    name = typed_groups.named(key, options)
+    return _choice(kind, key, name, typed_groups.without_name(options), user_folders)
 
 
 def choose_modifiers(options: Mapping[str, Any], user_folders: Sequence[Path]) -> list[Choice]:
     """Modifiers by name, with their options, in the order of application."""
-    if not isinstance(options, Mapping):
-        raise ConfigError(
-            f"modifiers={options}: expected names with their options; "
-            "give modifier=NAME or modifier=[NAME,NAME]"
-        )
     choices = [
         _choice(modifiers, f"modifiers.{name}", str(name), its_options or {}, user_folders)
         for name, its_options in options.items()
@@ -262,10 +175,6 @@ def _choice(
     cls, file = kind.load(name, folders), kind.source(name, folders)
     typed = dataclass_from.build(cls.Config, options, key)
     return Choice(name, typed, cls, file, from_user=file.parent != kind.HERE)
-
-
-def _without_name(options: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in options.items() if key != "name"}
 
 
 def plain(config: DictConfig | Mapping[str, Any]) -> dict[str, Any]:

@@ -43,7 +43,7 @@ class Dataset:
     answered: bool = False
     # Whether a hash alone divides the documents: no column, folder or library says their split.
     by_hash: bool = True
-    # How many tokens of the training documents are used; None: all. Set by splits.make_dataset from
+    # How many tokens of the training documents are used; None: all. Set by chosen.make_dataset from
     # dataset.train_tokens, which every dataset has; `documents` gives all the same.
     train_tokens: int | None = None
 

@@ -1,18 +1,9 @@
 """A decoder-only Transformer, pre-norm (GPT-2's form by default). It calls a scheme's hooks and
 names no scheme.
 
-Every weight is drawn from a generator keyed by (seed, parameter name). For one seed all weights but
-the scheme's are bit-identical across schemes, so that their differences are paired.
-
 Shape letters: B batch, T positions, H heads, D head size (a scheme may widen it for queries and
 keys), Dv size of a value, E width, V vocabulary.
 """
-
-import hashlib
-import os
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -22,70 +13,11 @@ from torch import Tensor, nn
 from lengthgen.attention import dispatch, linear
 from lengthgen.attention.bias_forms import Bias, Gates
 from lengthgen.attention.kernels import cross_entropy
-from lengthgen.config import dataclass_from
-from lengthgen.errors import TooLargeError, is_out_of_memory
-from lengthgen.schemes.base import Dimensions, Scheme
+from lengthgen.model.settings import ModelConfig
+from lengthgen.schemes.base import Scheme
 
 # Logits (rows x V) held at a time without gradients: 64 MiB in float32, on a GPU 1 GiB.
 SCORED_AT_ONCE = {"cpu": 2**24, "cuda": 2**28}
-
-MOST_LAYERS = 1000
-BYTES_A_WEIGHT = 4  # float32
-
-
-@dataclass
-class ModelConfig:
-    n_layers: int = 4  # Transformer blocks
-    n_heads: int = 4  # attention heads
-    width: int = 128  # size of the residual stream; a multiple of n_heads
-    mlp_ratio: float = (
-        4.0  # hidden size of the MLP / width; SwiGLU: 2/3 of it, for equal parameters
-    )
-    norm: str = "layernorm"  # layernorm | rmsnorm
-    activation: str = "gelu"  # gelu | swiglu
-    tie_head: bool = True  # output head = token embedding
-    qk_norm: bool = False  # normalise queries and keys per head; this changes extrapolation
-    dropout: float = 0.0  # on embeddings, attention and MLP outputs, in training only
-
-    def __post_init__(self):
-        dataclass_from.limit(self, "model", "> 0", "n_layers", "n_heads", "width", "mlp_ratio")
-        dataclass_from.check(
-            0 <= self.dropout < 1, f"model.dropout={self.dropout}: expected 0 <= dropout < 1"
-        )
-        dataclass_from.check(
-            self.width % self.n_heads == 0 and (self.width // self.n_heads) % 2 == 0,
-            f"model.width={self.width}, model.n_heads={self.n_heads}: "
-            "expected width / n_heads to be an even whole number",
-        )
-        dataclass_from.check(
-            self.n_layers <= MOST_LAYERS,
-            f"model.n_layers={self.n_layers}: expected at most {MOST_LAYERS}",
-        )
-        dataclass_from.check(
-            self.hidden >= 1,
-            f"model.mlp_ratio={self.mlp_ratio}: expected a hidden layer of 1 or more, at "
-            f"model.width={self.width}",
-        )
-        dataclass_from.choice("model.norm", self.norm, ("layernorm", "rmsnorm"))
-        dataclass_from.choice("model.activation", self.activation, ("gelu", "swiglu"))
-
-    @property
-    def hidden(self) -> int:
-        """Size of the MLP's hidden layer."""
-        return int(self.mlp_ratio * self.width * (2 / 3 if self.activation == "swiglu" else 1))
-
-
-def refuse_too_large(config: ModelConfig, vocab_size: int = 0) -> None:
-    """TooLargeError for weights that this machine's memory cannot hold, before any is made."""
-    per_layer = 4 * config.width**2 + 2 * config.hidden * config.width
-    count = config.n_layers * per_layer + vocab_size * config.width
-    room = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if BYTES_A_WEIGHT * count > room:
-        raise TooLargeError(
-            f"model.n_layers={config.n_layers}, model.width={config.width}, "
-            f"model.mlp_ratio={config.mlp_ratio:g}: {count:.3g} weights of {BYTES_A_WEIGHT} bytes "
-            f"do not fit in this machine's {room / 2**30:.0f} GiB; choose a smaller model"
-        )
 
 
 def make_norm(kind: str, size: int) -> nn.Module:
@@ -290,64 +222,3 @@ class Transformer(nn.Module):
         weight = self.embedding.weight
         held = SCORED_AT_ONCE.get(weight.device.type, SCORED_AT_ONCE["cpu"])
         return max(1, held // len(weight))
-
-
-def build(
-    config: ModelConfig,
-    make_scheme: Callable[[Any, Dimensions], Scheme],
-    scheme_config: Any,
-    *,
-    train_length: int,
-    vocab_size: int,
-    seed: int,
-) -> Transformer:
-    """A Transformer whose every weight is a function of (seed, its name, its shape).
-
-    make_scheme: a scheme's class, or one that wraps it in modifiers.
-    """
-    refuse_too_large(config, vocab_size)
-    dimensions = Dimensions(
-        config.n_layers, config.n_heads, config.width // config.n_heads, config.width, train_length
-    )
-    try:
-        model = Transformer(config, make_scheme(scheme_config, dimensions), vocab_size)
-        initialise(model, seed)
-    except Exception as error:
-        if not is_out_of_memory(error):
-            raise
-        raise TooLargeError(
-            "out of memory while the model was made; choose a smaller one, or smaller options of "
-            "its scheme"
-        ) from error
-    return model
-
-
-def initialise(model: Transformer, seed: int) -> None:
-    """GPT-2's weights: N(0, 0.02^2), and norms of 1; a scheme initialises its own parameters.
-
-    Where weights write to the residual stream, 0.02 is divided by sqrt(2 n_layers).
-    """
-    residual = (2 * model.config.n_layers) ** -0.5
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if name.startswith("scheme."):
-                continue
-            if parameter.ndim == 1:
-                parameter.fill_(1.0)
-            else:
-                writes = name.endswith(("attention.out.weight", "mlp.down.weight"))
-                std = 0.02 * (residual if writes else 1.0)
-                parameter.normal_(0.0, std, generator=keyed_generator(seed, name))
-        model.scheme.initialise(lambda name: keyed_generator(seed, f"scheme.{name}"))
-
-
-def keyed_generator(seed: int, name: str) -> torch.Generator:
-    """A CPU generator that is a function of (seed, name) alone."""
-    digest = hashlib.sha256(f"{seed}:{name}".encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
-
-
-def parameter_counts(model: Transformer) -> dict[str, int]:
-    """Numbers of parameters: `positional` (the scheme's), `total`."""
-    positional = sum(p.numel() for p in model.scheme.parameters())
-    return {"positional": positional, "total": sum(p.numel() for p in model.parameters())}
