@@ -86,7 +86,7 @@ def lengths_of(evaluation: EvaluationConfig, train_length: int) -> list[int]:
         evaluation.lengths is not None or bool(evaluation.factors),
         "evaluation.factors=[]: expected at least one, or evaluation.lengths",
     )
-    lengths = evallengths_of(evaluation, train_length)
+    lengths = eval_lengths(evaluation, train_length)
     dataclass_from.check(
         evaluation.block is None or evaluation.block <= min(lengths),
         f"evaluation.block={evaluation.block}: expected at most {min(lengths)}, the shortest "
