@@ -72,7 +72,7 @@ class Pretrained:
         transformers.logging.set_verbosity_error()
         given = {"gguf_file": self.gguf} if self.gguf else {}
         try:
-            read = transformers.AutoTokenizer.from_pretrained(
+            read = transformers.AutoTokenizer.from_pretrained(  # nosec B615 # a local folder
                 paths.folder(self.folder, "tokenizer.folder"),
                 local_files_only=True,
                 trust_remote_code=False,

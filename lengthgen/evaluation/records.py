@@ -171,7 +171,8 @@ def run(folder: Path) -> RunFolder:
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     status = "done" if (folder / "done.json").is_file() else "unfinished"
     try:
-        config = yaml.load((folder / "config.yaml").read_text(encoding="utf-8"), loader)
+        text = (folder / "config.yaml").read_text(encoding="utf-8")
+        config = yaml.load(text, loader)  # nosec B506 # both loaders are safe ones
     except (OSError, ValueError, yaml.YAMLError):
         config = None
     if not isinstance(config, dict):

@@ -113,7 +113,7 @@ def _configuration(source: Source) -> Any:
             )
             raise DataError(f"{source.name}: model_type={kind!r}: {why}")
     with _in_one_line(source, "its configuration"):
-        config = transformers.AutoConfig.from_pretrained(
+        config = transformers.AutoConfig.from_pretrained(  # nosec B615 # a local folder
             source.folder, local_files_only=True, trust_remote_code=False, **_gguf(source)
         )
     config = getattr(config, "text_config", None) or config
@@ -130,7 +130,7 @@ def _weights(source: Source, config: Any, dtype: torch.dtype) -> nn.Module:
 
     _refuse_unlike(source, config)
     with _in_one_line(source, "its weights"):
-        loaded: Any = transformers.AutoModelForCausalLM.from_pretrained(
+        loaded: Any = transformers.AutoModelForCausalLM.from_pretrained(  # nosec B615 # a local folder
             source.folder,
             config=config,
             dtype=dtype,
