@@ -40,7 +40,7 @@ KNOWN_BY = {
     "tokenizers": {"data"},
     "matplotlib": {"reporting", "diagnostics", "bench", "studies"},
     "filelock": {"runs"},
-    "transformers": {"data", "pretrained"},
+    "transformers": {"data", "pretrained", "bench"},
 }
 
 

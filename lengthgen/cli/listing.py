@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lengthgen.cli import scheme_tables
-from lengthgen.config import catalogue, command_line, paths
+from lengthgen.config import catalogue, command_line, messages, paths
 from lengthgen.config.nearest import nearest
 from lengthgen.errors import ConfigError
 from lengthgen.evaluation import records
@@ -128,7 +128,7 @@ def run_table(results: Path) -> str:
 
 def command_help(command: str, config_dir: Path | None = None) -> str:
     """`lengthgen train --help`: flags, groups with options, keys with defaults, from the YAML."""
-    where = catalogue.folders(config_dir)
+    where, called = catalogue.folders(config_dir), messages.CALLED.get(command, command)
     groups = catalogue.groups(command)
     sections = {
         f"Groups: `{groups[0].name}=option` (a + before it changes nothing); "
@@ -145,13 +145,13 @@ def command_help(command: str, config_dir: Path | None = None) -> str:
     }
     left = 2 + max(len(name) for rows in sections.values() for name, _ in rows)
     parts = [
-        f"Usage: lengthgen {command} [flags] [group=option] [key=value] ...",
+        f"Usage: lengthgen {called} [flags] [group=option] [key=value] ...",
         f"Examples\n{EXAMPLES[command]}",
     ]
     for title, rows in sections.items():
         parts.append("\n".join([title, *(_described(name, text, left) for name, text in rows)]))
     parts.append(
-        f"`lengthgen {command} --cfg job` prints every key of the chosen options with its value."
+        f"`lengthgen {called} --cfg job` prints every key of the chosen options with its value."
     )
     return "\n\n".join(parts)
 
@@ -164,11 +164,17 @@ EXAMPLES = {
   lengthgen train -m +scheme=learned,t5_bias,alibi seed=0,1,2
   lengthgen train scheme=rope +modifier=[window,ssmax] modifiers.window.window=128
   lengthgen train --config-dir mine +scheme=my_bias""",
+    "pretrained": """\
+  lengthgen evaluate model=hf:FOLDER dataset=files dataset.path=TEXT
+  lengthgen evaluate model=hf:OWNER/NAME evaluation.lengths=[2048,8192,16384] +retrofit=yarn
+  lengthgen evaluate -m model=hf:smollm2 +retrofit=none,ntk,yarn dataset=files dataset.path=TEXT
+  lengthgen list runs""",
     "evaluate": """\
   lengthgen evaluate run=<id> evaluation.lengths=[512,1024,8192]
   lengthgen evaluate run=results/runs/<id> evaluation=quick
   lengthgen evaluate run=<id> +retrofit=yarn retrofit.factor=4
   lengthgen evaluate -m run=<id> +retrofit=none,position_interpolation,yarn
+  lengthgen evaluate model=hf:FOLDER --help
   lengthgen list runs""",
 }
 

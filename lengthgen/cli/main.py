@@ -63,15 +63,15 @@ def _call(command: Command, argv: list[str]) -> int:
         from lengthgen.cli import completion
 
         return completion.main(argv, [command.name for command in COMMANDS])
-    line = command_line.arrange(argv, ())
+    line, name = command_line.arrange(argv, ()), command_line.configuration(command.name, argv)
     if "--help" in line.flag_names:
         from lengthgen.cli import listing
 
-        print(listing.command_help(command.name, line.config_dir))
+        print(listing.command_help(name, line.config_dir))
         return 0
     from lengthgen.cli import jobs
 
-    return jobs.main(command_line.configuration(command.name, argv), argv)
+    return jobs.main(name, argv)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

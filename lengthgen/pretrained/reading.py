@@ -90,8 +90,8 @@ class AsReleased(Scheme):
         if self.longest is None or length <= self.longest:
             return None
         return (
-            f"the model's own code has {self.longest} rows of positions and the window has {length} "
-            "tokens"
+            f"the model's own code has {self.longest} rows of positions, and the window has "
+            f"{length} tokens"
         )
 
 

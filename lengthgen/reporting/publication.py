@@ -117,7 +117,8 @@ def missing(note: Mapping[str, Any], rows: pd.DataFrame) -> list[str]:
         "the commit of the training": _clean(note.get("commits", [])),
         "the commit of the evaluation": bool(about) and _clean(about[0]["commits"]),
         "parameter counts": bool(listed) and all("parameters" in run for run in listed),
-        "the learning rate": bool(listed) and all("learning_rate" in run for run in listed),
+        "the learning rate": (rows["steps"] == 0).all()
+        or (bool(listed) and all("learning_rate" in run for run in listed)),
     }
     return [name for name, there in known.items() if not there]
 

@@ -68,10 +68,11 @@ def summary(
 
 def _losses(rows: pd.DataFrame) -> list[str]:
     first, n_schemes = rows.iloc[0], rows["scheme"].nunique()
-    length = int(first["train_length"])
+    length, steps = int(first["train_length"]), int(first["steps"])
+    # A pretrained model has none of ours.
+    trained = f" for {steps} steps" if steps else ", pretrained"
     parts = [
-        f"## {first['dataset']}, {first['model']} model, trained at {length} tokens "
-        f"for {int(first['steps'])} steps",
+        f"## {first['dataset']}, {first['model']} model, trained at {length} tokens{trained}",
         "",
         f"Setting `{first['setting']}`, evaluation `{first['evaluation']}`.",
         f"Precision: {', '.join(sorted(set(rows['dtype']) - {''})) or 'unknown'}.",

@@ -88,6 +88,21 @@ class PretrainedModel:
     bos: int | None  # the token before every window
 
 
+class AsConfigured(Choice):
+    """What the model's own configuration says: its options are this model's defaults."""
+
+    @property
+    def label(self) -> str:
+        return self.name
+
+
+class PretrainedRun(Run):
+    """A run of no steps."""
+
+    def identity(self) -> dict[str, Any]:
+        return super().identity() | {"steps": 0}
+
+
 def evaluate(
     config: DictConfig | Mapping[str, Any],
     user_folders: Sequence[Path | str] = (),
@@ -180,7 +195,7 @@ def _prepare(
     }
     splits = dataclasses.replace(splits, label=identity.shown(label))
     folder = RunFolder(Path(settings.results) / "runs" / identity.run_id(config, science))
-    return Run(config, splits, device, precision, science, folder)
+    return PretrainedRun(config, splits, device, precision, science, folder)
 
 
 def _data(
@@ -215,7 +230,7 @@ def _scheme(described: Described) -> Choice:
         place = Path(reading.__file__)
         return Choice("as_released", reading.NoOptions(), reading.AsReleased, place, False)
     options = {"name": positions.scheme, **positions.options}
-    return train_config.choose(schemes, "scheme", options, [])
+    return AsConfigured(**vars(train_config.choose(schemes, "scheme", options, [])))
 
 
 def _released(described: Described) -> list[Choice]:
@@ -223,7 +238,8 @@ def _released(described: Described) -> list[Choice]:
     if described.positions is None or described.positions.released is None:
         return []
     name, options = described.positions.released
-    return [train_config.choose(retrofits, "retrofit", {"name": name, **options}, [])]
+    chosen = train_config.choose(retrofits, "retrofit", {"name": name, **options}, [])
+    return [AsConfigured(**vars(chosen))]
 
 
 def _complete(
@@ -290,5 +306,7 @@ def _describe(
         files.write_json(folder.provenance, tracking.redact(facts))
     if not folder.config.exists():
         kept = {key: value for key, value in given.items() if key != "retrofit"}
-        stored = tracking.redact(kept | {"scheme": run.config.scheme.as_dict()})
+        names = {"model": {"name": run.config.model_name}, "scheme": run.config.scheme.as_dict()}
+        numbers = {"train_length": run.config.settings.train_length, "steps": 0, "seed": 0}
+        stored = tracking.redact(kept | names | numbers)
         files.write_text(folder.config, OmegaConf.to_yaml(OmegaConf.create(stored)))

@@ -251,7 +251,10 @@ def _bands(n_seeds: pd.Series, of_one_seed: str = intervals.ONE) -> str:
 
 
 def _training(rows: pd.DataFrame, n_seeds: pd.Series) -> str:
-    return f"{int(rows['steps'].iloc[0]):,} training steps; {_range(n_seeds, 'seed')} per scheme;"
+    steps = int(rows["steps"].iloc[0])
+    if not steps:
+        return "Pretrained;"
+    return f"{steps:,} training steps; {_range(n_seeds, 'seed')} per scheme;"
 
 
 def _range(counts: pd.Series, noun: str) -> str:
