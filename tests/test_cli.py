@@ -512,8 +512,8 @@ MALFORMED = [
     ),
     (
         "train +scheme=alibi scheme.num_buckets=3",
-        "no key 'scheme.num_buckets'; scheme has: scheme.name, scheme.max_bias; "
-        "`lengthgen train --cfg job` shows all",
+        "no key 'scheme.num_buckets'; scheme has: scheme.name, scheme.max_bias, "
+        "scheme.divided; `lengthgen train --cfg job` shows all",
     ),
     (
         "train width=3",
