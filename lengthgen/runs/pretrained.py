@@ -53,16 +53,24 @@ PRECISION = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
 class PretrainedSettings:
     """The top-level keys of `lengthgen evaluate model=hf:...`; words in configs/pretrained.yaml."""
 
+    # the model, given as model=hf:...: hf:FOLDER, hf:FILE.gguf, hf:OWNER/NAME of the Hugging Face
+    # hub, or hf:smollm2
     pretrained: str
+    # exact: by lengthgen, from what the configuration says; as_released: by the model's own code
     positions: str = "exact"
+    # tokens that it was trained on at a time; null: as its configuration says
     train_length: int | None = None
-    dtype: str = "float32"
+    dtype: str = "float32"  # of weights and activations: float32, bfloat16 or float16
+    # true: every window begins with the token that begins a text; null: as its tokenizer does
     bos: bool | None = None
-    revision: str | None = None
-    device: str = "auto"
-    threads: int | None = None
+    revision: str | None = None  # of the hub's repository; null: its newest
+    device: str = "auto"  # auto: CUDA where there is one; or cpu, cuda
+    threads: int | None = None  # CPU threads; null: torch's own choice
+    # attention kernel; auto: the fastest exact one; or cpu, sdpa, flex, reference
     kernel: str = "auto"
+    # folder of run folders, sweeps, tables and figures; relative to the current folder
     results: str = "results"
+    # folder of tokenised text; null: $LENGTHGEN_CACHE, or ~/.cache/lengthgen
     cache: str | None = None
 
     def __post_init__(self) -> None:
