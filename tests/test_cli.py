@@ -581,7 +581,12 @@ MALFORMED = [
     ),
     (
         "train +retrofit=log_n",
-        "no key 'retrofit' in train: it is one of `lengthgen evaluate`; "
+        "retrofit=log_n in a training needs from=RUN, whose weights it trains on; of a trained "
+        "run: lengthgen evaluate run=<id> +retrofit=log_n",
+    ),
+    (
+        "train +diagnostics=all",
+        "no key 'diagnostics' in train: it is one of `lengthgen evaluate`; "
         "`lengthgen train --help` shows its own",
     ),
     (

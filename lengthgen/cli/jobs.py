@@ -125,10 +125,13 @@ def _worked(command: str, config: DictConfig, user_folders: list[Path]) -> "Outc
     from lengthgen.runs import before_torch
 
     getattr(before_torch, command)(config, user_folders)
-    from lengthgen.runs import pretrained, run
+    if command == "pretrained":
+        from lengthgen.runs import pretrained
 
-    work = {"train": run.train, "evaluate": run.evaluate, "pretrained": pretrained.evaluate}
-    return work[command](config, user_folders)
+        return pretrained.evaluate(config, user_folders)
+    from lengthgen.runs import run
+
+    return {"train": run.train, "evaluate": run.evaluate}[command](config, user_folders)
 
 
 def _of_user_code(error: BaseException, folders: Sequence[Path]) -> Exception | None:

@@ -8,7 +8,7 @@ from omegaconf import DictConfig
 
 from lengthgen.config import dataclass_from
 from lengthgen.evaluation.protocols import EvaluationConfig
-from lengthgen.runs import kept_code, stored_config, typed_groups
+from lengthgen.runs import extending, kept_code, stored_config, typed_groups
 from lengthgen.runs.train_config import plain
 
 Config = DictConfig | Mapping[str, Any]
@@ -16,7 +16,8 @@ Config = DictConfig | Mapping[str, Any]
 
 def train(config: Config, user_folders: Sequence[Path]) -> None:
     """UserErrors of run.train, as far as they need no torch."""
-    typed_groups.typed(plain(config), user_folders)
+    given, folders = extending.resolved(plain(config), user_folders)
+    typed_groups.typed(given, folders)
 
 
 def evaluate(config: Config, user_folders: Sequence[Path]) -> None:

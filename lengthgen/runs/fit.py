@@ -14,7 +14,7 @@ from lengthgen.data.tokens import TokenStore
 from lengthgen.errors import CheckpointError
 from lengthgen.evaluation import unigram
 from lengthgen.model import Transformer
-from lengthgen.runs import segments, stopping
+from lengthgen.runs import extending, segments, stopping
 from lengthgen.runs.after_steps import AfterSteps, TooManyInARow
 from lengthgen.runs.prepare import Run
 from lengthgen.runs.progress import Progress, clock
@@ -58,6 +58,8 @@ def fit(
             f"run {run.id} is finished but its weights are gone or damaged; "
             f"delete {folder.path} and train again"
         )
+    if saved is None:
+        extending.load_weights(run.config, model)
     ending = _ending(run)
     optimizer = optim.make_optimizer(model, run.config.optim)
     scheduler = optim.make_scheduler(

@@ -59,6 +59,12 @@ def scientific(config: TrainConfig, data: Mapping[str, str], precision: str) -> 
             del science["optim"][name]
     if s.settle is not None:
         science["settle"] = {"nats": s.settle, "rule": ending.RULE}
+    if config.start:
+        science["from"] = {
+            "weights": config.start.weights_sha256,
+            "train_length": config.start.train_length,
+            "retrofit": of_choice(config.start.retrofit) if config.start.retrofit else None,
+        }
     if config.modifiers:
         science["modifiers"] = {choice.name: of_choice(choice) for choice in config.modifiers}
     return science
@@ -105,7 +111,7 @@ def _cut(text: str, length: int) -> str:
 
 def setting_id(science: Mapping[str, Any]) -> str:
     """Hash without scheme, modifiers and seed: runs with the same setting may share a figure."""
-    varied = ("scheme", "modifiers", "seed")
+    varied = ("scheme", "modifiers", "seed", "from")
     return _hash({key: value for key, value in science.items() if key not in varied})
 
 

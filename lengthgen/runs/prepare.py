@@ -14,7 +14,7 @@ from lengthgen.data import batches
 from lengthgen.data.splits import Splits, prepare_splits
 from lengthgen.data.tokens import TokenStore
 from lengthgen.errors import ConfigError
-from lengthgen.runs import identity, process
+from lengthgen.runs import extending, identity, process
 from lengthgen.runs.folder import RunFolder
 from lengthgen.runs.train_config import TrainConfig
 
@@ -123,7 +123,9 @@ def untrained_model(run: Run) -> models.Transformer:
         train_length=settings.train_length,
         vocab_size=run.splits.vocab_size,
         seed=settings.seed,
-    ).to(run.device)
+    )
+    model.scheme = extending.around(run.config, model.scheme)
+    model.to(run.device)
     model.use_kernel(settings.kernel)
     model.use_linear(settings.linear)
     return model

@@ -21,6 +21,7 @@ from lengthgen.runs import (
     describing,
     diagnosing,
     evaluating,
+    extending,
     kept_code,
     retrofitting,
     step_plan,
@@ -60,7 +61,8 @@ def train(
     figures: draw the run's curves. Raises UserErrors of one line.
     """
     with stopping.watched(), messages_shown():
-        given, folders = train_config.plain(config), [Path(folder) for folder in user_folders]
+        folders = [Path(folder) for folder in user_folders]
+        given, folders = extending.resolved(train_config.plain(config), folders)
         checked = train_config.check(given, folders)
         return _complete(prepare(checked), figures)
 

@@ -22,6 +22,8 @@ from lengthgen.runs import typed_groups
 from lengthgen.runs.run_settings import RunSettings
 from lengthgen.training.optim_settings import OptimConfig
 
+START = "from"  # the key of the run that a training starts from
+
 if TYPE_CHECKING:
     from lengthgen.schemes.base import Dimensions, Scheme
 
@@ -54,6 +56,20 @@ class Choice:
 
 
 @dataclass
+class Start:
+    """The finished run whose weights a training starts from (extending.py)."""
+
+    run: str
+    weights_sha256: str
+    train_length: int  # of that run
+    retrofit: Choice | None = None  # under which the training goes on
+
+    def as_dict(self) -> dict[str, Any]:
+        given = {name: getattr(self, name) for name in ("run", "weights_sha256", "train_length")}
+        return given | {"retrofit": self.retrofit.as_dict() if self.retrofit else None}
+
+
+@dataclass
 class TrainConfig:
     settings: RunSettings
     model_name: str
@@ -70,16 +86,23 @@ class TrainConfig:
     diagnostics: DiagnosticsConfig | None = None  # of an evaluation
     at_step: int | None = None  # of an evaluation: a step whose weights were kept; None: the last
     dataset_folders: Sequence[Path] = ()  # with the user's datasets
+    start: Start | None = None  # of a training that goes on from another one's weights
+
+    @property
+    def trained(self) -> list[Choice]:
+        """The scheme, its modifiers, and the retrofit of a training that goes on under one."""
+        under = [self.start.retrofit] if self.start and self.start.retrofit else []
+        return [self.scheme, *self.modifiers, *under]
 
     @property
     def name(self) -> str:
         """`rope+ssmax`: what was trained."""
-        return "+".join(choice.name for choice in (self.scheme, *self.modifiers))
+        return "+".join(choice.name for choice in self.trained)
 
     @property
     def label(self) -> str:
         """`rope+ssmax(bias=True)+yarn(factor=4)`: what is evaluated."""
-        choices = (self.scheme, *self.modifiers, self.retrofit)
+        choices = (*self.trained, self.retrofit)
         return "+".join(choice.label for choice in choices if choice)
 
     @property
@@ -95,6 +118,8 @@ class TrainConfig:
         """The scheme inside its modifiers, not yet initialised."""
         from lengthgen.modifiers.base import modified
 
+        if self.start:  # it keeps the length that it was trained at
+            dimensions = dataclasses.replace(dimensions, train_length=self.start.train_length)
         around = [(choice.cls, choice.options) for choice in self.modifiers]
         return modified(self.scheme.cls(options, dimensions), around)
 
@@ -112,7 +137,7 @@ class TrainConfig:
             "optim": {"name": "adamw", **dataclasses.asdict(self.optim)},
             "evaluation": dataclasses.asdict(self.evaluation),
             "tracking": self.tracking,
-        }
+        } | ({START: self.start.as_dict()} if self.start else {})
 
 
 def check(config: Mapping[str, Any], user_folders: Sequence[Path] = ()) -> TrainConfig:
@@ -125,12 +150,29 @@ def check(config: Mapping[str, Any], user_folders: Sequence[Path] = ()) -> Train
     train_length, retrofit = typed["settings"].train_length, None
     if config.get("retrofit"):
         retrofit = choose(retrofits, "retrofit", config["retrofit"], user_folders)
+    start = _start(config.get(START), train_length, user_folders)
+    trained_at = start.train_length if start else train_length
     return TrainConfig(
         **typed,
-        scheme=choose(schemes, "scheme", config["scheme"], user_folders).at(train_length),
+        scheme=choose(schemes, "scheme", config["scheme"], user_folders).at(trained_at),
         modifiers=choose_modifiers(config.get("modifiers") or {}, user_folders),
         retrofit=retrofit,
+        start=start,
     )
+
+
+def _start(given: Any, train_length: int, user_folders: Sequence[Path]) -> Start | None:
+    """given: null, or what extending.resolved and Start.as_dict make."""
+    if given is None:
+        return None
+    start = Start(str(given["run"]), str(given["weights_sha256"]), int(given["train_length"]))
+    if given.get("retrofit"):
+        chosen = choose(retrofits, "retrofit", given["retrofit"], user_folders)
+        if getattr(chosen.options, "factor", 1.0) is None:
+            factor = max(1.0, train_length / start.train_length)
+            chosen.options = dataclasses.replace(chosen.options, factor=factor)
+        start.retrofit = chosen
+    return start
 
 
 def as_trained(config: Mapping[str, Any], user_folders: Sequence[Path]) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from lengthgen.training.optim_settings import OptimConfig
 
 GROUPS = ("model", "scheme", "dataset", "tokenizer", "optim", "evaluation", "tracking")
 # Modifiers and a retrofit go around the scheme; diagnostics are done beside an evaluation.
-OPTIONAL_GROUPS = ("modifiers", "retrofit", "diagnostics", "at_step")
+OPTIONAL_GROUPS = ("modifiers", "retrofit", "diagnostics", "at_step", "from")
 MOST = {"tokens_per_batch": MOST_TOKENS, "resamples": 1_000_000}  # of an evaluation
 
 

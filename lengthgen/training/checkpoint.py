@@ -11,7 +11,7 @@ import json
 import logging
 import math
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Self
@@ -161,8 +161,13 @@ def not_finite(model: torch.nn.Module) -> str:
 
 def weights_sha256(model: torch.nn.Module) -> str:
     """One hash over the names, shapes, dtypes and bytes of all weights."""
+    return sha256_of(model.state_dict())
+
+
+def sha256_of(weights: Mapping[str, torch.Tensor]) -> str:
+    """`weights_sha256` of a model's state."""
     total = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
+    for name, tensor in sorted(weights.items()):
         total.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
         total.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
     return total.hexdigest()

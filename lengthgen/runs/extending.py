@@ -1,0 +1,124 @@
+"""Training that starts from the weights of a finished run: `train from=RUN train_length=LONGER`.
+
+A short training at a longer length under a retrofit is how position interpolation (Chen et al.,
+arXiv 2306.15595), YaRN (arXiv 2309.00071) and LongRoPE (arXiv 2402.13753) extend a model. Model,
+scheme, modifiers and tokeniser are the run's. Its scheme keeps the length that it was trained at; a
+retrofit goes around it, whose factor, where it is open, is how much longer the new windows are. The
+identity of the new run holds the hash of the weights that it starts from.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lengthgen.errors import CheckpointError, ConfigError
+from lengthgen.runs import stored_config
+from lengthgen.runs.folder import RunFolder
+from lengthgen.runs.train_config import START, TrainConfig
+
+if TYPE_CHECKING:
+    from lengthgen.model import Transformer
+    from lengthgen.schemes.base import Scheme
+
+# What the new training takes from the run that it starts from.
+TAKEN = ("model", "scheme", "modifiers", "tokenizer")
+
+
+def resolved(
+    config: Mapping[str, Any], user_folders: Sequence[Path]
+) -> tuple[dict[str, Any], list[Path]]:
+    """A training's configuration with what it takes from the run that it starts from, if from one.
+
+    And the folders of code, the run's own among them. Raises ConfigError and CheckpointError.
+    """
+    config, folders = dict(config), list(user_folders)
+    name, retrofit = config.get(START), config.get("retrofit")
+    if isinstance(name, Mapping):  # resolved already, as config.yaml holds it
+        return config, folders
+    if name is None:
+        if retrofit:
+            name = retrofit.get("name")
+            raise ConfigError(
+                f"retrofit={name} in a training needs from=RUN, whose weights it trains on; of a "
+                f"trained run: lengthgen evaluate run=<id> +retrofit={name}"
+            )
+        return config, folders
+    folder = stored_config.finished_run({"results": config["results"], "run": str(name)})
+    # A user's own scheme is in --config-dir again, or the run is refused.
+    stored, folders = stored_config.read(folder, user_folders, trust_code=False)
+    started = {
+        "run": folder.path.name,
+        "weights_sha256": folder.ended["weights_sha256"],
+        "train_length": stored["train_length"],
+        "retrofit": dict(retrofit) if retrofit else None,
+    }
+    if stored.get(START):
+        raise ConfigError(
+            f"from={folder.path.name}: that run was itself extended, from "
+            f"{stored[START]['run']}; start from that one, or from one trained from the beginning"
+        )
+    taken = {key: stored[key] for key in TAKEN if key in stored}
+    return config | taken | {START: started, "retrofit": None}, folders
+
+
+def around(config: TrainConfig, scheme: "Scheme") -> "Scheme":
+    """The scheme under the retrofit of the training, and told the length of the new windows."""
+    from lengthgen.retrofits import base
+    from lengthgen.schemes.wrapper import Wrapper
+
+    start = config.start
+    if start is None:
+        return scheme
+    if start.retrofit:
+        scheme, retrofit = base.apply(start.retrofit.cls, start.retrofit.options, scheme)
+        if type(retrofit).calibrate is not base.Retrofit.calibrate:
+            raise ConfigError(
+                f"retrofit {start.retrofit.name} searches for its options on trained weights; "
+                "expected one that does not in a training"
+            )
+    outer = Wrapper(None, scheme)
+    length = config.settings.train_length
+    outer.dimensions = dataclasses.replace(scheme.dimensions, train_length=length)
+    return outer
+
+
+def load_weights(config: TrainConfig, model: "Transformer") -> None:
+    """Put the weights of the run that the training starts from into its model. CheckpointError."""
+    from lengthgen.training import checkpoint
+
+    start = config.start
+    if start is None:
+        return
+    device = model.embedding.weight.device
+    folder = RunFolder(Path(config.settings.results) / "runs" / start.run)
+    saved = checkpoint.load_newest(folder.checkpoints, device, start.run)
+    if saved is None:
+        raise CheckpointError(f"from={start.run}: its weights are gone; train it again")
+    with checkpoint.fitting(saved):
+        model.load_state_dict(_as_wrapped(saved["model"], model))
+    found = checkpoint.sha256_of(saved["model"])
+    if found != start.weights_sha256:
+        raise CheckpointError(
+            f"from={start.run}: its weights are {found[:12]} and were {start.weights_sha256[:12]} "
+            "when this training began; train it again"
+        )
+
+
+def _as_wrapped(weights: Mapping[str, Any], model: "Transformer") -> dict[str, Any]:
+    """The weights under the names that they have where `around` has wrapped their scheme."""
+    return {name: weights[_bare(name, model)] for name in model.state_dict()}
+
+
+def _bare(name: str, model: "Transformer") -> str:
+    """A weight's name without the wrappers that `around` has put in."""
+    from lengthgen.retrofits.base import Retrofit
+    from lengthgen.schemes.wrapper import Wrapper
+
+    path = bare = "scheme."
+    scheme = model.scheme
+    while isinstance(scheme, Wrapper) and name.startswith(f"{path}inner."):
+        added = scheme is model.scheme or isinstance(scheme, Retrofit)
+        path, bare = f"{path}inner.", bare if added else f"{bare}inner."
+        scheme = scheme.inner
+    return bare + name[len(path) :] if name.startswith(path) else name
