@@ -580,11 +580,6 @@ MALFORMED = [
         "`lengthgen evaluate --help` shows its own",
     ),
     (
-        "train +retrofit=log_n",
-        "retrofit=log_n in a training needs from=RUN, whose weights it trains on; of a trained "
-        "run: lengthgen evaluate run=<id> +retrofit=log_n",
-    ),
-    (
         "train +diagnostics=all",
         "no key 'diagnostics' in train: it is one of `lengthgen evaluate`; "
         "`lengthgen train --help` shows its own",
