@@ -20,7 +20,7 @@ LAYERS = (
     {"files", "statistics", "config", "attention"},
     {"tracking", "schemes", "data", "training"},
     {"model", "modifiers"},
-    {"retrofits"},
+    {"retrofits", "decoding"},
     {"evaluation", "pretrained"},
     {"reporting"},
     {"diagnostics"},

@@ -41,7 +41,7 @@ from lengthgen.attention.kernels.general import attend as attend_general
 from lengthgen.attention.kernels.windows_and_sinks import most_keys, narrowed
 from lengthgen.errors import ConfigError
 
-__all__ = ["KERNELS", "attend", "attend_general", "chosen", "why_not_flex"]
+__all__ = ["KERNELS", "as_autocast", "attend", "attend_general", "chosen", "why_not_flex"]
 
 # Past this, the key blocks that is_causal skips outweigh the finer chunks of cpu (equal at 2048).
 LONGEST_UNBIASED = 1024
@@ -78,7 +78,7 @@ def attend(
         return cpu.attend(q, k, v, _chunked(bias, q, span), scale)
     if kernel == "reference":
         return reference.attend(q, k, v, _dense(bias, q), scale, dropout, span)
-    q, k, v = _as_autocast(q, k, v)
+    q, k, v = as_autocast(q, k, v)
     if _by_rows(q, bias, dropout, kernel, span):
         n_matrices = q.shape[1] * (q.shape[0] if isinstance(bias, Gates) else 1)
         chunk = sdpa.chunk_of(n_matrices, q.shape[2])
@@ -160,7 +160,7 @@ def _flex_obstacle(q: Tensor, dropout: float) -> str | None:
     return None if torch.compiler.is_compiling() else flex_needs.missing(q.device)
 
 
-def _as_autocast(*tensors: Tensor) -> tuple[Tensor, ...]:
+def as_autocast(*tensors: Tensor) -> tuple[Tensor, ...]:
     """Cast as autocast would, but now: kernels, masks and saved tensors must agree on one dtype."""
     device = tensors[0].device.type
     # Named, because torch 2.11 cannot trace torch.amp.is_autocast_available.

@@ -5,6 +5,8 @@ Shape letters: B batch, T positions, H heads, D head size (a scheme may widen it
 keys), Dv size of a value, E width, V vocabulary.
 """
 
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
@@ -12,6 +14,7 @@ from torch import Tensor, nn
 
 from lengthgen.attention import dispatch, linear
 from lengthgen.attention.bias_forms import Bias, Gates
+from lengthgen.attention.continuation import Continuation
 from lengthgen.attention.kernels import cross_entropy
 from lengthgen.model.settings import ModelConfig
 from lengthgen.schemes.base import Scheme
@@ -44,11 +47,7 @@ class Attention(nn.Module):
         self, x: Float[Tensor, "B T E"], positions: Tensor, bias: Bias | None, scheme: Scheme
     ) -> Float[Tensor, "B T E"]:
         B, T, E = x.shape
-        q, k, v = (
-            part.view(B, T, self.n_heads, -1).transpose(1, 2)
-            for part in self.qkv(x).chunk(3, dim=-1)
-        )
-        q, k = self.q_norm(q), self.k_norm(k)
+        q, k, v = self._heads(x)
         with torch.autocast(x.device.type, enabled=False):
             q, k = scheme.rotate(q, k, positions, self.layer)
             q, k = scheme.steer(q, k, x, self.layer)
@@ -57,6 +56,22 @@ class Attention(nn.Module):
         else:
             y = self._structured(q, k, v, x, bias, scheme)
         return self.out(y.transpose(1, 2).reshape(B, T, E))
+
+    def continued(self, x: Float[Tensor, "B R E"], cache: Continuation) -> Float[Tensor, "B R E"]:
+        """Attention of new tokens to themselves and to those that the cache holds."""
+        y = cache.attend(*self._heads(x), x, self.layer)
+        return self.out(y.transpose(1, 2).flatten(2))
+
+    def _heads(
+        self, x: Float[Tensor, "B T E"]
+    ) -> tuple[Float[Tensor, "B H T D"], Float[Tensor, "B H T D"], Float[Tensor, "B H T Dv"]]:
+        """Queries, keys and values, before any position."""
+        B, T, _ = x.shape
+        q, k, v = (
+            part.view(B, T, self.n_heads, -1).transpose(1, 2)
+            for part in self.qkv(x).chunk(3, dim=-1)
+        )
+        return self.q_norm(q), self.k_norm(k), v
 
     def _structured(
         self,
@@ -129,6 +144,10 @@ class Block(nn.Module):
         x = x + self.dropout(self.attention(self.attention_norm(x), positions, bias, scheme))
         return x + self.dropout(self.mlp(self.mlp_norm(x)))
 
+    def continued(self, x: Float[Tensor, "B R E"], cache: Continuation) -> Float[Tensor, "B R E"]:
+        x = x + self.attention.continued(self.attention_norm(x), cache)
+        return x + self.mlp(self.mlp_norm(x))
+
 
 class Transformer(nn.Module):
     """Tokens to hidden states; `logits` and `losses` read them out."""
@@ -154,6 +173,14 @@ class Transformer(nn.Module):
             biases = self.scheme.biases(positions)
         for block, bias in zip(self.blocks, biases, strict=True):
             x = block(x, positions, bias, self.scheme)
+        return self.norm(x)
+
+    def continued(self, tokens: Int[Tensor, "B R"], cache: Continuation) -> Float[Tensor, "B R E"]:
+        """Hidden states of tokens that follow those of the cache, which then holds them too."""
+        with torch.autocast(tokens.device.type, enabled=False):
+            x = cache.embed(self.embedding(tokens), tokens)
+        for block in self.blocks:
+            x = cast(Block, block).continued(x, cache)
         return self.norm(x)
 
     def use_kernel(self, name: str) -> None:

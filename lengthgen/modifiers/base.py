@@ -48,6 +48,18 @@ class Silencer(Modifier):
     def general(self, layer: int) -> bool:
         return not self.silent(layer) and self.inner.general(layer)
 
+    @property
+    def reads_text(self) -> bool:
+        return self.inner.reads_text
+
+    def steer_from(
+        self, q: Tensor, k: Tensor, x: Tensor, layer: int, first: int
+    ) -> tuple[Tensor, Tensor]:
+        return (q, k) if self.silent(layer) else self.inner.steer_from(q, k, x, layer, first)
+
+    def gates_from(self, x: Tensor, layer: int, first: int) -> tuple[Tensor | None, Tensor | None]:
+        return (None, None) if self.silent(layer) else self.inner.gates_from(x, layer, first)
+
 
 def modified(scheme: Scheme, modifiers: Iterable[tuple[type[Modifier], Any]]) -> Scheme:
     """`scheme` inside its modifiers (class, options), innermost first. ConfigError if refused."""

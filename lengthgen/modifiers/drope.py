@@ -95,6 +95,10 @@ class DroPE(Silencer):
             return self.positions(tokens.shape[1], tokens.device)
         return self.inner.read(tokens)
 
+    @property
+    def reads_tokens(self) -> bool:
+        return not self.dropped and self.inner.reads_tokens
+
     def embed(self, x: Tensor, positions: Tensor) -> Tensor:
         return x if self.dropped else self.inner.embed(x, positions)
 

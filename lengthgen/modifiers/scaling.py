@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from lengthgen.attention.bias_forms import Bias, Gates, Rows
+from lengthgen.attention.two_distances import TwoDistances
 from lengthgen.config.dataclass_from import check
 from lengthgen.modifiers.spans import n_visible
 from lengthgen.schemes.base import Scheme, name_of
@@ -60,13 +61,17 @@ class Scaled(Wrapper):
 
     def steer(self, q: Tensor, k: Tensor, x: Tensor, layer: int) -> tuple[Tensor, Tensor]:
         q, k = self.inner.steer(q, k, x, layer)
+        return self._scaled_queries(q, layer, 0), k
+
+    def _scaled_queries(self, q: Tensor, layer: int, first: int) -> Tensor:
+        """q (B, H, R, D) of the tokens from `first` on, times their factors."""
         # A general scheme also uses q.k for other things (CoPE's gates), which must not be scaled:
         # `logits` multiplies its whole scores instead.
         if self.general(layer) or self.config.scales == "bias":
-            return q, k
+            return q
         # The factor goes into the queries, so that attention keeps its fast kernels.
-        factor = self._factor(0, q.shape[2], layer, q.device)
-        return (q.to(torch.promote_types(q.dtype, torch.float32)) * factor).to(q.dtype), k
+        factor = self._factor(first, first + q.shape[2], layer, q.device)
+        return (q.to(torch.promote_types(q.dtype, torch.float32)) * factor).to(q.dtype)
 
     def logits(
         self, q: Tensor, k: Tensor, x: Tensor, positions: Tensor, layer: int, first: int
@@ -75,13 +80,41 @@ class Scaled(Wrapper):
         return scores * self._factor(first, first + q.shape[2], layer, q.device)
 
     def gate_weights(self, x: Tensor, layer: int) -> Tensor | None:
-        weights = self.inner.gate_weights(x, layer)
+        return self._scaled_weights(self.inner.gate_weights(x, layer), x, layer, 0)
+
+    def _scaled_weights(
+        self, weights: Tensor | None, x: Tensor, layer: int, first: int
+    ) -> Tensor | None:
+        """Weights of gates (B, H, R) or None of the tokens from `first` on, times their factors."""
         if not self.scales_bias:
             return weights
-        B, T, _ = x.shape
-        factor = self._factor(0, T, layer, x.device)[..., 0]
+        B, R, _ = x.shape
+        factor = self._factor(first, first + R, layer, x.device)[..., 0]
         factor = factor.expand(B, self.dimensions.n_heads, -1)
         return factor if weights is None else weights * factor
+
+    @property
+    def reads_text(self) -> bool:
+        return self.inner.reads_text
+
+    def steer_from(
+        self, q: Tensor, k: Tensor, x: Tensor, layer: int, first: int
+    ) -> tuple[Tensor, Tensor]:
+        q, k = self.inner.steer_from(q, k, x, layer, first)
+        return self._scaled_queries(q, layer, first), k
+
+    def gates_from(self, x: Tensor, layer: int, first: int) -> tuple[Tensor | None, Tensor | None]:
+        gates, weights = self.inner.gates_from(x, layer, first)
+        if gates is None:
+            return None, None
+        return gates, self._scaled_weights(weights, x, layer, first)
+
+    def two_distances(
+        self, q: Tensor, k: Tensor, positions: Tensor, layer: int, first: int
+    ) -> TwoDistances | None:
+        pairs = self.inner.two_distances(q, k, positions, layer, first)
+        factor = self._factor(first, first + q.shape[2], layer, q.device)
+        return None if pairs is None else pairs.times(factor)
 
     def biases(self, positions: Tensor) -> list[Bias | None]:
         biases = self.inner.biases(positions)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lengthgen.attention.two_distances import TwoDistances
 from lengthgen.config.dataclass_from import check, limit
 from lengthgen.config.plugins import About
 from lengthgen.retrofits.rotary import Regrouped
@@ -65,6 +66,16 @@ class ReRoPE(Regrouped):
         self, q: Tensor, k: Tensor, x: Tensor, positions: Tensor, layer: int, first: int
     ) -> Tensor:
         if self.config.log_n:
-            n = torch.arange(first + 1, first + 1 + q.shape[2], device=q.device).to(q.dtype)
-            q = q * (n.log() / math.log(self.dimensions.train_length)).clamp(min=1)[:, None]
+            q = q * self._factor(q, first)
         return super().logits(q, k, x, positions, layer, first)
+
+    def two_distances(
+        self, q: Tensor, k: Tensor, positions: Tensor, layer: int, first: int
+    ) -> TwoDistances | None:
+        pairs = super().two_distances(q, k, positions, layer, first)
+        return pairs.times(self._factor(q, first)) if pairs and self.config.log_n else pairs
+
+    def _factor(self, q: Tensor, first: int) -> Tensor:
+        """(R, 1): log-n factors of the queries first..first+R-1."""
+        n = torch.arange(first + 1, first + 1 + q.shape[2], device=q.device).to(q.dtype)
+        return (n.log() / math.log(self.dimensions.train_length)).clamp(min=1)[:, None]

@@ -17,6 +17,7 @@ from typing import ClassVar, cast
 import torch
 from torch import Tensor
 
+from lengthgen.attention.two_distances import TwoDistances
 from lengthgen.retrofits.base import Retrofit
 from lengthgen.schemes import rotary
 from lengthgen.schemes.base import Declaration, Scheme, name_of
@@ -163,14 +164,32 @@ class Regrouped(OfRotary):
         far = self._scores(q, k, q_far[rows], k_far[keys], layer)
         return torch.where(positions[rows, None] - positions[keys] < self.window, near, far)
 
+    @property
+    def reads_text(self) -> bool:
+        return self.inner.reads_text
+
+    def two_distances(
+        self, q: Tensor, k: Tensor, positions: Tensor, layer: int, first: int
+    ) -> TwoDistances | None:
+        if positions.is_floating_point():  # not counted in tokens, as `window` then would be
+            return None
+        q_far, k_far = self.far(positions)
+        q = q * self.score_scale
+        return TwoDistances(
+            near=(self._turned(q, positions, layer), self._turned(k, positions, layer)),
+            far=(self._turned(q, q_far, layer), self._turned(k, k_far, layer)),
+            window=self.window,
+        )
+
     def _scores(self, q: Tensor, k: Tensor, q_at: Tensor, k_at: Tensor, layer: int) -> Tensor:
         """Unscaled scores (B, H, R, S) of queries at positions q_at (R,) and keys at k_at (S,)."""
-        frequencies = self.trained.spectrum.frequencies(q.device)
-        q, k = (
-            self.trained.turn(x, *rotary.waves(rotary.angles(at, frequencies), x.dtype), layer)
-            for x, at in ((q, q_at), (k, k_at))
-        )
+        q, k = self._turned(q, q_at, layer), self._turned(k, k_at, layer)
         return q @ k.transpose(-1, -2)
+
+    def _turned(self, x: Tensor, at: Tensor, layer: int) -> Tensor:
+        """x (B, H, R, D) turned as at positions `at` (R,)."""
+        angles = rotary.angles(at, self.trained.spectrum.frequencies(x.device))
+        return self.trained.turn(x, *rotary.waves(angles, x.dtype), layer)
 
 
 def ramp_by_turns(

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from lengthgen.attention.bias_forms import Bias, Span
+from lengthgen.attention.two_distances import TwoDistances
 from lengthgen.modifiers.spans import both
 from lengthgen.retrofits.base import Retrofit
 from lengthgen.schemes.base import Declaration, Scheme, name_of
@@ -88,6 +89,24 @@ class FarSinks(Retrofit):
         i, j = indices(first, last, q.device)
         sinks = torch.where(self.is_far(i, j[:n]), far, scores[..., :n])
         return torch.cat((sinks, scores[..., n:]), -1)
+
+    @property
+    def reads_text(self) -> bool:
+        return self.inner.reads_text
+
+    def two_distances(
+        self, q: Tensor, k: Tensor, positions: Tensor, layer: int, first: int
+    ) -> TwoDistances | None:
+        q = q * self.score_scale
+        near = self.inner.rotate(q, k, positions, layer)
+        q_far = self.inner.rotate(q, q, torch.full_like(positions, self.query_at), layer)[0]
+        k_far = near[1]  # only sinks are ever far
+        if first < self.sinks:
+            places = torch.zeros_like(positions)
+            new = self.sinks_at(q.device)[first : first + len(places)]
+            places[: len(new)] = new
+            k_far = self.inner.rotate(k, k, places, layer)[1]
+        return TwoDistances(near, (q_far, k_far), self.window, self.query_at)
 
     def is_far(self, i: Tensor, j: Tensor) -> Tensor:
         """Whether sink j has left the window of query i. Undefined for hidden keys."""

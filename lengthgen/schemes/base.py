@@ -21,6 +21,11 @@ Shape letters: B sequences, T tokens of the window, R query rows, S keys, H head
 E width, O offsets. Positions, angles, slopes and distances are float32, float64 or integers,
 whatever the model's dtype: bfloat16 cannot tell neighbouring positions apart beyond 256.
 A hook computes what it needs from positions: no cache that one length could leave for another.
+
+Decoding with a cache (lengthgen/decoding/) calls the same hooks for the newest tokens alone, so the
+last axis of positions is tokens, and `rotate` and `gates` treat each token by itself. What else it
+asks (`reads_tokens` and below) has defaults that are right for every scheme; a scheme overrides
+them to be faster, or to have less kept.
 """
 
 from collections.abc import Callable
@@ -30,8 +35,10 @@ from typing import Any, ClassVar
 import torch
 from jaxtyping import Float, Int, Real
 from torch import Tensor, nn
+from torch.nn import functional
 
 from lengthgen.attention.bias_forms import Bias, Rows, Span, Toeplitz
+from lengthgen.attention.two_distances import TwoDistances
 from lengthgen.config.dataclass_from import check
 from lengthgen.errors import ConfigError
 
@@ -138,7 +145,8 @@ class Scheme(nn.Module):
     def read(self, tokens: Int[Tensor, "B T"]) -> Tensor:
         """What the other hooks get as `positions`. Override it where the text decides them.
 
-        Any shape that the scheme's hooks understand will do: the model only hands it on.
+        Any shape that the scheme's hooks understand will do, tokens last: the model only hands it
+        on.
         """
         return self.positions(tokens.shape[1], tokens.device)
 
@@ -226,6 +234,53 @@ class Scheme(nn.Module):
     ) -> Float[Tensor, "B H R D"]:
         """The output from masked scores: -inf where a key is not seen."""
         return logits.softmax(-1) @ v
+
+    @property
+    def reads_tokens(self) -> bool:
+        """Whether `read` looks at the tokens in evaluation: decoding then keeps them."""
+        return type(self).read is not Scheme.read
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether `steer` or `logits` look at x: decoding then keeps x of every token."""
+        return type(self).steer is not Scheme.steer or type(self).logits is not Scheme.logits
+
+    def steer_from(
+        self,
+        q: Float[Tensor, "B H R D"],
+        k: Float[Tensor, "B K R D"],
+        x: Float[Tensor, "B T E"],
+        layer: int,
+        first: int,
+    ) -> tuple[Float[Tensor, "B H R D"], Float[Tensor, "B K R D"]]:
+        """`steer` of the tokens from `first` on alone; x of the whole window if `reads_text`."""
+        if type(self).steer is Scheme.steer:
+            return q, k
+        q, k = (functional.pad(part, (0, 0, first, 0)) for part in (q, k))
+        q, k = self.steer(q, k, x, layer)
+        return q[:, :, first:], k[:, :, first:]
+
+    def gates_from(
+        self, x: Float[Tensor, "B R E"], layer: int, first: int
+    ) -> tuple[Float[Tensor, "B H R"] | None, Float[Tensor, "B H R"] | None]:
+        """`gates` and `gate_weights` of the tokens from `first` on alone, from their own x."""
+        gates = self.gates(x, layer)
+        return gates, None if gates is None else self.gate_weights(x, layer)
+
+    def two_distances(
+        self,
+        q: Float[Tensor, "B H R D"],
+        k: Float[Tensor, "B K R D"],
+        positions: Tensor,
+        layer: int,
+        first: int,
+    ) -> TwoDistances | None:
+        """`logits` as products for near and for far keys, of the tokens from `first` on; else None.
+
+        q and k as `logits` gets them, positions of these tokens alone, `mix` the softmax's.
+        Decoding then turns each key once, and not again at every token.
+        """
+        return None
 
     def biases(self, positions: Tensor) -> list[Bias | None]:
         """Each layer's bias from positions alone; one object where layers share it."""

@@ -62,6 +62,10 @@ class CAPE(Sinusoidal):
         )
 
     @property
+    def reads_tokens(self) -> bool:
+        return False  # `read` draws positions in training alone
+
+    @property
     def global_shift(self) -> float:
         shift = self.config.global_shift
         return self.dimensions.train_length if shift is None else shift

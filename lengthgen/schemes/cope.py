@@ -39,6 +39,7 @@ class CoPE(Scheme):
 
     Config = Config
     structure = "general"
+    reads_text = False
 
     def __init__(self, config, dimensions):
         super().__init__(config, dimensions)

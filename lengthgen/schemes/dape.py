@@ -97,6 +97,10 @@ class DAPE(Wrapper):
         return True
 
     @property
+    def reads_text(self) -> bool:
+        return self.inner.reads_text
+
+    @property
     def by_rows(self) -> bool:
         return True
 

@@ -95,6 +95,10 @@ class GRAPE(Scheme):
             oracles=("x-transformers", "float64 loop"),
         )
 
+    @property
+    def reads_text(self) -> bool:
+        return self.config.form == "path"
+
     @torch.no_grad()
     def initialise(self, generator_for: GeneratorFor) -> None:
         for name, parameter in self.named_parameters():

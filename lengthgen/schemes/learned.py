@@ -78,12 +78,26 @@ class Learned(Scheme):
     def untrained(self, length: int) -> Tensor:
         """Rows train_length .. length-1: (length - train_length, E)."""
         # Whole tables, each with its own generator: a row is the same whatever the length.
-        rows, tables = len(self.table), []
-        for number in range(1, -(-length // rows)):
-            generator = self.generator_for(f"untrained table {number}")
-            table = torch.empty(self.table.shape)
-            tables.append(table.normal_(0.0, self.config.init_std, generator=generator))
+        rows = len(self.table)
+        tables = [self._drawn(number) for number in range(1, -(-length // rows))]
         return torch.cat(tables)[: length - rows].to(self.table)
+
+    def _drawn(self, number: int) -> Tensor:
+        """(train_length, E) on the CPU: rows number * train_length and on, which nothing trains."""
+        generator = self.generator_for(f"untrained table {number}")
+        return torch.empty(self.table.shape).normal_(0.0, self.config.init_std, generator=generator)
+
+    @torch.no_grad()
+    def _of_part(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """Positions of some tokens of a window, and the rows that they count in, without others."""
+        rows = len(self.table)
+        first, last = (int(end) // rows for end in (positions[0], positions[-1]))
+        if last == 0:
+            return positions, self.table
+        tables = [
+            self._drawn(n).to(self.table) if n else self.table for n in range(first, last + 1)
+        ]
+        return positions - first * rows, torch.cat(tables)
 
     def refusal(self, length: int) -> str | None:
         rows = len(self.table)
@@ -118,5 +132,7 @@ class Learned(Scheme):
             # By the count of positions: reading their values back would stall a GPU.
             if self.config.tail == "untrained" and len(positions) > rows:
                 table = torch.cat((table, self.untrained(len(positions))))
+            elif self.config.tail == "untrained" and not self.training:
+                positions, table = self._of_part(positions)
             code = functional.embedding(positions, table)
         return x + code.to(x.dtype)

@@ -40,6 +40,7 @@ class Shaw(Scheme):
 
     Config = Config
     structure = "general"
+    reads_text = False
 
     def __init__(self, config, dimensions):
         super().__init__(config, dimensions)

@@ -36,6 +36,7 @@ class StickBreaking(Scheme):
 
     Config = Config
     structure = "general"
+    reads_text = False
 
     @property
     def declaration(self) -> Declaration:

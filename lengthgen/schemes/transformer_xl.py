@@ -42,6 +42,7 @@ class TransformerXL(Scheme):
 
     Config = Config
     structure = "general"
+    reads_text = False
 
     def __init__(self, config, dimensions):
         super().__init__(config, dimensions)

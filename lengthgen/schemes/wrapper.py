@@ -14,6 +14,7 @@ from torch import Tensor
 
 from lengthgen import schemes
 from lengthgen.attention.bias_forms import Bias, Span
+from lengthgen.attention.two_distances import TwoDistances
 from lengthgen.config import by_length
 from lengthgen.config.dataclass_from import build
 from lengthgen.schemes.base import Declaration, Dimensions, GeneratorFor, Scheme
@@ -136,3 +137,33 @@ class Wrapper(Scheme):
 
     def biases(self, positions: Tensor) -> list[Bias | None]:
         return self.inner.biases(positions)
+
+    # What decoding asks: the inner scheme's, unless the wrapper changes the hook behind it.
+
+    @property
+    def reads_tokens(self) -> bool:
+        return type(self).read is not Wrapper.read or self.inner.reads_tokens
+
+    @property
+    def reads_text(self) -> bool:
+        changed = type(self).steer is not Wrapper.steer or type(self).logits is not Wrapper.logits
+        return changed or self.inner.reads_text
+
+    def steer_from(
+        self, q: Tensor, k: Tensor, x: Tensor, layer: int, first: int
+    ) -> tuple[Tensor, Tensor]:
+        if type(self).steer is not Wrapper.steer:
+            return super().steer_from(q, k, x, layer, first)
+        return self.inner.steer_from(q, k, x, layer, first)
+
+    def gates_from(self, x: Tensor, layer: int, first: int) -> tuple[Tensor | None, Tensor | None]:
+        cls = type(self)
+        if cls.gates is not Wrapper.gates or cls.gate_weights is not Wrapper.gate_weights:
+            return super().gates_from(x, layer, first)
+        return self.inner.gates_from(x, layer, first)
+
+    def two_distances(
+        self, q: Tensor, k: Tensor, positions: Tensor, layer: int, first: int
+    ) -> TwoDistances | None:
+        changed = type(self).logits is not Wrapper.logits or type(self).mix is not Wrapper.mix
+        return None if changed else self.inner.two_distances(q, k, positions, layer, first)
