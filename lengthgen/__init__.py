@@ -13,18 +13,29 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lengthgen.config.compose import compose
+    from lengthgen.decoding.generation import generate
     from lengthgen.runs.loading import load_results, load_run
     from lengthgen.runs.run import evaluate, train
     from lengthgen.schemes.base import Declaration, Scheme
 
 __version__ = "0.1.0"
-__all__ = ["Declaration", "Scheme", "compose", "evaluate", "load_results", "load_run", "train"]
+__all__ = [
+    "Declaration",
+    "Scheme",
+    "compose",
+    "evaluate",
+    "generate",
+    "load_results",
+    "load_run",
+    "train",
+]
 
 _HOME = {
     "Declaration": "lengthgen.schemes.base",
     "Scheme": "lengthgen.schemes.base",
     "compose": "lengthgen.config.compose",
     "evaluate": "lengthgen.runs.run",
+    "generate": "lengthgen.decoding.generation",
     "load_results": "lengthgen.runs.loading",
     "load_run": "lengthgen.runs.loading",
     "train": "lengthgen.runs.run",

@@ -13,6 +13,9 @@ import pytest
 CONTRACTS = (
     "lengthgen.attention.dispatch",
     "lengthgen.data.batches",
+    "lengthgen.decoding.cache",
+    "lengthgen.decoding.generation",
+    "lengthgen.decoding.sampling",
     "lengthgen.evaluation.scoring",
     "lengthgen.model",
     "lengthgen.schemes.base",

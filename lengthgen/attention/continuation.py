@@ -8,12 +8,13 @@ Shape letters: B sequences, R new tokens, H heads, K heads of keys and values (K
 Dv sizes of a head, E width.
 """
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from jaxtyping import Float, Int
 from torch import Tensor
 
 
+@runtime_checkable
 class Continuation(Protocol):
     """Tokens so far, as attention needs them."""
 

@@ -59,7 +59,7 @@ class Cache:
         positions = self._read(tokens, last)
         self._step = Step(self.length, last, positions, self._biases)
         self.length = last
-        return self.scheme.embed(x, self._step.new_positions)
+        return self.scheme.embed_from(x, positions, self._step.first)
 
     @torch.no_grad()
     def attend(
@@ -88,8 +88,8 @@ class Cache:
             raise ConfigError(
                 f"rewind to {length} tokens: the cache holds {self.length}, expected 1 to so many"
             )
-        for buffer in self.buffers():
-            if length < self.length and buffer.slots.count(self.length) < self.length:
+        for slots in (buffer.slots for buffer in self.buffers()):
+            if length < self.length and slots.window and slots.count(self.length) < self.length:
                 raise ConfigError(
                     f"rewind to {length} of {self.length} tokens: a window has let go of earlier "
                     "keys; begin the text again"

@@ -3,7 +3,7 @@
 Shape letters: B sequences, T tokens of a prompt, V vocabulary.
 """
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -17,6 +17,7 @@ from lengthgen.errors import ConfigError
 from lengthgen.schemes.base import Scheme
 
 
+@runtime_checkable
 class Decodes(Protocol):
     """A model that can continue a text, as model.Transformer."""
 

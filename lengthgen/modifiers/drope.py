@@ -102,6 +102,9 @@ class DroPE(Silencer):
     def embed(self, x: Tensor, positions: Tensor) -> Tensor:
         return x if self.dropped else self.inner.embed(x, positions)
 
+    def embed_from(self, x: Tensor, positions: Tensor, first: int) -> Tensor:
+        return x if self.dropped else self.inner.embed_from(x, positions, first)
+
     def silent(self, layer: int) -> bool:
         return self.dropped
 

@@ -170,10 +170,10 @@ class Scheme(nn.Module):
     def steer(
         self,
         q: Float[Tensor, "B H T D"],
-        k: Float[Tensor, "B H T D"],
+        k: Float[Tensor, "B K T D"],
         x: Float[Tensor, "B T E"],
         layer: int,
-    ) -> tuple[Float[Tensor, "B H T D"], Float[Tensor, "B H T D"]]:
+    ) -> tuple[Float[Tensor, "B H T D"], Float[Tensor, "B K T D"]]:
         """Queries and keys after `rotate`, changed by the text x, attention's normalised input."""
         return q, k
 
@@ -244,6 +244,12 @@ class Scheme(nn.Module):
     def reads_text(self) -> bool:
         """Whether `steer` or `logits` look at x: decoding then keeps x of every token."""
         return type(self).steer is not Scheme.steer or type(self).logits is not Scheme.logits
+
+    def embed_from(
+        self, x: Float[Tensor, "B R E"], positions: Tensor, first: int
+    ) -> Float[Tensor, "B R E"]:
+        """`embed` of the tokens from `first` on alone, positions of the whole window."""
+        return self.embed(x, positions[..., first:])
 
     def steer_from(
         self,

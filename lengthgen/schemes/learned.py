@@ -87,18 +87,6 @@ class Learned(Scheme):
         generator = self.generator_for(f"untrained table {number}")
         return torch.empty(self.table.shape).normal_(0.0, self.config.init_std, generator=generator)
 
-    @torch.no_grad()
-    def _of_part(self, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """Positions of some tokens of a window, and the rows that they count in, without others."""
-        rows = len(self.table)
-        first, last = (int(end) // rows for end in (positions[0], positions[-1]))
-        if last == 0:
-            return positions, self.table
-        tables = [
-            self._drawn(n).to(self.table) if n else self.table for n in range(first, last + 1)
-        ]
-        return positions - first * rows, torch.cat(tables)
-
     def refusal(self, length: int) -> str | None:
         rows = len(self.table)
         if self.config.tail != "refuse" or length <= rows:
@@ -132,7 +120,15 @@ class Learned(Scheme):
             # By the count of positions: reading their values back would stall a GPU.
             if self.config.tail == "untrained" and len(positions) > rows:
                 table = torch.cat((table, self.untrained(len(positions))))
-            elif self.config.tail == "untrained" and not self.training:
-                positions, table = self._of_part(positions)
             code = functional.embedding(positions, table)
         return x + code.to(x.dtype)
+
+    def embed_from(self, x: Tensor, positions: Tensor, first: int) -> Tensor:
+        rows, last = len(self.table), positions.shape[-1]
+        if self.config.tail != "untrained" or last <= rows:
+            return super().embed_from(x, positions, first)
+        # Only the tables that these tokens read: one of train_length rows, mostly.
+        numbers = range(first // rows, (last - 1) // rows + 1)
+        tables = [self._drawn(n).to(self.table) if n else self.table for n in numbers]
+        places = positions[first:] - numbers[0] * rows
+        return x + functional.embedding(places, torch.cat(tables)).to(x.dtype)

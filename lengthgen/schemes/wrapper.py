@@ -149,6 +149,11 @@ class Wrapper(Scheme):
         changed = type(self).steer is not Wrapper.steer or type(self).logits is not Wrapper.logits
         return changed or self.inner.reads_text
 
+    def embed_from(self, x: Tensor, positions: Tensor, first: int) -> Tensor:
+        if type(self).embed is not Wrapper.embed:
+            return super().embed_from(x, positions, first)
+        return self.inner.embed_from(x, positions, first)
+
     def steer_from(
         self, q: Tensor, k: Tensor, x: Tensor, layer: int, first: int
     ) -> tuple[Tensor, Tensor]:

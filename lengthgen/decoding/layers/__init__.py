@@ -7,7 +7,7 @@ The first tokens of a text go through the kernels of whole windows, all at once,
 at a time goes against what was kept.
 """
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -15,6 +15,7 @@ from lengthgen.decoding.buffer import Buffer
 from lengthgen.decoding.step import Step
 
 
+@runtime_checkable
 class LayerCache(Protocol):
     def attend(self, q: Tensor, k: Tensor, v: Tensor, x: Tensor, step: Step) -> Tensor:
         """The mixture (B, H, R, Dv) of new tokens, which are kept.
