@@ -18,6 +18,7 @@ from lengthgen.bench import (
     attention,
     child,
     command,
+    decode,
     figure,
     flops,
     marks,
@@ -664,3 +665,65 @@ def test_help_names_every_kind(capsys):
     assert stopped.value.code == 0
     out = capsys.readouterr().out
     assert all(f"lengthgen bench {kind}" in out for kind in command.KINDS)
+
+
+# Decoding
+
+
+def test_decoding_is_measured_beside_its_formulas(monkeypatch, tmp_path, capsys):
+    jobs = []
+
+    def run(job, where, threads):
+        jobs.append(job)
+        return {"base": 2**20, "peak": 3 * 2**20, "seconds": 1.0, "cache": 2**19, "status": "ok"}
+
+    monkeypatch.setattr(decode.memory, "run", run)
+    arms = "rope,rope+streaming_llm:sinks=2:window=4,rope+dynamic_ntk,alibi"
+    words = ["--lengths=6,12", "--batches=1,2", "--new=3", f"--schemes={arms}"]
+    assert main.main(["bench", "decode", *TINY, *words, "--out", str(tmp_path)]) == 0
+    assert "dynamic_ntk reads every token by how long" in capsys.readouterr().out
+    rows = list(csv.DictReader((tmp_path / "decode.csv").read_text().splitlines()))
+    assert len(rows) == 4 * 4 and len(jobs) == 3 * 4
+    by_case = {(row["candidate"], row["tokens"], row["batch"]): row for row in rows}
+    assert by_case["rope+dynamic_ntk", "6", "1"]["status"] == "refused"
+    rope, streaming = (by_case[name, "12", "2"] for name in ("rope", arms.split(",")[1]))
+    # 2 texts, 12 tokens, keys and values of a layer of width 16; 6 tokens and 2 sinks besides.
+    assert float(rope["cache_mib"]) * 2**20 == 2 * 12 * 2 * 16 * 4
+    assert float(streaming["cache_mib"]) * 2**20 == 2 * 4 * 16 * (2 * 6 + 2)
+    assert float(rope["above_mib"]) == 2 and float(rope["cache_measured_mib"]) == 0.5
+    assert float(rope["of_first"]) == 1 and float(streaming["of_first"]) > 0
+    assert float(rope["decode_tokens_per_second"]) > 0 and float(rope["prefill_ms"]) > 0
+    assert (tmp_path / "decode.svg").is_file()
+    samples = (tmp_path / "decode-samples.csv").read_text()
+    assert samples.count("decode L12 B2") == 2 * 2 * 3
+
+
+def test_the_process_that_measures_a_prefill_counts_the_caches_bytes():
+    job = dataclasses.asdict(HERE) | {
+        "case": "prefill", "arm": "rope+rerope:window=5", "shape": dataclasses.asdict(SMALL),
+        "batch": 2, "tokens": 24, "device": "cpu", "threads": 1,
+    }  # fmt: skip
+    result = child._prefill(job)
+    assert result["cache"] == 2 * 2 * 64 * 4 * (2 * 24 + 5)
+    assert result["peak"] >= result["base"] > 0
+
+
+@pytest.mark.parametrize(
+    ("arm", "words"),
+    [
+        ("rope+nonsense", "retrofit 'nonsense' has no code"),
+        ("rope+yarn:4", "'4' is no option; expected KEY=VALUE"),
+        ("rope+yarn:facto=4", "facto"),
+        ("alibi+yarn", "retrofit yarn changes frequencies of rotary pairs"),
+    ],
+)
+def test_other_candidates_are_refused_in_one_line(arm, words, capsys):
+    assert main.main(["bench", "decode", *TINY, f"--schemes={arm}"]) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert words in lines[-1]
+
+
+@pytest.mark.parametrize("text", ["5,x", "0", "", "1,,2"])
+def test_lengths_are_positive_integers(text, capsys):
+    with pytest.raises((SystemExit, ConfigError)):
+        command.parser().parse_args(["decode", f"--lengths={text}"])

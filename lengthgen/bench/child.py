@@ -6,7 +6,8 @@ the parent's memory, and cannot be reset. Elsewhere it is ru_maxrss; on CUDA, to
 
 Cases: {"case": "evaluate", scheme, shape, tokens} scores a document of `tokens` tokens as one
 window; {"case": "attention", kind: "learned" | "dense", shape: [B, H, L, D]} runs one forward and
-backward with a learned bias.
+backward with a learned bias; {"case": "prefill", arm, shape, batch, tokens} reads prompts into a
+cache, whose own bytes stand beside the peak.
 """
 
 import contextlib
@@ -98,11 +99,26 @@ def _attention(job: dict) -> dict:
     return measure(call(L), where.device.type) | {"status": "ok", "reason": ""}
 
 
+def _prefill(job: dict) -> dict:
+    from lengthgen.bench import decode, workload
+
+    where = workload.place(job["device"], job["precision"], job["kernel"], job["linear"])
+    shape, batch, tokens = workload.Shape(**job["shape"]), job["batch"], job["tokens"]
+    model = decode.build(job["arm"], shape, where)
+    decode.prefilled(model, decode.prompts(shape, batch, min(SHORT, tokens), where), where)
+    prompts, caches = decode.prompts(shape, batch, tokens, where), []
+    measured = measure(
+        lambda: caches.append(decode.prefilled(model, prompts, where).cache), where.device.type
+    )
+    return measured | {"cache": caches[0].nbytes, "status": "ok", "reason": ""}
+
+
 def main(job: dict) -> None:
     """Run one job and print what it took."""
     process.prepare_environment()
     process.prepare_torch(job["threads"])
-    print(json.dumps({"evaluate": _evaluate, "attention": _attention}[job["case"]](job)))
+    cases = {"evaluate": _evaluate, "attention": _attention, "prefill": _prefill}
+    print(json.dumps(cases[job["case"]](job)))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@
     lengthgen bench attention                          the attention call alone, and the batches
     lengthgen bench bias_gradient                      on a GPU: the gradient of a bias
     lengthgen bench share                              what a run's evaluation takes of its time
+    lengthgen bench decode --schemes rope,rope+rerope  prefill and decoding with a cache
     lengthgen bench memory --tokens 32768              peak memory of evaluating a long document
     lengthgen bench marks                              all pass marks in one table
 
@@ -24,7 +25,7 @@ from typing import Any
 from lengthgen.config import command_line, paths
 from lengthgen.runs import process
 
-KINDS = ("train", "evaluate", "share", "attention", "bias_gradient", "memory", "marks")
+KINDS = ("train", "evaluate", "decode", "share", "attention", "bias_gradient", "memory", "marks")
 
 
 def _positive(text: str) -> int:
@@ -32,6 +33,15 @@ def _positive(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text}: expected a positive integer")
     return value
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(map(_positive, text.split(",")))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(
+            f"{text}: expected positive integers, such as 512,2048"
+        ) from error
 
 
 def _folder(text: str) -> Path:
@@ -59,7 +69,9 @@ def parser() -> argparse.ArgumentParser:
         add(name, default, help, type=_positive, metavar="N")
 
     add("what", "train", "default: train", nargs="?", choices=KINDS)
-    add("--schemes", "", "default: all (marks: its own); `none` is always there", metavar="A,B")
+    words = "default: all (marks, decode: their own); `none` is always there, but in decode; "
+    words += "decode: with a retrofit as rope+rerope or rope+yarn:factor=4"
+    add("--schemes", "", words, metavar="A,B")
     add("--peers", False, "train: beside other libraries and a plain GPT", action="store_true")
     number("--layers", 6)
     number("--width", 256)
@@ -79,6 +91,11 @@ def parser() -> argparse.ArgumentParser:
     add("--compile", False, "train: torch.compile our losses, as a run does", action="store_true")
     number("--documents", 1, "evaluate: documents in one evaluation")
     number("--tokens", 32768, "memory: tokens of the document")
+    words = "decode: tokens of a prompt"
+    add("--lengths", (512, 2048, 8192), words, type=_numbers, metavar="N,N")
+    words = "decode: texts that are decoded together"
+    add("--batches", (1, 8), words, type=_numbers, metavar="N,N")
+    number("--new", 32, "decode: tokens of one measurement")
     number("--scale", 1, "attention, bias_gradient, share: divide lengths by N, and judge nothing")
     words = "bias_gradient: so many of its shapes, the largest first; default: all"
     number("--shapes", None, words)

@@ -45,6 +45,22 @@ def of_throughput(rows: Sequence[Mapping[str, Any]]) -> list[Dot]:
     return sorted(dots, key=lambda dot: -dot.value)
 
 
+def of_decoding(rows: Sequence[Mapping[str, Any]]) -> list[Dot]:
+    """Speed of decoding relative to the first candidate at each length, in the table's order."""
+    return [
+        Dot(
+            f"{row['candidate']}, {row['tokens']:,} × {row['batch']}",
+            row["of_first"],
+            row["of_first_low"],
+            row["of_first_high"],
+            f"{row['decode_tokens_per_second']:,.0f} tokens/s",
+            colour=layout.GREY,
+        )
+        for row in rows
+        if row["of_first"] is not None
+    ]
+
+
 def of_memory(rows: Sequence[Mapping[str, Any]], limit: float) -> list[Dot]:
     """Memory relative to `none`, with MiB beside it, least first."""
     dots = [

@@ -9,6 +9,7 @@ from typing import Any
 from lengthgen import schemes
 from lengthgen.bench import (
     attention,
+    decode,
     environment,
     figure,
     marks,
@@ -204,6 +205,22 @@ def _shares(session: Session) -> Rows:
     return share.judge(session.interleave(candidates), session.options.scale == 1)
 
 
+def _decode(session: Session) -> None:
+    options, where = session.options, session.where
+    arms = [name for name in options.schemes.split(",") if name] or list(decode.ARMS)
+    rows: Rows = []
+    samples: dict[str, Measured] = {}
+    for length in options.lengths:
+        for batch in options.batches:
+            group = decode.Group(session.shape, where, tuple(arms), length, batch, options.new)
+            samples[group.name] = session.interleave(group.candidates())
+            rows += decode.rows(group, samples[group.name], options.threads)
+    title = "Decoding with a cache"
+    axis = f"tokens/s, relative to `{arms[0]}` (median and quartiles)"
+    drawn = (figure.of_decoding(rows), title, axis)
+    session.report("decode", rows, decode.COLUMNS, decode.SHOWN, samples, drawn)
+
+
 def _memory(session: Session) -> None:
     tokens, threads = session.options.tokens, session.options.threads
     rows = memory.evaluation_rows(session.shape, session.schemes(), tokens, session.where, threads)
@@ -238,6 +255,7 @@ def _marks(session: Session) -> None:
 KINDS = {
     "train": _train,
     "evaluate": _evaluate,
+    "decode": _decode,
     "share": _share,
     "attention": _attention,
     "bias_gradient": _bias_gradient,

@@ -82,18 +82,24 @@ class Cache:
             self.layers[layer] = self._layer(q, k, layer, step)
         return self.layers[layer].attend(q, k, v, x, step)
 
+    def can_rewind(self, length: int) -> bool:
+        """Whether every key that the first `length` tokens left is still there."""
+        rings = (buffer.slots for buffer in self.buffers() if buffer.slots.window)
+        return length == self.length or all(
+            slots.count(self.length) == self.length for slots in rings
+        )
+
     def rewind(self, length: int) -> None:
         """Forget the tokens from `length` on. ConfigError where earlier ones are gone already."""
         if not 0 < length <= self.length:
             raise ConfigError(
                 f"rewind to {length} tokens: the cache holds {self.length}, expected 1 to so many"
             )
-        for slots in (buffer.slots for buffer in self.buffers()):
-            if length < self.length and slots.window and slots.count(self.length) < self.length:
-                raise ConfigError(
-                    f"rewind to {length} of {self.length} tokens: a window has let go of earlier "
-                    "keys; begin the text again"
-                )
+        if not self.can_rewind(length):
+            raise ConfigError(
+                f"rewind to {length} of {self.length} tokens: a window has let go of earlier keys; "
+                "begin the text again"
+            )
         self.length = length
         if self.tokens is not None:
             self.tokens = self.tokens[:, :length]

@@ -1,4 +1,4 @@
-"""Bytes of a cache, by formula: what a scheme makes a model keep of `length` tokens.
+"""Bytes of decoding, by formula: of a cache, of a prefill's activations, of weights.
 
 A token costs each layer its key and its value, element (K D + K Dv) bytes for each sequence, while
 a window or the sinks hold it. Besides: 8 H bytes of running sums in a layer with gates; element E
@@ -12,6 +12,7 @@ import torch
 
 from lengthgen.decoding.layers.two_distances import both_slots
 from lengthgen.decoding.slots import Slots
+from lengthgen.model import ModelConfig
 from lengthgen.schemes.base import Scheme
 
 TOKEN = 8  # bytes of a token's number
@@ -51,3 +52,20 @@ def _layer_bytes(scheme: Scheme, layer: int, length: int, kv_heads: int, element
         return text + (key + value) * length
     _, besides, _ = both_slots(scheme, layer, pairs)
     return text + (key + value) * slots.count(length) + key * besides.count(length)
+
+
+def prefill_bytes(config: ModelConfig, batch: int, length: int, element: int = 4) -> int:
+    """Bytes of a prefill's activations at their peak, without what attention kernels hold.
+
+    A token holds the residual stream and its normalised copy, and the larger of attention's
+    queries, keys and values, before and after the scheme turned them, with the mixture (7 E), and
+    the MLP's hidden layer before and after its activation.
+    """
+    E = config.width
+    hidden = config.hidden * (3 if config.activation == "swiglu" else 2)
+    return element * batch * length * (2 * E + max(7 * E, hidden))
+
+
+def weight_bytes(model: torch.nn.Module) -> int:
+    """Bytes of all parameters; a tied head counts once."""
+    return sum(parameter.nbytes for parameter in model.parameters())
