@@ -25,7 +25,7 @@ LAYERS = (
     {"reporting"},
     {"diagnostics"},
     {"runs"},
-    {"bench"},
+    {"bench", "exporting"},
     {"studies"},
     {"cli"},
 )

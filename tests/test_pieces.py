@@ -61,7 +61,7 @@ def test_text_without_longer_runs_is_one_part():
 def test_bpe_is_that_of_the_whole_text(tmp_path):
     text = "".join(random.Random(0).choices([*"abc我们在 \n", "the ", "。"], k=20_000))
     trainer = library.trainers.BpeTrainer(
-        vocab_size=399, initial_alphabet=sorted(tokenizers._alphabet()), show_progress=False
+        vocab_size=399, initial_alphabet=sorted(tokenizers.alphabet()), show_progress=False
     )
     whole = library.Tokenizer(library.models.BPE())
     whole.pre_tokenizer = library.pre_tokenizers.ByteLevel(add_prefix_space=False)

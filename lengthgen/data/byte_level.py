@@ -36,7 +36,7 @@ def byte_level(definition: str, kind: str, place: str, begin: str | None = None)
         raise DataError(f"{place} is {reason}; expected a GPT-2-like tokenizer.json") from None
     model.encode_special_tokens = True  # a text that spells a special token is still text
     key = f"{kind}-{len(pieces)}-{hashlib.sha256(model.to_str().encode()).hexdigest()[:8]}"
-    return Tokenizer(key, pieces, lambda text: encode(model, text))
+    return Tokenizer(key, pieces, lambda text: encode(model, text), definition=definition)
 
 
 def encode(model: Any, text: bytes, by_parts: bool = True) -> np.ndarray:

@@ -19,6 +19,7 @@ class Tokenizer:
     pieces: list[bytes]  # (vocab_size) the text of each id; b"" for special ones, as `begin`
     ids_of: Callable[[Any], np.ndarray]
     begin_id: int | None = None  # of `begin`; None: the last one
+    definition: str | None = None  # JSON of the library `tokenizers`, where that made it
 
     @property
     def vocab_size(self) -> int:

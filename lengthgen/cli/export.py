@@ -1,0 +1,99 @@
+"""`lengthgen export`: a finished run for other programs.
+
+lengthgen export run=ID --to hf FOLDER             a model of transformers: config, weights, tokenizer, card
+lengthgen export run=ID --to lm-eval FILE.json     its losses as results of lm-evaluation-harness
+"""  # noqa: E501
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lengthgen.config import command_line, paths
+from lengthgen.errors import ConfigError
+
+if TYPE_CHECKING:
+    from lengthgen.runs.folder import RunFolder
+
+KINDS = ("hf", "lm-eval")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Export one run. Prints what was written and what to know of it."""
+    options = _parser().parse_intermixed_args(list(argv))
+    name = _run(options.run)
+    kind, place = options.to
+    if kind not in KINDS:
+        raise ConfigError(f"--to {kind}: expected one of {', '.join(KINDS)}")
+    from lengthgen.runs.process import prepare_environment
+
+    prepare_environment()  # before the import of torch
+    from lengthgen.runs import folder
+
+    run = folder.find(paths.folder(options.results, "--results"), name)
+    where = paths.folder(place, f"--to {kind}")
+    write = {"hf": _model, "lm-eval": _results}[kind]
+    print("\n".join(write(run, where, options)))
+    return 0
+
+
+def _model(run: "RunFolder", where: Path, options: argparse.Namespace) -> list[str]:
+    from lengthgen.exporting import finished, model_folder, needed, target
+
+    # Before the run is loaded, which may take a while.
+    target.check(where, options.overwrite)
+    needed.transformers()
+    request = model_folder.Request(
+        options.own_code, options.max_length, options.overwrite, options.evaluation
+    )
+    return model_folder.write(finished.load(run, options.trust_code), where, request)
+
+
+def _results(run: "RunFolder", where: Path, options: argparse.Namespace) -> list[str]:
+    from lengthgen.exporting import lm_eval_results
+
+    for flag, given in {"--own-code": options.own_code, "--max-length": options.max_length}.items():
+        if given:
+            raise ConfigError(f"{flag} is for --to hf")
+    return lm_eval_results.write(run, where, options.evaluation, options.overwrite)
+
+
+def _run(words: Sequence[str]) -> str:
+    """ID of `run=ID` or `ID`."""
+    if len(words) != 1:
+        given = " ".join(words) or "nothing"
+        raise ConfigError(f"export which run? expected run=ID, got {given}; see `list runs`")
+    key, equals, value = words[0].partition("=")
+    if not equals:
+        return key
+    if key.lstrip("+") != "run":
+        raise ConfigError(f"{words[0]}: expected run=ID")
+    return value
+
+
+def _parser() -> argparse.ArgumentParser:
+    description = "A finished run for other programs: a model folder, or results of lm-eval."
+    parser = command_line.Parser(prog="lengthgen export", description=description)
+    add = parser.add_argument
+    words = "its id, any part of the id that no other run has, or the path of its folder"
+    add("run", nargs="*", metavar="run=ID", help=words)
+    words = "hf FOLDER: config, weights, tokenizer and card for transformers; lm-eval FILE.json"
+    add("--to", nargs=2, required=True, metavar=("KIND", "PLACE"), help=words)
+    words = "hf: where no class of transformers has the scheme, lengthgen's own code"
+    add("--own-code", action="store_true", help=f"{words} (loads with trust_remote_code=True)")
+    words = "hf: the longest input, where the class has one (default: the training length)"
+    add("--max-length", type=_length, metavar="N", help=words)
+    words = "the evaluation that is reported (default: that of the run's own command)"
+    add("--evaluation", metavar="ID", help=words)
+    add("--overwrite", action="store_true", help="replace an earlier export")
+    words = "run the code that the run's folder keeps, where it was trained with somebody's own"
+    add("--trust-code", action="store_true", help=words)
+    words = "folder with the runs (default: results)"
+    add("--results", default="results", metavar="FOLDER", help=words)
+    return parser
+
+
+def _length(text: str) -> int:
+    if not text.isdecimal() or not 2 <= int(text) <= 2**24:
+        raise argparse.ArgumentTypeError(f"{text[:40]!r}: expected a whole number of tokens")
+    return int(text)

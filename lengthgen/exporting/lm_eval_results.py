@@ -1,0 +1,205 @@
+"""A run's losses as a results file of lm-evaluation-harness, for tools that read such files.
+
+A task is a protocol at a length: lengthgen_<dataset>_<protocol>_<length>. Its metrics have
+the harness's names and units where they are defined:
+
+  bits_per_byte      loss / (bytes ln 2)
+  byte_perplexity    exp(loss / bytes)
+  token_perplexity   exp(loss / tokens), and loss in nats a token: lengthgen's own
+
+No word_perplexity: what is scored begins and ends within words. docs/perplexity.md says how the
+windows differ from the harness's own. Intervals (95 %, over documents) stand in the task's
+metadata, as the harness has a place for a standard error only.
+"""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from lengthgen import __version__, files
+from lengthgen.config import yaml_files
+from lengthgen.errors import CheckpointError, ConfigError, DataError
+from lengthgen.evaluation.protocols import EVALUATION_VERSION
+from lengthgen.exporting import evaluated
+from lengthgen.exporting.evaluated import Evaluation
+from lengthgen.runs import train_config
+from lengthgen.runs.folder import RunFolder
+from lengthgen.runs.identity import evaluation_id
+
+FILTER = "none"  # of an answer; metrics are named `metric,filter`
+AGGREGATION = {
+    "bits_per_byte": "bits_per_byte",
+    "byte_perplexity": "weighted_perplexity",
+    "token_perplexity": "weighted_perplexity",
+    "loss": "mean",
+}
+Row = Mapping[str, str]
+
+
+def write(run: RunFolder, path: Path, asked: str | None, overwrite: bool) -> list[str]:
+    """The file. Returns what a user should know of it, a line each. ConfigError if it is there."""
+    if path.suffix != ".json":
+        raise ConfigError(f"--to lm-eval {path}: expected the name of a .json file")
+    if path.is_symlink() or path.is_dir() or (path.exists() and not overwrite):
+        raise ConfigError(f"{path} exists; give another name, or --overwrite to replace the file")
+    if not run.ended:
+        raise CheckpointError(
+            f"run {run.path.name} is not finished; run its training command again first"
+        )
+    config = train_config.plain(yaml_files.load(run.config))
+    evaluation = evaluated.choose(run.path, _own(config), asked)
+    content = results(run, config, evaluation)
+    files.write_json(path, content)
+    return [f"{run.path.name} -> {path}: {len(content['results'])} tasks of evaluation "
+            f"{evaluation.id}"]  # fmt: skip
+
+
+def _own(config: Mapping[str, Any]) -> str:
+    """The id of the evaluation that the run's own command makes."""
+    checked = train_config.check(config)
+    return evaluation_id(checked.evaluation, checked.settings.train_length, None, None)
+
+
+def results(run: RunFolder, config: Mapping[str, Any], evaluation: Evaluation) -> dict[str, Any]:
+    """What the harness's `simple_evaluate` returns and its tracker writes."""
+    provenance = files.read_json(run.provenance, {})
+    dataset = str(provenance.get("data", {}).get("label", config["dataset"].get("name")))
+    # Symbols of a synthetic source have no bytes.
+    in_bytes = not str(provenance.get("data", {}).get("tokenizer", "")).startswith("symbols")
+    tasks = {
+        task_name(dataset, protocol, length): task
+        for protocol in evaluation.protocols
+        for length, row in evaluation.values(protocol, "loss").items()
+        if row["status"] == "ok"
+        and (task := _task(dataset, evaluation, protocol, length, in_bytes))
+    }
+    if not tasks:
+        raise DataError(f"evaluation {evaluation.id} of {run.path.name} has no loss to export")
+    origin = evaluation.settings.get("origin", {})
+    higher = {metric: False for metric in AGGREGATION}
+    return {
+        "results": {name: {"alias": name, **task["results"]} for name, task in tasks.items()},
+        "group_subtasks": {name: [] for name in tasks},
+        "configs": {name: task["config"] for name, task in tasks.items()},
+        "versions": dict.fromkeys(tasks, EVALUATION_VERSION),
+        "n-shot": dict.fromkeys(tasks, 0),
+        "higher_is_better": {name: higher for name in tasks},
+        "n-samples": {name: task["samples"] for name, task in tasks.items()},
+        "config": {
+            "model": "lengthgen",
+            "model_args": f"run={run.path.name}",
+            "model_num_parameters": provenance.get("parameters", {}).get("total"),
+            "model_dtype": evaluation.settings.get("dtype"),
+            "batch_size": None,
+            "batch_sizes": [],
+            "device": origin.get("device"),
+            "use_cache": None,
+            "limit": None,
+            "bootstrap_iters": 0,
+            "gen_kwargs": None,
+            "random_seed": config.get("seed"),
+        },
+        "git_hash": origin.get("commit") or provenance.get("commit"),
+        "date": _seconds(origin.get("started")),
+        "pretty_env_info": ", ".join(
+            f"{name} {version}" for name, version in sorted(origin.get("versions", {}).items())
+        ),
+        "lm_eval_version": None,  # the harness measured nothing of it
+        "lengthgen_version": origin.get("lengthgen", __version__),
+        "max_length": max(evaluation.values(evaluation.protocols[0], "loss"), default=None),
+        "task_hashes": {},
+        "model_source": "lengthgen",
+        "model_name": run.path.name,
+        "model_name_sanitized": re.sub(r"[\"<>:/|\\?*\[\]]+", "__", run.path.name),
+        "weights_sha256": run.ended.get("weights_sha256"),
+    }
+
+
+def task_name(dataset: str, protocol: str, length: int) -> str:
+    """A name of letters, digits and `_` alone, as the harness's are."""
+    return f"lengthgen_{re.sub(r'[^A-Za-z0-9_]+', '_', dataset)}_{protocol}_{length}"
+
+
+def _task(
+    dataset: str, evaluation: Evaluation, protocol: str, length: int, in_bytes: bool
+) -> dict[str, Any]:
+    """Empty where no document is stored."""
+    rows = [
+        row
+        for row in evaluation.documents
+        if row["protocol"] == protocol and int(row["eval_length"]) == length
+    ]
+    measured = metrics(rows, in_bytes)
+    if not measured:
+        return {}
+    intervals = {}
+    for metric in ("loss", "bits_per_byte"):
+        row = evaluation.values(protocol, metric).get(length, {})
+        if row.get("low") and row.get("high"):
+            intervals[metric] = [float(row["low"]), float(row["high"])]
+    named: dict[str, float | str] = {}
+    for metric, value in measured.items():
+        named[f"{metric},{FILTER}"] = value
+        named[f"{metric}_stderr,{FILTER}"] = "N/A"
+    name = task_name(dataset, protocol, length)
+    kinds = [
+        {"metric": metric, "aggregation": AGGREGATION[metric], "higher_is_better": False}
+        for metric in measured
+    ]
+    metadata = {
+        "version": EVALUATION_VERSION,
+        "protocol": protocol,
+        "eval_length": length,
+        "train_length": evaluation.train_length,
+        "n_tokens": sum(int(row["n_tokens"]) for row in rows),
+        "interval_95": intervals,
+        "word": evaluation.words.get(length) if protocol == "matched" else None,
+    }
+    config = {
+        "task": name,
+        "dataset_path": dataset,
+        "dataset_name": None,
+        "test_split": "validation",
+        "output_type": "loglikelihood_rolling",
+        "num_fewshot": 0,
+        "repeats": 1,
+        "should_decontaminate": False,
+        "metric_list": kinds,
+        "metadata": metadata,
+    }
+    available = sum(evaluation.settings.get("validation_documents", {}).values())
+    samples = {"original": max(available, len(rows)), "effective": len(rows)}
+    return {"results": named, "config": config, "samples": samples}
+
+
+def metrics(rows: Sequence[Row], in_bytes: bool) -> dict[str, float]:
+    """From the loss sums of documents. in_bytes: tokens stand for text; else only those of tokens.
+
+    Empty without a scored token.
+    """
+    loss, tokens, n_bytes = (
+        math.fsum(float(row[column] or 0) for row in rows)
+        for column in ("loss_sum", "n_tokens", "n_bytes")
+    )
+    if not tokens:
+        return {}
+    found = {"loss": loss / tokens, "token_perplexity": _exp(loss / tokens)}
+    if in_bytes and n_bytes:
+        found["byte_perplexity"] = _exp(loss / n_bytes)
+        found["bits_per_byte"] = loss / n_bytes / math.log(2)
+    return found
+
+
+def _exp(value: float) -> float:
+    return math.exp(value) if value < 700 else math.inf
+
+
+def _seconds(started: str | None) -> float | None:
+    """Since 1970, as the harness's `date`."""
+    try:
+        return datetime.fromisoformat(started or "").timestamp()
+    except ValueError:
+        return None
