@@ -1,8 +1,8 @@
 """A tokeniser as a `tokenizer.json` of the library `tokenizers`, for other programs to read.
 
-The ids of a text are those of `Tokenizer.encode`, after the one that begins every document. Bytes
-become a byte-level BPE without merges, id = byte. That of bytes takes text alone there: a document
-that is not UTF-8 has no string.
+The ids of a text are those of `Tokenizer.encode`: the one that begins a document is not put before
+it. lm-evaluation-harness does that itself, and would predict the first of two. Bytes become a
+byte-level BPE without merges, id = byte; a document that is not UTF-8 has no string there.
 """
 
 import json
@@ -29,10 +29,6 @@ def as_json(tokenizer: Tokenizer) -> tuple[str, str] | None:
         begin = f"<{begin}>"  # a merge of the training text spells it
     model.add_special_tokens([begin])
     model.decoder = tokenizers.decoders.ByteLevel()
-    pair = (begin, model.token_to_id(begin))
-    model.post_processor = tokenizers.processors.TemplateProcessing(
-        single=f"{begin} $A", pair=f"{begin} $A {begin} $B", special_tokens=[pair]
-    )
     return model.to_str(), begin
 
 

@@ -31,6 +31,6 @@ def write(tokenizer: Tokenizer, folder: Path, length: int) -> str:
     )
     made.save_pretrained(folder)
     return (
-        f"A text begins with `{begin}` (id {tokenizer.begin}), as every document in training did; "
-        "the tokenizer puts it there, and `add_special_tokens=False` leaves it out."
+        f"In training every document began with `{begin}` (id {tokenizer.begin}); the tokenizer "
+        "does not put it before a text. It begins, ends and pads a sequence."
     )
