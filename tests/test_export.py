@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,13 +13,16 @@ import torch
 
 transformers = pytest.importorskip("transformers")
 
+from lengthgen import retrofits  # noqa: E402
 from lengthgen.cli import main  # noqa: E402
 from lengthgen.data import tokenizer_json, tokenizers  # noqa: E402
 from lengthgen.errors import ConfigError  # noqa: E402
 from lengthgen.exporting import architectures, finished, model_folder, stock, target  # noqa: E402
-from lengthgen.exporting.traits import NoClassError, traits_of  # noqa: E402
+from lengthgen.exporting.read_traits import traits_of  # noqa: E402
+from lengthgen.exporting.traits import NoClassError  # noqa: E402
 from lengthgen.model import ModelConfig  # noqa: E402
 from lengthgen.modifiers.base import modified  # noqa: E402
+from lengthgen.retrofits import base as retrofits_base  # noqa: E402
 from lengthgen.runs import run, train_config  # noqa: E402
 from lengthgen.runs.folder import RunFolder  # noqa: E402
 
@@ -124,6 +128,63 @@ def test_what_no_class_has_is_named(scheme, options, shape, modifiers, words):
         architectures.choose(traits_of(model))
     message = str(refusal.value)
     assert all(word in message for word in [*words, "--own-code"]) and "\n" not in message
+
+
+RETROFITS = [
+    ("position_interpolation", {"factor": 2.5}, "linear"),
+    ("ntk", {"alpha": 3.0}, "default"),
+    ("ntk", {"base": 70000.0}, "default"),
+    ("dynamic_ntk", {"alpha": 2.0}, "dynamic"),
+    ("yarn", {"factor": 4.0, "slow": 0.5, "fast": 4.0}, "yarn"),
+    ("yarn", {"factor": 4.0, "temperature": False}, "yarn"),
+    ("llama3", {"factor": 4.0}, "llama3"),
+    ("longrope", {"factor": 4.0, "factors": [1.0, 1.2, 2.0, 3.5]}, "longrope"),
+    ("rope_zero_slow", {}, "proportional"),
+]
+
+
+def retrofitted(model, name, options):
+    kind = retrofits.load(name)
+    model.scheme, _ = retrofits_base.apply(kind, kind.Config(**options), model.scheme)
+    return model
+
+
+@pytest.mark.parametrize(
+    ("shape", "modifiers"), [(LLAMA, {}), ({}, {}), (LLAMA, {"window": {"window": 9}})]
+)
+@pytest.mark.parametrize(("name", "options", "rope_type"), RETROFITS)
+def test_retrofits_are_configuration(name, options, rope_type, shape, modifiers, tmp_path):
+    plain = made("rope", {}, shape, modifiers)
+    model = retrofitted(made("rope", {}, shape, modifiers), name, options)
+    traits = traits_of(model)
+    stock.build(architectures.choose(traits), traits, model, LENGTH).save_pretrained(tmp_path)
+    loaded = transformers.AutoModelForCausalLM.from_pretrained(tmp_path)
+    assert loaded.config.rope_parameters["rope_type"] == rope_type
+    for length in (3, LENGTH, LENGTH + 1, 5 * LENGTH):  # rising, as dynamic remembers
+        assert stock.largest_difference(model, loaded, tokens(length))[0] < 1e-5
+    if name != "rope_zero_slow":  # every pair completes a turn in so small a head
+        assert stock.largest_difference(plain, loaded, tokens(5 * LENGTH))[0] > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("scheme", "options", "retrofit", "changes", "words"),
+    [
+        ("rope", {}, "yarn", {}, "give retrofit.factor=NUMBER"),
+        ("rope", {}, "position_interpolation", {}, "give retrofit.factor=NUMBER"),
+        ("rope", {}, "yarn", {"factor": 2.0, "ramp": "rotations"}, "retrofit.ramp=index"),
+        ("rope", {}, "rerope", {}, "retrofit rerope: transformers has no rope type"),
+        ("rope", {}, "longrope", {"factors": [1.0] * 4, "start_tokens": 2}, "start_tokens=2"),
+        ("p_rope", {}, "yarn", {"factor": 2.0}, "rope types turn every pair"),
+        ("rope_partial", {"fraction": 0.5}, "yarn", {"factor": 2.0}, "rotated channels alone"),
+        ("rope", {}, "hard_window", {}, "hard_window"),
+        ("alibi", {}, "alibi_interpolation", {}, "alibi_interpolation"),
+    ],
+)
+def test_retrofits_without_a_rope_type(scheme, options, retrofit, changes, words):
+    model = retrofitted(made(scheme, options, {}, {}), retrofit, changes)
+    with pytest.raises(NoClassError, match=re.escape(words)) as refusal:
+        traits_of(model)
+    assert "\n" not in str(refusal.value)
 
 
 def test_a_subclass_is_another_scheme():
@@ -297,6 +358,42 @@ def test_symbols_are_exported_without_a_tokenizer(trained, tmp_path, capsys):
     assert not list((tmp_path / "out").glob("tokenizer*"))
 
 
+def test_a_retrofit_goes_with_the_run(trained, tmp_path, capsys):
+    folder, place = trained(**ROPE), tmp_path / "out"
+    asked = ("+retrofit=yarn", "retrofit.factor=4")
+    assert export(folder, place, *asked) == 0
+    assert "no evaluation of rope+yarn(factor=4) is stored" in capsys.readouterr().out
+    assert "No evaluation is stored." in (place / "README.md").read_text()
+    results = f"results={folder.path.parent.parent}"
+    evaluate = ["evaluate", f"run={folder.path.name}", *asked, results, "tracking=none"]
+    assert main.main(evaluate) == 0
+    assert export(folder, place, *asked, "--overwrite") == 0
+    card = (place / "README.md").read_text()
+    assert "| 64 |" in card and "rope+yarn(factor=4)" in card
+    config = json.loads((place / "config.json").read_text())
+    assert config["max_position_embeddings"] == 64
+    assert config["rope_parameters"]["original_max_position_embeddings"] == 16
+    assert export(folder, place, "+retrofit=dynamic_ntk", "--overwrite") == 0
+    assert "longest window so far" in capsys.readouterr().out
+    assert export(folder, place, asked[0], "retrofit.factor=2", "--overwrite") == 0
+    assert "No evaluation is stored." in (place / "README.md").read_text()
+    # And the evaluation of the run itself is the run's still.
+    assert export(folder, tmp_path / "plain") == 0
+    plain = (tmp_path / "plain" / "README.md").read_text()
+    assert [line for line in plain.splitlines() if line.startswith("| 64 |")] != [
+        line for line in card.splitlines() if line.startswith("| 64 |")
+    ]
+    capsys.readouterr()
+    results = tmp_path / "results.json"
+    words = ["export", str(folder.path), "--to", "lm-eval", str(results)]
+    assert main.main([*words, *asked]) == 0
+    assert json.loads(results.read_text())["config"]["model_args"].endswith(",retrofit=yarn")
+    assert (
+        main.main(["export", str(folder.path), "+retrofit=ntk", "--to", "lm-eval", "x.json"]) == 2
+    )
+    assert "with ntk" in capsys.readouterr().err
+
+
 # What is at the place already
 
 
@@ -363,6 +460,21 @@ def test_other_logits_leave_nothing(trained, tmp_path, monkeypatch, capsys):
     assert not [path.name for path in tmp_path.iterdir() if "out" in path.name]
 
 
+def test_a_full_disk_is_one_line(trained, tmp_path):
+    """The largest file that a process may write stands in for what is left of a disk."""
+    folder, place = trained(**ROPE), tmp_path / "out"
+    code = (
+        "import resource, signal, sys\nfrom lengthgen.cli import main\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (9000, 9000))\n"
+        f"sys.exit(main.main(['export', {str(folder.path)!r}, '--to', 'hf', {str(place)!r}]))"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ended.returncode == 7 and "cannot write model.safetensors" in ended.stderr
+    assert ended.stderr.count("\n") == 1
+    assert not [path.name for path in tmp_path.iterdir() if "out" in path.name]
+
+
 def test_other_parameters_are_one_line(monkeypatch):
     model = made("rope", {}, LLAMA, {})
     traits = traits_of(model)
@@ -407,7 +519,9 @@ def test_an_unfinished_run_is_refused(trained, tmp_path, capsys):
     ("argv", "words"),
     [
         (["--to", "hf", "out"], "export which run?"),
-        (["run=a", "run=b", "--to", "hf", "out"], "export which run?"),
+        (["run=a", "run=b", "--to", "hf", "out"], "run=b: expected run=ID"),
+        (["run=a", "+retrofit=yam", "--to", "hf", "out"], "no retrofit 'yam'; nearest: yarn"),
+        (["run=a", "retrofit.factor=2", "--to", "hf", "out"], "no retrofit ''"),
         (["scheme=a", "--to", "hf", "out"], "expected run=ID"),
         (["run=a", "--to", "onnx", "out"], "expected one of hf, lm-eval"),
         (["run=a", "--to", "hf"], "--to"),

@@ -2,26 +2,29 @@
 
 lengthgen export run=ID --to hf FOLDER             a model of transformers: config, weights, tokenizer, card
 lengthgen export run=ID --to lm-eval FILE.json     its losses as results of lm-evaluation-harness
+lengthgen export run=ID +retrofit=yarn retrofit.factor=4 --to hf FOLDER    under a retrofit
 """  # noqa: E501
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from lengthgen.config import command_line, paths
+from lengthgen.config import catalogue, command_line, paths
+from lengthgen.config.nearest import nearest
 from lengthgen.errors import ConfigError
 
 if TYPE_CHECKING:
     from lengthgen.runs.folder import RunFolder
 
 KINDS = ("hf", "lm-eval")
+RETROFIT = "retrofit"
 
 
 def main(argv: Sequence[str]) -> int:
     """Export one run. Prints what was written and what to know of it."""
     options = _parser().parse_intermixed_args(list(argv))
-    name = _run(options.run)
+    name, options.retrofit = _words(options.run)
     kind, place = options.to
     if kind not in KINDS:
         raise ConfigError(f"--to {kind}: expected one of {', '.join(KINDS)}")
@@ -46,7 +49,9 @@ def _model(run: "RunFolder", where: Path, options: argparse.Namespace) -> list[s
     request = model_folder.Request(
         options.own_code, options.max_length, options.overwrite, options.evaluation
     )
-    return model_folder.write(finished.load(run, options.trust_code), where, request)
+    return model_folder.write(
+        finished.load(run, options.trust_code, options.retrofit), where, request
+    )
 
 
 def _results(run: "RunFolder", where: Path, options: argparse.Namespace) -> list[str]:
@@ -55,27 +60,54 @@ def _results(run: "RunFolder", where: Path, options: argparse.Namespace) -> list
     for flag, given in {"--own-code": options.own_code, "--max-length": options.max_length}.items():
         if given:
             raise ConfigError(f"{flag} is for --to hf")
-    return lm_eval_results.write(run, where, options.evaluation, options.overwrite)
+    chosen = options.evaluation, options.overwrite, options.retrofit
+    return lm_eval_results.write(run, where, *chosen)
 
 
-def _run(words: Sequence[str]) -> str:
-    """ID of `run=ID` or `ID`."""
-    if len(words) != 1:
-        given = " ".join(words) or "nothing"
-        raise ConfigError(f"export which run? expected run=ID, got {given}; see `list runs`")
-    key, equals, value = words[0].partition("=")
-    if not equals:
-        return key
-    if key.lstrip("+") != "run":
-        raise ConfigError(f"{words[0]}: expected run=ID")
-    return value
+def _words(words: Sequence[str]) -> tuple[str, dict[str, Any] | None]:
+    """(ID, the retrofit's name and options) of `run=ID` or `ID` and `retrofit=NAME ...`."""
+    given: dict[str, str] = {}
+    for word in words:
+        key, equals, value = word.lstrip("+").partition("=")
+        key, value = (key, value) if equals else ("run", key)
+        if key in given or (key not in ("run", RETROFIT) and not key.startswith(f"{RETROFIT}.")):
+            expected = f"run=ID, {RETROFIT}=NAME or {RETROFIT}.KEY=VALUE, each once"
+            raise ConfigError(f"{word}: expected {expected}")
+        given[key] = value
+    if not given.get("run"):
+        raise ConfigError("export which run? expected run=ID; `lengthgen list runs` shows all")
+    return given.pop("run"), _retrofit(given)
+
+
+def _retrofit(given: Mapping[str, str]) -> dict[str, Any] | None:
+    """Its YAML file's options, with those given. ConfigError for one that is not there."""
+    import yaml
+
+    if not given:
+        return None
+    known = catalogue.files(RETROFIT, catalogue.folders())
+    name = given.get(RETROFIT, "")
+    if name not in known:
+        near = nearest(name, known)
+        expected = f"nearest: {', '.join(near)}" if near else "`lengthgen list retrofits` shows all"
+        raise ConfigError(f"no {RETROFIT} {name!r}; {expected}")
+    options = catalogue.contents(known[name], catalogue.folders())
+    for key, text in given.items():
+        if key == RETROFIT:
+            continue
+        try:
+            options[key.removeprefix(f"{RETROFIT}.")] = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise ConfigError(f"{key}={text}: expected a value as YAML has it") from None
+    return options
 
 
 def _parser() -> argparse.ArgumentParser:
     description = "A finished run for other programs: a model folder, or results of lm-eval."
     parser = command_line.Parser(prog="lengthgen export", description=description)
     add = parser.add_argument
-    words = "its id, any part of the id that no other run has, or the path of its folder"
+    words = "its id, any part of the id that no other run has, or the path of its folder; then a"
+    words += " retrofit, as for evaluate: +retrofit=yarn retrofit.factor=4"
     add("run", nargs="*", metavar="run=ID", help=words)
     words = "hf FOLDER: config, weights, tokenizer and card for transformers; lm-eval FILE.json"
     add("--to", nargs=2, required=True, metavar=("KIND", "PLACE"), help=words)

@@ -24,12 +24,14 @@ class Facts:
     class_name: str
     own_code: str | None  # why no class of transformers will do; None where one does
     bound: tuple[str, int] | None  # a configuration key that ends the input, and its value
+    raisable: bool  # that key may be raised when the model is loaded
     config: Mapping[str, Any]  # the run's
     provenance: Mapping[str, Any]
     weights_sha256: str  # of the run's weights
     file_sha256: str  # of model.safetensors
     differences: Mapping[int, tuple[float, float]]  # tokens -> of the logits, and the largest logit
     tokenizer: str  # a sentence
+    remembers: bool = False  # logits depend on the windows that were read before
 
 
 def text(facts: Facts, evaluation: Evaluation | None) -> str:
@@ -84,9 +86,17 @@ def _loading(facts: Facts) -> list[str]:
             "```",
             "",
         ]
+    if facts.remembers:
+        lines += [
+            "transformers keeps the rotary base of the longest window so far, where lengthgen's "
+            "follows each window: the logits are the same while windows grow.",
+            "",
+        ]
     if facts.bound:
         key, length = facts.bound
-        lines += [f"`{key}` = {length:,}: {facts.class_name} takes no longer input.", ""]
+        more = f' unless it is loaded with `from_pretrained("FOLDER", {key}=N)`'
+        ends = f"`{key}` = {length:,}: {facts.class_name} takes no longer input"
+        lines += [f"{ends}{more if facts.raisable else ''}.", ""]
     return lines
 
 

@@ -1,10 +1,11 @@
-"""The evaluation of a run that an export reports: its rows, words and figure. No torch.
+"""The evaluation of a run that an export reports: its rows, words and figure.
 
-It is that of the run's own command unless another is named; one with a retrofit, or of an earlier
-step, is of another model than the exported one.
+It is that of the run's own command, or of the same retrofit, unless another is named; one of an
+earlier step or another retrofit is of another model than the exported one.
 """
 
 import csv
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from lengthgen import files
 from lengthgen.errors import ConfigError, DataError
 from lengthgen.evaluation import records
+from lengthgen.runs.retrofitting import ADDED
 
 FIGURE = "loss_by_length"
 
@@ -52,34 +54,49 @@ class Evaluation:
         return path if path.is_file() else None
 
 
-def choose(run: Path, own: str, asked: str | None) -> Evaluation:
-    """The evaluation named `asked`, a part of its id, else `own`, the run's. ConfigError."""
+def choose(
+    run: Path, own: str, asked: str | None, retrofit: Mapping[str, Any] | None = None
+) -> Evaluation | None:
+    """The evaluation named `asked`, a part of its id, else `own`, the model's.
+
+    Of the last step's weights under the retrofit (its name and every option); without one, as they
+    were trained. None where a retrofit has no evaluation. ConfigError where one is asked for that
+    is not there.
+    """
     of_run = records.run(run)
     steps = str(of_run.config.get("steps"))
-    usable = {path.name: path for path in of_run.evaluations if _as_trained(path, steps)}
-    if asked is None:
-        names = [own] if own in usable else sorted(usable)[:1]
-    else:
+    usable = {path.name: path for path in of_run.evaluations if _is_of(path, steps, retrofit)}
+    if asked is not None:
         names = [name for name in usable if name == asked] or [n for n in usable if asked in n]
+    elif retrofit is not None and not usable:
+        return None
+    else:
+        names = [own] if own in usable else sorted(usable)[:1]
     if len(names) != 1:
         known = ", ".join(usable) or "none"
         wanted = f"--evaluation {asked}: " if asked is not None else ""
         raise ConfigError(
-            f"{wanted}expected one finished evaluation of the run as it was trained, it has "
-            f"{known}; `lengthgen evaluate run={run.name}` makes one"
+            f"{wanted}expected one finished evaluation of this model, the run has {known}; "
+            f"`lengthgen evaluate run={run.name}` makes one"
         )
-    folder = usable[names[0]]
-    if faults := of_run.faults_of(folder):
-        raise DataError(f"evaluation {folder.name} of {run.name}: {faults[0]}; evaluate it again")
+    return read(run, names[0])
+
+
+def read(run: Path, name: str) -> Evaluation:
+    """The evaluation with this id. DataError where it is damaged."""
+    folder = run / "evaluation" / name
+    if faults := records.run(run).faults_of(folder):
+        raise DataError(f"evaluation {name} of {run.name}: {faults[0]}; evaluate it again")
     settings = files.read_json(folder / "settings.json", {})
-    tables = [_read(folder / f"{name}.csv") for name in ("lengths", "documents")]
-    return Evaluation(folder.name, folder, settings, *tables)
+    tables = [_read(folder / f"{table}.csv") for table in ("lengths", "documents")]
+    return Evaluation(name, folder, settings, *tables)
 
 
-def _as_trained(folder: Path, steps: str) -> bool:
-    """Of the weights after all steps, without a retrofit."""
-    origin = files.read_json(folder / "settings.json", {}).get("origin", {})
-    return not origin.get("retrofit") and all(
+def _is_of(folder: Path, steps: str, retrofit: Mapping[str, Any] | None) -> bool:
+    """Whether it is of the weights after all steps, under this retrofit."""
+    stored = files.read_json(folder / "settings.json", {}).get("origin", {}).get("retrofit") or {}
+    options = {key: value for key, value in stored.items() if key not in ADDED}
+    return options == dict(retrofit or {}) and all(
         row["steps"] == steps for row in _read(folder / "lengths.csv")
     )
 

@@ -1,5 +1,6 @@
 """A finished run as an export needs it: its model on the CPU, tokeniser, text and provenance."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -14,7 +15,7 @@ from lengthgen.data.splits import default_cache, make_dataset
 from lengthgen.data.tokenizers import Tokenizer
 from lengthgen.errors import CheckpointError, ConfigError
 from lengthgen.model import Transformer
-from lengthgen.runs import stored, train_config
+from lengthgen.runs import retrofitting, stored, train_config
 from lengthgen.runs.folder import RunFolder
 from lengthgen.runs.prepare import Run
 
@@ -40,6 +41,11 @@ class Finished:
     @property
     def evaluation_id(self) -> str:
         return self.run.evaluation_id
+
+    @property
+    def retrofit(self) -> dict[str, Any] | None:
+        """The name and the options of the retrofit around the model."""
+        return self.run.config.retrofit.as_dict() if self.run.config.retrofit else None
 
     @property
     def weights_sha256(self) -> str:
@@ -98,8 +104,10 @@ class Finished:
             "steps": settings.steps,
         }
 
-    def refuse_user_code(self) -> None:
-        """ConfigError where the model needs code that is no part of lengthgen."""
+    def refuse_own_code(self) -> None:
+        """ConfigError where own_code.transformer cannot build the model."""
+        if self.run.config.retrofit:
+            raise ConfigError("--own-code exports what was trained: leave the retrofit out")
         for choice in (self.run.config.scheme, *self.run.config.modifiers):
             if choice.from_user:
                 raise ConfigError(
@@ -108,8 +116,14 @@ class Finished:
                 )
 
 
-def load(folder: RunFolder, trust_code: bool = False) -> Finished:
-    """CheckpointError unless the run is finished and its files are as they were written."""
+def load(
+    folder: RunFolder, trust_code: bool = False, retrofit: Mapping[str, Any] | None = None
+) -> Finished:
+    """A run with a retrofit (its name and options) around what was trained, if one is given.
+
+    CheckpointError unless the run is finished and its files are as they were written. ConfigError
+    for a retrofit that does not fit it.
+    """
     if not folder.ended:
         raise CheckpointError(
             f"run {folder.path.name} is not finished; run its training command again first"
@@ -118,9 +132,11 @@ def load(folder: RunFolder, trust_code: bool = False) -> Finished:
         raise CheckpointError(
             f"run {folder.path.name}: {faults[0]}; run its training command again first"
         )
-    on_cpu = {"retrofit": None, "device": "cpu"}
-    run = stored.stored_run(folder, on_cpu, trust_code=trust_code)
-    return Finished(folder, run, stored.with_weights(run, folder))
+    changed = {"retrofit": retrofit, "device": "cpu"}
+    run = stored.stored_run(folder, changed, trust_code=trust_code)
+    model = stored.with_weights(run, folder)
+    retrofitting.apply(run, model)
+    return Finished(folder, run, model)
 
 
 def _path(cache: Any) -> Any:

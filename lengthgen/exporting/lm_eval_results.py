@@ -19,10 +19,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from lengthgen import __version__, files
-from lengthgen.config import yaml_files
+from lengthgen import __version__, files, retrofits
+from lengthgen.config import dataclass_from, yaml_files
 from lengthgen.errors import CheckpointError, ConfigError, DataError
-from lengthgen.evaluation.protocols import EVALUATION_VERSION
+from lengthgen.evaluation.protocols import EVALUATION_VERSION, EvaluationConfig
 from lengthgen.exporting import evaluated
 from lengthgen.exporting.evaluated import Evaluation
 from lengthgen.runs import train_config
@@ -39,7 +39,13 @@ AGGREGATION = {
 Row = Mapping[str, str]
 
 
-def write(run: RunFolder, path: Path, asked: str | None, overwrite: bool) -> list[str]:
+def write(
+    run: RunFolder,
+    path: Path,
+    asked: str | None = None,
+    overwrite: bool = False,
+    retrofit: Mapping[str, Any] | None = None,
+) -> list[str]:
     """The file. Returns what a user should know of it, a line each. ConfigError if it is there."""
     if path.suffix != ".json":
         raise ConfigError(f"--to lm-eval {path}: expected the name of a .json file")
@@ -50,7 +56,13 @@ def write(run: RunFolder, path: Path, asked: str | None, overwrite: bool) -> lis
             f"run {run.path.name} is not finished; run its training command again first"
         )
     config = train_config.plain(yaml_files.load(run.config))
-    evaluation = evaluated.choose(run.path, _own(config), asked)
+    of = train_config.choose(retrofits, "retrofit", retrofit, ()) if retrofit else None
+    evaluation = evaluated.choose(run.path, _own(config), asked, of.as_dict() if of else None)
+    if evaluation is None:
+        raise ConfigError(
+            f"no evaluation of {run.path.name} with {of.label if of else 'no retrofit'}; "
+            f"`lengthgen evaluate run={run.path.name} +retrofit=...` makes one"
+        )
     content = results(run, config, evaluation)
     files.write_json(path, content)
     return [f"{run.path.name} -> {path}: {len(content['results'])} tasks of evaluation "
@@ -59,8 +71,9 @@ def write(run: RunFolder, path: Path, asked: str | None, overwrite: bool) -> lis
 
 def _own(config: Mapping[str, Any]) -> str:
     """The id of the evaluation that the run's own command makes."""
-    checked = train_config.check(config)
-    return evaluation_id(checked.evaluation, checked.settings.train_length, None, None)
+    options = {key: value for key, value in config["evaluation"].items() if key != "name"}
+    settings = dataclass_from.build(EvaluationConfig, options, "evaluation")
+    return evaluation_id(settings, config["train_length"])
 
 
 def results(run: RunFolder, config: Mapping[str, Any], evaluation: Evaluation) -> dict[str, Any]:
@@ -79,6 +92,9 @@ def results(run: RunFolder, config: Mapping[str, Any], evaluation: Evaluation) -
     if not tasks:
         raise DataError(f"evaluation {evaluation.id} of {run.path.name} has no loss to export")
     origin = evaluation.settings.get("origin", {})
+    arguments = f"run={run.path.name}"
+    if retrofit := (origin.get("retrofit") or {}).get("name"):
+        arguments += f",retrofit={retrofit}"
     higher = {metric: False for metric in AGGREGATION}
     return {
         "results": {name: {"alias": name, **task["results"]} for name, task in tasks.items()},
@@ -90,7 +106,7 @@ def results(run: RunFolder, config: Mapping[str, Any], evaluation: Evaluation) -
         "n-samples": {name: task["samples"] for name, task in tasks.items()},
         "config": {
             "model": "lengthgen",
-            "model_args": f"run={run.path.name}",
+            "model_args": arguments,
             "model_num_parameters": provenance.get("parameters", {}).get("total"),
             "model_dtype": evaluation.settings.get("dtype"),
             "batch_size": None,

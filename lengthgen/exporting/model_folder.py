@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from lengthgen import files
-from lengthgen.errors import ConfigError
+from lengthgen.errors import ConfigError, DiskError
 from lengthgen.exporting import (
     architectures,
     card,
@@ -31,7 +31,8 @@ from lengthgen.exporting import (
 )
 from lengthgen.exporting.architectures.base import Architecture
 from lengthgen.exporting.finished import Finished
-from lengthgen.exporting.traits import NoClassError, Traits, traits_of
+from lengthgen.exporting.read_traits import traits_of
+from lengthgen.exporting.traits import InputTable, NoClassError, Rotation, Traits
 
 log = logging.getLogger(__name__)
 WEIGHTS = "model.safetensors"
@@ -64,8 +65,16 @@ class Plan:
         return self.architecture.name if self.architecture else "LengthgenForCausalLM"
 
     @property
-    def bounded(self) -> bool:
-        return self.architecture is not None and self.architecture.bounded
+    def remembers(self) -> bool:
+        """Whether a window's logits depend on those that the model has read before."""
+        positions = self.traits.positions if self.traits else None
+        parameters = positions.parameters if isinstance(positions, Rotation) else {}
+        return parameters.get("rope_type") == "dynamic"
+
+    @property
+    def bound(self) -> str | None:
+        """The configuration key that ends the input, if one does."""
+        return self.architecture.bound if self.architecture else None
 
 
 def write(run: Finished, folder: Path, request: Request) -> list[str]:
@@ -77,7 +86,9 @@ def write(run: Finished, folder: Path, request: Request) -> list[str]:
     files.remove_leftovers(folder, older_than=ABANDONED)
     transformers = needed.transformers()
     plan = choose(run, request)
-    evaluation = evaluated.choose(run.folder.path, run.evaluation_id, request.evaluation)
+    evaluation = evaluated.choose(
+        run.folder.path, run.evaluation_id, request.evaluation, run.retrofit
+    )
     replaced = request.overwrite
     with (
         needed.quiet(transformers),
@@ -86,7 +97,7 @@ def write(run: Finished, folder: Path, request: Request) -> list[str]:
         _save(run, plan, part)
         tokenizer = tokenizer_files.write(run.tokenizer, part, plan.length)
         differences = _compare(run, plan, part)
-        if evaluation.figure:
+        if evaluation and evaluation.figure:
             shutil.copyfile(evaluation.figure, part / card.PICTURE)
         facts = _facts(run, plan, part, differences, tokenizer)
         files.write_text(part / "README.md", card.text(facts, evaluation))
@@ -96,7 +107,13 @@ def write(run: Finished, folder: Path, request: Request) -> list[str]:
     written = files.read_json(folder / target.MANIFEST, {})
     if written.get("files", {}).get(WEIGHTS) != facts.file_sha256:
         raise ConfigError(f"{folder} was made by another process meanwhile; nothing was written")
-    return _lines(folder, plan, facts)
+    lines = _lines(folder, plan, facts)
+    if evaluation is None:
+        lines.append(
+            f"no evaluation of {run.label} is stored; the card has none "
+            "(`lengthgen evaluate run=... +retrofit=...` makes one)"
+        )
+    return lines
 
 
 def choose(run: Finished, request: Request) -> Plan:
@@ -108,7 +125,7 @@ def choose(run: Finished, request: Request) -> Plan:
     except NoClassError as error:
         if not request.own_code:
             raise
-        run.refuse_user_code()
+        run.refuse_own_code()
         return Plan(None, None, str(error).partition(";")[0], L)
     length = request.max_length or L
     if request.max_length is not None:
@@ -117,16 +134,18 @@ def choose(run: Finished, request: Request) -> Plan:
 
 
 def _check_length(architecture: Architecture, traits: Traits, length: int) -> None:
-    if not architecture.bounded:
+    if architecture.bound is None:
         raise ConfigError(f"--max-length {length}: {architecture.name} takes input of any length")
-    longest = getattr(traits.positions, "longest", None)
+    longest = traits.positions.longest if isinstance(traits.positions, InputTable) else None
     if length < 2 or (longest is not None and length > longest):
         most = f" to {longest}, where {traits.label} ends" if longest else " or more"
         raise ConfigError(f"--max-length {length}: expected 2{most}")
 
 
 def _save(run: Finished, plan: Plan, part: Path) -> None:
-    """Write weights and configurations."""
+    """Write weights and configurations. DiskError."""
+    from safetensors import SafetensorError
+
     begin = run.model.embedding.num_embeddings - 1
     if plan.architecture is not None and plan.traits is not None:
         exported = stock.build(plan.architecture, plan.traits, run.model, plan.length)
@@ -147,7 +166,11 @@ def _save(run: Finished, plan: Plan, part: Path) -> None:
         pad_token_id=begin,
         use_cache=plan.architecture is not None,
     )
-    exported.save_pretrained(part)
+    try:
+        exported.save_pretrained(part)
+    except SafetensorError as error:  # no OSError, whatever it is about
+        reason = " ".join(str(error).split())
+        raise DiskError(f"cannot write {WEIGHTS} of the export: {reason}") from error
     # safetensors makes a file that its owner alone can read.
     (part / WEIGHTS).chmod((part / "config.json").stat().st_mode)
 
@@ -167,7 +190,7 @@ def _compare(run: Finished, plan: Plan, part: Path) -> dict[int, tuple[float, fl
         raise ConfigError(f"transformers loads {found} where {plan.class_name} was written")
     differences = {}
     for length in (run.train_length, 2 * run.train_length):
-        if (plan.bounded and length > plan.length) or run.model.scheme.refusal(length):
+        if (plan.bound and length > plan.length) or run.model.scheme.refusal(length):
             continue
         tokens = torch.from_numpy(run.text(length).astype(np.int64))[None]
         difference, scale = stock.largest_difference(run.model, loaded.eval(), tokens)
@@ -184,20 +207,20 @@ def _compare(run: Finished, plan: Plan, part: Path) -> dict[int, tuple[float, fl
 def _facts(
     run: Finished, plan: Plan, part: Path, differences: dict[int, tuple[float, float]], tok: str
 ) -> card.Facts:
-    config = files.read_json(part / "config.json", {})
-    keys = [key for key in ("n_positions", "max_seq_len") if key in config]
     return card.Facts(
         run=run.id,
         label=run.label,
         class_name=plan.class_name,
         own_code=plan.reason,
-        bound=(keys[0], plan.length) if plan.bounded and keys else None,
+        bound=(plan.bound, plan.length) if plan.bound else None,
+        raisable=plan.architecture is not None and plan.architecture.raisable,
         config=run.config,
         provenance=run.provenance,
         weights_sha256=run.weights_sha256,
         file_sha256=files.sha256(part / WEIGHTS),
         differences=differences,
         tokenizer=tok,
+        remembers=plan.remembers,
     )
 
 
@@ -206,6 +229,10 @@ def _lines(folder: Path, plan: Plan, facts: card.Facts) -> list[str]:
     lines = [
         f"{facts.run} -> {folder}: {plan.class_name}, logits within {difference:.1e} of lengthgen's"
     ]
+    if plan.remembers:
+        lines.append(
+            "transformers keeps the base of the longest window so far; lengthgen's follows each"
+        )
     if plan.reason:
         lines.append(f"loading it needs trust_remote_code=True: {plan.reason}")
     if facts.bound:

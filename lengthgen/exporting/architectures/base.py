@@ -34,7 +34,8 @@ class Architecture:
     still_pairs: ClassVar[bool] = False  # slow pairs of channels may be left unrotated
     silent_layers: ClassVar[bool] = False  # layers without positions
     windows: ClassVar[str] = "none"  # of WINDOWS
-    bounded: ClassVar[bool] = False  # it has a longest input, which the configuration states
+    bound: ClassVar[str | None] = None  # the configuration key that ends its input, if one does
+    raisable: ClassVar[bool] = False  # that key may be raised when the model is loaded
 
     def obstacles(self, traits: Traits) -> list[str]:
         """What of the model this class cannot express, each in a few words."""
@@ -105,11 +106,22 @@ def rope_parameters(traits: Traits) -> dict[str, Any]:
     if not isinstance(rotation, Rotation):
         return {"rope_type": "proportional", "rope_theta": 10000.0, "partial_rotary_factor": 0.0}
     spectrum = rotation.spectrum
+    if rotation.parameters:
+        share = spectrum.channels / traits.head_dim
+        own = {"rope_theta": spectrum.base, "partial_rotary_factor": share}
+        return own | dict(rotation.parameters)
     if spectrum.kept < spectrum.channels // 2:
         kind, share = "proportional", 2 * spectrum.kept / spectrum.channels
     else:
         kind, share = "default", spectrum.channels / traits.head_dim
     return {"rope_type": kind, "rope_theta": spectrum.base, "partial_rotary_factor": share}
+
+
+def longest_input(traits: Traits) -> int:
+    """Tokens that the model is for: of its training, or of its retrofit."""
+    rotation = traits.positions
+    longest = rotation.longest if isinstance(rotation, Rotation) else None
+    return longest or traits.train_length
 
 
 def window_of(traits: Traits) -> int | None:

@@ -23,7 +23,7 @@ class GPT2(Architecture):
     name = "GPT2LMHeadModel"
     norm, activation = "layernorm", "gelu"
     positions = (InputTable,)
-    bounded = True
+    bound = "n_positions"
 
     def config(self, traits: Traits, length: int) -> dict[str, Any]:
         model, scaled = traits.model, _scale(traits) != 1

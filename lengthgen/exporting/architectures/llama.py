@@ -26,6 +26,7 @@ from lengthgen.exporting.architectures.base import (
     channel_order,
     identifiers,
     layers,
+    longest_input,
     queries_keys_values,
     rope_parameters,
     window_of,
@@ -49,7 +50,7 @@ class Llama(Architecture):
             "num_attention_heads": model.n_heads,
             "num_key_value_heads": model.n_heads,
             "hidden_act": "silu" if model.activation == "swiglu" else "gelu",  # exact
-            "max_position_embeddings": traits.train_length,
+            "max_position_embeddings": longest_input(traits),
             "rope_parameters": rope_parameters(traits),
             "attention_dropout": model.dropout,
             self.epsilon: EPSILON,

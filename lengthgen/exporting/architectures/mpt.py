@@ -27,7 +27,8 @@ class MPT(Architecture):
     name = "MptForCausalLM"
     norm, activation = "layernorm", "gelu"
     positions = (Slopes,)
-    bounded = True
+    bound = "max_seq_len"
+    raisable = True
 
     def obstacles(self, traits: Traits) -> list[str]:
         found, slopes = super().obstacles(traits), traits.positions

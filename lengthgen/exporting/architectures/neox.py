@@ -17,6 +17,7 @@ from lengthgen.exporting.architectures.base import (
     channel_order,
     identifiers,
     layers,
+    longest_input,
     queries_keys_values,
     rope_parameters,
 )
@@ -42,7 +43,7 @@ class Fused(Architecture):
             "num_hidden_layers": model.n_layers,
             "num_attention_heads": model.n_heads,
             "hidden_act": "gelu",  # exact
-            "max_position_embeddings": traits.train_length,
+            "max_position_embeddings": longest_input(traits),
             "rope_parameters": rope_parameters(traits),
             "attention_dropout": model.dropout,
             "hidden_dropout": model.dropout,
