@@ -653,6 +653,30 @@ def test_a_local_folder_with_named_splits_and_cached(tmp_path, library, monkeypa
 
 
 @pytest.mark.parametrize(
+    "options",
+    [
+        {"path": "~/local", "label": "mine"},
+        {"path": "parquet", "data_files": "~/local/train.parquet", "validation_split": None},
+        {"path": "parquet", "data_files": {"train": ["~/local/train.parquet"],
+                                           "validation": "~/local/validation.parquet"}},
+    ],
+)  # fmt: skip
+def test_the_home_folder_in_a_path(tmp_path, library, monkeypatch, options):
+    (tmp_path / "home" / "local").mkdir(parents=True)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for split in ("train", "validation"):
+        path = tmp_path / "home" / "local" / f"{split}.parquet"
+        write(path, [{"text": f"{split} {i}"} for i in range(9)])
+    options = {"name": "huggingface", "validation_fraction": 0.3} | options
+    documents = texts(prepare(options, tmp_path).train).values()
+    assert documents and all(text.startswith(b"train ") for text in documents)
+    with pytest.raises(ConfigError, match="no home folder of that user"):
+        prepare(options | {"path": "~no-such-user/x"}, tmp_path)
+    with pytest.raises(ConfigError, match="dataset.data_files=3: expected a file, a glob"):
+        prepare(options | {"path": "parquet", "data_files": 3}, tmp_path)
+
+
+@pytest.mark.parametrize(
     "changes, says",
     [
         (

@@ -399,6 +399,41 @@ def test_own_symbols(tmp_path, case):
     assert says in message and exit_code == 3
 
 
+# hook: (its body, what the line says, in the line of the body or none)
+HOOKS = [
+    ("answers", "return {}['x']", "KeyError: 'x'", True),
+    ("answers", "return symbols", "answers() gave int64 of shape (4,), expected true or", False),
+    ("answers", "return symbols[1:] > 0", "gave bool of shape (3,)", False),
+    ("answers", "return 'x'", "answers() gave str, no array", False),
+    ("floors", "return 1 / 0", "ZeroDivisionError", True),
+    ("floors", "return np.zeros(2)", "floors() gave float64 of shape (2,), expected num", False),
+    ("floors", "import sys; sys.exit(0)", "SystemExit: 0", True),
+    ("distances", "return symbols.nothing", "AttributeError", True),
+    ("distances", "return symbols / 2", "distances() gave float64", False),
+]
+
+
+@pytest.mark.parametrize(("hook", "body", "says", "placed"), HOOKS)
+def test_own_hooks(tmp_path, hook, body, says, placed):
+    """They are called long after the documents were read: in training and by evaluations."""
+    told = "symbols = 4\n    retrieves = True\n    whole_documents = True\n"
+    told += "    answered = True\n" if hook == "answers" else ""
+    code = CODE.replace("    Config = Config\n", f"    Config = Config\n    {told}")
+    code = code.replace('f"{split} {i}".encode() * 9', "np.array([0, 1, 2, 3])")
+    place, file = own(tmp_path, code + f"    def {hook}(self, symbols, *more):\n        {body}\n")
+    splits = prepare_splits({"name": "mine"}, BYTES, tmp_path / "cache", [place])
+    with pytest.raises(DataError) as caught:
+        if hook == "answers":
+            splits.answers(np.arange(4))
+        else:
+            {"floors": splits.floors, "distances": splits.floors.distances}[hook](0)
+    line = (code + "x").count("\n") + 2
+    assert says in str(caught.value) and "\n" not in str(caught.value)
+    assert (
+        f"{file}, line {line}: " in str(caught.value) if placed else str(file) in str(caught.value)
+    )
+
+
 def test_an_own_dataset_that_is_right(tmp_path):
     place, _ = own(tmp_path, CODE)
     splits = prepare_splits({"name": "mine"}, BYTES, tmp_path / "cache", [place])

@@ -36,6 +36,7 @@ from lengthgen.config import (
     hydra_settings,
     messages,
     output,
+    own_code,
     paths,
     refusals,
     yaml_files,
@@ -108,16 +109,8 @@ def _run(request: JobRequest, config: DictConfig) -> "Outcome":
     prepare_environment()
     # Provenance records the command as the user wrote it.
     command = "train" if request.command == "train" else "evaluate"
-    with _program("lengthgen", [command, *request.argv]):
-        try:
-            return _worked(request.command, config, list(request.user_folders))
-        except (Exception, SystemExit) as error:
-            if isinstance(error, UserError):
-                raise
-            explained = _of_user_code(error, request.user_folders)
-            if explained is None:
-                raise
-            raise explained from error
+    with _program("lengthgen", [command, *request.argv]), own_code.in_folders(request.user_folders):
+        return _worked(request.command, config, list(request.user_folders))
 
 
 def _worked(command: str, config: DictConfig, user_folders: list[Path]) -> "Outcome":
@@ -132,23 +125,6 @@ def _worked(command: str, config: DictConfig, user_folders: list[Path]) -> "Outc
     from lengthgen.runs import run
 
     return {"train": run.train, "evaluate": run.evaluate}[command](config, user_folders)
-
-
-def _of_user_code(error: BaseException, folders: Sequence[Path]) -> Exception | None:
-    """One line with file and line for what a user's own code raised; None for other exceptions."""
-    places = [(f.filename, f.lineno) for f in traceback.extract_tb(error.__traceback__)]
-    if isinstance(error, SyntaxError):
-        places.append((error.filename or "", error.lineno))
-    inside = [
-        f"{file}:{line}"
-        for file, line in places
-        if any(Path(file).is_relative_to(folder) for folder in folders)
-    ]
-    what = f"{type(error).__name__}: {messages.in_one_line(error)}"
-    if inside:
-        return ConfigError(f"{inside[-1]}: {what}")
-    # A library that ends the process is a fault, whatever code it gives.
-    return RuntimeError(what) if isinstance(error, SystemExit) else None
 
 
 # Sweeps

@@ -10,17 +10,15 @@ import importlib.machinery
 import importlib.util
 import inspect
 import sys
-import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, is_dataclass
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
-from lengthgen.config import paths
+from lengthgen.config import own_code, paths
 from lengthgen.config.nearest import nearest
-from lengthgen.errors import ConfigError, UserError
+from lengthgen.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -102,7 +100,7 @@ class Kind:
             raise ConfigError(f"{path}: not a Python file")
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module  # where dataclasses look up annotations that are strings
-        with own_code(path):
+        with own_code.in_file(path):
             loader.exec_module(module)
         return module
 
@@ -112,24 +110,3 @@ class _FromSource(importlib.machinery.SourceFileLoader):
 
     def get_code(self, fullname: str) -> CodeType:
         return self.source_to_code(self.get_data(self.path), self.path)
-
-
-@contextmanager
-def own_code(file: Path, kind: type[UserError] = ConfigError) -> Iterator[None]:
-    """What a user's own code raises, sys.exit() too, as one line with the file and the line."""
-    try:
-        yield
-    except UserError:
-        raise
-    except (Exception, SystemExit) as error:
-        lines = [
-            frame.lineno
-            for frame in traceback.extract_tb(error.__traceback__)
-            if Path(frame.filename) == file
-        ]
-        place = f"{file}, line {lines[-1]}" if lines else str(file)
-        if isinstance(error, SyntaxError) and error.filename:
-            place = f"{error.filename}, line {error.lineno}"
-        message = getattr(error, "msg", None) or " ".join(str(error).split())
-        what = f"{type(error).__name__}: {message}" if message else type(error).__name__
-        raise kind(f"{place}: {what[:400]}; expected code that runs") from error

@@ -2,12 +2,11 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
+from lengthgen.config import own_code
 from lengthgen.config.dataclass_from import build
-from lengthgen.config.plugins import own_code
 from lengthgen.data import datasets, limited
 from lengthgen.data.datasets.base import Dataset
 from lengthgen.errors import ConfigError
@@ -26,7 +25,7 @@ def make_dataset(options: Mapping[str, Any], folders: Sequence[Path] = ()) -> Da
     name = options.pop("name")
     cls: type[Dataset] = datasets.load(name, folders)
     shared = {key: options.pop(key) for key in SHARED if key in options}
-    with made_by(user_code_of(name, folders)):
+    with own_code.in_file(user_code_of(name, folders)):
         dataset = cls(build(cls.Config, options, "dataset"))
     dataset.train_tokens = build(limited.Every, shared, "dataset").train_tokens
     return dataset
@@ -36,8 +35,3 @@ def user_code_of(name: str, folders: Sequence[Path]) -> Path | None:
     """The dataset's file, where it is not the package's."""
     code = datasets.source(name, folders)
     return None if code.parent == datasets.HERE else code
-
-
-def made_by(code: Path | None) -> AbstractContextManager[None]:
-    """What the user's own code raises is one line with its file and line."""
-    return own_code(code) if code else nullcontext()

@@ -6,11 +6,10 @@ One document alone is divided by position: its end is the validation text, witho
 import hashlib
 import itertools
 from collections.abc import Iterator
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lengthgen.config.plugins import own_code
+from lengthgen.config import own_code
 from lengthgen.data.datasets.base import SPLITS, Dataset, Document, place_of
 from lengthgen.errors import DataError
 
@@ -33,7 +32,7 @@ class Reader:
         if self.parts:
             yield self.parts[split]
             return
-        with own_code(self.code, DataError) if self.code else nullcontext():
+        with own_code.in_file(self.code, DataError):
             for document in self.source.documents(split):
                 if not isinstance(document, Document) or not isinstance(document.name, str):
                     raise DataError(

@@ -5,25 +5,21 @@ Texts (.txt, ...) and records of lines (.jsonl, .json, .csv, .tsv) may be compre
 Every fault is a DataError of one line.
 """
 
-import bz2
 import csv
-import gzip
-import io
 import json
 import lzma
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from lengthgen.data import fields
-from lengthgen.data.datasets.base import utf8
+from lengthgen.data import fields, text_files
+from lengthgen.data.text_files import COMPRESSED
 from lengthgen.errors import DataError
 
 PLAIN = (".txt", ".text", ".md", ".rst", ".tex", ".py", ".raw", ".tokens")
 RECORDS = (".jsonl", ".ndjson", ".parquet", ".json", ".csv", ".tsv", ".arrow", ".feather")
-COMPRESSED = (".gz", ".zst", ".bz2", ".xz")
 # Where a folder has files of these, others in it are no text of the corpus (metadata.csv).
 USUAL = (*PLAIN, ".jsonl", ".ndjson", ".parquet")
 READ = f"{' '.join(PLAIN + RECORDS)}, all but Parquet and Arrow also with {' '.join(COMPRESSED)}"
@@ -45,10 +41,10 @@ def is_usual(path: Path) -> bool:
     return path.suffix.lower() in USUAL
 
 
-def read_text(path: Path) -> bytes:
-    """The bytes of a text, decompressed."""
-    with _faults(path), _opened(path) as file:
-        return file.read()
+def read_text(path: Path, errors: str) -> bytes:
+    """A text as valid UTF-8. errors: of `utf8`."""
+    with _faults(path):
+        return text_files.read(path, errors)
 
 
 def read_records(path: Path, errors: str, keys: tuple[str, ...]) -> Records:
@@ -91,31 +87,8 @@ def _faults(path: Path) -> Iterator[None]:
         raise DataError(f"cannot read {path}{how}: {reason}") from None
 
 
-def _opened(path: Path) -> IO[bytes]:
-    kind = path.suffix.lower()
-    if kind == ".zst":
-        import pyarrow
-
-        # Python has no zstd of its own before 3.14
-        return io.BufferedReader(pyarrow.input_stream(str(path), compression="zstd"))
-    openers: dict[str, Callable[..., Any]]
-    openers = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
-    return openers.get(kind, open)(path, "rb")
-
-
-def _lines(path: Path, errors: str) -> Iterator[bytes]:
-    """The lines of a text, checked to be UTF-8, without a byte-order mark."""
-    start = 0
-    with _opened(path) as file:
-        for line in file:
-            yield utf8(
-                line.removeprefix(b"\xef\xbb\xbf") if not start else line, errors, str(path), start
-            )
-            start += len(line)
-
-
 def _jsonl(path: Path, errors: str) -> Records:
-    for number, line in enumerate(_lines(path, errors), 1):
+    for number, line in enumerate(text_files.lines(path, errors), 1):
         if line.strip():
             place = f"{path}: line {number}"
             yield number, _object(_parsed(line, place, "one object a line"), place)
@@ -123,7 +96,7 @@ def _jsonl(path: Path, errors: str) -> Records:
 
 def _json(path: Path, errors: str) -> Records:
     """A list of objects, one object, or one a line."""
-    text = b"".join(_lines(path, errors))
+    text = text_files.read(path, errors).removeprefix(text_files.BOM)
     try:
         content = json.loads(text)
     except json.JSONDecodeError as error:
@@ -154,7 +127,7 @@ def _object(value: Any, place: str) -> Record:
 
 def _csv(path: Path, errors: str, delimiter: str) -> Records:
     csv.field_size_limit(2**31 - 1)  # a document is one cell; the default is 131,072
-    texts = (line.decode() for line in _lines(path, errors))
+    texts = (line.decode() for line in text_files.lines(path, errors))
     rows = csv.reader(texts, delimiter=delimiter, strict=True)
     header = next(rows, [])
     for number, row in enumerate(filter(None, rows), 1):

@@ -1,6 +1,5 @@
 """A dataset as token stores on disk: `prepare_splits` finds them in the cache or builds them."""
 
-import dataclasses
 import hashlib
 import itertools
 import json
@@ -15,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from lengthgen import files
-from lengthgen.config import paths
-from lengthgen.data import limited, tokenizers
-from lengthgen.data.chosen import made_by, make_dataset, user_code_of
+from lengthgen.config import own_code, paths
+from lengthgen.data import limited, own_hooks, tokenizers
+from lengthgen.data.chosen import make_dataset, user_code_of
 from lengthgen.data.datasets.base import SPLITS, Dataset, Document
 from lengthgen.data.documents import Reader
 from lengthgen.data.tokens import TokenStore, open_store, write_store
@@ -33,6 +32,7 @@ class Floors:
 
     store: TokenStore
     dataset: Dataset
+    code: Path | None = None  # the dataset's file, where it is the user's own
 
     def __call__(self, document: int, start: int | None = None) -> np.ndarray:
         """(n_tokens,) float64 nats; NaN for the begin-of-document token.
@@ -44,7 +44,8 @@ class Floors:
         window = None
         if start is not None:
             window = np.maximum(np.arange(len(symbols)) + min(1 - start, 0), 0)
-        return np.concatenate(([np.nan], self.dataset.floors(symbols, window)))
+        floors = own_hooks.checked(self.dataset.floors, self.code)
+        return np.concatenate(([np.nan], floors(symbols, window)))
 
     @property
     def retrieves(self) -> bool:
@@ -52,7 +53,8 @@ class Floors:
 
     def distances(self, document: int) -> np.ndarray:
         """As the dataset's, of a stored document."""
-        return self.dataset.distances(self.store.document(document)[1:].numpy())
+        distances = own_hooks.checked(self.dataset.distances, self.code)
+        return distances(self.store.document(document)[1:].numpy())
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +101,7 @@ def prepare_splits(
             raise ConfigError(f"tokenizer={coding}: {text}; leave the tokenizer out")
         recipe, coding = tokenizers.Symbols(source.symbols), "symbols"
     user_code = user_code_of(name, folders)
-    with made_by(user_code):
+    with own_code.in_file(user_code):
         key = source.key()
         for what, value in {"key()": key, "label": source.label}.items():
             if not isinstance(value, str):
@@ -111,13 +113,13 @@ def prepare_splits(
         parts.append(hashlib.sha256(user_code.read_bytes()).hexdigest())
     digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
     folder = cache / "stores" / re.sub(r"[^\w.-]", "_", f"{name}-{coding}-{digest}")
-    splits = _open(folder, source)
+    splits = _open(folder, source, user_code)
     if splits is None:
         _build(folder, Reader(source, user_code), recipe, cache)
-        splits = _open(folder, source)
+        splits = _open(folder, source, user_code)
     if splits is None:
         raise DiskError(f"the token store {folder} vanished while it was built; run again")
-    return dataclasses.replace(splits, user_code=user_code)
+    return splits
 
 
 def check_lengths(
@@ -152,8 +154,8 @@ def check_lengths(
         )
 
 
-def _open(folder: Path, source: Dataset) -> Splits | None:
-    """The splits in `folder`; None unless they are all there."""
+def _open(folder: Path, source: Dataset, code: Path | None) -> Splits | None:
+    """The splits in `folder`; None unless they are all there. code: as `Splits.user_code`."""
     try:
         described = files.read_sealed(folder / "splits.json")
         if described is None:  # never built, or not to the end
@@ -167,6 +169,9 @@ def _open(folder: Path, source: Dataset) -> Splits | None:
     except DataError as error:
         log.warning("%s; rebuilding it", str(error).split(";")[0])
         return None
+    floors = None
+    if source.symbols is not None and not source.answered:
+        floors = Floors(validation, source, code)
     joined = [tokenizer, train.fingerprint, validation.fingerprint]
     return Splits(
         label=source.label,
@@ -176,9 +181,10 @@ def _open(folder: Path, source: Dataset) -> Splits | None:
         vocab_size=train.vocab_size,
         fingerprint=hashlib.sha256(json.dumps(joined).encode()).hexdigest()[:16],
         notes=tuple(map(str, notes)),
-        floors=None if source.symbols is None or source.answered else Floors(validation, source),
+        floors=floors,
         whole_documents=source.whole_documents,
-        answers=source.answers if source.answered else None,
+        answers=own_hooks.checked(source.answers, code) if source.answered else None,
+        user_code=code,
     )
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from lengthgen import modifiers, retrofits, schemes, tracking
-from lengthgen.config import dataclass_from
+from lengthgen.config import dataclass_from, own_code
 from lengthgen.config.dataclass_from import T
 from lengthgen.data import datasets, tokenizers
-from lengthgen.data.chosen import make_dataset
+from lengthgen.data.chosen import make_dataset, user_code_of
 from lengthgen.diagnostics.settings import DiagnosticsConfig
 from lengthgen.errors import ConfigError
 from lengthgen.evaluation.protocols import EvaluationConfig, eval_lengths
@@ -49,7 +49,8 @@ def typed(config: Mapping[str, Any], user_folders: Sequence[Path] = ()) -> dict[
     dataset, folders = dict(config["dataset"]), [f / datasets.NOUN for f in user_folders]
     if dataset.get("name"):  # else data/chosen.py says so
         cls = datasets.load(str(dataset["name"]), folders)
-        dataset = cls.fitted(dataset, settings.train_length, lengths)
+        with own_code.in_file(user_code_of(str(dataset["name"]), folders)):
+            dataset = cls.fitted(dataset, settings.train_length, lengths)
         settings.cross_documents &= not cls.whole_documents
         # Their own files check them: here before any data is read, and again where it is.
         make_dataset(dataset, folders)

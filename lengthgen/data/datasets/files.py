@@ -21,7 +21,6 @@ from lengthgen.data.datasets.base import (
     options_key,
     shown,
     split_of,
-    utf8,
 )
 from lengthgen.data.split_names import SPLIT_NAMES
 from lengthgen.errors import DataError
@@ -67,7 +66,7 @@ class Files(Dataset):
             if formats.format_of(path) in formats.RECORDS:
                 yield from self._from_records(name, path, split, of_file)
             elif (of_file or split_of(name, self.config.validation_fraction)) == split:
-                yield Document(name, utf8(formats.read_text(path), self.config.errors, str(path)))
+                yield Document(name, formats.read_text(path, self.config.errors))
 
     def key(self) -> str:
         files = self._files()

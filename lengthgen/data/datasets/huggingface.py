@@ -8,11 +8,12 @@ fineweb_edu (Penedo et al. 2024).
 import glob
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lengthgen.config import paths
 from lengthgen.config.dataclass_from import limit
 from lengthgen.data import fields, hub
 from lengthgen.data.datasets.base import (
@@ -24,7 +25,7 @@ from lengthgen.data.datasets.base import (
     split_of,
     utf8,
 )
-from lengthgen.errors import DataError
+from lengthgen.errors import ConfigError, DataError
 
 # As `path`: the library reads `data_files` itself.
 LOCAL_KINDS = ("parquet", "json", "text", "csv", "arrow")
@@ -97,8 +98,8 @@ class HuggingFace(Dataset):
             yield f"{split}-{number:07d}", raw
 
     def _texts(self, split: str) -> Iterator[str | None]:
-        config, path = self.config, self.config.path
-        what = f"dataset {path}"
+        config, path = self.config, self._path
+        what = f"dataset {config.path}"
         # offline, the library looks into its cache alone and fails at once
         if path not in LOCAL_KINDS and not os.path.isdir(path) and not hub.offline():
             cached = "HF_HUB_OFFLINE=1 with a copy in the library's cache"
@@ -112,7 +113,7 @@ class HuggingFace(Dataset):
                 split=split,
                 streaming=config.streaming,
                 revision=config.revision,
-                data_files=config.data_files,
+                data_files=_mapped(_expanded, config.data_files),
             )
             for number, row in enumerate(rows):
                 place = f"{what}, {split} row {number}"
@@ -136,9 +137,13 @@ class HuggingFace(Dataset):
         share = f"a share of {self.config.train_split} (dataset.validation_fraction)"
         return f"; set dataset.validation_split to one of these, or to null for {share}"
 
+    @property
+    def _path(self) -> str:
+        return _expanded(self.config.path)
+
     def _local_files(self) -> list[Path]:
         """The files on this machine that are read; none for a dataset of the hub."""
-        path, data_files = self.config.path, self.config.data_files
+        path, data_files = self._path, _mapped(_expanded, self.config.data_files)
         if os.path.isdir(path):  # False where nothing can have that name
             return sorted(file for file in Path(path).rglob("*") if file.is_file())
         if path.startswith(("/", ".", "~")):
@@ -156,10 +161,10 @@ class HuggingFace(Dataset):
                 f"dataset.path={path} with dataset.data_files={data_files}: no such file; "
                 "expected a file or a glob"
             )
-        for path in map(Path, names):
-            if not path.is_file():
+        for name in names:
+            if not Path(name).is_file():
                 raise DataError(
-                    f"dataset.data_files={path} is no regular file; expected a file or a glob"
+                    f"dataset.data_files={name} is no regular file; expected a file or a glob"
                 )
         return [Path(name) for name in names]
 
@@ -206,6 +211,27 @@ def _text(row: dict[str, Any], key: str, place: str) -> str | None:
             f"{place}: byte 0x{value[error.start]:02x} at offset {error.start} of {key!r} is not "
             "UTF-8 text: name a column of text with dataset.text_key=COLUMN"
         ) from None
+
+
+def _expanded(path: str) -> str:
+    """With the home folder for `~`: neither the library nor a glob knows it."""
+    return str(paths.folder(path, "dataset.path")) if path.startswith("~") else path
+
+
+def _mapped(change: Callable[[str], str], data_files: Any) -> Any:
+    """`data_files` with every file or glob in it changed."""
+    if isinstance(data_files, str):
+        return change(data_files)
+    if isinstance(data_files, dict):
+        return {split: _mapped(change, each) for split, each in data_files.items()}
+    if isinstance(data_files, list | tuple):
+        return [_mapped(change, each) for each in data_files]
+    if data_files is None:
+        return None
+    raise ConfigError(
+        f"dataset.data_files={data_files}: expected a file, a glob, a list of these, or splits "
+        "with these"
+    )
 
 
 def _flat(data_files: Any) -> Iterator[str]:
