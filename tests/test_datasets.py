@@ -672,7 +672,7 @@ def test_the_home_folder_in_a_path(tmp_path, library, monkeypatch, options):
     assert documents and all(text.startswith(b"train ") for text in documents)
     with pytest.raises(ConfigError, match="no home folder of that user"):
         prepare(options | {"path": "~no-such-user/x"}, tmp_path)
-    with pytest.raises(ConfigError, match="dataset.data_files=3: expected a file, a glob"):
+    with pytest.raises(ConfigError, match=r"data_files=3: expected a file, a glob"):
         prepare(options | {"path": "parquet", "data_files": 3}, tmp_path)
 
 

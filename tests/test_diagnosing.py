@@ -162,6 +162,43 @@ def test_a_broken_one_leaves_nothing(ask, monkeypatch):
     assert evaluate().status == "evaluated"
 
 
+def test_one_without_room_in_memory_is_tried_again(ask, monkeypatch, caplog):
+    outcome, evaluate = asked(ask)
+    measured = []
+
+    def counted(name, measure):
+        def measuring(subject):
+            measured.append(name)
+            return measure(subject)
+
+        return measuring
+
+    def full(subject):
+        measured.append("probes")
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    for name in ("probes", "exposure"):
+        monkeypatch.setitem(writing.MEASURES, name, counted(name, writing.MEASURES[name]))
+    with monkeypatch.context() as patch:
+        patch.setitem(writing.MEASURES, "probes", full)
+        evaluate(which=["exposure", "probes"])
+        (folder,) = diagnostics(outcome)
+        assert files.read_json(folder / "settings.json")["no_room"] == ["probes"]
+        before = everything(folder)
+        evaluate(which=["exposure", "probes"])
+        assert everything(folder) == before and "probes: skipped, as before" in caplog.text
+    assert measured == ["exposure", "probes", "probes"]
+    assert not (folder / "probes.csv").exists()
+    exposure = (folder / "exposure.csv").read_bytes()
+
+    evaluate(which=["exposure", "probes"])
+    assert rows(folder, "probes") and diagnostics(outcome) == [folder]
+    assert (folder / "exposure.csv").read_bytes() == exposure
+    assert "no_room" not in files.read_json(folder / "settings.json")
+    assert measured.count("probes") == 3, "measured once more, not twice"
+    assert evaluate(which=["exposure", "probes"]).status == "nothing to do"
+
+
 def test_windows_that_must_be_whole_documents(ask):
     small = {
         "dataset": "fractional_lag", "dataset__document_length": 16, "dataset__lengths": [16, 32],

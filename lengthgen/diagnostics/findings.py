@@ -18,11 +18,14 @@ class Table:
 
 @dataclass(frozen=True)
 class Finding:
-    """Of one diagnostic. skipped: why it has no tables, in one line."""
+    """Of one diagnostic. skipped: why it has no tables, in one line; no_room: for want of memory,
+    which there may be another time.
+    """
 
     tables: list[Table] = field(default_factory=list)
     sentences: list[str] = field(default_factory=list)
     skipped: str = ""
+    no_room: bool = False
 
 
 def range_of(values: Iterable[float]) -> str:

@@ -26,11 +26,32 @@ def write_folder(
     which: Sequence[str],
     identity: Mapping[str, Any],
     about: Mapping[str, Any],
+    done: Mapping[str, Finding] | None = None,
 ) -> dict[str, Finding]:
     """Do the diagnostics named in `which` and write `folder`. Returns their findings.
 
-    identity: the first columns of every row; about: settings and origin, for settings.json.
+    identity: the first columns of every row; about: settings and origin, for settings.json. done:
+    those that are measured already.
     """
+    ready = done or {}
+    rest = measured(subject, [name for name in which if name not in ready])
+    findings = {name: (ready | rest)[name] for name in which}
+    no_room = [name for name, finding in findings.items() if finding.no_room]
+    with files.replacing_folder(folder) as aside:
+        for finding in findings.values():
+            for table in finding.tables:
+                rows = [{**identity, **row} for row in table.rows]
+                files.write_table(aside / f"{table.name}.csv", rows, [*identity, *table.columns])
+                figures.save_figure(table, identity, subject.train_length, aside)
+        files.write_text(aside / "summary.md", summary_page(findings, identity))
+        files.write_json(
+            aside / "settings.json", {**about, **({"no_room": no_room} if no_room else {})}
+        )
+    return findings
+
+
+def measured(subject: DiagnosedModel, which: Sequence[str]) -> dict[str, Finding]:
+    """The findings of the diagnostics named in `which`."""
     findings = {}
     for name in which:
         log.info("diagnostics: %s", name)
@@ -40,15 +61,7 @@ def write_folder(
             if not is_out_of_memory(error):
                 raise
             reason = f"a window of {subject.longest:,} tokens does not fit in memory"
-            findings[name] = Finding(skipped=reason)
-    with files.replacing_folder(folder) as aside:
-        for finding in findings.values():
-            for table in finding.tables:
-                rows = [{**identity, **row} for row in table.rows]
-                files.write_table(aside / f"{table.name}.csv", rows, [*identity, *table.columns])
-                figures.save_figure(table, identity, subject.train_length, aside)
-        files.write_text(aside / "summary.md", summary_page(findings, identity))
-        files.write_json(aside / "settings.json", dict(about))
+            findings[name] = Finding(skipped=reason, no_room=True)
     return findings
 
 

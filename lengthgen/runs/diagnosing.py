@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from lengthgen import files
 from lengthgen.data.tokens import TokenStore
 from lengthgen.diagnostics.diagnosed_model import DiagnosedModel
 from lengthgen.diagnostics.settings import DiagnosticsConfig
@@ -29,14 +30,15 @@ IDENTITY = ("run", "scheme", "dataset", "model", "seed", "train_length")  # colu
 
 
 def missing(run: Run) -> bool:
-    """Whether diagnostics were requested that have not been written."""
-    return run.diagnostics_folder is not None and not run.diagnostics_folder.is_dir()
+    """Whether diagnostics were requested that have not been written, or had no room in memory."""
+    folder = run.diagnostics_folder
+    return folder is not None and (not folder.is_dir() or bool(_without_room(folder)))
 
 
 def plan(run: Run) -> "Diagnosis | None":
     """The diagnostics that the run lacks. DataError where documents are too short."""
     settings, folder = run.config.diagnostics, run.diagnostics_folder
-    if settings is None or folder is None or folder.is_dir():
+    if settings is None or folder is None or not missing(run):
         return None
     return Diagnosis(run, settings, folder)
 
@@ -52,7 +54,10 @@ class Diagnosis:
         self.as_trained = copy.deepcopy(scheme)
 
     def write(self, model: Transformer, initial: Scheme) -> None:
-        """Write the folder. model: trained, with its retrofit; initial: before the first step."""
+        """Write the folder. model: trained, with its retrofit; initial: before the first step.
+
+        What is there is left alone, unless one that had no room in memory now has it.
+        """
         run, settings = self.run, self.run.config.settings
         model.eval()
         for scheme in (self.as_trained, initial):
@@ -80,11 +85,22 @@ class Diagnosis:
         # matplotlib and pandas take seconds to import: only here, after the training.
         from lengthgen.diagnostics import writing
 
-        findings = writing.write_folder(self.folder, subject, self.settings.which, identity, about)
+        tried = writing.measured(subject, _without_room(self.folder))
+        if tried and all(finding.no_room for finding in tried.values()):
+            log.warning("%s: skipped, as before: no room in memory", ", ".join(tried))
+            return
+        findings = writing.write_folder(
+            self.folder, subject, self.settings.which, identity, about, tried
+        )
         for name, finding in findings.items():
             for sentence in finding.sentences or [f"skipped, {finding.skipped}"]:
                 log.info("%s: %s", name, sentence)
         log.info("diagnostics in %s", self.folder)
+
+
+def _without_room(folder: Path) -> list[str]:
+    """Diagnostics that had no room in memory, which there may be by now."""
+    return files.read_json(folder / "settings.json", {}).get("no_room", [])
 
 
 def _windows(run: Run, lengths: list[int], count: int) -> dict[int, Tensor]:
