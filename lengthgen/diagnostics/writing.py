@@ -35,7 +35,7 @@ def write_folder(
     """
     ready = done or {}
     rest = measured(subject, [name for name in which if name not in ready])
-    findings = {name: (ready | rest)[name] for name in which}
+    findings = {name: {**ready, **rest}[name] for name in which}
     no_room = [name for name, finding in findings.items() if finding.no_room]
     with files.replacing_folder(folder) as aside:
         for finding in findings.values():
