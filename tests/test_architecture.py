@@ -40,7 +40,7 @@ KNOWN_BY = {
     "tokenizers": {"data"},
     "matplotlib": {"reporting", "diagnostics", "bench", "studies"},
     "filelock": {"runs"},
-    "transformers": {"data", "pretrained", "bench"},
+    "transformers": {"data", "pretrained", "exporting", "bench"},
 }
 
 
