@@ -161,6 +161,38 @@ def test_retrofits_are_the_rope_scalings_of_transformers(tmp_path, name, length)
             assert not torch.allclose(unlike.logits(unlike(x)), expected, atol=0.05)
 
 
+@pytest.mark.parametrize("name", [name for name in models.EXACT if name != "mistral"])
+def test_decoding_with_a_cache_is_the_models_own(tmp_path, name):
+    """Logits of every token, against those of whole windows; and greedily, transformers' text."""
+    from lengthgen.decoding.generation import Decoder, generate
+
+    cls, values = models.EXACT[name]
+    model = models.saved(tmp_path, cls, values)
+    ours, x = read(tmp_path), tokens(30)
+    with torch.no_grad():
+        whole = ours.logits(ours(x))
+    decoder = Decoder(ours)
+    torch.testing.assert_close(decoder.prefill(x[:, :20]), whole[:, 19], atol=2e-5, rtol=0)
+    for at in range(20, 30):
+        torch.testing.assert_close(decoder.step(x[:, at]), whole[:, at], atol=2e-5, rtol=0)
+    if name == "falcon_alibi":  # its own is rounded
+        return
+    said = generate(ours, x, 8)
+    expected = model.generate(
+        x, attention_mask=torch.ones_like(x), max_new_tokens=8, do_sample=False, eos_token_id=None
+    )
+    assert torch.equal(said, expected[:, 30:])
+
+
+def test_no_cache_for_windows_of_layers_and_own_code(tmp_path):
+    from lengthgen.decoding.generation import generate
+
+    models.saved(tmp_path, *models.EXACT["mistral"])
+    for how, words in (("exact", "window of its own"), ("as_released", "positions=as_released")):
+        with pytest.raises(ConfigError, match=words):
+            generate(read(tmp_path, how), tokens(10), 2)
+
+
 def test_bfloat16_is_read_exactly_by_distance(tmp_path):
     """In bf16 BLOOM's own code adds rounded biases by key; lengthgen's are float32 by distance."""
     cls, values = models.EXACT["bloom"]

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from lengthgen import retrofits, schemes
 from lengthgen.attention import dispatch
 from lengthgen.attention.bias_forms import Bias, Span
+from lengthgen.attention.continuation import Continuation
 from lengthgen.config import dataclass_from
 from lengthgen.errors import ConfigError
 from lengthgen.model import Transformer
@@ -40,11 +41,13 @@ CLOSE = {torch.float32: 1e-4, torch.float64: 1e-9, torch.bfloat16: 0.05, torch.f
 
 @dataclass(frozen=True)
 class Window:
-    """What the scheme says of the window that is being read."""
+    """What the scheme says of the window, or of the new tokens of a text, that is being read."""
 
     length: int
     positions: Tensor
     biases: list[Bias | None]
+    codes: Tensor | None = None  # of new tokens; None: of a whole window, from its positions
+    cache: Continuation | None = None  # which attends for new tokens
     asked: set[str] = field(default_factory=set)  # what the model has asked of its reader
 
 
@@ -128,9 +131,30 @@ class Pretrained(Transformer):
             positions = self.scheme.read(tokens)
             biases = self.scheme.biases(positions)
         self.window = Window(tokens.shape[1], positions, biases)
-        body: Any = self.inner.base_model
-        hidden = body(input_ids=tokens, use_cache=False).last_hidden_state
+        hidden = self._body(tokens)
         return hidden if self.bos is None else hidden[:, 1:]
+
+    def continued(self, tokens: Int[Tensor, "B R"], cache: Continuation) -> Float[Tensor, "B R E"]:
+        """The last hidden states of new tokens of texts whose keys and values `cache` keeps.
+
+        The token that begins a text is the caller's to give. ConfigError for positions=as_released
+        and for layers with a window of their own.
+        """
+        if isinstance(self.scheme, AsReleased):
+            raise ConfigError(
+                "positions=as_released: lengthgen keeps no keys of a model's own code; give "
+                "positions=exact"
+            )
+        weight = self.embedding.weight
+        zeros = weight.new_zeros(*tokens.shape, self.scheme.dimensions.width)
+        with torch.autocast(tokens.device.type, enabled=False):
+            codes = cache.embed(zeros, tokens)
+        self.window = Window(tokens.shape[1], tokens[0], [], codes, cache)
+        return self._body(tokens)
+
+    def _body(self, tokens: Tensor) -> Tensor:
+        body: Any = self.inner.base_model
+        return body(input_ids=tokens, use_cache=False).last_hidden_state
 
     def logits(self, hidden: Float[Tensor, "*rows E"]) -> Float[Tensor, "*rows V"]:
         head: Any = self.inner.get_output_embeddings()  # type: ignore[operator]
@@ -156,6 +180,14 @@ class Pretrained(Transformer):
         ratio = scale * math.sqrt(q.shape[-1])
         if not math.isclose(ratio, 1.0, rel_tol=1e-6):
             q = q * ratio  # so that what scales scores, as retrofits do, finds the usual ones
+        if self.window.cache is not None:
+            if window:
+                raise ConfigError(
+                    f"layer {layer} has a window of its own of {window} tokens, of which no cache "
+                    "is kept here"
+                )
+            x = q.new_empty(len(q), self.window.length, 0)
+            return self.window.cache.attend(q, k, v, x, layer)
         with torch.autocast(q.device.type, enabled=False):
             q, k = scheme.rotate(q, k, positions, layer)
         groups = q.shape[1] // k.shape[1]
@@ -173,9 +205,11 @@ class Pretrained(Transformer):
         bias = self.window.biases[layer]
         return dispatch.attend(q, k, v, bias, scheme.score_scale, 0.0, self.kernel, span)
 
-    def codes(self) -> Float[Tensor, "1 T E"]:
+    def codes(self) -> Float[Tensor, "B T E"]:
         assert self.window is not None
         self.window.asked.add("codes")
+        if self.window.codes is not None:
+            return self.window.codes
         weight = self.embedding.weight
         zeros = weight.new_zeros(1, self.window.length, self.scheme.dimensions.width)
         return self.scheme.embed(zeros, self.window.positions)
