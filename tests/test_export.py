@@ -310,7 +310,9 @@ def test_impossible_lengths_are_refused(changes, length, words, trained, tmp_pat
     assert words in capsys.readouterr().err and not (tmp_path / "out").exists()
 
 
-def test_own_code_only_where_it_is_asked_for(trained, tmp_path, capsys):
+def test_own_code_only_where_it_is_asked_for(trained, tmp_path, monkeypatch, capsys):
+    modules = "transformers.dynamic_module_utils.HF_MODULES_CACHE"
+    monkeypatch.setattr(modules, str(tmp_path / "modules"))  # where it copies the code to
     folder, place = trained(scheme="t5_bias", modifiers={"ssmax": {}}), tmp_path / "out"
     capsys.readouterr()
     assert export(folder, place) == 2 and not place.exists()
@@ -392,6 +394,20 @@ def test_a_retrofit_goes_with_the_run(trained, tmp_path, capsys):
         main.main(["export", str(folder.path), "+retrofit=ntk", "--to", "lm-eval", "x.json"]) == 2
     )
     assert "with ntk" in capsys.readouterr().err
+
+
+def test_a_card_holds_whatever_a_command_says():
+    from lengthgen.exporting import card
+
+    facts = card.Facts(
+        run="r", label="rope", class_name="LlamaForCausalLM", own_code=None, bound=None,
+        raisable=False, config={"scheme": {"name": "a|b\nc"}},
+        provenance={"command": "train x=a|b\n---\nlicense: mine"}, weights_sha256="0",
+        file_sha256="1", differences={}, tokenizer="",
+    )  # fmt: skip
+    text = card.text(facts, None)
+    assert "| command | `train x=a\\|b --- license: mine` |" in text
+    assert "| `scheme.name` | a\\|b c |" in text and text.splitlines().count("---") == 2
 
 
 # What is at the place already

@@ -80,6 +80,10 @@ def candidates(typed: str, commands: Sequence[str]) -> list[str]:
         return _starting(SCRIPTS, word)
     if command == "study" and not word.startswith("-"):
         return _starting(["all", *catalogue.options("study", catalogue.folders())], word)
+    if command == "export":
+        from lengthgen.cli import export
+
+        return export.candidates(words, word)
     if command not in ("train", "evaluate"):
         return []
     if word.startswith("-"):

@@ -125,6 +125,21 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def candidates(words: Sequence[str], word: str) -> list[str]:
+    """Completions of the last `word` of a `lengthgen export` line, after `words`."""
+    if word.startswith("-"):
+        offered = [f"{flag} " for flag in _parser()._option_string_actions if flag[:2] == "--"]
+    elif words and words[-1] == "--to":
+        offered = [f"{kind} " for kind in KINDS]
+    elif word.lstrip("+").startswith(f"{RETROFIT}="):
+        plus = word[: len(word) - len(word.lstrip("+"))]
+        names = catalogue.options(RETROFIT, catalogue.folders())
+        offered = [f"{plus}{RETROFIT}={name} " for name in names]
+    else:
+        offered = ["run=", f"+{RETROFIT}="]
+    return [text for text in offered if text.startswith(word)]
+
+
 def _length(text: str) -> int:
     if not text.isdecimal() or not 2 <= int(text) <= 2**24:
         raise argparse.ArgumentTypeError(f"{text[:40]!r}: expected a whole number of tokens")

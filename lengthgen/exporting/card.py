@@ -176,8 +176,13 @@ def _configuration(config: Mapping[str, Any]) -> list[str]:
 
 
 def _shown(value: Any) -> str:
-    shown = str(value).replace("|", "\\|").replace("\n", " ")
+    shown = _cell(value)
     return shown if len(shown) <= 120 else shown[:117] + "..."
+
+
+def _cell(value: Any) -> str:
+    """A text in one cell of a table, whatever is in it."""
+    return " ".join(str(value).split()).replace("|", "\\|")
 
 
 def _provenance(facts: Facts) -> list[str]:
@@ -194,5 +199,5 @@ def _provenance(facts: Facts) -> list[str]:
         ("sha256 of the run's weights", facts.weights_sha256),
         ("sha256 of model.safetensors", facts.file_sha256),
     )
-    table = text_tables.markdown(("", ""), [(name, str(value)) for name, value in rows])
+    table = text_tables.markdown(("", ""), [(name, _cell(value)) for name, value in rows])
     return ["## Provenance", "", *table, ""]
