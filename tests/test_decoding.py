@@ -14,6 +14,7 @@ import torch
 import lengthgen
 from lengthgen import modifiers, retrofits, schemes
 from lengthgen.attention.bias_forms import Span
+from lengthgen.attention.kernels import general
 from lengthgen.decoding.cache import Cache
 from lengthgen.decoding.generation import Decoder, generate
 from lengthgen.decoding.memory import cache_bytes
@@ -516,3 +517,23 @@ def test_without_tied_heads_and_with_other_blocks_too():
         qk_norm=True,
     )  # fmt: skip
     check(real("rope", {}, shape))
+
+
+@pytest.mark.parametrize("rows", [1, 7])
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("rerope", {"window": 9}),
+        ("self_extend", {"window": 5, "group": 3}),
+        ("streaming_llm", {"window": 6, "sinks": 3}),
+        ("lm_infinite", {"window": 5, "sinks": 9}),
+    ],
+)
+def test_long_prompts_are_read_by_chunks_of_rows(name, options, rows, monkeypatch):
+    model, tokens = with_retrofit(name, options, "rope"), tokens_of(2 * L)
+    whole = logits(model, tokens)
+    keys = min(2 * L, sum(options.values())) if "sinks" in options else 2 * L
+    monkeypatch.setattr(general, "SCORES_AT_ONCE", {"cpu": rows * 2 * SMALL.n_heads * keys})
+    for prompt in (2 * L - 3, 2 * L):
+        cached = cached_logits(model, tokens, prompt)
+        assert (cached - whole[:, prompt - 1 :]).abs().max() < TOLERANCE

@@ -31,7 +31,7 @@ class General:
         self.keys.append(k, step.first)
         self.values.append(v, step.first)
         if step.first == 0:
-            return whole_window(self.scheme, self.layer, q, k, v, x, step)
+            return self._whole_window(q, k, v, x, step)
         wide, n_heads = torch.promote_types(q.dtype, torch.float32), q.shape[1]
         k, v = (
             for_each_head(part.kept(step.last).to(wide), n_heads)
@@ -43,17 +43,15 @@ class General:
             scores = hide(scores, first, step.last, scheme.span(layer))
             return scheme.mix(scores, v, layer, first).to(q.dtype)
 
-
-def whole_window(
-    scheme: Scheme, layer: int, q: Tensor, k: Tensor, v: Tensor, x: Tensor, step: Step
-) -> Tensor:
-    """The first tokens of a text, as the model computes a window."""
-    return dispatch.attend_general(
-        q,
-        for_each_head(k, q.shape[1]),
-        for_each_head(v, q.shape[1]),
-        lambda q, k, first: scheme.logits(q, k, x, step.positions, layer, first),
-        lambda logits, v, first: scheme.mix(logits, v, layer, first),
-        scheme.span(layer),
-        scheme.by_rows,
-    )
+    def _whole_window(self, q: Tensor, k: Tensor, v: Tensor, x: Tensor, step: Step) -> Tensor:
+        """The first tokens of a text, as the model computes a window."""
+        scheme, layer = self.scheme, self.layer
+        return dispatch.attend_general(
+            q,
+            for_each_head(k, q.shape[1]),
+            for_each_head(v, q.shape[1]),
+            lambda q, k, first: scheme.logits(q, k, x, step.positions, layer, first),
+            lambda logits, v, first: scheme.mix(logits, v, layer, first),
+            scheme.span(layer),
+            scheme.by_rows,
+        )

@@ -10,10 +10,10 @@ Shape letters: those of ../layers/__init__.py; S and P slots of the two.
 import torch
 from torch import Tensor
 
+from lengthgen.attention.kernels import two_distances
 from lengthgen.attention.kernels.one_query import mixed, scores_of
 from lengthgen.attention.two_distances import TwoDistances
 from lengthgen.decoding.buffer import Buffer
-from lengthgen.decoding.layers.general import whole_window
 from lengthgen.decoding.slots import Slots
 from lengthgen.decoding.step import Step
 from lengthgen.schemes.base import Scheme
@@ -52,7 +52,8 @@ class Turned:
             self.besides.append(key_besides.to(k.dtype), first)
             self.values.append(v, first)
             if first == 0:
-                return whole_window(scheme, layer, q, k, v, x, step)
+                span = scheme.span(layer)
+                return two_distances.attend(pairs, v.to(wide), span).to(q.dtype)
             scores = scores_of(query, self.keys.kept(step.last).to(wide))
             self._replace(scores, query_besides, pairs, step)
             return mixed(scores, self.values.kept(step.last).to(wide)).to(q.dtype)
