@@ -10,7 +10,7 @@ import pytest
 
 import lengthgen
 from lengthgen import files
-from lengthgen.cli import jobs, main
+from lengthgen.cli import hydra_call, main
 from lengthgen.config import hydra_settings, paths, refusals
 from lengthgen.errors import ConfigError
 from lengthgen.runs import kept_code
@@ -476,7 +476,7 @@ def test_completion_takes_any_cursor(point, monkeypatch, capsys):
 def test_completion_composes_nothing_foreign(stub, here):
     words = ["hydra.searchpath=[pkg://evil]"]
     with pytest.raises(ConfigError):
-        jobs.complete("train", words, "scheme=al")
+        hydra_call.complete("train", words, "scheme=al")
     assert "evil" not in sys.modules and written(here) == []
 
 

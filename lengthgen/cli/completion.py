@@ -93,10 +93,10 @@ def candidates(typed: str, commands: Sequence[str]) -> list[str]:
         if needs_value and words and words[-1] in (flag.name, flag.short):
             # None for a folder: the shell then offers files.
             return _starting(flag.values or (), word)
-    from lengthgen.cli import jobs
+    from lengthgen.cli import hydra_call
 
     try:
-        return jobs.complete(command, words, word)
+        return hydra_call.complete(command, words, word)
     except UserError:  # an error earlier in the line: groups and options can still be offered
         return _groups(command, word)
 
