@@ -40,15 +40,37 @@ def run(request: JobRequest, config: DictConfig) -> "Outcome":
         hydra_call.program("lengthgen", [command, *request.argv]),
         own_code.in_folders(request.user_folders),
     ):
-        return _worked(request.command, config, list(request.user_folders))
+        return WORK[request.command](config, list(request.user_folders))
 
 
-def _worked(command: str, config: DictConfig, user_folders: list[Path]) -> "Outcome":
-    """Whatever can be refused without torch is refused before its import, which takes seconds."""
+# Whatever can be refused without torch is refused before its import, which takes seconds.
+
+
+def _train(config: DictConfig, user_folders: list[Path]) -> "Outcome":
     from lengthgen.runs import before_torch
 
-    getattr(before_torch, command)(config, user_folders)
-    from lengthgen.runs import pretrained, run
+    before_torch.train(config, user_folders)
+    from lengthgen.runs import run
 
-    work = {"train": run.train, "evaluate": run.evaluate, "pretrained": pretrained.evaluate}
-    return work[command](config, user_folders)
+    return run.train(config, user_folders)
+
+
+def _evaluate(config: DictConfig, user_folders: list[Path]) -> "Outcome":
+    from lengthgen.runs import before_torch
+
+    before_torch.evaluate(config, user_folders)
+    from lengthgen.runs import run
+
+    return run.evaluate(config, user_folders)
+
+
+def _evaluate_pretrained(config: DictConfig, user_folders: list[Path]) -> "Outcome":
+    from lengthgen.runs import before_torch
+
+    before_torch.pretrained(config, user_folders)
+    from lengthgen.runs import pretrained
+
+    return pretrained.evaluate(config, user_folders)
+
+
+WORK = {"train": _train, "evaluate": _evaluate, "pretrained": _evaluate_pretrained}
