@@ -290,7 +290,7 @@ def test_a_table_ends_where_it_is_told_to(trained, tmp_path, capsys):
     assert export(folder, tmp_path / "long", "--max-length", "40") == 0
     model = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "long")
     assert model.config.n_positions == 40
-    assert model.config.original_max_position_embeddings == 16
+    assert model.config.train_length == 16
     ours, ids = finished.load(folder).model, tokens(40)
     assert (model(ids).logits - ours.logits(ours(ids))).abs().max() < 1e-5
 
@@ -408,6 +408,31 @@ def test_a_card_holds_whatever_a_command_says():
     text = card.text(facts, None)
     assert "| command | `train x=a\\|b --- license: mine` |" in text
     assert "| `scheme.name` | a\\|b c |" in text and text.splitlines().count("---") == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "flags"), [(ROPE, ()), ({"scheme": "alibi"}, ("--max-length", "64"))]
+)
+def test_a_folder_evaluates_as_its_run(changes, flags, trained, text, tmp_path):
+    """`evaluate model=hf:FOLDER`: the same targets, and on them the same losses."""
+    folder, place = trained(**changes), tmp_path / "out"
+    assert export(folder, place, *flags) == 0
+    given = [
+        f"model=hf:{place}", "dataset=files", f"dataset.path={text}", "tracking=none",
+        "dataset.validation_fraction=0.3", "evaluation.documents=4", "evaluation.resamples=50",
+        f"results={tmp_path / 'theirs'}", f"cache={tmp_path / 'cache'}", "threads=1",
+    ]  # fmt: skip
+    assert main.main(["evaluate", *given]) == 0
+    ours = losses_of(folder.path)
+    (theirs,) = (tmp_path / "theirs" / "runs").iterdir()
+    assert losses_of(theirs) == pytest.approx(ours, abs=1e-5) and len(ours) == 7
+
+
+def losses_of(folder: Path) -> dict[str, float]:
+    """Length -> matched loss, of the one evaluation of a run folder."""
+    (table,) = folder.glob("evaluation/*/lengths.csv")
+    rows = [line.split(",") for line in table.read_text().splitlines()]
+    return {row[9]: float(row[12]) for row in rows if row[10:12] == ["matched", "loss"]}
 
 
 # What is at the place already

@@ -158,8 +158,8 @@ def _save(run: Finished, plan: Plan, part: Path) -> None:
         exported.transformer.load_state_dict(run.model.state_dict())
         exported.config.auto_map = own_code.AUTO_MAP
         files.write_text(part / own_code.FILE, own_code.CODE)
-    if plan.length > run.train_length:
-        exported.config.original_max_position_embeddings = run.train_length
+    # Where a table is longer, or a retrofit is for longer input, nothing else says it.
+    exported.config.train_length = run.train_length
     exported.generation_config = needed.transformers().GenerationConfig(
         bos_token_id=begin,
         eos_token_id=begin,

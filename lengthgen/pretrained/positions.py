@@ -11,7 +11,15 @@ from typing import Any
 from lengthgen.errors import ConfigError
 
 # Where a configuration says how many tokens its model was trained on.
-TRAINED = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length", "n_ctx")
+# train_length: of lengthgen's own exports, whose input may be longer
+TRAINED = (
+    "train_length",
+    "max_position_embeddings",
+    "n_positions",
+    "max_seq_len",
+    "seq_length",
+    "n_ctx",
+)
 BEFORE_SCALING = "original_max_position_embeddings"
 ALIBI = ("bloom", "mpt", "falcon")
 LEARNED = ("gpt2", "gpt_bigcode", "opt")
