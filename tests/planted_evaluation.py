@@ -164,7 +164,7 @@ TOKENS = [  # which tokens are fed and scored
 SUMS = [  # what is made of the losses
     Bug(
         "perplexity averaged",  # over seeds
-        "lengthgen/reporting/tables.py",
+        "lengthgen/reporting/over_seeds.py",
         "perplexity = Means(*(np.exp(values) for values in (loss.value, loss.low, loss.high)))",
         "by_seed = losses.loss_sum.sum(axis=2) / losses.n_tokens.sum(axis=2)\n"
         "        low, high = np.exp(loss.low), np.exp(loss.high)\n"
@@ -230,7 +230,7 @@ SUMS = [  # what is made of the losses
     ),
     Bug(
         "mean over the seeds that survived",
-        "lengthgen/reporting/tables.py",
+        "lengthgen/reporting/over_seeds.py",
         'if row["status"] in ("nonfinite", "leak")]',
         'if row["status"] in ("leak",)]',
         RECORDS,
