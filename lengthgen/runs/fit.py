@@ -48,11 +48,7 @@ def fit(
     settings, folder = run.config.settings, run.folder
     saved = checkpoint.load_newest(folder.checkpoints, run.device, run.id)
     if saved is not None and "optimizer" not in saved:
-        with checkpoint.fitting(saved):
-            model.load_state_dict(saved["model"])
-        folder.check_weights(checkpoint.weights_sha256(model))
-        model.scheme.begin_step(saved["step"], saved["step"])
-        return Fitted(False, saved.get("training", {}))
+        return _finished(run, model, saved)
     if saved is None and folder.ended:
         raise CheckpointError(
             f"run {run.id} is finished but its weights are gone or damaged; "
@@ -69,43 +65,13 @@ def fit(
     if saved is not None:
         log.info("resuming at step %d of %d", saved["step"], settings.steps)
     segments.begin(folder, 0 if saved is None else saved["step"], conditions)
-    store, background = _resident(run), run.device.type == "cuda"
+    background = run.device.type == "cuda"
     with stopping.deferred() as stop, checkpoint.Writer(background) as writer:
         progress = Progress("step", settings.steps, 0 if saved is None else saved["step"])
         after = AfterSteps(run, model, state, ending, tracker, progress, stop, writer)
         with checkpoint.fitting(saved or {"step": 0}):
             after.begin(saved)
-        begun = state.step
-        # In stages: after each one the ending may have moved, or the plan.
-        while state.step < ending.last:
-            goes_back = False
-            try:
-                training.train(
-                    state,
-                    lambda step: batch(run, store, settings.seed, step, settings.batch_size),
-                    steps=ending.next_stop(state.step),
-                    seed=settings.seed,
-                    accumulate=plan.accumulate,
-                    clip=run.config.optim.clip,
-                    total_loss=plan.total_loss,
-                    n_scored=Tensor.numel if run.splits.answers is None else batches.n_scored,
-                    autocast=run.autocast,
-                    before_step=lambda step: model.scheme.begin_step(step, ending.last),
-                    read_after=after.reads,
-                    after_reading=after,
-                    left_out=after.skips.left_out,
-                )
-            except TooManyInARow:
-                goes_back = True
-            except Exception as error:
-                plan.give_way(error, first=state.step == begun)
-            else:
-                continue
-            plan.clear(state)
-            if goes_back:
-                after.go_back()
-            else:
-                run.folder.note(plan.facts())
+        _to_the_end(run, state, plan, ending, after)
         progress.close()
         about = after.about()
         # Nobody resumes a finished training: its last checkpoint leaves the optimiser out.
@@ -116,6 +82,52 @@ def fit(
         time_taken = clock(progress.seconds)
         log.info("trained in %s (this session); weights sha256 %s", time_taken, weights)
     return Fitted(True, about)
+
+
+def _finished(run: Run, model: Transformer, saved: dict[str, Any]) -> Fitted:
+    """The weights of a training that came to its end before."""
+    with checkpoint.fitting(saved):
+        model.load_state_dict(saved["model"])
+    run.folder.check_weights(checkpoint.weights_sha256(model))
+    model.scheme.begin_step(saved["step"], saved["step"])
+    return Fitted(False, saved.get("training", {}))
+
+
+def _to_the_end(
+    run: Run, state: training.TrainState, plan: StepPlan, ending: Ending, after: AfterSteps
+) -> None:
+    """In stages: after each one the ending may have moved, or the plan."""
+    settings, store, begun = run.config.settings, _resident(run), state.step
+    scheme = plan.model.scheme
+    while state.step < ending.last:
+        goes_back = False
+        try:
+            training.train(
+                state,
+                lambda step: batch(run, store, settings.seed, step, settings.batch_size),
+                steps=ending.next_stop(state.step),
+                seed=settings.seed,
+                accumulate=plan.accumulate,
+                clip=run.config.optim.clip,
+                total_loss=plan.total_loss,
+                n_scored=Tensor.numel if run.splits.answers is None else batches.n_scored,
+                autocast=run.autocast,
+                before_step=lambda step: scheme.begin_step(step, ending.last),
+                read_after=after.reads,
+                after_reading=after,
+                left_out=after.skips.left_out,
+            )
+        except TooManyInARow:
+            goes_back = True
+        except Exception as error:
+            plan.give_way(error, first=state.step == begun)
+        else:
+            continue
+        plan.clear(state)
+        if goes_back:
+            after.go_back()
+        else:
+            run.folder.note(plan.facts())
 
 
 def _ending(run: Run) -> Ending:

@@ -6,6 +6,7 @@ from typing import Any
 
 from lengthgen.config import paths, yaml_files
 from lengthgen.errors import CheckpointError, ConfigError
+from lengthgen.evaluation import records
 from lengthgen.runs import kept_code, train_config
 from lengthgen.runs.folder import RunFolder, find
 
@@ -35,7 +36,7 @@ def finished_run(options: Mapping[str, Any]) -> RunFolder:
 
 def refuse_pretrained(folder: RunFolder) -> None:
     """ConfigError for the run of a pretrained model, whose weights are elsewhere."""
-    model = yaml_files.load(folder.config).get("pretrained")
+    model = records.run(folder.path).config.get("pretrained")  # nothing of a damaged one
     if model is not None:
         raise ConfigError(
             f"run {folder.path.name} is of a pretrained model; give model={model} and its dataset "
