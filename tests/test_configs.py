@@ -18,7 +18,7 @@ from lengthgen.diagnostics.settings import DiagnosticsConfig
 from lengthgen.errors import ConfigError
 from lengthgen.evaluation.protocols import EvaluationConfig, eval_lengths
 from lengthgen.model import ModelConfig
-from lengthgen.runs import pretrained, run_settings, train_config
+from lengthgen.runs import pretrained_settings, run_settings, train_config
 from lengthgen.training.optim import OptimConfig
 
 FOLDER = catalogue.folder()
@@ -195,7 +195,7 @@ SHARED = [
     for path in catalogue.files(group, [FOLDER]).values()
 ] + [(FOLDER / f"{command}.yaml", run_settings.RunSettings) for command in ("train", "evaluate")]
 SHARED += [(FOLDER / "every_dataset.yaml", limited.Every)]
-SHARED += [(FOLDER / "pretrained.yaml", pretrained.PretrainedSettings)]
+SHARED += [(FOLDER / "pretrained.yaml", pretrained_settings.PretrainedSettings)]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ pytest.importorskip("transformers")
 from lengthgen import files
 from lengthgen.config import compose
 from lengthgen.errors import ConfigError, DataError
-from lengthgen.pretrained import loading, source
+from lengthgen.pretrained import loading, source, ways
 from lengthgen.retrofits import base
 from lengthgen.runs import pretrained as runs
 
@@ -200,7 +200,7 @@ def test_bfloat16_is_read_exactly_by_distance(tmp_path):
     x = tokens(8 * LENGTH + 1, batch=1)
     expected = released_losses(model, x[:, :-1], x[:, 1:])
     off = {}
-    for how in loading.HOW:
+    for how in ways.HOW:
         with torch.no_grad():
             got = read(tmp_path, how, dtype="bfloat16").losses(x[:, :-1], x[:, 1:])
         off[how] = float((got - expected).abs().mean())

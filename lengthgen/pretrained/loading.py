@@ -22,8 +22,6 @@ from lengthgen.pretrained.reading import AsReleased, Pretrained
 from lengthgen.pretrained.source import Source
 from lengthgen.schemes.base import Dimensions
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-HOW = ("exact", "as_released")
 EXTRA = 'pip install "lengthgen[pretrained]"'
 # Rope scalings of transformers whose angles follow the window that is read.
 FOLLOWS_LENGTH = ("dynamic", "longrope")
@@ -64,9 +62,9 @@ def load(
 ) -> Pretrained:
     """The model, in evaluation mode. Raises ConfigError, DataError and TooLargeError.
 
-    dtype: one of DTYPES. bos: the token before every window; None: none.
+    dtype: one of ways.DTYPES. bos: the token before every window; None: none.
     """
-    model = _weights(source, described.config, DTYPES[dtype]).to(device).eval()
+    model = _weights(source, described.config, getattr(torch, dtype)).to(device).eval()
     dimensions, positions = described.dimensions, described.positions
     if positions is None:
         return Pretrained(model, _as_released(model, described), bos)

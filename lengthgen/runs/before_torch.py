@@ -8,7 +8,7 @@ from omegaconf import DictConfig
 
 from lengthgen.config import dataclass_from
 from lengthgen.evaluation.protocols import EvaluationConfig
-from lengthgen.runs import extending, kept_code, stored_config, typed_groups
+from lengthgen.runs import extending, kept_code, pretrained_settings, stored_config, typed_groups
 from lengthgen.runs.train_config import plain
 
 Config = DictConfig | Mapping[str, Any]
@@ -32,6 +32,7 @@ def evaluate(config: Config, user_folders: Sequence[Path]) -> None:
 def pretrained(config: Config, user_folders: Sequence[Path]) -> None:
     """UserErrors of pretrained.evaluate about the groups alone: no model is looked for."""
     options = plain(config)
+    pretrained_settings.typed(options)
     evaluation = typed_groups.without_name(options["evaluation"])
     dataclass_from.build(EvaluationConfig, evaluation, "evaluation")
     typed_groups.check_tracking(options["tracking"])

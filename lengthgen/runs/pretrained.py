@@ -15,8 +15,7 @@ from typing import Any, cast
 from omegaconf import DictConfig, OmegaConf
 
 from lengthgen import files, retrofits, schemes, tracking
-from lengthgen.attention import dispatch
-from lengthgen.config import dataclass_from, paths
+from lengthgen.config import dataclass_from
 from lengthgen.data import datasets, pretrained_tokenizer
 from lengthgen.data.splits import make_dataset, prepare_splits
 from lengthgen.errors import ConfigError
@@ -30,6 +29,7 @@ from lengthgen.runs import (
     describing,
     evaluating,
     identity,
+    pretrained_settings,
     process,
     retrofitting,
     stopping,
@@ -39,50 +39,14 @@ from lengthgen.runs import (
 from lengthgen.runs import run as runs
 from lengthgen.runs.folder import RunFolder
 from lengthgen.runs.prepare import Run, placed
+from lengthgen.runs.pretrained_settings import PretrainedSettings
 from lengthgen.runs.progress import messages_shown
 from lengthgen.runs.run_settings import RunSettings
 from lengthgen.runs.train_config import Choice, TrainConfig
 from lengthgen.training.optim import OptimConfig
 
 log = logging.getLogger(__name__)
-GROUPS = ("dataset", "evaluation", "tracking", "retrofit")
 PRECISION = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
-
-
-@dataclass
-class PretrainedSettings:
-    """The top-level keys of `lengthgen evaluate model=hf:...`; words in configs/pretrained.yaml."""
-
-    # the model, given as model=hf:...: hf:FOLDER, hf:FILE.gguf, hf:OWNER/NAME of the Hugging Face
-    # hub, or hf:smollm2
-    pretrained: str
-    # exact: by lengthgen, from what the configuration says; as_released: by the model's own code
-    positions: str = "exact"
-    # tokens that it was trained on at a time; null: as its configuration says
-    train_length: int | None = None
-    dtype: str = "float32"  # of weights and activations: float32, bfloat16 or float16
-    # true: every window begins with the token that begins a text; null: as its tokenizer does
-    bos: bool | None = None
-    revision: str | None = None  # of the hub's repository; null: its newest
-    device: str = "auto"  # auto: CUDA where there is one; or cpu, cuda
-    threads: int | None = None  # CPU threads; null: torch's own choice
-    # attention kernel; auto: the fastest exact one; or cpu, sdpa, flex, reference
-    kernel: str = "auto"
-    # folder of run folders, sweeps, tables and figures; relative to the current folder
-    results: str = "results"
-    # folder of tokenised text; null: $LENGTHGEN_CACHE, or ~/.cache/lengthgen
-    cache: str | None = None
-
-    def __post_init__(self) -> None:
-        dataclass_from.limit(self, "", "> 0", "threads")
-        dataclass_from.limit(self, "", ">= 4", "train_length")
-        dataclass_from.choice("positions", self.positions, loading.HOW)
-        dataclass_from.choice("dtype", self.dtype, tuple(loading.DTYPES))
-        dataclass_from.choice("device", self.device, ("auto", "cpu", "cuda"))
-        dataclass_from.choice("kernel", self.kernel, dispatch.KERNELS)
-        self.results = str(paths.folder(self.results, "results"))
-        if self.cache is not None:
-            self.cache = str(paths.folder(self.cache, "cache"))
 
 
 @dataclass(frozen=True)
@@ -125,14 +89,7 @@ def evaluate(
     with stopping.watched(), messages_shown():
         given = train_config.plain(config)
         folders = [Path(folder) for folder in user_folders]
-        settings = dataclass_from.build(
-            PretrainedSettings, {k: v for k, v in given.items() if k not in GROUPS}, ""
-        )
-        if settings.positions == "as_released" and given.get("retrofit"):
-            raise ConfigError(
-                "positions=as_released with a retrofit: a model's own code takes none; leave one "
-                "of the two out"
-            )
+        settings = pretrained_settings.typed(given)
         found = source.locate(settings.pretrained, settings.revision)
         described = loading.describe(found, settings.positions, settings.train_length)
         run = _prepare(given, settings, found, described, folders)
