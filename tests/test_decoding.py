@@ -533,7 +533,7 @@ def test_long_prompts_are_read_by_chunks_of_rows(name, options, rows, monkeypatc
     model, tokens = with_retrofit(name, options, "rope"), tokens_of(2 * L)
     whole = logits(model, tokens)
     keys = min(2 * L, sum(options.values())) if "sinks" in options else 2 * L
-    monkeypatch.setattr(general, "SCORES_AT_ONCE", {"cpu": rows * 2 * SMALL.n_heads * keys})
+    monkeypatch.setattr(general, "SCORES_AT_ONCE", {"cpu": rows * SMALL.n_heads * keys})
     for prompt in (2 * L - 3, 2 * L):
         cached = cached_logits(model, tokens, prompt)
         assert (cached - whole[:, prompt - 1 :]).abs().max() < TOLERANCE

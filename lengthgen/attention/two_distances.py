@@ -25,6 +25,11 @@ class TwoDistances:
     window: int
     far_from: int = 0
 
+    def of(self, texts: slice) -> "TwoDistances":
+        """Those of some sequences."""
+        near, far = ((q[texts], k[texts]) for q, k in (self.near, self.far))
+        return replace(self, near=near, far=far)
+
     def times(self, factor: Tensor) -> "TwoDistances":
         """All scores times a factor (H or 1, R, 1) of each query."""
         (q, k), (q_far, k_far) = self.near, self.far

@@ -23,6 +23,9 @@ def attend(pairs: TwoDistances, v: Tensor, span: Span | None) -> Tensor:
     """Tokens 0..T-1 in `pairs`, v (B, K, T, Dv) in their dtype -> (B, H, T, Dv)."""
     q = pairs.near[0]
     B, n_heads, T, _ = q.shape
+    if B > 1 and q.device.type == "cpu":  # one text at a time: chunks of all would be short
+        texts = [slice(b, b + 1) for b in range(B)]
+        return torch.cat([attend(pairs.of(text), v[text], span) for text in texts])
     keys = [for_each_head(k, n_heads) for _, k in (pairs.near, pairs.far)]
     v = for_each_head(v, n_heads)
     out = v.new_empty(B, n_heads, T, v.shape[-1])
