@@ -389,6 +389,10 @@ def test_typed_values_are_refused_without_torch():
     lines += [["tracking=wandb", "tracking.mode=x"]]
     given = {"train": [["train", *usual(line), *line] for line in lines]}
     given["evaluate"] = [["evaluate", "run=nothing", "evaluation=quick"]]
+    of_a_model = ("dtype=int8", "positions=near", "train_length=-3", "threads=9999", "bos=maybe")
+    given["evaluate"] += [["evaluate", "model=hf:smollm2", each] for each in of_a_model]
+    both = ["evaluate", "model=hf:smollm2", "positions=as_released", "+retrofit=yarn"]
+    given["evaluate"].append(both)
     codes = codes_without_torch([*given["train"], *given["evaluate"]])
     assert {line: code for line, code in codes.items() if code != 2} == {}
 

@@ -8,6 +8,7 @@ from lengthgen.attention.kernel_names import ATTENTION
 from lengthgen.config import dataclass_from, paths
 from lengthgen.errors import ConfigError
 from lengthgen.pretrained.ways import DTYPES, HOW
+from lengthgen.runs.run_settings import check_threads
 
 GROUPS = ("dataset", "evaluation", "tracking", "retrofit")
 
@@ -38,6 +39,7 @@ class PretrainedSettings:
 
     def __post_init__(self) -> None:
         dataclass_from.limit(self, "", "> 0", "threads")
+        check_threads(self.threads)
         dataclass_from.limit(self, "", ">= 4", "train_length")
         dataclass_from.choice("positions", self.positions, HOW)
         dataclass_from.choice("dtype", self.dtype, DTYPES)

@@ -74,11 +74,7 @@ class RunSettings:
         self.results = str(paths.folder(self.results, "results"))
         if self.cache is not None:
             self.cache = str(paths.folder(self.cache, "cache"))
-        most = max(MOST_THREADS, THREADS_A_CORE * (os.cpu_count() or 1))
-        dataclass_from.check(
-            self.threads is None or self.threads <= most,
-            f"threads={self.threads}: expected at most {most} on this machine, or null",
-        )
+        check_threads(self.threads)
         dataclass_from.check(
             self.batch_size * self.train_length <= MOST_TOKENS,
             f"batch_size={self.batch_size}, train_length={self.train_length}: expected at most "
@@ -88,3 +84,12 @@ class RunSettings:
         dataclass_from.choice("device", self.device, ("auto", "cpu", "cuda"))
         dataclass_from.choice("linear", self.linear, kernel_names.PRODUCTS)
         dataclass_from.choice("kernel", self.kernel, kernel_names.ATTENTION)
+
+
+def check_threads(threads: int | None) -> None:
+    """ConfigError for more threads than a machine of this size stands."""
+    most = max(MOST_THREADS, THREADS_A_CORE * (os.cpu_count() or 1))
+    dataclass_from.check(
+        threads is None or threads <= most,
+        f"threads={threads}: expected at most {most} on this machine, or null",
+    )
