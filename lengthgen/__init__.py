@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lengthgen.config.compose import compose
     from lengthgen.decoding.generation import generate
+    from lengthgen.pretrained.loading import load_pretrained
     from lengthgen.runs.loading import load_results, load_run
     from lengthgen.runs.run import evaluate, train
     from lengthgen.schemes.base import Declaration, Scheme
@@ -25,6 +26,7 @@ __all__ = [
     "compose",
     "evaluate",
     "generate",
+    "load_pretrained",
     "load_results",
     "load_run",
     "train",
@@ -36,6 +38,7 @@ _HOME = {
     "compose": "lengthgen.config.compose",
     "evaluate": "lengthgen.runs.run",
     "generate": "lengthgen.decoding.generation",
+    "load_pretrained": "lengthgen.pretrained.loading",
     "load_results": "lengthgen.runs.loading",
     "load_run": "lengthgen.runs.loading",
     "train": "lengthgen.runs.run",

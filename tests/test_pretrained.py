@@ -184,6 +184,18 @@ def test_decoding_with_a_cache_is_the_models_own(tmp_path, name):
     assert torch.equal(said, expected[:, 30:])
 
 
+def test_from_python(tmp_path):
+    import lengthgen
+
+    models.saved(tmp_path)
+    model = lengthgen.load_pretrained(f"hf:{tmp_path}")
+    x = tokens(20)
+    assert model.losses(x[:, :-1], x[:, 1:]).shape == (2, 19)
+    assert lengthgen.generate(model, x, 3).shape == (2, 3)
+    with pytest.raises(ConfigError, match="dtype=int8"):
+        lengthgen.load_pretrained(f"hf:{tmp_path}", dtype="int8")
+
+
 def test_no_cache_for_windows_of_layers_and_own_code(tmp_path):
     from lengthgen.decoding.generation import generate
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from lengthgen.config.dataclass_from import choice
 from lengthgen.data import hub
 from lengthgen.errors import ConfigError, DataError, TooLargeError, is_out_of_memory
 from lengthgen.pretrained import attention, checks, reading
@@ -19,7 +20,8 @@ from lengthgen.pretrained.positions import (
     trained_length,
 )
 from lengthgen.pretrained.reading import AsReleased, Pretrained
-from lengthgen.pretrained.source import Source
+from lengthgen.pretrained.source import Source, locate
+from lengthgen.pretrained.ways import DTYPES, HOW
 from lengthgen.schemes.base import Dimensions
 
 EXTRA = 'pip install "lengthgen[pretrained]"'
@@ -71,6 +73,29 @@ def load(
     before = length_before_scaling(described.config, dimensions.train_length)
     scheme = reading.make_scheme(positions, dimensions, before)
     return reading.exactly(model, scheme, bos, source.name)
+
+
+def load_pretrained(
+    words: str,
+    *,
+    positions: str = "exact",
+    train_length: int | None = None,
+    dtype: str = "float32",
+    device: torch.device | str = "cpu",
+    bos: int | None = None,
+    revision: str | None = None,
+) -> Pretrained:
+    """A pretrained model with the interface of lengthgen's own, in evaluation mode.
+
+    words: hf:FOLDER, hf:FILE.gguf, hf:OWNER/NAME of the hub, or hf:smollm2. positions, dtype,
+    train_length, revision: as the keys of `lengthgen evaluate model=hf:...`. bos: the token before
+    every window; None: none. Raises ConfigError, DataError and TooLargeError.
+    """
+    for key, value, known in (("positions", positions, HOW), ("dtype", dtype, DTYPES)):
+        choice(key, value, known)
+    found = locate(words, revision)
+    described = describe(found, positions, train_length)
+    return load(found, described, dtype=dtype, device=device, bos=bos)
 
 
 def _as_released(model: nn.Module, described: Described) -> AsReleased:
