@@ -27,6 +27,7 @@ LAYERS = (
     {"runs"},
     {"bench", "exporting"},
     {"studies"},
+    {"decisions"},
     {"cli"},
 )
 LAYER = {room: layer for layer, rooms in enumerate(LAYERS) for room in rooms}

@@ -25,6 +25,7 @@ EXAMPLES = {
     "lengthgen evaluate run=<id> evaluation.lengths=[512,4096]": "the same weights, other lengths",
     "lengthgen evaluate run=<id> +retrofit=yarn": "the same weights, changed for longer inputs",
     "lengthgen evaluate model=hf:FOLDER +retrofit=yarn": "a pretrained model, on your text",
+    "lengthgen decide run=<id> --latency 20": "which of the evaluated retrofits to choose",
     "lengthgen export run=<id> --to hf FOLDER": "a model that transformers loads, with its curves",
     "lengthgen study learned_absolute_fails": "the runs of a declared claim, and its verdict",
     "lengthgen plot": "every figure again, from the tables in results/",
@@ -43,6 +44,7 @@ class Command:
 COMMANDS = (
     Command("train", "train a model, evaluate it past its training length, draw figures", ""),
     Command("evaluate", "evaluate a run again, or a pretrained model: lengths, retrofits", ""),
+    Command("decide", "loss, latency, memory: which retrofit of a run to choose", "cli.decide"),
     Command("export", "a trained run for transformers or lm-eval", "cli.export"),
     Command("study", "make the runs that a declared claim needs, and judge it", "cli.study"),
     Command("plot", "draw every figure again from the tables in results/", "cli.plot"),

@@ -106,6 +106,7 @@ class Pretrained(Transformer):
         nn.Module.__init__(self)
         self.inner, self.scheme, self.bos = model, scheme, bos
         self.kernel, self.linear = "auto", "auto"
+        self.kv_heads: int | None = None  # G, once it has been read
         self.window: Window | None = None
         self.eval()
 
@@ -176,6 +177,7 @@ class Pretrained(Transformer):
         """
         assert self.window is not None
         self.window.asked.add(f"layer {layer}")
+        self.kv_heads = k.shape[1]
         scheme, positions = self.scheme, self.window.positions
         ratio = scale * math.sqrt(q.shape[-1])
         if not math.isclose(ratio, 1.0, rel_tol=1e-6):

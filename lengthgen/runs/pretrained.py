@@ -15,10 +15,10 @@ from typing import Any, cast
 from omegaconf import DictConfig, OmegaConf
 
 from lengthgen import files, retrofits, schemes, tracking
-from lengthgen.config import dataclass_from
+from lengthgen.config import dataclass_from, yaml_files
 from lengthgen.data import datasets, pretrained_tokenizer
-from lengthgen.data.splits import make_dataset, prepare_splits
-from lengthgen.errors import ConfigError
+from lengthgen.data.splits import Splits, make_dataset, prepare_splits
+from lengthgen.errors import ConfigError, DataError
 from lengthgen.evaluation import floors
 from lengthgen.evaluation.protocols import EvaluationConfig
 from lengthgen.model import ModelConfig, parameter_counts
@@ -39,8 +39,9 @@ from lengthgen.runs import (
 from lengthgen.runs import run as runs
 from lengthgen.runs.folder import RunFolder
 from lengthgen.runs.prepare import Run, placed
-from lengthgen.runs.pretrained_settings import PretrainedSettings
+from lengthgen.runs.pretrained_settings import GROUPS, PretrainedSettings
 from lengthgen.runs.progress import messages_shown
+from lengthgen.runs.retrofitting import ADDED
 from lengthgen.runs.run_settings import RunSettings
 from lengthgen.runs.train_config import Choice, TrainConfig
 from lengthgen.training.optim import OptimConfig
@@ -94,6 +95,39 @@ def evaluate(
         described = loading.describe(found, settings.positions, settings.train_length)
         run = _prepare(given, settings, found, described, folders)
         return _complete(run, given, found, described, figures)
+
+
+def evaluated_model(evaluation: Path) -> tuple[reading.Pretrained, Splits]:
+    """An evaluation's model, with its retrofit, and data. ConfigError, DataError.
+
+    DataError where the weight files are not those that were evaluated.
+    """
+    folder = RunFolder(evaluation.parent.parent)
+    stored = train_config.plain(yaml_files.load(folder.config))
+    origin = files.read_json(evaluation / "settings.json", {}).get("origin", {})
+    retrofit = {k: v for k, v in (origin.get("retrofit") or {}).items() if k not in ADDED}
+    names = {field.name for field in dataclasses.fields(PretrainedSettings)}
+    given = {key: value for key, value in stored.items() if key in {*names, *GROUPS}}
+    given["retrofit"] = retrofit or None
+    settings = pretrained_settings.typed(given)
+    found = source.locate(settings.pretrained, settings.revision)
+    described = loading.describe(found, settings.positions, settings.train_length)
+    run = _prepare(given, settings, found, described, [])
+    if run.id != folder.path.name:
+        raise DataError(
+            f"run {folder.path.name}: the model's files or the text have changed since; this "
+            f"machine's give {run.id}"
+        )
+    model = _loaded(run, found, described)
+    retrofitting.apply(run, model)
+    return model, run.splits
+
+
+def _loaded(run: Run, found: Source, described: Described) -> reading.Pretrained:
+    read = cast(PretrainedModel, run.config.model)
+    model = loading.load(found, described, dtype=read.dtype, device=run.device, bos=read.bos)
+    model.use_kernel(run.config.settings.kernel)
+    return model
 
 
 def _prepare(
@@ -222,9 +256,7 @@ def _complete(
             return runs.Outcome(run.id, run.folder.path, "drawn", evaluation)
         run.folder.repair()
         requests = evaluating.plan(run)
-        read = cast(PretrainedModel, run.config.model)
-        model = loading.load(found, described, dtype=read.dtype, device=run.device, bos=read.bos)
-        model.use_kernel(run.config.settings.kernel)
+        model = _loaded(run, found, described)
         retrofitting.check(run, model)
         _describe(run, model, given, described)
         with runs.tracked(run) as tracker:

@@ -1,0 +1,122 @@
+"""`lengthgen decide RUN`: how to read longer input with a model, in one table and one sentence.
+
+lengthgen decide run=ID                                  every retrofit that the run was evaluated with
+lengthgen decide run=ID --lengths 2048,8192 --latency 20 --memory 2
+"""  # noqa: E501
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lengthgen.config import command_line, paths
+from lengthgen.errors import ConfigError
+
+if TYPE_CHECKING:
+    from lengthgen.studies.losses import Material
+
+MOST_LENGTHS = 8
+
+
+def main(argv: Sequence[str]) -> int:
+    """Measure what each way of reading costs, write the table, and print it."""
+    options = _parser().parse_args(list(argv))
+    from lengthgen.runs import process
+
+    process.prepare_environment()  # before the import of torch
+    process.prepare_torch(options.threads)
+    from lengthgen.decisions import subjects, table, writing
+    from lengthgen.runs import provenance
+    from lengthgen.runs.folder import find
+
+    results = paths.folder(options.results, "--results")
+    run = find(results, options.run.removeprefix("run="))
+    material = subjects.subjects(run.path, options.evaluation)
+    lengths = _lengths(material, options.lengths)
+    costs, device = _costs(material, lengths, options)
+    memory = None if options.memory is None else options.memory * 1024
+    budget = table.Budget(options.latency, memory)
+    rows = table.rows(material, costs, budget)
+    sentence = table.recommendation(material, rows, budget)
+    facts = provenance.describe(device)
+    about = {key: facts[key] for key in ("command", "commit", "device", "threads", "load")}
+    given = {"run": run.path.name, "budget": str(budget), "rounds": options.rounds}
+    folder = results / "decisions" / run.path.name
+    writing.write(folder, rows, sentence, given | about)
+    print(f"{writing.terminal(rows)}\n\n{sentence}\n{folder}")
+    return 0
+
+
+def _lengths(material: "Material", asked: list[int] | None) -> list[int]:
+    """Those asked for, else the training length and all beyond it that have matched losses."""
+    evaluated = next(iter(material.subjects.values())).evaluations[0]
+    known = evaluated.lengths("matched")
+    if asked is None:
+        return [length for length in known if length >= evaluated.train_length][-MOST_LENGTHS:]
+    if unknown := sorted(set(asked) - set(known)):
+        raise ConfigError(
+            f"--lengths {','.join(map(str, unknown))}: not evaluated; expected some of "
+            f"{', '.join(map(str, known))}"
+        )
+    return sorted(set(asked))
+
+
+def _costs(material: "Material", lengths: Sequence[int], options: argparse.Namespace) -> Any:
+    """(length -> subject -> Cost, device)"""
+    from lengthgen.decisions import costs
+    from lengthgen.runs import pretrained, stored
+
+    models, splits = {}, None
+    for name, subject in material.subjects.items():
+        evaluation = subject.evaluations[0]
+        load: Any = stored.evaluated_model
+        if "pretrained" in evaluation.config:
+            load = pretrained.evaluated_model
+        models[name], splits = load(Path(evaluation.folder))
+    assert splits is not None
+    device = next(iter(models.values())).embedding.weight.device
+    found = {}
+    for length in lengths:
+        tokens = splits.validation.tokens(0, length)[None].to(device)
+        found[length] = costs.measure(models, tokens, options.rounds, options.new)
+    return found, device
+
+
+def _parser() -> argparse.ArgumentParser:
+    description = "How to read longer input with a model: loss, latency and memory in one table."
+    parser = command_line.Parser(prog="lengthgen decide", description=description)
+    add = parser.add_argument
+    add("run", metavar="run=ID", help="a run with evaluations: its id, a part of it, or its folder")
+    words = "evaluated lengths (default: the training length and all beyond it)"
+    add("--lengths", type=_numbers, metavar="N,N", help=words)
+    words = "the most milliseconds that a decoded token may take"
+    add("--latency", type=_positive, metavar="MS", help=words)
+    words = "the most GiB that weights and cache may take"
+    add("--memory", type=_positive, metavar="GIB", help=words)
+    words = "settings whose evaluations are compared (default: those with the most retrofits)"
+    add("--evaluation", metavar="ID", help=words)
+    add("--rounds", type=_count, default=5, metavar="N", help="rounds of timing (default: 5)")
+    add("--new", type=_count, default=16, metavar="N", help="tokens decoded in each (default: 16)")
+    add("--threads", type=_count, metavar="N", help="CPU threads (default: torch's own choice)")
+    add("--results", default="results", metavar="FOLDER", help="folder of runs (default: results)")
+    return parser
+
+
+def _numbers(text: str) -> list[int]:
+    return [_count(part) for part in text.split(",")]
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 2**24:
+        raise argparse.ArgumentTypeError(f"{text[:40]!r}: expected a whole number, 1 or more")
+    return int(text)
+
+
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1e12:
+        raise argparse.ArgumentTypeError(f"{text[:40]!r}: expected a number above 0")
+    return value
