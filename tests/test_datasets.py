@@ -107,11 +107,11 @@ def test_only_huggingface_imports_the_library():
             modules = (
                 [node.module]
                 if isinstance(node, ast.ImportFrom)
-                else [each.name for each in getattr(node, "names", [])]
+                else [each.name for each in node.names]
+                if isinstance(node, ast.Import)
+                else []
             )
-            if isinstance(node, (ast.Import, ast.ImportFrom)) and any(
-                (module or "").split(".")[0] == "datasets" for module in modules
-            ):
+            if any((module or "").split(".")[0] == "datasets" for module in modules):
                 importers.add(path.relative_to(ROOT).as_posix())
     assert importers == {"lengthgen/data/datasets/huggingface.py"}
 

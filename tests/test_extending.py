@@ -116,6 +116,10 @@ def test_modifiers_and_the_model_are_the_sources(ask):
     [
         ({"from": None, "retrofit": {"name": "yarn"}}, "needs from=RUN"),
         ({"from": "nothing-like-it"}, "no such run"),
+        ({"from": 3.5}, "no such run"),
+        ({"from": {"run": "a"}}, "expected a finished run"),
+        ({"from": None, "retrofit": 3}, "needs from=RUN"),
+        ({"retrofit": {"nam": "yarn"}}, "retrofit has no name"),
         ({"retrofit": {"name": "learned_rows"}}, "learned"),
         ({"retrofit": {"name": "longrope"}}, "searches for its options"),
     ],

@@ -38,7 +38,7 @@ def resolved(
         return config, folders
     if name is None:
         if retrofit:
-            name = retrofit.get("name")
+            name = retrofit.get("name") if isinstance(retrofit, Mapping) else retrofit
             raise ConfigError(
                 f"retrofit={name} in a training needs from=RUN, whose weights it trains on; of a "
                 f"trained run: lengthgen evaluate run=<id> +retrofit={name}"
@@ -51,7 +51,7 @@ def resolved(
         "run": folder.path.name,
         "weights_sha256": folder.ended["weights_sha256"],
         "train_length": stored["train_length"],
-        "retrofit": dict(retrofit) if retrofit else None,
+        "retrofit": retrofit or None,
     }
     if stored.get(START):
         raise ConfigError(

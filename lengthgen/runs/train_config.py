@@ -165,7 +165,10 @@ def _start(given: Any, train_length: int, user_folders: Sequence[Path]) -> Start
     """given: null, or what extending.resolved and Start.as_dict make."""
     if given is None:
         return None
-    start = Start(str(given["run"]), str(given["weights_sha256"]), int(given["train_length"]))
+    known = isinstance(given, Mapping) and {"run", "weights_sha256", "train_length"} <= {*given}
+    if not known or not isinstance(given["train_length"], int):
+        raise ConfigError(f"{START}={given}: expected a finished run: its id or its folder")
+    start = Start(str(given["run"]), str(given["weights_sha256"]), given["train_length"])
     if given.get("retrofit"):
         chosen = choose(retrofits, "retrofit", given["retrofit"], user_folders)
         if getattr(chosen.options, "factor", 1.0) is None:
