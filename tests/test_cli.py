@@ -648,7 +648,7 @@ MALFORMED = [
     ("trian +scheme=alibi", "no command 'trian'; nearest: train; `lengthgen --help` shows all"),
     (
         "zzz",
-        "no command 'zzz'; expected one of: train, evaluate, export, study, plot, bench, list, "
+        "no command 'zzz'; expected one of: train, evaluate, decide, export, study, plot, bench, list, "
         "completion; `lengthgen --help` shows all",
     ),
     (
