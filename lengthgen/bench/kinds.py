@@ -100,8 +100,9 @@ class Session:
 
     def subtitle(self) -> str:
         s, facts = self.shape, self.facts
+        batch = "" if self.options.what == "decode" else f", batch {s.batch}"  # it has its own
         return (
-            f"{s.layers} layers x {s.width}, {s.heads} heads, length {s.length}, batch {s.batch}; "
+            f"{s.layers} layers x {s.width}, {s.heads} heads, length {s.length}{batch}; "
             f"{facts['device']}, {facts['threads']} thread{'s' * (facts['threads'] != 1)}, "
             f"{self.where.precision}; {self.options.rounds} rounds, {self.clock} time; "
             f"commit {facts['commit'][:9]}"
