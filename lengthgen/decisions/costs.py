@@ -7,7 +7,6 @@ Shape letters: T tokens of a prompt.
 """
 
 import statistics
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -18,6 +17,7 @@ from lengthgen.decoding.generation import Decoder
 from lengthgen.decoding.memory import cache_bytes, weight_bytes
 from lengthgen.decoding.refusal import refusal
 from lengthgen.model import Transformer
+from lengthgen.studies.costs import seconds_of
 
 MIB = 2**20
 
@@ -114,7 +114,9 @@ def _timed(calls: Mapping[str, Callable[[], object]], rounds: int, each: int) ->
     """each: what a call does so many of; seconds are of one."""
     for call in calls.values():
         call()
-    seconds = [{name: _seconds(call) / each for name, call in calls.items()} for _ in range(rounds)]
+    seconds = [
+        {name: seconds_of(call) / each for name, call in calls.items()} for _ in range(rounds)
+    ]
     return {
         name: Timed(
             tuple(one[name] for one in seconds),
@@ -122,13 +124,3 @@ def _timed(calls: Mapping[str, Callable[[], object]], rounds: int, each: int) ->
         )
         for name in calls
     }
-
-
-def _seconds(call: Callable[[], object]) -> float:
-    on_cuda = torch.cuda.is_available()
-    clock = time.perf_counter if on_cuda else time.process_time
-    started = clock()
-    call()
-    if on_cuda:
-        torch.cuda.synchronize()
-    return clock() - started

@@ -8,72 +8,38 @@ lengths or protocols add an evaluation.
 import dataclasses
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
-from lengthgen import files, retrofits, schemes, tracking
-from lengthgen.config import dataclass_from, yaml_files
-from lengthgen.data import datasets, pretrained_tokenizer
-from lengthgen.data.splits import Splits, make_dataset, prepare_splits
-from lengthgen.errors import ConfigError, DataError
+from lengthgen import files, tracking
+from lengthgen.config import yaml_files
+from lengthgen.data.splits import Splits
+from lengthgen.errors import DataError
 from lengthgen.evaluation import floors
-from lengthgen.evaluation.protocols import EvaluationConfig
-from lengthgen.model import ModelConfig, parameter_counts
+from lengthgen.model import parameter_counts
 from lengthgen.pretrained import loading, reading, source
 from lengthgen.pretrained.loading import Described
 from lengthgen.pretrained.source import Source
 from lengthgen.runs import (
     describing,
     evaluating,
-    identity,
+    pretrained_run,
     pretrained_settings,
-    process,
     retrofitting,
     stopping,
     train_config,
-    typed_groups,
 )
 from lengthgen.runs import run as runs
 from lengthgen.runs.folder import RunFolder
-from lengthgen.runs.prepare import Run, placed
+from lengthgen.runs.prepare import Run
+from lengthgen.runs.pretrained_run import PretrainedModel
 from lengthgen.runs.pretrained_settings import GROUPS, PretrainedSettings
 from lengthgen.runs.progress import messages_shown
 from lengthgen.runs.retrofitting import ADDED
-from lengthgen.runs.run_settings import RunSettings
-from lengthgen.runs.train_config import Choice, TrainConfig
-from lengthgen.training.optim import OptimConfig
 
 log = logging.getLogger(__name__)
-PRECISION = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
-
-
-@dataclass(frozen=True)
-class PretrainedModel:
-    """What a run of a pretrained model has in the place of a model's sizes."""
-
-    sha256: str  # of the weight files and their configuration
-    architecture: str  # model_type of transformers
-    positions: str
-    dtype: str
-    bos: int | None  # the token before every window
-
-
-class AsConfigured(Choice):
-    """What the model's own configuration says: its options are this model's defaults."""
-
-    @property
-    def label(self) -> str:
-        return self.name
-
-
-class PretrainedRun(Run):
-    """A run of no steps."""
-
-    def identity(self) -> dict[str, Any]:
-        return super().identity() | {"steps": 0}
 
 
 def evaluate(
@@ -93,7 +59,7 @@ def evaluate(
         settings = pretrained_settings.typed(given)
         found = source.locate(settings.pretrained, settings.revision)
         described = loading.describe(found, settings.positions, settings.train_length)
-        run = _prepare(given, settings, found, described, folders)
+        run = pretrained_run.prepare(given, settings, found, described, folders)
         return _complete(run, given, found, described, figures)
 
 
@@ -112,7 +78,7 @@ def evaluated_model(evaluation: Path) -> tuple[reading.Pretrained, Splits]:
     settings = pretrained_settings.typed(given)
     found = source.locate(settings.pretrained, settings.revision)
     described = loading.describe(found, settings.positions, settings.train_length)
-    run = _prepare(given, settings, found, described, [])
+    run = pretrained_run.prepare(given, settings, found, described, [])
     if run.id != folder.path.name:
         raise DataError(
             f"run {folder.path.name}: the model's files or the text have changed since; this "
@@ -128,117 +94,6 @@ def _loaded(run: Run, found: Source, described: Described) -> reading.Pretrained
     model = loading.load(found, described, dtype=read.dtype, device=run.device, bos=read.bos)
     model.use_kernel(run.config.settings.kernel)
     return model
-
-
-def _prepare(
-    given: Mapping[str, Any],
-    settings: PretrainedSettings,
-    found: Source,
-    described: Described,
-    folders: Sequence[Path],
-) -> Run:
-    """The run: its typed configuration, data, device and identity. Writes token stores alone."""
-    process.prepare_torch(settings.threads)
-    process.keep_memory()
-    precision = PRECISION[settings.dtype]
-    device, _ = placed(settings.device, precision, "device=")
-    length = described.dimensions.train_length
-    options = {key: value for key, value in given["evaluation"].items() if key != "name"}
-    evaluation = dataclass_from.build(EvaluationConfig, options, "evaluation")
-    lengths = typed_groups.lengths_of(evaluation, length)
-    typed_groups.check_tracking(given["tracking"])
-    dataset, tokenizer = _data(given, found, length, lengths, folders)
-    bos = _bos(settings, found, tokenizer)
-    own = RunSettings(
-        train_length=length,
-        threads=settings.threads,
-        kernel=settings.kernel,
-        device=settings.device,
-        results=settings.results,
-        cache=settings.cache,
-    )
-    read = PretrainedModel(
-        found.sha256, described.config.model_type, settings.positions, settings.dtype, bos
-    )
-    retrofit = None
-    if given.get("retrofit"):
-        retrofit = train_config.choose(retrofits, "retrofit", given["retrofit"], folders)
-    config = TrainConfig(
-        settings=own,
-        model_name=identity.shown(found.name),
-        model=cast(ModelConfig, read),
-        scheme=_scheme(described).at(length),
-        dataset=dataset,
-        tokenizer=tokenizer,
-        optim=OptimConfig(),  # nothing is trained
-        evaluation=evaluation,
-        tracking=dict(given["tracking"]),
-        modifiers=_released(described),
-        retrofit=retrofit,
-        dataset_folders=[folder / "dataset" for folder in folders],
-    )
-    cache = Path(settings.cache) if settings.cache else None
-    splits = prepare_splits(dataset, tokenizer, cache, config.dataset_folders)
-    label = identity.without_secrets(splits.label)
-    data = {"label": label, "fingerprint": splits.fingerprint, "tokenizer": splits.tokenizer}
-    if splits.user_code:
-        data["code"] = identity.code_hash(splits.user_code)
-    science = {
-        "version": identity.RESULTS_VERSION,
-        "model": dataclasses.asdict(read),
-        "scheme": identity.of_choice(config.scheme),
-        "modifiers": {each.name: identity.of_choice(each) for each in config.modifiers},
-        "data": data,
-        "train_length": length,
-        "seed": own.seed,
-    }
-    splits = dataclasses.replace(splits, label=identity.shown(label))
-    folder = RunFolder(Path(settings.results) / "runs" / identity.run_id(config, science))
-    return PretrainedRun(config, splits, device, precision, science, folder)
-
-
-def _data(
-    given: Mapping[str, Any],
-    found: Source,
-    train_length: int,
-    lengths: Sequence[int],
-    folders: Sequence[Path],
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The options of the dataset and of the model's tokeniser. ConfigError for data of symbols."""
-    dataset, where = dict(given["dataset"]), [folder / "dataset" for folder in folders]
-    if dataset.get("name"):  # else data/splits.py says so
-        dataset = datasets.load(str(dataset["name"]), where).fitted(dataset, train_length, lengths)
-    if make_dataset(dataset, where).symbols is not None:
-        raise ConfigError(
-            f"dataset={dataset['name']} has symbols of its own, and a pretrained model reads text; "
-            "give a dataset of text, as dataset=files dataset.path=FOLDER"
-        )
-    return dataset, {"name": "pretrained", "folder": str(found.folder), "gguf": found.gguf}
-
-
-def _bos(settings: PretrainedSettings, found: Source, tokenizer: Mapping[str, Any]) -> int | None:
-    """The token that is put before every window, if one is."""
-    begin, adds = pretrained_tokenizer.begins(tokenizer["folder"], tokenizer["gguf"])
-    wanted = adds if settings.bos is None else settings.bos
-    return begin if wanted else None
-
-
-def _scheme(described: Described) -> Choice:
-    positions = described.positions
-    if positions is None:
-        place = Path(reading.__file__)
-        return Choice("as_released", reading.NoOptions(), reading.AsReleased, place, False)
-    options = {"name": positions.scheme, **positions.options}
-    return AsConfigured(**vars(train_config.choose(schemes, "scheme", options, [])))
-
-
-def _released(described: Described) -> list[Choice]:
-    """The retrofit that the model was released with, as what was trained with its scheme."""
-    if described.positions is None or described.positions.released is None:
-        return []
-    name, options = described.positions.released
-    chosen = train_config.choose(retrofits, "retrofit", {"name": name, **options}, [])
-    return [AsConfigured(**vars(chosen))]
 
 
 def _complete(

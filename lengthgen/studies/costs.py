@@ -33,7 +33,7 @@ def rows(
     calls = {name: forward(evaluations[name], length) for name, length in lengths.items()}
     for call in calls.values():
         call()
-    rounds = [{name: _seconds(call) for name, call in calls.items()} for _ in range(ROUNDS)]
+    rounds = [{name: seconds_of(call) for name, call in calls.items()} for _ in range(ROUNDS)]
     log("costs: memory, one process for each")
     memory = {name: _memory(evaluations[name], length) for name, length in lengths.items()}
     return [_row(name, length, rounds, memory) for name, length in lengths.items()]
@@ -55,7 +55,8 @@ def forward(evaluation: EvaluatedRun, length: int) -> Callable[[], Any]:
     return call
 
 
-def _seconds(call: Callable[[], Any]) -> float:
+def seconds_of(call: Callable[[], Any]) -> float:
+    """CPU seconds of a call, on CUDA wall seconds."""
     import torch
 
     on_cuda = torch.cuda.is_available()

@@ -1,0 +1,164 @@
+"""A pretrained model and a text become a run that can be evaluated: its data, device, identity."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from lengthgen import retrofits, schemes
+from lengthgen.config import dataclass_from
+from lengthgen.data import datasets, pretrained_tokenizer
+from lengthgen.data.splits import make_dataset, prepare_splits
+from lengthgen.errors import ConfigError
+from lengthgen.evaluation.protocols import EvaluationConfig
+from lengthgen.model import ModelConfig
+from lengthgen.pretrained import reading
+from lengthgen.pretrained.loading import Described
+from lengthgen.pretrained.source import Source
+from lengthgen.runs import identity, process, train_config, typed_groups
+from lengthgen.runs.folder import RunFolder
+from lengthgen.runs.prepare import Run, placed
+from lengthgen.runs.pretrained_settings import PretrainedSettings
+from lengthgen.runs.run_settings import RunSettings
+from lengthgen.runs.train_config import Choice, TrainConfig
+from lengthgen.training.optim import OptimConfig
+
+PRECISION = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
+
+
+@dataclass(frozen=True)
+class PretrainedModel:
+    """What a run of a pretrained model has in the place of a model's sizes."""
+
+    sha256: str  # of the weight files and their configuration
+    architecture: str  # model_type of transformers
+    positions: str
+    dtype: str
+    bos: int | None  # the token before every window
+
+
+class AsConfigured(Choice):
+    """What the model's own configuration says: its options are this model's defaults."""
+
+    @property
+    def label(self) -> str:
+        return self.name
+
+
+class PretrainedRun(Run):
+    """A run of no steps."""
+
+    def identity(self) -> dict[str, Any]:
+        return super().identity() | {"steps": 0}
+
+
+def prepare(
+    given: Mapping[str, Any],
+    settings: PretrainedSettings,
+    found: Source,
+    described: Described,
+    folders: Sequence[Path],
+) -> Run:
+    """The run: its typed configuration, data, device and identity. Writes token stores alone."""
+    process.prepare_torch(settings.threads)
+    process.keep_memory()
+    precision = PRECISION[settings.dtype]
+    device, _ = placed(settings.device, precision, "device=")
+    length = described.dimensions.train_length
+    options = {key: value for key, value in given["evaluation"].items() if key != "name"}
+    evaluation = dataclass_from.build(EvaluationConfig, options, "evaluation")
+    lengths = typed_groups.lengths_of(evaluation, length)
+    typed_groups.check_tracking(given["tracking"])
+    dataset, tokenizer = _data(given, found, length, lengths, folders)
+    bos = _bos(settings, found, tokenizer)
+    own = RunSettings(
+        train_length=length,
+        threads=settings.threads,
+        kernel=settings.kernel,
+        device=settings.device,
+        results=settings.results,
+        cache=settings.cache,
+    )
+    read = PretrainedModel(
+        found.sha256, described.config.model_type, settings.positions, settings.dtype, bos
+    )
+    retrofit = None
+    if given.get("retrofit"):
+        retrofit = train_config.choose(retrofits, "retrofit", given["retrofit"], folders)
+    config = TrainConfig(
+        settings=own,
+        model_name=identity.shown(found.name),
+        model=cast(ModelConfig, read),
+        scheme=_scheme(described).at(length),
+        dataset=dataset,
+        tokenizer=tokenizer,
+        optim=OptimConfig(),  # nothing is trained
+        evaluation=evaluation,
+        tracking=dict(given["tracking"]),
+        modifiers=_released(described),
+        retrofit=retrofit,
+        dataset_folders=[folder / "dataset" for folder in folders],
+    )
+    cache = Path(settings.cache) if settings.cache else None
+    splits = prepare_splits(dataset, tokenizer, cache, config.dataset_folders)
+    label = identity.without_secrets(splits.label)
+    data = {"label": label, "fingerprint": splits.fingerprint, "tokenizer": splits.tokenizer}
+    if splits.user_code:
+        data["code"] = identity.code_hash(splits.user_code)
+    science = {
+        "version": identity.RESULTS_VERSION,
+        "model": dataclasses.asdict(read),
+        "scheme": identity.of_choice(config.scheme),
+        "modifiers": {each.name: identity.of_choice(each) for each in config.modifiers},
+        "data": data,
+        "train_length": length,
+        "seed": own.seed,
+    }
+    splits = dataclasses.replace(splits, label=identity.shown(label))
+    folder = RunFolder(Path(settings.results) / "runs" / identity.run_id(config, science))
+    return PretrainedRun(config, splits, device, precision, science, folder)
+
+
+def _data(
+    given: Mapping[str, Any],
+    found: Source,
+    train_length: int,
+    lengths: Sequence[int],
+    folders: Sequence[Path],
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The options of the dataset and of the model's tokeniser. ConfigError for data of symbols."""
+    dataset, where = dict(given["dataset"]), [folder / "dataset" for folder in folders]
+    if dataset.get("name"):  # else data/splits.py says so
+        dataset = datasets.load(str(dataset["name"]), where).fitted(dataset, train_length, lengths)
+    if make_dataset(dataset, where).symbols is not None:
+        raise ConfigError(
+            f"dataset={dataset['name']} has symbols of its own, and a pretrained model reads text; "
+            "give a dataset of text, as dataset=files dataset.path=FOLDER"
+        )
+    return dataset, {"name": "pretrained", "folder": str(found.folder), "gguf": found.gguf}
+
+
+def _bos(settings: PretrainedSettings, found: Source, tokenizer: Mapping[str, Any]) -> int | None:
+    """The token that is put before every window, if one is."""
+    begin, adds = pretrained_tokenizer.begins(tokenizer["folder"], tokenizer["gguf"])
+    wanted = adds if settings.bos is None else settings.bos
+    return begin if wanted else None
+
+
+def _scheme(described: Described) -> Choice:
+    positions = described.positions
+    if positions is None:
+        place = Path(reading.__file__)
+        return Choice("as_released", reading.NoOptions(), reading.AsReleased, place, False)
+    options = {"name": positions.scheme, **positions.options}
+    return AsConfigured(**vars(train_config.choose(schemes, "scheme", options, [])))
+
+
+def _released(described: Described) -> list[Choice]:
+    """The retrofit that the model was released with, as what was trained with its scheme."""
+    if described.positions is None or described.positions.released is None:
+        return []
+    name, options = described.positions.released
+    chosen = train_config.choose(retrofits, "retrofit", {"name": name, **options}, [])
+    return [AsConfigured(**vars(chosen))]
