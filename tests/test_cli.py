@@ -648,8 +648,8 @@ MALFORMED = [
     ("trian +scheme=alibi", "no command 'trian'; nearest: train; `lengthgen --help` shows all"),
     (
         "zzz",
-        "no command 'zzz'; expected one of: train, evaluate, decide, export, study, plot, bench, list, "
-        "completion; `lengthgen --help` shows all",
+        "no command 'zzz'; expected one of: train, evaluate, decide, export, study, plot, bench, "
+        "list, completion; `lengthgen --help` shows all",
     ),
     (
         "list",
