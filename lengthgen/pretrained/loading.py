@@ -69,7 +69,7 @@ def load(
     model = _weights(source, described.config, getattr(torch, dtype)).to(device).eval()
     dimensions, positions = described.dimensions, described.positions
     if positions is None:
-        return Pretrained(model, _as_released(model, described), bos)
+        return reading.as_released(model, _as_released(model, described), bos, source.name)
     before = length_before_scaling(described.config, dimensions.train_length)
     scheme = reading.make_scheme(positions, dimensions, before)
     return reading.exactly(model, scheme, bos, source.name)

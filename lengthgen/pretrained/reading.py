@@ -268,6 +268,25 @@ def exactly(model: nn.Module, scheme: Scheme, bos: int | None, name: str) -> Pre
     return reader
 
 
+def as_released(model: nn.Module, scheme: AsReleased, bos: int | None, name: str) -> Pretrained:
+    """The model by its own code. ConfigError if its read-out is more than a product with its head.
+
+    name: of the model, for that line.
+    """
+    reader = Pretrained(model, scheme, None)
+    released = _check_logits(model)
+    with torch.no_grad():
+        ours = reader.logits(reader(_check_tokens(model))).float()
+    off = float((ours - released).abs().max() / released.abs().max())
+    if not off <= CLOSE[next(model.parameters()).dtype]:
+        raise ConfigError(
+            f"{name}: its logits are not those of its head ({off:.2g} of the largest off): a scale "
+            "or a cap comes after it, which lengthgen does not read; choose another model"
+        )
+    reader.bos = bos
+    return reader
+
+
 def _check_tokens(model: nn.Module) -> Int[Tensor, "1 T"]:
     """Tokens of all the vocabulary, evenly spaced."""
     weight: Tensor = model.get_input_embeddings().weight  # type: ignore[operator]
