@@ -87,6 +87,12 @@ def saved(folder: Path, cls: str = "LlamaConfig", values: Any = None, **more: An
     return made
 
 
+def write(folder: Path, name: str) -> Path:
+    """One of EXACT in `folder`."""
+    saved(folder, *EXACT[name])
+    return folder
+
+
 def write_tokenizer(folder: Path) -> None:
     """Byte-level, ids 0 to 255 are bytes, 256 begins a text."""
     from lengthgen.data.byte_level import alphabet

@@ -41,6 +41,7 @@ KNOWN_BY = {
     "tokenizers": {"data"},
     "matplotlib": {"reporting", "diagnostics", "bench", "studies"},
     "filelock": {"runs"},
+    "peft": {"pretrained"},
     "transformers": {"data", "pretrained", "exporting", "bench"},
 }
 

@@ -18,6 +18,7 @@ from lengthgen.diagnostics.settings import DiagnosticsConfig
 from lengthgen.errors import ConfigError
 from lengthgen.evaluation.protocols import EvaluationConfig, eval_lengths
 from lengthgen.model import ModelConfig
+from lengthgen.pretrained.adapter_settings import LoraConfig
 from lengthgen.runs import pretrained_settings, run_settings, train_config
 from lengthgen.training.optim import OptimConfig
 
@@ -170,6 +171,7 @@ DATACLASSES = {
     for name in package.names()
 } | {("tokenizer", name): cls for name, cls in tokenizers.KINDS.items()}
 DATACLASSES["evaluation", "default"] = EvaluationConfig
+DATACLASSES["adapter", "lora"] = LoraConfig
 
 
 @pytest.mark.parametrize(("group", "name"), DATACLASSES)

@@ -90,7 +90,7 @@ def make_plan(on_cuda=True, **changed):
     none = schemes.load("none")
     model = models.build(shape, none, none.Config(), **dimensions)
     device = torch.device("cuda" if on_cuda else "cpu")
-    asked = SimpleNamespace(config=SimpleNamespace(settings=settings), device=device)
+    asked = SimpleNamespace(config=SimpleNamespace(settings=settings, start=None), device=device)
     return step_plan.plan_of(asked, model)
 
 

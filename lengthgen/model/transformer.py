@@ -163,6 +163,7 @@ class Transformer(nn.Module):
         self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.n_layers))
         self.norm = make_norm(config.norm, config.width)
         self.head = None if config.tie_head else linear.Linear(config.width, vocab_size)
+        self.kernel = "auto"  # of dispatch.KERNELS, for attention
         self.linear = "auto"  # of linear.KERNELS, for the head
 
     def forward(self, tokens: Int[Tensor, "B T"]) -> Float[Tensor, "B T E"]:
@@ -185,6 +186,7 @@ class Transformer(nn.Module):
 
     def use_kernel(self, name: str) -> None:
         """Force this kernel, one of dispatch.KERNELS, on every attention call."""
+        self.kernel = name
         for module in self.modules():
             if isinstance(module, Attention):
                 module.kernel = name

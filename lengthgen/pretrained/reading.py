@@ -19,8 +19,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from lengthgen import retrofits, schemes
 from lengthgen.attention import dispatch
@@ -99,13 +101,17 @@ class AsReleased(Scheme):
 
 
 class Pretrained(Transformer):
-    """A model of transformers with the interface of Transformer. It is in evaluation mode."""
+    """A model of transformers with the interface of Transformer.
+
+    It is in evaluation mode, in a training too: what extends a model drops nothing out.
+    """
 
     def __init__(self, model: nn.Module, scheme: Scheme, bos: int | None):
         """bos: the token that is put before every window; None: none."""
         nn.Module.__init__(self)
         self.inner, self.scheme, self.bos = model, scheme, bos
         self.kernel, self.linear = "auto", "auto"
+        self.dropout = nn.Dropout(0.0)
         self.kv_heads: int | None = None  # G, once it has been read
         self.window: Window | None = None
         self.eval()
@@ -117,6 +123,9 @@ class Pretrained(Transformer):
     @property
     def _readout(self) -> Float[Tensor, "V E"]:
         raise NotImplementedError("a pretrained model reads out by its own head")
+
+    def train(self, mode: bool = True) -> "Pretrained":
+        return super().train(False)
 
     def use_kernel(self, name: str) -> None:
         self.kernel = name
@@ -160,6 +169,23 @@ class Pretrained(Transformer):
     def logits(self, hidden: Float[Tensor, "*rows E"]) -> Float[Tensor, "*rows V"]:
         head: Any = self.inner.get_output_embeddings()  # type: ignore[operator]
         return head(hidden)
+
+    def total_loss(
+        self, tokens: Int[Tensor, "B T"], targets: Int[Tensor, "B T"]
+    ) -> Float[Tensor, ""]:
+        """The sum of `losses`, for training: logits of a slice of rows exist at a time."""
+        rows = self._rows_at_once
+        hidden, wanted = self(tokens).flatten(0, 1), targets.flatten()
+        sums = [
+            checkpoint(self._sum_of_losses, h, t, use_reentrant=False, preserve_rng_state=False)
+            for h, t in zip(hidden.split(rows), wanted.split(rows), strict=True)
+        ]
+        return torch.stack(sums).sum()
+
+    def _sum_of_losses(
+        self, hidden: Float[Tensor, "rows E"], targets: Int[Tensor, " rows"]
+    ) -> Float[Tensor, ""]:
+        return F.cross_entropy(self.logits(hidden).float(), targets, reduction="sum")
 
     # What transformers' attention asks (attention.Reader)
 

@@ -9,14 +9,16 @@ from omegaconf import DictConfig
 from lengthgen.config import dataclass_from
 from lengthgen.evaluation.protocols import EvaluationConfig
 from lengthgen.runs import extending, kept_code, pretrained_settings, stored_config, typed_groups
-from lengthgen.runs.train_config import plain
+from lengthgen.runs.train_config import START, plain
 
 Config = DictConfig | Mapping[str, Any]
 
 
 def train(config: Config, user_folders: Sequence[Path]) -> None:
     """UserErrors of run.train, as far as they need no torch."""
-    given, folders = extending.resolved(plain(config), user_folders)
+    given, folders = plain(config), list(user_folders)
+    if not extending.is_pretrained(given.get(START)):  # whose model is looked for with torch alone
+        given, folders = extending.resolved(given, folders)
     typed_groups.typed(given, folders)
 
 

@@ -65,6 +65,8 @@ def scientific(config: TrainConfig, data: Mapping[str, str], precision: str) -> 
             "train_length": config.start.train_length,
             "retrofit": of_choice(config.start.retrofit) if config.start.retrofit else None,
         }
+    if config.adapter:
+        science["adapter"] = dataclasses.asdict(config.adapter)
     if config.modifiers:
         science["modifiers"] = {choice.name: of_choice(choice) for choice in config.modifiers}
     return science

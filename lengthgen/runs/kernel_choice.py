@@ -8,14 +8,14 @@ Shape letters: B batch, T tokens in a window, H heads, D head size, E width.
 import logging
 from collections.abc import Callable
 from functools import cache
-from typing import TypeVar, cast
+from typing import TypeVar
 
 import torch
 
 from lengthgen.attention import dispatch, linear
 from lengthgen.attention.bias_forms import Gates
 from lengthgen.errors import UserError
-from lengthgen.model import Block, Transformer
+from lengthgen.model import Transformer
 
 TRACED = "auto, as torch.compile traces it"
 T = TypeVar("T")
@@ -36,28 +36,27 @@ def kernels_of(model: Transformer, batch: int, length: int, compiled: bool = Fal
     "general" where the scheme computes the scores itself. compiled: torch.compile traces the step.
     ConfigError if the kernel requested cannot serve.
     """
-    scheme, device, config = model.scheme, model.embedding.weight.device, model.config
+    scheme, device, sizes = model.scheme, model.embedding.weight.device, model.scheme.dimensions
+    requested, dropout = model.kernel, model.dropout.p
     with torch.autocast(device.type, enabled=False):
         tokens = torch.zeros(1, length, dtype=torch.int64, device=device)
         biases = scheme.biases(scheme.read(tokens))
     # Only shapes, dtype and device decide: expanded scalars take no memory.
-    shape = (batch, config.n_heads, length, config.width // config.n_heads)
-    q = torch.empty((), device=device).expand(shape)
-    x = torch.zeros((), device=device).expand(batch, length, config.width)
+    q = torch.empty((), device=device).expand(batch, sizes.n_heads, length, sizes.head_dim)
+    x = torch.zeros((), device=device).expand(batch, length, sizes.width)
     kernels = []
-    for layer, (block, bias) in enumerate(zip(model.blocks, biases, strict=True)):
+    for layer, bias in enumerate(biases):
         if scheme.general(layer):
             kernels.append("general")
             continue
-        requested = cast(Block, block).attention.kernel
         with torch.autocast(device.type, enabled=False):
             gates = scheme.gates(x, layer)
         bias = bias if gates is None else Gates(gates)
         # A kernel without gradients must not be chosen: the step that is asked about trains.
         span = scheme.span(layer)
         with torch.enable_grad():
-            kernel = dispatch.chosen(q, bias, config.dropout, requested, span)
-        why = dispatch.why_not_flex(q, bias, config.dropout, span)
+            kernel = dispatch.chosen(q, bias, dropout, requested, span)
+        why = dispatch.why_not_flex(q, bias, dropout, span)
         if why is not None and requested == "auto":
             _log_once(why)
         # On a CPU the choice depends on whether torch.compile is tracing.

@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -114,18 +114,26 @@ def placed(device: str, precision: str, key: str) -> tuple[torch.device, str]:
 
 
 def untrained_model(run: Run) -> models.Transformer:
-    """The run's model with the weights of its seed, on its device."""
-    settings = run.config.settings
-    model = models.build(
-        run.config.model,
-        run.config.make_scheme,
-        run.config.scheme.options,
-        train_length=settings.train_length,
-        vocab_size=run.splits.vocab_size,
-        seed=settings.seed,
-    )
+    """The run's model with the weights of its seed, or of the pretrained model that it starts
+    from, on its device."""
+    start = run.config.start
+    if start and start.pretrained:
+        model: models.Transformer = extending.pretrained(run.config)
+    else:
+        model = _of_seed(run)
     model.scheme = extending.around(run.config, model.scheme)
     model.to(run.device)
-    model.use_kernel(settings.kernel)
-    model.use_linear(settings.linear)
+    model.use_kernel(run.config.settings.kernel)
+    model.use_linear(run.config.settings.linear)
     return model
+
+
+def _of_seed(run: Run) -> models.Transformer:
+    return models.build(
+        cast(models.ModelConfig, run.config.model),
+        run.config.make_scheme,
+        run.config.scheme.options,
+        train_length=run.config.settings.train_length,
+        vocab_size=run.splits.vocab_size,
+        seed=run.config.settings.seed,
+    )

@@ -34,8 +34,7 @@ from lengthgen.runs import (
 from lengthgen.runs import run as runs
 from lengthgen.runs.folder import RunFolder
 from lengthgen.runs.prepare import Run
-from lengthgen.runs.pretrained_run import PretrainedModel
-from lengthgen.runs.pretrained_settings import GROUPS, PretrainedSettings
+from lengthgen.runs.pretrained_settings import GROUPS, PretrainedModel, PretrainedSettings
 from lengthgen.runs.progress import messages_shown
 from lengthgen.runs.retrofitting import ADDED
 

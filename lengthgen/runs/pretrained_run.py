@@ -2,48 +2,26 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from lengthgen import retrofits, schemes
 from lengthgen.config import dataclass_from
-from lengthgen.data import datasets, pretrained_tokenizer
-from lengthgen.data.splits import make_dataset, prepare_splits
-from lengthgen.errors import ConfigError
+from lengthgen.data import datasets
+from lengthgen.data.splits import prepare_splits
 from lengthgen.evaluation.protocols import EvaluationConfig
-from lengthgen.model import ModelConfig
 from lengthgen.pretrained import reading
 from lengthgen.pretrained.loading import Described
 from lengthgen.pretrained.source import Source
-from lengthgen.runs import identity, process, train_config, typed_groups
+from lengthgen.runs import identity, pretrained_model, process, train_config, typed_groups
 from lengthgen.runs.folder import RunFolder
 from lengthgen.runs.prepare import Run, placed
 from lengthgen.runs.pretrained_settings import PretrainedSettings
 from lengthgen.runs.run_settings import RunSettings
-from lengthgen.runs.train_config import Choice, TrainConfig
+from lengthgen.runs.train_config import AsConfigured, Choice, TrainConfig
 from lengthgen.training.optim import OptimConfig
 
 PRECISION = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
-
-
-@dataclass(frozen=True)
-class PretrainedModel:
-    """What a run of a pretrained model has in the place of a model's sizes."""
-
-    sha256: str  # of the weight files and their configuration
-    architecture: str  # model_type of transformers
-    positions: str
-    dtype: str
-    bos: int | None  # the token before every window
-
-
-class AsConfigured(Choice):
-    """What the model's own configuration says: its options are this model's defaults."""
-
-    @property
-    def label(self) -> str:
-        return self.name
 
 
 class PretrainedRun(Run):
@@ -70,8 +48,8 @@ def prepare(
     evaluation = dataclass_from.build(EvaluationConfig, options, "evaluation")
     lengths = typed_groups.lengths_of(evaluation, length)
     typed_groups.check_tracking(given["tracking"])
-    dataset, tokenizer = _data(given, found, length, lengths, folders)
-    bos = _bos(settings, found, tokenizer)
+    dataset = _dataset(given, length, lengths, folders)
+    tokenizer = pretrained_model.tokenizer(found)
     own = RunSettings(
         train_length=length,
         threads=settings.threads,
@@ -80,8 +58,8 @@ def prepare(
         results=settings.results,
         cache=settings.cache,
     )
-    read = PretrainedModel(
-        found.sha256, described.config.model_type, settings.positions, settings.dtype, bos
+    read = pretrained_model.facts(
+        found, described, positions=settings.positions, dtype=settings.dtype, bos=settings.bos
     )
     retrofit = None
     if given.get("retrofit"):
@@ -89,7 +67,7 @@ def prepare(
     config = TrainConfig(
         settings=own,
         model_name=identity.shown(found.name),
-        model=cast(ModelConfig, read),
+        model=read,
         scheme=_scheme(described).at(length),
         dataset=dataset,
         tokenizer=tokenizer,
@@ -120,30 +98,15 @@ def prepare(
     return PretrainedRun(config, splits, device, precision, science, folder)
 
 
-def _data(
-    given: Mapping[str, Any],
-    found: Source,
-    train_length: int,
-    lengths: Sequence[int],
-    folders: Sequence[Path],
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The options of the dataset and of the model's tokeniser. ConfigError for data of symbols."""
+def _dataset(
+    given: Mapping[str, Any], train_length: int, lengths: Sequence[int], folders: Sequence[Path]
+) -> dict[str, Any]:
+    """The options of the dataset. ConfigError for one of symbols."""
     dataset, where = dict(given["dataset"]), [folder / "dataset" for folder in folders]
     if dataset.get("name"):  # else data/splits.py says so
         dataset = datasets.load(str(dataset["name"]), where).fitted(dataset, train_length, lengths)
-    if make_dataset(dataset, where).symbols is not None:
-        raise ConfigError(
-            f"dataset={dataset['name']} has symbols of its own, and a pretrained model reads text; "
-            "give a dataset of text, as dataset=files dataset.path=FOLDER"
-        )
-    return dataset, {"name": "pretrained", "folder": str(found.folder), "gguf": found.gguf}
-
-
-def _bos(settings: PretrainedSettings, found: Source, tokenizer: Mapping[str, Any]) -> int | None:
-    """The token that is put before every window, if one is."""
-    begin, adds = pretrained_tokenizer.begins(tokenizer["folder"], tokenizer["gguf"])
-    wanted = adds if settings.bos is None else settings.bos
-    return begin if wanted else None
+    pretrained_model.refuse_symbols(dataset, where)
+    return dataset
 
 
 def _scheme(described: Described) -> Choice:
@@ -151,14 +114,13 @@ def _scheme(described: Described) -> Choice:
     if positions is None:
         place = Path(reading.__file__)
         return Choice("as_released", reading.NoOptions(), reading.AsReleased, place, False)
-    options = {"name": positions.scheme, **positions.options}
+    options = pretrained_model.scheme(positions)
     return AsConfigured(**vars(train_config.choose(schemes, "scheme", options, [])))
 
 
 def _released(described: Described) -> list[Choice]:
     """The retrofit that the model was released with, as what was trained with its scheme."""
-    if described.positions is None or described.positions.released is None:
+    options = pretrained_model.released(described.positions)
+    if options is None:
         return []
-    name, options = described.positions.released
-    chosen = train_config.choose(retrofits, "retrofit", {"name": name, **options}, [])
-    return [AsConfigured(**vars(chosen))]
+    return [AsConfigured(**vars(train_config.choose(retrofits, "retrofit", options, [])))]

@@ -13,6 +13,17 @@ from lengthgen.runs.run_settings import check_threads
 GROUPS = ("dataset", "evaluation", "tracking", "retrofit")
 
 
+@dataclass(frozen=True)
+class PretrainedModel:
+    """What a run of a pretrained model has in the place of a model's sizes."""
+
+    sha256: str  # of the weight files and their configuration
+    architecture: str  # model_type of transformers
+    positions: str
+    dtype: str
+    bos: int | None  # the token before every window
+
+
 @dataclass
 class PretrainedSettings:
     """The top-level keys of `lengthgen evaluate model=hf:...`; words in configs/pretrained.yaml."""

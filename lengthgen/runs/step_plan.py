@@ -122,7 +122,14 @@ def plan_of(run: Run, model: Transformer) -> StepPlan:
     """The plan to begin with."""
     settings, on_cuda = run.config.settings, run.device.type == "cuda"
     compiled = settings.compile
-    if compiled is None:
+    if run.config.start and run.config.start.pretrained:
+        # Its attention asks its reader about each window: torch.compile would break its graph.
+        if compiled:
+            raise ConfigError(
+                "compile=true with a pretrained model: expected compile=null or false"
+            )
+        compiled = False
+    elif compiled is None:
         compiled = on_cuda and repays(model, settings)
     compiles = [compiled, False] if compiled and settings.compile is None else [compiled]
     kernels = [settings.kernel, "sdpa"] if on_cuda and settings.kernel == "auto" else []
@@ -135,5 +142,5 @@ def repays(model: Transformer, settings: RunSettings) -> bool:
     n_parameters = sum(parameter.numel() for parameter in model.parameters())
     tokens = settings.batch_size * settings.train_length
     arithmetic = 6 * n_parameters * tokens / EAGER_FLOPS
-    step = max(arithmetic, SECONDS_A_LAYER * model.config.n_layers * settings.accumulate)
+    step = max(arithmetic, SECONDS_A_LAYER * model.scheme.dimensions.n_layers * settings.accumulate)
     return settings.steps * step * SAVED_BY_COMPILING > SECONDS_TO_COMPILE

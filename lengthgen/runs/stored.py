@@ -9,7 +9,7 @@ from lengthgen.config import paths
 from lengthgen.data.splits import Splits
 from lengthgen.errors import CheckpointError
 from lengthgen.model import Transformer
-from lengthgen.runs import retrofitting, stored_config, train_config
+from lengthgen.runs import extending, retrofitting, stored_config, train_config
 from lengthgen.runs.folder import RunFolder
 from lengthgen.runs.prepare import Run, prepare, untrained_model
 from lengthgen.training import checkpoint
@@ -54,7 +54,8 @@ def stored_run(
     """
     stored, folders = stored_config.read(folder, user_folders, trust_code, retrofit)
     stored = train_config.as_trained(stored, folders)
-    return prepare(train_config.check({**stored, **changed}, folders))
+    given = extending.completed({**stored, **changed}, folders)
+    return prepare(train_config.check(given, folders))
 
 
 def with_weights(run: Run, folder: RunFolder) -> Transformer:

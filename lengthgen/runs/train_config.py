@@ -18,7 +18,10 @@ from lengthgen.diagnostics.settings import DiagnosticsConfig
 from lengthgen.errors import ConfigError
 from lengthgen.evaluation.protocols import EvaluationConfig, eval_lengths
 from lengthgen.model.settings import ModelConfig
+from lengthgen.pretrained.adapter_settings import LoraConfig
+from lengthgen.pretrained.source import PREFIX
 from lengthgen.runs import typed_groups
+from lengthgen.runs.pretrained_settings import PretrainedModel
 from lengthgen.runs.run_settings import RunSettings
 from lengthgen.training.optim_settings import OptimConfig
 
@@ -55,25 +58,39 @@ class Choice:
         return {"name": self.name, **dataclasses.asdict(self.options)}
 
 
+class AsConfigured(Choice):
+    """What a pretrained model's configuration says: its options are that model's defaults."""
+
+    @property
+    def label(self) -> str:
+        return self.name
+
+
 @dataclass
 class Start:
-    """The finished run whose weights a training starts from (extending.py)."""
+    """The weights that a training starts from: a finished run's, or a pretrained model's."""
 
-    run: str
+    run: str  # its id; of a pretrained model hf:...
     weights_sha256: str
-    train_length: int  # of that run
+    train_length: int  # of that run or model
     retrofit: Choice | None = None  # under which the training goes on
+    released: Choice | None = None  # the retrofit that a pretrained model was released with
+
+    @property
+    def pretrained(self) -> bool:
+        return self.run.startswith(PREFIX)
 
     def as_dict(self) -> dict[str, Any]:
         given = {name: getattr(self, name) for name in ("run", "weights_sha256", "train_length")}
-        return given | {"retrofit": self.retrofit.as_dict() if self.retrofit else None}
+        given["retrofit"] = self.retrofit.as_dict() if self.retrofit else None
+        return given | ({"released": self.released.as_dict()} if self.released else {})
 
 
 @dataclass
 class TrainConfig:
     settings: RunSettings
     model_name: str
-    model: ModelConfig
+    model: ModelConfig | PretrainedModel
     scheme: Choice
     dataset: dict[str, Any]  # checked by the dataset's own file
     tokenizer: dict[str, Any]  # checked by data/tokenizers.py
@@ -87,12 +104,13 @@ class TrainConfig:
     at_step: int | None = None  # of an evaluation: a step whose weights were kept; None: the last
     dataset_folders: Sequence[Path] = ()  # with the user's datasets
     start: Start | None = None  # of a training that goes on from another one's weights
+    adapter: LoraConfig | None = None  # of a pretrained model: what is trained; None: all of it
 
     @property
     def trained(self) -> list[Choice]:
         """The scheme, its modifiers, and the retrofit of a training that goes on under one."""
-        under = [self.start.retrofit] if self.start and self.start.retrofit else []
-        return [self.scheme, *self.modifiers, *under]
+        around = (self.start.released, self.start.retrofit) if self.start else ()
+        return [self.scheme, *self.modifiers, *(each for each in around if each)]
 
     @property
     def name(self) -> str:
@@ -137,7 +155,9 @@ class TrainConfig:
             "optim": {"name": "adamw", **dataclasses.asdict(self.optim)},
             "evaluation": dataclasses.asdict(self.evaluation),
             "tracking": self.tracking,
-        } | ({START: self.start.as_dict()} if self.start else {})
+            **({START: self.start.as_dict()} if self.start else {}),
+            **({"adapter": {"name": "lora", **vars(self.adapter)}} if self.adapter else {}),
+        }
 
 
 def check(config: Mapping[str, Any], user_folders: Sequence[Path] = ()) -> TrainConfig:
@@ -152,9 +172,14 @@ def check(config: Mapping[str, Any], user_folders: Sequence[Path] = ()) -> Train
         retrofit = choose(retrofits, "retrofit", config["retrofit"], user_folders)
     start = _start(config.get(START), train_length, user_folders)
     trained_at = start.train_length if start else train_length
+    scheme = choose(schemes, "scheme", config["scheme"], user_folders)
+    if start and start.pretrained:
+        if typed["diagnostics"]:
+            raise ConfigError("diagnostics of a pretrained model: there are none; leave them out")
+        scheme = AsConfigured(**vars(scheme))
     return TrainConfig(
         **typed,
-        scheme=choose(schemes, "scheme", config["scheme"], user_folders).at(trained_at),
+        scheme=scheme.at(trained_at),
         modifiers=choose_modifiers(config.get("modifiers") or {}, user_folders),
         retrofit=retrofit,
         start=start,
@@ -167,7 +192,9 @@ def _start(given: Any, train_length: int, user_folders: Sequence[Path]) -> Start
         return None
     known = isinstance(given, Mapping) and {"run", "weights_sha256", "train_length"} <= {*given}
     if not known or not isinstance(given["train_length"], int):
-        raise ConfigError(f"{START}={given}: expected a finished run: its id or its folder")
+        raise ConfigError(
+            f"{START}={given}: expected a finished run, its id or its folder, or hf:MODEL"
+        )
     start = Start(str(given["run"]), str(given["weights_sha256"]), given["train_length"])
     if given.get("retrofit"):
         chosen = choose(retrofits, "retrofit", given["retrofit"], user_folders)
@@ -175,6 +202,9 @@ def _start(given: Any, train_length: int, user_folders: Sequence[Path]) -> Start
             factor = max(1.0, train_length / start.train_length)
             chosen.options = dataclasses.replace(chosen.options, factor=factor)
         start.retrofit = chosen
+    if given.get("released"):
+        released = choose(retrofits, "retrofit", given["released"], [])
+        start.released = AsConfigured(**vars(released))
     return start
 
 

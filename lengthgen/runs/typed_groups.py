@@ -16,12 +16,14 @@ from lengthgen.diagnostics.settings import DiagnosticsConfig
 from lengthgen.errors import ConfigError
 from lengthgen.evaluation.protocols import EvaluationConfig, eval_lengths
 from lengthgen.model.settings import ModelConfig, refuse_too_large
+from lengthgen.pretrained.adapter_settings import LoraConfig
+from lengthgen.runs.pretrained_settings import PretrainedModel
 from lengthgen.runs.run_settings import MOST_TOKENS, RunSettings
 from lengthgen.training.optim_settings import OptimConfig
 
 GROUPS = ("model", "scheme", "dataset", "tokenizer", "optim", "evaluation", "tracking")
 # Modifiers and a retrofit go around the scheme; diagnostics are done beside an evaluation.
-OPTIONAL_GROUPS = ("modifiers", "retrofit", "diagnostics", "at_step", "from")
+OPTIONAL_GROUPS = ("modifiers", "retrofit", "diagnostics", "at_step", "from", "adapter")
 MOST = {"tokens_per_batch": MOST_TOKENS, "resamples": 1_000_000}  # of an evaluation
 
 
@@ -41,8 +43,12 @@ def typed(config: Mapping[str, Any], user_folders: Sequence[Path] = ()) -> dict[
     settings = dataclass_from.build(
         RunSettings, {key: value for key, value in config.items() if key not in groups}, ""
     )
-    model = built(ModelConfig, "model")
-    refuse_too_large(model)
+    model: ModelConfig | PretrainedModel
+    if "sha256" in config["model"]:  # extending.py puts it there
+        model = built(PretrainedModel, "model")
+    else:
+        model = built(ModelConfig, "model")
+        refuse_too_large(model)
     evaluation = built(EvaluationConfig, "evaluation")
     lengths = lengths_of(evaluation, settings.train_length)
     check_tracking(config["tracking"])
@@ -75,6 +81,7 @@ def typed(config: Mapping[str, Any], user_folders: Sequence[Path] = ()) -> dict[
         "diagnostics": (
             built(DiagnosticsConfig, "diagnostics") if config.get("diagnostics") else None
         ),
+        "adapter": _adapter(config.get("adapter")),
         "at_step": _step(config.get("at_step")),
         "dataset_folders": folders,
     }
@@ -126,6 +133,13 @@ def look_up(config: Mapping[str, Any], user_folders: Sequence[Path]) -> None:
         chosen.append((retrofits, named("retrofit", config["retrofit"])))
     for kind, name in chosen:
         kind.source(name, [folder / kind.NOUN for folder in user_folders])
+
+
+def _adapter(options: Any) -> LoraConfig | None:
+    if not options:
+        return None
+    dataclass_from.choice("adapter", named("adapter", options), ("lora",))
+    return dataclass_from.build(LoraConfig, without_name(options), "adapter")
 
 
 def _step(at_step: Any) -> int | None:

@@ -4,6 +4,8 @@ The arm's model is built with tables for twice its training length L, and the gr
 on windows of L tokens is taken. An entry whose gradient is exactly 0 stays as it was initialised.
 """
 
+from typing import cast
+
 import torch
 
 from lengthgen import model as models
@@ -28,7 +30,7 @@ def _share(run: Run) -> float:
     config, settings = run.config, run.config.settings
     length = settings.train_length
     model = models.build(
-        config.model,
+        cast(models.ModelConfig, config.model),
         config.make_scheme,
         config.scheme.options,
         train_length=2 * length,
