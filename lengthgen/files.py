@@ -26,6 +26,7 @@ from lengthgen.errors import DataError, DiskError
 
 FLOAT_FORMAT = "%.10g"  # far below any loss's noise, and short enough for a committed table
 SEAL = "seal"  # key of a sealed JSON file
+NO_FILE = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 CANNOT_SYNC = (errno.EINVAL, errno.EBADF, errno.ENOTSUP, errno.ENOSYS)  # of folders on some disks
 
 
@@ -39,6 +40,20 @@ def disk_errors(path: Path | str) -> Iterator[None]:
         raise DiskError(
             f"cannot write {path}: {reason}{_free(Path(path))}; make room there or choose another "
             "folder (results=FOLDER, cache=FOLDER), then rerun the command"
+        ) from error
+
+
+@contextmanager
+def reading(path: Path | str) -> Iterator[None]:
+    """Turns an OSError of the block into a DiskError that names `path`; a missing file's stays."""
+    try:
+        yield
+    except NO_FILE:
+        raise
+    except OSError as error:
+        reason = error.strerror or str(error).splitlines()[0]
+        raise DiskError(
+            f"cannot read {path}: {reason}; make it readable, then rerun the command"
         ) from error
 
 
@@ -128,11 +143,20 @@ def as_json(content: Any) -> str:
 
 
 def read_json(path: Path | str, default: Any = None) -> Any:
-    """The content of a JSON file, or `default` if it is missing or broken."""
+    """The content of a JSON file, or `default` if it is missing or broken. Raises DiskError.
+
+    What the disk does not give is neither: a caller who took it for missing would write it anew.
+    """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return json.loads(read_text(path))
+    except (*NO_FILE, ValueError):
         return default
+
+
+def read_text(path: Path | str) -> str:
+    """The content of a text file, UTF-8. Raises FileNotFoundError, UnicodeError and DiskError."""
+    with reading(path):
+        return Path(path).read_text(encoding="utf-8")
 
 
 def sha256(path: Path | str) -> str:
@@ -225,10 +249,14 @@ def append_jsonl(path: Path | str, record: Mapping[str, Any]) -> None:
 
 
 def read_jsonl(path: Path | str) -> list[dict[str, Any]]:
-    """The records of a log, without lines that a crash tore. Empty if there is no file."""
+    """The records of a log, without lines that a crash tore. Empty if there is no file.
+
+    Raises DiskError.
+    """
     try:
-        lines = Path(path).read_bytes().splitlines()
-    except FileNotFoundError:
+        with reading(path):
+            lines = Path(path).read_bytes().splitlines()
+    except NO_FILE:
         return []
     records = []
     for line in lines:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lengthgen.errors import ConfigError
+from lengthgen.errors import ConfigError, DiskError
 
 PACKAGE = Path(__file__).parent.parent  # lengthgen/
 _DEFAULT = re.compile(r"^ +- (?P<group>[\w/]+): *(?P<option>[\w./-]+)(?: +# *(?P<comment>.*))?$")
@@ -111,4 +111,9 @@ def meaning(path: Path) -> str:
 
 
 def _lines(path: Path) -> list[str]:
-    return path.read_text(encoding="utf-8").splitlines()
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise DiskError(
+            f"cannot read {path}: {error.strerror}; make it readable, then rerun the command"
+        ) from error

@@ -46,8 +46,12 @@ def faults(folder: Path, of: str, names: Container[str] | None = None) -> list[s
 
 
 def sums(folder: Path, names: Iterable[str]) -> dict[str, str]:
-    """Name -> SHA-256 of a file."""
-    return {name: files.sha256(folder / name) for name in names}
+    """Name -> SHA-256 of a file. Raises DiskError."""
+    found = {}
+    for name in names:
+        with files.reading(folder / name):
+            found[name] = files.sha256(folder / name)
+    return found
 
 
 def differing(folder: Path, expected: Mapping[str, str]) -> list[str]:

@@ -65,7 +65,8 @@ def provenance(
 def evaluations(run: records.RunFolder) -> Iterator[tuple[dict[str, str], Path]]:
     """(first row of lengths.csv, folder) of each finished evaluation of a run."""
     for folder in run.evaluations:
-        with open(folder / "lengths.csv", newline="", encoding="utf-8") as file:
+        path = folder / "lengths.csv"
+        with files.reading(path), path.open(newline="", encoding="utf-8") as file:
             first = next(csv.DictReader(file), None)
         if first:
             yield first, folder

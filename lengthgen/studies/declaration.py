@@ -34,6 +34,7 @@ from typing import Any
 
 import yaml
 
+from lengthgen import files
 from lengthgen.config import catalogue, dataclass_from
 from lengthgen.errors import ConfigError
 from lengthgen.studies import measures
@@ -140,7 +141,7 @@ def load(name: str, folders: Sequence[Path]) -> Study:
 
 
 def read(path: Path) -> Study:
-    text = path.read_text(encoding="utf-8")
+    text = files.read_text(path)
     try:
         declared = yaml.safe_load(text)
     except yaml.YAMLError as error:

@@ -41,8 +41,11 @@ class EvaluatedRun:
 
     @cached_property
     def config(self) -> Mapping[str, Any]:
-        """The run's configuration."""
-        return records.run(self.folder.parent.parent).config
+        """The run's configuration. DataError if it cannot be read."""
+        run = records.run(self.folder.parent.parent)
+        if not run.config:
+            raise DataError(f"run {run.name}: its config.yaml cannot be read; rerun the study")
+        return run.config
 
     def splits(self) -> "Splits":
         """The data that the run was trained on."""

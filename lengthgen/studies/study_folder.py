@@ -139,7 +139,7 @@ def read(path: Path) -> list[dict[str, Any]]:
     """The rows of one table, numbers as numbers (empty: NaN); [] if there is no file."""
     if not path.is_file():
         return []
-    with path.open(encoding="utf-8", newline="") as file:
+    with files.reading(path), path.open(encoding="utf-8", newline="") as file:
         return [
             {column: _parsed(column, text) for column, text in row.items()}
             for row in csv.DictReader(file)
