@@ -46,6 +46,12 @@ def subjects_of(claim: Claim) -> set[str]:
     return {subject.partition("+")[0] for subject in named if subject}
 
 
+def trained_at(study, scale, subject: str) -> int:
+    from lengthgen.config import compose
+
+    return compose.compose(study.training(subject.partition("+")[0], scale)).train_length
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_declaration_holds_together_and_its_overrides_compose(name):
     from lengthgen.config import compose
@@ -60,14 +66,12 @@ def test_a_declaration_holds_together_and_its_overrides_compose(name):
             lengths = config.evaluation.lengths or [
                 factor * config.train_length for factor in config.evaluation.factors
             ]
-            asked = [
-                c.length_factor
+            asked = {
+                round(c.length_factor * trained_at(study, scale, c.subject))
                 for c in study.claims.values()
                 if c.length_factor and job.arm in subjects_of(c)
-            ]
-            assert {round(at * config.train_length) for at in asked} <= {
-                round(length) for length in lengths
             }
+            assert asked <= {round(length) for length in lengths}
             for overrides in dict(job.conditions).values():
                 changed = compose.compose(["run=r", *overrides], command="evaluate")
                 assert changed.get("retrofit") or changed.at_step in config.keep_at_steps
@@ -164,6 +168,8 @@ def test_runs_that_studies_share_are_the_same_runs():
         ({"arm": {}}, "unknown key arm"),
         ({"claim": ""}, "claim is missing"),
         ({"show": "step"}, "show"),
+        ({"starts": {"b": "a"}}, "starts=b: expected one of a"),
+        ({"arms": {"a": [], "b": []}, "starts": {"a": "b", "b": "a"}}, "starts"),
     ],
 )
 def test_a_wrong_declaration_is_one_line(tmp_path, change, said):

@@ -225,6 +225,7 @@ def _about(study: Study, scale: Scale, options: Options, used: set[Path]) -> dic
         "command": options.command(study),
         "seeds": list(range(scale.seeds)),
         "arms": {arm: study.training(arm, scale) for arm in study.arms},
+        **({"starts": dict(study.starts)} if study.starts else {}),
         "conditions": {name: condition.overrides for name, condition in conditions.items()},
         **{key: origin[key] for key in ("commits", "devices", "threads", "versions")},
         "runs": sorted(folder.name for folder in used),

@@ -6,6 +6,7 @@ A study is one YAML in configs/study/. Its overrides are those of `lengthgen tra
     base        overrides of every arm
     scales      name -> seeds, and overrides that come after the base; the first is the default
     arms        name -> overrides that come after those: one trained model per seed
+    starts      arm -> the arm whose weights, seed by seed, its training starts from: its `from`
     conditions  name -> arms, and the overrides of a second evaluation; its subject is ARM+NAME
     claims      name -> a claim and its prediction (claims.Claim)
     check       true: a check of the instrument, listed apart from what is asked about the world
@@ -28,7 +29,7 @@ Primary claims, MOST_PRIMARY at most, decide the study's verdict and share one e
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,7 @@ class Study:
     against: tuple[str, ...] = ()
     exposure: tuple[str, ...] = ()
     words: bool = False
+    starts: Mapping[str, str] = field(default_factory=dict)
     text: str = ""  # the YAML as it was read
 
     def scale(self, name: str | None) -> tuple[str, Scale]:
@@ -149,12 +151,12 @@ def read(path: Path) -> Study:
     return _build(path.stem, catalogue.meaning(path), declared, text)
 
 
-PANELS = ("dataset", "protocol", "arm", "condition")
+PANELS = ("dataset", "protocol", "arm", "condition", "none")
 REQUIRED = ("claim", "scales", "arms", "claims")
 KEYS = (
     "name", *REQUIRED, "base", "conditions", "show", "axis", "published", "costs", "information",
     "key_tokens", "parts", "check", "grid", "figures", "against", "exposure",
-    "words",
+    "words", "starts",
 )  # fmt: skip
 
 
@@ -201,6 +203,7 @@ def _build(name: str, meaning: str, declared: Mapping[str, Any], text: str) -> S
         against=tuple(declared.get("against") or ()),
         exposure=tuple(declared.get("exposure") or ()),
         words=bool(declared.get("words", False)),
+        starts=dict(declared.get("starts") or {}),
         text=text,
     )
     _check_names(label, study)
@@ -231,6 +234,8 @@ def _check_names(label: str, study: Study) -> None:
         check(f"claims.{name}.gate", [*filter(None, [claim.gate])], arms)
         check(f"claims.{name}.needs", claim.needs, [one for one in study.claims if one != name])
     check("exposure", study.exposure, arms)
+    check("starts", [*study.starts], arms)
+    check("starts", [*study.starts.values()], [arm for arm in arms if arm not in study.starts])
     if study.key_tokens:
         check("key_tokens", [study.key_tokens.reference, *study.key_tokens.subjects], subjects)
     for order in study.published:
@@ -251,7 +256,14 @@ def _check_names(label: str, study: Study) -> None:
 
 
 def _check_seeds(label: str, study: Study) -> None:
-    """ConfigError for a claim that compares arms with different numbers of seeds."""
+    """ConfigError for a claim that compares arms with different numbers of seeds, and for an arm
+    that starts from one with fewer."""
+    for arm, before in study.starts.items():
+        for scale_name, scale in study.scales.items():
+            dataclass_from.check(
+                scale.seeds_of(arm) <= scale.seeds_of(before),
+                f"{label}: starts.{arm}: {before} has fewer seeds in scale {scale_name}",
+            )
     for name, claim in study.claims.items():
         for scale_name, scale in study.scales.items():
             seeds = scale.seeds_of(claim.subject.partition("+")[0])

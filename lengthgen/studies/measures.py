@@ -31,6 +31,7 @@ Shape letters: W windows, P scored positions.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -46,18 +47,25 @@ from lengthgen.studies.measured import Exact, Mean, Measured, OfSeeds, Share
 
 
 def measure(material: Material, claim: Claim) -> Measured:
-    """The measure of the claim's subject, minus that of the other one if it names one."""
+    """The measure of the claim's subject, minus that of the other one if it names one.
+
+    Both at as many tokens, also where they were trained at different lengths.
+    """
     if claim.measure in OF_MATERIAL:
         dataclass_from.check(
             claim.baseline is None or claim.measure in PAIRED,
             f"measure {claim.measure} of {claim.subject}: expected no baseline",
         )
         return OF_MATERIAL[claim.measure](material, claim)
-    make = OF_SUBJECT[claim.measure]
-    paired = make(material[claim.subject], claim)
-    return Mean(
-        paired if claim.baseline is None else paired.minus(make(material[claim.baseline], claim))
-    )
+    make, subject = OF_SUBJECT[claim.measure], material[claim.subject]
+    paired = make(subject, claim)
+    if claim.baseline is None:
+        return Mean(paired)
+    other = material[claim.baseline]
+    if claim.length_factor is not None:
+        longer = subject.train_length / other.train_length
+        claim = replace(claim, length_factor=claim.length_factor * longer)
+    return Mean(paired.minus(make(other, claim)))
 
 
 def by_length(subject: EvaluatedArm, name: str, protocol: str, length: int) -> Measured:

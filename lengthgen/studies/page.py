@@ -115,8 +115,10 @@ def _provenance(about: Mapping[str, Any]) -> list[str]:
         values = ", ".join(f"`{value}`" for value in about.get(key, []))
         parts += [f"{key.capitalize()}: {values}.", ""]
     parts += ["Each run by itself, for `seed=0`, `1`, ...:", ""]
+    starts = about.get("starts") or {}
     for arm, overrides in about["arms"].items():
-        parts.append(f"- {arm}: `lengthgen train {' '.join(overrides)}`")
+        start = f" from=ID`, the run of {starts[arm]}" if arm in starts else "`"
+        parts.append(f"- {arm}: `lengthgen train {' '.join(overrides)}{start}")
     for name, overrides in about["conditions"].items():
         parts.append(f"- +{name}: `lengthgen evaluate run=ID {' '.join(overrides)}`")
     return parts

@@ -75,6 +75,8 @@ def _keys(row: Row, shown: Sequence[Row], asked: Figure) -> list[tuple[tuple, st
             return []
         at = "" if factor == 1 else f", evaluated at {factor:g} L"
         return [((*base, factor), title + at)]
+    if asked.panels == "none":
+        return [(("all",), row["dataset"])]
     if asked.panels == "protocol":
         return [((*base, row["protocol"]), f"{row['protocol']}; {title}")]
     if asked.panels == "condition":

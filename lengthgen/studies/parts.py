@@ -66,7 +66,9 @@ class Figure:
     show: str = "loss"
     baseline: str = ""  # of show: difference, one of the schemes that the study is `against`
     axis: str = "length"  # length | tokens (trained on) | corpus (tokens of dataset.train_tokens)
-    panels: str = ""  # what panels differ by: dataset | protocol | arm | condition; empty: chosen
+    # What panels differ by: dataset | protocol | arm | condition; none: one panel, whatever the
+    # arms were trained at; empty: chosen.
+    panels: str = ""
     arms: list[str] = field(default_factory=list)  # empty: all
     conditions: list[str] = field(default_factory=list)  # empty: all; [none]: as trained alone
     protocols: list[str] = field(default_factory=list)  # empty: matched, or whole

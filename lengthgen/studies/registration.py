@@ -147,6 +147,8 @@ def digest(study: Study, scale: Scale, overrides: Sequence[str] = ()) -> str:
         content["overrides"] = deciding
     if study.grid:
         content["grid"] = _given(study.grid)
+    if study.starts:
+        content["starts"] = dict(study.starts)
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
 

@@ -39,6 +39,7 @@ class Job:
     machine: tuple[str, ...]  # overrides of both: on what they run
     point: Point = ()  # of the study's grid
     trial: bool = False  # a point that is only tried: one that diverges there is no fault
+    start: tuple[str, ...] = ()  # overrides of the training whose weights this one starts from
 
     @property
     def label(self) -> str:
@@ -124,7 +125,16 @@ def _job(
         (*ALWAYS, *machine),
         point,
         trial,
+        _start(study, scale, arm, seed),
     )
+
+
+def _start(study: Study, scale: Scale, arm: str, seed: int) -> tuple[str, ...]:
+    if arm not in study.starts:
+        return ()
+    before = study.starts[arm]
+    at_common = study.points(before, scale)[1]
+    return (*last_of_each_key([*study.training(before, scale), *at_common]), f"seed={seed}")
 
 
 def run(
@@ -173,6 +183,13 @@ def material(
 
 
 def _results(jobs: Sequence[Job], workers: int, config_dir: Path | None) -> Iterator[JobResult]:
+    # What others start from comes first.
+    for part in ([job for job in jobs if not job.start], [job for job in jobs if job.start]):
+        if part:
+            yield from _results_of(part, workers, config_dir)
+
+
+def _results_of(jobs: Sequence[Job], workers: int, config_dir: Path | None) -> Iterator[JobResult]:
     if workers == 1:
         yield from (_work(job, config_dir) for job in jobs)
         return
@@ -234,11 +251,14 @@ def _train_and_evaluate(
     from lengthgen.runs import run
 
     user_folders = [config_dir] if config_dir else []
-    trained = run.train(
-        compose.compose([*job.training, *job.machine], config_dir=config_dir, results=job.results),
-        user_folders,
-        figures=False,
-    )
+
+    def train(*overrides: str) -> run.Outcome:
+        words = [*overrides, *job.machine]
+        config = compose.compose(words, config_dir=config_dir, results=job.results)
+        return run.train(config, user_folders, figures=False)
+
+    start = [f"from={train(*job.start).run_id}"] if job.start else []
+    trained = train(*job.training, *start)
     evaluations, statuses = [("", trained.evaluation)], [trained.status]
     for name, condition in job.conditions:
         overrides = [f"run={trained.run_id}", *_evaluation(job.training), *condition, *job.machine]
