@@ -133,3 +133,21 @@ def test_no_chains(ask, source):
     outcome = run.train(extended(ask, source, "yarn"), [], figures=False)
     with pytest.raises(ConfigError, match="itself extended"):
         run.train(extended(ask, outcome, train_length=64), [], figures=False)
+
+
+def test_it_is_exported_with_its_retrofit_as_rope_scaling(ask, source, tmp_path):
+    transformers = pytest.importorskip("transformers")
+    from lengthgen.exporting import finished, model_folder
+
+    shape = {"model__norm": "rmsnorm", "model__activation": "swiglu"}
+    source = run.train(ask(**SOURCE | shape), [], figures=False)
+    outcome = run.train(extended(ask, source, "yarn"), [], figures=False)
+    made = finished.load(RunFolder(outcome.folder))
+    model_folder.write(made, tmp_path / "out", model_folder.Request())
+    loaded = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "out")
+    assert loaded.config.rope_parameters["rope_type"] == "yarn"
+    assert loaded.config.train_length == 32
+    tokens = torch.arange(40)[None]
+    with torch.no_grad():
+        ours = made.model.logits(made.model(tokens))
+        torch.testing.assert_close(loaded(tokens).logits, ours, rtol=1e-4, atol=1e-4)

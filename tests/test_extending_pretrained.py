@@ -179,3 +179,31 @@ def test_refusals(ask, folder, change, words):
         pytest.importorskip("peft")
     with pytest.raises(ConfigError, match=words):
         run.train(extended(ask, folder) | change, [], figures=False)
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt_neox", "gemma", "falcon_alibi"])
+def test_it_is_exported_as_the_class_that_it_came_in(ask, tmp_path, kind):
+    """With its retrofit as rope scaling, LoRA merged: the same logits, and the tokenizer."""
+    pytest.importorskip("peft")
+    import transformers
+
+    from lengthgen.exporting import finished, model_folder
+
+    folder = pretrained_models.write(tmp_path / "model", kind)
+    retrofit = None if "alibi" in kind else "yarn" if kind == "llama" else "position_interpolation"
+    given = extended(ask, folder, retrofit, LORA, optim__lr=1e-2)
+    outcome = run.train(given, [], figures=False)
+    out = tmp_path / "out"
+    made = finished.load(RunFolder(outcome.folder))
+    model_folder.write(made, out, model_folder.Request())
+    loaded = transformers.AutoModelForCausalLM.from_pretrained(out).eval()
+    assert type(loaded) is type(made.model.inner)
+    tokens = torch.arange(90)[None]
+    with torch.no_grad():
+        ours = made.model.logits(made.model(tokens))
+        torch.testing.assert_close(loaded(tokens).logits, ours, rtol=1e-3, atol=1e-3)
+    again = lengthgen.load_pretrained(f"hf:{out}")  # as any pretrained model
+    with torch.no_grad():
+        torch.testing.assert_close(again.logits(again(tokens)), ours, rtol=1e-3, atol=1e-3)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(out)
+    assert tokenizer.encode("abc") == [97, 98, 99]

@@ -45,9 +45,8 @@ def text(facts: Facts, evaluation: Evaluation | None) -> str:
         "",
         f"# {facts.run}",
         "",
-        f"A decoder-only Transformer with `{facts.label}`, trained by lengthgen at "
-        f"{facts.config.get('train_length')} tokens, to see what it does with longer input. Small "
-        "and trained briefly: for research on length, not for use.",
+        f"{_origin(facts)} by lengthgen at {facts.config.get('train_length')} tokens, to see what "
+        "it does with longer input. Trained briefly: for research on length, not for use.",
         "",
         *_loading(facts),
         *(_evaluation(facts, evaluation) if evaluation else ["No evaluation is stored.", ""]),
@@ -56,6 +55,16 @@ def text(facts: Facts, evaluation: Evaluation | None) -> str:
         *_provenance(facts),
     ]
     return "\n".join(parts)
+
+
+def _origin(facts: Facts) -> str:
+    start = facts.config.get("from")
+    if not start:
+        return f"A small decoder-only Transformer with `{facts.label}`, trained"
+    return (
+        f"`{start['run']}`, which was trained at {start['train_length']} tokens, with "
+        f"`{facts.label}`: trained on"
+    )
 
 
 def _loading(facts: Facts) -> list[str]:

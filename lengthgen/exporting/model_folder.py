@@ -24,6 +24,7 @@ from lengthgen.exporting import (
     architectures,
     card,
     evaluated,
+    extended,
     needed,
     stock,
     target,
@@ -95,7 +96,11 @@ def write(run: Finished, folder: Path, request: Request) -> list[str]:
         files.replacing_folder(folder, keep=lambda: not replaced) as part,
     ):
         _save(run, plan, part)
-        tokenizer = tokenizer_files.write(run.tokenizer, part, plan.length)
+        tokenizer = (
+            extended.write_tokenizer(run, part)
+            if isinstance(plan.architecture, extended.SameClass)
+            else tokenizer_files.write(run.tokenizer, part, plan.length)
+        )
         differences = _compare(run, plan, part)
         if evaluation and evaluation.figure:
             shutil.copyfile(evaluation.figure, part / card.PICTURE)
@@ -119,6 +124,8 @@ def write(run: Finished, folder: Path, request: Request) -> list[str]:
 def choose(run: Finished, request: Request) -> Plan:
     """The class for the run's model. NoClassError without one, unless own code is asked for."""
     L = run.train_length
+    if (same := extended.of(run)) is not None:
+        return Plan(same, None, None, L)
     try:
         traits = traits_of(run.model)
         architecture = architectures.choose(traits)
@@ -147,7 +154,10 @@ def _save(run: Finished, plan: Plan, part: Path) -> None:
     from safetensors import SafetensorError
 
     begin = run.model.embedding.num_embeddings - 1
-    if plan.architecture is not None and plan.traits is not None:
+    if isinstance(plan.architecture, extended.SameClass):
+        exported = extended.build(run)
+        begin = run.tokenizer.begin
+    elif plan.architecture is not None and plan.traits is not None:
         exported = stock.build(plan.architecture, plan.traits, run.model, plan.length)
     else:
         from lengthgen.exporting import own_code

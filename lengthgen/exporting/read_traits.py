@@ -25,6 +25,7 @@ from lengthgen.schemes import (
     sinusoidal,
 )
 from lengthgen.schemes.base import Scheme, name_of
+from lengthgen.schemes.wrapper import Wrapper
 
 
 def traits_of(model: Transformer) -> Traits:
@@ -48,13 +49,22 @@ def traits_of(model: Transformer) -> Traits:
 def label_of(scheme: Scheme) -> str:
     """`rope+window`: the scheme and what is around it, innermost first."""
     inner = getattr(scheme, "inner", None)
+    if type(scheme) is Wrapper:  # of a training that went on (runs/extending.py): nothing itself
+        return label_of(scheme.inner)
     own = name_of(type(scheme))
     return own if inner is None else f"{label_of(inner)}+{own}"
+
+
+def positions_of(scheme: Scheme, label: str) -> Positions:
+    """How positions enter. NoClassError where no class of transformers has that way."""
+    return _without_modifiers(scheme, label)[0]
 
 
 def _without_modifiers(scheme: Scheme, label: str) -> tuple[Positions, Callable[[int], bool]]:
     kind: Any = type(scheme)  # exactly: a subclass may do anything
     around: Any = scheme
+    if kind is Wrapper:
+        return _without_modifiers(around.inner, label)
     if kind is drope.DroPE and around.dropped:
         return None, lambda layer: False
     if kind is layer_mix.LayerMix:

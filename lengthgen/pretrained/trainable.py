@@ -22,7 +22,7 @@ from lengthgen.pretrained.adapter_settings import LoraConfig
 from lengthgen.pretrained.reading import Pretrained
 
 EXTRA = 'pip install "lengthgen[pretrained]"'
-A, B = "lora_A", "lora_B"  # peft's names
+A, B, BASE, ADAPTER = "lora_A", "lora_B", ".base_layer.", "default"  # peft's names
 
 
 def recompute_layers(model: Pretrained) -> None:
@@ -71,6 +71,19 @@ def add_lora(model: Pretrained, config: LoraConfig, seed: int) -> None:
             weight.requires_grad_(True)
     model.register_state_dict_post_hook(_without_frozen)
     model.register_load_state_dict_pre_hook(_with_frozen)
+
+
+@torch.no_grad()
+def merged(model: Pretrained) -> dict[str, Tensor]:
+    """The weights by transformers' names, with what LoRA has added. What is tied has both names."""
+    weights = {}
+    for name, parameter in model.inner.named_parameters(remove_duplicate=False):
+        if not (A in name or B in name):
+            weights[name.replace(BASE, ".")] = parameter.detach().clone()
+    for name, module in model.inner.named_modules():
+        if hasattr(module, A):
+            weights[f"{name}.weight"] += module.get_delta_weight(ADAPTER)
+    return weights
 
 
 def _layers(inner: nn.Module, wanted: list[str] | None) -> list[str]:
