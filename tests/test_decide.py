@@ -1,12 +1,13 @@
 """`lengthgen decide`: who beats whom is right where the answer is planted, and the command runs."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from lengthgen.cli import main
-from lengthgen.decisions import table
+from lengthgen.decisions import cause, table
 from lengthgen.decisions.costs import Cost, Timed
 from lengthgen.runs import run
 from lengthgen.statistics.paired import Paired
@@ -19,6 +20,7 @@ class Planted:
 
     def __init__(self, losses):
         self.sums = 10 * np.asarray(losses, float)[None, None]
+        self.evaluations = [SimpleNamespace(config={"pretrained": "hf:x"})]
 
     def total(self, protocol, length):
         assert (protocol, length) == ("matched", LENGTH)
@@ -149,3 +151,99 @@ def test_the_command(ask, capsys):
     assert any("rope+dynamic_ntk" in line and "decoding with a cache" in line for line in lines)
     assert main.main([*given, "--results", str(results), "--lengths", "17"]) == 2
     assert "not evaluated; expected some of 16, 32, 48" in capsys.readouterr().err
+
+
+def evaluated(ask, capsys, scheme, retrofits=(), **changed):
+    """A trained run with evaluations of retrofits on the same targets."""
+    words = {"evaluation__lengths": [16, 32, 48], "evaluation__protocols": ["matched"]}
+    trained = run.train(ask(scheme=scheme, **words, **changed), [], figures=False)
+    results = trained.folder.parents[1]
+    for retrofit in retrofits:
+        assert (
+            main.main(
+                ["evaluate", f"run={trained.run_id}", *retrofit, f"results={results}",
+                 "tracking=none", "evaluation.lengths=[16,32,48]", "evaluation.documents=4",
+                 "evaluation.blocks=2", "evaluation.resamples=50",
+                 "evaluation.protocols=[matched]", f"cache={results.parent.parent / 'cache'}"]
+            )
+            == 0
+        )  # fmt: skip
+    capsys.readouterr()
+    return trained, results
+
+
+def decide(results, *words):
+    given = ["decide", *words, "--rounds", "2", "--new", "3", "--threads", "1"]
+    return main.main([*given, "--results", str(results)])
+
+
+def test_several_runs_in_one_table(ask, capsys):
+    """With the training that each takes; those of one label are told apart."""
+    rope, results = evaluated(ask, capsys, "rope", [["+retrofit=ntk"]])
+    alibi, _ = evaluated(ask, capsys, "alibi")
+    longer, _ = evaluated(ask, capsys, "rope", steps=8)
+    extended = run.train(
+        ask(steps=2, train_length=32, evaluation__lengths=[16, 32, 48], evaluation__block=4,
+            evaluation__block_spacing=16,
+            evaluation__protocols=["matched"]) | {"from": rope.run_id}, [], figures=False,
+    )  # fmt: skip
+    runs = [f"run={each.run_id}" for each in (rope, alibi, longer)]
+    assert decide(results, *runs) == 0
+    told = capsys.readouterr().out
+    folder = results / "decisions"
+    (made,) = folder.iterdir()
+    assert made.name.startswith(f"{rope.run_id}-and-2-")
+    rows = (made / "decision.csv").read_text()
+    for subject in ('"rope, 6 steps at 16"', "rope+ntk", "alibi", '"rope, 8 steps at 16"'):
+        assert f"\n{subject}" in rows, subject
+    assert "6 steps at 16" in told and "8 steps at 16" in told
+    # Trained at another length its blocks are others by default; here they are the same.
+    assert decide(results, runs[0], f"run={extended.run_id}") == 0
+    assert "2 steps more at 32" in capsys.readouterr().out
+
+
+def test_runs_on_other_targets_are_refused(ask, capsys):
+    rope, results = evaluated(ask, capsys, "rope")
+    other, _ = evaluated(ask, capsys, "alibi", evaluation__block=2)
+    assert decide(results, f"run={rope.run_id}", f"run={other.run_id}") == 2
+    assert "was not evaluated on the targets of" in capsys.readouterr().err
+
+
+def test_the_cause_needs_four_evaluations_and_is_told(ask, capsys):
+    rope, results = evaluated(ask, capsys, "rope", [["+retrofit=log_n"]])
+    assert decide(results, f"run={rope.run_id}", "--cause") == 2
+    told = capsys.readouterr().err
+    assert "+retrofit=rerope retrofit.log_n=false; " in told and "+retrofit=log_n" not in told
+    rest = [["+retrofit=rerope", "retrofit.log_n=false"], ["+retrofit=rerope"],
+            ["+retrofit=hard_window"]]  # fmt: skip
+    evaluated(ask, capsys, "rope", rest)
+    assert decide(results, f"run={rope.run_id}", "--cause") == 0
+    assert "against a window of the training length" in capsys.readouterr().out
+    assert '"causes"' in (results / "decisions" / rope.run_id / "decision.json").read_text()
+
+
+@pytest.mark.parametrize(
+    ("positions", "spread", "both", "word"),
+    [
+        (0.9, 0.1, 0.95, "positions outside"),
+        (0.1, 0.9, 0.95, "attention that spreads"),
+        (0.3, 0.3, 0.9, "positions and the spread"),
+        (0.9, 0.9, 0.95, "either mends it"),
+        (0.1, 0.1, 0.2, "neither"),
+        (None, None, None, "nothing"),
+    ],
+)
+def test_the_cause_where_it_is_planted(positions, spread, both, word):
+    chance = np.random.default_rng(0)
+    documents = 3 + chance.normal(0, 0.3, 24)
+
+    def made(share):
+        """What of a nat is lost with this share given back."""
+        mean = 0.0 if share is None else 1 - share
+        return Planted(documents + mean + chance.normal(0, 0.01, 24))
+
+    tried = {"positions": positions, "spread": spread, "both": both, "window": 1.0}
+    plain = made(None if positions is None else 0.0)
+    found = cause._at(LENGTH, plain, {name: made(share) for name, share in tried.items()})
+    assert found.word.startswith(word)
+    assert ("Given back" in str(found)) == (positions is not None)

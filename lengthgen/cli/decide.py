@@ -1,10 +1,13 @@
-"""`lengthgen decide RUN`: how to read longer input with a model, in one table and one sentence.
+"""`lengthgen decide run=ID`: how to read longer input, in one table and one sentence.
 
 lengthgen decide run=ID                                  every retrofit that the run was evaluated with
+lengthgen decide run=ROPE run=ALIBI run=T5               those of several runs, on the same targets
 lengthgen decide run=ID --lengths 2048,8192 --latency 20 --memory 2
+lengthgen decide run=ID --cause                          and what the loss past the training length is due to
 """  # noqa: E501
 
 import argparse
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,14 +28,15 @@ def main(argv: Sequence[str]) -> int:
 
     process.prepare_environment()  # before the import of torch
     process.prepare_torch(options.threads)
-    from lengthgen.decisions import subjects, table, writing
+    from lengthgen.decisions import cause, subjects, table, writing
     from lengthgen.runs import provenance
     from lengthgen.runs.folder import find
 
     results = paths.folder(options.results, "--results")
-    run = find(results, options.run.removeprefix("run="))
-    material = subjects.subjects(run.path, options.evaluation)
+    runs = [find(results, name.removeprefix("run=")).path for name in options.run]
+    material = subjects.subjects(runs, options.evaluation)
     lengths = _lengths(material, options.lengths)
+    causes = cause.causes(material) if options.cause else []
     costs, device = _costs(material, lengths, options)
     memory = None if options.memory is None else options.memory * 1024
     budget = table.Budget(options.latency, memory)
@@ -40,17 +44,36 @@ def main(argv: Sequence[str]) -> int:
     sentence = table.recommendation(material, rows, budget)
     facts = provenance.describe(device)
     about = {key: facts[key] for key in ("command", "commit", "device", "threads", "load")}
-    given = {"run": run.path.name, "budget": str(budget), "rounds": options.rounds}
-    folder = results / "decisions" / run.path.name
-    writing.write(folder, rows, sentence, given | about)
-    print(f"{writing.terminal(rows)}\n\n{sentence}\n{folder}")
+    names = ", ".join(run.name for run in runs)
+    given = {"run": names, "budget": str(budget), "rounds": options.rounds}
+    folder = results / "decisions" / _name(runs)
+    writing.write(folder, rows, sentence, causes, given | about)
+    print("\n".join([writing.terminal(rows), "", sentence, *map(str, causes), str(folder)]))
     return 0
+
+
+def _name(runs: Sequence[Path]) -> str:
+    """Of the decision's folder: the first run, and a hash of the others."""
+    first, *others = [run.name for run in runs]
+    if not others:
+        return first
+    of_others = hashlib.sha256(" ".join(sorted(others)).encode()).hexdigest()[:8]
+    return f"{first}-and-{len(others)}-{of_others}"
 
 
 def _lengths(material: "Material", asked: list[int] | None) -> list[int]:
     """Those asked for, else the training length and all beyond it that have matched losses."""
-    evaluated = next(iter(material.subjects.values())).evaluations[0]
-    known = evaluated.lengths("matched")
+    arms = material.subjects.values()
+    evaluated = next(iter(arms)).evaluations[0]
+    known = [
+        length
+        for length in evaluated.lengths("matched")
+        if all(length in arm.evaluations[0].lengths("matched") for arm in arms)
+    ]
+    if not known:
+        raise ConfigError(
+            "the runs have no evaluated length in common; give all the same evaluation.lengths"
+        )
     if asked is None:
         return [length for length in known if length >= evaluated.train_length][-MOST_LENGTHS:]
     if unknown := sorted(set(asked) - set(known)):
@@ -86,7 +109,8 @@ def _parser() -> argparse.ArgumentParser:
     description = "How to read longer input with a model: loss, latency and memory in one table."
     parser = command_line.Parser(prog="lengthgen decide", description=description)
     add = parser.add_argument
-    add("run", metavar="run=ID", help="a run with evaluations: its id, a part of it, or its folder")
+    words = "runs with evaluations, the one to change first: an id, a part of it, or a folder"
+    add("run", nargs="+", metavar="run=ID", help=words)
     words = "evaluated lengths (default: the training length and all beyond it)"
     add("--lengths", type=_numbers, metavar="N,N", help=words)
     words = "the most milliseconds that a decoded token may take"
@@ -95,6 +119,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--memory", type=_positive, metavar="GIB", help=words)
     words = "settings whose evaluations are compared (default: those with the most retrofits)"
     add("--evaluation", metavar="ID", help=words)
+    words = "say whether what is lost past the training length is due to positions or to attention "
+    add("--cause", action="store_true", help=words + "over more keys (four more evaluations)")
     add("--rounds", type=_count, default=5, metavar="N", help="rounds of timing (default: 5)")
     add("--new", type=_count, default=16, metavar="N", help="tokens decoded in each (default: 16)")
     add("--threads", type=_count, metavar="N", help="CPU threads (default: torch's own choice)")

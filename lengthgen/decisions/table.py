@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lengthgen.decisions.costs import Cost, Timed
-from lengthgen.decisions.subjects import MATCHED
+from lengthgen.decisions.subjects import MATCHED, training
 from lengthgen.errors import DataError
 from lengthgen.studies import words_table
 from lengthgen.studies.losses import Material
@@ -19,8 +19,8 @@ from lengthgen.studies.measured import Mean
 
 COLUMNS = (
     "subject", "eval_length", "loss", "loss_low", "loss_high", "change", "change_low",
-    "change_high", "word", "prefill_ms", "token_ms", "weights_mib", "cache_mib", "within_budget",
-    "beaten_by", "no_decoding",
+    "change_high", "word", "training", "prefill_ms", "token_ms", "weights_mib", "cache_mib",
+    "within_budget", "beaten_by", "no_decoding",
 )  # fmt: skip
 Row = dict[str, Any]
 
@@ -81,6 +81,7 @@ def rows(material: Material, costs: Mapping[int, Mapping[str, Cost]], budget: Bu
                     "change_low": word.get("low"),
                     "change_high": word.get("high"),
                     "word": word.get("word", ""),
+                    "training": training(material.subjects[name].evaluations[0]),
                     "prefill_ms": cost.prefill.milliseconds,
                     "token_ms": cost.token.milliseconds if cost.token else None,
                     "weights_mib": cost.weights_mib,

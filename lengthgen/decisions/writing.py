@@ -1,34 +1,47 @@
 """A decision's folder: decision.csv, README.md with the table and the recommendation."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from lengthgen import files
+from lengthgen.decisions.cause import Cause
 from lengthgen.decisions.table import COLUMNS, Row
 from lengthgen.reporting import text_tables
 
 HEAD = (
-    "tokens", "read as", "loss [nats/token]", "change", "word", "prefill ms", "ms/token",
-    "cache MiB", "in budget", "beaten by",
+    "tokens", "read as", "training", "loss [nats/token]", "change", "word", "prefill ms",
+    "ms/token", "cache MiB", "in budget", "beaten by",
 )  # fmt: skip
 
 
-def write(folder: Path, rows: Sequence[Row], sentence: str, about: Mapping[str, Any]) -> None:
+def write(
+    folder: Path,
+    rows: Sequence[Row],
+    sentence: str,
+    causes: Sequence[Cause],
+    about: Mapping[str, Any],
+) -> None:
     """about: run, budget, command, commit, device, rounds: what the numbers are of."""
     files.write_table(folder / "decision.csv", rows, COLUMNS)
-    files.write_json(folder / "decision.json", dict(about) | {"recommendation": sentence})
+    told: dict[str, Any] = {"recommendation": sentence}
+    if causes:
+        told["causes"] = [dataclasses.asdict(cause) for cause in causes]
+    files.write_json(folder / "decision.json", dict(about) | told)
     facts = [f"- {key}: {value}" for key, value in about.items()]
-    table = text_tables.markdown(HEAD, cells(rows), "rlrrlrrrll")
-    parts = [f"# {about['run']}", "", sentence, "", *table, "", *facts, "", NOTE]
+    table = text_tables.markdown(HEAD, cells(rows), "rllrrlrrrll")
+    why = [f"- {cause}" for cause in causes]
+    parts = [f"# {about['run']}", "", sentence, "", *why, *([""] if why else []), *table, ""]
+    parts += [*facts, "", NOTE]
     files.write_text(folder / "README.md", "\n".join(parts) + "\n")
 
 
 NOTE = """\
-Loss: matched protocol, mean with 95 % interval over documents; change: from the training length, on
-the same targets. Prefill and decoding: medians over rounds in which all take turns. Memory: by
-formula. Beaten: by one whose loss is surely lower, and which is neither surely slower nor has to
-keep more."""
+Loss: matched protocol, mean with 95 % interval over documents; change: from the row's own training
+length, on the same targets; training: of the model, none where it came trained. Prefill and
+decoding: medians over rounds in which all take turns. Memory: by formula. Beaten: by one whose loss
+is surely lower, and which is neither surely slower nor has to keep more."""
 
 
 def terminal(rows: Sequence[Row]) -> str:
@@ -42,6 +55,7 @@ def cells(rows: Sequence[Row]) -> list[tuple[str, ...]]:
         (
             f"{row['eval_length']:,}",
             row["subject"],
+            row["training"],
             f"{row['loss']:.3f} [{row['loss_low']:.3f}, {row['loss_high']:.3f}]",
             _change(row),
             row["word"],
