@@ -68,6 +68,8 @@ GIVEN = [
     ("rerope", {"window": 2 * L, "interval": 0.25}),
     ("self_extend", {"window": 5, "group": 3}),
     ("lm_infinite", {"window": 5, "sinks": 9}),
+    ("rotation_replaced", {}),
+    ("rotation_replaced", {"by": "alibi", "every": 2}),
     ("streaming_llm", {"window": 5, "sinks": 9}),
 ]
 MODIFIERS = [
