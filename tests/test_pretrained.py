@@ -249,6 +249,19 @@ def ask(tmp_path):
     return made
 
 
+def test_a_dashboard_holds_nothing_of_a_training(tmp_path, ask, monkeypatch):
+    from lengthgen import tracking
+
+    models.saved(tmp_path / "model")
+    seen, start = [], tracking.start
+    monkeypatch.setattr(tracking, "start", lambda *given: seen.append(given[1]) or start(*given))
+    runs.evaluate(ask(**{"+retrofit": "yarn"}), figures=False)
+    (described,) = seen
+    assert described.config["retrofit"]["name"] == "yarn"
+    assert {"model", "scheme", "dataset", "evaluation", "train_length"} <= set(described.config)
+    assert not {"optim", "steps", "batch_size", "precision", "seed"} & set(described.config)
+
+
 def test_an_evaluation_and_again_and_with_a_retrofit(tmp_path, ask):
     model = models.saved(tmp_path / "model")
     first = runs.evaluate(ask(), figures=False)

@@ -1,4 +1,4 @@
-"""The retrofit that takes a rotation away: every layer is what its formula says, by a plain loop."""
+"""The retrofit that takes a rotation away: every layer is as its formula says, by a plain loop."""
 
 import pytest
 import torch

@@ -1,6 +1,7 @@
 """A source -> a model in memory, by the library transformers, with nothing of the folder run."""
 
 import contextlib
+import io
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,13 +14,14 @@ from lengthgen.config.dataclass_from import choice
 from lengthgen.data import hub
 from lengthgen.errors import ConfigError, DataError, TooLargeError, is_out_of_memory
 from lengthgen.pretrained import attention, checks, reading
+from lengthgen.pretrained.as_released import AsReleased
 from lengthgen.pretrained.positions import (
     Positions,
     length_before_scaling,
     positions_of,
     trained_length,
 )
-from lengthgen.pretrained.reading import AsReleased, Pretrained
+from lengthgen.pretrained.reading import Pretrained
 from lengthgen.pretrained.source import Source, locate
 from lengthgen.pretrained.ways import DTYPES, HOW
 from lengthgen.schemes.base import Dimensions
@@ -201,7 +203,9 @@ def _in_one_line(source: Source, what: str) -> Iterator[None]:
     before = library.level
     library.setLevel(logging.ERROR)
     try:
-        yield
+        # Its bar over a GGUF file's tensors has no switch.
+        with contextlib.redirect_stderr(io.StringIO()):
+            yield
     except Exception as error:
         if is_out_of_memory(error):
             raise TooLargeError(

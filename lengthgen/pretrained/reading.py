@@ -33,8 +33,9 @@ from lengthgen.errors import ConfigError
 from lengthgen.model import Transformer
 from lengthgen.modifiers.spans import both
 from lengthgen.pretrained import attention
+from lengthgen.pretrained.as_released import AsReleased
 from lengthgen.pretrained.positions import Positions
-from lengthgen.schemes.base import Declaration, Dimensions, Scheme
+from lengthgen.schemes.base import Dimensions, Scheme
 
 CHECKED = 48  # tokens of the window on which both readings are compared
 # Largest difference of logits, in units of their largest value. bf16 and fp16 keep 8 and 11 bits.
@@ -51,53 +52,6 @@ class Window:
     codes: Tensor | None = None  # of new tokens; None: of a whole window, from its positions
     cache: Continuation | None = None  # which attends for new tokens
     asked: set[str] = field(default_factory=set)  # what the model has asked of its reader
-
-
-@dataclass
-class NoOptions:
-    """A model's own code has no options."""
-
-
-class AsReleased(Scheme):
-    """Stands for the positions inside a model's own code."""
-
-    Config = NoOptions
-
-    def __init__(self, dimensions: Dimensions, described: str, longest: int | None, whole: bool):
-        """longest: tokens that its code has rows of positions for; None: any.
-
-        whole: logits depend on how long the whole window is.
-        """
-        super().__init__(NoOptions(), dimensions)
-        self.described, self.longest, self.whole = described, longest, whole
-
-    @property
-    def declaration(self) -> Declaration:
-        return Declaration(
-            paper=f"transformers, {self.described}",
-            year=2026,
-            acts_on="scores",
-            sharing="as the model's own code does",
-            prefix_consistent=not self.whole,
-            shift_invariant=False,
-            trained_reach=f"offset {self.dimensions.train_length - 1}",
-            tail="what the model's own code does",
-        )
-
-    @property
-    def structure(self) -> str:
-        return "general"
-
-    def span(self, layer: int) -> Span | None:
-        raise ConfigError("positions=as_released: the model's own code decides which keys are seen")
-
-    def refusal(self, length: int) -> str | None:
-        if self.longest is None or length <= self.longest:
-            return None
-        return (
-            f"the model's own code has {self.longest} rows of positions, and the window has "
-            f"{length} tokens"
-        )
 
 
 class Pretrained(Transformer):

@@ -49,6 +49,12 @@ class Run:
             return None
         return self.folder.path / "diagnostics" / identity.diagnostics_id(self.config)
 
+    @property
+    def tracked(self) -> dict[str, Any]:
+        """The configuration as a dashboard holds it."""
+        retrofit = self.config.retrofit
+        return self.config.as_dict() | ({"retrofit": retrofit.as_dict()} if retrofit else {})
+
     def autocast(self) -> contextlib.AbstractContextManager:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
 

@@ -10,7 +10,7 @@ from lengthgen.config import dataclass_from
 from lengthgen.data import datasets
 from lengthgen.data.splits import prepare_splits
 from lengthgen.evaluation.protocols import EvaluationConfig
-from lengthgen.pretrained import reading
+from lengthgen.pretrained import as_released
 from lengthgen.pretrained.loading import Described
 from lengthgen.pretrained.source import Source
 from lengthgen.runs import identity, pretrained_model, process, train_config, typed_groups
@@ -24,8 +24,19 @@ from lengthgen.training.optim import OptimConfig
 PRECISION = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
 
 
+OF_TRAINING = ("optim", "tokenizer", "tracking")  # groups
+# And keys, that a run without steps has in name alone.
+KEPT = ("train_length", "threads", "kernel", "device", "results", "cache")
+
+
 class PretrainedRun(Run):
     """A run of no steps."""
+
+    @property
+    def tracked(self) -> dict[str, Any]:
+        idle = {field.name for field in dataclasses.fields(RunSettings)} - set(KEPT)
+        left_out = {*OF_TRAINING, *idle}
+        return {key: value for key, value in super().tracked.items() if key not in left_out}
 
     def identity(self) -> dict[str, Any]:
         return super().identity() | {"steps": 0}
@@ -112,8 +123,8 @@ def _dataset(
 def _scheme(described: Described) -> Choice:
     positions = described.positions
     if positions is None:
-        place = Path(reading.__file__)
-        return Choice("as_released", reading.NoOptions(), reading.AsReleased, place, False)
+        cls, place = as_released.AsReleased, Path(as_released.__file__)
+        return Choice("as_released", cls.Config(), cls, place, False)
     options = pretrained_model.scheme(positions)
     return AsConfigured(**vars(train_config.choose(schemes, "scheme", options, [])))
 

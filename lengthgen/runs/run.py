@@ -184,7 +184,7 @@ def tracked(run: Run) -> Iterator[tracking.Tracker]:
         group=f"{run.splits.label}-{run.config.model_name}-L{settings.train_length}",
         job_type="evaluate" if run.folder.ended else "train",
         tags=(*(choice.name for choice in choices), run.splits.label, run.config.model_name),
-        config=run.config.as_dict() | ({"retrofit": retrofit.as_dict()} if retrofit else {}),
+        config=run.tracked,
         folder=run.folder.path,
     )
     with tracking.start(run.config.tracking, description) as tracker:
