@@ -113,7 +113,7 @@ def test_metrics_of_nothing():
 def test_the_figures_of_the_page_are_replaced():
     text = f"before\n{page.BEGIN}\n\nold\n\n{page.END}\nafter\n"
     assert page.put(text, ["new"]) == text.replace("old", "new")
-    written = (ROOT / "docs" / "perplexity.md").read_text()
+    written = (ROOT / "docs" / "pages" / "perplexity.md").read_text()
     assert page.BEGIN in written and page.END in written and "| lm-eval |" in written
 
 

@@ -7,8 +7,8 @@ the harness's names and units where they are defined:
   byte_perplexity    exp(loss / bytes)
   token_perplexity   exp(loss / tokens), and loss in nats a token: lengthgen's own
 
-No word_perplexity: what is scored begins and ends within words. docs/perplexity.md says how the
-windows differ from the harness's own. Intervals (95 %, over documents) stand in the task's
+No word_perplexity: what is scored begins and ends within words. docs/pages/perplexity.md says how
+the windows differ from the harness's own. Intervals (95 %, over documents) stand in the task's
 metadata, as the harness has a place for a standard error only.
 """
 

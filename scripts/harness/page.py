@@ -1,4 +1,4 @@
-"""The table of docs/perplexity.md: one model, the same documents, by both and every convention."""
+"""The table of docs/pages/perplexity.md: one model, the same documents, by every convention."""
 
 import math
 from collections.abc import Iterator, Sequence
