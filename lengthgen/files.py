@@ -110,6 +110,12 @@ def make_folder(path: Path | str) -> Path:
     return Path(path)
 
 
+def remove(path: Path) -> None:
+    """Take a file away, if it is there. Raises DiskError."""
+    with disk_errors(path):
+        path.unlink(missing_ok=True)
+
+
 def remove_leftovers(path: Path, older_than: float = 0.0) -> None:
     """Remove what killed writers left beside `path`, a name or a pattern such as "step-*".
 

@@ -111,7 +111,7 @@ def _write_published(folder: Path, measured: tables.Tables, summary: pd.DataFram
     # Figures of an earlier publication under the same name.
     for old in (path for figure in FIGURES for path in folder.glob(f"*{figure}*.[ps][nv]g")):
         if old not in written:
-            old.unlink()
+            files.remove(old)
     seals.seal(folder, folder.name)
     return [*written, folder / seals.MANIFEST]
 

@@ -114,7 +114,7 @@ def write_table(path: Path, table: pd.DataFrame, columns: Sequence[str]) -> None
 def write_or_remove(path: Path, table: pd.DataFrame | None, columns: Sequence[str]) -> list[Path]:
     """Write a table that has rows; remove the old file of one that has none. Returns the files."""
     if table is None or table.empty:
-        path.unlink(missing_ok=True)
+        files.remove(path)
         return []
     write_table(path, table, columns)
     return [path]

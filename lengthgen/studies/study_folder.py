@@ -115,8 +115,7 @@ def write(folder: Path, tables: Mapping[str, list[dict[str, Any]]], about: Row) 
         if tables.get(name):
             files.write_table(folder / f"{name}.csv", whole(tables[name], columns), columns)
         else:
-            with files.disk_errors(folder):
-                (folder / f"{name}.csv").unlink(missing_ok=True)
+            files.remove(folder / f"{name}.csv")
     files.write_json(folder / "study.json", about)
     seals.seal(folder, folder.name)
 
