@@ -32,7 +32,10 @@ def jobs(monkeypatch, tmp_path):
         if failure is not None:
             raise failure
         return SimpleNamespace(
-            run_id=f"run-{len(called)}", folder=Path("results/runs"), status="trained"
+            run_id=f"run-{len(called)}",
+            folder=Path("results/runs"),
+            status="trained",
+            evaluation=Path("results/runs/evaluation/00123456"),
         )
 
     stub = ModuleType("lengthgen.runs.run")
@@ -648,8 +651,8 @@ MALFORMED = [
     ("trian +scheme=alibi", "no command 'trian'; nearest: train; `lengthgen --help` shows all"),
     (
         "zzz",
-        "no command 'zzz'; expected one of: train, evaluate, decide, export, study, plot, bench, "
-        "list, completion; `lengthgen --help` shows all",
+        "no command 'zzz'; expected one of: train, evaluate, compare, decide, export, study, plot, "
+        "bench, list, completion; `lengthgen --help` shows all",
     ),
     (
         "list",

@@ -316,7 +316,9 @@ def stub(monkeypatch, here):
 
     def work(config, folders):
         called.append(config)
-        return SimpleNamespace(run_id="x", folder=Path("results"), status="trained")
+        return SimpleNamespace(
+            run_id="x", folder=Path("results"), status="trained", evaluation=Path("results/x/y")
+        )
 
     module.train = module.evaluate = work
     monkeypatch.setitem(sys.modules, "lengthgen.runs.run", module)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from hydra.core.utils import setup_globals
 from omegaconf import DictConfig
 
-from lengthgen.cli import hydra_call, job, multirun
+from lengthgen.cli import chosen_runs, hydra_call, job, multirun, where_words
 from lengthgen.cli.job import JobRequest
 from lengthgen.config import catalogue, command_line, refusals, yaml_files
 from lengthgen.errors import ConfigError
@@ -24,9 +24,11 @@ def main(command: str, argv: Sequence[str]) -> int:
 def _main(command: str, argv: Sequence[str]) -> int:
     setup_globals()  # the resolvers ${now:...} and ${hydra:...}
     groups = [group.name for group in catalogue.groups(command)]
-    line = command_line.arrange(argv, groups)
+    conditions, words = where_words.split(command, argv)
+    line = command_line.arrange(words, groups)
     if line.config_dir:
         yaml_files.check_folder(line.config_dir)
+    chosen_runs.put(command, line, conditions)
     overrides = refusals.checked(command, line, groups)
     user_folders = (line.config_dir,) if line.config_dir else ()
     request = JobRequest(command, tuple(argv), user_folders, isolate=line.isolates)

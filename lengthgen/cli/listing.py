@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
-from lengthgen.cli import scheme_tables
+from lengthgen.cli import scheme_tables, where_words
 from lengthgen.config import catalogue, command_line, messages, paths
 from lengthgen.config.nearest import nearest
 from lengthgen.errors import ConfigError
@@ -140,7 +140,10 @@ def command_help(command: str, config_dir: Path | None = None) -> str:
         ],
         "Flags, in any place": [
             (", ".join(filter(None, (flag.name, flag.short))), flag.meaning)
-            for flag in command_line.FLAGS
+            for flag in (
+                *command_line.FLAGS,
+                *([where_words.FLAG] if command == "evaluate" else []),
+            )
         ],
     }
     left = 2 + max(len(name) for rows in sections.values() for name, _ in rows)
@@ -173,6 +176,8 @@ EXAMPLES = {
   lengthgen evaluate run=<id> evaluation.lengths=[512,1024,8192]
   lengthgen evaluate run=results/runs/<id> evaluation=quick
   lengthgen evaluate run=<id> +retrofit=yarn retrofit.factor=4
+  lengthgen evaluate --where scheme=rope seed=0,1 +retrofit=yarn
+  lengthgen evaluate 'run=rope-*' evaluation.lengths=[512,4096]
   lengthgen evaluate -m run=<id> +retrofit=none,position_interpolation,yarn
   lengthgen evaluate model=hf:FOLDER --help
   lengthgen list runs""",

@@ -23,7 +23,9 @@ EXAMPLES = {
     "lengthgen train -m +scheme=learned,t5_bias,alibi seed=0,1,2": "a sweep; rerun it to resume",
     "lengthgen train scheme=rope --cfg job --resolve": "print the configuration and stop",
     "lengthgen evaluate run=<id> evaluation.lengths=[512,4096]": "the same weights, other lengths",
+    "lengthgen evaluate --where scheme=rope +retrofit=yarn": "every run that fits, all seeds",
     "lengthgen evaluate run=<id> +retrofit=yarn": "the same weights, changed for longer inputs",
+    "lengthgen compare --where scheme=rope,alibi": "scheme x length in one table; --json --latex",
     "lengthgen evaluate model=hf:FOLDER +retrofit=yarn": "a pretrained model, on your text",
     "lengthgen decide run=<id> --latency 20": "which of the evaluated retrofits to choose",
     "lengthgen export run=<id> --to hf FOLDER": "a model that transformers loads, with its curves",
@@ -44,6 +46,7 @@ class Command:
 COMMANDS = (
     Command("train", "train a model, evaluate it past its training length, draw figures", ""),
     Command("evaluate", "evaluate a run again, or a pretrained model: lengths, retrofits", ""),
+    Command("compare", "runs side by side: losses, changes past training, words", "cli.compare"),
     Command("decide", "loss, latency, memory: which retrofit of a run to choose", "cli.decide"),
     Command("export", "a trained run for transformers or lm-eval", "cli.export"),
     Command("study", "make the runs that a declared claim needs, and judge it", "cli.study"),
@@ -67,7 +70,10 @@ def _call(command: Command, argv: list[str]) -> int:
         from lengthgen.cli import completion
 
         return completion.main(argv, [command.name for command in COMMANDS])
-    line, name = command_line.arrange(argv, ()), command_line.configuration(command.name, argv)
+    from lengthgen.cli import where_words
+
+    _, words = where_words.split(command.name, argv)
+    line, name = command_line.arrange(words, ()), command_line.configuration(command.name, words)
     if "--help" in line.flag_names:
         from lengthgen.cli import listing
 

@@ -16,11 +16,13 @@ from hydra.core.override_parser.types import Override
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from lengthgen.cli import hydra_call, isolated, job, sweep
+from lengthgen.cli import compare, hydra_call, isolated, job, sweep
 from lengthgen.cli.job import JobRequest
 from lengthgen.config import messages, output, paths, refusals
 from lengthgen.config.command_line import CommandLine
 from lengthgen.errors import Interrupted, UserError
+
+AGAIN = "`lengthgen compare` prints such a table at any time (--where, --json, --csv, --latex)."
 
 
 def run(request: JobRequest, line: CommandLine, overrides: list[Override]) -> int:
@@ -39,6 +41,7 @@ def run(request: JobRequest, line: CommandLine, overrides: list[Override]) -> in
         first_job = [words[0] for words in each]
         first = loader.load_configuration(request.command, first_job, RunMode.RUN)
         folder = paths.folder(first.hydra.sweep.dir, "results").absolute()
+        results = paths.folder(str(first.results), "results")
     except UserError:
         raise
     except Exception as error:
@@ -55,7 +58,21 @@ def run(request: JobRequest, line: CommandLine, overrides: list[Override]) -> in
         statuses = sweep.read(folder)
         if statuses:
             print("\n" + sweep.table(statuses, n_jobs), flush=True)
+    _compare(statuses, results)
     return sweep.exit_code(statuses, n_jobs)
+
+
+def _compare(statuses: list[sweep.Status], results: Path) -> None:
+    """Print what the jobs measured, side by side. The sweep has ended, whatever this does."""
+    known = [status for status in statuses if status.run and status.evaluation]
+    folders = [results / "runs" / each.run / "evaluation" / each.evaluation for each in known]
+    try:
+        text = compare.after_sweep(results, folders)
+    except UserError as error:
+        print(f"lengthgen: no comparison: {messages.in_one_line(error)}", file=sys.stderr)
+        return
+    if text:
+        print(f"\n{text}\n\n{AGAIN}", flush=True)
 
 
 def declared(command: str, line: CommandLine, overrides: list[Override]) -> list[Override]:
@@ -112,7 +129,8 @@ def _to_its_end(
     """Run a job of a sweep and note how it ended. Returns the code that ends the sweep, or 0."""
     try:
         outcome = job.run(request, config)
-        status = sweep.Status(number, label, outcome.run_id, outcome.status)
+        tables = outcome.evaluation.name
+        status = sweep.Status(number, label, outcome.run_id, outcome.status, evaluation=tables)
     except (KeyboardInterrupt, Interrupted, BrokenPipeError) as stop:
         sweep.write(folder, sweep.Status(number, label, "", "interrupted", str(stop)))
         print(

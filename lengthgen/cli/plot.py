@@ -6,7 +6,6 @@ lengthgen plot --publish main --where train_length=512   the runs' tables into r
 """
 
 import argparse
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any
 from lengthgen.config import command_line, paths
 from lengthgen.config.redaction import redact_text
 from lengthgen.errors import ConfigError, DataError, UserError
-from lengthgen.evaluation import records
+from lengthgen.evaluation import selection
 from lengthgen.reporting import publish
 from lengthgen.studies import report
 
@@ -38,8 +37,8 @@ def main(argv: Sequence[str]) -> int:
 def _write(options: argparse.Namespace, faults: list[str]) -> list[Path]:
     results = paths.folder(options.results, "--results")
     if options.publish:
-        where = _where(options.where, "--where")
-        reference = _where(options.reference_where, "--reference-where")
+        where = selection.where(options.where)
+        reference = selection.where(options.reference_where, "--reference-where")
         return publish.publish(
             results, options.publish, where, redact_text(options.note), reference
         )
@@ -61,7 +60,7 @@ def _write(options: argparse.Namespace, faults: list[str]) -> list[Path]:
 def _parser() -> argparse.ArgumentParser:
     description = "Draw every figure again from the tables under results/, or publish chosen runs."
     parser = command_line.Parser(prog="lengthgen plot", description=description)
-    add, keys = parser.add_argument, ", ".join(records.IDENTITY)
+    add = parser.add_argument
     words = "where runs, tables and figures are (default: results)"
     add("--results", default="results", metavar="FOLDER", help=words)
     words = "write tables, figures and provenance of the chosen runs into results/NAME/"
@@ -72,22 +71,9 @@ def _parser() -> argparse.ArgumentParser:
         "default": [],
         "metavar": "KEY=VALUE",
     }
-    words = f"runs to publish: KEY is one of {keys}; several values by comma"
-    add("--where", help=words, **several)
+    add("--where", help=f"runs to publish: {selection.HELP}", **several)
     words = "runs trained at longer lengths, evaluated on the same targets: what longer input gains"
     add("--reference-where", help=words, **several)
     words = "a sentence for the published provenance.json and summary.md"
     add("--note", default="", metavar="TEXT", help=words)
     return parser
-
-
-def _where(conditions: Sequence[str], flag: str) -> dict[str, list[str]]:
-    where: dict[str, list[str]] = {}
-    for condition in conditions:
-        key, equals, values = condition.partition("=")
-        if not equals or not values or key not in records.IDENTITY:
-            keys = ", ".join(records.IDENTITY)
-            raise ConfigError(f"{flag} {condition}: expected KEY=VALUE with KEY one of {keys}")
-        # A comma in brackets belongs to a label: t5_bias(num_buckets=64,max_distance=256).
-        where.setdefault(key, []).extend(re.split(r",(?![^(]*\))", values))
-    return where

@@ -17,7 +17,7 @@ from lengthgen import files
 from lengthgen.config.redaction import redact
 
 SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
-DONE = ("trained", "evaluated", "nothing to do")
+DONE = ("trained", "evaluated", "drawn", "nothing to do")
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,10 @@ class Status:
     job: int  # from 1
     overrides: str  # those that tell the job from the others
     run: str  # id of the run; "" if the job failed before it had one
-    # trained | evaluated | nothing to do | failed | failed: killed (137) | interrupted
+    # trained | evaluated | drawn | nothing to do | failed | failed: killed (137) | interrupted
     status: str
     message: str = ""  # "" if it went well
+    evaluation: str = ""  # the name of its folder; "" if it made or found none
 
 
 def claim(folder: Path) -> Path:

@@ -1,19 +1,10 @@
 """A run's losses as a results file of lm-evaluation-harness, for tools that read such files.
 
-A task is a protocol at a length: lengthgen_<dataset>_<protocol>_<length>. Its metrics have
-the harness's names and units where they are defined:
-
-  bits_per_byte      loss / (bytes ln 2)
-  byte_perplexity    exp(loss / bytes)
-  token_perplexity   exp(loss / tokens), and loss in nats a token: lengthgen's own
-
-No word_perplexity: what is scored begins and ends within words. docs/pages/perplexity.md says how
-the windows differ from the harness's own. Intervals (95 %, over documents) stand in the task's
-metadata, as the harness has a place for a standard error only.
+A task is a protocol at a length: lengthgen_<dataset>_<protocol>_<length>; lm_eval_schema.py says
+what its metrics are. Intervals are over documents.
 """
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -22,20 +13,14 @@ from typing import Any
 from lengthgen import __version__, files, retrofits
 from lengthgen.config import dataclass_from, yaml_files
 from lengthgen.errors import CheckpointError, ConfigError, DataError
-from lengthgen.evaluation.protocols import EVALUATION_VERSION, EvaluationConfig
-from lengthgen.exporting import evaluated
+from lengthgen.evaluation.protocols import EvaluationConfig
+from lengthgen.exporting import evaluated, lm_eval_schema
 from lengthgen.exporting.evaluated import Evaluation
+from lengthgen.exporting.lm_eval_schema import Task, task_name
 from lengthgen.runs import train_config
 from lengthgen.runs.folder import RunFolder
 from lengthgen.runs.identity import evaluation_id
 
-FILTER = "none"  # of an answer; metrics are named `metric,filter`
-AGGREGATION = {
-    "bits_per_byte": "bits_per_byte",
-    "byte_perplexity": "weighted_perplexity",
-    "token_perplexity": "weighted_perplexity",
-    "loss": "mean",
-}
 Row = Mapping[str, str]
 
 
@@ -95,54 +80,31 @@ def results(run: RunFolder, config: Mapping[str, Any], evaluation: Evaluation) -
     arguments = f"run={run.path.name}"
     if retrofit := (origin.get("retrofit") or {}).get("name"):
         arguments += f",retrofit={retrofit}"
-    higher = {metric: False for metric in AGGREGATION}
-    return {
-        "results": {name: {"alias": name, **task["results"]} for name, task in tasks.items()},
-        "group_subtasks": {name: [] for name in tasks},
-        "configs": {name: task["config"] for name, task in tasks.items()},
-        "versions": dict.fromkeys(tasks, EVALUATION_VERSION),
-        "n-shot": dict.fromkeys(tasks, 0),
-        "higher_is_better": {name: higher for name in tasks},
-        "n-samples": {name: task["samples"] for name, task in tasks.items()},
-        "config": {
-            "model": "lengthgen",
-            "model_args": arguments,
-            "model_num_parameters": provenance.get("parameters", {}).get("total"),
-            "model_dtype": evaluation.settings.get("dtype"),
-            "batch_size": None,
-            "batch_sizes": [],
-            "device": origin.get("device"),
-            "use_cache": None,
-            "limit": None,
-            "bootstrap_iters": 0,
-            "gen_kwargs": None,
-            "random_seed": config.get("seed"),
-        },
+    model = {
+        "model_args": arguments,
+        "model_num_parameters": provenance.get("parameters", {}).get("total"),
+        "model_dtype": evaluation.settings.get("dtype"),
+        "device": origin.get("device"),
+        "random_seed": config.get("seed"),
+    }
+    about = {
         "git_hash": origin.get("commit") or provenance.get("commit"),
         "date": _seconds(origin.get("started")),
         "pretty_env_info": ", ".join(
             f"{name} {version}" for name, version in sorted(origin.get("versions", {}).items())
         ),
-        "lm_eval_version": None,  # the harness measured nothing of it
         "lengthgen_version": origin.get("lengthgen", __version__),
         "max_length": max(evaluation.values(evaluation.protocols[0], "loss"), default=None),
-        "task_hashes": {},
-        "model_source": "lengthgen",
         "model_name": run.path.name,
-        "model_name_sanitized": re.sub(r"[\"<>:/|\\?*\[\]]+", "__", run.path.name),
         "weights_sha256": run.ended.get("weights_sha256"),
     }
-
-
-def task_name(dataset: str, protocol: str, length: int) -> str:
-    """A name of letters, digits and `_` alone, as the harness's are."""
-    return f"lengthgen_{re.sub(r'[^A-Za-z0-9_]+', '_', dataset)}_{protocol}_{length}"
+    return lm_eval_schema.content(tasks, model, about)
 
 
 def _task(
     dataset: str, evaluation: Evaluation, protocol: str, length: int, in_bytes: bool
-) -> dict[str, Any]:
-    """Empty where no document is stored."""
+) -> Task | None:
+    """None where no document is stored."""
     rows = [
         row
         for row in evaluation.documents
@@ -150,23 +112,13 @@ def _task(
     ]
     measured = metrics(rows, in_bytes)
     if not measured:
-        return {}
+        return None
     intervals = {}
     for metric in ("loss", "bits_per_byte"):
         row = evaluation.values(protocol, metric).get(length, {})
         if row.get("low") and row.get("high"):
             intervals[metric] = [float(row["low"]), float(row["high"])]
-    named: dict[str, float | str] = {}
-    for metric, value in measured.items():
-        named[f"{metric},{FILTER}"] = value
-        named[f"{metric}_stderr,{FILTER}"] = "N/A"
-    name = task_name(dataset, protocol, length)
-    kinds = [
-        {"metric": metric, "aggregation": AGGREGATION[metric], "higher_is_better": False}
-        for metric in measured
-    ]
     metadata = {
-        "version": EVALUATION_VERSION,
         "protocol": protocol,
         "eval_length": length,
         "train_length": evaluation.train_length,
@@ -174,21 +126,8 @@ def _task(
         "interval_95": intervals,
         "word": evaluation.words.get(length) if protocol == "matched" else None,
     }
-    config = {
-        "task": name,
-        "dataset_path": dataset,
-        "dataset_name": None,
-        "test_split": "validation",
-        "output_type": "loglikelihood_rolling",
-        "num_fewshot": 0,
-        "repeats": 1,
-        "should_decontaminate": False,
-        "metric_list": kinds,
-        "metadata": metadata,
-    }
     available = sum(evaluation.settings.get("validation_documents", {}).values())
-    samples = {"original": max(available, len(rows)), "effective": len(rows)}
-    return {"results": named, "config": config, "samples": samples}
+    return Task(dataset, measured, metadata, max(available, len(rows)), len(rows))
 
 
 def metrics(rows: Sequence[Row], in_bytes: bool) -> dict[str, float]:
@@ -202,15 +141,8 @@ def metrics(rows: Sequence[Row], in_bytes: bool) -> dict[str, float]:
     )
     if not tokens:
         return {}
-    found = {"loss": loss / tokens, "token_perplexity": _exp(loss / tokens)}
-    if in_bytes and n_bytes:
-        found["byte_perplexity"] = _exp(loss / n_bytes)
-        found["bits_per_byte"] = loss / n_bytes / math.log(2)
-    return found
-
-
-def _exp(value: float) -> float:
-    return math.exp(value) if value < 700 else math.inf
+    per_byte = loss / n_bytes if in_bytes and n_bytes else None
+    return lm_eval_schema.measured(loss / tokens, per_byte)
 
 
 def _seconds(started: str | None) -> float | None:

@@ -6,17 +6,19 @@ the same PNG and SVG, so regenerating them leaves an empty diff.
 
 import logging
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pandas as pd
 
 from lengthgen import files
 from lengthgen.errors import ConfigError, DataError
-from lengthgen.evaluation import records, seals
+from lengthgen.evaluation import records, seals, selection
+from lengthgen.evaluation.selection import Where
 from lengthgen.reporting import (
     detectable,
     publication,
+    published_folder,
     references,
     tables,
     verdict_section,
@@ -24,11 +26,11 @@ from lengthgen.reporting import (
 )
 from lengthgen.reporting import summary as page
 from lengthgen.reporting.figures import curves, drawing, palette, verdict_figure
+from lengthgen.reporting.published_folder import Published
 
 log = logging.getLogger(__name__)
 OnFault = Callable[[str], None]  # gets one line
 HOUR = 3600.0  # seconds: no writer takes so long for a file
-Where = Mapping[str, Sequence[str]]  # identity column -> the values that are chosen
 FIGURES = ("loss_by_length", "loss_by_position", "exact_match_by_length", "fails_or_uses")
 
 
@@ -76,21 +78,16 @@ def write_published(folder: Path) -> list[Path]:
 
     DataError if a table or provenance.json is not what was published.
     """
-    sources = (*(f"{name}.csv" for name in records.TABLES), "provenance.json", references.FILE)
-    if wrong := seals.faults(folder, folder.name, sources):
-        raise DataError(
-            f"{folder}: {'; '.join(wrong)}; publish it again, or put the published file back"
-        )
-    measured = tables.read_evaluations([folder])
-    return _write_published(folder, measured, tables.write_summary(measured, folder))
+    published = published_folder.read(folder)
+    return _write_published(folder, published, tables.write_summary(published.tables, folder))
 
 
-def _write_published(folder: Path, measured: tables.Tables, summary: pd.DataFrame) -> list[Path]:
+def _write_published(folder: Path, published: Published, summary: pd.DataFrame) -> list[Path]:
+    measured, note = published.tables, published.note
     groups = list(_groups(summary, measured.positions))
     # File names without hashes, where that still tells the groups apart.
     short = [stem.rsplit("-", 2)[0] for stem, _, _ in groups]
-    note = files.read_json(folder / "provenance.json", {})
-    verdict_rows = verdicts.table(measured.documents, summary, note, references.read(folder))
+    verdict_rows = verdicts.table(measured.documents, summary, note, published.references)
     power = detectable.table(measured.documents, summary)
     written = []
     for (stem, rows, bins), name in zip(groups, short, strict=True):
@@ -159,10 +156,11 @@ def publish(
         kept = {key: origin[key] for key in ("commands", "commits", "runs")}
         note["references"] = {"where": _sorted(references_where)} | kept
     summary = tables.publish(measured, folder, note)
-    written = [
-        *references.write(reference_rows, folder),
-        *_write_published(folder, measured, summary),
-    ]
+    written = references.write(reference_rows, folder)
+    # As `lengthgen plot` will read them.
+    note = files.read_json(folder / "provenance.json", {})
+    published = Published(measured, note, references.read(folder))
+    written += _write_published(folder, published, summary)
     tables_written = (folder / f"{table}.csv" for table in records.TABLES)
     return [*tables_written, folder / "provenance.json", *written]
 
@@ -171,32 +169,18 @@ def _choose(collected: tables.Tables, where: Where, results: Path) -> tables.Tab
     chosen = tables.select(collected, where)
     _refuse_damaged(chosen, where)
     if chosen.lengths.empty:
-        words = " ".join(f"{key}={','.join(values)}" for key, values in where.items())
         raise ConfigError(
-            f"no finished evaluation under {results / 'runs'} matches {words or 'anything'}; "
-            "see `lengthgen list runs`"
+            f"no finished evaluation under {results / 'runs'} matches "
+            f"{selection.described(where)}; see `lengthgen list runs`"
         )
     return chosen
 
 
 def _refuse_damaged(chosen: tables.Tables, where: Where) -> None:
     """DataError if a run that was chosen is damaged, or an evaluation that may be one of them."""
-    runs = set(chosen.lengths["run"])
-    found = [each for each in chosen.faults if each.run in runs or _may_match(each, where)]
-    if found:
+    if found := tables.faults_of(chosen, where):
         others = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
         raise DataError(f"{found[0].line}{others}; nothing was published")
-
-
-def _may_match(fault: tables.Fault, where: Where) -> bool:
-    """Unless its own lengths.csv is whole and says that it does not match."""
-    if fault.evaluation is None or "lengths.csv" in fault.line or seals.MANIFEST in fault.line:
-        return fault.evaluation is not None
-    try:
-        rows = tables.read_table(fault.evaluation / "lengths.csv", records.LENGTHS)
-    except DataError:
-        return True
-    return not tables.select(tables.Tables(rows, rows, rows), where).lengths.empty
 
 
 def _sorted(where: Where) -> dict[str, list[str]]:

@@ -7,7 +7,7 @@ import pandas as pd
 
 from lengthgen.reporting import publication, tables, text_tables, verdict_section, verdicts
 from lengthgen.reporting.figures import palette
-from lengthgen.reporting.figures.length_axis import STATUS_WORDS
+from lengthgen.reporting.status_words import STATUS_WORDS
 from lengthgen.statistics import intervals
 from lengthgen.statistics.thresholds import UNDER_TRAINED
 

@@ -14,7 +14,7 @@ import pandas as pd
 
 from lengthgen import files
 from lengthgen.errors import DataError
-from lengthgen.evaluation import records, seals
+from lengthgen.evaluation import records, seals, selection
 from lengthgen.reporting.over_seeds import positions_over_seeds, summarise
 from lengthgen.reporting.table_files import (
     GROUP,
@@ -32,9 +32,10 @@ from lengthgen.reporting.table_files import (
 )
 
 __all__ = [
-    "GROUP", "LINE", "SUMMARY", "Fault", "Tables", "as_rows", "collect", "ends",
-    "matching", "positions_over_seeds", "publish", "published", "read_evaluations", "read_table",
-    "select", "sort", "summarise", "write_or_remove", "write_summary", "write_table",
+    "GROUP", "LINE", "SUMMARY", "Fault", "Tables", "as_rows", "collect", "ends", "faults_of",
+    "is_published", "matching", "positions_over_seeds", "publish", "published",
+    "read_evaluations", "read_table", "select", "sort", "summarise", "write_or_remove",
+    "write_summary", "write_table",
 ]  # fmt: skip
 
 
@@ -114,17 +115,35 @@ def _joined(parts: Sequence[Mapping[str, pd.DataFrame]]) -> Tables:
     return Tables(tables["lengths"], tables["documents"], tables["positions"])
 
 
-def select(tables: Tables, where: Mapping[str, Sequence[str]]) -> Tables:
-    """The rows whose identity columns have one of the given values (compared as text)."""
+def select(tables: Tables, where: selection.Where) -> Tables:
+    """The rows whose identity columns have one of the given values (selection.py)."""
 
     def chosen(table: pd.DataFrame) -> pd.DataFrame:
-        for column, values in where.items():
-            table = table[table[column].astype(str).isin(list(values))]
+        for column, patterns in where.items():
+            known = table[column].astype(str)
+            table = table[known.isin(selection.fitting(column, patterns, known.unique()))]
         return table
 
     return Tables(
         chosen(tables.lengths), chosen(tables.documents), chosen(tables.positions), tables.faults
     )
+
+
+def faults_of(chosen: Tables, where: selection.Where) -> list[Fault]:
+    """The faults of the runs that were chosen, or of an evaluation that may be one of them."""
+    runs = set(chosen.lengths["run"])
+    return [each for each in chosen.faults if each.run in runs or _may_match(each, where)]
+
+
+def _may_match(fault: Fault, where: selection.Where) -> bool:
+    """Unless its own lengths.csv is whole and says that it does not match."""
+    if fault.evaluation is None or "lengths.csv" in fault.line or seals.MANIFEST in fault.line:
+        return fault.evaluation is not None
+    try:
+        rows = read_table(fault.evaluation / "lengths.csv", records.LENGTHS)
+    except DataError:
+        return True
+    return not select(Tables(rows, rows, rows), where).lengths.empty
 
 
 def publish(tables: Tables, folder: Path | str, note: Mapping[str, Any]) -> pd.DataFrame:
@@ -144,13 +163,16 @@ def write_summary(tables: Tables, folder: Path) -> pd.DataFrame:
 
 
 def published(results: Path | str) -> list[Path]:
-    """The published folders under `results`, by name: sealed, or with all tables of a summary."""
+    """The published folders under `results`, by name."""
     return sorted(
         folder
         for folder in Path(results).glob("[!.]*")
-        if folder.name not in ("runs", "figures")
-        and (
-            seals.is_sealed(folder)
-            or all((folder / f"{name}.csv").is_file() for name in records.TABLES)
-        )
+        if folder.name not in ("runs", "figures") and is_published(folder)
+    )
+
+
+def is_published(folder: Path) -> bool:
+    """Whether it is sealed, or has all tables of a summary."""
+    return seals.is_sealed(folder) or all(
+        (folder / f"{name}.csv").is_file() for name in records.TABLES
     )

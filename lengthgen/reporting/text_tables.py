@@ -20,22 +20,26 @@ LATEX = str.maketrans(
 
 
 def aligned(
-    head: Sequence[str], rows: Sequence[Sequence[str]], wrapped: Mapping[int, int] | None = None
+    head: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    wrapped: Mapping[int, int] | None = None,
+    width: int = WIDTH,
 ) -> str:
-    """Columns for a terminal. wrapped: column -> most characters; the last gets what is left."""
+    """Columns for a terminal of `width` characters; a cell may hold several lines.
+
+    wrapped: column -> most characters; the last gets what is left.
+    """
     limits = dict(wrapped or {})
     last = len(head) - 1
+    cells = [[cell.split("\n") for cell in row] for row in [head, *rows]]
     others = [
-        min(limits.get(column, WIDTH), max(len(row[column]) for row in [head, *rows]))
+        min(limits.get(column, width), max(len(line) for row in cells for line in row[column]))
         for column in range(last)
     ]
-    limits[last] = max(20, WIDTH - sum(others) - 2 * last)
+    limits[last] = max(20, width - sum(others) - 2 * last)
     table = [
-        [
-            textwrap.wrap(cell, limits[i]) or [""] if i in limits else [cell]
-            for i, cell in enumerate(row)
-        ]
-        for row in [head, *rows]
+        [_wrapped(lines, limits[i]) if i in limits else lines for i, lines in enumerate(row)]
+        for row in cells
     ]
     widths = [max(len(line) for row in table for line in row[i]) for i in range(len(head))]
     lines = []
@@ -47,6 +51,10 @@ def aligned(
         if number == 0:
             lines.append("  ".join("-" * width for width in widths))
     return "\n".join(lines)
+
+
+def _wrapped(lines: Sequence[str], width: int) -> list[str]:
+    return [part for line in lines for part in textwrap.wrap(line, width) or [""]]
 
 
 def markdown(head: Sequence[str], rows: Iterable[Sequence[str]], alignment: str = "l") -> list[str]:

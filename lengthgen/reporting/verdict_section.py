@@ -7,7 +7,7 @@ import pandas as pd
 
 from lengthgen.reporting import tables, text_tables, verdicts
 from lengthgen.reporting.figures import palette
-from lengthgen.reporting.figures.length_axis import STATUS_WORDS
+from lengthgen.reporting.status_words import STATUS_WORDS
 from lengthgen.statistics.thresholds import IN_USE
 
 GATES = {"passed": "passed at", "refused": "refused at", "": "not tried at"}

@@ -56,11 +56,14 @@ def table(
     summary: pd.DataFrame,
     note: Mapping[str, Any] | None = None,
     reference_rows: pd.DataFrame | None = None,
+    *,
+    utilisation: bool = True,
 ) -> pd.DataFrame:
     """VERDICTS, OPTIONAL and GATED from the rows of documents.csv and their summary.
 
     note: the publication's provenance. reference_rows: references.csv. Empty where no length beyond
-    training has the targets of the training length.
+    training has the targets of the training length. utilisation: False leaves out u, whose interval
+    takes longer than all the rest.
     """
     beyond = summary[
         (summary["protocol"] == "matched") & (summary["eval_length"] > summary["train_length"])
@@ -82,7 +85,7 @@ def table(
                 targets = publication.targets_of(note or {}, mean["setting"], mean["evaluation"])
                 length = int(mean["eval_length"])
                 ranked = references.available(reference_rows, mean, targets, length)
-                rows.append(row | _verdict(evidence, mean, ranked))
+                rows.append(row | _verdict(evidence, mean, ranked, utilisation))
     numbers = ["bigram", *chain(*map(tables.ends, (*MEASURED, *AT_L, *RELATIVE)))]
     verdicts = pd.DataFrame(rows, columns=list(COLUMNS))
     return tables.sort(verdicts.astype(dict.fromkeys(numbers, np.float64)))
@@ -137,7 +140,10 @@ def _evidence(line: tuple, scored: Mapping[tuple, Mapping[str, Losses]]) -> "wor
 
 
 def _verdict(
-    evidence: "words.Evidence", line: Mapping[str, Any], ranked: Sequence[references.Reference]
+    evidence: "words.Evidence",
+    line: Mapping[str, Any],
+    ranked: Sequence[references.Reference],
+    utilisation: bool,
 ) -> dict[str, Any]:
     """For one row of the summary, of the seeds that have both lengths."""
     eval_length = int(line["eval_length"])
@@ -157,27 +163,35 @@ def _verdict(
     # The floor is exact: no trained model is a better reference.
     floor = references.of_floor(short, long)
     ranked = [floor] if floor else ranked
-    scheme = str(line["scheme"])
-    return row | (_relative(short, long, answer.word, scheme, ranked) if ranked else {})
+    if ranked:
+        row |= _gate(answer.word, ranked[0])
+    if ranked and utilisation:
+        row |= _relative(short, long, references.own_or_best(str(line["scheme"]), ranked))
+    return row
 
 
-def _relative(
-    short: Losses, long: Losses, word: str, scheme: str, ranked: Sequence[references.Reference]
-) -> dict[str, Any]:
-    """U_ref, u, the gate, and the word that it leaves."""
+def _gate(word: str, best: references.Reference) -> dict[str, Any]:
+    """The gate, and the word that it leaves."""
     from lengthgen.statistics import comparisons, fails_or_uses
 
-    reference, best = references.own_or_best(scheme, ranked), ranked[0]
-    taken, available = reference.gain(short.seeds)
-    gain = short.of_seeds(taken).minus(long.of_seeds(taken))
-    relative, there = fails_or_uses.utilisation(gain, available), comparisons.estimate(available)
     _, of_best = best.gain(best.seeds)
     gate = fails_or_uses.gate(comparisons.estimate(of_best), name=best.name)
     return {
-        "reference": reference.described(short.seeds),
         "gate": "passed" if gate.passed[0] else "refused",
         "gate_reason": gate.reasons[0],
         "word": "undecided" if word == "uses" and not gate.passed[0] else word,
+    }
+
+
+def _relative(short: Losses, long: Losses, reference: references.Reference) -> dict[str, Any]:
+    """U_ref and u."""
+    from lengthgen.statistics import comparisons, fails_or_uses
+
+    taken, available = reference.gain(short.seeds)
+    gain = short.of_seeds(taken).minus(long.of_seeds(taken))
+    relative, there = fails_or_uses.utilisation(gain, available), comparisons.estimate(available)
+    return {
+        "reference": reference.described(short.seeds),
         **_ends("use_reference", there.value, there.low, there.high),
         **_ends("utilisation", *relative),
     }

@@ -8,15 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
 from lengthgen.reporting.figures import layout, palette
+from lengthgen.reporting.status_words import STATUS_WORDS
 
 LABEL = "evaluation length (tokens, and as a multiple of the training length)"
-# How figures and pages word the status of a length without a value.
-STATUS_WORDS = {
-    "refused": "refuses",
-    "oom": "out of memory",
-    "nonfinite": "not finite",
-    "leak": "leaks",
-}
 
 
 def draw(axes: Axes, lengths: Sequence[float], train_length: int) -> None:
