@@ -83,8 +83,8 @@ def _results(line: CommandLine) -> Path:
         value = "" if override.is_sweep_override() else override.value()
     except HydraException:
         value = ""
-    text = str(getattr(value, "text", value) or "")
-    if not text:
+    text = getattr(value, "text", value)  # of a quoted one
+    if not isinstance(text, str) or not text:
         raise ConfigError(f"{given[-1]}: expected one folder, whose runs are chosen")
     return paths.folder(text, "results")
 

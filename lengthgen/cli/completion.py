@@ -7,6 +7,7 @@ come from Hydra's completion, after the sub-command, which Hydra does not know, 
 import os
 import re
 from collections.abc import Iterable, Sequence
+from importlib import import_module
 
 from lengthgen.config import catalogue, command_line
 from lengthgen.errors import ConfigError, UserError
@@ -38,6 +39,7 @@ _lengthgen() {
 compdef _lengthgen lengthgen
 """  # noqa: E501
 SCRIPTS = {"bash": BASH, "zsh": ZSH}
+WITH_FLAGS = {"compare": "compare", "decide": "decide", "list": "listing"}  # command -> its module
 HARMLESS = re.compile(r"[\w./=,:@+~\[\]-]+ ?")
 
 
@@ -80,14 +82,24 @@ def candidates(typed: str, commands: Sequence[str]) -> list[str]:
         return _starting(SCRIPTS, word)
     if command == "study" and not word.startswith("-"):
         return _starting(["all", *catalogue.options("study", catalogue.folders())], word)
+    from lengthgen.cli import run_completion
+
+    if (of_runs := run_completion.candidates(command, words, word)) is not None:
+        return of_runs
     if command == "export":
         from lengthgen.cli import export
 
         return export.candidates(words, word)
+    if command in WITH_FLAGS:
+        parser = import_module(f"lengthgen.cli.{WITH_FLAGS[command]}").parser()
+        flags = [flag for flag in parser._option_string_actions if flag.startswith("--")]
+        return _starting(flags, word) if word.startswith("-") else []
     if command not in ("train", "evaluate"):
         return []
     if word.startswith("-"):
-        return _starting([flag.name for flag in command_line.FLAGS], word)
+        from lengthgen.cli import where_words
+
+        return _starting([flag.name for flag in where_words.flags_of(command)], word)
     for flag in command_line.FLAGS:
         needs_value = flag.values == () or (flag.values and flag.default is None)
         if needs_value and words and words[-1] in (flag.name, flag.short):

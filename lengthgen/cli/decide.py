@@ -23,7 +23,7 @@ MOST_LENGTHS = 8
 
 def main(argv: Sequence[str]) -> int:
     """Measure what each way of reading costs, write the table, and print it."""
-    options = _parser().parse_args(list(argv))
+    options = parser().parse_args(list(argv))
     from lengthgen.runs import process
 
     process.prepare_environment()  # before the import of torch
@@ -105,10 +105,11 @@ def _costs(material: "Material", lengths: Sequence[int], options: argparse.Names
     return found, device
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """Of `lengthgen decide`; completion reads its flags."""
     description = "How to read longer input with a model: loss, latency and memory in one table."
-    parser = command_line.Parser(prog="lengthgen decide", description=description)
-    add = parser.add_argument
+    made = command_line.Parser(prog="lengthgen decide", description=description)
+    add = made.add_argument
     words = "runs with evaluations, the one to change first: an id, a part of it, or a folder"
     add("run", nargs="+", metavar="run=ID", help=words)
     words = "evaluated lengths (default: the training length and all beyond it)"
@@ -125,7 +126,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--new", type=_count, default=16, metavar="N", help="tokens decoded in each (default: 16)")
     add("--threads", type=_count, metavar="N", help="CPU threads (default: torch's own choice)")
     add("--results", default="results", metavar="FOLDER", help="folder of runs (default: results)")
-    return parser
+    return made
 
 
 def _numbers(text: str) -> list[int]:

@@ -8,35 +8,27 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
-from lengthgen.cli import scheme_tables, where_words
+from lengthgen.cli import run_table, scheme_tables, where_words
 from lengthgen.config import catalogue, command_line, messages, paths
 from lengthgen.config.nearest import nearest
 from lengthgen.errors import ConfigError
-from lengthgen.evaluation import records
+from lengthgen.evaluation import selection
 from lengthgen.reporting.text_tables import WIDTH, aligned
 
 TOPICS = ("schemes", "modifiers", "retrofits", "datasets", "models", "studies", "runs")
-RUN_HEAD = ("run", "scheme", "dataset", "model", "train_length", "steps", "seed", "status")
 
 
 def main(argv: Sequence[str]) -> int:
     """Print one list. ConfigError for an unknown topic or flag."""
-    description = f"What there is: {', '.join(TOPICS)}."
-    parser = command_line.Parser(prog="lengthgen list", description=description)
-    parser.add_argument("topic", metavar="|".join(TOPICS))
-    words = "your configurations and schemes beside the package's"
-    parser.add_argument("--config-dir", metavar="DIR", help=words)
-    words = "folder whose runs are listed (default: results)"
-    parser.add_argument("--results", metavar="FOLDER", default="results", help=words)
-    words = "datasets: what the last k tokens are worth, for each NAME (then KEY=VALUE for all)"
-    parser.add_argument("--profile", metavar="NAME", nargs="+", help=words)
-    options = parser.parse_args(list(argv) or [""])
+    options = parser().parse_args(list(argv) or [""])
     topic, results = options.topic, paths.folder(options.results, "--results")
     if topic not in TOPICS:
         near = nearest(topic, TOPICS)
         problem = f"no list of {topic!r}" if topic else "list what?"
         hint = "nearest" if near else "expected one of"
         raise ConfigError(f"{problem}; {hint}: {', '.join(near or TOPICS)}")
+    if options.where and topic != "runs":
+        raise ConfigError(f"list {topic} --where: expected list runs --where KEY=VALUE ...")
     config_dir = command_line.existing_folder(options.config_dir) if options.config_dir else None
     if options.profile:
         if topic != "datasets":
@@ -53,10 +45,27 @@ def main(argv: Sequence[str]) -> int:
         "datasets": lambda: dataset_table(where),
         "models": lambda: model_table(where),
         "studies": lambda: study_table(where, results),
-        "runs": lambda: run_table(results),
+        "runs": lambda: run_table.table(results, selection.where(options.where)),
     }
     print(tables[topic]())
     return 0
+
+
+def parser() -> command_line.Parser:
+    """Of `lengthgen list`; completion reads its flags."""
+    description = f"What there is: {', '.join(TOPICS)}."
+    made = command_line.Parser(prog="lengthgen list", description=description)
+    add = made.add_argument
+    add("topic", metavar="|".join(TOPICS))
+    words = "your configurations and schemes beside the package's"
+    add("--config-dir", metavar="DIR", help=words)
+    words = "folder whose runs are listed (default: results)"
+    add("--results", metavar="FOLDER", default="results", help=words)
+    words = f"runs: those to list: {selection.HELP}"
+    add("--where", metavar="KEY=VALUE", nargs="+", action="extend", default=[], help=words)
+    words = "datasets: what the last k tokens are worth, for each NAME (then KEY=VALUE for all)"
+    add("--profile", metavar="NAME", nargs="+", help=words)
+    return made
 
 
 def dataset_table(where: Sequence[Path]) -> str:
@@ -109,21 +118,6 @@ def _model_parameters(path: Path) -> int:
         scheme = Scheme(None, scheme_tables.dimensions(config))
         model = Transformer(config, scheme, vocab_size=257)
     return parameter_counts(model)["total"]
-
-
-def run_table(results: Path) -> str:
-    """Each run under `results`: what it is and how far it came."""
-    rows = []
-    for run in records.runs(results):
-        config = run.config
-        groups = ("scheme", "dataset", "model")
-        names = [str(config.get(group, {}).get("name", "?")) for group in groups]
-        names[0] = "+".join([names[0], *(config.get("modifiers") or {})])
-        numbers = [str(config.get(key, "?")) for key in ("train_length", "steps", "seed")]
-        rows.append((run.name, *names, *numbers, run.status, str(len(run.evaluations))))
-    if not rows:
-        return f"no runs in {results / 'runs'}; `lengthgen train` makes one"
-    return aligned((*RUN_HEAD, "evaluations"), rows)
 
 
 def command_help(command: str, config_dir: Path | None = None) -> str:

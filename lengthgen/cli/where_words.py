@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from lengthgen.config import catalogue
 from lengthgen.config.command_line import FLAGS, Flag
+from lengthgen.errors import ConfigError
 from lengthgen.evaluation import records
 
 COMMAND = "evaluate"
@@ -22,12 +23,17 @@ def flags_of(command: str) -> tuple[Flag, ...]:
 
 
 def split(command: str, argv: Sequence[str]) -> tuple[list[str], list[str]]:
-    """(the conditions, the other words). None of a command that trains.
+    """(the conditions, the other words). ConfigError for the flag in a command that trains.
 
     The first word after the flag is a condition, and so are those that follow with a key of a run
     that the command has not: `--where scheme=rope seed=0 evaluation=quick` has two.
     """
     if command == "train":
+        if any(word.partition("=")[0] == FLAG.name for word in argv):
+            raise ConfigError(
+                f"{FLAG.name} chooses trained runs: it is a flag of evaluate, compare, list runs "
+                "and plot; to train several give -m, as in -m scheme=rope,alibi seed=0,1"
+            )
         return [], list(argv)
     own = set(catalogue.names(COMMAND)) | {"model"}
     keys = [key for key in records.IDENTITY if key not in own]

@@ -78,7 +78,8 @@ def runs(results: Path, conditions: Where) -> list[RunFolder]:
 def identities(run: RunFolder) -> list[dict[str, str]]:
     """records.IDENTITY of each finished evaluation, as text; of the configuration without any."""
     rows = [first for folder in run.evaluations if (first := first_row(folder)) is not None]
-    return [{key: row.get(key) or "" for key in IDENTITY} for row in rows] or [_of_config(run)]
+    known = [{key: row.get(key) or "" for key in IDENTITY} | {"run": run.name} for row in rows]
+    return known or [_of_config(run)]
 
 
 def first_row(evaluation: Path) -> dict[str, str] | None:
