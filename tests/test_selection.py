@@ -141,7 +141,7 @@ def test_an_evaluation_that_cannot_be_read_hides_no_run(results):
 # One meaning in every command
 
 
-def test_every_command_takes_the_same_runs(results, jobs, capsys):
+def test_every_command_takes_the_same_runs(results, jobs, capsys, monkeypatch):
     where = ["--where", "scheme=T5,al*", "seed=0"]
     expected = names("alibi", "t5_bias", seeds=(0,))
     assert main.main(["list", "runs", *where]) == 0
@@ -154,7 +154,8 @@ def test_every_command_takes_the_same_runs(results, jobs, capsys):
     rows = capsys.readouterr().out.splitlines()
     schemes = {row.split(",")[rows[0].split(",").index("scheme")] for row in rows[1:]}
     assert schemes == {"alibi", "t5_bias"}
-    assert main.main(["plot", "--publish", "chosen", *where]) == 0
+    monkeypatch.setattr("lengthgen.reporting.publish._write_published", lambda *given: [])
+    assert main.main(["plot", "--publish", "chosen", *where]) == 0  # the tables alone
     published = (results / "chosen" / "documents.csv").read_text().splitlines()[1:]
     assert sorted({row.split(",")[0] for row in published}) == expected
 
