@@ -224,6 +224,29 @@ def test_mistakes_are_one_line(results, jobs, capsys, command, code, says):
     assert says in told and told.count("\n") == 1 and jobs == []
 
 
+@pytest.mark.slow
+def test_all_seeds_are_really_evaluated_under_a_retrofit(ask, capsys):
+    """And what was trained stands beside it in the table at the end."""
+    from lengthgen.runs import run
+
+    small = {"evaluation__lengths": [16, 32], "evaluation__protocols": ["matched"]}
+    for seed in (0, 1):
+        trained = run.train(ask(scheme="rope", seed=seed, **small), [], figures=False)
+    folder = trained.folder.parents[1]
+    words = [
+        "+retrofit=position_interpolation", "retrofit.factor=2", f"results={folder}",
+        f"cache={folder.parent.parent / 'cache'}", "tracking=none", "evaluation.lengths=[16,32]",
+        "evaluation.protocols=[matched]", "evaluation.documents=4", "evaluation.blocks=2",
+        "evaluation.resamples=50",
+    ]  # fmt: skip
+    assert main.main(["evaluate", "--where", "scheme=rope", *words]) == 0
+    table = capsys.readouterr().out.split("job  run")[1]
+    assert table.count("2 seeds") == 2 and "\nrope " in table
+    assert "\n  +position_interpolation" in table  # below its scheme
+    assert main.main(["evaluate", "run=rope-*", *words]) == 0
+    assert capsys.readouterr().out.count("nothing to do") >= 2
+
+
 def test_evaluate_looks_where_results_says(results, jobs, tmp_path):
     (tmp_path / "results").rename(tmp_path / "an other")
     assert main.main(["evaluate", "--where", "scheme=alibi", "results='an other'"]) == 0

@@ -2,6 +2,7 @@
 
 import csv
 import shutil
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +18,10 @@ HEAD = (
 )  # fmt: skip
 # What a run's id says as well: left out, in this order, where a terminal is too narrow.
 SAID_BY_ID = ("model", "dataset", "seed", "scheme", "train_length", "evaluations")
+NOTE = (
+    "loss: nats a token, at the training length L and at the longest input; `lengthgen compare` "
+    "has changes and words"
+)
 ANY = 10_000  # characters: no terminal
 Row = Mapping[str, str]
 
@@ -39,9 +44,9 @@ def table(results: Path, where: selection.Where) -> str:
         if _width(rows, shown) > width:
             shown.remove(name)
     text = aligned(shown, [[row[name] for name in shown] for row in rows], width=ANY)
-    known = any(row["loss at L"] for row in rows)
-    note = "loss: nats a token, at the training length L and at the longest input; "
-    return f"{text}\n{note}`lengthgen compare` has changes and words" if known else text
+    if not any(row["loss at L"] for row in rows):
+        return text
+    return "\n".join([text, *textwrap.wrap(NOTE, min(width, len(text.splitlines()[1])))])
 
 
 def losses(run: RunFolder) -> Losses:

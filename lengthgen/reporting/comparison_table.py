@@ -109,6 +109,8 @@ def _scored(group: Group) -> str:
     same = " at every length" if group.shared["protocol"] == MATCHED else ""
     targets = f"{'the same ' if same else ''}{tokens} tokens of {documents} documents{same}"
     text = f"Loss in nats/token on {targets} ({group.shared['protocol']})."
+    if group.measure == "exact_match":
+        text += " Exact match: the share of documents whose whole answer is right."
     if any(pd.notna(row["loss_low"]) for row in usable):
         seeds = np.array([row["n_seeds"] for row in usable])
         text += f" Intervals: 95 %, {intervals.words(seeds)}."
@@ -137,7 +139,9 @@ def _width(columns: Sequence[Column]) -> int:
 def _columns(group: Group, lengths: Sequence[int] | None) -> list[Column]:
     """The schemes; their loss at the training length, a bigram table's below; longer lengths."""
     schemes, train_length = group.schemes, group.train_length
-    known = [length for length in group.lengths if length > train_length]
+    # A share of right answers has no change: it is shown at the training length, too.
+    first = train_length if group.measure == "exact_match" else train_length + 1
+    known = [length for length in group.lengths if length >= first]
     chosen = known if lengths is None else [length for length in known if length in lengths]
     at_train = group.at(train_length)
     names = [_label(group, scheme) for scheme in schemes]
@@ -161,8 +165,8 @@ def _columns(group: Group, lengths: Sequence[int] | None) -> list[Column]:
         losses.append([f"{group.bigram:.3f}"])
         for column in beyond:
             column.cells.append([""])
-    first = Column(["loss at", f"{train_length:,}"], losses)
-    return [Column(["scheme", ""], names), first, *beyond]
+    loss = Column(["loss at", f"{train_length:,}"], losses)
+    return [Column(["scheme", ""], names), loss, *beyond]
 
 
 def _label(group: Group, scheme: str) -> list[str]:
