@@ -11,6 +11,8 @@ import pytest
 
 from lengthgen.cli import main
 
+from .fake_runs import write_run
+
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs" / "pages").glob("*.md"))]
 HYDRA = ("train", "evaluate")
@@ -38,7 +40,7 @@ def named(command):
 
 def test_there_are_commands():
     assert len(COMMANDS) > 60
-    known = {*HYDRA, "study", "decide", "export", "plot", "list", "bench"}
+    known = {*HYDRA, "study", "compare", "decide", "export", "plot", "list", "bench"}
     assert known <= {words[0] for _, words in COMMANDS}
 
 
@@ -52,6 +54,8 @@ def test_a_command_with_keys_composes(command, capfd, tmp_path, monkeypatch):
     if "--config-dir" in words or any("mine" in word for word in words):
         pytest.skip("the example of a user's scheme: tests/test_readme.py runs it")
     monkeypatch.chdir(tmp_path)
+    if "--where" in words or any(word.startswith("run=") and "*" in word for word in words):
+        write_run(tmp_path / "results", "rope", 0, n_documents=2)  # one to choose
     flags = ("-m", "--isolate", "--cfg", "job", "--resolve")
     left = [word for word in words if word not in flags and not word.startswith("hydra")]
     single = [_first(word) for word in left]
@@ -76,8 +80,8 @@ def test_any_other_command_is_parsed(command):
     if not known[name].module:
         return
     module = import_module(f"lengthgen.{known[name].module}")
-    if hasattr(module, "_parser"):
-        parser = module._parser()
+    if make := getattr(module, "parser", None) or getattr(module, "_parser", None):
+        parser = make()
         try:
             parser.parse_intermixed_args(rest)
         except TypeError:  # a parser with subcommands
