@@ -1,5 +1,7 @@
 """`--where KEY=VALUE ...`: which runs are meant, the same in every command that takes it."""
 
+import builtins
+import errno
 import shutil
 import sys
 from pathlib import Path
@@ -136,6 +138,23 @@ def test_an_evaluation_that_cannot_be_read_hides_no_run(results):
         path.write_bytes(b"\xff\xfe\x00")
     found = selection.runs(results, {"seed": ["0"]})
     assert names("alibi")[0] in [run.name for run in found]
+    # Its label may have options that its configuration does not tell.
+    found = selection.runs(results, {"scheme": ["alibi"]})
+    assert [run.name for run in found] == names("alibi")[1:]
+
+
+def test_what_the_disk_does_not_give_is_one_line(results, capsys, monkeypatch):
+    opened = builtins.open
+
+    def refuse(path, *given, **also):
+        if Path(path).name == "lengths.csv":
+            raise OSError(errno.EIO, "Input/output error", str(path))
+        return opened(path, *given, **also)
+
+    monkeypatch.setattr(builtins, "open", refuse)
+    assert main.main(["list", "runs", "--where", "scheme=alibi"]) == 7
+    told = capsys.readouterr().err
+    assert "cannot read" in told and "lengths.csv" in told and told.count("\n") == 1
 
 
 # One meaning in every command

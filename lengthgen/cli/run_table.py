@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from lengthgen import files
 from lengthgen.evaluation import records, selection
 from lengthgen.evaluation.records import RunFolder
 from lengthgen.reporting.status_words import STATUS_WORDS
@@ -72,14 +73,15 @@ def losses(run: RunFolder) -> Losses:
 
 def _loss_rows(evaluation: Path) -> dict[int, Row]:
     """Evaluation length -> its row of the matched losses, else of the first protocol."""
+    path = evaluation / "lengths.csv"
     try:
-        with open(evaluation / "lengths.csv", newline="", encoding="utf-8") as file:
+        with files.reading(path), open(path, newline="", encoding="utf-8") as file:
             rows = [row for row in csv.DictReader(file) if row["metric"] == "loss"]
         protocols = [row["protocol"] for row in rows]
         chosen = "matched" if "matched" in protocols else next(iter(protocols), "")
         return {int(row["eval_length"]): row for row in rows if row["protocol"] == chosen}
-    except (OSError, ValueError, KeyError, TypeError, csv.Error):
-        return {}  # damaged: `lengthgen plot` says so
+    except (*files.NO_FILE, ValueError, KeyError, TypeError, csv.Error):
+        return {}  # damaged: `lengthgen compare` says so
 
 
 def _value(row: Row) -> str:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from lengthgen import files
 from lengthgen.config.nearest import nearest, same_name
 from lengthgen.errors import ConfigError
 from lengthgen.evaluation import records
@@ -76,18 +77,23 @@ def runs(results: Path, conditions: Where) -> list[RunFolder]:
 
 
 def identities(run: RunFolder) -> list[dict[str, str]]:
-    """records.IDENTITY of each finished evaluation, as text; of the configuration without any."""
+    """records.IDENTITY of each finished evaluation, as text; of the configuration without any.
+
+    A configuration does not say the options in a label: where an evaluation is damaged, the scheme
+    is not known, and the run is chosen by no scheme. Raises DiskError.
+    """
     rows = [first for folder in run.evaluations if (first := first_row(folder)) is not None]
     known = [{key: row.get(key) or "" for key in IDENTITY} | {"run": run.name} for row in rows]
-    return known or [_of_config(run)]
+    return known or [_of_config(run) | ({"scheme": ""} if run.evaluations else {})]
 
 
 def first_row(evaluation: Path) -> dict[str, str] | None:
-    """Of an evaluation's lengths.csv; None where there is none or it cannot be read."""
+    """Of an evaluation's lengths.csv; None where it is missing or damaged. Raises DiskError."""
+    path = evaluation / "lengths.csv"
     try:
-        with open(evaluation / "lengths.csv", newline="", encoding="utf-8") as file:
+        with files.reading(path), open(path, newline="", encoding="utf-8") as file:
             return next(csv.DictReader(file), None)
-    except (OSError, UnicodeDecodeError, csv.Error):
+    except (*files.NO_FILE, UnicodeDecodeError, csv.Error):
         return None
 
 
