@@ -106,8 +106,8 @@ def _prose(docstring: str) -> list[str]:
 
 SCHEMES = (
     "Each is one file in `lengthgen/schemes/` and one YAML in `configs/scheme/`: the text below is "
-    "the file's own, the options are the YAML's. `lengthgen list schemes` compares what they "
-    "declare."
+    "the file's own, the options are the YAML's. `lengthgen list schemes --table` compares "
+    "what they declare."
 )
 MODIFIERS = "What combines with any scheme and is there in training: `+modifier=NAME`."
 RETROFITS = (

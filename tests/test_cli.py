@@ -306,7 +306,7 @@ def test_plot_is_called_with_its_arguments(monkeypatch):
 
 
 def test_list_schemes(capsys):
-    assert main.main(["list", "schemes"]) == 0
+    assert main.main(["list", "schemes", "--table"]) == 0
     printed = capsys.readouterr().out
     names = {line.split()[0] for line in printed.splitlines() if line[:1].islower()}
     assert set(catalogue.options("scheme", catalogue.folders())) <= names
@@ -317,12 +317,45 @@ def test_list_schemes(capsys):
     assert "cannot be loaded" not in printed
 
 
+def test_list_schemes_by_family(capsys, tmp_path):
+    """Every one under a heading, a variant below what it varies, a broken one with its reason."""
+    folder = tmp_path / "scheme"
+    folder.mkdir()
+    (folder / "steep.yaml").write_text("name: alibi  # steeper than ALiBi\nmax_bias: 4.0\n")
+    (folder / "broken.yaml").write_text("name: broken  # has no code\n")
+    assert main.main(["list", "schemes", "--config-dir", str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 140 and len(lines) < 100
+    names = [line.split()[0] for line in lines if line.startswith("  ")]
+    assert set(catalogue.options("scheme", catalogue.folders())) <= set(names)
+    family = lines.index("A bias of the distance")
+    inside = lines[family + 1 : lines.index("", family)]
+    assert [line.split()[0] for line in inside[:3]] == ["alibi", "steep", "alibi_learned"]
+    assert inside[1].startswith("    steep ") and inside[1].endswith("steeper than ALiBi")
+    broken = lines.index("Cannot be loaded")
+    assert lines[broken + 1].startswith("  broken ") and "has no code" in lines[broken + 1]
+
+
+def test_list_prints_one_whole(capsys):
+    assert main.main(["list", "schemes", "kerple_log_per_layer"]) == 0
+    printed = capsys.readouterr().out
+    assert "with the code of kerple_log" in printed and "Formula:" in printed
+    assert "past it" in printed and "A bias of the distance" in printed
+    assert main.main(["list", "retrofits", "yarn", "ntk"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("Source:") == 2 and "temperature: true" in printed
+    assert main.main(["list", "schemes", "rop"]) == 2
+    assert "no scheme 'rop'; nearest: rope" in capsys.readouterr().err
+    assert main.main(["list", "runs", "rope"]) == 2
+    assert main.main(["list", "runs", "--table"]) == 2
+
+
 def test_list_schemes_says_what_a_variant_changes_and_what_is_compared(capsys, tmp_path):
     folder = tmp_path / "scheme"
     folder.mkdir()
     (folder / "steep.yaml").write_text("name: alibi  # steeper\nmax_bias: 4.0\n")
     (folder / "wave.yaml").write_text("name: rope  # slower\nbase: 500.0\nlayout: interleaved\n")
-    assert main.main(["list", "schemes", "--config-dir", str(tmp_path)]) == 0
+    assert main.main(["list", "schemes", "--table", "--config-dir", str(tmp_path)]) == 0
     lines = capsys.readouterr().out.splitlines()
     place = {
         line.split()[0]: number
@@ -379,7 +412,7 @@ def test_list_schemes_with_own_and_broken_ones(capsys, tmp_path):
     (folder / "my_bias.py").write_text((ROOT / "lengthgen" / "schemes" / "alibi.py").read_text())
     (folder / "my_bias.yaml").write_text("name: my_bias  # mine\nmax_bias: 8.0\n")
     (folder / "broken.yaml").write_text("name: broken  # has no code\n")
-    assert main.main(["list", "schemes", "--config-dir", str(tmp_path)]) == 0
+    assert main.main(["list", "schemes", "--table", "--config-dir", str(tmp_path)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert any(line.startswith("my_bias ") and "scores:" in line for line in lines)
     assert any(line.startswith("broken ") and "cannot be loaded" in line for line in lines)
@@ -1061,7 +1094,7 @@ def test_a_users_variant_is_a_defaults_list(capsys, tmp_path):
     assert catalogue.contents(tmp_path / "scheme" / "mine.yaml", folders) == composed
     assert composed.num_buckets == 16
     (tmp_path / "scheme" / "lost.yaml").write_text("# of nothing\ndefaults: [gone, _self_]\n")
-    assert main.main(["list", "schemes", "--config-dir", str(tmp_path)]) == 0
+    assert main.main(["list", "schemes", "--table", "--config-dir", str(tmp_path)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert any(line.startswith("mine ") and "t5_bias with" in line for line in lines)
     assert any(line.startswith("lost ") and "cannot be loaded" in line for line in lines)

@@ -8,7 +8,8 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
-from lengthgen.cli import run_table, scheme_tables, where_words
+from lengthgen import modifiers, retrofits, schemes
+from lengthgen.cli import run_table, scheme_families, scheme_tables, where_words
 from lengthgen.config import catalogue, command_line, messages, paths
 from lengthgen.config.nearest import nearest
 from lengthgen.errors import ConfigError
@@ -30,6 +31,11 @@ def main(argv: Sequence[str]) -> int:
     if options.where and topic != "runs":
         raise ConfigError(f"list {topic} --where: expected list runs --where KEY=VALUE ...")
     config_dir = command_line.existing_folder(options.config_dir) if options.config_dir else None
+    if options.table and topic != "schemes":
+        raise ConfigError(f"list {topic} --table: expected list schemes --table")
+    if options.names:
+        print(_pages(topic, options.names, catalogue.folders(config_dir)))
+        return 0
     if options.profile:
         if topic != "datasets":
             raise ConfigError(f"list {topic} --profile: expected list datasets --profile NAME ...")
@@ -39,7 +45,9 @@ def main(argv: Sequence[str]) -> int:
         return 0
     where = catalogue.folders(config_dir)
     tables = {
-        "schemes": lambda: scheme_tables.scheme_table(where),
+        "schemes": lambda: (
+            scheme_tables.scheme_table(where) if options.table else scheme_families.table(where)
+        ),
         "modifiers": lambda: scheme_tables.modifier_table(where),
         "retrofits": lambda: scheme_tables.retrofit_table(where),
         "datasets": lambda: dataset_table(where),
@@ -51,12 +59,23 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
+def _pages(topic: str, names: Sequence[str], where: Sequence[Path]) -> str:
+    packages = {"schemes": schemes, "modifiers": modifiers, "retrofits": retrofits}
+    if topic not in packages:
+        raise ConfigError(f"list {topic} {names[0]}: expected names of {', '.join(packages)} alone")
+    return "\n\n".join(scheme_families.page(packages[topic], name, where) for name in names)
+
+
 def parser() -> command_line.Parser:
     """Of `lengthgen list`; completion reads its flags."""
     description = f"What there is: {', '.join(TOPICS)}."
     made = command_line.Parser(prog="lengthgen list", description=description)
     add = made.add_argument
     add("topic", metavar="|".join(TOPICS))
+    words = "schemes, modifiers, retrofits: these alone, with all that their files say"
+    add("names", metavar="NAME", nargs="*", help=words)
+    words = "schemes: all that they declare, side by side"
+    add("--table", action="store_true", help=words)
     words = "your configurations and schemes beside the package's"
     add("--config-dir", metavar="DIR", help=words)
     words = "folder whose runs are listed (default: results)"

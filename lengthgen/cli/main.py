@@ -31,7 +31,7 @@ EXAMPLES = {
     "lengthgen export run=<id> --to hf FOLDER": "a model that transformers loads, with its curves",
     "lengthgen study learned_absolute_fails": "the runs of a declared claim, and its verdict",
     "lengthgen plot": "every figure again, from the tables in results/",
-    "lengthgen list schemes": "what each scheme declares",
+    "lengthgen list schemes": "each scheme, in a line",
     'eval "$(lengthgen completion bash)"': "tab completion in this shell",
 }
 

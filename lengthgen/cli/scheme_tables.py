@@ -1,4 +1,4 @@
-"""`lengthgen list schemes|modifiers|retrofits`: what they declare, as tables.
+"""`lengthgen list schemes --table`, `list modifiers|retrofits`: what they declare, as tables.
 
 One row for each YAML file. A named variant (a YAML whose code is another's) shows what it changes,
 and otherwise only where it differs from the scheme that it varies. One that cannot be loaded is a
@@ -37,10 +37,10 @@ Cells = Callable[[type[Any], Any, Path], Row]
 
 def scheme_table(where: Sequence[Path]) -> str:
     """What each scheme declares with its YAML's options."""
-    tiny = _tiny(where)
+    sizes = tiny(where)
 
     def cells(cls: type[Any], options: Any, path: Path) -> Row:
-        scheme = cls(options, tiny)
+        scheme = cls(options, sizes)
         d = scheme.declaration
         acts_on = d.acts_on if scheme.structure == "none" else f"{d.acts_on}: {scheme.structure}"
         count, prefix = f"{_count(scheme):,}: {d.sharing}", YES_NO[d.prefix_consistent]
@@ -55,7 +55,7 @@ def scheme_table(where: Sequence[Path]) -> str:
 
 def modifier_table(where: Sequence[Path]) -> str:
     """What each modifier declares around rope, and its own parameters."""
-    inner = _scheme("rope", _tiny(where))
+    inner = _scheme("rope", tiny(where))
 
     def cells(cls: type[Any], options: Any, path: Path) -> Row:
         modifier = cls(options, inner)
@@ -74,9 +74,9 @@ def modifier_table(where: Sequence[Path]) -> str:
 
 def retrofit_table(where: Sequence[Path]) -> str:
     """What each retrofit declares, around the first scheme that takes it."""
-    tiny = _tiny(where)
+    sizes = tiny(where)
     names = sorted(schemes.names(), key=lambda name: (name != "rope", name))
-    trained = [_scheme(name, tiny) for name in names]
+    trained = [_scheme(name, sizes) for name in names]
 
     def cells(cls: type[Any], options: Any, path: Path) -> Row:
         inner = next((scheme for scheme in trained if cls.refuses(scheme) is None), None)
@@ -102,7 +102,7 @@ def _table(
             continue  # nothing, by that name
         key = (option, "")
         try:
-            name, options = _read(path, where)
+            name, options = read(path, where)
             key = (name, "" if option == name else option)
             cls = kind.load(name, user_folders)
             rows[key] = (option, *cells(cls, dataclass_from.build(cls.Config, options, noun), path))
@@ -125,7 +125,7 @@ def _variant(row: Row, varied: Row | None, change: str) -> Row:
     return kept[0], "", change, *kept[3:]
 
 
-def _read(path: Path, where: Sequence[Path]) -> tuple[str, dict[str, Any]]:
+def read(path: Path, where: Sequence[Path]) -> tuple[str, dict[str, Any]]:
     """(name of the code, options) of a YAML file: named by `name:`, a modifier by its package."""
     options = catalogue.contents(path, where)
     package = re.match(r"# @package modifiers\.(\w+)", path.read_text(encoding="utf-8"))
@@ -139,7 +139,8 @@ def dimensions(model: "ModelConfig") -> "Dimensions":
     return Dimensions(model.n_layers, model.n_heads, head_size, model.width, TRAIN_LENGTH)
 
 
-def _tiny(where: Sequence[Path]) -> "Dimensions":
+def tiny(where: Sequence[Path]) -> "Dimensions":
+    """The dimensions of model=tiny."""
     from lengthgen.model import ModelConfig
 
     options = catalogue.contents(catalogue.files("model", where)["tiny"], where)
