@@ -115,7 +115,7 @@ def test_modifiers_and_the_model_are_the_sources(ask):
     ("change", "words"),
     [
         ({"from": None, "retrofit": {"name": "yarn"}}, "needs from=RUN"),
-        ({"from": "nothing-like-it"}, "no such run"),
+        ({"from": "nothing-like-it"}, "from=nothing-like-it: no such run"),
         ({"from": 3.5}, "no such run"),
         ({"from": {"run": "a"}}, "expected a finished run"),
         ({"from": None, "retrofit": 3}, "needs from=RUN"),

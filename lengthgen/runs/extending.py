@@ -56,7 +56,7 @@ def resolved(
                 f"trains on; of a trained run: lengthgen evaluate run=<id> +retrofit={name}"
             )
         return config, folders
-    folder = stored_config.finished_run({"results": config["results"], "run": str(name)})
+    folder = stored_config.finished_run(config, START)
     # A user's own scheme is in --config-dir again, or the run is refused.
     stored, folders = stored_config.read(folder, user_folders, trust_code=False)
     started = {

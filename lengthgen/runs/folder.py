@@ -200,11 +200,14 @@ class RunFolder:
         return logged_to(handler, "%(asctime)s %(levelname)s %(message)s")
 
 
-def find(results: Path, run: str) -> RunFolder:
-    """The run named by its id, a part of it that no other run shares, or its path. ConfigError."""
+def find(results: Path, run: str, key: str = "run") -> RunFolder:
+    """The run named by its id, a part of it that no other run shares, or its path. ConfigError.
+
+    key: by which it was given.
+    """
     if not run.strip():
-        raise ConfigError("run= names no run; `lengthgen list runs` shows all")
-    for path in (paths.folder(run, "run"), results / "runs" / run):
+        raise ConfigError(f"{key}= names no run; `lengthgen list runs` shows all")
+    for path in (paths.folder(run, key), results / "runs" / run):
         if (path / "config.yaml").is_file():
             return RunFolder(path)
     existing = sorted(path.parent.name for path in (results / "runs").glob("*/config.yaml"))
@@ -213,8 +216,8 @@ def find(results: Path, run: str) -> RunFolder:
         return RunFolder(results / "runs" / matching[0])
     if matching:
         names = ", ".join(matching[:4]) + (" ..." if len(matching) > 4 else "")
-        raise ConfigError(f"run={run} matches {len(matching)} runs; expected one: {names}")
+        raise ConfigError(f"{key}={run} matches {len(matching)} runs; expected one: {names}")
     raise ConfigError(
-        f"run={run}: no such run in {results / 'runs'}; "
+        f"{key}={run}: no such run in {results / 'runs'}; "
         f"`lengthgen list runs` shows all {len(existing)}"
     )

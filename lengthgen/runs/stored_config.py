@@ -17,13 +17,13 @@ PER_EVALUATION = (
 )  # fmt: skip
 
 
-def finished_run(options: Mapping[str, Any]) -> RunFolder:
-    """The run that `lengthgen evaluate` names. ConfigError for none, CheckpointError for one that
-    is not finished or is damaged.
+def finished_run(options: Mapping[str, Any], key: str = "run") -> RunFolder:
+    """The run that a command names by `key`. ConfigError for none, CheckpointError for one that is
+    not finished or is damaged.
     """
-    folder = find(paths.folder(options["results"], "results"), str(options["run"]))
+    folder = find(paths.folder(options["results"], "results"), str(options[key]), key)
     name = folder.path.name
-    refuse_pretrained(folder)
+    refuse_pretrained(folder, key)
     if not folder.ended:
         raise CheckpointError(f"run {name} is not finished; rerun its training command")
     folder.refuse_links()
@@ -34,13 +34,13 @@ def finished_run(options: Mapping[str, Any]) -> RunFolder:
     return folder
 
 
-def refuse_pretrained(folder: RunFolder) -> None:
+def refuse_pretrained(folder: RunFolder, key: str = "run") -> None:
     """ConfigError for the run of a pretrained model, whose weights are elsewhere."""
     model = records.run(folder.path).config.get("pretrained")  # nothing of a damaged one
     if model is not None:
+        instead = f"model={model} and its dataset" if key == "run" else f"{key}={model}"
         raise ConfigError(
-            f"run {folder.path.name} is of a pretrained model; give model={model} and its dataset "
-            "instead of run=..."
+            f"run {folder.path.name} is of a pretrained model; give {instead} instead of {key}=..."
         )
 
 
