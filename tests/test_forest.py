@@ -63,7 +63,7 @@ def test_every_word_and_number_is_there():
         "learned",
         "refused",
         "fails +0.100 [+0.090, +0.110]",
-        "uses -0.050 [-0.060, -0.040]",
+        "uses −0.050 [−0.060, −0.040]",
     } <= set(shown)
     assert {"1,024 (2×)", "2,048 (4×)"} <= set(shown) and any(
         "nats/token" in text for text in shown

@@ -12,7 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from lengthgen.reporting import tables
-from lengthgen.reporting.figures import curves, drawing, glyphs, layout
+from lengthgen.reporting.figures import by_length, drawing, glyphs, layout, measure
 
 from .fake_runs import write_runs
 
@@ -63,7 +63,7 @@ def test_figures_of_any_label(tmp_path, label):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         with drawing.fixed_style():
-            figure = curves.loss_by_length(rows)
+            figure = by_length.loss_by_length(rows)
             for path in drawing.save(figure, tmp_path / "figure"):
                 assert path.stat().st_size > 1000
     texts = [text.get_text() for text in figure.findobj(matplotlib.text.Text)]
@@ -124,5 +124,6 @@ def test_a_font_of_the_machine_is_used_where_one_has_the_character(tmp_path):
 
 def test_plain_names_change_nothing():
     text = "perplexity ↑ −0.5 × ±, é"
-    assert glyphs.written(text) == text and glyphs.width("ab") == 2 < glyphs.width("a小")
+    assert glyphs.written(text) == glyphs.numbers(text) == text
+    assert measure.width("ab", 9) < measure.width("a小", 9)
     assert layout.STYLE["text.parse_math"] is False

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from lengthgen.cli import plot
 from lengthgen.reporting import publish, tables
-from lengthgen.reporting.figures import curves, drawing, layout, palette
+from lengthgen.reporting.figures import by_length, by_position, drawing, line_names, palette
 from lengthgen.statistics import bootstrap as statistics
 
 from .fake_runs import write_run, write_runs
@@ -128,7 +128,7 @@ def test_order_keeps_variants_beside_their_scheme():
 
 
 def test_loss_by_length_says_what_it_shows(summary):
-    figure = styled(curves.loss_by_length, summary[summary["protocol"] == "matched"])
+    figure = styled(by_length.loss_by_length, summary[summary["protocol"] == "matched"])
     shown = "\n".join(texts(figure)).replace("\n", " ")
     wanted = [
         "python, tiny model, trained at 512 tokens",
@@ -165,7 +165,7 @@ def test_bands_and_lines_are_the_summary(summary):
     rows = summary[(summary["protocol"] == "matched") & (summary["scheme"] == "rope")].sort_values(
         "eval_length"
     )
-    top = styled(curves.loss_by_length, rows).axes[0]
+    top = styled(by_length.loss_by_length, rows).axes[0]
     line = next(line for line in top.lines if len(line.get_xdata()) == 7)
     assert np.allclose(line.get_ydata(), rows["perplexity"])
     band = top.collections[0].get_paths()[0].vertices[:, 1]
@@ -178,20 +178,20 @@ def test_a_small_range_has_a_linear_axis(summary):
     rows = summary[
         (summary["protocol"] == "matched") & summary["scheme"].isin(["t5_bias", "alibi"])
     ]
-    assert styled(curves.loss_by_length, rows).axes[0].get_yscale() == "linear"
+    assert styled(by_length.loss_by_length, rows).axes[0].get_yscale() == "linear"
 
 
 def test_nothing_overlaps_and_nothing_is_cut_off(found, summary):
     matched, other = (
         summary[summary["protocol"] == name] for name in ("matched", "nonoverlapping")
     )
-    by_position = styled(
-        curves.loss_by_position, tables.positions_over_seeds(found.positions), matched
+    positions = styled(
+        by_position.loss_by_position, tables.positions_over_seeds(found.positions), matched
     )
     for figure in (
-        styled(curves.loss_by_length, matched),
-        styled(curves.loss_by_length, other),
-        by_position,
+        styled(by_length.loss_by_length, matched),
+        styled(by_length.loss_by_length, other),
+        positions,
     ):
         boxes = drawn_texts(figure)
         assert len(boxes) > 20
@@ -230,11 +230,13 @@ def drawn_texts(figure) -> list:
 
 
 def test_names_are_spread_without_collisions_and_near_their_lines():
-    assert layout.spread([0.2, 0.8], 0.1) == pytest.approx([0.2, 0.8])
-    assert layout.spread([0.5, 0.5, 0.5], 0.1) == pytest.approx([0.4, 0.5, 0.6])
-    assert layout.spread([-np.inf, -3, 0.05], 0.1) == pytest.approx([0, 0.1, 0.2])
-    assert layout.spread([0.99, 1, np.inf], 0.1, inset=0.05) == pytest.approx([0.75, 0.85, 0.95])
-    crowded = layout.spread([0.5] * 40, 0.1)
+    assert line_names.spread([0.2, 0.8], 0.1) == pytest.approx([0.2, 0.8])
+    assert line_names.spread([0.5, 0.5, 0.5], 0.1) == pytest.approx([0.4, 0.5, 0.6])
+    assert line_names.spread([-np.inf, -3, 0.05], 0.1) == pytest.approx([0, 0.1, 0.2])
+    assert line_names.spread([0.99, 1, np.inf], 0.1, inset=0.05) == pytest.approx(
+        [0.75, 0.85, 0.95]
+    )
+    crowded = line_names.spread([0.5] * 40, 0.1)
     assert (
         crowded[0] == pytest.approx(0)
         and crowded[-1] == pytest.approx(1)
@@ -244,7 +246,7 @@ def test_names_are_spread_without_collisions_and_near_their_lines():
 
 def test_loss_by_position_shows_the_longest_window_of_each(found, summary):
     bins = tables.positions_over_seeds(found.positions)
-    figure = styled(curves.loss_by_position, bins, summary[summary["protocol"] == "matched"])
+    figure = styled(by_position.loss_by_position, bins, summary[summary["protocol"] == "matched"])
     shown = "\n".join(texts(figure)).replace("\n", " ")
     assert (
         "window of 2,048 tokens" in shown
@@ -275,7 +277,7 @@ def test_a_single_document_has_no_interval_and_says_so(tmp_path):
     summary = tables.summarise(found.documents, found.lengths)
     assert summary["loss_low"].isna().all()
     shown = " ".join(
-        texts(styled(curves.loss_by_length, summary[summary["protocol"] == "matched"]))
+        texts(styled(by_length.loss_by_length, summary[summary["protocol"] == "matched"]))
     )
     assert "No bands" in shown.replace("\n", " ")
 

@@ -6,7 +6,7 @@ import pytest
 from matplotlib.patches import Rectangle
 
 from lengthgen.reporting.figures import drawing
-from lengthgen.studies import claims_figure, figure, lines, page, panels
+from lengthgen.studies import claim_rows, claims_figure, figure, lines, page, panels
 from lengthgen.studies.parts import Figure
 
 
@@ -156,10 +156,10 @@ def test_the_figure_of_claims_has_every_claim_with_its_number_threshold_and_word
 )
 def test_the_scale_of_a_row_holds_all_that_it_shows(numbers, scale):
     given = claim(**dict(zip(("value", "low", "high"), numbers, strict=True)), predict="above 0.3")
-    assert claims_figure._scale(given) == scale
+    assert claim_rows.scale(given) == scale
     grid = given | {"common_verdict": "refuted", "common_value": 30.0}
     grid |= {"common_low": 20.0, "common_high": 40.0}
-    assert claims_figure._scale(grid) == 50
+    assert claim_rows.scale(grid) == 50
 
 
 def test_a_study_may_ask_for_several_figures():

@@ -28,7 +28,7 @@ from lengthgen.evaluation.scoring import score
 from lengthgen.model import ModelConfig
 from lengthgen.reporting import summary as markdown
 from lengthgen.reporting import tables
-from lengthgen.reporting.figures import curves, drawing
+from lengthgen.reporting.figures import by_length, drawing
 from lengthgen.runs import run, train_config
 from lengthgen.training import loop as training
 
@@ -754,7 +754,7 @@ def test_a_length_that_is_refused_is_a_row_and_a_cross(tmp_path):
     with drawing.fixed_style():
         shown = [
             text.get_text()
-            for text in curves.exact_match_by_length(summary).findobj(
+            for text in by_length.exact_match_by_length(summary).findobj(
                 lambda artist: hasattr(artist, "get_text")
             )
         ]

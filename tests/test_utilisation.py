@@ -12,7 +12,7 @@ from lengthgen.cli import plot
 from lengthgen.errors import DataError
 from lengthgen.evaluation import records
 from lengthgen.reporting import publication, references, tables, verdicts
-from lengthgen.reporting.figures import curves, drawing
+from lengthgen.reporting.figures import by_length, drawing
 from lengthgen.statistics import fails_or_uses
 from lengthgen.statistics.losses import Losses
 
@@ -194,7 +194,7 @@ def test_where_nothing_is_to_be_gained_use_is_not_said(tmp_path, drawn):
     )
     summary = tables.read_table(tmp_path / "main" / "summary.csv", tables.SUMMARY)
     with drawing.fixed_style():
-        figure = curves.loss_by_length(summary, f"{sentence}.")
+        figure = by_length.loss_by_length(summary, f"{sentence}.")
     assert sentence in " ".join(text.get_text() for text in figure.texts).replace("\n", " ")
     svg = (tmp_path / "main" / "loss_by_length.svg").read_text().replace("\n", " ")
     assert "cannot support" in svg

@@ -1,17 +1,19 @@
 """One figure a benchmark: a dot with its quartiles for each candidate, and a line at 1."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
-from lengthgen.reporting.figures import drawing, layout, palette
+from lengthgen.reporting.figures import drawing, layout, measure, palette
+from lengthgen.reporting.figures.look import PAGE, Look, points, scale
+from lengthgen.reporting.figures.sheet import Sheet
 
-HEIGHT = 0.24  # of one candidate
-WIDTH, LEFT, RIGHT = 8.2, 2.6, 1.3  # inches
+HEIGHT, LINE, PLOT = 0.24, 0.14, 4.3  # inches: of one candidate, of a name's second line, a width
 COLOURS = {"pass": "#009E73", "fail": "#D55E00"}  # of a mark; grey: not judged
 
 
@@ -88,46 +90,56 @@ def of_marks(rows: Sequence[Mapping[str, Any]]) -> list[Dot]:
     ]
 
 
-def write(dots: Sequence[Dot], title: str, subtitle: str, axis: str, stem: Path) -> list[Path]:
+def write(
+    dots: Sequence[Dot], title: str, subtitle: str, axis: str, stem: Path, look: Look = PAGE
+) -> list[Path]:
     """`stem`.png and `stem`.svg; nothing without dots. The same dots give the same bytes."""
     if not dots:
         return []
-    with drawing.fixed_style():
-        return drawing.save(draw(dots, title, subtitle, axis), stem)
+    with drawing.fixed_style(look):
+        return drawing.save(draw(dots, title, subtitle, axis, look), stem, look)
 
 
-def draw(dots: Sequence[Dot], title: str, subtitle: str, axis: str) -> Figure:
+def draw(dots: Sequence[Dot], title: str, subtitle: str, axis: str, look: Look = PAGE) -> Sheet:
     """The figure: one line a dot, the first at the top, and a vertical line at 1."""
-    # Names stand left of the axes: about 0.065 inches a character.
-    left = max(LEFT, 0.065 * max(len(dot.name) for dot in dots) + 0.3)
-    width, height = WIDTH - LEFT + left, HEIGHT * len(dots) + 1.4
-    figure = Figure(figsize=(width, height), facecolor="white")
-    figure.text(0.14 / width, 1 - 0.1 / height, title, weight="bold", size=11, va="top")
-    figure.text(0.14 / width, 1 - 0.36 / height, subtitle, size=8.5, color=layout.GREY, va="top")
-    axes = figure.add_axes(
-        (left / width, 0.55 / height, (width - left - RIGHT) / width, HEIGHT * len(dots) / height)
-    )
-    axes.axvline(1.0, color=layout.GREY, linewidth=0.9)
-    for row, dot in enumerate(dots):
-        _draw_dot(axes, row, dot)
-    axes.set_yticks(range(len(dots)), [dot.name for dot in dots])
+    names = [_called(dot.name, look) for dot in dots]
+    row = HEIGHT + LINE * max(name.count("\n") for name in names)
+    sheet = Sheet((title, subtitle), look)
+    (axes,) = sheet.panels([row * len(dots)], 1, PLOT)
+    axes.axvline(1.0, color=layout.GREY, linewidth=0.9 * scale())
+    for number, dot in enumerate(dots):
+        _draw_dot(axes, number, dot)
+    axes.set_yticks(range(len(dots)), names)
     axes.set_ylim(len(dots) - 0.4, -0.6)
     axes.set_xlim(left=0)
+    axes.xaxis.set_major_locator(MaxNLocator(4 if look.narrow else 8))
     axes.grid(False, axis="y")
     axes.tick_params(axis="y", length=0)
-    axes.set_xlabel(axis)
-    return figure
+    room = look.width * 0.8 if look.width else math.inf
+    axes.set_xlabel("\n".join(measure.wrap(axis, room, points(9))))
+    return sheet.fit()
+
+
+def _called(name: str, look: Look) -> str:
+    """`t5_bias, 4,096 × 1` by the scheme's name, in lines that leave room for the plot."""
+    scheme, comma, rest = name.partition(",")
+    called = f"{look.name(scheme)}{comma}{rest}"
+    if look.width is None:
+        return called
+    return "\n".join(measure.wrap(called, 0.34 * look.width, points(9)))
 
 
 def _draw_dot(axes: Axes, row: int, dot: Dot) -> None:
     style = palette.style(dot.name)
     colour = dot.colour or style.colour
     if dot.low is not None and dot.high is not None:
-        bar: dict[str, Any] = {"linewidth": 2.4, "alpha": 0.45, "solid_capstyle": "butt"}
+        bar: dict[str, Any] = {"linewidth": 2.4 * scale(), "alpha": 0.45, "solid_capstyle": "butt"}
         axes.plot([dot.low, dot.high], [row, row], color=colour, **bar)
     marker = "o" if dot.colour else style.marker
     axes.plot([dot.value], [row], color=colour, marker=marker, linestyle="none")
     if dot.mark is not None:
-        axes.plot([dot.mark] * 2, [row - 0.38, row + 0.38], color="black", linewidth=1.2)
+        axes.plot([dot.mark] * 2, [row - 0.38, row + 0.38], color="black", linewidth=1.2 * scale())
     beside = axes.get_yaxis_transform()
-    axes.text(1.015, row, dot.text, transform=beside, va="center", size=8, color=layout.GREY)
+    axes.text(
+        1.015, row, dot.text, transform=beside, va="center", size=points(8), color=layout.GREY
+    )

@@ -3,7 +3,6 @@
 Byte-stable: the same table gives the same files.
 """
 
-import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,17 +10,18 @@ from typing import Any, NamedTuple
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from lengthgen.diagnostics.findings import Table
-from lengthgen.reporting.figures import drawing, layout
+from lengthgen.reporting.figures import drawing, layout, palette
+from lengthgen.reporting.figures.look import PAGE, Look, inches, points, scale
+from lengthgen.reporting.figures.sheet import Sheet
 
 HEADS = 8  # lines in a panel
 COLUMNS = 3  # panels in a row
-# Inches: a panel, the margins left and right, between panels, above and below.
-WIDTH, HEIGHT, LEFT, RIGHT, GAP_X, GAP_Y, ABOVE, BELOW = 2.9, 2.0, 0.8, 0.85, 0.65, 0.62, 0.95, 0.6
+WIDTH, HEIGHT, NEEDED = 2.9, 2.0, 2.3  # inches of a panel, and of its width with its labels
 ACCENT, SECOND = "#0072B2", "#D55E00"
 DASHED, DOTTED = (0, (4, 2)), (0, (1.2, 1.2))
+DASHES = (palette.SOLID, palette.DASHED, palette.DASH_DOT, palette.DOTTED)  # of heads, in turn
 
 TableRows = list[dict[str, Any]]
 Draw = Callable[[Axes], None]
@@ -38,38 +38,37 @@ def save_figure(
         return drawing.save(figure_of(table, identity, train_length), folder / table.name)
 
 
-def figure_of(table: Table, identity: Mapping[str, Any], train_length: int) -> Figure:
+def figure_of(
+    table: Table, identity: Mapping[str, Any], train_length: int, look: Look = PAGE
+) -> Sheet:
     """The figure of one table."""
     kind = DRAWN[table.name]
     panels = kind.panels_of(table.rows, train_length)
-    across = min(COLUMNS, len(panels))
+    most = COLUMNS if look.width is None else max(1, int(look.width / inches(NEEDED)))
+    across = min(COLUMNS, len(panels), most)
     down = -(-len(panels) // across)
-    width = LEFT + across * WIDTH + (across - 1) * GAP_X + RIGHT
-    height = ABOVE + down * HEIGHT + (down - 1) * GAP_Y + BELOW
-    figure = Figure(figsize=(width, height), facecolor="white")
-    about = "{scheme}, seed {seed}, {dataset}, {model}".format_map(identity)
-    subtitle = f"{about}, trained at {train_length:,} tokens"
-    figure.text(0.14 / width, 1 - 0.1 / height, kind.title, weight="bold", size=11, va="top")
-    lines = "\n".join(textwrap.wrap(subtitle, int(width / 0.07)))
-    figure.text(0.14 / width, 1 - 0.34 / height, lines, size=8.5, color=layout.GREY, va="top")
-    for number, (name, draw) in enumerate(panels):
-        row, column = divmod(number, across)
-        x, y = LEFT + column * (WIDTH + GAP_X), height - ABOVE - (row + 1) * HEIGHT - row * GAP_Y
-        axes = figure.add_axes((x / width, y / height, WIDTH / width, HEIGHT / height))
-        axes.set_title(name, size=9, loc="left")
+    about = "{scheme}, seed {seed}, {dataset}, {model}".format_map(
+        {**identity, "scheme": look.name(identity["scheme"])}
+    )
+    sheet = Sheet((kind.title, f"{about}, trained at {train_length:,} tokens"), look)
+    drawn = sheet.panels([HEIGHT] * down, across, WIDTH, gap=0.06)
+    for number, (axes, (name, draw)) in enumerate(zip(drawn, panels, strict=False)):
+        axes.set_title(name, size=points(9), loc="left")
         draw(axes)
-        if column == 0:
+        if number % across == 0:
             axes.set_ylabel(kind.y_label)
         if number + across >= len(panels) and not axes.get_xlabel():
             axes.set_xlabel(kind.x_label)
-    curves = figure.axes[0].get_lines()
+    for axes in drawn[len(panels) :]:
+        axes.set_axis_off()
+    curves = drawn[0].get_lines()
     heads = [curve for curve in curves if str(curve.get_label()).startswith("head ")]
     if heads:
-        corner = (1, 1 - ABOVE / height)
-        figure.legend(
-            handles=heads, fontsize=7, loc="upper right", bbox_to_anchor=corner, frameon=False
-        )
-    return figure
+        place: dict[str, Any] = {"loc": "outside right upper"}
+        if look.width is not None:
+            place = {"loc": "outside lower left", "ncols": max(1, int(look.width / inches(1.0)))}
+        sheet.legend(handles=heads, fontsize=points(7), frameon=False, handlelength=3.2, **place)
+    return sheet.fit()
 
 
 def _by_head(
@@ -89,7 +88,9 @@ def _by_head(
                     colour = matplotlib.colormaps["viridis"](0.9 * place / max(1, len(group) - 1))
                     of_head = [row for row in rows if row["head"] == head and row[y] is not None]
                     line = np.array(_columns(of_head, x, y), dtype=float)
-                    axes.plot(*line, color=colour, linewidth=1.3, label=f"head {head}")
+                    dashes = DASHES[place % len(DASHES)]
+                    style_of: dict[str, Any] = {"color": colour, "linestyle": dashes}
+                    axes.plot(*line, linewidth=1.3 * scale(), label=f"head {head}", **style_of)
                 _mark(axes, train_length)
                 style(axes)
 
@@ -105,7 +106,7 @@ def _columns(rows: TableRows, *keys: str) -> list[list]:
 
 
 def _legend(axes: Axes) -> None:
-    axes.legend(fontsize=7, frameon=False)
+    axes.legend(fontsize=points(7), frameon=False)
 
 
 def _mark(axes: Axes, train_length: int) -> None:
@@ -145,10 +146,11 @@ def _attention_spread(rows: TableRows, train_length: int) -> list[Panel]:
 def _receptive_field(rows: TableRows, train_length: int) -> list[Panel]:
     def draw(axes: Axes) -> None:
         lengths = sorted({row["eval_length"] for row in rows})
-        for length, colour in zip(lengths, (ACCENT, SECOND), strict=False):
+        looks = ((ACCENT, palette.SOLID), (SECOND, palette.DASHED))
+        for length, (colour, dashes) in zip(lengths, looks, strict=False):
             curve = [row for row in rows if row["eval_length"] == length]
             x, y, low, high = _columns(curve, "tokens", "share", "low", "high")
-            axes.plot(x, y, color=colour, label=f"window of {length:,}")
+            axes.plot(x, y, color=colour, linestyle=dashes, label=f"window of {length:,}")
             axes.fill_between(x, low, high, color=colour, alpha=0.13, linewidth=0)
         axes.axhline(0.99, color=layout.GREY, linewidth=0.8)
         _mark(axes, train_length)
@@ -159,14 +161,18 @@ def _receptive_field(rows: TableRows, train_length: int) -> list[Panel]:
 
 
 def _phase_coverage(rows: TableRows, train_length: int) -> list[Panel]:
-    lines = (("turns_trained", ACCENT, "training"), ("turns_evaluated", SECOND, "longest window"))
+    lines = (
+        ("turns_trained", ACCENT, "o", "training"),
+        ("turns_evaluated", SECOND, "s", "longest window"),
+    )
 
     def draw(axes: Axes) -> None:
-        for key, colour, name in lines:
+        for key, colour, marker, name in lines:
             turning = [row for row in rows if row[key] > 0]
             if turning:
                 x, y = _columns(turning, "pair", key)
-                axes.plot(x, y, color=colour, marker="o", markersize=3, linewidth=1, label=name)
+                size: dict[str, Any] = {"markersize": 3 * scale(), "linewidth": scale()}
+                axes.plot(x, y, color=colour, marker=marker, label=name, **size)
         axes.axhline(1, color=layout.GREY, linewidth=1, linestyle=DASHED)
         axes.set_yscale("log")
         _legend(axes)
@@ -177,11 +183,11 @@ def _phase_coverage(rows: TableRows, train_length: int) -> list[Panel]:
 def _probes(rows: TableRows, train_length: int) -> list[Panel]:
     def panel(key: str, scale: str) -> Draw:
         def draw(axes: Axes) -> None:
-            for name, colour in (("within", ACCENT), ("beyond", SECOND)):
+            for name, colour, marker in (("within", ACCENT, "o"), ("beyond", SECOND, "s")):
                 tested = [row for row in rows if row["range"] == name]
                 if tested:
                     x, y = _columns(tested, "layer", key)
-                    axes.plot(x, y, color=colour, marker="o", label=f"{name} {train_length:,}")
+                    axes.plot(x, y, color=colour, marker=marker, label=f"{name} {train_length:,}")
             axes.set_yscale(scale)
             axes.locator_params(axis="x", integer=True)
             _legend(axes)
@@ -189,7 +195,7 @@ def _probes(rows: TableRows, train_length: int) -> list[Panel]:
         return draw
 
     error = ("error (tokens)", panel("error", "log"))
-    return [("R2 (0: as the mean)", panel("r2", "symlog")), error]
+    return [("R² (0: as the mean; logarithmic beyond ±1)", panel("r2", "symlog")), error]
 
 
 def _exposure(rows: TableRows, train_length: int) -> list[Panel]:
@@ -222,7 +228,7 @@ def _bars(axes: Axes, rows: TableRows) -> None:
     names = list(dict.fromkeys(row["parameter"] for row in rows))
     means = [np.mean([row["moved"] for row in rows if row["parameter"] == name]) for name in names]
     axes.barh(names, means, color=ACCENT)
-    axes.tick_params(axis="y", labelsize=7)
+    axes.tick_params(axis="y", labelsize=points(7))
     axes.set_xlabel("mean over its rows")
 
 
@@ -239,7 +245,8 @@ DRAWN = {
         "1 + first place that reads the entry", "", _exposure,
     ),
     "bias_curve": FigureKind(
-        "Bias by distance, centred at 0", "offset i - j (tokens)", "b(D) - b(0) (nats)", _bias_curve
+        "Bias by distance, centred at 0",
+        "offset i - j (tokens, logarithmic)", "b(D) - b(0) (nats)", _bias_curve,
     ),
     "attention_spread": FigureKind(
         "Effective keys by query position (dotted: uniform)",

@@ -25,7 +25,7 @@ from lengthgen.reporting import (
     verdicts,
 )
 from lengthgen.reporting import summary as page
-from lengthgen.reporting.figures import curves, drawing, palette, verdict_figure
+from lengthgen.reporting.figures import by_length, by_position, drawing, palette, verdict_figure
 from lengthgen.reporting.published_folder import Published
 
 log = logging.getLogger(__name__)
@@ -211,12 +211,12 @@ def _write_curves(
                 continue
             matched = protocol == "matched"
             name = "loss_by_length" if matched else f"loss_by_length_{protocol}"
-            figure = curves.loss_by_length(rows, remark if matched else "")
+            figure = by_length.loss_by_length(rows, remark if matched else "")
             written += drawing.save(figure, folder / f"{prefix}{name}")
             if rows["exact_match"].notna().any():
-                figure = curves.exact_match_by_length(rows)
+                figure = by_length.exact_match_by_length(rows)
                 written += drawing.save(figure, folder / f"{prefix}exact_match_by_length")
         if positions["value"].notna().any():
-            figure = curves.loss_by_position(tables.positions_over_seeds(positions), summary)
+            figure = by_position.loss_by_position(tables.positions_over_seeds(positions), summary)
             written += drawing.save(figure, folder / f"{prefix}loss_by_position")
     return written

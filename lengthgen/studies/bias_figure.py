@@ -5,61 +5,64 @@ is a penalty of the distance, a logarithm of it, a wave, or nothing.
 """
 
 import math
-import textwrap
 from collections.abc import Mapping, Sequence
 
-from matplotlib.figure import Figure as Drawn
-from matplotlib.ticker import FuncFormatter
-
-from lengthgen.reporting.figures import layout
-from lengthgen.reporting.figures.palette import DASHED, DOTTED, SOLID, Style
+from lengthgen.reporting.figures import layout, line_names, measure, ticks
+from lengthgen.reporting.figures.look import PAGE, Look, inches, points, scale
+from lengthgen.reporting.figures.palette import DASH_DOT, DASHED, DOTTED, SOLID, Style
+from lengthgen.reporting.figures.sheet import Sheet
 from lengthgen.studies.study_folder import Row
 
 LOOKS = {
     "linear": Style("#0072B2", "", DASHED),
     "log": Style("#D55E00", "", SOLID),
     "periodic": Style("#009E73", "", DOTTED),
-    "constant": Style("#9a9a9a", "", SOLID),
+    "constant": Style("#9a9a9a", "", DASH_DOT),
 }
-COLUMNS, WIDTH, HEIGHT, LEFT, BESIDE, BELOW = 4, 1.95, 1.6, 0.62, 0.42, 0.62  # inches
+THIN = {"constant": 0.8}  # of the width of lines: what says least
+COLUMNS, WIDTH, HEIGHT = 4, 1.95, 1.6  # panels in a row; inches of a panel
+NEEDED = 1.75  # inches that a panel takes with its labels
 
 
-def draw(title: str, details: str, curves: Sequence[Row], heads: Sequence[Row]) -> Drawn:
+def draw(
+    title: str, details: str, curves: Sequence[Row], heads: Sequence[Row], look: Look = PAGE
+) -> Sheet:
     """curves, heads: rows of bias_curves.csv and bias.csv."""
     arms = list(dict.fromkeys(row["subject"] for row in curves))
-    columns = min(COLUMNS, len(arms))
+    most = COLUMNS if look.width is None else max(1, int(look.width / inches(NEEDED)))
+    columns = min(COLUMNS, len(arms), most)
     n_rows = math.ceil(len(arms) / columns)
-    width = LEFT + columns * (WIDTH + BESIDE)
-    heading = textwrap.wrap(title, int(width / 0.094))
-    said = textwrap.wrap(details, int(width / 0.066))
-    above = 0.75 + 0.2 * len(heading) + 0.165 * len(said)
-    height = above + n_rows * (HEIGHT + BELOW) + 0.15
-    figure = Drawn(figsize=(width, height), facecolor="white")
-    figure.text(
-        0.14 / width, 1 - 0.1 / height, "\n".join(heading), weight="bold", size=11, va="top"
-    )
-    top = 1 - (0.14 + 0.2 * len(heading)) / height
-    below = figure.text(0.14 / width, top, "\n".join(said), size=8.5, va="top")
-    below.set(color=layout.GREY, linespacing=1.35)
-    _legend(figure, 0.2, height - above + 0.38)
-    for number, arm in enumerate(arms):
-        row, column = divmod(number, columns)
-        x, y = LEFT + column * (WIDTH + BESIDE), height - above - row * (HEIGHT + BELOW) - HEIGHT
-        axes = figure.add_axes((x / width, y / height, WIDTH / width, HEIGHT / height))
-        for (_, _), line in _lines(curves, arm).items():
-            style = LOOKS[line[0]["form"]]
+    sheet = Sheet((title, details), look)
+    panels = sheet.panels([HEIGHT] * n_rows, columns, WIDTH, gap=0.06)
+    room = look.width / columns - inches(0.75) if look.width else inches(WIDTH)
+    for number, (axes, arm) in enumerate(zip(panels, arms, strict=False)):
+        for line in _lines(curves, arm).values():
+            form = line[0]["form"]
+            style, width = LOOKS[form], 1.3 * THIN.get(form, 1.0) * scale()
             x_and_y = [one["offset"] + 1 for one in line], [one["bias"] for one in line]
-            axes.plot(*x_and_y, color=style.colour, linestyle=style.line, linewidth=1.3)
+            axes.plot(*x_and_y, color=style.colour, linestyle=style.line, linewidth=width)
         axes.set_xscale("log", base=2)
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda at, _: f"{at:g}"))
-        axes.tick_params(labelsize=7.5)
-        label = axes.text(0.0, 1.03, f"{arm}: {_shares(heads, arm)}", transform=axes.transAxes)
-        label.set(va="bottom", size=7.5, color=layout.GREY)
-        if column == 0:
-            axes.set_ylabel("bias (nats)", size=8.5)
+        axes.xaxis.set_major_formatter(
+            ticks.Spaced(lambda at: f"{at:g}", lambda at: (at != 1, -at), 7.5)
+        )
+        axes.tick_params(labelsize=points(7.5))
+        lines = [*measure.wrap(look.name(arm), room, points(7.5)), _shares(heads, arm)]
+        label = "\n".join(lines)
+        axes.text(0.0, 1.03, label, transform=axes.transAxes).set(
+            va="bottom", size=points(7.5), color=layout.GREY
+        )
+        if number % columns == 0:
+            axes.set_ylabel("bias (nats)", size=points(8.5))
         if number + columns >= len(arms):
-            axes.set_xlabel("distance + 1 (logarithmic)", size=8.5)
-    return figure
+            axes.set_xlabel(
+                "distance + 1\n(logarithmic)" if look.narrow else "distance + 1 (logarithmic)",
+                size=points(8.5),
+            )
+    for axes in panels[len(arms) :]:
+        axes.set_axis_off()
+    used = {row["form"] for row in curves}
+    line_names.below(panels[0], [(LOOKS[form], form) for form in LOOKS if form in used])
+    return sheet.fit()
 
 
 def _lines(curves: Sequence[Row], arm: str) -> dict[tuple[str, int], list[Row]]:
@@ -87,15 +90,3 @@ def weighted(heads: Sequence[Mapping], form: str) -> float:
         return math.nan
     explained = (row[form] * v for row, v in zip(known, variances, strict=True))
     return sum(explained) / sum(variances)
-
-
-def _legend(figure: Drawn, x: float, y: float) -> None:
-    width, height = figure.get_size_inches()
-    axes = figure.add_axes((0, 0, 1, 1))
-    axes.set(xlim=(0, width), ylim=(0, height))
-    axes.axis("off")
-    axes.patch.set_alpha(0)
-    for form, style in LOOKS.items():
-        axes.plot([x, x + 0.35], [y, y], color=style.colour, linestyle=style.line, linewidth=1.6)
-        axes.text(x + 0.42, y, form, size=8.5, va="center")
-        x += 0.75 + 0.07 * len(form)

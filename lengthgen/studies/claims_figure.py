@@ -3,21 +3,23 @@
 A row for each claim, primary, exploratory and checks apart. Rows differ in scale by orders of
 magnitude: each has its own, printed at its end, and only 0 is the same in all. Shaded: the side of
 the threshold that the claim predicted. Marker, colour and word say the same, so that it can be read
-without colours. Sizes in inches.
+without colours. In a narrow figure a claim stands above its row. Sizes in inches.
 """
 
 import math
-import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from lengthgen.reporting import text_tables
-from lengthgen.reporting.figures import layout
+from lengthgen.reporting.figures import layout, measure
+from lengthgen.reporting.figures.look import PAGE, Look, inches, points
+from lengthgen.reporting.figures.look import scale as enlarged
+from lengthgen.reporting.figures.sheet import Sheet
+from lengthgen.studies import claim_rows
+from lengthgen.studies.claim_rows import Row
 from lengthgen.studies.claims import (
     CHECK,
     EXPLORATORY,
@@ -27,214 +29,172 @@ from lengthgen.studies.claims import (
     SUPPORTED,
     UNDECIDED,
 )
+from lengthgen.studies.claims_frame import LINE, Frame
 
-WIDTH, LEFT, TEXT, PLOT, GAP = 9.1, 0.14, 3.65, 2.75, 0.1  # of the figure and its columns
-LINE = 0.145  # height of a line of text
-CHARACTERS = 60  # of a line of a claim
-UNITS = {"recovered": "of the loss", "utilisation": "of the gain", "gradient": ""} | dict.fromkeys(
-    ("bias_linear", "bias_log", "bias_periodic", "bias_decreasing", "bias_log_over_linear"),
-    "of variance",
-)
 TITLES = {
     PRIMARY: "Primary claims: they decide the verdict",
     EXPLORATORY: "Exploratory claims",
     CHECK: "Checks of the instrument: never counted",
 }
-Row = Mapping[str, Any]
+BAND = "#e6ecf2"  # the side that was predicted
 
 
 @dataclass(frozen=True)
-class Look:
+class Mark:
+    """How a verdict is drawn."""
+
     colour: str
     marker: str
     filled: bool = True
 
 
-LOOKS = {
-    SUPPORTED: Look("#1B7837", "o"),
-    REFUTED: Look("#B2182B", "X"),
-    UNDECIDED: Look("#555555", "o", filled=False),
-    NOT_ANSWERABLE: Look("#8A8A8A", "s", filled=False),
+MARKS = {
+    SUPPORTED: Mark("#1B7837", "o"),
+    REFUTED: Mark("#B2182B", "X"),
+    UNDECIDED: Mark("#555555", "o", filled=False),
+    NOT_ANSWERABLE: Mark("#8A8A8A", "s", filled=False),
 }
 
 
-def role(claim: Row) -> str:
-    """primary, exploratory or check, of a row of claims.csv, an older one as well."""
-    return PRIMARY if claim["primary"] else CHECK if claim.get("check") else EXPLORATORY
-
-
-def draw(title: str, details: str, claims: Sequence[Row]) -> Figure:
+def draw(title: str, details: str, claims: Sequence[Row], look: Look = PAGE) -> Sheet:
     """claims: rows of claims.csv, as study_folder.read gives them."""
-    heading = textwrap.wrap(title, 92)
-    about = textwrap.wrap(details, 138)
-    top = 0.16 + 0.2 * len(heading) + 0.15 * len(about) + 0.2
-    groups = [(name, [row for row in claims if role(row) == name]) for name in TITLES]
+    frame = Frame.of(look, claims)
+    sheet = Sheet((title, details), look)
+    top = sheet.above(frame.width) + inches(0.06)
+    groups = [(name, [row for row in claims if claim_rows.role(row) == name]) for name in TITLES]
     groups = [(name, rows) for name, rows in groups if rows]
-    height = top + 0.42 + sum(0.34 + sum(map(_height, rows)) for _, rows in groups)
-    figure = Figure(figsize=(WIDTH, height), facecolor="white")
-    axes = figure.add_axes((0, 0, 1, 1))
-    axes.set(xlim=(0, WIDTH), ylim=(height, 0))
+    heights = sum(inches(0.34) + sum(map(frame.height, rows)) for _, rows in groups)
+    legend = _legend_places(frame)
+    height = top + heights + inches(0.3) + inches(0.2) * (legend[-1][1] + 1)
+    sheet.set_size_inches(frame.width, height)
+    axes = sheet.add_axes((0, 0, 1, 1))
+    axes.set(xlim=(0, frame.width), ylim=(height, 0))
     axes.axis("off")
-    _text(axes, LEFT, 0.1, "\n".join(heading), size=11, weight="bold")
-    below = 0.14 + 0.2 * len(heading)
-    _text(axes, LEFT, below, "\n".join(about), size=8, color=layout.GREY, linespacing=1.3)
-    side = -1.0 if any(_reaches_below(row) for row in claims) else -0.12
     y = top
     for name, rows in groups:
-        _text(axes, LEFT, y + 0.1, TITLES[name], size=9, weight="bold")
-        for x, word in ((_x(0, side), "0"), (_x(1, side) + 0.25, "scale")):
-            _text(axes, x, y + 0.27, word, size=7, ha="center", va="center", color=layout.GREY)
-        y += 0.34
-        begin = y
-        for row in rows:
-            _row(axes, row, y, side)
-            y += _height(row)
-        axes.plot([_x(0, side)] * 2, [begin, y], color="#bbbbbb", linewidth=0.8, zorder=1)
-    _legend(axes, y + 0.22, side)
-    return figure
+        y = _group(axes, frame, TITLES[name], rows, y)
+    _legend(axes, frame, legend, y + inches(0.22))
+    sheet.write_title(frame.width, height)
+    return sheet
 
 
-def _row(axes: Axes, claim: Row, y: float, side: float) -> None:
-    height, look = _height(claim), LOOKS[claim["verdict"]]
-    axes.plot([LEFT, WIDTH - LEFT], [y, y], color="#e4e4e4", linewidth=0.7, zorder=0)
-    lines, reason = _lines(claim)
-    _text(axes, LEFT, y + 0.05, "\n".join(lines), size=8)
-    after = y + 0.05 + LINE * len(lines)
-    _text(axes, LEFT, after, "\n".join(reason), size=7.5, style="italic", color=layout.GREY)
-    scale, middle = _scale(claim), y + height / 2
-    _prediction(axes, claim, y, height, side, scale)
-    common = _common(claim)
+def _group(axes: Axes, frame: Frame, title: str, rows: Sequence[Row], y: float) -> float:
+    """The rows of a role under their title. Returns where they end."""
+    _text(axes, frame.left, y + inches(0.1), title, size=9, weight="bold")
+    y += inches(0.34)
+    if not frame.narrow:  # else the title is above the columns
+        for x, word in ((frame.x(0), "0"), (frame.x(1) + inches(0.25), "scale")):
+            about: dict[str, Any] = {"ha": "center", "va": "center", "color": layout.GREY}
+            _text(axes, x, y - inches(0.07), word, size=7, **about)
+    for row in rows:
+        _row(axes, frame, row, y)
+        y += frame.height(row)
+    return y
+
+
+def _row(axes: Axes, frame: Frame, claim: Row, y: float) -> None:
+    rule: dict[str, Any] = {"color": "#e4e4e4", "linewidth": 0.7, "zorder": 0}
+    axes.plot([frame.left, frame.width - frame.left], [y, y], **rule)
+    lines, reason = frame.lines(claim)
+    line, text_height = inches(LINE), frame.text_height(claim)
+    _text(axes, frame.left, y + inches(0.05), "\n".join(lines), size=8)
+    after = y + inches(0.05) + line * len(lines)
+    about: dict[str, Any] = {"style": "italic", "color": layout.GREY}
+    _text(axes, frame.left, after, "\n".join(reason), size=7.5, **about)
+    top, bottom = y + (text_height if frame.narrow else 0.0), y + frame.height(claim)
+    scale, middle = claim_rows.scale(claim), (top + bottom) / 2
+    zero: dict[str, Any] = {"color": "#bbbbbb", "linewidth": 0.8 * enlarged(), "zorder": 1}
+    axes.plot([frame.x(0)] * 2, [top, bottom], **zero)
+    _prediction(axes, frame, claim, top, bottom)
+    common = claim_rows.common(claim)
     if common:
-        _interval(axes, common, middle + 0.1, side, scale, dashed=True)
-    _interval(axes, claim, middle - (0.1 if common else 0), side, scale)
-    right = LEFT + TEXT + PLOT + GAP
-    unit = UNITS.get(claim["measure"], "nats")
+        _interval(axes, frame, common, middle + inches(0.1), scale, dashed=True)
+    _interval(axes, frame, claim, middle - (inches(0.1) if common else 0), scale)
+    right = frame.x(1) + inches(0.1)
     _text(axes, right, middle, f"{scale:g}", size=7, va="center", color=layout.GREY)
-    words = [
-        f"found {_found(claim, scale)}",
-        f"predicted {_prediction_words(claim)} {unit}".rstrip(),
-    ]
-    if common:
-        words.insert(1, f"common {_found(common, scale)}")
-    at = right + 0.4
-    begin = middle - LINE * (len(words) + 1) / 2
-    _text(axes, at, begin, claim["verdict"], size=8.5, weight="bold", color=look.colour)
-    _text(axes, at, begin + LINE, "\n".join(words), size=7.5, color="#222222")
+    words = frame.words(claim)
+    begin = middle - line * (len(words) + 1) / 2
+    mark = MARKS[claim["verdict"]]
+    _text(axes, frame.beside, begin, claim["verdict"], size=8.5, weight="bold", color=mark.colour)
+    _text(axes, frame.beside, begin + line, "\n".join(words), size=7.5, color="#222222")
 
 
-def _prediction(axes: Axes, claim: Row, y: float, height: float, side: float, scale: float) -> None:
+def _prediction(axes: Axes, frame: Frame, claim: Row, top: float, bottom: float) -> None:
     """The threshold, with the side shaded that was predicted."""
     kind, _, number = claim["predict"].partition(" ")
-    threshold = float(number) / scale
+    threshold = float(number) / claim_rows.scale(claim)
     begin, end = {
         "above": (threshold, 1.0),
-        "below": (side, threshold),
+        "below": (frame.side, threshold),
         "within": (-threshold, threshold),
     }[kind]
-    begin, end = _x(begin, side), _x(end, side)
-    band = Rectangle((begin, y + 0.03), end - begin, height - 0.06, color="#e6ecf2", zorder=0)
-    axes.add_patch(band)
+    begin, end = frame.x(begin), frame.x(end)
+    top, bottom = top + inches(0.03), bottom - inches(0.03)
+    axes.add_patch(Rectangle((begin, top), end - begin, bottom - top, color=BAND, zorder=0))
     for each in {threshold, -threshold} if kind == "within" else {threshold}:
-        place = [_x(each, side)] * 2
-        axes.plot(place, [y + 0.03, y + height - 0.03], color="#222222", linewidth=1.1, zorder=2)
+        rule: dict[str, Any] = {"color": "#222222", "linewidth": 1.1 * enlarged(), "zorder": 2}
+        axes.plot([frame.x(each)] * 2, [top, bottom], **rule)
 
 
 def _interval(
-    axes: Axes, found: Row, y: float, side: float, scale: float, dashed: bool = False
+    axes: Axes, frame: Frame, found: Row, y: float, scale: float, dashed: bool = False
 ) -> None:
     """What was found: its 95 % interval, open at an end that is not known."""
     value, low, high = (float(found[name]) / scale for name in ("value", "low", "high"))
-    look = LOOKS[found["verdict"]]
+    mark = MARKS[found["verdict"]]
     if math.isnan(value):
-        text = _text(axes, _x(0, side) + 0.06, y, "no number", size=7.5, color=layout.GREY)
-        text.set(va="center", style="italic")
+        about: dict[str, Any] = {"color": layout.GREY, "va": "center", "style": "italic"}
+        _text(axes, frame.x(0) + inches(0.06), y, "no number", size=7.5, **about)
         return
-    ends = [low if math.isfinite(low) else side, high if math.isfinite(high) else 1.0]
+    ends = [low if math.isfinite(low) else frame.side, high if math.isfinite(high) else 1.0]
+    line: dict[str, Any] = {"color": mark.colour, "zorder": 3}
     axes.plot(
-        [_x(end, side) for end in ends],
+        [frame.x(end) for end in ends],
         [y, y],
-        color=look.colour,
-        linewidth=1.6,
+        linewidth=1.6 * enlarged(),
         linestyle=(0, (2, 1)) if dashed else "-",
         solid_capstyle="butt",
-        zorder=3,
+        **line,
     )
-    for end, marker in zip(ends, "||", strict=True):
-        axes.plot(_x(end, side), y, marker=marker, color=look.colour, markersize=5, zorder=3)
-    face = look.colour if look.filled else "white"
-    (point,) = axes.plot(_x(value, side), y, marker=look.marker, markersize=6.5, zorder=4)
-    point.set(markerfacecolor=face, markeredgecolor=look.colour, markeredgewidth=1.1)
+    for end in ends:
+        axes.plot(frame.x(end), y, marker="|", markersize=5 * enlarged(), **line)
+    _point(axes, frame.x(value), y, mark)
 
 
-def _legend(axes: Axes, y: float, side: float) -> None:
-    x = LEFT
-    for word, look in LOOKS.items():
-        face = look.colour if look.filled else "white"
-        (point,) = axes.plot(x + 0.05, y, marker=look.marker, markersize=6.5)
-        point.set(markerfacecolor=face, markeredgecolor=look.colour, markeredgewidth=1.1)
-        _text(axes, x + 0.15, y, word, size=8, va="center")
-        x += 0.3 + 0.068 * len(word)
-    axes.add_patch(Rectangle((x, y - 0.06), 0.2, 0.12, color="#e6ecf2"))
-    axes.plot([x, x], [y - 0.06, y + 0.06], color="#222222", linewidth=1.1)
-    _text(axes, x + 0.26, y, "threshold, and the side predicted", size=8, va="center")
+def _point(axes: Axes, x: float, y: float, mark: Mark) -> None:
+    (point,) = axes.plot(x, y, marker=mark.marker, markersize=6.5 * enlarged(), zorder=4)
+    point.set(markerfacecolor=mark.colour if mark.filled else "white")
+    point.set(markeredgecolor=mark.colour, markeredgewidth=1.1 * enlarged())
 
 
-def _lines(claim: Row) -> tuple[list[str], list[str]]:
-    """The claim, and the reason of its verdict, as lines."""
-    reason = claim.get("reason") or ""
-    return textwrap.wrap(claim["claim"], CHARACTERS), textwrap.wrap(reason, CHARACTERS + 4)
+def _legend_places(frame: Frame) -> list[tuple[float, int, str]]:
+    """(x, line, word) of every entry, on as many lines as they need."""
+    x, line = frame.left, 0
+    places: list[tuple[float, int, str]] = []
+    for word in (*MARKS, "threshold, and the side predicted"):
+        wide = inches(0.36) + measure.width(word, points(8))
+        if places and x + wide > frame.width - frame.left:
+            x, line = frame.left, line + 1
+        places.append((x, line, word))
+        x += wide
+    return places
 
 
-def _height(claim: Row) -> float:
-    lines = sum(map(len, _lines(claim)))
-    return LINE * max(lines, 4 if claim.get("common_verdict") else 3) + 0.12
+def _legend(
+    axes: Axes, frame: Frame, places: Sequence[tuple[float, int, str]], begin: float
+) -> None:
+    for x, line, word in places:
+        y = begin + inches(0.2) * line
+        if word in MARKS:
+            _point(axes, x + inches(0.05), y, MARKS[word])
+            _text(axes, x + inches(0.15), y, word, size=8, va="center")
+            continue
+        up, down = y - inches(0.06), y + inches(0.06)
+        axes.add_patch(Rectangle((x, up), inches(0.2), down - up, color=BAND))
+        axes.plot([x, x], [up, down], color="#222222", linewidth=1.1 * enlarged())
+        _text(axes, x + inches(0.26), y, word, size=8, va="center")
 
 
-def _scale(claim: Row) -> float:
-    """The least of 1, 2, 5 times a power of ten that holds all that the row shows."""
-    numbers = [claim[name] for name in ("value", "low", "high")]
-    if claim.get("common_verdict"):
-        numbers += [claim[f"common_{name}"] for name in ("value", "low", "high")]
-    numbers.append(float(claim["predict"].partition(" ")[2]))
-    most = max((abs(number) for number in numbers if math.isfinite(number)), default=0) or 1.0
-    power = 10.0 ** math.floor(math.log10(most))
-    return next(step * power for step in (1, 2, 5, 10, 20) if step * power >= most * 1.02)
-
-
-def _reaches_below(claim: Row) -> bool:
-    """Whether a row has anything well below 0."""
-    kind, _, number = claim["predict"].partition(" ")
-    shown = [claim["low"], claim.get("common_low", math.nan), float(number)]
-    if kind == "within":
-        shown.append(-float(number))
-    return min((n for n in shown if math.isfinite(n)), default=0) < -0.1 * _scale(claim)
-
-
-def _x(value: float, side: float) -> float:
-    """Inches from the left of a value in [side, 1]."""
-    return LEFT + TEXT + PLOT * (max(side, min(1.0, value)) - side) / (1.0 - side)
-
-
-def _common(claim: Row) -> dict[str, Any] | None:
-    """What was found at the common rates of a grid; None without one."""
-    if not claim.get("common_verdict"):
-        return None
-    names = ("value", "low", "high", "verdict")
-    return {name: claim[f"common_{name}"] for name in names}
-
-
-def _found(row: Row, scale: float) -> str:
-    """With as many decimals as the row's scale asks for."""
-    decimals = min(6, max(2, 2 - math.floor(math.log10(scale))))
-    numbers = (row["value"], row["low"], row["high"])
-    return text_tables.interval(*numbers, f"{{:.{decimals}f}}".format) or "nothing"
-
-
-def _prediction_words(claim: Row) -> str:
-    kind, _, number = claim["predict"].partition(" ")
-    return f"within ±{number}" if kind == "within" else f"{kind} {number}"
-
-
-def _text(axes: Axes, x: float, y: float, text: str, **style: Any) -> Any:
+def _text(axes: Axes, x: float, y: float, text: str, size: float, **style: Any) -> None:
     looks: dict[str, Any] = {"va": "top", "linespacing": 1.25} | style
-    return axes.text(x, y, text, **looks)
+    axes.text(x, y, text, size=points(size), **looks)

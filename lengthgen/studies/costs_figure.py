@@ -4,17 +4,18 @@ A row for each arm and condition, a panel for each length. Filled: no other row 
 (frontier.py); hollow: one does. Sizes in inches.
 """
 
-import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure as Drawn
 from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator
 
-from lengthgen.reporting.figures import layout, palette
+from lengthgen.reporting.figures import layout, line_names, measure, palette
+from lengthgen.reporting.figures.look import PAGE, Look, inches, points, scale
+from lengthgen.reporting.figures.sheet import Sheet
 from lengthgen.studies.study_folder import Row
 
-ROW, NAMES, COST, GAP, ARM = 0.185, 1.75, 1.75, 0.22, 0.3  # of a row, the columns, between arms
+ROW, ARM, LINE = 0.185, 0.3, 0.12  # inches: of a row, between arms, of a name's second line
+LEAST, MOST, ALL = 1.1, 2.3, 6.4  # of a panel, and of all together
 DETAILS = (
     "Points with 95 % intervals. Filled: no other row has a surely lower loss at that length while "
     "it is neither surely slower nor keeps more; hollow: one has. Upright line: the best of all "
@@ -24,35 +25,38 @@ DETAILS = (
 )
 
 
-def draw(title: str, costs: Sequence[Row], frontier: Sequence[Row]) -> Drawn:
+def draw(title: str, costs: Sequence[Row], frontier: Sequence[Row], look: Look = PAGE) -> Sheet:
     """costs, frontier: rows of costs.csv and frontier.csv."""
     lengths = sorted({row["eval_length"] for row in frontier})
-    panel = min(2.3, 6.4 / len(lengths))
-    width = NAMES + len(lengths) * (panel + GAP) + COST + 0.2
+    # Where they have no room beside one another, panels stand below one another.
+    columns = 1 if look.narrow else len(lengths)
     facts = {"length": costs[0]["eval_length"], "rounds": costs[0]["rounds"]}
-    heading = textwrap.wrap(title, int(width / 0.094))
-    said = textwrap.wrap(DETAILS.format(**facts), int(width / 0.066))
     places, n = _places(costs)
-    above = 0.6 + 0.2 * len(heading) + 0.165 * len(said)
-    tall = ROW * n
-    height = above + tall + 0.6
-    figure = Drawn(figsize=(width, height), facecolor="white")
-    figure.text(
-        0.14 / width, 1 - 0.1 / height, "\n".join(heading), weight="bold", size=11, va="top"
-    )
-    top = 1 - (0.14 + 0.2 * len(heading)) / height
-    below = figure.text(0.14 / width, top, "\n".join(said), size=8.5, va="top")
-    below.set(color=layout.GREY, linespacing=1.35)
-    axes = None
-    for number, length in enumerate(lengths):
-        x = NAMES + number * (panel + GAP)
-        axes = figure.add_axes((x / width, 0.6 / height, panel / width, tall / height))
+    names = _names(places, look)
+    row = ROW + LINE * max(name.count("\n") for name in names)
+    sheet = Sheet((title, DETAILS.format(**facts)), look)
+    panel = max(LEAST, min(MOST, ALL / len(lengths)))
+    panels = sheet.panels([row * n] * (len(lengths) // columns), columns, panel, gap=0.06)
+    for number, (axes, length) in enumerate(zip(panels, lengths, strict=True)):
         rows = [row for row in frontier if row["eval_length"] == length]
-        _panel(axes, rows, places, n, names=number == 0)
-        axes.set_title(f"{length:,} tokens", size=9, loc="left", color=layout.GREY)
-    if axes is not None:
-        _costs(axes, costs, frontier, places, panel)
-    return figure
+        _panel(axes, rows, places, n, names if number % columns == 0 else [""] * len(names))
+        axes.set_title(f"{length:,} tokens", size=points(9), loc="left", color=layout.GREY)
+        if number >= len(lengths) - columns:
+            axes.set_xlabel("loss (nats/token)", size=points(8.5))
+        if look.narrow or number == len(lengths) - 1:
+            _costs(axes, costs, frontier, places, short=look.narrow)
+    return sheet.fit()
+
+
+def _names(places: Mapping[str, float], look: Look) -> list[str]:
+    """Of the rows: an arm by its name, its conditions by theirs, in lines that leave room."""
+    names = [
+        look.name(name) if "+" not in name else f"+{look.name(name.partition('+')[2])}"
+        for name in places
+    ]
+    if look.width is None:
+        return names
+    return ["\n".join(measure.wrap(name, 0.4 * look.width, points(8))) for name in names]
 
 
 def _places(costs: Sequence[Row]) -> tuple[dict[str, float], float]:
@@ -66,47 +70,45 @@ def _places(costs: Sequence[Row]) -> tuple[dict[str, float], float]:
 
 
 def _panel(
-    axes: Axes, rows: Sequence[Row], places: dict[str, float], n: float, names: bool
+    axes: Axes, rows: Sequence[Row], places: dict[str, float], n: float, names: Sequence[str]
 ) -> None:
     for row in rows:
         y, style = places[row["subject"]], palette.style(_scheme(row["subject"]))
         colour = style.colour
-        axes.plot([row["low"], row["high"]], [y, y], color=colour, linewidth=1.3, alpha=0.8)
-        (point,) = axes.plot(row["loss"], y, marker="o", markersize=5.5, color=colour)
+        axes.plot(
+            [row["low"], row["high"]], [y, y], color=colour, linewidth=1.3 * scale(), alpha=0.8
+        )
+        (point,) = axes.plot(row["loss"], y, marker="o", markersize=5.5 * scale(), color=colour)
         point.set_markerfacecolor("white" if row["beaten_by"] else colour)
-    axes.axvline(min(row["loss"] for row in rows), color=layout.GREY, linewidth=0.8, zorder=1)
+    axes.axvline(
+        min(row["loss"] for row in rows), color=layout.GREY, linewidth=0.8 * scale(), zorder=1
+    )
     axes.set_ylim(n, 0)
     axes.yaxis.set_major_locator(FixedLocator(list(places.values())))
-    labels = [name if "+" not in name else f"+{name.partition('+')[2]}" for name in places]
-    axes.yaxis.set_major_formatter(FixedFormatter(labels if names else [""] * len(labels)))
-    axes.tick_params(axis="y", length=0, labelsize=8)
-    axes.tick_params(axis="x", labelsize=8)
+    axes.yaxis.set_major_formatter(FixedFormatter(list(names)))
+    axes.tick_params(axis="y", length=0, labelsize=points(8))
+    axes.tick_params(axis="x", labelsize=points(8))
     axes.xaxis.set_major_locator(MaxNLocator(4))
-    axes.set_xlabel("loss (nats/token)", size=8.5)
-    if names:
-        for label, name in zip(axes.get_yticklabels(), places, strict=True):
-            label.set_fontweight("normal" if "+" in name else "bold")
+    for label, name in zip(axes.get_yticklabels(), places, strict=True):
+        label.set_fontweight("normal" if "+" in name else "bold")
 
 
 def _costs(
-    axes: Axes,
-    costs: Sequence[Row],
-    frontier: Sequence[Row],
-    places: dict[str, float],
-    panel: float,
+    axes: Axes, costs: Sequence[Row], frontier: Sequence[Row], places: dict[str, float], short: bool
 ) -> None:
-    """Two columns of numbers right of the last panel."""
+    """Two columns of numbers right of a panel. short: times without the range of their rounds."""
     kept = {(row["subject"], row["eval_length"]): row["kept_mib"] for row in frontier}
-    for inches, head in ((0.08, "time"), (1.25, "kept MiB")):
-        text = axes.text(1 + inches / panel, 0.2, head, transform=axes.get_yaxis_transform())
-        text.set(size=8, color=layout.GREY, va="center")
+    cells = [("", 0.2, "time", "MiB" if short else "kept MiB")]
     for row in costs:
-        y = places[row["subject"]]
-        time = f"{row['of_trained']:.2f} [{row['low']:.2f}, {row['high']:.2f}]"
+        time = f"{row['of_trained']:.2f}"
+        time += "" if short else f" [{row['low']:.2f}, {row['high']:.2f}]"
         mib = kept.get((row["subject"], row["eval_length"]))
-        for inches, said in ((0.08, time), (1.25, "" if mib is None else f"{mib:.2f}")):
-            text = axes.text(1 + inches / panel, y, said, transform=axes.get_yaxis_transform())
-            text.set(size=8, va="center")
+        cells.append((row["subject"], places[row["subject"]], time, f"{mib:.2f}" if mib else ""))
+    first = max(measure.width(time, points(8)) for _, _, time, _ in cells)
+    for subject, y, time, mib in cells:
+        for x, text in ((inches(0.08), time), (inches(0.18) + first, mib)):
+            label = axes.text(x, y, text, transform=line_names.right_of(axes, in_data=True))
+            label.set(size=points(8), va="center", color="black" if subject else layout.GREY)
 
 
 def _scheme(subject: str) -> str:

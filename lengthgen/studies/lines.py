@@ -1,16 +1,17 @@
-"""Lines of a study's figure: a style each within a panel, bands, and names at their ends.
+"""Lines of a study's figure: a style each within a panel, and bands.
 
-A line whose scheme no other line of its panel has keeps the scheme's style of every figure; the
-others get colours, markers and dashes that differ from one another in grey as well.
+A line whose scheme no other line of its panel has keeps the scheme's style of every figure. Where
+a panel has several schemes, the others are shades of their scheme's colour; where it has one, they
+have colours that differ. Markers and dashes differ in grey as well.
 """
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 
-from lengthgen.reporting.figures import layout, palette
+from lengthgen.reporting.figures import palette
+from lengthgen.reporting.figures.look import scale
 from lengthgen.reporting.figures.palette import DASH_DOT, DASHED, DOTTED, SOLID, Style
 
 Point = tuple[float, float, float, float]  # x, value, low, high
@@ -25,7 +26,10 @@ OTHERS = (
     Style("#332288", "X", DOTTED),
     Style("#999933", "h", DASH_DOT),
 )
-NOTE = Style("#222222", "", (0, (3, 1.2)))  # floors and other lines that are no result
+NOTES = {  # lines that are no result
+    "exact floor": Style("#222222", "", (0, (1, 1.5))),
+    "bigram table": Style("#222222", "", (0, (3, 1.2))),
+}
 
 
 def styles(schemes: Mapping[str, str], trained: Sequence[str]) -> dict[str, Style]:
@@ -39,7 +43,21 @@ def styles(schemes: Mapping[str, str], trained: Sequence[str]) -> dict[str, Styl
     taken = {key for style in own.values() for key in (style.colour, (style.marker, style.line))}
     free = [one for one in OTHERS if not {one.colour, (one.marker, one.line)} & taken]
     others = [name for name in schemes if name not in own]
-    return own | {name: free[i % len(free)] for i, name in enumerate(others)}
+    looks = {name: free[i % len(free)] for i, name in enumerate(others)}
+    if len(set(schemes.values())) > 1:
+        looks = {name: _shaded(look, schemes[name], name, schemes) for name, look in looks.items()}
+    return own | looks
+
+
+def _shaded(look: Style, scheme: str, name: str, schemes: Mapping[str, str]) -> Style:
+    """In a shade of its scheme's colour, another one than the scheme's other lines."""
+    if scheme not in palette.KNOWN:
+        return look
+    number = [line for line, of in schemes.items() if of == scheme].index(name)
+    # from dark to light and back, so that neighbours are far apart
+    order = (1, 4, 0, 3, 5, 2)
+    colour = palette.shade(palette.KNOWN[scheme].colour, order[number % len(order)])
+    return Style(colour, look.marker, look.line)
 
 
 def draw(axes: Axes, style: Style, points: Sequence[Point], floor: float = -np.inf) -> None:
@@ -47,51 +65,7 @@ def draw(axes: Axes, style: Style, points: Sequence[Point], floor: float = -np.i
     x, value, low, high = (np.asarray(column, float) for column in zip(*points, strict=True))
     low = np.maximum(low, np.minimum(floor, value))
     if len(points) == 1:
-        axes.vlines(x, low, high, color=style.colour, linewidth=1.6)
+        axes.vlines(x, low, high, color=style.colour, linewidth=1.6 * scale())
     axes.fill_between(x, low, high, color=style.colour, alpha=0.13, linewidth=0)
     (drawn,) = axes.plot(x, value, color=style.colour, linestyle=style.line, marker=style.marker)
-    drawn.set(markeredgecolor="white", markeredgewidth=0.5, markersize=5)
-
-
-def name_ends(axes: Axes, ends: Mapping[str, tuple[Style, float, float]]) -> None:
-    """Names right of the panel, as near to the ends of their lines as others allow, joined to them.
-
-    ends: name -> (style, x, y in data units).
-    """
-    to_axes = axes.transData + axes.transAxes.inverted()
-    height = axes.bbox.height / axes.figure.dpi  # inches
-    places = {
-        name: to_axes.transform((x, y)) if np.isfinite(y) else (1.0, 0.0)
-        for name, (_, x, y) in ends.items()
-    }
-    order = sorted(ends, key=lambda name: -min(1.0, max(0.0, places[name][1])))
-    wanted = [1 - min(1.0, max(0.0, places[name][1])) for name in order]
-    inset = layout.ROW / 2 / height
-    width = axes.bbox.width / axes.figure.dpi
-
-    def right(inches: float) -> float:
-        return 1.0 + inches / width
-
-    for name, place in zip(order, layout.spread(wanted, layout.ROW / height, inset), strict=True):
-        style, at = ends[name][0], places[name]
-        sample = Line2D(
-            [right(0.14), right(0.28), right(0.42)],
-            [1 - place] * 3,
-            transform=axes.transAxes,
-            color=style.colour,
-            linestyle=style.line,
-            marker=style.marker,
-        )
-        sample.set(clip_on=False, markevery=[1], markeredgecolor="white", markeredgewidth=0.5)
-        leader = Line2D(
-            [min(1.0, at[0]), 1.0, right(0.13)],
-            [at[1], at[1], 1 - place],
-            transform=axes.transAxes,
-            color=style.colour,
-            linewidth=0.6,
-        )
-        leader.set(clip_on=False, alpha=0.6, zorder=1)
-        axes.add_artist(sample)
-        if 0 <= at[1] <= 1:
-            axes.add_artist(leader)
-        axes.text(right(0.47), 1 - place, name, transform=axes.transAxes, va="center", size=8.5)
+    drawn.set(markeredgecolor="white", markeredgewidth=0.5 * scale(), markersize=5 * scale())

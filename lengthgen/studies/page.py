@@ -17,8 +17,8 @@ from lengthgen.studies import (
     verdict_tables,
     words_section,
 )
+from lengthgen.studies.claim_rows import role
 from lengthgen.studies.claims import CHECK
-from lengthgen.studies.claims_figure import role
 from lengthgen.studies.parts import Figure
 from lengthgen.studies.study_folder import Row
 

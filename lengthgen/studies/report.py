@@ -28,8 +28,8 @@ from lengthgen.studies import (
     study_folder,
     verdict_tables,
 )
+from lengthgen.studies.claim_rows import role
 from lengthgen.studies.claims import CHECK
-from lengthgen.studies.claims_figure import role
 from lengthgen.studies.study_folder import Row
 
 log = logging.getLogger(__name__)

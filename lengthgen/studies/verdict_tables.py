@@ -7,8 +7,8 @@ from typing import Any
 from lengthgen import files
 from lengthgen.reporting import text_tables
 from lengthgen.studies import sections, study_folder
+from lengthgen.studies.claim_rows import role
 from lengthgen.studies.claims import EXPLORATORY, WORDS, of_study
-from lengthgen.studies.claims_figure import role
 from lengthgen.studies.study_folder import Row
 
 

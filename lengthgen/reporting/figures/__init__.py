@@ -1,1 +1,1 @@
-"""The figures, one kind a file, and what they share: colours, layout, the axis of lengths."""
+"""The figures, one kind a file, and what they share: look, colours, layout, names, axes, files."""

@@ -1,22 +1,32 @@
-"""Names in figures as they are written: a font that has their characters, or the characters' names.
+"""Texts of figures as they are written: a font that has their characters, or the characters' names.
 
 DejaVu Sans, which comes with matplotlib, has no ideographs and few emoji: those are drawn in a font
-of the machine that has them, and named (`[U+4E2D]`) where none has.
+of the machine that has them, and named (`[U+4E2D]`) where none has. Numbers have minus signs.
 """
 
 import itertools
-import math
+import re
 import unicodedata
 from functools import cache
 
 from matplotlib import font_manager
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ft2font import FT2Font
 from matplotlib.text import Text
-from matplotlib.ticker import LogFormatter
+from matplotlib.ticker import Formatter, LogFormatter, NullFormatter
 
 MAIN = "DejaVu Sans"
 EVERYTHING = "LastResort"  # a font of matplotlib that has a box for every character
+# A hyphen before a number, unless it joins it to what is before: 1-2, seed-3, (a)-1.
+_MINUS = re.compile(r"(?<![\w.)\]}−-])-(?=\.?\d)")
+# What rounding leaves of a small number has no sign: -0.000, +0.00, -0.
+_SIGNED_ZERO = re.compile(r"(?<![\w.)\]}])[+−](?=0(?:\.0+)?(?![\w.]|\.\d))")
+
+
+def numbers(text: str) -> str:
+    """The text with U+2212 before negative numbers, and without the sign of a rounded zero."""
+    return _SIGNED_ZERO.sub("", _MINUS.sub("−", text))
 
 
 def written(text: str) -> str:
@@ -31,14 +41,30 @@ def written(text: str) -> str:
     return "".join(f"[{' '.join(run)}]" if named else "".join(run) for named, run in runs)
 
 
-def width(text: str) -> int:
-    """About how many letters wide it is drawn: ideographs, emoji and their names take more."""
-    if text.isascii():
-        return len(text)
-    shown = written(text)
-    capitals = 1.45 if shown != text else 1.0
-    wide = sum(unicodedata.east_asian_width(character) in "WF" for character in shown)
-    return math.ceil(capitals * len(shown) + wide)
+def families(text: str) -> list[str]:
+    """The fonts that a text of drawn characters needs, the main one first."""
+    others = {_font_of(c) for c in text if not _has_main(c)} - {None}
+    return [MAIN, *sorted(filter(None, others))]
+
+
+class Written(Formatter):
+    """Tick labels of another formatter, their texts as this module writes them."""
+
+    def __init__(self, inner: Formatter) -> None:
+        self.inner = inner
+
+    def set_axis(self, axis: Axis) -> None:  # type: ignore[override]
+        super().set_axis(axis)
+        self.inner.set_axis(axis)
+
+    def format_ticks(self, values: list[float]) -> list[str]:
+        return [numbers(written(text)) for text in self.inner.format_ticks(values)]
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        return numbers(written(self.inner(x, pos)))
+
+    def get_offset(self) -> str:
+        return self.inner.get_offset()
 
 
 def settle(figure: Figure) -> None:
@@ -46,22 +72,34 @@ def settle(figure: Figure) -> None:
 
     Numbers at logarithmic axes are mathematics of matplotlib's own, and stay so.
     """
-    of_axes = {
-        id(label)
-        for axes in figure.axes
-        for axis in (axes.xaxis, axes.yaxis)
-        if isinstance(axis.get_major_formatter(), LogFormatter)
-        for label in axis.get_ticklabels(which="both")
-    }
+    of_axes = set()
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            formatter = axis.get_major_formatter()
+            if isinstance(formatter, LogFormatter):
+                of_axes |= {id(label) for label in axis.get_ticklabels(which="both")}
+            elif not isinstance(formatter, Written | NullFormatter):
+                _let_write(axis, formatter)
     for text in figure.findobj(Text):
         assert isinstance(text, Text)
         text.set_parse_math(id(text) in of_axes)
-        if text.get_text().isascii():
+        if id(text) in of_axes:
             continue
-        text.set_text(written(text.get_text()))
-        others = {_font_of(c) for c in text.get_text() if not _has_main(c)} - {None}
-        if others:
-            text.set_fontfamily([MAIN, *sorted(filter(None, others))])
+        drawn = numbers(written(text.get_text()))
+        if drawn != text.get_text():
+            text.set_text(drawn)
+        if not drawn.isascii() and len(families(drawn)) > 1:
+            text.set_fontfamily(families(drawn))
+
+
+def _let_write(axis: Axis, formatter: Formatter) -> None:
+    """The labels of an axis as they are, but for their letters; its locator stays."""
+    axis.set_major_formatter(Written(formatter))
+    labels = axis.get_ticklabels(which="both")
+    needed = families("".join(label.get_text() for label in labels))
+    if len(needed) > 1:
+        for label in labels:
+            label.set_fontfamily(needed)
 
 
 @cache

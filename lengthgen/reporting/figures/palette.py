@@ -1,7 +1,8 @@
 """One fixed colour, marker and line style per scheme, the same in every figure.
 
-A name outside KNOWN (a variant such as `t5_bias(num_buckets=64)`, a user's scheme) gets a style
-from a hash of its name, with a marker that no known scheme has. Colours follow Okabe and Ito (2008)
+A variant of a known scheme (`t5_bias(num_buckets=64)`, `rope+yarn`) is a shade of its colour; its
+marker and dashes, and the colour of a user's scheme, come from a hash of the name. Such a marker is
+none that a known scheme has. Colours follow Okabe and Ito (2008)
 and Tol's muted set, which differ under the common kinds of colour blindness; in greyscale markers
 and line styles differ.
 """
@@ -39,6 +40,7 @@ KNOWN = {  # append only: a change would restyle every published figure
 }
 # Stars of another number of points than fire's five: (points, 1 for a star, degrees of rotation).
 _MARKERS = ((3, 1, 0), (4, 1, 0), (4, 1, 45), (6, 1, 0))
+SHADES = (0.22, 0.30, 0.38, 0.46, 0.54, 0.62)  # lightness of a variant's colour
 _LINES = (SOLID, DASHED, DOTTED, DASH_DOT)
 
 
@@ -47,14 +49,31 @@ def style(scheme: str) -> Style:
     if scheme in KNOWN:
         return KNOWN[scheme]
     digest = hashlib.sha256(scheme.encode("utf-8")).digest()
+    marker, line = _MARKERS[digest[3] % len(_MARKERS)], _LINES[digest[4] % len(_LINES)]
+    if base(scheme) in KNOWN:
+        return Style(shade(KNOWN[base(scheme)].colour, digest[2] % len(SHADES)), marker, line)
     hue, lightness = int.from_bytes(digest[:2]) / 65536, (0.30, 0.42, 0.54)[digest[2] % 3]
-    channels = colorsys.hls_to_rgb(hue, lightness, 0.65)
-    colour = "#" + "".join(f"{round(255 * channel):02X}" for channel in channels)
-    return Style(colour, _MARKERS[digest[3] % len(_MARKERS)], _LINES[digest[4] % len(_LINES)])
+    return Style(_hex(hue, lightness, 0.65), marker, line)
+
+
+def base(scheme: str) -> str:
+    """The scheme that a label is a variant of: `rope(base=500000)+yarn` -> `rope`."""
+    return scheme.partition("(")[0].partition("+")[0]
+
+
+def shade(colour: str, number: int) -> str:
+    """A colour made darker or lighter, of the same hue."""
+    channels = (int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
+    hue, _, saturation = colorsys.rgb_to_hls(*channels)
+    return _hex(hue, SHADES[number % len(SHADES)], saturation)
+
+
+def _hex(hue: float, lightness: float, saturation: float) -> str:
+    channels = colorsys.hls_to_rgb(hue, lightness, saturation)
+    return "#" + "".join(f"{round(255 * channel):02X}" for channel in channels)
 
 
 def order(scheme: str) -> tuple[int, str]:
     """Sort key: known schemes in their order, each with its variants (rope+yarn), then others."""
-    base = scheme.partition("(")[0].partition("+")[0]
-    known = list(KNOWN)
-    return (known.index(base) if base in KNOWN else len(known), scheme)
+    known, of = list(KNOWN), base(scheme)
+    return (known.index(of) if of in KNOWN else len(known), scheme)

@@ -4,6 +4,7 @@ A row for each scheme and length beyond training. F: statistics/fails_or_uses.py
 word say the same, so that it can be read without colours.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,107 +12,133 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, NullLocator
+from matplotlib.ticker import FixedFormatter, FixedLocator
 
 from lengthgen.reporting import tables, text_tables
-from lengthgen.reporting.figures import layout, palette
+from lengthgen.reporting.figures import layout, measure, palette, value_axis
+from lengthgen.reporting.figures.look import PAGE, Look, inches, points, scale
+from lengthgen.reporting.figures.sheet import Sheet
 from lengthgen.statistics.thresholds import DELTA, IN_USE, SMALLEST_GAIN
 
 ROW = 0.19  # inches
-CHARACTER = 0.075  # inches, of a row's label
+NAME = 9  # points
+LONG = 12  # schemes: more are in the order of their results
 LINEAR = 0.05  # nats: the axis is linear within, logarithmic beyond
-TICKS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10)
 
 
 @dataclass(frozen=True)
-class Look:
+class Mark:
     colour: str
     marker: str
 
 
-LOOKS = {
-    "fails": Look("#B2182B", "X"),
-    "tolerates": Look("#2166AC", "o"),
-    "uses": Look("#1B7837", "^"),
-    "undecided": Look("#777777", "D"),
+MARKS = {
+    "fails": Mark("#B2182B", "X"),
+    "tolerates": Mark("#2166AC", "o"),
+    "uses": Mark("#1B7837", "^"),
+    "undecided": Mark("#777777", "D"),
     # Words about the training, not about length: hollow marks.
-    "untrained": Look("#8C510A", "s"),
-    "positions not in use": Look("#6A3D9A", "v"),
+    "untrained": Mark("#8C510A", "s"),
+    "positions not in use": Mark("#6A3D9A", "v"),
 }
 HOLLOW = ("untrained", "positions not in use")
 
 
-def draw(verdicts: pd.DataFrame, n_tokens: int) -> Figure:
+def draw(verdicts: pd.DataFrame, n_tokens: int, look: Look = PAGE) -> Sheet:
     """verdicts: the rows of one group of verdicts.csv. n_tokens: targets scored at each length."""
     schemes = sorted(verdicts["scheme"].unique(), key=palette.order)
-    height = ROW * (len(verdicts) + len(schemes) + 0.5)
-    texts = {row["eval_length"]: _length(row) for row in tables.as_rows(verdicts)}
-    words = [_text(row) for row in tables.as_rows(verdicts)]
-    left = max(layout.LEFT, 0.2 + CHARACTER * max(map(len, texts.values())))
-    figure, (axes,) = layout.stack([height], _title(verdicts, n_tokens), words, left=left)
-    place, ticks, labels = 0, [], []
+    if len(schemes) > LONG:
+        schemes = by_result(verdicts)
+    room = (look.width or 8.0) - inches(1.0)
+    headings = {
+        scheme: measure.wrap(look.name(scheme), room, points(NAME), "bold") for scheme in schemes
+    }
+    n_rows = len(verdicts) + sum(map(len, headings.values()))
+    sheet = Sheet(_title(verdicts, n_tokens, by_order=len(schemes) > LONG), look)
+    (axes,) = sheet.panels([ROW * (n_rows + 0.5)])
+    place, ticks, labels = 0.0, [], []
     for scheme in schemes:
-        name = axes.text(0.004, place, scheme, transform=axes.get_yaxis_transform())
-        name.set(va="center", size=9, weight="bold", color=palette.style(scheme).colour)
+        lines = headings[scheme]
+        middle = place + (len(lines) - 1) / 2
+        name = axes.text(0.004, middle, "\n".join(lines), transform=axes.get_yaxis_transform())
+        name.set(va="center", size=points(NAME), weight="bold", color=palette.style(scheme).colour)
+        name.set_in_layout(False)  # it stands over the panel and what is right of it
         rows = verdicts[verdicts["scheme"] == scheme].sort_values("eval_length")
+        place += len(lines) - 1
         for row in tables.as_rows(rows):
             place += 1
-            _row(axes, row, place)
+            _row(axes, row, place, short=look.narrow)
             ticks.append(place)
-            labels.append(texts[row["eval_length"]])
+            labels.append(_length(row))
         place += 1
     axes.axvspan(-DELTA, DELTA, color="#dddddd", zorder=0)
-    axes.axvline(0, color="black", linewidth=0.8, zorder=1)
+    axes.axvline(0, color="black", linewidth=0.8 * scale(), zorder=1)
     axes.set_ylim(place - 0.4, -0.6)
     axes.yaxis.set_major_locator(FixedLocator(ticks))
     axes.yaxis.set_major_formatter(FixedFormatter(labels))
     axes.grid(axis="y", visible=False)
-    _value_axis(axes, verdicts)
-    return figure
+    _value_axis(axes, verdicts, look)
+    return sheet.fit()
+
+
+def by_result(verdicts: pd.DataFrame) -> list[str]:
+    """Schemes from the least to the greatest F at their longest length; last, those without one."""
+    known = verdicts[verdicts["failure"].notna()].sort_values("eval_length")
+    final = known.groupby("scheme")["failure"].last()
+    longest = known.groupby("scheme")["eval_length"].last()
+
+    def key(scheme: str) -> tuple:
+        if scheme not in final:
+            return (0, math.inf, *palette.order(scheme))
+        return (-int(longest[scheme]), float(final[scheme]), *palette.order(scheme))
+
+    return sorted(verdicts["scheme"].unique(), key=key)
 
 
 def _length(row: Mapping[str, Any]) -> str:
     return f"{int(row['eval_length']):,} ({row['eval_length'] / row['train_length']:.3g}×)"
 
 
-def _text(row: Mapping[str, Any]) -> str:
-    """The word, and F with its interval; without a value the word alone."""
-    if row["word"] not in LOOKS:
+def _text(row: Mapping[str, Any], short: bool) -> str:
+    """The word, and F with its interval; without a value the word alone. short: no interval."""
+    if row["word"] not in MARKS:
         return str(row["word"])
     value, low, high = (row[name] for name in tables.ends("failure"))
+    if short:
+        low = high = math.nan
     return f"{row['word']}  {text_tables.interval(value, low, high, '{:+.3f}'.format)}"
 
 
-def _row(axes: Axes, row: Mapping[str, Any], place: float) -> None:
-    look, colour = LOOKS.get(row["word"]), layout.GREY
-    if look:  # else refused, oom, nonfinite: there is no value
+def _row(axes: Axes, row: Mapping[str, Any], place: float, short: bool) -> None:
+    mark, colour = MARKS.get(row["word"]), layout.GREY
+    if mark:  # else refused, oom, nonfinite: there is no value
         value, low, high = (row[name] for name in tables.ends("failure"))
-        colour = look.colour
-        axes.plot([low, high], [place] * 2, color=colour, linewidth=1.4, solid_capstyle="butt")
-        (point,) = axes.plot([value], [place], color=colour, marker=look.marker, markersize=5)
+        colour, thin = mark.colour, 1.4 * scale()
+        axes.plot([low, high], [place] * 2, color=colour, linewidth=thin, solid_capstyle="butt")
+        (point,) = axes.plot(
+            [value], [place], color=colour, marker=mark.marker, markersize=5 * scale()
+        )
         hollow = row["word"] in HOLLOW
         point.set(markeredgecolor=colour if hollow else "white")
         point.set(
-            markerfacecolor="white" if hollow else colour, markeredgewidth=1 if hollow else 0.5
+            markerfacecolor="white" if hollow else colour,
+            markeredgewidth=(1 if hollow else 0.5) * scale(),
         )
-    label = axes.text(1.02, place, _text(row), transform=axes.get_yaxis_transform())
-    label.set(va="center", size=8, color=colour)
+    label = axes.text(1.02, place, _text(row, short), transform=axes.get_yaxis_transform())
+    label.set(va="center", size=points(8), color=colour)
 
 
-def _value_axis(axes: Axes, verdicts: pd.DataFrame) -> None:
+def _value_axis(axes: Axes, verdicts: pd.DataFrame, look: Look) -> None:
     bounds = verdicts[["failure_low", "failure_high"]].to_numpy(np.float64)
     finite = np.append(bounds[np.isfinite(bounds)], (-DELTA, DELTA))
     low, high = 1.3 * finite.min() - 0.005, 1.3 * finite.max() + 0.005
-    axes.set_xscale("symlog", linthresh=LINEAR, linscale=1.0)
-    axes.set_xlim(low, high)
-    ticks = [*(-tick for tick in TICKS[::-1]), 0, *TICKS]
-    axes.xaxis.set_major_locator(FixedLocator([tick for tick in ticks if low <= tick <= high]))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:+g}" if value else "0"))
+    named = value_axis.signed_logarithmic(axes, low, high, LINEAR)
+    if look.narrow:
+        axes.set_xlabel("F: change of the loss (nats/token)" + (f"\n{named}" if named else ""))
+        return
     axes.set_xlabel(
         "F: change of the mean loss from the training length, nats/token "
-        "(below 0: the longer input helps)"
+        "(below 0: the longer input helps)" + (f"\n{named}" if named else "")
     )
 
 
@@ -119,7 +146,7 @@ def _known(verdicts: pd.DataFrame, column: str) -> bool:
     return column in verdicts and bool(verdicts[column].notna().any())
 
 
-def _title(verdicts: pd.DataFrame, n_tokens: int) -> tuple[str, str]:
+def _title(verdicts: pd.DataFrame, n_tokens: int, by_order: bool = False) -> tuple[str, str]:
     length = int(verdicts["train_length"].iloc[0])
     windows = "a window of the text"
     if verdicts["use_hard_window"].notna().any():
@@ -151,4 +178,6 @@ def _title(verdicts: pd.DataFrame, n_tokens: int) -> tuple[str, str]:
         f"from {SMALLEST_GAIN} up. undecided: none of these. Not corrected for the number of "
         f"rows: exploratory.{gate}"
     )
+    if by_order:
+        details += " From the least F at the longest length to the greatest."
     return layout.heading("Fails, tolerates or uses longer input", verdicts), details

@@ -1,0 +1,59 @@
+"""Labels of ticks where they have room: measured when the figure is drawn, the important first."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from matplotlib.ticker import Formatter
+
+from lengthgen.reporting.figures import measure
+from lengthgen.reporting.figures.look import inches, points
+
+SIZE = 9  # points
+GAP = 0.07  # inches between two labels
+
+
+class Spaced(Formatter):
+    """write: value -> label; rank: value -> sort key, the least comes first.
+
+    A label that would touch one before it in that order is left out; its tick stays.
+    """
+
+    def __init__(
+        self, write: Callable[[float], str], rank: Callable[[float], Any], size: float = SIZE
+    ) -> None:
+        self.write, self.rank, self.size = write, rank, size
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        return self.write(x)
+
+    def format_ticks(self, values: list[float]) -> list[str]:
+        axes, size = self.axis.axes, points(self.size)  # type: ignore[union-attr]
+        upright = self.axis is axes.yaxis
+        low, high = sorted(axes.get_ylim() if upright else axes.get_xlim())
+        other = axes.get_xlim()[0] if upright else axes.get_ylim()[0]
+        places = [(other, value) if upright else (value, other) for value in values]
+        along = axes.transData.transform(places)[:, 1 if upright else 0] / axes.figure.dpi
+        texts = [self.write(value) for value in values]
+        halves = [(0.5 * size / 72 if upright else measure.width(text, size) / 2) for text in texts]
+        gap = 0.02 if upright else inches(GAP)
+        kept: list[int] = []
+        for i in sorted(range(len(values)), key=lambda i: self.rank(values[i])):
+            if low <= values[i] <= high and all(
+                abs(along[i] - along[j]) >= halves[i] + halves[j] + gap for j in kept
+            ):
+                kept.append(i)
+        return [text if i in kept else "" for i, text in enumerate(texts)]
+
+
+def lengths(train_length: int, values: Sequence[float]) -> Spaced:
+    """`1,024` over `2×`: the training length first, then the ends."""
+    ends = {min(values), max(values)}
+    return Spaced(
+        lambda x: f"{x:,.0f}\n{x / train_length:.3g}×",
+        lambda x: (x != train_length, x not in ends, x),
+    )
+
+
+def signed(value: float) -> tuple:
+    """The rank of a tick on an axis about 0: 0, the powers of ten from outside, the others."""
+    return value != 0, f"{abs(value):e}"[0] != "1", -abs(value)
