@@ -6,7 +6,6 @@ the same PNG and SVG, so regenerating them leaves an empty diff.
 
 import logging
 import re
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -17,6 +16,7 @@ from lengthgen.evaluation import records, seals, selection
 from lengthgen.evaluation.selection import Where
 from lengthgen.reporting import (
     detectable,
+    drawn,
     publication,
     published_folder,
     references,
@@ -25,11 +25,12 @@ from lengthgen.reporting import (
     verdicts,
 )
 from lengthgen.reporting import summary as page
-from lengthgen.reporting.figures import by_length, by_position, drawing, palette, verdict_figure
+from lengthgen.reporting.drawn import OnFault
+from lengthgen.reporting.figures.chosen import ALL
+from lengthgen.reporting.figures.look import PAGE
 from lengthgen.reporting.published_folder import Published
 
 log = logging.getLogger(__name__)
-OnFault = Callable[[str], None]  # gets one line
 HOUR = 3600.0  # seconds: no writer takes so long for a file
 FIGURES = ("loss_by_length", "loss_by_position", "exact_match_by_length", "fails_or_uses")
 
@@ -49,7 +50,7 @@ def write_run_figures(run_folder: Path | str, settings: str | None = None) -> li
     summary, written = tables.summarise(measured.documents, measured.lengths), []
     for evaluation, rows in summary.groupby("evaluation", sort=True):
         bins = measured.positions[measured.positions["evaluation"] == evaluation]
-        written += _write_curves(rows, bins, run.folder / "figures", f"{evaluation}-")
+        written += drawn.curves(rows, bins, run.folder / "figures" / f"{evaluation}-")
     return written
 
 
@@ -59,12 +60,7 @@ def write_figures(results: Path | str, on_fault: OnFault = log.warning) -> list[
     on_fault: gets a line for each run or folder that is damaged; the others are drawn.
     """
     results = Path(results)
-    measured = tables.collect(results)
-    for fault in measured.faults:
-        on_fault(fault.line)
-    summary, written = tables.summarise(measured.documents, measured.lengths), []
-    for stem, rows, bins in _groups(summary, measured.positions):
-        written += _write_curves(rows, bins, results / "figures", f"{stem}-")
+    written = drawn.of_runs(results, results / "figures", PAGE, ALL, on_fault)
     for folder in tables.published(results):
         try:
             written += write_published(folder)
@@ -84,18 +80,15 @@ def write_published(folder: Path) -> list[Path]:
 
 def _write_published(folder: Path, published: Published, summary: pd.DataFrame) -> list[Path]:
     measured, note = published.tables, published.note
-    groups = list(_groups(summary, measured.positions))
-    # File names without hashes, where that still tells the groups apart.
-    short = [stem.rsplit("-", 2)[0] for stem, _, _ in groups]
+    groups = list(drawn.groups(summary, measured.positions))
     verdict_rows = verdicts.table(measured.documents, summary, note, published.references)
     power = detectable.table(measured.documents, summary)
     written = []
-    for (stem, rows, bins), name in zip(groups, short, strict=True):
-        prefix = "" if len(groups) == 1 else f"{name}-" if short.count(name) == 1 else f"{stem}-"
+    for (_, rows, bins), prefix in zip(groups, drawn.prefixes(groups), strict=True):
         of_group = verdicts.of_group(verdict_rows, tables.as_rows(rows)[0])
         remark = verdict_section.cannot_support(verdicts.refused(of_group))
-        written += _write_curves(rows, bins, folder, prefix, remark)
-        written += _write_verdicts(of_group, rows, folder / f"{prefix}fails_or_uses")
+        written += drawn.curves(rows, bins, folder / prefix, remark)
+        written += drawn.verdict(of_group, rows, folder / prefix)
     text = page.summary([rows for _, rows, _ in groups], note, verdict_rows, power)
     files.write_text(folder / "summary.md", text)
     written = [
@@ -111,15 +104,6 @@ def _write_published(folder: Path, published: Published, summary: pd.DataFrame) 
             files.remove(old)
     seals.seal(folder, folder.name)
     return [*written, folder / seals.MANIFEST]
-
-
-def _write_verdicts(verdict_rows: pd.DataFrame, rows: pd.DataFrame, stem: Path) -> list[Path]:
-    """None where no length beyond training has a value."""
-    if verdict_rows.empty or verdict_rows["failure"].isna().all():
-        return []
-    n_tokens = int(rows.loc[rows["protocol"] == "matched", "n_tokens"].max())
-    with drawing.fixed_style():
-        return drawing.save(verdict_figure.draw(verdict_rows, n_tokens), stem)
 
 
 def publish(
@@ -185,38 +169,3 @@ def _refuse_damaged(chosen: tables.Tables, where: Where) -> None:
 
 def _sorted(where: Where) -> dict[str, list[str]]:
     return {key: list(values) for key, values in sorted(where.items())}
-
-
-def _groups(
-    summary: pd.DataFrame, positions: pd.DataFrame
-) -> Iterator[tuple[str, pd.DataFrame, pd.DataFrame]]:
-    """(file stem, summary rows, position rows) of each group whose rows may share a figure."""
-    for key, rows in summary.groupby(list(tables.GROUP), sort=True):
-        dataset, model, train_length, steps, setting, evaluation = key
-        stem = f"{dataset}-{model}-{train_length}-{steps}steps-{setting}-{evaluation}"
-        bins = verdicts.of_group(positions, tables.as_rows(rows)[0])
-        yield re.sub(r"[^A-Za-z0-9._-]+", "_", stem), rows, bins
-
-
-def _write_curves(
-    summary: pd.DataFrame, positions: pd.DataFrame, folder: Path, prefix: str, remark: str = ""
-) -> list[Path]:
-    """Curves, if few enough to tell apart. remark: under the title of the matched losses."""
-    if summary["scheme"].nunique() > palette.DISTINCT:
-        return []
-    written = []
-    with drawing.fixed_style():
-        for protocol, rows in summary.groupby("protocol", sort=True):
-            if protocol == "shuffled":  # one length: no curve
-                continue
-            matched = protocol == "matched"
-            name = "loss_by_length" if matched else f"loss_by_length_{protocol}"
-            figure = by_length.loss_by_length(rows, remark if matched else "")
-            written += drawing.save(figure, folder / f"{prefix}{name}")
-            if rows["exact_match"].notna().any():
-                figure = by_length.exact_match_by_length(rows)
-                written += drawing.save(figure, folder / f"{prefix}exact_match_by_length")
-        if positions["value"].notna().any():
-            figure = by_position.loss_by_position(tables.positions_over_seeds(positions), summary)
-            written += drawing.save(figure, folder / f"{prefix}loss_by_position")
-    return written

@@ -14,6 +14,9 @@ from lengthgen.errors import DataError
 from lengthgen.evaluation import seals
 from lengthgen.reporting import text_tables
 from lengthgen.reporting.figures import drawing
+from lengthgen.reporting.figures.chosen import ALL, Chosen
+from lengthgen.reporting.figures.look import PAGE, Look
+from lengthgen.reporting.figures.sheet import Sheet
 from lengthgen.studies import (
     bias_figure,
     claims_figure,
@@ -23,6 +26,7 @@ from lengthgen.studies import (
     history,
     measures,
     page,
+    panels,
     registration,
     sections,
     study_folder,
@@ -30,9 +34,11 @@ from lengthgen.studies import (
 )
 from lengthgen.studies.claim_rows import role
 from lengthgen.studies.claims import CHECK
+from lengthgen.studies.parts import Figure
 from lengthgen.studies.study_folder import Row
 
 log = logging.getLogger(__name__)
+Tables = dict[str, list[dict[str, Any]]]  # name -> rows
 STUDIES = "studies"  # folder of results/
 MARKS = ("claims.csv", seals.MANIFEST)  # a folder with one of them is a study's
 BIAS = (
@@ -47,30 +53,72 @@ def write(folder: Path) -> list[Path]:
 
     DataError if a table is not what the study wrote.
     """
-    study_folder.check(folder)
-    about = files.read_json(folder / "study.json", {})
-    tables = {name: study_folder.read(folder / f"{name}.csv") for name in study_folder.TABLES}
-    claims, title = tables["claims"], f"{about['name']}: {about['meaning']}"
-    values = study_folder.at_own_best(tables["values"])
-    with drawing.fixed_style():
-        decided = f"{_decided(about, claims)} {_explained(claims)}"
-        drawn = drawing.save(claims_figure.draw(title, decided, claims), folder / "claims")
-        if tables["frontier"]:
-            made = costs_figure.draw(title, tables["costs"], tables["frontier"])
-            drawn += drawing.save(made, folder / "costs")
-        for stem, asked in page.figures(about).items():
-            said = f"{about['name']}: {asked.title or about['meaning']}"
-            if asked.show == measures.BIAS:
-                made = bias_figure.draw(said, BIAS, tables["bias_curves"], tables["bias"])
-            else:
-                shown = values
-                if asked.show == measures.DIFFERENCE:
-                    shown = crossings_section.drawn(tables["differences"], asked.baseline)
-                made = figure.draw(said, page.details(shown), shown, asked, claims)
-            drawn += drawing.save(made, folder / stem)
+    about, tables = read(folder)
+    drawn = _draw(about, tables, folder, PAGE, ALL)
     files.write_text(folder / "summary.md", "\n".join(page.lines(about, tables)).rstrip() + "\n")
     seals.seal(folder, folder.name)
     return [folder / "summary.md", *drawn, folder / seals.MANIFEST]
+
+
+def read(folder: Path) -> tuple[dict[str, Any], Tables]:
+    """study.json and the tables of one study. DataError if a table is not what the study wrote."""
+    study_folder.check(folder)
+    about = files.read_json(folder / "study.json", {})
+    return about, {name: study_folder.read(folder / f"{name}.csv") for name in study_folder.TABLES}
+
+
+def draw(folder: Path, out: Path, look: Look = PAGE, chosen: Chosen = ALL) -> list[Path]:
+    """The figures of one study into `out`. Returns the files. DataError as for `read`."""
+    return _draw(*read(folder), out, look, chosen)
+
+
+def _draw(
+    about: Mapping[str, Any], tables: Tables, out: Path, look: Look, chosen: Chosen
+) -> list[Path]:
+    claims, title = tables["claims"], f"{about['name']}: {about['meaning']}"
+    with drawing.fixed_style(look):
+        decided = f"{_decided(about, claims)} {_explained(claims)}"
+        sheets = {"claims": claims_figure.draw(title, decided, claims, look)}
+        costs, frontier = chosen.rows(tables["costs"]), chosen.rows(tables["frontier"])
+        if costs and frontier:
+            sheets["costs"] = costs_figure.draw(title, costs, frontier, look)
+        for stem, asked in page.figures(about).items():
+            sheet = _values(about, tables, asked, look, chosen)
+            if sheet:
+                sheets[stem] = sheet
+        return [
+            path for stem, sheet in sheets.items() for path in drawing.save(sheet, out / stem, look)
+        ]
+
+
+def _values(
+    about: Mapping[str, Any], tables: Tables, asked: Figure, look: Look, chosen: Chosen
+) -> Sheet | None:
+    """A figure of values that a study asks for; None where nothing of it is chosen."""
+    said = f"{about['name']}: {asked.title or about['meaning']}"
+    if asked.show == measures.BIAS:
+        curves, heads = chosen.rows(tables["bias_curves"]), chosen.rows(tables["bias"])
+        return bias_figure.draw(said, BIAS, curves, heads, look) if curves else None
+    shown = study_folder.at_own_best(tables["values"])
+    if asked.show == measures.DIFFERENCE:
+        shown = crossings_section.drawn(tables["differences"], asked.baseline)
+    shown = chosen.rows(shown)
+    if chosen != ALL and not panels.split(shown, asked):
+        return None
+    return figure.draw(said, page.details(shown), shown, asked, tables["claims"], look)
+
+
+def folders(results: Path) -> list[Path]:
+    """Of the studies under results/studies/."""
+    root = results / STUDIES
+    return sorted({path.parent for path in root.glob("[!.]*/*") if path.name in MARKS})
+
+
+def names_of(folder: Path) -> set[str]:
+    """Arms, subjects and schemes of a study's values."""
+    rows = study_folder.read(folder / "values.csv")
+    subjects = {str(row["subject"]) for row in rows}
+    return subjects | {s.partition("+")[0] for s in subjects} | {str(r["scheme"]) for r in rows}
 
 
 def write_all(results: Path, on_fault: Callable[[str], None] = log.warning) -> list[Path]:
@@ -78,21 +126,20 @@ def write_all(results: Path, on_fault: Callable[[str], None] = log.warning) -> l
 
     on_fault: gets a line for each study that is damaged; with one, the files over all stay.
     """
-    root = results / STUDIES
-    folders = sorted({path.parent for path in root.glob("[!.]*/*") if path.name in MARKS})
+    root, found = results / STUDIES, folders(results)
     written, damaged = [], False
-    for folder in folders:
+    for folder in found:
         try:
             written += write(folder)
         except DataError as error:
             damaged = True
             on_fault(str(error))
-    if damaged or not folders:
+    if damaged or not found:
         return written
-    rows = [row for folder in folders for row in study_folder.read(folder / "claims.csv")]
+    rows = [row for folder in found for row in study_folder.read(folder / "claims.csv")]
     rows = study_folder.whole(rows, study_folder.CLAIMS)
     files.write_table(root / "verdicts.csv", rows, study_folder.CLAIMS)
-    files.write_text(root / "README.md", _overview(root, folders))
+    files.write_text(root / "README.md", _overview(root, found))
     return [*written, root / "verdicts.csv", root / "README.md"]
 
 

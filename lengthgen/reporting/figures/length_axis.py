@@ -7,25 +7,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, NullLocator
 
-<<<<<<< HEAD
-from lengthgen.reporting.figures import layout, palette
+from lengthgen.reporting.figures import layout, line_names, palette, ticks
+from lengthgen.reporting.figures.look import Look, points, scale
 from lengthgen.reporting.status_words import STATUS_WORDS
 
 LABEL = "evaluation length (tokens, and as a multiple of the training length)"
-=======
-from lengthgen.reporting.figures import layout, line_names, palette, ticks
-from lengthgen.reporting.figures.look import Look, points, scale
-
-LABEL = "evaluation length (tokens, and as a multiple of the training length)"
 SHORT = "evaluation length (tokens, multiple of L)"
-# How figures and pages word the status of a length without a value.
-STATUS_WORDS = {
-    "refused": "refuses",
-    "oom": "out of memory",
-    "nonfinite": "not finite",
-    "leak": "leaks",
-}
->>>>>>> 151b970 (Figures measure their labels: constrained layout, four formats, column width, grey)
 
 
 def draw(axes: Axes, lengths: Sequence[float], train_length: int) -> None:
