@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from lengthgen.diagnostics.findings import Table
-from lengthgen.reporting.figures import drawing, layout, palette
+from lengthgen.reporting.figures import drawing, layout, palette, ticks
 from lengthgen.reporting.figures.look import PAGE, Look, inches, points, scale
 from lengthgen.reporting.figures.sheet import Sheet
 
@@ -55,8 +55,10 @@ def figure_of(
     for number, (axes, (name, draw)) in enumerate(zip(drawn, panels, strict=False)):
         axes.set_title(name, size=points(9), loc="left")
         draw(axes)
-        if number % across == 0:
+        if number % across == 0 and not axes.get_ylabel():
             axes.set_ylabel(kind.y_label)
+        ticks.plain(axes.xaxis)
+        ticks.plain(axes.yaxis)
         if number + across >= len(panels) and not axes.get_xlabel():
             axes.set_xlabel(kind.x_label)
     for axes in drawn[len(panels) :]:
@@ -124,6 +126,7 @@ def _bias_curve(rows: TableRows, train_length: int) -> list[Panel]:
 
     def pairs(axes: Axes) -> None:
         axes.plot(*_columns(first, "offset", "pairs"), color=layout.GREY)
+        axes.set_ylabel("pairs")
         _mark(axes, train_length)
         offsets(axes)
 
@@ -246,7 +249,7 @@ DRAWN = {
     ),
     "bias_curve": FigureKind(
         "Bias by distance, centred at 0",
-        "offset i - j (tokens, logarithmic)", "b(D) - b(0) (nats)", _bias_curve,
+        "offset i − j (tokens, logarithmic)", "b(D) − b(0) (nats)", _bias_curve,
     ),
     "attention_spread": FigureKind(
         "Effective keys by query position (dotted: uniform)",

@@ -51,7 +51,11 @@ def found(row: Row, size: float) -> str:
     """With as many decimals as the row's scale asks for."""
     decimals = min(6, max(2, 2 - math.floor(math.log10(size))))
     numbers = (row["value"], row["low"], row["high"])
-    return text_tables.interval(*numbers, f"{{:.{decimals}f}}".format) or "nothing"
+
+    def write(number: float) -> str:
+        return f"{number:.{decimals}f}" if math.isfinite(number) else "unknown"
+
+    return text_tables.interval(*numbers, write) or "nothing"
 
 
 def prediction_words(claim: Row) -> str:

@@ -23,7 +23,7 @@ from lengthgen.studies.study_folder import Row
 
 ZERO = "#222222"
 ONE, SEVERAL = 5.6, 3.1  # inches: the width of a panel alone, and of one of several
-HEIGHT, SMALL = 2.5, 1.7  # of a panel, with names beside it and below it
+HEIGHT, SMALL = 2.5, 1.7  # inches of a panel, and in a narrow figure
 MOST = 12  # names of a legend for all panels
 UNDER, LABEL = 0.46, 0.22  # inches below a panel: of its ticks' labels, and of its axis'
 
@@ -47,7 +47,8 @@ def draw(
     noted = {id(panel): _noted(panel, asked) for panel in drawn}
     limits = figure_axes.limits(drawn, asked, noted)
     most = max(len(panels.of_lines(panel, asked.axis)) for panel in drawn)
-    height = max(HEIGHT, line_names.ROW * (2 + most)) if beside else SMALL
+    names_high = line_names.ROW * (2 + most) if beside else 0.0
+    height = max(SMALL if look.narrow else HEIGHT, names_high)
     n_rows = math.ceil(len(drawn) / columns)
     sheet = Sheet((title, f"{details} {_said(drawn, asked)}".strip()), look)
     legends = []

@@ -65,7 +65,7 @@ def _wanted(subject: str, asked: Figure) -> bool:
 def _keys(row: Row, shown: Sequence[Row], asked: Figure) -> list[tuple[tuple, str]]:
     """(key, title) of every panel that a row is in."""
     base = row["dataset"], row["train_length"]
-    title = f"{row['dataset']}, trained at {row['train_length']}"
+    title = f"{row['dataset']}, trained at {row['train_length']:,}"
     arm, _, condition = row["subject"].partition("+")
     if asked.axis != "length":
         factor = row["eval_length"] / row["train_length"]

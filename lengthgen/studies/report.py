@@ -79,7 +79,9 @@ def _draw(
     with drawing.fixed_style(look):
         decided = f"{_decided(about, claims)} {_explained(claims)}"
         sheets = {"claims": claims_figure.draw(title, decided, claims, look)}
-        costs, frontier = chosen.rows(tables["costs"]), chosen.rows(tables["frontier"])
+        # Time was measured at one length; it is said beside every one.
+        costs = Chosen(chosen.schemes).rows(tables["costs"])
+        frontier = chosen.rows(tables["frontier"])
         if costs and frontier:
             sheets["costs"] = costs_figure.draw(title, costs, frontier, look)
         for stem, asked in page.figures(about).items():

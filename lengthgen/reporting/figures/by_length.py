@@ -122,7 +122,7 @@ def _draw(
     off_scale = change_panel.off_scale(lines.scored, look) if changes else {}
     names = [look.name(scheme) for scheme in lines.schemes]
     beside = line_names.fit_beside([*names, *lines.reasons.values(), *off_scale.values()], look)
-    heights = _heights(lines, changes, beside)
+    heights = _heights(lines, changes, beside, look.narrow)
     sheet = Sheet(title, look)
     panels = sheet.panels(heights)
     top = panels[0]
@@ -153,12 +153,13 @@ def _draw(
     return sheet.fit()
 
 
-def _heights(lines: Lines, changes: bool, beside: bool) -> list[float]:
+def _heights(lines: Lines, changes: bool, beside: bool, narrow: bool) -> list[float]:
     """Inches of the panels: beside them, names need room."""
+    top, below = (2.0, 1.4) if narrow else (3.2, 2.2)
     names = line_names.ROW * (len(lines.schemes) + 1) if beside else 0.0
     strip = line_names.ROW * 1.2 * len(lines.reasons)
-    heights = [max(3.2 if beside else 1.9, names), strip]
-    heights.append(max(2.2 if beside else 1.3, names) if changes else 0.0)
+    heights = [max(top, names), strip]
+    heights.append(max(below, names) if changes else 0.0)
     return [height for height in heights if height]
 
 

@@ -31,12 +31,13 @@ def loss_by_position(bins: pd.DataFrame, rows: pd.DataFrame, look: Look = PAGE) 
         + (
             ""
             if (window := int(line["eval_length"].max())) == longest
-            else f" (window of {window})"
+            else f" (window of {window:,})"
         )
         for scheme, line in lines.items()
     }
     beside = line_names.fit_beside(list(names.values()), look)
-    height = max(3.6, line_names.ROW * (len(lines) + 1)) if beside else 2.2
+    names_high = line_names.ROW * (len(lines) + 1) if beside else 0.0
+    height = max(2.2 if look.narrow else 3.6, names_high)
     sheet = Sheet(_title(lines, longest, rows), look)
     (panel,) = sheet.panels([height])
     ends = {}

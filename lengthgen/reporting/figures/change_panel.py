@@ -20,7 +20,7 @@ Scored = Mapping[str, pd.DataFrame]  # scheme -> its rows by evaluation length
 
 
 def draw(axes: Axes, scored: Scored, lengths: Sequence[int], train_length: int) -> None:
-    """The lines with their bands. scored: rows of tables.SUMMARY."""
+    """The lines with their bands."""
     known = _known(scored)
     low, high = _limits(known)
     for scheme, values in known.items():

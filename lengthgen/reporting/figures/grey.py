@@ -8,13 +8,15 @@ from typing import Any
 
 import numpy as np
 from matplotlib.artist import Artist
+from matplotlib.collections import Collection
 from matplotlib.colors import to_rgba_array
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from matplotlib.text import Text
 
 LIGHTEST = 0.55  # of what had a colour; greys, as of bands, stay what they are
-PALE = 0.8  # what is lighter is a background, and stays as light
+PALE = 0.8  # an area that is lighter is a background, and stays as light
 WEIGHTS = (0.2126, 0.7152, 0.0722)  # of linear red, green and blue: Rec. 709
 PROPERTIES = (
     "color", "facecolor", "edgecolor", "markerfacecolor", "markeredgecolor",
@@ -29,7 +31,7 @@ def turn(figure: Figure) -> None:
             colour = get()
             if isinstance(colour, str) and colour in ("none", "auto"):
                 continue
-            greys = _greys(to_rgba_array(colour))
+            greys = _greys(to_rgba_array(colour), isinstance(artist, Patch | Collection))
             if len(greys):
                 put(greys if len(greys) > 1 else tuple(greys[0]))
 
@@ -44,13 +46,13 @@ def _of(artist: Any) -> Iterator[str]:
             yield name
 
 
-def _greys(colours: np.ndarray) -> np.ndarray:
+def _greys(colours: np.ndarray, may_be_pale: bool) -> np.ndarray:
     """RGBA, one a row -> the same with three equal channels, in sRGB."""
     rgb, alpha = colours[:, :3], colours[:, 3:]
     linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
     light = linear @ np.array(WEIGHTS)
     grey = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
-    coloured = (np.ptp(rgb, axis=1) > 0.02) & (grey < PALE)
+    coloured = (np.ptp(rgb, axis=1) > 0.02) & ((grey < PALE) | (not may_be_pale))
     # Squeezed, not cut, so that two colours keep apart.
-    grey = np.where(coloured, np.clip(grey, 0, 1) * LIGHTEST / 0.8, grey)
+    grey = np.where(coloured, np.minimum(grey / PALE, 1) * LIGHTEST, grey)
     return np.hstack([np.repeat(grey[:, None], 3, axis=1), alpha])

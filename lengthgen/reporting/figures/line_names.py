@@ -18,7 +18,7 @@ from lengthgen.reporting.figures.palette import Style
 
 ROW = 0.185  # height of one name
 SIZE, LEGEND = 9, 8.5  # points
-BESIDE = 0.42  # share of a figure's width that names beside a panel may take
+BESIDE = 0.36  # share of a figure's width that names beside a panel may take
 SAMPLE = (0.15, 0.31, 0.47)  # right of the panel: a piece of the line with its marker
 TEXT = 0.52
 

@@ -15,17 +15,17 @@ _TITLE = re.compile(r"^# title: *(?P<text>.*\S)", re.MULTILINE)
 
 
 def titles(where: Sequence[Path]) -> dict[str, str]:
-    """Label -> title. where: catalogue.folders().
+    """Name of a YAML file, and label -> title. where: catalogue.folders().
 
     A variant's label is that of its runs: `rope(base=500000)`, of rope_base_500k.yaml.
     """
-    found = {}
+    found: dict[str, str] = {}
     for group in GROUPS:
         files = catalogue.files(group, where)
         for option, path in files.items():
             title = _TITLE.search(path.read_text(encoding="utf-8"))
             if title:
-                found[_label(option, files, where)] = title["text"]
+                found |= dict.fromkeys((option, _label(option, files, where)), title["text"])
     return found
 
 

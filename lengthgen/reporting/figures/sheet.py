@@ -63,8 +63,10 @@ class Sheet(Figure):
         if self.look.width is None:
             width = columns * (self.plot + inches(1.0)) + self._widest_text()
         height = sum(self.heights) + inches(1.5) * (len(self.heights) + 1)
-        for _ in range(3):  # a new width breaks lines anew, and ticks with them
+        for turn in range(4):  # a new width breaks lines anew, and ticks with them
             panel_width, panel_height = self._arrange(width, height, above)
+            if turn == 1:
+                self._wrap_labels()
             if self.look.width is None:
                 width += (self.plot - panel_width) * columns
             before, above = above, self.above(width)
@@ -89,6 +91,21 @@ class Sheet(Figure):
         except UserWarning:
             self._refuse()
         return self._sizes()
+
+    def _wrap_labels(self) -> None:
+        """Break the labels of axes that are longer than what they stand along has room for."""
+        width, height = self.get_size_inches()
+        for axes in self.axes:
+            box = axes.get_position()
+            middle = (box.x0 + box.x1) / 2
+            along = 2 * min(middle, 1 - middle) * width - inches(PAD)
+            for label, room in ((axes.xaxis.label, along), (axes.yaxis.label, box.height * height)):
+                upright = label.get_rotation() % 180 != 0 or label is axes.xaxis.label
+                if upright and measure.width(label.get_text(), label.get_fontsize()) > room:
+                    parts = label.get_text().split("\n")
+                    size = label.get_fontsize()
+                    lines = [line for part in parts for line in measure.wrap(part, room, size)]
+                    label.set_text("\n".join(lines))
 
     def _widest_text(self) -> float:
         """Inches: so much room is enough for what stands beside the panels."""

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from matplotlib.ticker import Formatter
+from matplotlib.axis import Axis
+from matplotlib.ticker import FixedLocator, Formatter, NullLocator
 
 from lengthgen.reporting.figures import measure
 from lengthgen.reporting.figures.look import inches, points
@@ -57,3 +58,24 @@ def lengths(train_length: int, values: Sequence[float]) -> Spaced:
 def signed(value: float) -> tuple:
     """The rank of a tick on an axis about 0: 0, the powers of ten from outside, the others."""
     return value != 0, f"{abs(value):e}"[0] != "1", -abs(value)
+
+
+def plain(axis: Axis) -> None:
+    """Of a logarithmic axis: numbers as they are written, the powers of ten first."""
+    scale = axis.get_scale()
+    if scale not in ("log", "symlog"):
+        return
+    low, high = sorted(axis.get_view_interval())
+    powers = range(-12, 13)
+    steps = [step * 10.0**power for power in powers for step in (1, 2, 5)]
+    if scale == "symlog":  # linear to ±1
+        steps = [0.0, *(sign * step for step in steps if step >= 1 for sign in (-1, 1))]
+    axis.set_major_locator(FixedLocator([step for step in sorted(steps) if low <= step <= high]))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(Spaced(number, signed))
+
+
+def number(value: float) -> str:
+    """1,000 or 0.02; very small and very large ones with an exponent."""
+    large = abs(value) >= 1000
+    return f"{value:,.0f}" if large and abs(value) < 1e7 else f"{value:g}"
