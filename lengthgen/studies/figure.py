@@ -140,7 +140,7 @@ def _panel(
 
 def _unit(kind: str, before: int, look: Look) -> str:
     """`(nats/token, logarithmic)`, on two lines where one would be longer than the panel."""
-    long = look.narrow and kind and before + len(kind) > 10
+    long = before + len(kind) > (10 if look.narrow else 20) and kind
     return f"(nats/token,\n{kind.removeprefix(', ')})" if long else f"(nats/token{kind})"
 
 

@@ -1,6 +1,7 @@
 """Lines of a study's figure: a style each within a panel, and bands.
 
-A line whose scheme no other line of its panel has keeps the scheme's style of every figure. Where
+A line whose scheme no other line of its panel has, or that is called as its scheme, keeps the
+scheme's style of every figure. Where
 a panel has several schemes, the others are shades of their scheme's colour; where it has one, they
 have colours that differ. Markers and dashes differ in grey as well.
 """
@@ -38,7 +39,8 @@ def styles(schemes: Mapping[str, str], trained: Sequence[str]) -> dict[str, Styl
     own = {
         name: palette.KNOWN[schemes[name]]
         for name in trained
-        if schemes[name] in palette.KNOWN and drawn.count(schemes[name]) == 1
+        if schemes[name] in palette.KNOWN
+        and (name == schemes[name] or drawn.count(schemes[name]) == 1)
     }
     taken = {key for style in own.values() for key in (style.colour, (style.marker, style.line))}
     free = [one for one in OTHERS if not {one.colour, (one.marker, one.line)} & taken]
@@ -55,7 +57,7 @@ def _shaded(look: Style, scheme: str, name: str, schemes: Mapping[str, str]) -> 
         return look
     number = [line for line, of in schemes.items() if of == scheme].index(name)
     # from dark to light and back, so that neighbours are far apart
-    order = (1, 4, 0, 3, 5, 2)
+    order = (1, 4, 0, 3, 2)
     colour = palette.shade(palette.KNOWN[scheme].colour, order[number % len(order)])
     return Style(colour, look.marker, look.line)
 
@@ -68,4 +70,6 @@ def draw(axes: Axes, style: Style, points: Sequence[Point], floor: float = -np.i
         axes.vlines(x, low, high, color=style.colour, linewidth=1.6 * scale())
     axes.fill_between(x, low, high, color=style.colour, alpha=0.13, linewidth=0)
     (drawn,) = axes.plot(x, value, color=style.colour, linestyle=style.line, marker=style.marker)
-    drawn.set(markeredgecolor="white", markeredgewidth=0.5 * scale(), markersize=5 * scale())
+    drawn.set(
+        markeredgecolor=palette.edge(style), markeredgewidth=0.5 * scale(), markersize=5 * scale()
+    )

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 
 from lengthgen.reporting.figures.look import points, scale
-from lengthgen.reporting.figures.palette import Style
+from lengthgen.reporting.figures.palette import Style, edge
 
 # As in matplotlib, at a page's size of text.
 STYLE: dict[Any, Any] = {
@@ -58,7 +58,7 @@ def line(
     (drawn,) = axes.plot(
         x, y, color=style.colour, linestyle=style.line, marker=style.marker, markevery=markevery
     )
-    drawn.set(markeredgecolor="white", markeredgewidth=0.5 * scale())
+    drawn.set(markeredgecolor=edge(style), markeredgewidth=0.5 * scale())
 
 
 def floor(axes: Axes, x: ArrayLike, y: ArrayLike, short: bool = False) -> None:

@@ -13,8 +13,8 @@ from matplotlib.lines import Line2D
 from matplotlib.transforms import ScaledTranslation, Transform, blended_transform_factory
 
 from lengthgen.reporting.figures import measure
-from lengthgen.reporting.figures.look import Look, inches, points
-from lengthgen.reporting.figures.palette import Style
+from lengthgen.reporting.figures.look import Look, inches, points, scale
+from lengthgen.reporting.figures.palette import Style, edge
 
 ROW = 0.185  # height of one name
 SIZE, LEGEND = 9, 8.5  # points
@@ -98,8 +98,8 @@ def below(axes: Axes, entries: Sequence[tuple[Style, str]], offset: float | None
             handles, texts, loc="upper left", bbox_to_anchor=(0, 0), borderaxespad=0,
             bbox_transform=axes.transAxes + under, **look,
         )  # fmt: skip
-    for drawn in legend.get_lines():
-        drawn.set_markeredgewidth(0.5)
+    for drawn, (style, _) in zip(legend.get_lines(), entries, strict=True):
+        drawn.set_markeredgewidth((1.6 if style.marker == "x" else 0.5) * scale())
 
 
 def spread(wanted: Sequence[float], gap: float, inset: float = 0.0) -> list[float]:
@@ -142,6 +142,5 @@ def _join(axes: Axes, style: Style, x: float, y: float, place: float) -> None:
 
 def _line(style: Style, x: Sequence[float], y: Sequence[float]) -> Line2D:
     line = Line2D(x, y, color=style.colour, linestyle=style.line or "none", marker=style.marker)
-    if style.marker != "x":
-        line.set(markeredgecolor="white", markeredgewidth=0.5)
+    line.set(markeredgecolor=edge(style), markeredgewidth=0.5 * scale())
     return line

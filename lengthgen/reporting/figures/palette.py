@@ -40,7 +40,7 @@ KNOWN = {  # append only: a change would restyle every published figure
 }
 # Stars of another number of points than fire's five: (points, 1 for a star, degrees of rotation).
 _MARKERS = ((3, 1, 0), (4, 1, 0), (4, 1, 45), (6, 1, 0))
-SHADES = (0.22, 0.30, 0.38, 0.46, 0.54, 0.62)  # lightness of a variant's colour
+SHADES = (0.18, 0.25, 0.32, 0.39, 0.46)  # lightness of a variant's colour
 _LINES = (SOLID, DASHED, DOTTED, DASH_DOT)
 
 
@@ -56,6 +56,11 @@ def style(scheme: str) -> Style:
     return Style(_hex(hue, lightness, 0.65), marker, line)
 
 
+def edge(style: Style) -> str:
+    """The colour around a marker: white parts it from lines, but would hide a thin star."""
+    return style.colour if isinstance(style.marker, tuple) or style.marker == "x" else "white"
+
+
 def base(scheme: str) -> str:
     """The scheme that a label is a variant of: `rope(base=500000)+yarn` -> `rope`."""
     return scheme.partition("(")[0].partition("+")[0]
@@ -65,7 +70,7 @@ def shade(colour: str, number: int) -> str:
     """A colour made darker or lighter, of the same hue."""
     channels = (int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
     hue, _, saturation = colorsys.rgb_to_hls(*channels)
-    return _hex(hue, SHADES[number % len(SHADES)], saturation)
+    return _hex(hue, SHADES[number % len(SHADES)], 0.85 * saturation)
 
 
 def _hex(hue: float, lightness: float, saturation: float) -> str:

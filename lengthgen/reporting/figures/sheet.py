@@ -101,9 +101,9 @@ class Sheet(Figure):
             along = 2 * min(middle, 1 - middle) * width - inches(PAD)
             for label, room in ((axes.xaxis.label, along), (axes.yaxis.label, box.height * height)):
                 upright = label.get_rotation() % 180 != 0 or label is axes.xaxis.label
-                if upright and measure.width(label.get_text(), label.get_fontsize()) > room:
+                if upright and measure.width(label.get_text(), float(label.get_fontsize())) > room:
                     parts = label.get_text().split("\n")
-                    size = label.get_fontsize()
+                    size = float(label.get_fontsize())
                     lines = [line for part in parts for line in measure.wrap(part, room, size)]
                     label.set_text("\n".join(lines))
 
