@@ -247,7 +247,8 @@ def test_a_latex_document_takes_every_figure(tmp_path):
             drawing.save(draw(look), tmp_path / kind, look)
         body.append(rf"\input{{{kind}.pgf}}\newpage\includegraphics{{{kind}.pdf}}\newpage")
     document = [
-        r"\documentclass{article}", r"\usepackage{pgf,graphicx}", r"\usepackage[T1]{fontenc}", r"\usepackage{lmodern}",
+        r"\documentclass{article}", r"\usepackage{pgf,graphicx}", r"\usepackage[T1]{fontenc}",
+        r"\usepackage{lmodern}",
         r"\usepackage[paperheight=20in]{geometry}", r"\begin{document}", *body, r"\end{document}",
     ]  # fmt: skip
     (tmp_path / "paper.tex").write_text("\n".join(document), encoding="utf-8")

@@ -381,7 +381,7 @@ COMMITTED = Path(__file__).parents[1] / "results"
 def test_a_damaged_study_is_named_and_the_others_are_drawn(tmp_path, name, damage, monkeypatch):
     drawn, faults = [], []
     monkeypatch.setattr(report.page, "lines", lambda about, tables: drawn.append(about) or [])
-    monkeypatch.setattr(report.drawing, "save", lambda figure, stem: [])
+    monkeypatch.setattr(report.drawing, "save", lambda *given: [])
     studies = tmp_path / "studies"
     for study in ("learned_absolute_fails", "position_or_dilution"):
         shutil.copytree(COMMITTED / "studies" / study, studies / study)
