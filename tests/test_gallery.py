@@ -10,6 +10,7 @@ import xml.etree.ElementTree as ElementTree
 import matplotlib
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
 
@@ -164,6 +165,19 @@ def test_tick_labels_have_room_and_the_training_length_first():
     assert "262,144\n1×" in labels and "1,048,576\n4×" in labels and "" in labels
     ranks = [ticks.signed(value) for value in (0, 1, 0.1, 0.03)]
     assert ranks == sorted(ranks)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "labels"),
+    [(1, 1000, {"1", "10", "1,000"}), (0.31, 0.39, set()), (2e-7, 3e-3, {"1e-06"})],
+)
+def test_a_logarithmic_axis_has_plain_numbers(low, high, labels):
+    with drawing.fixed_style():
+        axes = Figure().add_subplot()
+        axes.set(yscale="log", ylim=(low, high))
+        ticks.plain(axes.yaxis)
+        shown = {label.get_text() for label in axes.get_yticklabels()}
+    assert labels <= shown and len(shown - {""}) > 1 and not any("$" in text for text in shown)
 
 
 def test_variants_are_shades_of_their_scheme():

@@ -43,6 +43,16 @@ def wrap(text: str, inches: float, size: float, weight: str = "normal") -> list[
     return [*lines, line] if line else lines
 
 
+def balanced(text: str, inches: float, size: float) -> list[str]:
+    """As few lines as `wrap` makes, of about the same width."""
+    lines = wrap(text, inches, size)
+    for share in (0.5, 0.6, 0.7, 0.8, 0.9):
+        narrower = wrap(text, share * inches, size)
+        if len(narrower) == len(lines):
+            return narrower
+    return lines
+
+
 def _fitting(word: str, inches: float, size: float, weight: str) -> int:
     """How many characters of a word fit; at least one."""
     low, high = 1, len(word)

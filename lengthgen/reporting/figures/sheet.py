@@ -104,7 +104,7 @@ class Sheet(Figure):
                 if upright and measure.width(label.get_text(), float(label.get_fontsize())) > room:
                     parts = label.get_text().split("\n")
                     size = float(label.get_fontsize())
-                    lines = [line for part in parts for line in measure.wrap(part, room, size)]
+                    lines = [line for part in parts for line in measure.balanced(part, room, size)]
                     label.set_text("\n".join(lines))
 
     def _widest_text(self) -> float:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from matplotlib.axis import Axis
-from matplotlib.ticker import FixedLocator, Formatter, NullLocator
+from matplotlib.ticker import FixedLocator, Formatter, MaxNLocator, NullLocator
 
 from lengthgen.reporting.figures import measure
 from lengthgen.reporting.figures.look import inches, points
@@ -28,6 +28,8 @@ class Spaced(Formatter):
         return self.write(x)
 
     def format_ticks(self, values: list[float]) -> list[str]:
+        if not len(values):
+            return []
         axes, size = self.axis.axes, points(self.size)  # type: ignore[union-attr]
         upright = self.axis is axes.yaxis
         low, high = sorted(axes.get_ylim() if upright else axes.get_xlim())
@@ -66,11 +68,13 @@ def plain(axis: Axis) -> None:
     if scale not in ("log", "symlog"):
         return
     low, high = sorted(axis.get_view_interval())
-    powers = range(-12, 13)
-    steps = [step * 10.0**power for power in powers for step in (1, 2, 5)]
+    powers = [10.0**power for power in range(-12, 13)]
+    steps = [step * power for power in powers for step in (1, 2, 5)]
     if scale == "symlog":  # linear to ±1
         steps = [0.0, *(sign * step for step in steps if step >= 1 for sign in (-1, 1))]
-    axis.set_major_locator(FixedLocator([step for step in sorted(steps) if low <= step <= high]))
+    places = [step for step in sorted(steps) if low <= step <= high]
+    # An axis of a part of a decade has too few of them.
+    axis.set_major_locator(FixedLocator(places) if len(places) > 1 else MaxNLocator(4))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(Spaced(number, signed))
 
