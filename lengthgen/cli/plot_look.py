@@ -10,13 +10,13 @@ from lengthgen.config import catalogue
 from lengthgen.config.nearest import nearest
 from lengthgen.config.redaction import redact_text
 from lengthgen.errors import ConfigError
+from lengthgen.evaluation import selection
 from lengthgen.reporting.figures import names
 from lengthgen.reporting.figures.chosen import Chosen
 from lengthgen.reporting.figures.look import FORMATS, METRICS, STYLES, Look
 
 WIDTHS = (2.0, 40.0)  # inches
-# A comma or = in brackets belongs to a label: t5_bias(num_buckets=64,max_distance=256).
-COMMA = r",(?![^(]*\))"
+# An = in brackets belongs to a label: t5_bias(num_buckets=64)=T5.
 LABEL = re.compile(r"(?P<name>(?:[^=(]|\([^)]*\))+)=(?P<text>.+)", re.DOTALL)
 FLAGS = (
     "format", "width", "style", "grey", "labels", "no_title", "schemes", "lengths", "metric", "to",
@@ -121,4 +121,4 @@ def _labels(texts: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 
 def _split(texts: Sequence[str]) -> list[str]:
-    return [part for text in texts for part in re.split(COMMA, text) if part]
+    return [part for text in texts for part in selection.COMMA.split(text) if part]
