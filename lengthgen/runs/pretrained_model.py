@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lengthgen.data import pretrained_tokenizer
-from lengthgen.data.splits import make_dataset
+from lengthgen.data.chosen import make_dataset
 from lengthgen.errors import ConfigError
 from lengthgen.pretrained.source import Source
 from lengthgen.runs.pretrained_settings import PretrainedModel
