@@ -41,7 +41,7 @@ def named(command):
 
 def test_there_are_commands():
     assert len(COMMANDS) > 60
-    known = {*HYDRA, "study", "compare", "decide", "export", "plot", "list", "bench"}
+    known = {*HYDRA, "study", "compare", "decide", "export", "plot", "report", "list", "bench"}
     assert known <= {words[0] for _, words in COMMANDS}
 
 

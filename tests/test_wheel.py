@@ -73,7 +73,10 @@ def test_the_wheel_holds_every_module_and_configuration(wheel):
     inside = set(zipfile.ZipFile(wheel).namelist())
     modules = {str(path.relative_to(ROOT)) for path in (ROOT / "lengthgen").rglob("*.py")}
     configs = {f"lengthgen/{path.relative_to(ROOT)}" for path in (ROOT / "configs").rglob("*.yaml")}
-    assert modules | configs <= inside
+    page = ROOT / "lengthgen" / "reporting" / "page"
+    kinds = ("*.html", "*.css", "*.js", "LICENSE")  # of `lengthgen report`
+    assets = {str(path.relative_to(ROOT)) for kind in kinds for path in page.rglob(kind)}
+    assert len(assets) > 8 and modules | configs | assets <= inside
     assert not [name for name in inside if name.startswith(("tests/", "results/", "configs/"))]
 
 
@@ -87,6 +90,8 @@ def test_train_plot_and_list_from_an_empty_folder(lengthgen, installed):
     tables = list(run_folder.glob("evaluation/*/lengths.csv"))
     assert len(tables) == 1 and "alibi" in tables[0].read_text()
     lengthgen("plot")
+    assert lengthgen("report") == "report.html\n"
+    assert "alibi" in (lengthgen.folder / "report.html").read_text()
     assert list((lengthgen.folder / "results" / "figures").glob("*.png"))
     lengthgen(f"evaluate run={run_folder.name} evaluation.lengths=[32,48]")
     assert len(list(run_folder.glob("evaluation/*/lengths.csv"))) == 2

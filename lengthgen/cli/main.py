@@ -31,6 +31,7 @@ EXAMPLES = {
     "lengthgen export run=<id> --to hf FOLDER": "a model that transformers loads, with its curves",
     "lengthgen study learned_absolute_fails": "the runs of a declared claim, and its verdict",
     "lengthgen plot": "every figure again, from the tables in results/",
+    "lengthgen report": "one HTML page of all that results/ holds",
     "lengthgen list schemes": "each scheme, in a line",
     'eval "$(lengthgen completion bash)"': "tab completion in this shell",
 }
@@ -51,6 +52,7 @@ COMMANDS = (
     Command("export", "a trained run for transformers or lm-eval", "cli.export"),
     Command("study", "make the runs that a declared claim needs, and judge it", "cli.study"),
     Command("plot", "draw every figure again from the tables in results/", "cli.plot"),
+    Command("report", "one HTML page of all results: curves, tables, studies", "cli.report"),
     Command(
         "bench", "train | evaluate | attention | memory | marks: speed and memory", "bench.command"
     ),
