@@ -95,3 +95,9 @@ for _number in (signal.SIGHUP, signal.SIGINT):
         signal.signal(
             _number, signal.default_int_handler if _number == signal.SIGINT else signal.SIG_DFL
         )
+
+
+@pytest.fixture(autouse=True)
+def as_wide_as_nothing_says(monkeypatch):
+    """pytest-xdist tells its workers a width, which tables would then follow."""
+    monkeypatch.delenv("COLUMNS", raising=False)

@@ -460,8 +460,9 @@ def test_a_variant_is_what_it_varies_and_its_changes(stem):
     defaults = {"name": name} | dataclasses.asdict(schemes.load(name).Config())
     assert catalogue.contents(path, [catalogue.folder()]) == defaults | changes
     assert changes and all(defaults[key] != value for key, value in changes.items())
-    first, second, *_ = path.read_text().splitlines()
-    assert first == f"# {catalogue.meaning(path)}" and second == f"defaults: [{name}, _self_]"
+    first, title, second, *_ = path.read_text().splitlines()
+    assert first == f"# {catalogue.meaning(path)}" and title.startswith("# title: ")
+    assert second == f"defaults: [{name}, _self_]"
 
 
 def test_parameter_counts():

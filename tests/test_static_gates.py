@@ -16,6 +16,10 @@ ALLOWED = {
     ("lengthgen/config/plugins.py", "self.source_to_code"): "the same",
     ("lengthgen/config/plugins.py", "importlib.import_module"): "of the package, by a listed name",
     ("lengthgen/cli/main.py", "importlib.import_module"): "of the package, by a constant table",
+    (
+        "lengthgen/cli/completion.py",
+        "importlib.import_module",
+    ): "of the package, by a constant table",
     ("lengthgen/__init__.py", "importlib.import_module"): "of the package, by a constant table",
     ("lengthgen/model/__init__.py", "importlib.import_module"): "the same",
     ("lengthgen/diagnostics/writing.py", "importlib.import_module"): "the same",
