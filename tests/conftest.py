@@ -1,5 +1,6 @@
 """Checked shapes, options of the test session, and what several test files need of the machine."""
 
+import os
 import signal
 import socket
 from pathlib import Path
@@ -96,8 +97,5 @@ for _number in (signal.SIGHUP, signal.SIGINT):
             _number, signal.default_int_handler if _number == signal.SIGINT else signal.SIG_DFL
         )
 
-
-@pytest.fixture(autouse=True)
-def as_wide_as_nothing_says(monkeypatch):
-    """pytest-xdist tells its workers a width, which tables would then follow."""
-    monkeypatch.delenv("COLUMNS", raising=False)
+# pytest-xdist tells its workers a width of the terminal, which tables would follow.
+os.environ.pop("COLUMNS", None)
