@@ -120,8 +120,9 @@ def parser() -> argparse.ArgumentParser:
     add("--memory", type=_positive, metavar="GIB", help=words)
     words = "settings whose evaluations are compared (default: those with the most retrofits)"
     add("--evaluation", metavar="ID", help=words)
-    words = "say whether what is lost past the training length is due to positions or to attention "
-    add("--cause", action="store_true", help=words + "over more keys (four more evaluations)")
+    words = "of a rotary model: whether what is lost past the training length is due to positions "
+    words += "or to attention over more keys (needs four more evaluations)"
+    add("--cause", action="store_true", help=words)
     add("--rounds", type=_count, default=5, metavar="N", help="rounds of timing (default: 5)")
     add("--new", type=_count, default=16, metavar="N", help="tokens decoded in each (default: 16)")
     add("--threads", type=_count, metavar="N", help="CPU threads (default: torch's own choice)")

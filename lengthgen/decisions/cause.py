@@ -1,7 +1,8 @@
 """What a model's loss past its training length is due to: positions, or attention over more keys.
 
-A longer window changes two things at once: offsets leave the range that training had, and every
-query sees more keys. Four evaluations tell them apart (a 2 x 2), a fifth is their bound:
+Of a rotary model, which ReRoPE needs. A longer window changes two things at once: offsets leave the
+range that training had, and every query sees more keys. Four evaluations tell them apart (a 2 x 2),
+a fifth is their bound:
 
 |                       | many keys, as they are       | scores multiplied by ln n / ln L |
 |-----------------------|------------------------------|----------------------------------|
@@ -81,8 +82,8 @@ def causes(material: Material) -> list[Cause]:
     if missing := [TRIED[name][1] for name, found in tried.items() if found is None]:
         run = plain.evaluations[0].folder.parent.parent.name
         raise ConfigError(
-            f"--cause needs more evaluations of {run}, with the settings of the others: "
-            + "; ".join(f"lengthgen evaluate run={run} {words}" for words in missing)
+            f"--cause needs a rotary model, and more evaluations of {run}, with the settings of "
+            "the others: " + "; ".join(f"lengthgen evaluate run={run} {words}" for words in missing)
         )
     known = {name: found for name, found in tried.items() if found is not None}
     lengths = [n for n in plain.evaluations[0].lengths(MATCHED) if n > plain.train_length]
