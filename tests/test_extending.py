@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from lengthgen import files
+from lengthgen.cli import run_table
 from lengthgen.errors import CheckpointError, ConfigError
 from lengthgen.runs import run, stored
 from lengthgen.runs.folder import RunFolder
@@ -46,6 +47,8 @@ def test_it_is_a_run_with_an_identity_and_a_place_in_tables(ask, source):
     outcome = run.train(extended(ask, source, "yarn"), [], figures=False)
     assert outcome.status == "trained" and outcome.run_id.startswith("rope+yarn-")
     assert "-L32-" in outcome.run_id
+    rows = [row.split()[:2] for row in run_table.table(outcome.folder.parents[1], {}).splitlines()]
+    assert [outcome.run_id, "rope+yarn"] in rows and [source.run_id, "rope"] in rows
     again = run.train(extended(ask, source, "yarn"), [], figures=False)
     assert again.status == "nothing to do"
     plain = run.train(extended(ask, source), [], figures=False)

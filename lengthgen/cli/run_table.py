@@ -97,7 +97,9 @@ def _row(run: RunFolder) -> dict[str, str]:
         group: str((config.get(group) or {}).get("name", "?"))
         for group in ("scheme", "dataset", "model")
     }
-    names["scheme"] = "+".join([names["scheme"], *(config.get("modifiers") or {})])
+    under = ((config.get("from") or {}).get("retrofit") or {}).get("name")  # while trained on
+    around = [*(config.get("modifiers") or {}), *([under] if under else [])]
+    names["scheme"] = "+".join([names["scheme"], *around])
     numbers = {key: str(config.get(key, "?")) for key in ("train_length", "steps", "seed")}
     measured = losses(run)
     return {
