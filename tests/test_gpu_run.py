@@ -87,11 +87,7 @@ def test_at_the_time_limit_a_command_is_asked_and_then_ended(tmp_path, monkeypat
 
 
 def test_commands_side_by_side_meet_each_other(tmp_path):
-    code = (
-        "import pathlib, sys, time\npathlib.Path(sys.argv[1]).touch()\n"
-        "while not pathlib.Path(sys.argv[2]).exists(): time.sleep(0.01)"
-    )
-    commands = [[sys.executable, "-c", code, *names] for names in ("ab", "ba")]
+    commands = [[sys.executable, "-c", CODE_OF_A_PAIR, *names] for names in ("ab", "ba")]
     assert run([running.Step("both", 20, commands, together=True)], tmp_path)
 
 
@@ -101,6 +97,28 @@ def test_a_step_is_not_begun_with_too_little_time_unless_it_resumes(tmp_path, ca
     assert "not tried" in capsys.readouterr().out
     assert not list((tmp_path / "A").glob("long.*"))
     assert run([python("", "long", seconds=100, resumes=True)], tmp_path, short)
+
+
+CODE_OF_A_PAIR = (
+    "import pathlib, sys, time\npathlib.Path(sys.argv[1]).touch()\n"
+    "while not pathlib.Path(sys.argv[2]).exists(): time.sleep(0.01)"
+)
+
+
+def pair(name, one, other, **how):
+    """A step that ends when the file `other` exists, having made the file `one`."""
+    return running.Step(name, 20, [[sys.executable, "-c", CODE_OF_A_PAIR, one, other]], **how)
+
+
+def test_steps_side_by_side_meet_each_other_and_the_next_waits_for_them(tmp_path):
+    failing = python("raise SystemExit(1)", "bad", beside=True)
+    last = python("import os; assert os.path.exists('a') and os.path.exists('b')", "last")
+    assert not run(
+        [pair("one", "a", "b"), pair("two", "b", "a", beside=True), failing, last], tmp_path
+    )
+    done = {path.name for path in (tmp_path / "A").glob("*.done")}
+    assert done == {"one.done", "two.done", "last.done"}
+    assert run([pair("one", "a", "b"), python("", "bad", beside=True)], tmp_path)
 
 
 # Archives
@@ -235,6 +253,9 @@ def test_every_command_of_a_part_is_accepted(part, tiny, monkeypatch):
         if what == "bench":
             bench.parser().parse_args(rest)
             continue
+        if part == "D":  # the model is read by none of this
+            assert cli.main([what, *first_of(rest), "--cfg", "job", "--resolve"]) == 0
+            continue
         for overrides in jobs_of(rest):
             # Not CUDA here: the words of the configuration are what is tried.
             settings = train_config.check(dict(compose(overrides)), []).settings
@@ -244,6 +265,13 @@ def test_every_command_of_a_part_is_accepted(part, tiny, monkeypatch):
         assert len(swept - {None}) == n_seeds * len(steps.SCHEMES)
     scripts = [Path(c[1]) for step in planned for c in step.commands if c[1].endswith(".py")]
     assert all(script.exists() for script in scripts)
+
+
+def first_of(words):
+    """The overrides of the first job of a sweep of retrofits."""
+    return [
+        word.partition(",")[0] if "retrofit" in word else word for word in words if word != "-m"
+    ]
 
 
 def jobs_of(words):

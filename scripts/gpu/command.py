@@ -51,6 +51,8 @@ def _parser(about: str) -> argparse.ArgumentParser:
     add("--wheels", type=Path, metavar="FOLDER", help="install these, without a network")
     add("--commit", metavar="HASH", help="where the code has no repository (LENGTHGEN_COMMIT)")
     add("--archives", type=Path, metavar="FOLDER", help="default: FOLDER/archives")
+    words = "changes the trainings of C and D, as steps=600; may be repeated"
+    add("--set", action="append", default=[], metavar="KEY=VALUE", help=words)
     add("--dry-run", action="store_true", help="tiny sizes on a CPU; never published")
     words = "merge: into these results (default: those of this checkout)"
     add("--results", type=Path, metavar="FOLDER", help=words)
@@ -65,11 +67,11 @@ def _run(options: argparse.Namespace) -> int:
         archives.unpack(out)  # what came from another machine
     environment = _environment(out, options)
     _describe(out, options.dry_run, environment["LENGTHGEN_COMMIT"])
-    if part == "C" and not (options.text or options.dry_run):
-        raise Mistake("part C needs --text FOLDER, the text to train on")
+    if part in ("C", "D") and not (options.text or options.dry_run):
+        raise Mistake(f"part {part} needs --text FOLDER, the text to read")
     if options.wheels:
         _install(options.wheels.resolve(), out / "site")
-    place = steps.Place(options.dry_run, _text(out, options.text))
+    place = steps.Place(options.dry_run, _text(out, options.text), tuple(options.set))
     planned = steps.of_part(part, place)
     budget = options.budget or (600 if options.dry_run else steps.BUDGETS[part])
 

@@ -5,8 +5,10 @@ import json
 import os
 import signal
 import subprocess
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +23,8 @@ class Step:
 
     seconds: the time limit. together: the commands run side by side, else one after another until
     one fails. resumes: a later call continues what the limit cut, so that any time is of use; other
-    steps are not begun with less than half of their limit left.
+    steps are not begun with less than half of their limit left. beside: begins with the step before
+    it, for what is not timed.
     """
 
     name: str
@@ -29,6 +32,7 @@ class Step:
     commands: Sequence[Sequence[str]]
     together: bool = False
     resumes: bool = False
+    beside: bool = False
 
 
 def run_all(
@@ -45,14 +49,20 @@ def run_all(
     """
     folder.mkdir(parents=True, exist_ok=True)
     end = time.monotonic() + budget
-    for step in steps:
-        left = end - time.monotonic() - GRACE - PACKING
-        if is_done(step, folder):
-            print(f"{step.name}: already done", flush=True)
-        elif left < (GRACE if step.resumes else step.seconds / 2):
-            print(f"{step.name}: not tried, {left:.0f} of {step.seconds:.0f} s left", flush=True)
-        else:
-            _run(step, folder, here, environment, min(step.seconds, left))
+    for group in _groups(steps):
+        begun = []
+        for step in group:
+            left = end - time.monotonic() - GRACE - PACKING
+            if is_done(step, folder):
+                print(f"{step.name}: already done", flush=True)
+            elif left < (GRACE if step.resumes else step.seconds / 2):
+                print(
+                    f"{step.name}: not tried, {left:.0f} of {step.seconds:.0f} s left", flush=True
+                )
+            else:
+                begun.append((step, min(step.seconds, left)))
+        if begun:
+            _side_by_side(begun, folder, here, environment)
             after_step()
     missing = [step.name for step in steps if not is_done(step, folder)]
     words = f"still to do: {', '.join(missing)}" if missing else "all"
@@ -60,12 +70,45 @@ def run_all(
     return not missing
 
 
+def _groups(steps: Sequence[Step]) -> Iterator[list[Step]]:
+    group: list[Step] = []
+    for step in steps:
+        if group and not step.beside:
+            yield group
+            group = []
+        group.append(step)
+    yield group
+
+
+def _side_by_side(
+    begun: Sequence[tuple[Step, float]], folder: Path, here: Path, environment: Mapping[str, str]
+) -> None:
+    """Run each step with its time limit in seconds."""
+    stopping = threading.Event()
+    with ThreadPoolExecutor(len(begun)) as pool:
+        running = [
+            pool.submit(_run, step, folder, here, environment, seconds, stopping)
+            for step, seconds in begun
+        ]
+        try:
+            for each in running:
+                each.result()
+        except BaseException:  # Ctrl-C, SIGTERM: the threads end what they started
+            stopping.set()
+            raise
+
+
 def is_done(step: Step, folder: Path) -> bool:
     return (folder / f"{step.name}.done").exists()
 
 
 def _run(
-    step: Step, folder: Path, here: Path, environment: Mapping[str, str], seconds: float
+    step: Step,
+    folder: Path,
+    here: Path,
+    environment: Mapping[str, str],
+    seconds: float,
+    stopping: threading.Event,
 ) -> None:
     print(f"{step.name}: at most {seconds:.0f} s", flush=True)
     began = time.monotonic()
@@ -77,7 +120,7 @@ def _run(
             for command in batch:
                 out.write(f"$ {' '.join(command)}\n")
             out.flush()
-            reason = _batch(batch, out, here, environment, began + seconds)
+            reason = _batch(batch, out, here, environment, began + seconds, stopping)
             if reason:
                 break
     took = round(time.monotonic() - began, 1)
@@ -92,13 +135,18 @@ def _run(
     if not reason:
         (folder / f"{step.name}.failed").unlink(missing_ok=True)
     text = log.read_text(encoding="utf-8", errors="replace")
-    for line in text.splitlines()[-LAST_LINES:]:
-        print(f"    {line[:200]}")
-    print(f"  {'FAILED, ' + reason if reason else 'done'} after {took} s", flush=True)
+    last = [f"    {line[:200]}" for line in text.splitlines()[-LAST_LINES:]]
+    ended = f"  {step.name}: {'FAILED, ' + reason if reason else 'done'} after {took} s"
+    print("\n".join([*last, ended]), flush=True)
 
 
 def _batch(
-    commands: Sequence[Sequence[str]], out, here: Path, environment: Mapping[str, str], end: float
+    commands: Sequence[Sequence[str]],
+    out,
+    here: Path,
+    environment: Mapping[str, str],
+    end: float,
+    stopping: threading.Event,
 ) -> str:
     """Run commands side by side until `end`. Returns why they are not all done, or ""."""
     # Sessions of their own: what a command leaves running can be ended with it.
@@ -116,11 +164,15 @@ def _batch(
         while running() and time.monotonic() < until:
             time.sleep(0.05)
 
+    def work() -> None:
+        while running() and time.monotonic() < end and not stopping.is_set():
+            time.sleep(0.05)
+
     cut = False
     try:
-        wait(end)
+        work()
         cut = bool(running())
-    finally:  # after Ctrl-C as well
+    finally:
         for process in running():
             # To the process alone: a training then ends its step, which needs its children.
             process.send_signal(signal.SIGTERM)

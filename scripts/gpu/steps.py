@@ -1,4 +1,4 @@
-"""The steps of the three parts, most important first, with the time limit of each in seconds.
+"""The steps of the four parts, most important first, with the time limit of each in seconds.
 
 Every command starts in FOLDER, so that what provenance records is what anyone can type. `tiny`: the
 same commands at sizes that two CPU cores do in seconds.
@@ -13,12 +13,13 @@ from gpu.running import Step
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-BUDGETS = {"A": 220, "B": 200, "C": 500}  # seconds, unless --budget says otherwise
+BUDGETS = {"A": 220, "B": 200, "C": 500, "D": 300}  # seconds, unless --budget says otherwise
 SCHEMES = "learned", "sinusoidal", "none", "rope", "alibi", "t5_bias"
 SEEDS = "0,1,2"
 # One process each: schemes of the same process share what torch.compile made, and seeds come first
 # in the order of a sweep, so that what a time limit leaves is whole seeds.
 TOGETHER = "t5_bias,learned", "alibi,sinusoidal", "rope,none"
+RETROFITS = "none,position_interpolation,ntk,dynamic_ntk,yarn,hard_window,rerope"  # of part D
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Place:
 
     tiny: bool
     text: tuple[str, ...]  # overrides that choose the text
+    changed: tuple[str, ...] = ()  # overrides of the trainings of C and D
 
     @property
     def device(self) -> str:
@@ -34,7 +36,8 @@ class Place:
 
 
 def of_part(part: str, place: Place) -> list[Step]:
-    return {"A": correctness, "B": benchmark, "C": evidence}[part](place)
+    parts = {"A": correctness, "B": benchmark, "C": evidence, "D": pretrained}
+    return parts[part](place)
 
 
 def correctness(place: Place) -> list[Step]:
@@ -60,17 +63,18 @@ def correctness(place: Place) -> list[Step]:
     return [
         Step("facts", 30, [_own("facts.py", "A/facts.json", *tiny)]),
         Step("ceilings", 40, [_own("ceilings.py", "A/ceilings.json", *tiny)]),
-        Step("train_compiled", 90, [_lengthgen(
-            "train", "scheme=t5_bias", *short, "compile=true", "results=A/compiled")]),
         Step("tests", 150, [_tests(place)]),
-        Step("cuda_and_cpu", 60, [
+        Step("train_compiled", 120, [_lengthgen(
+            "train", "scheme=t5_bias", *short, "compile=true", "results=A/compiled")], beside=True),
+        Step("cuda_and_cpu", 100, [
             both(place.device, "device"),
             both("cpu", "cpu"),
             _own("compare.py", "A/device", "A/cpu", "A/cuda_and_cpu.json"),
-        ]),
-        Step("stop_and_resume", 60, [
-            _own("stop_and_resume.py", "A/resume", "--", "scheme=t5_bias", *stopped)]),
-        Step("train_fox", 40, [_lengthgen("train", "scheme=fox", *short, "results=A/fox")]),
+        ], beside=True),
+        Step("stop_and_resume", 100, [_own(
+            "stop_and_resume.py", "A/resume", "--", "scheme=t5_bias", *stopped)], beside=True),
+        Step("train_fox", 100, [_lengthgen(
+            "train", "scheme=fox", *short, "results=A/fox")], beside=True),
     ]  # fmt: skip
 
 
@@ -115,7 +119,7 @@ def evidence(place: Place) -> list[Step]:
     sweeps = [
         _lengthgen(
             "train", "-m", "+experiment=gpu/small_512", f"seed={seeds}", f"scheme={schemes}",
-            *place.text, f"device={place.device}", "tracking=none", *smaller,
+            *place.text, f"device={place.device}", "tracking=none", *smaller, *place.changed,
         )
         for schemes in TOGETHER
     ]  # fmt: skip
@@ -125,6 +129,49 @@ def evidence(place: Place) -> list[Step]:
         "train", *words, *place.text, "device=cpu", "tracking=none", "results=cache/text_read"
     )
     return [Step("text", 60, [text]), Step("evidence", 600, sweeps, together=True, resumes=True)]
+
+
+def pretrained(place: Place) -> list[Step]:
+    """SmolLM2 at and past the 8,192 tokens of its training: retrofits, and a training by LoRA."""
+    few_tokens = ["train_length=1024", "evaluation.lengths=[1024,2048]", "evaluation.documents=2"]
+    at = ["evaluation.lengths=[2048,4096,8192,12288,16384,32768]", "evaluation.documents=16"]
+    longer, trained = [], ["train_length=16384", "steps=100"]
+    if place.tiny:
+        few_tokens = ["train_length=32", "evaluation.lengths=[32,64]", "evaluation.documents=2"]
+        at = few_tokens[1:]
+        longer, trained = ["train_length=32"], ["train_length=64", "steps=2"]
+    common = [
+        *place.text, "dataset.train_tokens=3000000", "evaluation.protocols=[matched]",
+        "evaluation.blocks=1", "evaluation.tokens_per_batch=32768", "tracking=none",
+    ]  # fmt: skip
+
+    def evaluate(retrofits: str, results: str, *words: str) -> list[str]:
+        return _lengthgen(
+            "evaluate", "-m", "model=hf:smollm2", f"+retrofit={retrofits}", *common, *words,
+            f"results={results}",
+        )  # fmt: skip
+
+    both = [
+        evaluate("none,yarn,hard_window,rerope", f"D/{folder}", *few_tokens, f"device={device}")
+        for folder, device in (("device", place.device), ("cpu", "cpu"))
+    ]
+    size = [*at, f"device={place.device}"]
+    # A process for each dtype, which is a run of its own: two cannot work on the same.
+    table = [
+        evaluate(RETROFITS, "pretrained", *size, *longer, "dtype=bfloat16"),
+        evaluate("none", "pretrained", *size, *longer, "dtype=float32"),
+    ]
+    extended = _lengthgen(
+        "train", "from=hf:smollm2", "+retrofit=yarn", "+adapter=lora", *trained, "batch_size=1",
+        "optim.lr=2e-4", "validate_every=0", "log_every=5", *common, *size, *place.changed,
+        "results=pretrained",
+    )  # fmt: skip
+    compared = _own("compare_evaluations.py", "D/device", "D/cpu", "D/cuda_and_cpu.json")
+    return [
+        Step("pretrained_table", 600, table, together=True, resumes=True),
+        Step("pretrained_extended", 600, [extended], resumes=True, beside=True),
+        Step("pretrained_cuda_and_cpu", 200, [*both, compared], beside=True),
+    ]
 
 
 def _lengthgen(*words: str) -> list[str]:
