@@ -5,7 +5,10 @@ Triton decides at its import whether it interprets: without a GPU this file asks
 
 import math
 import os
+import sys
+import types
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 import torch
@@ -123,6 +126,14 @@ def serve_flex_anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(dispatch, "_flex_obstacle", lambda q, dropout: None)
     monkeypatch.setattr(flex, "forward", written_out)
+
+
+def unchecked_dispatch(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
+    """attention.dispatch as users import it: torch.compile cannot trace the checks of shapes."""
+    unchecked = types.ModuleType("unchecked")
+    monkeypatch.setitem(sys.modules, "unchecked", unchecked)
+    exec(Path(dispatch.__file__).read_text(), vars(unchecked))
+    return unchecked
 
 
 def assert_close(given: list[Tensor], expected: list[Tensor], tolerance: float) -> None:

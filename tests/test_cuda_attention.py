@@ -1,9 +1,5 @@
 """The CUDA side of attention without a GPU: FlexAttention uncompiled, its backward written out."""
 
-import sys
-import types
-from pathlib import Path
-
 import pytest
 import torch
 from torch import Tensor
@@ -23,6 +19,7 @@ from .attention_cases import (
     interpreted,
     run,
     serve_flex_anywhere,
+    unchecked_dispatch,
     written_out,
 )
 
@@ -174,10 +171,7 @@ def test_a_compiled_model_takes_it_whole(
     expected = run(kind, "reference", torch.float64, [q, k, v], grad, vector, 0.25)
     leaves = [x.clone().requires_grad_() for x in (q, k, v, vector)]
 
-    # As users import it: without the checks of shapes, which torch.compile cannot trace.
-    unchecked = types.ModuleType("unchecked")
-    monkeypatch.setitem(sys.modules, "unchecked", unchecked)
-    exec(Path(dispatch.__file__).read_text(), vars(unchecked))
+    unchecked = unchecked_dispatch(monkeypatch)
     unchecked._flex_obstacle = dispatch._flex_obstacle
 
     def attend(q: Tensor, k: Tensor, v: Tensor, vector: Tensor) -> Tensor:

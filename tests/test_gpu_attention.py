@@ -13,7 +13,7 @@ from lengthgen.attention.bias_forms import Span
 from lengthgen.attention.kernels import sdpa
 from lengthgen.attention.kernels.split_gates import SplitGates
 
-from .attention_cases import HAS_GPU, KINDS, bias_of, definition, inputs, run
+from .attention_cases import HAS_GPU, KINDS, bias_of, definition, inputs, run, unchecked_dispatch
 from .gate_cases import SPANS, gradient_case
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not HAS_GPU, reason="no NVIDIA GPU here")]
@@ -206,7 +206,8 @@ def test_backends_are_what_the_order_says(length: int) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["learned", "weighted gates"])
-def test_inside_a_compiled_model(kind: str) -> None:
+def test_inside_a_compiled_model(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    unchecked = unchecked_dispatch(monkeypatch)
     tensors, grad, vector = inputs(3, 2, 256, 64, "cuda")
     scale, leaves = 0.125, [x.bfloat16().requires_grad_() for x in tensors]
     expected = run(
@@ -216,7 +217,7 @@ def test_inside_a_compiled_model(kind: str) -> None:
 
     @torch.compile
     def attend(q: Tensor, k: Tensor, v: Tensor, parameter: Tensor) -> Tensor:
-        return dispatch.attend(q, k, v, bias_of(kind, parameter, len(q)), scale, force="flex")
+        return unchecked.attend(q, k, v, bias_of(kind, parameter, len(q)), scale, force="flex")
 
     out = attend(*leaves, parameter)
     given = [out.detach(), *torch.autograd.grad(out, [*leaves, parameter], grad.bfloat16())]

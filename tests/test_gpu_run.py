@@ -317,8 +317,8 @@ def finished(results, losses, weights="same"):
     ("losses", "code"),
     [
         ([5.0] * 30, 0),
-        ([5.0009] * 20 + [5.5] * 10, 0),  # later ones may differ
-        ([5.0] * 19 + [5.0011] + [5.0] * 10, 1),
+        ([5.000009] * 8 + [5.5] * 22, 0),  # later ones may differ
+        ([5.0] * 7 + [5.000011] + [5.0] * 22, 1),
         ([float("nan")] * 30, 1),
         ([5.0] * 29, 1),
     ],
@@ -340,7 +340,7 @@ def test_a_rehearsal_does_everything_once(tmp_path):
         run = [sys.executable, str(SCRIPTS / "gpu_run"), part, "--out", str(out), *words]
         return subprocess.run(run, capture_output=True, text=True)
 
-    for part in steps.BUDGETS:
+    for part in ("A", "B", "C"):  # D reads a real model
         done = gpu_run(part, "--dry-run")
         assert done.returncode == 0, done.stdout + done.stderr
         again = gpu_run(part, "--dry-run")

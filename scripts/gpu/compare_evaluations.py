@@ -2,7 +2,7 @@
 
     compare_evaluations.py RESULTS RESULTS FILE      differences into a JSON file
 
-Fails if a mean loss differs by more than 0.001 nats.
+Fails if a mean loss differs by more than 0.0001 nats.
 """
 
 import csv
@@ -11,7 +11,7 @@ import math
 import sys
 from pathlib import Path
 
-LIMIT = 1e-3  # nats
+LIMIT = 1e-4  # nats
 
 
 def losses(results: Path) -> dict[tuple[str, str, str], float]:

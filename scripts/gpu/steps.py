@@ -52,12 +52,12 @@ def correctness(place: Place) -> list[Step]:
     short = [*small, "precision=auto", "train_length=64" if place.tiny else "train_length=512"]
     short = [word for word in short if word not in ("precision=fp32", "train_length=128")]
     short += ["steps=3" if place.tiny else "steps=60", f"device={place.device}"]
-    stopped = [*small, "steps=60" if place.tiny else "steps=600", f"device={place.device}"]
+    stopped = [*small, "steps=60" if place.tiny else "steps=200", f"device={place.device}"]
 
-    def both(device: str, folder: str) -> list[str]:
+    def both(device: str, folder: str, *words: str) -> list[str]:
         return _lengthgen(
             "train", "scheme=t5_bias", *small, f"steps={steps}", f"device={device}",
-            f"results=A/{folder}",
+            "threads=4", f"results=A/{folder}", *words,
         )  # fmt: skip
 
     return [
@@ -70,6 +70,8 @@ def correctness(place: Place) -> list[Step]:
             both(place.device, "device"),
             both("cpu", "cpu"),
             _own("compare.py", "A/device", "A/cpu", "A/cuda_and_cpu.json"),
+            both("cpu", "other_kernels", "kernel=reference", "linear=torch"),
+            _own("compare.py", "A/other_kernels", "A/cpu", "A/two_cpu_kernels.json"),
         ], beside=True),
         Step("stop_and_resume", 100, [_own(
             "stop_and_resume.py", "A/resume", "--", "scheme=t5_bias", *stopped)], beside=True),
