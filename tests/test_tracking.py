@@ -3,6 +3,7 @@
 No test can reach a network: W&B is offline or pointed at a closed local port, and proxies are dead.
 """
 
+import base64
 import importlib.util
 import io
 import json
@@ -92,16 +93,27 @@ def note(name, result=None):
 def call(name, result=None):
     return lambda *_, **__: note(name, result)
 
-Settings, Table = call("Settings"), call("Table")
+Settings, Table, Image = call("Settings"), call("Table"), call("Image")
 plot = SimpleNamespace(line_series=call("line_series"))
+
+def Artifact(name, **_):
+    return note("Artifact", SimpleNamespace(add_file=call("add_file")))
 
 def init(**_):
     assert sys.stdin.read() == "" and not sys.stdin.isatty()
     print("noise", file=sys.stdout), print("noise", file=sys.stderr)
     summary = SimpleNamespace(update=call("summary.update"))
-    methods = {name: call(name) for name in ("log", "define_metric", "finish")}
-    return note("init", SimpleNamespace(url=None, dir="files", summary=summary, **methods))
+    names = "log", "define_metric", "finish", "log_artifact"
+    run = SimpleNamespace(url=None, dir="files", summary=summary, offline=True)
+    vars(run).update({name: call(name) for name in names})
+    return note("init", run)
 """
+
+
+# One grey pixel.
+PNG = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
+)
 
 
 def describe(folder, **changes):
@@ -129,6 +141,7 @@ def lengths() -> list[dict]:
         "high": "3",
         "status": "ok",
         "reason": "",
+        "word": "",
     }
     rows = [
         same | {"eval_length": str(n), "protocol": p, "metric": m, "value": str(n / 512)}
@@ -144,6 +157,7 @@ def lengths() -> list[dict]:
         "status": "refused",
         "reason": "trained to 512",
     }
+    rows[0]["word"] = "fails"
     return [*rows, rows[0] | refused]
 
 
@@ -154,7 +168,16 @@ def warnings_in(caplog) -> list[str]:
 def use(tracker, steps: int = 3, exit_code: int = 0) -> None:
     for step in range(steps):
         tracker.log({"train/loss": 5.0 - step, "train/tokens_per_second": 1e4}, step * 10)
+    tracker.summary({"commit": "c0ffee", "parameters/total": 820608})
     tracker.curves(lengths())
+    folder = tracker._backend.description.folder
+    if tracker.listens and folder.is_dir():
+        (folder / "curve.png").write_bytes(PNG)
+        tracker.figures({"curve": folder / "curve.png"})
+        (folder / "lengths.csv").write_text("loss\n1.0\n")
+        files = {"lengths.csv": folder / "lengths.csv"}
+        tables = tracking.Artifact("evaluation-a+b", "evaluation", files, {"run": "a+b"}, ("w",))
+        tracker.artifact(tables)
     tracker.finish(exit_code)
 
 
@@ -286,9 +309,17 @@ def test_offline_run_read_back(tmp_path, caplog, capfd):
         2048,
     )
     assert len(list(path.parent.glob("files/media/table/eval/*_by_length_table_*.json"))) == 2
-    assert [entry.name for entry in tmp_path.iterdir()] == [
-        "wandb"
-    ]  # no file elsewhere, nor in the home folder
+    assert (summary["commit"], summary["parameters/total"]) == ("c0ffee", 820608)
+    assert summary["eval/matched/word@001024"] == "fails"
+    [image] = path.parent.glob("files/media/images/figures/curve_*.png")
+    assert image.read_bytes() == PNG
+    kept = [record.artifact for record in records if record.HasField("artifact")]
+    [artifact] = [one for one in kept if one.type == "evaluation"]  # tables are some too
+    assert artifact.name == "evaluation-a_b"
+    assert [entry.path for entry in artifact.manifest.contents] == ["lengths.csv"]
+    assert json.loads(artifact.metadata) == {"run": "a+b"}
+    # no file elsewhere, nor in the home folder
+    assert {entry.name for entry in tmp_path.iterdir()} == {"wandb", "curve.png", "lengths.csv"}
     [end] = [record.exit for record in records if record.HasField("exit")]
     assert end.exit_code == 130
 
@@ -317,6 +348,10 @@ def test_every_call_of_wandb_may_fail(fake, tmp_path, caplog, capfd):
         "Table",
         "line_series",
         "summary.update",
+        "Image",
+        "Artifact",
+        "add_file",
+        "log_artifact",
     } <= set(calls)
     for number, name in enumerate(calls):
         for action in ("raise", "exit") if name in ("init", "log", "finish") else ("raise",):
@@ -681,6 +716,10 @@ def test_tensorboard_read_back(tmp_path, caplog):
         "scheme.num_buckets|32" in text["config/text_summary"]
         and "trained to 512" in text["eval/lengths/text_summary"]
     )
+    assert "c0ffee" in text["facts/text_summary"]
+    assert events.Images("figures/curve")[0].encoded_image_string == PNG
+    metadata = events.summary_metadata["_hparams_/session_start_info"].plugin_data.content
+    assert b"scheme.num_buckets" in metadata
     assert "143" in text["status/text_summary"] and "0123abcd" in text["run/text_summary"]
 
 

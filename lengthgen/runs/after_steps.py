@@ -9,7 +9,9 @@ from typing import Any
 
 from lengthgen import files
 from lengthgen.errors import NonFiniteError
+from lengthgen.evaluation.protocols import Request
 from lengthgen.model import Transformer
+from lengthgen.runs import length_curve
 from lengthgen.runs.prepare import Run
 from lengthgen.runs.progress import Progress
 from lengthgen.runs.stopping import StopRequest
@@ -40,6 +42,7 @@ class AfterSteps:
     progress: Progress
     stop: StopRequest
     writer: checkpoint.Writer
+    curve: Sequence[Request] = ()  # windows at and past the training length (evaluate_every)
     skips: Skips = field(default_factory=Skips)
     start: dict[str, Any] | None = None  # the state before the first step, until one is saved
     # since the last line of metrics
@@ -49,7 +52,13 @@ class AfterSteps:
     def reads(self, step: int) -> bool:
         """Whether the host waits for the numbers of this step. On CPU they are there."""
         return self.run.device.type == "cpu" or any(
-            (self._logs(step), self._validates(step), self._saves(step), self._keeps(step))
+            (
+                self._logs(step),
+                self._validates(step),
+                self._measures_lengths(step),
+                self._saves(step),
+                self._keeps(step),
+            )
         )
 
     def begin(self, saved: dict[str, Any] | None) -> None:
@@ -171,6 +180,9 @@ class AfterSteps:
         every = self.run.config.settings.validate_every
         return self.ending.due(step) or (every > 0 and self._due(step, every))
 
+    def _measures_lengths(self, step: int) -> bool:
+        return bool(self.curve) and self._due(step, self.run.config.settings.evaluate_every)
+
     def _saves(self, step: int) -> bool:
         """fit() saves the last step's, when this is over."""
         settings = self.run.config.settings
@@ -192,6 +204,8 @@ class AfterSteps:
             validation = f"  validation {loss:.4f}"
             if self.ending.due(step):
                 self.ending.look(step, loss)
+        if self._measures_lengths(step):
+            metrics |= length_curve.losses(self.run, self.model, self.curve)
         if metrics:
             files.append_jsonl(self.run.folder.metrics, {"step": step, **metrics})
             self.tracker.log(metrics, step)

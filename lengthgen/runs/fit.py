@@ -12,14 +12,13 @@ from torch import Tensor
 from lengthgen.data import batches
 from lengthgen.data.tokens import TokenStore
 from lengthgen.errors import CheckpointError
-from lengthgen.evaluation import unigram
 from lengthgen.model import Transformer
-from lengthgen.runs import extending, segments, stopping
+from lengthgen.runs import extending, length_curve, segments, stopping
 from lengthgen.runs.after_steps import AfterSteps, TooManyInARow
 from lengthgen.runs.prepare import Run
 from lengthgen.runs.progress import Progress, clock
 from lengthgen.runs.step_plan import StepPlan
-from lengthgen.runs.windows import batch, validation_batch
+from lengthgen.runs.windows import batch, unigram_loss
 from lengthgen.tracking import Tracker
 from lengthgen.training import checkpoint, optim
 from lengthgen.training import loop as training
@@ -68,7 +67,8 @@ def fit(
     background = run.device.type == "cuda"
     with stopping.deferred() as stop, checkpoint.Writer(background) as writer:
         progress = Progress("step", settings.steps, 0 if saved is None else saved["step"])
-        after = AfterSteps(run, model, state, ending, tracker, progress, stop, writer)
+        curve = length_curve.plan(run) if settings.evaluate_every else ()
+        after = AfterSteps(run, model, state, ending, tracker, progress, stop, writer, curve)
         with checkpoint.fitting(saved or {"step": 0}):
             after.begin(saved)
         _to_the_end(run, state, plan, ending, after)
@@ -134,12 +134,10 @@ def _ending(run: Run) -> Ending:
     settings = run.config.settings
     if settings.settle is None:
         return Ending(settings.steps)
-    _, targets = validation_batch(run)
-    scored = targets[targets != batches.UNSCORED]  # answers alone, where the data have some
-    level = unigram.loss_of(run.splits, scored.cpu().numpy())
     optim_config = run.config.optim
     warm = optim.warm_up(optim_config, settings.steps)
-    return Ending(settings.steps, settings.settle, optim_config.decay, warm, level - PLATEAU)
+    level = unigram_loss(run) - PLATEAU
+    return Ending(settings.steps, settings.settle, optim_config.decay, warm, level)
 
 
 def _resident(run: Run) -> TokenStore:

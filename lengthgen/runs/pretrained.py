@@ -23,6 +23,7 @@ from lengthgen.pretrained import loading, reading, source
 from lengthgen.pretrained.loading import Described
 from lengthgen.pretrained.source import Source
 from lengthgen.runs import (
+    dashboard,
     describing,
     evaluating,
     pretrained_run,
@@ -113,14 +114,15 @@ def _complete(
         model = _loaded(run, found, described)
         retrofitting.check(run, model)
         _describe(run, model, given, described)
-        with runs.tracked(run) as tracker:
+        with dashboard.tracked(run) as tracker:
             retrofit = retrofitting.apply(run, model)
             evaluating.evaluate(run, model, requests, retrofit, tracker)
             floors.refuse_leaks(evaluation)
-        run.folder.finish(found.sha256, {})
-        if figures:
-            runs.draw(run, settings)
-        else:
+            dashboard.keep_tables(run, tracker)
+            run.folder.finish(found.sha256, {})
+            if figures:
+                dashboard.show(tracker, runs.draw(run, settings), settings)
+        if not figures:
             log.info("tables in %s", run.folder.path)
     return runs.Outcome(run.id, run.folder.path, "evaluated", evaluation)
 

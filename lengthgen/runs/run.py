@@ -4,20 +4,19 @@
 newest checkpoint, and changed evaluation settings reuse the trained weights. Knows no Hydra.
 """
 
-import contextlib
 import dataclasses
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
 
-from lengthgen import tracking
 from lengthgen.errors import DataError
 from lengthgen.evaluation import floors
 from lengthgen.runs import (
+    dashboard,
     describing,
     diagnosing,
     evaluating,
@@ -124,7 +123,7 @@ def _complete(run: Run, figures: bool) -> Outcome:
         retrofitting.check(run, model)
         plan = step_plan.plan_of(run, model)
         conditions = describing.describe(run, model, plan)
-        with tracked(run) as tracker:
+        with dashboard.tracked(run) as tracker:
             fitted = fit(run, model, tracker, plan, conditions)
             weights = checkpoint.weights_sha256(model)
             if run.config.at_step:
@@ -134,16 +133,19 @@ def _complete(run: Run, figures: bool) -> Outcome:
             retrofit = retrofitting.apply(run, model)
             evaluating.evaluate(run, model, requests, retrofit, tracker)
             floors.refuse_leaks(evaluation)
+            dashboard.keep_tables(run, tracker)
             if diagnosis:
                 diagnosis.write(model, untrained_model(run).scheme)
             for each in earlier:
                 evaluating.evaluate(
                     each, stored.with_weights(each, run.folder), requests, {}, tracker
                 )
-        run.folder.finish(weights, fitted.about)
-        if figures:
-            draw(run, settings)
-        else:
+            run.folder.finish(weights, fitted.about)
+            if fitted.trained:
+                dashboard.keep_weights(run, tracker)
+            if figures:
+                dashboard.show(tracker, draw(run, settings), settings)
+        if not figures:
             log.info("tables in %s", run.folder.path)
         _say_whether_settled(fitted.about)
     return Outcome(
@@ -164,28 +166,12 @@ def _say_whether_settled(about: Mapping[str, Any]) -> None:
         )
 
 
-def draw(run: Run, settings: str) -> None:
-    """The figures of the evaluations with these settings, noted in done.json."""
+def draw(run: Run, settings: str) -> list[Path]:
+    """The figures of the evaluations with these settings, noted in done.json. Returns the files."""
     # matplotlib and pandas take seconds to import: only here, after the training.
     from lengthgen.reporting import publish
 
     drawn = publish.write_run_figures(run.folder.path, settings)
     run.folder.note_figures(settings, drawn)
     log.info("tables and %d figures in %s", len(drawn), run.folder.path)
-
-
-@contextlib.contextmanager
-def tracked(run: Run) -> Iterator[tracking.Tracker]:
-    settings, retrofit = run.config.settings, run.config.retrofit
-    choices = [run.config.scheme, *run.config.modifiers, *([retrofit] if retrofit else [])]
-    description = tracking.RunDescription(
-        id=f"{run.id}-{retrofit.name}-{run.evaluation_id}" if retrofit else run.id,
-        name=f"{run.config.label}-{run.splits.label}-s{settings.seed}",
-        group=f"{run.splits.label}-{run.config.model_name}-L{settings.train_length}",
-        job_type="evaluate" if run.folder.ended else "train",
-        tags=(*(choice.name for choice in choices), run.splits.label, run.config.model_name),
-        config=run.tracked,
-        folder=run.folder.path,
-    )
-    with tracking.start(run.config.tracking, description) as tracker:
-        yield tracker
+    return drawn

@@ -42,6 +42,8 @@ class RunSettings:
     log_every: int = 10  # steps between two lines of progress and metrics
     # steps between losses on held-out windows of the training length; 0: never
     validate_every: int = 100
+    # steps between losses at 1, 1.5, 2 and 4 times train_length on 8 held-out documents; 0: never
+    evaluate_every: int = 0
     # steps between two checkpoints; an interrupted run goes on from the newest valid one
     checkpoint_every: int = 100
     checkpoint_seconds: float = 10.0  # and at least so many seconds between them
@@ -59,7 +61,9 @@ class RunSettings:
         counts = ("steps", "batch_size", "accumulate", "log_every", "checkpoint_every")
         dataclass_from.limit(self, "", "> 0", *counts, "keep_checkpoints", "threads", "settle")
         dataclass_from.limit(self, "", ">= 4", "train_length")
-        dataclass_from.limit(self, "", ">= 0", "validate_every", "checkpoint_seconds")
+        dataclass_from.limit(
+            self, "", ">= 0", "validate_every", "evaluate_every", "checkpoint_seconds"
+        )
         dataclass_from.check(0 <= self.seed < 2**31, f"seed={self.seed}: expected 0 <= seed < 2^31")
         dataclass_from.check(
             self.batch_size % self.accumulate == 0,

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from lengthgen.data import batches
 from lengthgen.data.tokens import TokenStore
+from lengthgen.evaluation import unigram
 from lengthgen.model import Transformer
 from lengthgen.runs.prepare import Run
 
@@ -28,6 +29,13 @@ def validation_loss(run: Run, model: Transformer) -> float:
         ]
     model.train()
     return float(torch.stack(losses).mean())
+
+
+def unigram_loss(run: Run) -> float:
+    """That of the training text's token frequencies on the same windows, nats a scored token."""
+    _, targets = validation_batch(run)
+    scored = targets[targets != batches.UNSCORED]  # answers alone, where the data have some
+    return unigram.loss_of(run.splits, scored.cpu().numpy())
 
 
 def validation_batch(run: Run) -> tuple[Tensor, Tensor]:

@@ -33,7 +33,7 @@ FOLDER = "registrations"  # of results/
 MACHINE = {
     "cache", "checkpoint_every", "checkpoint_seconds", "compile", "deterministic", "device",
     "keep_checkpoints", "kernel", "linear", "log_every", "results", "threads", "tracking",
-    "validate_every",
+    "validate_every", "evaluate_every",
 }  # fmt: skip
 WORDS = ("claim",)  # of a claim: not hashed
 

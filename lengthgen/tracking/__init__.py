@@ -2,7 +2,9 @@
 
     tracker = tracking.start(config.tracking, RunDescription(id, name, group, "train", ...))
     tracker.log({"train/loss": 2.1}, step=10)
+    tracker.summary({"data/fingerprint": "6c35802b1f04e828"})
     tracker.curves(rows)  # of lengths.csv
+    tracker.figures({"loss_by_length": path})
     tracker.finish(exit_code=0)
 
 Neither library raises here, delays a step, or draws random numbers. A further choice is a file with
@@ -16,11 +18,11 @@ from typing import Any
 
 from lengthgen.config.dataclass_from import build, choice
 from lengthgen.config.redaction import redact, redact_text
-from lengthgen.tracking.seam import Backend, RunDescription, Tracker
+from lengthgen.tracking.seam import Artifact, Backend, RunDescription, Tracker
 from lengthgen.tracking.tensorboard import TensorBoard
 from lengthgen.tracking.wandb import Wandb
 
-__all__ = ["BACKENDS", "RunDescription", "Tracker", "redact", "redact_text", "start"]
+__all__ = ["BACKENDS", "Artifact", "RunDescription", "Tracker", "redact", "redact_text", "start"]
 
 BACKENDS: dict[str, type[Backend]] = {"wandb": Wandb, "tensorboard": TensorBoard, "none": Backend}
 

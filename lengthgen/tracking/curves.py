@@ -2,7 +2,8 @@
 
 `eval/<protocol>/<metric>` is a curve against `eval/length`; `eval/<protocol>/<metric>@<length>` a
 point of it as a summary scalar, the length in six digits (`eval/matched/loss@001024`), so that a
-table of runs sorts its columns by length.
+table of runs sorts its columns by length. `eval/matched/word@<length>` is the run's own word there:
+fails, tolerates, uses, undecided, ...
 """
 
 import math
@@ -27,6 +28,15 @@ def table(rows: Sequence[Mapping]) -> tuple[list[str], list[list]]:
 def scalars(rows: Sequence[Mapping]) -> dict[str, float]:
     """One number for each protocol, metric and length that was measured."""
     return {f"{_name(row)}@{row['eval_length']:06d}": row["value"] for row in _measured(rows)}
+
+
+def words(rows: Sequence[Mapping]) -> dict[str, str]:
+    """The word for each protocol and length that has one."""
+    return {
+        f"eval/{row['protocol']}/word@{row['eval_length']:06d}": row["word"]
+        for row in _measured(rows)
+        if row.get("word")
+    }
 
 
 def points(rows: Sequence[Mapping]) -> list[dict[str, float]]:

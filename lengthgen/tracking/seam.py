@@ -34,6 +34,17 @@ class RunDescription:
     folder: Path  # the run folder; a backend writes below it alone
 
 
+@dataclass(frozen=True)
+class Artifact:
+    """Files of a run that belong together, for a dashboard that keeps files."""
+
+    name: str
+    kind: str  # "evaluation" | "weights"
+    files: Mapping[str, Path]  # by their names in the artefact
+    about: Mapping[str, Any]
+    made_from: tuple[str, ...] = ()  # names of artefacts, of each the newest version
+
+
 @dataclass
 class NoConfig:
     name: str = "none"
@@ -63,7 +74,13 @@ class Backend:
 
     def log(self, metrics: Mapping[str, float], step: int) -> None: ...
 
+    def summary(self, facts: Mapping[str, Any]) -> None: ...
+
     def curves(self, rows: Sequence[Mapping]) -> None: ...
+
+    def figures(self, files: Mapping[str, Path]) -> None: ...
+
+    def artifact(self, artifact: Artifact) -> None: ...
 
     def close(self, exit_code: int) -> None: ...
 
@@ -94,6 +111,11 @@ class Tracker:
             self._thread = threading.Thread(target=self._work, name=name, daemon=True)
             self._thread.start()
 
+    @property
+    def listens(self) -> bool:
+        """Whether anything that is told goes anywhere."""
+        return not self._off
+
     def log(self, metrics: Mapping[str, float], step: int) -> None:
         """Metrics of training step `step`, for example {"train/loss": 2.1}."""
         if self._off:
@@ -104,10 +126,25 @@ class Tracker:
         else:
             self._calls.put((self._backend.log, (dict(metrics), step)))
 
+    def summary(self, facts: Mapping[str, Any]) -> None:
+        """Facts of the run as a whole, as {"data/fingerprint": "..."}: numbers, texts or lists."""
+        self._put(self._backend.summary, dict(facts))
+
     def curves(self, rows: Sequence[Mapping]) -> None:
         """The rows of lengths.csv, once, when the evaluation is done."""
+        self._put(self._backend.curves, [dict(row) for row in rows])
+
+    def figures(self, files: Mapping[str, Path]) -> None:
+        """Images, PNG files, by their names."""
+        self._put(self._backend.figures, dict(files))
+
+    def artifact(self, artifact: Artifact) -> None:
+        """Files to keep; their content is read before `finish` returns, or not at all."""
+        self._put(self._backend.artifact, artifact)
+
+    def _put(self, call: Callable, argument: Any) -> None:
         if not self._off:
-            self._calls.put((self._backend.curves, ([dict(row) for row in rows],)))
+            self._calls.put((call, (argument,)))
 
     def finish(self, exit_code: int = 0) -> None:
         """Close, once; an `exit_code` other than 0 marks the run as failed."""

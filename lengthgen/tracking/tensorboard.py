@@ -1,13 +1,16 @@
 """TensorBoard events, through torch.utils.tensorboard, in the folder `tensorboard/` of the run.
 
 Training metrics are scalars against the step, length curves against the evaluation length (read the
-step axis as tokens). The configuration and the table of lengths are texts.
+step axis as tokens). The configuration, facts of the run and the table of lengths are texts,
+figures are images; settings are hyperparameters, and the curves' points their metrics.
 """
 
 import importlib.util
+import struct
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from lengthgen.tracking import curves
@@ -55,6 +58,9 @@ class TensorBoard(Backend):
         for name, value in metrics.items():
             self._writer.add_scalar(name, float(value), step)
 
+    def summary(self, facts: Mapping[str, Any]) -> None:
+        self._writer.add_text("facts", _markdown(["fact", "value"], sorted(facts.items())))
+
     def curves(self, rows: Sequence[Mapping]) -> None:
         rows = curves.plain(rows)
         for point in curves.points(rows):
@@ -62,11 +68,33 @@ class TensorBoard(Backend):
             for name, value in point.items():
                 self._writer.add_scalar(name, value, length)
         self._writer.add_text("eval/lengths", _markdown(*curves.table(rows)))
+        self._hyperparameters(curves.scalars(rows))
+
+    def figures(self, files: Mapping[str, Path]) -> None:
+        from tensorboard.compat.proto.summary_pb2 import Summary
+
+        for name, file in files.items():
+            content = file.read_bytes()
+            width, height = struct.unpack(">II", content[16:24])  # of a PNG's header
+            image = Summary.Image(height=height, width=width, encoded_image_string=content)
+            value = Summary.Value(tag=f"figures/{name}", image=image)
+            self._writer.file_writer.add_summary(Summary(value=[value]))
 
     def close(self, exit_code: int) -> None:
         if exit_code:
             self._writer.add_text("status", f"not finished: exit code {exit_code}")
         self._writer.close()
+
+    def _hyperparameters(self, scalars: Mapping[str, float]) -> None:
+        """In this run: SummaryWriter.add_hparams makes another, in a folder below."""
+        from torch.utils.tensorboard.summary import hparams
+
+        given = _flat(self.description.config)
+        simple = {k: v for k, v in given.items() if isinstance(v, str | bool | int | float)}
+        for summary in hparams(simple, dict(scalars)):
+            self._writer.file_writer.add_summary(summary)
+        for name, value in scalars.items():
+            self._writer.add_scalar(name, value)
 
 
 def find_spec(library: str) -> Any:

@@ -9,6 +9,7 @@ ends, and it closes the run as failed, with all that was logged.
 import contextlib
 import json
 import os
+import re
 import select
 import shutil
 import subprocess
@@ -17,15 +18,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
-from typing import IO
+from typing import IO, Any
 
 from lengthgen.config.dataclass_from import check, choice, limit
 from lengthgen.tracking import curves
-from lengthgen.tracking.seam import LOGGER, Backend, RunDescription, one_line
+from lengthgen.tracking.seam import LOGGER, Artifact, Backend, RunDescription, one_line
 from lengthgen.tracking.tensorboard import find_spec
 
 MODES = {mode: mode for mode in ("online", "offline", "disabled")}
 MODES |= {"run": "online", "dryrun": "offline"}  # W&B's old words
+KEPT = {"none": (), "tables": ("evaluation",), "weights": ("evaluation", "weights")}
 LAST_WORDS = 10.0  # seconds to wait for the reason of a child that is ending
 FORBIDDEN_IN_PROJECT = "/\\#?%:"  # W&B refuses them
 
@@ -38,11 +40,14 @@ class WandbConfig:
     mode: str = "offline"  # offline | online | disabled
     group: str | None = None  # null: the run's own group
     tags: list[str] = field(default_factory=list)  # added to the run's own tags
+    # files kept as artefacts: none | tables, of evaluations | weights: them too
+    artifacts: str = "tables"
     init_timeout: float = 20.0  # seconds until an unreachable online run is recorded offline
     finish_timeout: float = 15.0  # seconds to wait for W&B at the end of a run
 
     def __post_init__(self) -> None:
         choice("tracking.mode", self.mode, tuple(MODES))
+        choice("tracking.artifacts", self.artifacts, tuple(KEPT))
         forbidden = set(FORBIDDEN_IN_PROJECT) & set(self.project)
         valid = not forbidden and 1 <= len(self.project) <= 128
         expected = f"expected 1 to 128 characters without {' '.join(FORBIDDEN_IN_PROJECT)}"
@@ -102,6 +107,9 @@ class Wandb(Backend):
         numbers = {k: v if isinstance(v, int | float) else float(v) for k, v in metrics.items()}
         self._send({"log": numbers | {"train/step": int(step)}})
 
+    def summary(self, facts: Mapping[str, Any]) -> None:
+        self._send({"summary": dict(facts)})
+
     def curves(self, rows: Sequence[Mapping]) -> None:
         rows = curves.plain(rows)
         columns, data = curves.table(rows)
@@ -111,9 +119,24 @@ class Wandb(Backend):
             "data": data,
             "points": curves.points(rows),
             "plots": {metric: lines for metric, lines in plots.items() if lines},
-            "scalars": curves.scalars(rows),
+            "scalars": curves.scalars(rows) | curves.words(rows),
         }
         self._send({"curves": message})
+
+    def figures(self, files: Mapping[str, Path]) -> None:
+        self._send({"figures": {name: str(file.resolve()) for name, file in files.items()}})
+
+    def artifact(self, artifact: Artifact) -> None:
+        if artifact.kind not in KEPT[self.config.artifacts]:
+            return
+        message = {
+            "name": _artifact_name(artifact.name),
+            "type": artifact.kind,
+            "metadata": dict(artifact.about),
+            "files": {name: str(file.resolve()) for name, file in artifact.files.items()},
+            "made_from": [_artifact_name(name) for name in artifact.made_from],
+        }
+        self._send({"artifact": message})
 
     def close(self, exit_code: int) -> None:
         self._send({"close": exit_code})
@@ -250,6 +273,11 @@ class Wandb(Backend):
         if "failed" in reply:
             raise RuntimeError(reply["failed"])
         return reply
+
+
+def _artifact_name(name: str) -> str:
+    """Of the characters that W&B allows, at most 128."""
+    return re.sub(r"[^a-zA-Z0-9_.-]", "_", name)[-128:]
 
 
 def _environment(folder: Path) -> dict[str, str]:

@@ -1,9 +1,9 @@
 """The W&B side of tracking: a script that wandb.py starts, the only file that imports W&B.
 
 It needs nothing of lengthgen. Input, a JSON object a line: first {"init", "settings", "parent"},
-then {"log"} or {"curves"} each, at last {"close": exit code}. Where input ends without "close", the
-training process is gone: the run is closed as failed. Output, a JSON object a line: {"opened":
-folder or address} once, {"failed": reason} at most once.
+then {what: content} each, what one of HANDLERS, at last {"close": exit code}. Where input ends
+without "close", the training process is gone: the run is closed as failed. Output, a JSON object a
+line: {"opened": folder or address} once, {"failed": reason} at most once.
 """
 
 import contextlib
@@ -60,8 +60,8 @@ def open_run(wandb: Any, request: dict) -> Any:
     if "stop_fn" in known:
         settings["stop_fn"] = stopper(request["parent"])
     run = wandb.init(**request["init"], settings=wandb.Settings(**settings))
-    run.define_metric("train/step")
-    for glob in ("train/*", "validation/*"):
+    run.define_metric("train/step", hidden=True)
+    for glob in ("train/*", "validation/*", "lengths/*"):
         run.define_metric(glob, step_metric="train/step")
     return run
 
@@ -82,16 +82,22 @@ def serve(wandb: Any, run: Any, requests: Iterator[str]) -> int:
         request = json.loads(line)
         if "close" in request:
             return request["close"]
-        if "log" in request:
-            run.log(request["log"])
-        else:
-            log_curves(wandb, run, request["curves"])
+        [(what, content)] = request.items()
+        HANDLERS[what](wandb, run, content)
     return 1
+
+
+def log(wandb: Any, run: Any, metrics: dict) -> None:
+    run.log(metrics)
+
+
+def summarise(wandb: Any, run: Any, facts: dict) -> None:
+    run.summary.update(facts)
 
 
 def log_curves(wandb: Any, run: Any, curves: dict) -> None:
     """Points against eval/length, for W&B to overlay runs; a table, plots and summary scalars."""
-    run.define_metric("eval/length", summary="none")
+    run.define_metric("eval/length", summary="none", hidden=True)
     for name in sorted({name for point in curves["points"] for name in point} - {"eval/length"}):
         run.define_metric(name, step_metric="eval/length", summary="none")
     for point in curves["points"]:
@@ -104,6 +110,32 @@ def log_curves(wandb: Any, run: Any, curves: dict) -> None:
         plot = wandb.plot.line_series(xs=lengths, ys=values, keys=list(lines), title=title, xname=x)
         run.log({f"eval/{metric}_by_length": plot})
     run.summary.update(curves["scalars"])
+
+
+def log_figures(wandb: Any, run: Any, files: dict) -> None:
+    run.log({f"figures/{name}": wandb.Image(path) for name, path in files.items()})
+
+
+def log_artifact(wandb: Any, run: Any, about: dict) -> None:
+    """An artefact and what it was made from, which W&B can look up online alone."""
+    if not run.offline:
+        for name in about["made_from"]:
+            with contextlib.suppress(Exception):  # it was not kept
+                run.use_artifact(f"{name}:latest")
+    artifact = wandb.Artifact(about["name"], type=about["type"], metadata=about["metadata"])
+    for name, path in about["files"].items():
+        # Not a copy: the files stay in the run's folder.
+        artifact.add_file(path, name=name, policy="immutable", skip_cache=True)
+    run.log_artifact(artifact)
+
+
+HANDLERS: dict[str, Callable[[Any, Any, dict], None]] = {
+    "log": log,
+    "summary": summarise,
+    "curves": log_curves,
+    "figures": log_figures,
+    "artifact": log_artifact,
+}
 
 
 def save(run: Any) -> None:

@@ -114,6 +114,12 @@ def load(
     return None if _fault(path, run) is not None else _read(path, map_location)[0]
 
 
+def newest(folder: Path) -> Path | None:
+    """The folder of the newest checkpoint that looks whole; its content is not checked."""
+    found = _whole(folder)
+    return found[-1] if found else None
+
+
 @contextlib.contextmanager
 def fitting(state: dict) -> Iterator[None]:
     """CheckpointError where a checkpoint's state does not fit what it is loaded into."""
