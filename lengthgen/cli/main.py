@@ -53,6 +53,7 @@ COMMANDS = (
     Command("study", "make the runs that a declared claim needs, and judge it", "cli.study"),
     Command("plot", "draw every figure again from the tables in results/", "cli.plot"),
     Command("report", "one HTML page of all results: curves, tables, studies", "cli.report"),
+    Command("dashboard", "a W&B workspace of length curves, words, figures", "cli.dashboard"),
     Command(
         "bench", "train | evaluate | attention | memory | marks: speed and memory", "bench.command"
     ),

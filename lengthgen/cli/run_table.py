@@ -59,7 +59,7 @@ def losses(run: RunFolder) -> Losses:
         if first and first.get("steps") == str(run.config.get("steps", first.get("steps"))):
             found.append((len(first["scheme"]), folder))
     shortest = min((length for length, _ in found), default=0)
-    tables = [_loss_rows(folder) for length, folder in found if length == shortest]
+    tables = [loss_rows(folder) for length, folder in found if length == shortest]
     rows = max(tables, key=lambda rows: max(rows, default=0), default={})
     if not rows:
         return Losses()
@@ -71,7 +71,7 @@ def losses(run: RunFolder) -> Losses:
     )
 
 
-def _loss_rows(evaluation: Path) -> dict[int, Row]:
+def loss_rows(evaluation: Path) -> dict[int, Row]:
     """Evaluation length -> its row of the matched losses, else of the first protocol."""
     path = evaluation / "lengths.csv"
     try:
