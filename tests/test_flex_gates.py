@@ -1,5 +1,6 @@
 """Gates in FlexAttention, without a GPU: float32 parts of running sums, and their gradient."""
 
+import itertools
 from collections.abc import Callable
 
 import pytest
@@ -40,11 +41,19 @@ def test_plain_torch_gives_the_gradients(
     assert_close(list(given)[: len(expected)], expected, tolerance(fall, weighted))
 
 
+def every_combination() -> list:
+    """Triton's cases, 64, which take minutes; by default each pair of length and span once."""
+    combinations = itertools.product(enumerate(LENGTHS), FALLS, enumerate(SPANS), (False, True))
+    cases = []
+    for (i, length), fall, (j, span), weighted in combinations:
+        by_default = (fall == list(FALLS)[(i + j) % 2]) and weighted == bool((i + j // 2) % 2)
+        marks = () if by_default else (pytest.mark.slow,)
+        cases.append(pytest.param(length, fall, span, weighted, marks=marks))
+    return cases
+
+
 @interpreted
-@pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("span", SPANS)
-@pytest.mark.parametrize("fall", FALLS)
-@pytest.mark.parametrize("length", LENGTHS)
+@pytest.mark.parametrize(("length", "fall", "span", "weighted"), every_combination())
 def test_triton_gives_the_gradients(
     length: int, fall: str, span: Span | None, weighted: bool
 ) -> None:

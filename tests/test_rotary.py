@@ -272,3 +272,30 @@ def test_rotation_is_exact_under_autocast(name):
                 torch.equal(*pair)
                 for pair in zip(plain, scheme.rotate(q, k, torch.arange(80), 0), strict=True)
             )
+
+
+def test_a_compiler_makes_cosines_once_for_each_angle():
+    """It sees one operator, and no cosine that it would fuse into what turns q and k: there it
+    would be made for each of their elements, forward and backward."""
+    graphs = []
+
+    def turned(q):
+        positions = torch.arange(q.shape[2])
+        frequencies = 1e4 ** (-torch.arange(8, dtype=torch.float64) / 8)
+        waves = rotary.waves(rotary.angles(positions, frequencies), q.dtype)
+        return rotary.turned(q, *waves, "interleaved")
+
+    def keep(graph, _):
+        graphs.append(graph)
+        return graph.forward
+
+    q = torch.randn(2, 3, 20, 16, requires_grad=True)
+    try:
+        out = torch.compile(turned, fullgraph=True, backend=keep)(q)
+    finally:
+        torch._dynamo.reset()
+    assert torch.allclose(out, turned(q), atol=1e-6)
+    [graph] = graphs
+    called = [str(node.target) for node in graph.graph.nodes]
+    assert any("lengthgen.waves" in name for name in called)
+    assert not {"cos", "sin"} & set(called)

@@ -383,13 +383,13 @@ def test_a_damaged_study_is_named_and_the_others_are_drawn(tmp_path, name, damag
     monkeypatch.setattr(report.page, "lines", lambda about, tables: drawn.append(about) or [])
     monkeypatch.setattr(report.drawing, "save", lambda *given: [])
     studies = tmp_path / "studies"
-    for study in ("learned_absolute_fails", "position_or_dilution"):
+    for study in ("normalised_sinusoid", "home_sources"):
         shutil.copytree(COMMITTED / "studies" / study, studies / study)
         seals.seal(studies / study, study)
-    damage(studies / "learned_absolute_fails" / name)
+    damage(studies / "normalised_sinusoid" / name)
     report.write_all(tmp_path, faults.append)
     (line,) = faults
-    assert line.startswith(f"study learned_absolute_fails: {name} is ") and len(drawn) == 1
+    assert line.startswith(f"study normalised_sinusoid: {name} is ") and len(drawn) == 1
     assert not (studies / "verdicts.csv").exists()
 
 

@@ -89,7 +89,22 @@ def angles(positions: Tensor, frequencies: Tensor) -> Tensor:
 def waves(angles: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """Cosines and sines of float64 angles: float64 if `dtype` is, else float32."""
     exact = torch.double if dtype == torch.float64 else torch.float
+    if torch.compiler.is_compiling() and not angles.requires_grad:
+        return kept_waves(angles, exact)
     return angles.cos().to(exact), angles.sin().to(exact)
+
+
+# A compiler would fuse powers, cosines and sines in float64 into every kernel that multiplies by
+# them: once for each element of q and k, forward and backward, instead of once for each angle.
+@torch.library.custom_op("lengthgen::waves", mutates_args=())
+def kept_waves(angles: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """`waves` as one call, into which torch.compile does not look."""
+    return angles.cos().to(dtype), angles.sin().to(dtype)
+
+
+@kept_waves.register_fake
+def _(angles: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    return angles.new_empty(angles.shape, dtype=dtype), angles.new_empty(angles.shape, dtype=dtype)
 
 
 def rotate(
