@@ -357,7 +357,7 @@ def test_every_call_of_wandb_may_fail(fake, tmp_path, caplog, capfd):
         for action in ("raise", "exit") if name in ("init", "log", "finish") else ("raise",):
             fake(f"{name}:{calls[: number + 1].count(name)}:{action}")
             caplog.clear()
-            use(tracking.start(WANDB, describe(tmp_path)))
+            use(tracking.start(WANDB, describe(tmp_path / f"{number}-{action}")))
             [warning] = warnings_in(caplog)
             assert "W&B is off" in warning and (
                 "the service is gone (" in warning or "SystemExit: 3" in warning
@@ -459,9 +459,9 @@ def test_a_child_that_has_hung_up_gets_the_time_to_save(stepwise, tmp_path):
 @pytest.mark.parametrize(("fault", "code"), [("::", 0), ("log:1:raise", 1), ("init:1:raise", 1)])
 def test_a_child_whose_training_is_gone_closes_its_run(fake, tmp_path, fault, code):
     notes = fake(fault)
-    (tmp_path / "requests").write_text(
-        '{"init": {}, "settings": {}, "parent": 1}\n{"log": {"train/loss": 1}}\n'
-    )
+    opening = {"init": {"dir": str(tmp_path), "id": "x"}, "settings": {}, "parent": 1}
+    lines = [json.dumps(opening), json.dumps({"log": {"train/loss": 1}}), ""]
+    (tmp_path / "requests").write_text("\n".join(lines))
     reading, writing = os.pipe()
     os.close(reading)
     with open(tmp_path / "requests") as requests, os.fdopen(writing, "wb") as nobody:
@@ -789,7 +789,7 @@ def test_curves_are_sorted_and_skip_what_was_not_measured():
     ]
 
 
-def test_child_ends_as_told_or_as_failed(fake, monkeypatch):
+def test_child_ends_as_told_or_as_failed(fake, monkeypatch, tmp_path):
     """The child's own functions, in this process, with the fake for W&B."""
     notes = fake()
     spec = importlib.util.spec_from_file_location("fake_wandb", fake.module)
@@ -811,8 +811,10 @@ def test_child_ends_as_told_or_as_failed(fake, monkeypatch):
         json.dumps({"log": {"train/loss": 1, "train/step": 2}}),
         json.dumps({"curves": request}),
     ]
-    assert wandb_process.serve(module, run, iter([*requests, json.dumps({"close": 130})])) == 130
-    assert wandb_process.serve(module, run, iter(requests)) == 1
+    steps = wandb_process.Steps(run, {"dir": str(tmp_path), "id": "x"})
+    closing = iter([*requests, json.dumps({"close": 130})])
+    assert wandb_process.serve(module, run, closing, steps) == 130
+    assert wandb_process.serve(module, run, iter(requests), steps) == 1
     assert notes.read_text().split()[:5] == [
         "Settings",
         "init",

@@ -46,6 +46,8 @@ def fit(
     """
     settings, folder = run.config.settings, run.folder
     saved = checkpoint.load_newest(folder.checkpoints, run.device, run.id)
+    if saved is not None and not folder.ended:
+        tracker.resumed(folder.metrics_until(saved["step"]))
     if saved is not None and "optimizer" not in saved:
         return _finished(run, model, saved)
     if saved is None and folder.ended:

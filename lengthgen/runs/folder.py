@@ -159,6 +159,11 @@ class RunFolder:
             rows = files.read_jsonl(self.metrics)
             files.write_jsonl(self.metrics, [row for row in rows if row.get("step", 0) <= step])
 
+    def metrics_until(self, step: int) -> list[dict]:
+        """What was measured up to that step, without the lines of skipped steps."""
+        rows = files.read_jsonl(self.metrics)
+        return [row for row in rows if row.get("step", step + 1) <= step and "skipped" not in row]
+
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """One process at a time. LockedError if another holds the run; DiskError.

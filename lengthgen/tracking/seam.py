@@ -76,6 +76,8 @@ class Backend:
 
     def summary(self, facts: Mapping[str, Any]) -> None: ...
 
+    def resumed(self, rows: Sequence[Mapping]) -> None: ...
+
     def curves(self, rows: Sequence[Mapping]) -> None: ...
 
     def figures(self, files: Mapping[str, Path]) -> None: ...
@@ -129,6 +131,10 @@ class Tracker:
     def summary(self, facts: Mapping[str, Any]) -> None:
         """Facts of the run as a whole, as {"data/fingerprint": "..."}: numbers, texts or lists."""
         self._put(self._backend.summary, dict(facts))
+
+    def resumed(self, rows: Sequence[Mapping]) -> None:
+        """Lines of metrics.jsonl from before this process: a dashboard may lack some of them."""
+        self._put(self._backend.resumed, [dict(row) for row in rows])
 
     def curves(self, rows: Sequence[Mapping]) -> None:
         """The rows of lengths.csv, once, when the evaluation is done."""

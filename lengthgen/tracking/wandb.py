@@ -110,6 +110,10 @@ class Wandb(Backend):
     def summary(self, facts: Mapping[str, Any]) -> None:
         self._send({"summary": dict(facts)})
 
+    def resumed(self, rows: Sequence[Mapping]) -> None:
+        for row in rows:
+            self.log({key: value for key, value in row.items() if key != "step"}, row["step"])
+
     def curves(self, rows: Sequence[Mapping]) -> None:
         rows = curves.plain(rows)
         columns, data = curves.table(rows)
@@ -230,6 +234,7 @@ class Wandb(Backend):
             # W&B has to give up before this side does
             "init_timeout": max(1.0, limit - 2.0),
             "finish_timeout": max(1.0, self.config.finish_timeout - 3.0),
+            "finish_timeout_raises": True,  # an upload that did not end is said
             "x_transaction_log_flush_interval": 5.0,
         }
 

@@ -7,12 +7,16 @@ line: {"opened": folder or address} once, {"failed": reason} at most once.
 """
 
 import contextlib
+import fcntl
 import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from typing import Any, TextIO
+
+STEP, NONE = "train/step", -1
 
 
 def main() -> int:
@@ -32,10 +36,14 @@ def main() -> int:
     try:
         import wandb
 
-        run = open_run(wandb, json.loads(next(requests)))
+        request = json.loads(next(requests))
+        lock = only_process(request)  # noqa: F841  held until this process ends
+        run = open_run(wandb, request)
         reply(opened=run.url or os.path.dirname(os.path.abspath(run.dir)))
-        exit_code = serve(wandb, run, requests)
+        steps = Steps(run, request["init"])
+        exit_code = serve(wandb, run, requests, steps)
         run.finish(exit_code=exit_code)
+        steps.keep()
         return 0
     except BaseException as error:  # W&B also calls sys.exit
         reply(failed=f"{type(error).__name__}: {error}")
@@ -53,6 +61,57 @@ def take_pipes() -> tuple[Iterator[str], TextIO]:
     return requests, replies
 
 
+def only_process(request: dict) -> TextIO:
+    """A locked file beside W&B's of this run. TimeoutError for an online run.
+
+    The process of a killed training may still be uploading, and would then write its rows where
+    the server tells this one to write.
+    """
+    folder = os.path.join(request["init"]["dir"], "wandb")
+    os.makedirs(folder, exist_ok=True)
+    lock = open(os.path.join(folder, "lock"), "w")  # noqa: SIM115
+    until = time.monotonic() + request["settings"].get("init_timeout", 20.0) / 2
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return lock
+        except OSError:
+            if time.monotonic() < until:
+                time.sleep(0.05)
+            elif request["init"]["mode"] == "online":
+                raise TimeoutError("the upload of a killed training has not ended") from None
+            else:
+                return lock
+
+
+class Steps:
+    """Which steps a resumed run has: by the server or, offline, by what its last process wrote.
+
+    Training redoes the steps since its checkpoint: those that are there are not logged again.
+    """
+
+    def __init__(self, run: Any, init: dict):
+        self.path = os.path.join(init["dir"], "wandb", "steps.json")
+        self.id = init["id"]
+        self.of_runs: dict[str, int] = {}
+        with contextlib.suppress(OSError, ValueError), open(self.path) as kept:
+            self.of_runs = json.load(kept)
+        known = run.summary.get(STEP, NONE) if run.url else self.of_runs.get(self.id, NONE)
+        self.there = self.newest = known
+
+    def takes(self, row: dict) -> bool:
+        """Whether a row is of a new step; it is then logged."""
+        step = row.get(STEP, self.there + 1)
+        self.newest = step if step > self.there else self.newest
+        return step > self.there
+
+    def keep(self) -> None:
+        """Once the run is closed. Whole or not at all."""
+        with open(f"{self.path}.new", "w") as file:
+            json.dump(self.of_runs | {self.id: self.newest}, file)
+        os.replace(f"{self.path}.new", self.path)
+
+
 def open_run(wandb: Any, request: dict) -> Any:
     """wandb.init; a setting that this version of W&B does not know is left out."""
     known = getattr(wandb.Settings, "model_fields", request["settings"])
@@ -60,9 +119,9 @@ def open_run(wandb: Any, request: dict) -> Any:
     if "stop_fn" in known:
         settings["stop_fn"] = stopper(request["parent"])
     run = wandb.init(**request["init"], settings=wandb.Settings(**settings))
-    run.define_metric("train/step", hidden=True)
+    run.define_metric(STEP, hidden=True)
     for glob in ("train/*", "validation/*", "lengths/*"):
-        run.define_metric(glob, step_metric="train/step")
+        run.define_metric(glob, step_metric=STEP)
     return run
 
 
@@ -76,14 +135,15 @@ def stopper(parent: int) -> Callable[[], None]:
     return stop
 
 
-def serve(wandb: Any, run: Any, requests: Iterator[str]) -> int:
+def serve(wandb: Any, run: Any, requests: Iterator[str], steps: Steps) -> int:
     """Handle requests until the last one; the exit code to finish with."""
     for line in requests:
         request = json.loads(line)
         if "close" in request:
             return request["close"]
         [(what, content)] = request.items()
-        HANDLERS[what](wandb, run, content)
+        if what != "log" or steps.takes(content):
+            HANDLERS[what](wandb, run, content)
     return 1
 
 
@@ -102,6 +162,8 @@ def log_curves(wandb: Any, run: Any, curves: dict) -> None:
         run.define_metric(name, step_metric="eval/length", summary="none")
     for point in curves["points"]:
         run.log(point)
+    # before what needs answers of the server
+    run.summary.update(curves["scalars"])
     columns, data = curves["columns"], curves["data"]
     run.log({"eval/lengths": wandb.Table(columns=columns, data=data, allow_mixed_types=True)})
     for metric, lines in curves["plots"].items():
@@ -109,7 +171,6 @@ def log_curves(wandb: Any, run: Any, curves: dict) -> None:
         title, x = f"{metric} by evaluation length", "eval_length"
         plot = wandb.plot.line_series(xs=lengths, ys=values, keys=list(lines), title=title, xname=x)
         run.log({f"eval/{metric}_by_length": plot})
-    run.summary.update(curves["scalars"])
 
 
 def log_figures(wandb: Any, run: Any, files: dict) -> None:
