@@ -29,6 +29,7 @@ from .wandb_stand_in import Fault, StandIn
 
 pytest.importorskip("wandb")
 
+REPOSITORY = Path(__file__).parent.parent
 PATIENCE = 120.0  # seconds: a limit that only a hang exceeds, on a busy machine too
 STEPS = 12
 PROCESSES = multiprocessing.get_context("forkserver")
@@ -309,6 +310,7 @@ def test_an_upload_that_does_not_end_is_said(tmp_path, here, monkeypatch, caplog
     assert "Timed out finishing run" in warning
 
 
+@pytest.mark.slow
 def test_what_fails_once_arrives_all_the_same(text, tmp_path, here, caplog):
     failed = set()
 
@@ -327,14 +329,13 @@ def test_what_fails_once_arrives_all_the_same(text, tmp_path, here, caplog):
     assert the_run(here).exit_codes[-1] == 0
 
 
-def synced(server, line):
-    """Runs `wandb sync FOLDER`, the line that a run printed."""
-    command = [sys.executable, "-m", *line.partition(": ")[2].split()]
+def synced(server, command, folder):
     environment = dict(os.environ) | server.environment()
-    done = subprocess.run(
-        command, env=environment, capture_output=True, text=True, timeout=PATIENCE
-    )
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+    how = {"shell": True, "cwd": folder, "capture_output": True, "text": True, "timeout": PATIENCE}
+    done = subprocess.run(command, env=environment, **how)
     assert done.returncode == 0, done.stderr
+    return done.stderr
 
 
 def test_an_offline_run_is_uploaded_by_the_line_that_it_prints(text, tmp_path, here, caplog):
@@ -342,7 +343,7 @@ def test_an_offline_run_is_uploaded_by_the_line_that_it_prints(text, tmp_path, h
     run.train(config, [], figures=False)
     assert here.requests == []
     [line] = told(caplog, logging.INFO)
-    synced(here, line)
+    synced(here, line.partition("offline: ")[2], tmp_path)
     there = the_run(here)
     assert (there.id, there.exit_codes) == (folder_of(config).name, [0])
     assert arrived(there) == list(measured(config).items())
@@ -350,16 +351,45 @@ def test_an_offline_run_is_uploaded_by_the_line_that_it_prints(text, tmp_path, h
     assert there.summary["train/step"] == STEPS and "eval/matched/loss@000032" in there.summary
 
 
-@pytest.mark.slow
 def test_an_offline_run_that_was_killed_is_uploaded_as_one(text, tmp_path, here):
     config = wanted(text, tmp_path, tracking__mode="offline")
     assert trained(config, here, 8, killed_when_sent) == -signal.SIGKILL
     assert trained(config, here) == 0
     assert here.requests == []
-    lines = (folder_of(config) / "log.txt").read_text().splitlines()
-    for line in [line for line in lines if "wandb sync" in line]:
-        synced(here, line.partition(" INFO ")[2])
+    command = "wandb sync results/runs/*/wandb"
+    assert f"`{command}`" in (REPOSITORY / "README.md").read_text()
+    synced(here, command, tmp_path)
     there = the_run(here)
     assert there.exit_codes == [1, 0] and there.overwritten == []
     assert arrived(there) == list(measured(config).items())
     assert there.steps == list(range(len(there.history)))
+    requests = len(here.requests)
+    assert "No runs to sync" in synced(here, command, tmp_path)
+    assert len(here.requests) == requests
+
+
+ARTEFACT = """
+import sys, wandb
+settings = wandb.Settings(silent=True, console="off", disable_git=True)
+with wandb.init(project="p", id="training", settings=settings) as run:
+    weights = wandb.Artifact("weights", type="model", metadata={"step": 12})
+    weights.add_file(sys.argv[1], name="model.safetensors")
+    run.log_artifact(weights, aliases=["step-12"])
+with wandb.init(project="p", id="evaluation", job_type="evaluate", settings=settings) as run:
+    run.use_artifact("weights:step-12")
+"""
+
+
+def test_the_stand_in_knows_who_made_an_artefact_and_who_used_it(tmp_path, here):
+    """Of wandb alone: what a run logs as artefacts can be tested against it."""
+    (tmp_path / "weights").write_bytes(b"0123")
+    command = [sys.executable, "-c", ARTEFACT, "weights"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE)
+    assert done.returncode == 0 and here.unknown == [], done.stderr
+    [made] = here.artifacts.values()
+    assert (made.name, made.type, made.state) == ("weights", "model", "COMMITTED")
+    assert (made.run, made.used_by) == ("training", ["evaluation"])
+    assert (sorted(made.aliases), made.metadata) == (["latest", "step-12"], {"step": 12})
+    assert made.files == {"model.safetensors": b"0123"}
+    assert list(made.manifest["contents"]) == ["model.safetensors"]
+    assert here.runs["evaluation"].job_type == "evaluate"

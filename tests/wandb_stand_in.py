@@ -11,7 +11,6 @@ uploads of files and artefacts (PUT /storage/...). Everything that arrives is ke
 """
 
 import gzip
-import itertools
 import json
 import re
 import threading
@@ -22,7 +21,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
-ENTITY = "someone"
+from .wandb_artifacts import ENTITY, Artifacts
+
 KEY = "0123456789abcdef0123456789abcdef01234567"
 HISTORY, EVENTS, OUTPUT = "wandb-history.jsonl", "wandb-events.jsonl", "output.log"
 SUMMARY = "wandb-summary.json"
@@ -52,7 +52,6 @@ class Run:
     files: dict[str, bytes] = field(default_factory=dict)
     exit_codes: list[int] = field(default_factory=list)
     overwritten: list[tuple[str, int]] = field(default_factory=list)  # (file, line): changed later
-    used: list[str] = field(default_factory=list)  # ids of artefacts
 
     @property
     def history(self) -> list[dict]:
@@ -69,23 +68,6 @@ class Run:
 
 
 @dataclass
-class Artifact:
-    """What the server holds of one version of an artefact."""
-
-    id: str
-    name: str
-    type: str
-    run: str | None  # the run that made it
-    digest: str
-    aliases: list[str]
-    metadata: dict
-    client: str  # the id by which wandb-core knows it before the server does
-    state: str = "PENDING"
-    manifest: dict = field(default_factory=dict)
-    files: dict[str, bytes] = field(default_factory=dict)
-
-
-@dataclass
 class Fault:
     """What becomes of a request: a status, no answer at all, or an answer after some seconds."""
 
@@ -94,18 +76,17 @@ class Fault:
     seconds: float = 0.0
 
 
-class StandIn:
+class StandIn(Artifacts):
     """The server, in a thread of this process; a context manager."""
 
     def __init__(self) -> None:
         self.runs: dict[str, Run] = {}
-        self.artifacts: dict[str, Artifact] = {}
+        super().__init__()
         self.requests: list[Request] = []
         self.fault: Callable[[Request], Fault | None] = lambda request: None
         self.unknown: list[str] = []  # operations that have no answer here
         self.changed = threading.Condition(threading.RLock())
         self._uploads: dict[str, Callable[[bytes], None]] = {}
-        self._numbers = itertools.count(1)
         self._server = _Server(("127.0.0.1", 0), _handler(self))
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
         self._thread.daemon = True
@@ -245,86 +226,8 @@ class StandIn:
     def _mark_run_files_uploaded(self, **_: Any) -> dict:
         return {"markRunFilesUploaded": {"success": True}}
 
-    def _xxhash_digests_enabled(self, **_: Any) -> dict:
-        return {"entity": {"xxhashDigestsEnabled": False}}
-
-    def _fetch_artifact_digest_algorithm(self, **_: Any) -> dict:
-        return {"project": {"artifactType": None}}
-
-    def _artifact_type(self, **_: Any) -> dict:
-        return {"project": None}
-
     def _organization_core_weave_organization_id(self, **_: Any) -> dict:
         return {"entity": None}
-
-    def _create_artifact(self, input: dict) -> dict:
-        made = Artifact(
-            id=f"artifact-{next(self._numbers)}",
-            name=input.get("artifactCollectionName") or input["artifactCollectionNames"][0],
-            type=input["artifactTypeName"],
-            run=input.get("runName"),
-            digest=input["digest"],
-            aliases=[each["alias"] for each in input.get("aliases") or []],
-            metadata=json.loads(input.get("metadata") or "{}"),
-            client=input.get("clientID", ""),
-        )
-        same = (made.name, made.type, made.digest)
-        for old in self.artifacts.values():
-            if same == (old.name, old.type, old.digest) and old.state == "COMMITTED":
-                made = old
-        self.artifacts[made.id] = made
-        older = [each.id for each in self._versions(made.name) if each.state == "COMMITTED"]
-        latest = {"id": older[-1]} if older else None
-        about = {"id": made.id, "state": made.state, "artifactSequence": {"latestArtifact": latest}}
-        return {"createArtifact": {"artifact": about}}
-
-    def _versions(self, name: str) -> list[Artifact]:
-        return [each for each in self.artifacts.values() if each.name == name]
-
-    def _create_artifact_manifest(self, artifactID: str, **given: Any) -> dict:
-        return {"createArtifactManifest": self._manifest(artifactID, given["includeUpload"])}
-
-    def _update_artifact_manifest(self, artifactManifestID: str, **given: Any) -> dict:
-        artifact = artifactManifestID.removesuffix("-manifest")
-        return {"updateArtifactManifest": self._manifest(artifact, given["includeUpload"])}
-
-    def _manifest(self, artifact: str, upload: bool) -> dict:
-        def take(data: bytes) -> None:
-            self.artifacts[artifact].manifest = json.loads(data)
-
-        url = self._upload(take) if upload else None
-        file = {"id": f"{artifact}-file", "uploadUrl": url, "uploadHeaders": []}
-        return {"artifactManifest": {"id": f"{artifact}-manifest", "file": file}}
-
-    def _create_artifact_files(self, input: dict) -> dict:
-        edges = []
-        for each in input["artifactFiles"]:
-            artifact = self.artifacts[each["artifactID"]]
-
-            def take(data: bytes, artifact: Artifact = artifact, name: str = each["name"]) -> None:
-                artifact.files[name] = data
-
-            node = {"storagePath": f"{artifact.id}/{each['name']}", "uploadUrl": self._upload(take)}
-            node |= {
-                "uploadHeaders": [],
-                "uploadMultipartUrls": None,
-                "artifact": {"id": artifact.id},
-            }
-            edges.append({"node": node})
-        return {"createArtifactFiles": {"files": {"edges": edges}}}
-
-    def _commit_artifact(self, artifactID: str) -> dict:
-        artifact = self.artifacts[artifactID]
-        artifact.state = "COMMITTED"
-        return {"commitArtifact": {"artifact": {"id": artifact.id, "digest": artifact.digest}}}
-
-    def _use_artifact(self, input: dict) -> dict:
-        self.runs[input["runName"]].used.append(input["artifactID"])
-        return {"useArtifact": {"artifact": {"id": input["artifactID"]}}}
-
-    def _client_id_mapping(self, clientID: str) -> dict:
-        [found] = [each.id for each in self.artifacts.values() if each.client == clientID]
-        return {"clientIDMapping": {"serverID": found}}
 
     def _upload(self, take: Callable[[bytes], None]) -> str:
         path = f"/storage/{next(self._numbers)}"
