@@ -82,6 +82,8 @@ def trained(config, server, at_step=0, act=None):
     process = PROCESSES.Process(target=train, args=(config, environment, at_step, act))
     process.start()
     process.join(PATIENCE)
+    process.kill()  # if it hangs
+    process.join()
     return process.exitcode
 
 
@@ -393,3 +395,15 @@ def test_the_stand_in_knows_who_made_an_artefact_and_who_used_it(tmp_path, here)
     assert made.files == {"model.safetensors": b"0123"}
     assert list(made.manifest["contents"]) == ["model.safetensors"]
     assert here.runs["evaluation"].job_type == "evaluate"
+
+
+def test_a_link_among_the_files_of_wandb_is_not_written_through(tmp_path, here, caplog):
+    (tmp_path / "run" / "wandb").mkdir(parents=True)
+    (tmp_path / "mine").write_text("mine")
+    (tmp_path / "run" / "wandb" / "lock").symlink_to(tmp_path / "mine")
+    about = tracking.RunDescription("id", "name", "group", "train", (), {}, tmp_path / "run")
+    limits = {"init_timeout": PATIENCE, "finish_timeout": PATIENCE}
+    with tracking.start({"name": "wandb", "mode": "offline"} | limits, about) as tracker:
+        tracker.log({"train/loss": 2.0}, 1)
+    [warning] = told(caplog)
+    assert "W&B is off for this run" in warning and (tmp_path / "mine").read_text() == "mine"

@@ -112,7 +112,8 @@ class Wandb(Backend):
 
     def resumed(self, rows: Sequence[Mapping]) -> None:
         for row in rows:
-            self.log({key: value for key, value in row.items() if key != "step"}, row["step"])
+            numbers = {k: v for k, v in row.items() if isinstance(v, int | float) and k != "step"}
+            self.log(numbers, row["step"])
 
     def curves(self, rows: Sequence[Mapping]) -> None:
         rows = curves.plain(rows)

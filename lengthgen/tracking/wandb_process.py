@@ -12,6 +12,7 @@ import json
 import os
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, TextIO
@@ -61,7 +62,7 @@ def take_pipes() -> tuple[Iterator[str], TextIO]:
     return requests, replies
 
 
-def only_process(request: dict) -> TextIO:
+def only_process(request: dict) -> int:
     """A locked file beside W&B's of this run. TimeoutError for an online run.
 
     The process of a killed training may still be uploading, and would then write its rows where
@@ -69,19 +70,22 @@ def only_process(request: dict) -> TextIO:
     """
     folder = os.path.join(request["init"]["dir"], "wandb")
     os.makedirs(folder, exist_ok=True)
-    lock = open(os.path.join(folder, "lock"), "w")  # noqa: SIM115
+    # never through a link that somebody has put there
+    lock = os.open(os.path.join(folder, "lock"), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW)
     until = time.monotonic() + request["settings"].get("init_timeout", 20.0) / 2
     while True:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return lock
-        except OSError:
+        except BlockingIOError:
             if time.monotonic() < until:
                 time.sleep(0.05)
             elif request["init"]["mode"] == "online":
                 raise TimeoutError("the upload of a killed training has not ended") from None
             else:
                 return lock
+        except OSError:  # a file system without locks
+            return lock
 
 
 class Steps:
@@ -107,9 +111,11 @@ class Steps:
 
     def keep(self) -> None:
         """Once the run is closed. Whole or not at all."""
-        with open(f"{self.path}.new", "w") as file:
-            json.dump(self.of_runs | {self.id: self.newest}, file)
-        os.replace(f"{self.path}.new", self.path)
+        with contextlib.suppress(OSError):  # a full disk: some steps may be logged again
+            descriptor, new = tempfile.mkstemp(dir=os.path.dirname(self.path))
+            with os.fdopen(descriptor, "w") as file:
+                json.dump(self.of_runs | {self.id: self.newest}, file)
+            os.replace(new, self.path)
 
 
 def open_run(wandb: Any, request: dict) -> Any:
