@@ -57,7 +57,7 @@ def train(config, environment, at_step, act):
         del os.environ[name]
     os.environ.update(environment)
     trackers, steps = [], []
-    start, step = run.tracking.start, training.forward_backward
+    start, step = tracking.start, training.forward_backward
 
     def remembered(*given):
         trackers.append(start(*given))
@@ -69,7 +69,7 @@ def train(config, environment, at_step, act):
             act(trackers[0])
         return step(*given, **options)
 
-    run.tracking.start, training.forward_backward = remembered, counted
+    tracking.start, training.forward_backward = remembered, counted
     try:
         run.train(config, [], figures=False)
     except Interrupted as stopped:
@@ -199,11 +199,11 @@ def test_what_the_server_knows_of_the_run(twice_killed):
     kept = {key: each["value"] for key, each in there.config.items() if key != "_wandb"}
     assert kept["steps"] == STEPS and kept["scheme"]["name"] == "t5_bias"
     label = config["dataset"]["label"] or Path(config["dataset"]["path"]).name
-    assert (there.project, there.group, there.job_type) == (
-        "lengthgen",
-        f"{label}-tiny-L16",
-        "train",
-    )
+    assert (there.project, there.job_type) == ("lengthgen", "train")
+    assert there.group.startswith(f"t5_bias-{label}-tiny-L16-")
+    provenance = files.read_json(folder_of(config) / "provenance.json")
+    assert there.summary["data/fingerprint"] == provenance["data"]["fingerprint"]
+    assert there.summary["parameters/total"] == provenance["parameters"]["total"]
     assert there.display_name == f"t5_bias-{label}-s0"
     assert there.tags == ["t5_bias", label, "tiny", "mine"]
 
@@ -368,6 +368,23 @@ def test_an_offline_run_that_was_killed_is_uploaded_as_one(text, tmp_path, here)
     requests = len(here.requests)
     assert "No runs to sync" in synced(here, command, tmp_path)
     assert len(here.requests) == requests
+
+
+def test_tables_and_weights_are_artefacts_and_what_used_them_is_known(text, tmp_path, here):
+    config = wanted(text, tmp_path, tracking__artifacts="weights")
+    outcome = run.train(config, [], figures=False)
+    again = config | {"run": outcome.run_id, "retrofit": {"name": "hard_window", "window": 8}}
+    run.evaluate(again, [])
+    made = {each.type: each for each in here.artifacts.values() if each.type != "run_table"}
+    # `made` has the last evaluation, of the retrofit: a run of its own
+    weights, tables = made["weights"], made["evaluation"]
+    assert (weights.run, weights.state, tables.state) == (outcome.run_id, "COMMITTED", "COMMITTED")
+    assert tables.run.startswith(f"{outcome.run_id}-hard_window-")
+    assert tables.run in weights.used_by
+    [checkpoint] = outcome.folder.glob(f"checkpoints/step-*{STEPS}")
+    assert weights.files == {path.name: path.read_bytes() for path in checkpoint.iterdir()}
+    assert {"lengths.csv", "losses.npz"} <= set(tables.files) == set(tables.manifest["contents"])
+    assert here.runs[tables.run].job_type == "evaluate" and here.unknown == []
 
 
 ARTEFACT = """
