@@ -357,7 +357,9 @@ def test_every_call_of_wandb_may_fail(fake, tmp_path, caplog, capfd):
         for action in ("raise", "exit") if name in ("init", "log", "finish") else ("raise",):
             fake(f"{name}:{calls[: number + 1].count(name)}:{action}")
             caplog.clear()
-            use(tracking.start(WANDB, describe(tmp_path / f"{number}-{action}")))
+            folder = tmp_path / f"{number}-{action}"  # a run's steps are logged once
+            folder.mkdir()
+            use(tracking.start(WANDB, describe(folder)))
             [warning] = warnings_in(caplog)
             assert "W&B is off" in warning and (
                 "the service is gone (" in warning or "SystemExit: 3" in warning
