@@ -41,7 +41,7 @@ def wanted(text, folder, **changes):
     small = {
         "dataset": "files", "dataset__path": str(text), "dataset__validation_fraction": 0.3,
         "results": str(folder / "results"), "cache": str(folder / "cache"), "threads": 1,
-        "train_length": 16, "steps": STEPS, "batch_size": 4, "log_every": 1, "validate_every": 4,
+        "train_length": 16, "steps": STEPS, "batch_size": 4, "log_every": 1, "validate_every": 4, "evaluate_every": 4,
         "checkpoint_every": 5, "checkpoint_seconds": 0, "model__n_layers": 1, "model__n_heads": 2,
         "model__width": 16, "evaluation__documents": 4, "evaluation__blocks": 2,
         "evaluation__resamples": 50, "evaluation__factors": [1.0, 2.0],
@@ -173,6 +173,8 @@ def test_no_step_is_lost_or_logged_twice(twice_killed):
     there = the_run(server)
     assert arrived(there) == list(measured(config).items())
     assert [step for step, _ in arrived(there)] == list(range(1, STEPS + 1))
+    during = [step for step, row in arrived(there) if "lengths/loss@000032" in row]
+    assert during == [4, 8, 12]
     assert there.steps == list(range(len(there.history)))
     assert there.overwritten == []
 
@@ -225,6 +227,7 @@ def test_a_stopped_run_goes_on_as_the_same_run(text, tmp_path, server):
     assert arrived(there) == list(measured(config).items())
 
 
+@pytest.mark.slow
 def test_a_run_that_goes_on_waits_for_the_upload_of_the_killed_one(text, tmp_path, server):
     config = wanted(text, tmp_path)
     answers = server.hold("file_stream", PROCESSES.Event())
