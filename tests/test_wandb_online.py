@@ -41,10 +41,10 @@ def wanted(text, folder, **changes):
     small = {
         "dataset": "files", "dataset__path": str(text), "dataset__validation_fraction": 0.3,
         "results": str(folder / "results"), "cache": str(folder / "cache"), "threads": 1,
-        "train_length": 16, "steps": STEPS, "batch_size": 4, "log_every": 1, "validate_every": 4, "evaluate_every": 4,
-        "checkpoint_every": 5, "checkpoint_seconds": 0, "model__n_layers": 1, "model__n_heads": 2,
-        "model__width": 16, "evaluation__documents": 4, "evaluation__blocks": 2,
-        "evaluation__resamples": 50, "evaluation__factors": [1.0, 2.0],
+        "train_length": 16, "steps": STEPS, "batch_size": 4, "log_every": 1, "validate_every": 4,
+        "evaluate_every": 4, "checkpoint_every": 5, "checkpoint_seconds": 0, "model__n_layers": 1,
+        "model__n_heads": 2, "model__width": 16, "evaluation__documents": 4,
+        "evaluation__blocks": 2, "evaluation__resamples": 50, "evaluation__factors": [1.0, 2.0],
         "tracking": "wandb", "tracking__mode": "online", "tracking__tags": ["mine"],
         "tracking__init_timeout": 2 * PATIENCE, "tracking__finish_timeout": PATIENCE,
     }  # fmt: skip
