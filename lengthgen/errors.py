@@ -58,6 +58,9 @@ class Interrupted(UserError):
         super().__init__(message)
         self.exit_code = 128 + signal_number
 
+    def __reduce__(self) -> tuple[type, tuple[str, int]]:
+        return type(self), (str(self), self.exit_code - 128)
+
 
 # What the libraries below say when memory is short: an exception of a kind of its own, or a
 # RuntimeError whose words alone tell it from others. OutOfResources: Triton's, for shared memory.

@@ -98,6 +98,7 @@ def commands(what: str, folder: Path, scheme: str = "t5_bias") -> list[list[str]
     train = ["train", f"scheme={scheme}", *small]
     # By its folder: a scheme's name need not be what its runs' begin with.
     runs = sorted(path.parent.name for path in folder.glob("results/runs/[!.]*/config.yaml"))
+    trained = runs[0] if runs else scheme
     publish = ["plot", *results, "--publish", "x"]
     study = ["study", "two", *results, "--config-dir", f"{folder}/configs", "--workers", "1"]
     return {
@@ -105,7 +106,7 @@ def commands(what: str, folder: Path, scheme: str = "t5_bias") -> list[list[str]
         "numbers": [train, publish],
         "plot": [["plot", *results]],
         "evaluate": [
-            ["evaluate", f"run={next(iter(runs), scheme)}", "evaluation.lengths=[16,24]", *places, *EVALUATION]
+            ["evaluate", f"run={trained}", "evaluation.lengths=[16,24]", *places, *EVALUATION]
         ],
         "sweep": [
             [

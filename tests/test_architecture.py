@@ -18,6 +18,7 @@ PACKAGE = ROOT / "lengthgen"
 LAYERS = (
     {"errors"},
     {"files", "statistics", "config", "attention"},
+    {"terminal"},
     {"tracking", "schemes", "data", "training"},
     {"model", "modifiers"},
     {"retrofits", "decoding"},
@@ -32,7 +33,7 @@ LAYERS = (
 )
 LAYER = {room: layer for layer, rooms in enumerate(LAYERS) for room in rooms}
 # And the command line, until a command needs it.
-NO_TORCH = {"errors", "files", "statistics", "config", "reporting"}
+NO_TORCH = {"errors", "files", "statistics", "config", "terminal", "reporting"}
 # Library -> the rooms that may know it: everyone else asks them.
 KNOWN_BY = {
     "hydra": {"config", "cli"},
@@ -41,6 +42,7 @@ KNOWN_BY = {
     "tokenizers": {"data"},
     "matplotlib": {"reporting", "diagnostics", "bench", "studies"},
     "filelock": {"runs"},
+    "tqdm": {"terminal"},
     "peft": {"pretrained"},
     "transformers": {"data", "pretrained", "exporting", "bench"},
 }

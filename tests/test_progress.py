@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from lengthgen.runs import progress as module
-from lengthgen.runs.progress import Progress, clock
+from lengthgen.terminal import progress as module
+from lengthgen.terminal.progress import Progress, clock
 
 
 @pytest.fixture(autouse=True)

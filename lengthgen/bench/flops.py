@@ -1,9 +1,5 @@
-"""Model FLOPs by formula, and the machine's limit: its fastest dense product (attention/linear.py).
-
-A multiplication and an addition are two. The formula counts matrix products alone, and the half of
-causal attention that is not masked:
-forward(T) = layers (24 width^2 T + 2 width T^2) + 2 width vocab scored.
-A training step is three forwards; recomputation does not count.
+"""Model FLOPs of a benchmark's shape (model/flops.py), and the machine's limit: its fastest dense
+product (attention/linear.py).
 
 Shape letters: T tokens in a window.
 """
@@ -14,8 +10,9 @@ import torch
 
 from lengthgen.attention.linear import linear
 from lengthgen.bench.workload import Place, Shape
+from lengthgen.model import flops
+from lengthgen.model.flops import CAUSAL
 
-CAUSAL = 0.5  # the share of the (query, key) pairs that are not masked, as T grows
 CEILING_SIZE = {"cpu": 2048, "cuda": 8192}  # square matrices, well past the caches
 
 
@@ -24,14 +21,12 @@ def forward(shape: Shape, length: int, scored: int, attention: float = CAUSAL) -
 
     attention: the share of (query, key) pairs that is counted.
     """
-    projections = 24 * shape.width**2 * length
-    scores = 4 * attention * shape.width * length**2
-    return float(shape.layers * (projections + scores) + 2 * shape.width * shape.vocab * scored)
+    return flops.forward(shape.model, shape.vocab, length, scored, attention)
 
 
 def train_step(shape: Shape) -> float:
     """FLOPs of one optimiser step: forward, and twice that backward."""
-    return 3 * shape.batch * forward(shape, shape.length, shape.length)
+    return flops.FORWARDS * shape.batch * forward(shape, shape.length, shape.length)
 
 
 def ceiling(where: Place, size: int | None = None) -> tuple[Callable[[], object], float]:

@@ -23,10 +23,12 @@ from lengthgen import files
 from lengthgen.errors import ConfigError, UserError
 from lengthgen.evaluation import records
 from lengthgen.reporting import tables, text_tables
+from lengthgen.runs import stopping
 from lengthgen.statistics import calibration, power
 from lengthgen.statistics.documents import FEWEST
 from lengthgen.statistics.losses import Losses, common_seeds
 from lengthgen.statistics.paired import Paired
+from lengthgen.terminal.progress import each
 
 SEEDS = (3, 5, 10)
 DOCUMENTS = (48, 96, 200)
@@ -86,10 +88,17 @@ def write(out: Path, options: argparse.Namespace) -> list[Path]:
     """Every table and the page into `out`. Returns the files."""
     folder, schemes = Path(options.pilot), options.schemes.split(",")
     difference = pilot(folder, schemes)
-    coverage = calibration.table(n_sets=options.sets, n_resamples=options.resamples, seeds=SEEDS)
-    few = calibration.few_documents(n_sets=2 * options.sets)
-    same = list(same_scheme(options.comparisons))
-    detectable = power.table(difference, 0, SEEDS, DOCUMENTS)
+    sets, resamples = options.sets, options.resamples
+    work: list[Callable[[], list[dict]]] = [
+        lambda: calibration.table(n_sets=sets, n_resamples=resamples, seeds=SEEDS),
+        lambda: calibration.few_documents(n_sets=2 * sets),
+        lambda: list(same_scheme(options.comparisons)),
+        lambda: power.table(difference, 0, SEEDS, DOCUMENTS),
+    ]
+    made = []
+    for make in each("tables", work, len(work)):
+        made.append(make())
+    coverage, few, same, detectable = made
     csv = {
         "coverage.csv": (coverage, COVERAGE),
         "few_documents.csv": (few, FEW),
@@ -271,7 +280,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--comparisons", help="of a scheme with itself", **several)
     options = parser.parse_args(argv)
     try:
-        written = write(options.out, options)
+        with stopping.watched():
+            written = write(options.out, options)
     except UserError as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return error.exit_code

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from lengthgen.reporting.comparison import Group
 
 SCHEMAS = ("lengthgen", "lm-eval")
-MANY = 50  # runs: more take a while, their sums are checked
 WIDTH = 120  # characters of a table that goes to no terminal
 
 
@@ -111,9 +110,6 @@ def _of_runs(results: Path, where: selection.Where) -> "tuple[list[Group], list[
     """(groups, a line for each damaged evaluation that may be meant)"""
     from lengthgen.reporting import comparison, tables
 
-    n_runs = sum(1 for _ in (results / "runs").glob("[!.]*/config.yaml"))
-    if n_runs > MANY and sys.stderr.isatty():
-        print(f"reading {n_runs} runs ...", file=sys.stderr)
     collected = tables.collect(results)
     chosen = tables.select(collected, where)
     faults = [fault.line for fault in tables.faults_of(chosen, where)]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from lengthgen.config import command_line, paths
 from lengthgen.errors import ConfigError
+from lengthgen.terminal.progress import each
 
 if TYPE_CHECKING:
     from lengthgen.studies.losses import Material
@@ -99,7 +100,7 @@ def _costs(material: "Material", lengths: Sequence[int], options: argparse.Names
     assert splits is not None
     device = next(iter(models.values())).embedding.weight.device
     found = {}
-    for length in lengths:
+    for length in each("lengths", lengths, len(lengths)):
         tokens = splits.validation.tokens(0, length)[None].to(device)
         found[length] = costs.measure(models, tokens, options.rounds, options.new)
     return found, device

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from lengthgen.config import catalogue, command_line, paths
 from lengthgen.config.nearest import nearest
 from lengthgen.errors import ConfigError
+from lengthgen.terminal.progress import waiting
 
 if TYPE_CHECKING:
     from lengthgen.runs.folder import RunFolder
@@ -36,7 +37,9 @@ def main(argv: Sequence[str]) -> int:
     run = folder.find(paths.folder(options.results, "--results"), name)
     where = paths.folder(place, f"--to {kind}")
     write = {"hf": _model, "lm-eval": _results}[kind]
-    print("\n".join(write(run, where, options)))
+    with waiting("exporting"):
+        lines = write(run, where, options)
+    print("\n".join(lines))
     return 0
 
 

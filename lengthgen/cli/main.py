@@ -15,6 +15,7 @@ from lengthgen import __version__
 from lengthgen.config import catalogue, command_line, output
 from lengthgen.config.nearest import nearest
 from lengthgen.errors import ConfigError, UserError
+from lengthgen.runs import stopping
 
 # Command -> what it does.
 EXAMPLES = {
@@ -98,7 +99,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _exit_code(argv: list[str]) -> int:
     try:
-        code = _dispatch(argv)
+        with stopping.watched():
+            code = _dispatch(argv)
         sys.stdout.flush()  # here, where a closed pipe can still be caught
         return code
     except UserError as error:

@@ -20,6 +20,7 @@ from lengthgen.evaluation import selection
 from lengthgen.reporting import drawn, publish, tables
 from lengthgen.reporting.figures.chosen import Chosen
 from lengthgen.studies import report
+from lengthgen.terminal.progress import each
 
 RUNS = "runs"  # the figures over all of them
 
@@ -84,7 +85,7 @@ def _as_asked(options: argparse.Namespace, results: Path, faults: list[str]) -> 
             raise ConfigError(f"{name}: nothing of that name to draw; expected one of {known}")
     plot_look.check_names(chosen.schemes, _schemes(wanted, results, published, studies, chosen))
     written = []
-    for name in wanted:
+    for name in each("folders", wanted, len(wanted)):
         try:
             if name == RUNS:
                 written += drawn.of_runs(results, out / RUNS, look, chosen, faults.append)

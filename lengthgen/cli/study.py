@@ -9,9 +9,9 @@ from pathlib import Path
 from lengthgen.config import catalogue, command_line, paths
 from lengthgen.config.redaction import redact_text
 from lengthgen.errors import ConfigError
-from lengthgen.runs.progress import clock
 from lengthgen.studies import conduct, declaration, registration
 from lengthgen.studies.registration import Registration
+from lengthgen.terminal.progress import clock
 
 
 def main(argv: Sequence[str]) -> int:

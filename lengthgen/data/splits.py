@@ -15,7 +15,7 @@ import numpy as np
 
 from lengthgen import files
 from lengthgen.config import own_code, paths
-from lengthgen.data import limited, own_hooks, tokenizers
+from lengthgen.data import limited, own_hooks, shown, tokenizers
 from lengthgen.data.chosen import make_dataset, user_code_of
 from lengthgen.data.datasets.base import SPLITS, Dataset, Document
 from lengthgen.data.documents import Reader
@@ -194,23 +194,28 @@ def _build(folder: Path, reader: Reader, recipe: tokenizers.Recipe, cache: Path)
     coder = recipe.build(reader.training_texts, cache)
     source.left_out.clear()
     held_out: set[bytes] = set()
-    for split in reversed(SPLITS):  # validation first: what it holds is kept out of train
-        documents = _encoded(reader, split, held_out, coder)
-        first = next(documents, None)
-        if first is None:
-            raise DataError(reader.nothing(split))
-        write_store(
-            folder / split,
-            itertools.chain([first], documents),
-            vocab_size=coder.vocab_size,
-            token_bytes=coder.token_bytes,
-        )
+    with shown.Reading(source) as reading:
+        for split in reversed(SPLITS):  # validation first: what it holds is kept out of train
+            documents = _encoded(reader, reading, split, held_out, coder)
+            first = next(documents, None)
+            if first is None:
+                raise DataError(reader.nothing(split))
+            write_store(
+                folder / split,
+                itertools.chain([first], documents),
+                vocab_size=coder.vocab_size,
+                token_bytes=coder.token_bytes,
+            )
     # written last: it marks both stores as complete
     files.write_sealed(folder / "splits.json", {"tokenizer": coder.key, "notes": reader.notes()})
 
 
 def _encoded(
-    reader: Reader, split: str, held_out: set[bytes], coder: tokenizers.Tokenizer
+    reader: Reader,
+    reading: shown.Reading,
+    split: str,
+    held_out: set[bytes],
+    coder: tokenizers.Tokenizer,
 ) -> Iterator[limited.Encoded]:
     """The documents of a split as tokens: of train, as many as were asked for."""
 
@@ -218,7 +223,7 @@ def _encoded(
         return _with_ids(document, coder)
 
     source = reader.source
-    documents, n_tokens = reader.distinct(split, held_out), source.train_tokens
+    documents, n_tokens = reading.of(reader.distinct(split, held_out)), source.train_tokens
     if split != "train" or n_tokens is None:
         return map(encode, documents)
     if source.symbols is None:

@@ -18,7 +18,7 @@ import numpy as np
 
 from lengthgen import files
 from lengthgen.config.dataclass_from import build, check, choice, limit
-from lengthgen.data import hub, interruptible
+from lengthgen.data import hub, interruptible, shown
 from lengthgen.data.byte_level import alphabet, byte_level
 from lengthgen.data.pieces import pieces
 from lengthgen.data.pretrained_tokenizer import Pretrained
@@ -62,16 +62,20 @@ class Bpe:
         return f"bpe {self.vocab_size} {self.training_bytes} {tokenizers.__version__}"
 
     def build(self, texts: Texts, cache: Path) -> Tokenizer:
-        fingerprint = hashlib.sha256(self.request().encode())
+        fingerprint, n_bytes = hashlib.sha256(self.request().encode()), 0
         for text in self._training(texts):
             fingerprint.update(len(text).to_bytes(8, "little") + text)
+            n_bytes += len(text)
         path = cache / "tokenizers" / f"bpe-{fingerprint.hexdigest()[:16]}.json"
         if path.is_file():
             try:
                 return byte_level(_stored(path), "bpe", str(path))
             except DataError as error:
                 log.warning("%s; training the tokenizer again", str(error).split(";")[0])
-        trained = interruptible.run(lambda stoppable: self._train(texts, stoppable))
+        with shown.learning(n_bytes) as progress:
+            trained = interruptible.run(
+                lambda stoppable: self._train(texts, stoppable, progress.advance)
+            )
         files.write_sealed(path, {"tokenizer": json.loads(trained)})
         return byte_level(trained, "bpe", str(path))
 
@@ -84,7 +88,13 @@ class Bpe:
             if left <= 0:
                 return
 
-    def _train(self, texts: Texts, stoppable: Callable[[Iterable[str]], Iterator[str]]) -> str:
+    def _train(
+        self,
+        texts: Texts,
+        stoppable: Callable[[Iterable[str]], Iterator[str]],
+        advance: Callable[[int, str], None],
+    ) -> str:
+        """The tokeniser's JSON. advance: gets how many bytes were read, and what is being done."""
         import tokenizers
 
         model = tokenizers.Tokenizer(tokenizers.models.BPE())
@@ -95,8 +105,16 @@ class Bpe:
         # "ignore": the cut after training_bytes may split a character
         decoded = (text.decode("utf-8", "ignore") for text in self._training(texts))
         runs = model.pre_tokenizer.pre_tokenize_str
-        parts = (part for text in decoded for part in pieces(text, runs))
-        model.train_from_iterator(stoppable(parts), trainer)
+
+        def parts() -> Iterator[str]:
+            n_bytes = 0
+            for part in (part for text in decoded for part in pieces(text, runs)):
+                yield part
+                n_bytes += len(part.encode())
+                advance(n_bytes, "counting words")
+            advance(n_bytes, f"learning {self.vocab_size - 257:,} merges")
+
+        model.train_from_iterator(stoppable(parts()), trainer)
         return model.to_str()
 
 

@@ -18,6 +18,7 @@ from lengthgen.decoding.memory import cache_bytes, weight_bytes
 from lengthgen.decoding.refusal import refusal
 from lengthgen.model import Transformer
 from lengthgen.studies.costs import seconds_of
+from lengthgen.terminal import progress
 
 MIB = 2**20
 
@@ -114,9 +115,9 @@ def _timed(calls: Mapping[str, Callable[[], object]], rounds: int, each: int) ->
     """each: what a call does so many of; seconds are of one."""
     for call in calls.values():
         call()
-    seconds = [
-        {name: seconds_of(call) / each for name, call in calls.items()} for _ in range(rounds)
-    ]
+    seconds = []
+    for _ in progress.each("rounds", range(rounds), rounds):
+        seconds.append({name: seconds_of(call) / each for name, call in calls.items()})
     return {
         name: Timed(
             tuple(one[name] for one in seconds),

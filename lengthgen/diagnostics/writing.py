@@ -12,6 +12,7 @@ from lengthgen.diagnostics.diagnosed_model import DiagnosedModel
 from lengthgen.diagnostics.findings import Finding
 from lengthgen.diagnostics.settings import NAMES
 from lengthgen.errors import is_out_of_memory
+from lengthgen.terminal.progress import each
 
 log = logging.getLogger(__name__)
 
@@ -38,11 +39,11 @@ def write_folder(
     findings = {name: {**ready, **rest}[name] for name in which}
     no_room = [name for name, finding in findings.items() if finding.no_room]
     with files.replacing_folder(folder) as aside:
-        for finding in findings.values():
-            for table in finding.tables:
-                rows = [{**identity, **row} for row in table.rows]
-                files.write_table(aside / f"{table.name}.csv", rows, [*identity, *table.columns])
-                figures.save_figure(table, identity, subject.train_length, aside)
+        tables = [table for finding in findings.values() for table in finding.tables]
+        for table in each("figures", tables, len(tables)):
+            rows = [{**identity, **row} for row in table.rows]
+            files.write_table(aside / f"{table.name}.csv", rows, [*identity, *table.columns])
+            figures.save_figure(table, identity, subject.train_length, aside)
         files.write_text(aside / "summary.md", summary_page(findings, identity))
         files.write_json(
             aside / "settings.json", {**about, **({"no_room": no_room} if no_room else {})}
@@ -53,7 +54,7 @@ def write_folder(
 def measured(subject: DiagnosedModel, which: Sequence[str]) -> dict[str, Finding]:
     """The findings of the diagnostics named in `which`."""
     findings = {}
-    for name in which:
+    for name in each("diagnostics", which, len(which)):
         log.info("diagnostics: %s", name)
         try:
             findings[name] = MEASURES[name](subject)

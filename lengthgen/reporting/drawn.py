@@ -11,6 +11,7 @@ from lengthgen.reporting import published_folder, tables, verdict_section, verdi
 from lengthgen.reporting.figures import by_length, by_position, drawing, palette, verdict_figure
 from lengthgen.reporting.figures.chosen import ALL, Chosen
 from lengthgen.reporting.figures.look import PAGE, Look
+from lengthgen.terminal.progress import each
 
 OnFault = Callable[[str], None]  # gets one line
 Group = tuple[str, pd.DataFrame, pd.DataFrame]  # file stem, summary rows, position rows
@@ -53,7 +54,8 @@ def curves(
         return []
     written = []
     with drawing.fixed_style(look):
-        for protocol, rows in summary.groupby("protocol", sort=True):
+        by_protocol = list(summary.groupby("protocol", sort=True))
+        for protocol, rows in each("figures", by_protocol, len(by_protocol)):
             if protocol == "shuffled":  # one length: no curve
                 continue
             matched = protocol == "matched"
@@ -96,7 +98,8 @@ def of_runs(results: Path, out: Path, look: Look, chosen: Chosen, on_fault: OnFa
     for fault in measured.faults:
         on_fault(fault.line)
     summary, written = tables.summarise(measured.documents, measured.lengths), []
-    for stem, rows, bins in groups(summary, measured.positions):
+    found = list(groups(summary, measured.positions))
+    for stem, rows, bins in each("groups of runs", found, len(found)):
         written += curves(rows, bins, out / f"{stem}-", look=look, chosen=chosen)
     return written
 

@@ -29,6 +29,7 @@ from lengthgen.reporting.drawn import OnFault
 from lengthgen.reporting.figures.chosen import ALL
 from lengthgen.reporting.figures.look import PAGE
 from lengthgen.reporting.published_folder import Published
+from lengthgen.terminal.progress import each
 
 log = logging.getLogger(__name__)
 HOUR = 3600.0  # seconds: no writer takes so long for a file
@@ -61,7 +62,8 @@ def write_figures(results: Path | str, on_fault: OnFault = log.warning) -> list[
     """
     results = Path(results)
     written = drawn.of_runs(results, results / "figures", PAGE, ALL, on_fault)
-    for folder in tables.published(results):
+    folders = tables.published(results)
+    for folder in each("published folders", folders, len(folders)):
         try:
             written += write_published(folder)
         except DataError as error:

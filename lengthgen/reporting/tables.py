@@ -30,6 +30,7 @@ from lengthgen.reporting.table_files import (
     write_or_remove,
     write_table,
 )
+from lengthgen.terminal.progress import each
 
 __all__ = [
     "GROUP", "LINE", "SUMMARY", "Fault", "Tables", "as_rows", "collect", "ends", "faults_of",
@@ -65,7 +66,8 @@ def collect(results: Path | str) -> Tables:
     """
     parts, faults = [], []
     seen: dict[tuple[str, ...], str] = {}
-    for run in records.runs(results):
+    runs = records.runs(results)
+    for run in each("reading runs", runs, len(runs)):
         faults += [
             Fault(run.name, f"run {run.name}: {what}; rerun its training command")
             for what in run.faults

@@ -11,11 +11,11 @@ from lengthgen import files
 from lengthgen.errors import NonFiniteError
 from lengthgen.evaluation.protocols import Request
 from lengthgen.model import Transformer
-from lengthgen.runs import length_curve
+from lengthgen.runs import length_curve, mfu
 from lengthgen.runs.prepare import Run
-from lengthgen.runs.progress import Progress
 from lengthgen.runs.stopping import StopRequest
 from lengthgen.runs.windows import validation_loss, windows_of_step
+from lengthgen.terminal.progress import Progress
 from lengthgen.tracking import Tracker
 from lengthgen.training import checkpoint
 from lengthgen.training import loop as training
@@ -211,8 +211,12 @@ class AfterSteps:
             self.tracker.log(metrics, step)
         if "train/loss" in metrics:
             speed = f"{metrics['train/tokens_per_second'] / 1000:.1f}k tokens/s"
+            if "train/mfu" in metrics:
+                speed += f"  {100 * metrics['train/mfu']:.1f} % of peak FLOPs"
             text = f"loss {metrics['train/loss']:.4f}  {speed}{validation}"
             self.progress.advance(step, text)
+        else:
+            self.progress.move(step)
 
     def _training_metrics(self) -> dict[str, float]:
         """Means since the last call; {} where all steps since then were skipped."""
@@ -220,9 +224,11 @@ class AfterSteps:
         if not since:
             return {}
         tokens, seconds = (sum(getattr(r, name) for r in since) for name in ("tokens", "seconds"))
-        return {
+        metrics = {
             "train/loss": sum(report.loss for report in since) / len(since),
             "train/lr": since[-1].lr,
             "train/grad_norm": since[-1].grad_norm,
             "train/tokens_per_second": tokens / seconds,
         }
+        share = mfu.of_training(self.run, tokens / seconds)
+        return metrics if share is None else metrics | {"train/mfu": share}

@@ -12,7 +12,7 @@ from lengthgen.model import Transformer
 from lengthgen.runs.describing import origin
 from lengthgen.runs.kernel_choice import with_fallback
 from lengthgen.runs.prepare import Run
-from lengthgen.runs.progress import Progress
+from lengthgen.terminal.progress import Progress, waiting
 from lengthgen.tracking import Tracker
 
 log = logging.getLogger(__name__)
@@ -59,19 +59,17 @@ def evaluate(
         log.warning("evaluation %s is damaged: evaluating again", folder.name)
 
     def scores(wanted: list[Request]) -> list[Scored]:
-        progress = Progress("evaluation", 1, every_seconds=5.0)
-        scored = score(
-            model,
-            run.splits.validation,
-            wanted,
-            tokens_per_batch=run.config.evaluation.tokens_per_batch,
-            device=run.device,
-            autocast=run.autocast,
-            progress=lambda done, total: progress.advance(done, total=total),
-            hits=run.splits.answers is not None,
-        )
-        progress.close()
-        return scored
+        with Progress("evaluation", 1, every_seconds=5.0, unit="token") as progress:
+            return score(
+                model,
+                run.splits.validation,
+                wanted,
+                tokens_per_batch=run.config.evaluation.tokens_per_batch,
+                device=run.device,
+                autocast=run.autocast,
+                progress=lambda done, total: progress.advance(done, total=total),
+                hits=run.splits.answers is not None,
+            )
 
     asked = run.config.settings.kernel
     if holes:
@@ -80,16 +78,17 @@ def evaluate(
             log.warning("%s, as before", tried[0].reason)
             return
     scored, kernel = with_fallback(lambda: scores(requests), model, asked)
-    rows = writing.write(
-        folder,
-        scored,
-        run.splits,
-        run.identity(),
-        train_length=run.config.settings.train_length,
-        dtype=run.precision,
-        settings=run.config.evaluation,
-        origin=tracking.redact(origin(run) | {"kernel": kernel} | retrofit),
-    )
+    with waiting("tables"):
+        rows = writing.write(
+            folder,
+            scored,
+            run.splits,
+            run.identity(),
+            train_length=run.config.settings.train_length,
+            dtype=run.precision,
+            settings=run.config.evaluation,
+            origin=tracking.redact(origin(run) | {"kernel": kernel} | retrofit),
+        )
     tracker.curves(rows)
     for line in last_lines.lines(rows):
         log.info("%s", line)

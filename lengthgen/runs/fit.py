@@ -16,9 +16,9 @@ from lengthgen.model import Transformer
 from lengthgen.runs import extending, length_curve, segments, stopping
 from lengthgen.runs.after_steps import AfterSteps, TooManyInARow
 from lengthgen.runs.prepare import Run
-from lengthgen.runs.progress import Progress, clock
 from lengthgen.runs.step_plan import StepPlan
 from lengthgen.runs.windows import batch, unigram_loss
+from lengthgen.terminal.progress import Progress, clock
 from lengthgen.tracking import Tracker
 from lengthgen.training import checkpoint, optim
 from lengthgen.training import loop as training
@@ -65,16 +65,16 @@ def fit(
     state = training.TrainState(model, optimizer, scheduler)
     if saved is not None:
         log.info("resuming at step %d of %d", saved["step"], settings.steps)
-    segments.begin(folder, 0 if saved is None else saved["step"], conditions)
+    begun = 0 if saved is None else saved["step"]
+    segments.begin(folder, begun, conditions)
     background = run.device.type == "cuda"
     with stopping.deferred() as stop, checkpoint.Writer(background) as writer:
-        progress = Progress("step", settings.steps, 0 if saved is None else saved["step"])
         curve = length_curve.plan(run) if settings.evaluate_every else ()
-        after = AfterSteps(run, model, state, ending, tracker, progress, stop, writer, curve)
-        with checkpoint.fitting(saved or {"step": 0}):
-            after.begin(saved)
-        _to_the_end(run, state, plan, ending, after)
-        progress.close()
+        with Progress("step", settings.steps, begun, unit="step") as progress:
+            after = AfterSteps(run, model, state, ending, tracker, progress, stop, writer, curve)
+            with checkpoint.fitting(saved or {"step": 0}):
+                after.begin(saved)
+            _to_the_end(run, state, plan, ending, after)
         about = after.about()
         # Nobody resumes a finished training: its last checkpoint leaves the optimiser out.
         content = {"model": model.state_dict(), "step": state.step, "training": about}

@@ -30,7 +30,7 @@ from lengthgen import files
 from lengthgen.config import paths
 from lengthgen.errors import CheckpointError, ConfigError, LockedError
 from lengthgen.evaluation import records, seals
-from lengthgen.runs.progress import logged_to
+from lengthgen.terminal.messages import logged_to
 
 log = logging.getLogger(__name__)
 CODE = ("scheme", "modifier", "dataset")  # folders of the user's code

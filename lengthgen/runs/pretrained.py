@@ -36,8 +36,8 @@ from lengthgen.runs import run as runs
 from lengthgen.runs.folder import RunFolder
 from lengthgen.runs.prepare import Run
 from lengthgen.runs.pretrained_settings import GROUPS, PretrainedModel, PretrainedSettings
-from lengthgen.runs.progress import messages_shown
 from lengthgen.runs.retrofitting import ADDED
+from lengthgen.terminal.messages import messages_shown
 
 log = logging.getLogger(__name__)
 

@@ -31,8 +31,8 @@ from lengthgen.runs import (
 )
 from lengthgen.runs.fit import fit
 from lengthgen.runs.prepare import Run, prepare, untrained_model
-from lengthgen.runs.progress import messages_shown
 from lengthgen.statistics.thresholds import UNDER_TRAINED
+from lengthgen.terminal.messages import messages_shown
 from lengthgen.training import checkpoint, skips
 
 log = logging.getLogger(__name__)

@@ -17,6 +17,7 @@ from types import FrameType
 from lengthgen.errors import Interrupted
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+NO_BAR = b"\r\033[K"  # takes away a bar, and the ^C of the terminal
 NOTED = b"lengthgen: stopping after this step (again: at once)\n"
 
 
@@ -38,7 +39,8 @@ class StopRequest:
         if again or not self.deferred:
             raise StopNow(number)
         with contextlib.suppress(OSError):
-            os.write(2, NOTED)  # print and logging may be what was interrupted
+            # Not by print or logging, which may be what was interrupted.
+            os.write(2, (NO_BAR if os.isatty(2) else b"") + NOTED)
 
     def interrupted(self, where: str) -> Interrupted:
         return Interrupted(f"{where}; rerun the same command to resume", self.signal)

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 from lengthgen.errors import ConfigError
 from lengthgen.evaluation import records
 from lengthgen.reporting import text_tables
-from lengthgen.runs.progress import clock
 from lengthgen.studies import history, registration, report, study_folder
 from lengthgen.studies.declaration import Study
 from lengthgen.studies.parts import Scale
 from lengthgen.studies.registration import Registration
+from lengthgen.terminal.progress import Progress, clock
 
 if TYPE_CHECKING:
     from lengthgen.studies.claims import Verdict
@@ -154,6 +154,7 @@ def _made(jobs: Sequence["Job"], options: Options) -> list["JobResult"]:
 
     started, width = time.monotonic(), len(str(len(jobs)))
     workers = max(1, min(options.workers, len(jobs)))
+    progress = Progress("runs", len(jobs), unit="run")
 
     def report_job(result: running.JobResult, n_ended: int) -> None:
         left = (time.monotonic() - started) / n_ended * (len(jobs) - n_ended)
@@ -167,8 +168,10 @@ def _made(jobs: Sequence["Job"], options: Options) -> list["JobResult"]:
             f"{n_ended:>{width}}/{len(jobs)}  {result.job.label}: {outcome} ({clock(left)} left)",
             flush=True,
         )
+        progress.move(n_ended)
 
-    return running.run(jobs, workers, options.config_dir, report_job)
+    with progress:
+        return running.run(jobs, workers, options.config_dir, report_job)
 
 
 def _materials(

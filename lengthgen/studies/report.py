@@ -36,6 +36,7 @@ from lengthgen.studies.claim_rows import role
 from lengthgen.studies.claims import CHECK
 from lengthgen.studies.parts import Figure
 from lengthgen.studies.study_folder import Row
+from lengthgen.terminal.progress import each
 
 log = logging.getLogger(__name__)
 Tables = dict[str, list[dict[str, Any]]]  # name -> rows
@@ -130,7 +131,7 @@ def write_all(results: Path, on_fault: Callable[[str], None] = log.warning) -> l
     """
     root, found = results / STUDIES, folders(results)
     written, damaged = [], False
-    for folder in found:
+    for folder in each("studies", found, len(found)):
         try:
             written += write(folder)
         except DataError as error:

@@ -6,18 +6,15 @@ repeated, so rerunning a stopped or killed study resumes it. The workers of a ki
 their training and end.
 """
 
-import os
-import signal
-import threading
+import functools
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 
 from lengthgen.errors import NonFiniteError, UserError
+from lengthgen.runs import stopping
+from lengthgen.studies import workers as pool
 from lengthgen.studies.declaration import Study, last_of_each_key
 from lengthgen.studies.losses import EvaluatedArm, EvaluatedRun, Material
 from lengthgen.studies.parts import Point, Scale
@@ -25,8 +22,7 @@ from lengthgen.studies.parts import Point, Scale
 # On CPU unless the command line says otherwise: a GPU spends its time on launching such models, and
 # its precision would make other runs of them.
 ALWAYS = ("tracking=none", "device=cpu")
-INTERRUPTED = (128 + signal.SIGINT, 128 + signal.SIGTERM)  # exit codes
-WORKING = threading.Event()  # of a worker: a job is under way
+INTERRUPTED = tuple(128 + number for number in stopping.SIGNALS)  # exit codes
 
 
 @dataclass(frozen=True)
@@ -193,54 +189,17 @@ def _results_of(jobs: Sequence[Job], workers: int, config_dir: Path | None) -> I
     if workers == 1:
         yield from (_work(job, config_dir) for job in jobs)
         return
-    # Spawned, not forked: torch's thread pools do not survive a fork.
-    with ProcessPoolExecutor(
-        workers, mp_context=get_context("spawn"), initializer=_start_worker, initargs=(os.getpid(),)
-    ) as pool:
-        waiting = [pool.submit(_work, job, config_dir) for job in jobs]
-        try:
-            for future in as_completed(waiting):
-                yield future.result()
-        except BrokenProcessPool:
-            raise StudyError(
-                "a worker was killed (out of memory?); rerun to resume; --workers 1 needs less"
-            ) from None
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
-
-
-def _start_worker(parent: int) -> None:
-    """Prepare a new process, before it imports torch."""
-    from lengthgen.runs.process import prepare_environment
-
-    os.environ["TQDM_DISABLE"] = "1"  # several bars at once would overwrite each other
-    prepare_environment()
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-
-
-def _end_with(parent: int) -> None:
-    """End this process when its parent is gone."""
-    # Polled, because a signal at the death of the parent exists on Linux alone.
-    while os.getppid() == parent:
-        time.sleep(0.5)
-    # SIGTERM lets a training save its checkpoint first (runs/fit.py), and ends anything else.
-    os.kill(os.getpid(), signal.SIGTERM)
-    while WORKING.is_set():
-        time.sleep(0.1)
-    os._exit(1)
+    yield from pool.each([functools.partial(_work, job, config_dir) for job in jobs], workers)
 
 
 def _work(job: Job, config_dir: Path | None) -> JobResult:
     started = time.monotonic()
-    WORKING.set()
     try:
-        run_id, evaluations, status = _train_and_evaluate(job, config_dir)
+        with stopping.watched():  # the import of torch included
+            run_id, evaluations, status = _train_and_evaluate(job, config_dir)
     except UserError as error:
         message, seconds = " ".join(str(error).split()), time.monotonic() - started
         return JobResult(job, error=message, exit_code=error.exit_code, seconds=seconds)
-    finally:
-        WORKING.clear()
     return JobResult(job, run_id, tuple(evaluations), status, time.monotonic() - started)
 
 

@@ -67,6 +67,11 @@ class Dataset:
         """The dataset's name in tables and figures."""
         return self.config.label
 
+    @property
+    def n_bytes(self) -> int | None:
+        """About how many bytes of text all documents have, where that is cheap to know."""
+        return None
+
     def documents(self, split: str) -> Iterator[Document]:
         """The documents of "train" or "validation", always in the same order. Raises DataError."""
         raise NotImplementedError

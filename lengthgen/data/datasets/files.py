@@ -55,6 +55,17 @@ class Files(Dataset):
     def label(self) -> str:
         return self.config.label or Path(self.config.path.rstrip("*/.")).stem or "files"
 
+    @property
+    def n_bytes(self) -> int | None:
+        """Of plain text: what records hold, or a packed file, is known when it is read."""
+        paths = [path for _, path in self._files()]
+        if not all(path.suffix.lower() in formats.PLAIN for path in paths):
+            return None
+        try:
+            return sum(path.stat().st_size for path in paths)
+        except OSError:  # said when it is read
+            return None
+
     def documents(self, split: str) -> Iterator[Document]:
         files = self._files()
         named = self._named_splits(files)
