@@ -233,6 +233,18 @@ def test_a_finished_run_without_the_weights_of_a_step_says_what_to_do(ask):
         run.train(ask(evaluate_at_steps=[2]), [])
 
 
+def test_a_finished_run_says_which_weights_it_did_not_keep(ask, caplog):
+    run.train(ask(keep_at_steps=[2]), [])
+    assert "keep_at_steps" not in caplog.text
+    again = run.train(ask(keep_at_steps=[2, 4, 5]), [])
+    assert again.status == "nothing to do"
+    assert f"keep_at_steps=[4,5]: the run was trained without keeping these; to have them, " \
+        f"delete {again.folder}" in caplog.text  # fmt: skip
+    caplog.clear()
+    assert run.train(ask(keep_at_steps=[2], evaluation__lengths=[16]), []).status == "evaluated"
+    assert "keep_at_steps" not in caplog.text
+
+
 def test_a_training_ends_by_its_rule_and_resumes_to_the_same_end(ask, tmp_path, monkeypatch):
     options = {
         "steps": 100, "settle": 100.0, "optim__schedule": "stable", "checkpoint_every": 10,

@@ -106,6 +106,7 @@ def _complete(run: Run, figures: bool) -> Outcome:
     )
     if done:
         floors.refuse_leaks(evaluation)
+        _say_what_was_not_kept(run)
         if not figures or run.folder.has_figures(settings):
             log.info(
                 "run %s: nothing to do, trained and evaluated already (%s)", run.id, run.folder.path
@@ -143,6 +144,8 @@ def _complete(run: Run, figures: bool) -> Outcome:
             run.folder.finish(weights, fitted.about)
             if fitted.trained:
                 dashboard.keep_weights(run, tracker)
+            else:
+                _say_what_was_not_kept(run)
             if figures:
                 dashboard.show(tracker, draw(run, settings), settings)
         if not figures:
@@ -151,6 +154,17 @@ def _complete(run: Run, figures: bool) -> Outcome:
     return Outcome(
         run.id, run.folder.path, "trained" if fitted.trained else "evaluated", evaluation
     )
+
+
+def _say_what_was_not_kept(run: Run) -> None:
+    """Of a run that was trained before this command: keep_at_steps has no part in its identity."""
+    if steps := stored.not_kept(run.folder, run.config.settings.keep_at_steps):
+        log.warning(
+            "keep_at_steps=%s: the run was trained without keeping these; to have them, delete %s "
+            "and train again",
+            str(steps).replace(" ", ""),
+            run.folder.path,
+        )
 
 
 def _say_whether_settled(about: Mapping[str, Any]) -> None:

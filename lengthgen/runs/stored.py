@@ -75,6 +75,14 @@ def with_weights(run: Run, folder: RunFolder) -> Transformer:
     return model.eval()
 
 
+def not_kept(folder: RunFolder, steps: Sequence[int]) -> list[int]:
+    """Those of `steps` that a finished training went past without keeping its weights."""
+    newest = checkpoint.newest(folder.checkpoints)
+    last = int(newest.name.removeprefix("step-")) if newest else 0
+    kept = {path.name for path in folder.kept_weights.glob("step-*")}
+    return [step for step in steps if step < last and f"step-{step:06d}" not in kept]
+
+
 def load_kept(run: Run, folder: RunFolder, model: Transformer) -> None:
     """The weights after `at_step` steps. CheckpointError if the run kept none."""
     step = cast(int, run.config.at_step)
