@@ -134,6 +134,8 @@ def outcome(folder: Path) -> dict[str, str]:
     found = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
+        if "/wandb/" in name:  # a log of what happened, kills included
+            continue
         last = path.suffix in (".csv", ".npz", ".png", ".svg", ".md")
         dated = "/studies/" in name and path.suffix != ".csv"
         if path.is_file() and last and not dated and "/sweeps/" not in name:
