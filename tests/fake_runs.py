@@ -28,10 +28,11 @@ BEYOND = {
 def write_run(
     results: Path, scheme: str, seed: int, *, train_length: int = 512, n_documents: int = 40,
     setting: str = "1e234567", evaluation: str = "00123456", steps: int = 3000, model: str = "tiny",
-    dataset: str = "python",
+    dataset: str = "python", name: str = "",
 ) -> Path:  # fmt: skip
     """One finished run folder with one finished evaluation; returns the run folder."""
-    name = f"{scheme.replace('(', '-').replace(')', '')}-{train_length}-s{seed}-{setting}"
+    label = scheme.replace("(", "-").replace(")", "")
+    name = name or f"{label}-{train_length}-s{seed}-{setting}"
     folder = results / "runs" / name
     identity = dict(
         run=name, scheme=scheme, dataset=dataset, model=model, seed=seed, train_length=train_length,

@@ -1,5 +1,6 @@
 """What a person sees on a terminal: a program on a pseudo-terminal, and the screen it leaves."""
 
+import codecs
 import fcntl
 import os
 import pty
@@ -38,6 +39,7 @@ class Terminal:
         )  # fmt: skip
         os.close(theirs)
         self.raw = ""
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")  # a read may cut a letter
 
     def read_until(self, text: str = "\0") -> str:
         """All that was written, at least up to this text; by default to the end."""
@@ -48,7 +50,7 @@ class Terminal:
                 part = b""
             if not part:
                 break
-            self.raw += part.decode("utf-8", "replace")
+            self.raw += self._decoder.decode(part)
         return self.raw
 
     def press(self, key: str) -> None:

@@ -685,7 +685,7 @@ MALFORMED = [
     (
         "zzz",
         "no command 'zzz'; expected one of: train, evaluate, compare, decide, export, study, plot, "
-        "report, bench, list, completion; `lengthgen --help` shows all",
+        "report, dashboard, bench, list, completion; `lengthgen --help` shows all",
     ),
     (
         "list",

@@ -56,7 +56,8 @@ def test_a_command_with_keys_composes(command, capfd, tmp_path, monkeypatch):
         pytest.skip("the example of a user's scheme: tests/test_readme.py runs it")
     monkeypatch.chdir(tmp_path)
     if "--where" in words or any(word.startswith("run=") and "*" in word for word in words):
-        write_run(tmp_path / "results", "rope", 0, n_documents=2)  # one to choose
+        named = {"name": "rope-python-tiny-L512-s0-1e234567"}
+        write_run(tmp_path / "results", "rope", 0, n_documents=2, **named)  # one to choose
     flags = ("-m", "--isolate", "--cfg", "job", "--resolve")
     left = [word for word in words if word not in flags and not word.startswith("hydra")]
     single = [_first(word) for word in left]
