@@ -12,6 +12,7 @@ from lengthgen import files
 from lengthgen.config import catalogue
 from lengthgen.errors import DataError, DiskError
 from lengthgen.evaluation import seals
+from lengthgen.runs import kept_code
 from lengthgen.runs.folder import RunFolder
 from lengthgen.studies import declaration, study_folder
 from lengthgen.studies.losses import EvaluatedRun
@@ -86,6 +87,15 @@ def test_a_run_whose_configuration_cannot_be_read(tmp_path, unreadable):
     unreadable(path)
     with pytest.raises(DataError, match=r"its config\.yaml cannot be read"):
         _ = EvaluatedRun(folder).train_length
+
+
+def test_a_configuration_that_is_searched_for_interpolations(tmp_path, unreadable):
+    folder = RunFolder(tmp_path)
+    folder.config.write_text("seed: 0\n")
+    kept_code.refuse_interpolations(folder)
+    unreadable(folder.config)
+    with pytest.raises(DiskError, match=r"cannot read .*config\.yaml"):
+        kept_code.refuse_interpolations(folder)
 
 
 def test_what_cannot_be_removed(tmp_path):

@@ -7,7 +7,7 @@ folder may have come from somebody else.
 from collections.abc import Sequence
 from pathlib import Path
 
-from lengthgen import modifiers, retrofits, schemes
+from lengthgen import files, modifiers, retrofits, schemes
 from lengthgen.data import datasets
 from lengthgen.errors import ConfigError
 from lengthgen.runs.folder import RunFolder
@@ -34,7 +34,8 @@ def refuse_interpolations(run: RunFolder) -> None:
 
     lengthgen writes it with every value in its place.
     """
-    text = run.config.read_text(encoding="utf-8", errors="replace")
+    with files.reading(run.config):
+        text = run.config.read_text(encoding="utf-8", errors="replace")
     if "${" in text:
         line = next(line.strip() for line in text.splitlines() if "${" in line)
         raise ConfigError(
