@@ -1,6 +1,7 @@
 """A run's evaluation: its windows, their losses, and the folder of its tables."""
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 from lengthgen import files, tracking
@@ -35,6 +36,21 @@ def plan(run: Run) -> list[Request]:
     )
 
 
+def scored_windows(
+    run: Run, model: Transformer, requests: Sequence[Request], **how: Any
+) -> list[Scored]:
+    """The requests on the run's held-out text and device. how: `progress`, `hits` of `score`."""
+    return score(
+        model,
+        run.splits.validation,
+        requests,
+        tokens_per_batch=run.config.evaluation.tokens_per_batch,
+        device=run.device,
+        autocast=run.autocast,
+        **how,
+    )
+
+
 def evaluate(
     run: Run,
     model: Transformer,
@@ -60,13 +76,10 @@ def evaluate(
 
     def scores(wanted: list[Request]) -> list[Scored]:
         with Progress("evaluation", 1, every_seconds=5.0, unit="token") as progress:
-            return score(
+            return scored_windows(
+                run,
                 model,
-                run.splits.validation,
                 wanted,
-                tokens_per_batch=run.config.evaluation.tokens_per_batch,
-                device=run.device,
-                autocast=run.autocast,
                 progress=lambda done, total: progress.advance(done, total=total),
                 hits=run.splits.answers is not None,
             )

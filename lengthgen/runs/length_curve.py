@@ -11,7 +11,6 @@ from collections.abc import Sequence
 
 from lengthgen.errors import DataError
 from lengthgen.evaluation.protocols import EvaluationConfig, Request
-from lengthgen.evaluation.scoring import score
 from lengthgen.model import Transformer
 from lengthgen.runs import evaluating
 from lengthgen.runs.prepare import Run
@@ -44,14 +43,7 @@ def losses(run: Run, model: Transformer, requests: Sequence[Request]) -> dict[st
 
     The model is left in training mode, and its next step as it would have been.
     """
-    scored = score(
-        model,
-        run.splits.validation,
-        requests,
-        tokens_per_batch=run.config.evaluation.tokens_per_batch,
-        device=run.device,
-        autocast=run.autocast,
-    )
+    scored = evaluating.scored_windows(run, model, requests)
     model.scheme.use_draw(0)  # as the held-out loss finds it
     model.train()
     return {
