@@ -7,6 +7,7 @@
     lengthgen bench bias_gradient                      on a GPU: the gradient of a bias
     lengthgen bench share                              what a run's evaluation takes of its time
     lengthgen bench decode --schemes rope,rope+rerope  prefill and decoding with a cache
+    lengthgen bench together --models 12               so many trainings as one program
     lengthgen bench memory --tokens 32768              peak memory of evaluating a long document
     lengthgen bench marks                              all pass marks in one table
 
@@ -25,7 +26,10 @@ from typing import Any
 from lengthgen.config import command_line, paths
 from lengthgen.runs import process
 
-KINDS = ("train", "evaluate", "decode", "share", "attention", "bias_gradient", "memory", "marks")
+KINDS = (
+    "train", "evaluate", "decode", "together", "share", "attention", "bias_gradient", "memory",
+    "marks",
+)  # fmt: skip
 
 
 def _positive(text: str) -> int:
@@ -69,7 +73,8 @@ def parser() -> argparse.ArgumentParser:
         add(name, default, help, type=_positive, metavar="N")
 
     add("what", "train", "default: train", nargs="?", choices=KINDS)
-    words = "default: all (marks, decode: their own); `none` is always there, but in decode; "
+    words = "default: all (marks, decode, together: their own); `none` is always there, but in "
+    words += "decode and together; "
     words += "decode: with a retrofit as rope+rerope or rope+yarn:factor=4"
     add("--schemes", "", words, metavar="A,B")
     add("--peers", False, "train: beside other libraries and a plain GPT", action="store_true")
@@ -88,7 +93,13 @@ def parser() -> argparse.ArgumentParser:
     words = "our attention kernel: auto, cpu, sdpa, flex, reference"
     add("--kernel", "auto", words, metavar="NAME")
     add("--linear", "auto", "our products with weights: auto, torch, onednn", metavar="NAME")
-    add("--compile", False, "train: torch.compile our losses, as a run does", action="store_true")
+    number("--models", 12, "together: models that are trained")
+    add(
+        "--compile",
+        False,
+        "train, together: torch.compile our losses, as a run does",
+        action="store_true",
+    )
     number("--documents", 1, "evaluate: documents in one evaluation")
     number("--tokens", 32768, "memory: tokens of the document")
     words = "decode: tokens of a prompt"

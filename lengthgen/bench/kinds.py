@@ -19,6 +19,7 @@ from lengthgen.bench import (
     report,
     share,
     throughput,
+    together,
     workload,
 )
 from lengthgen.bench.measuring import Measured
@@ -222,6 +223,16 @@ def _decode(session: Session) -> None:
     session.report("decode", rows, decode.COLUMNS, decode.SHOWN, samples, drawn)
 
 
+def _together(session: Session) -> None:
+    options, where, shape = session.options, session.where, session.shape
+    names = [name for name in options.schemes.split(",") if name] or list(together.SCHEMES)
+    models = options.models
+    candidates = together.candidates(shape, names, models, where, options.compile)
+    measured = session.interleave(candidates)
+    rows = together.rows(measured, shape, models, where)
+    session.report("together", rows, together.COLUMNS, together.SHOWN, {"together": measured})
+
+
 def _memory(session: Session) -> None:
     tokens, threads = session.options.tokens, session.options.threads
     rows = memory.evaluation_rows(session.shape, session.schemes(), tokens, session.where, threads)
@@ -257,6 +268,7 @@ KINDS = {
     "train": _train,
     "evaluate": _evaluate,
     "decode": _decode,
+    "together": _together,
     "share": _share,
     "attention": _attention,
     "bias_gradient": _bias_gradient,

@@ -4,6 +4,7 @@ How they ended is noted by sweep.py.
 """
 
 import dataclasses
+import itertools
 import math
 import os
 import sys
@@ -16,7 +17,7 @@ from hydra.core.override_parser.types import Override
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from lengthgen.cli import compare, hydra_call, isolated, job, sweep
+from lengthgen.cli import compare, hydra_call, isolated, job, sweep, together
 from lengthgen.cli.job import JobRequest
 from lengthgen.config import messages, output, paths, refusals
 from lengthgen.config.command_line import CommandLine
@@ -52,7 +53,10 @@ def run(request: JobRequest, line: CommandLine, overrides: list[Override]) -> in
     # The folder's name holds the time: decided once, so that the table finds it.
     line.overrides.append(f"hydra.sweep.dir={_quoted(str(folder))}")
     print(f"{n_jobs} jobs; how each ends is noted in {os.path.relpath(folder)}", flush=True)
+    statuses: list[sweep.Status] = []
     try:
+        if first.get("together"):
+            together.train(request, loader, itertools.product(*each))
         hydra_call.call(request.command, line, lambda config: _sweep_job(request, config))
     finally:
         statuses = sweep.read(folder)

@@ -77,7 +77,7 @@ class AfterSteps:
         # Weights that are not finite are not saved: there would be nothing to go back to.
         sound = (self._saves(step) or self._keeps(step)) and not checkpoint.not_finite(self.model)
         if sound and self._saves(step):
-            self._save(step)
+            self.save(step)
         if sound and self._keeps(step):
             kept = {"model": self.model.state_dict(), "step": step}
             folder = self.run.folder.kept_weights
@@ -97,7 +97,7 @@ class AfterSteps:
         self.skips = skipped.go_back(self.skips, self.state.step)
         log.warning("%s: going back to step %d, once", self._row(skipped), self.state.step)
         # What happened is on disk before any step is redone.
-        self._save(self.state.step)
+        self.save(self.state.step)
         self.writer.wait()
         checkpoint.forget_after(folder, self.state.step)
         self.run.folder.forget_metrics_after(self.state.step)
@@ -160,7 +160,8 @@ class AfterSteps:
         self.skips = skipping.load(saved)
         self.since = [training.StepReport(**report) for report in saved.get("since", [])]
 
-    def _save(self, step: int) -> None:
+    def save(self, step: int) -> None:
+        """A checkpoint of the state after `step` steps, which is the state as it is now."""
         folder = self.run.folder.checkpoints
         # In a row of skipped steps the one to go back to stays, be it the start.
         if self.skips.row and self.start is not None:

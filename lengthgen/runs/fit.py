@@ -2,12 +2,14 @@
 
 import dataclasses
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 from lengthgen.data import batches
 from lengthgen.data.tokens import TokenStore
@@ -45,30 +47,20 @@ def fit(
     conditions: what decides the bits of its steps (segments.py).
     """
     settings, folder = run.config.settings, run.folder
-    saved = checkpoint.load_newest(folder.checkpoints, run.device, run.id)
+    saved = load(run)
     if saved is not None and not folder.ended:
         tracker.resumed(folder.metrics_until(saved["step"]))
-    if saved is not None and "optimizer" not in saved:
+    if saved is not None and is_over(saved):
         return _finished(run, model, saved)
-    if saved is None and folder.ended:
-        raise CheckpointError(
-            f"run {run.id} is finished but its weights are gone or damaged; "
-            f"delete {folder.path} and train again"
-        )
     if saved is None:
         extending.load_weights(run.config, model)
     ending = _ending(run)
-    optimizer = optim.make_optimizer(model, run.config.optim)
-    scheduler = optim.make_scheduler(
-        optimizer, run.config.optim, settings.steps, lambda: ending.last
-    )
-    state = training.TrainState(model, optimizer, scheduler)
+    state = training.TrainState(model, *optimisation(run, model, lambda: ending.last))
     if saved is not None:
         log.info("resuming at step %d of %d", saved["step"], settings.steps)
     begun = 0 if saved is None else saved["step"]
     segments.begin(folder, begun, conditions)
-    background = run.device.type == "cuda"
-    with stopping.deferred() as stop, checkpoint.Writer(background) as writer:
+    with stopping.deferred() as stop, writer_of(run) as writer:
         curve = length_curve.plan(run) if settings.evaluate_every else ()
         with Progress("step", settings.steps, begun, unit="step") as progress:
             after = AfterSteps(run, model, state, ending, tracker, progress, stop, writer, curve)
@@ -76,14 +68,49 @@ def fit(
                 after.begin(saved)
             _to_the_end(run, state, plan, ending, after)
         about = after.about()
-        # Nobody resumes a finished training: its last checkpoint leaves the optimiser out.
-        content = {"model": model.state_dict(), "step": state.step, "training": about}
-        checkpoint.save(folder.checkpoints, state.step, content, settings.keep_checkpoints, run.id)
-        model.scheme.begin_step(state.step, state.step)
-        weights = checkpoint.weights_sha256(model)
+        weights = save_ended(run, state, about)
         time_taken = clock(progress.seconds)
         log.info("trained in %s (this session); weights sha256 %s", time_taken, weights)
     return Fitted(True, about)
+
+
+def load(run: Run) -> dict[str, Any] | None:
+    """The newest checkpoint; None before the first. CheckpointError where the run has ended."""
+    saved = checkpoint.load_newest(run.folder.checkpoints, run.device, run.id)
+    if saved is None and run.folder.ended:
+        raise CheckpointError(
+            f"run {run.id} is finished but its weights are gone or damaged; "
+            f"delete {run.folder.path} and train again"
+        )
+    return saved
+
+
+def is_over(saved: Mapping[str, Any]) -> bool:
+    """Whether this checkpoint is the last: nobody resumes a training that has ended."""
+    return "optimizer" not in saved
+
+
+def optimisation(
+    run: Run, model: Transformer, last: Callable[[], int]
+) -> tuple[Optimizer, LRScheduler]:
+    """The optimiser and its learning rate. last: the last step, as far as it is known."""
+    config = run.config.optim
+    optimizer = optim.make_optimizer(model, config)
+    return optimizer, optim.make_scheduler(optimizer, config, run.config.settings.steps, last)
+
+
+def writer_of(run: Run) -> checkpoint.Writer:
+    return checkpoint.Writer(background=run.device.type == "cuda")
+
+
+def save_ended(run: Run, state: training.TrainState, about: Mapping[str, Any]) -> str:
+    """The last checkpoint, without the optimiser. Returns the SHA-256 of the weights."""
+    model = cast(Transformer, state.model)
+    content = {"model": model.state_dict(), "step": state.step, "training": about}
+    keep = run.config.settings.keep_checkpoints
+    checkpoint.save(run.folder.checkpoints, state.step, content, keep, run.id)
+    model.scheme.begin_step(state.step, state.step)
+    return checkpoint.weights_sha256(model)
 
 
 def _finished(run: Run, model: Transformer, saved: dict[str, Any]) -> Fitted:
@@ -99,7 +126,7 @@ def _to_the_end(
     run: Run, state: training.TrainState, plan: StepPlan, ending: Ending, after: AfterSteps
 ) -> None:
     """In stages: after each one the ending may have moved, or the plan."""
-    settings, store, begun = run.config.settings, _resident(run), state.step
+    settings, store, begun = run.config.settings, resident(run), state.step
     scheme = plan.model.scheme
     while state.step < ending.last:
         goes_back = False
@@ -142,7 +169,7 @@ def _ending(run: Run) -> Ending:
     return Ending(settings.steps, settings.settle, optim_config.decay, warm, level)
 
 
-def _resident(run: Run) -> TokenStore:
+def resident(run: Run) -> TokenStore:
     """The training text on a GPU, where the batches are then cut.
 
     In the host's memory where Python looks for answers in them, or it is too large.

@@ -6,14 +6,14 @@ newest checkpoint, and changed evaluation settings reuse the trained weights. Kn
 
 import dataclasses
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
 
-from lengthgen.errors import DataError
+from lengthgen.errors import DataError, Interrupted, UserError
 from lengthgen.evaluation import floors
 from lengthgen.runs import (
     dashboard,
@@ -27,6 +27,7 @@ from lengthgen.runs import (
     stopping,
     stored,
     stored_config,
+    together,
     train_config,
 )
 from lengthgen.runs.fit import fit
@@ -64,6 +65,27 @@ def train(
         given, folders = extending.resolved(train_config.plain(config), folders)
         checked = train_config.check(given, folders)
         return _complete(prepare(checked), figures)
+
+
+def train_together(
+    configs: Iterable[DictConfig | Mapping[str, Any]], user_folders: Sequence[Path | str] = ()
+) -> None:
+    """Train those of the runs that can be trained as one program; `train` then does the rest.
+
+    A configuration that is refused is left out: `train` says why. Interrupted, DiskError.
+    """
+    folders = [Path(folder) for folder in user_folders]
+    with stopping.watched(), messages_shown():
+        runs = []
+        for config in configs:
+            try:
+                given, known = extending.resolved(train_config.plain(config), folders)
+                runs.append(prepare(train_config.check(given, known)))
+            except Interrupted:
+                raise
+            except UserError as error:
+                log.debug("left out: %s", error)
+        together.fit_all(runs)
 
 
 def evaluate(

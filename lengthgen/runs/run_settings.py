@@ -39,6 +39,8 @@ class RunSettings:
     compile: bool | None = None
     # true: only operations whose result is the same bits every time, on CUDA; on CPU all are so
     deterministic: bool = False
+    # true, in a sweep: runs that differ in scheme, seed and text alone are trained as one program
+    together: bool = False
     log_every: int = 10  # steps between two lines of progress and metrics
     # steps between losses on held-out windows of the training length; 0: never
     validate_every: int = 100

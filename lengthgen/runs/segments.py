@@ -23,6 +23,9 @@ from lengthgen.runs.step_plan import StepPlan
 log = logging.getLogger(__name__)
 
 
+TOGETHER = "together"  # a condition: steps that were computed with those of other runs
+
+
 def describe(run: Run, plan: StepPlan, kernels: Sequence[str], linear: str) -> dict[str, Any]:
     """What decides the bits of a step besides the run's identity. kernels: one a layer."""
     return {
@@ -43,10 +46,12 @@ def begin(folder: RunFolder, step: int, described: Mapping[str, Any]) -> None:
     noted = files.read_json(folder.provenance, {}).get(records.SEGMENTS, [])
     kept = [each for each in noted if each["after_step"] < step]
     before = kept[-1] if kept else described
-    changed = [name for name in described if before.get(name) != described[name]]
+    names = [*described, *(name for name in before if name not in (*described, "after_step"))]
+    changed = [name for name in names if before.get(name) != described.get(name)]
     if changed:
         words = (
-            f"{name} {_short(before.get(name))} -> {_short(described[name])}" for name in changed
+            f"{name} {_short(before.get(name))} -> {_short(described.get(name))}"
+            for name in changed
         )
         log.warning(
             "resuming under other conditions (%s): the steps to come may differ in their last bits "

@@ -34,7 +34,7 @@ def save(folder: Path, step: int, state: dict, keep: int | None, run: str = "") 
     final = folder / f"step-{step:06d}"
     with files.replacing_folder(final) as aside:
         try:
-            torch.save(state, aside / STATE)
+            torch.save(_by_itself(state), aside / STATE)
         except RuntimeError as error:  # how torch.save reports a full disk, without an errno
             raise OSError(errno.ENOSPC, "a part could not be written") from error
         sums = {STATE: files.sha256(aside / STATE)}
@@ -85,6 +85,20 @@ def copied(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: copied(each) for key, each in value.items()}
     return [copied(each) for each in value] if isinstance(value, list) else value
+
+
+def _by_itself(value: Any) -> Any:
+    """With a copy of each tensor that is a part of a larger one, all of which would be written."""
+    if isinstance(value, Tensor):
+        whole = value.untyped_storage().nbytes() == value.nbytes
+        return value if whole else value.detach().clone()
+    if not isinstance(value, dict | list):
+        return value
+    keys = list(value) if isinstance(value, dict) else range(len(value))
+    parts = [_by_itself(value[key]) for key in keys]
+    if all(part is value[key] for key, part in zip(keys, parts, strict=True)):
+        return value
+    return dict(zip(keys, parts, strict=True)) if isinstance(value, dict) else parts
 
 
 def load_newest(

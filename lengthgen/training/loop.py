@@ -138,7 +138,7 @@ def train(
             if unread.steps:
                 after_reading(unread.reports())
             raise
-        norms = _clip(state.model, clip)
+        norms = clip_gradients(state.model, clip)
         bad = unread.add(state.step + 1, loss, norms, lr, targets.numel())
         if state.step + 1 < steps and not read_after(state.step + 1):
             _update(state, unless=bad)
@@ -150,7 +150,7 @@ def train(
 
 
 @dataclass(frozen=True)
-class _Norms:
+class Norms:
     """Of the gradients, before clipping: each parameter's, and that of all."""
 
     names: list[str]
@@ -163,7 +163,7 @@ class _Norms:
         return next((name for name, good in zip(self.names, finite, strict=True) if not good), "")
 
 
-def _clip(model: nn.Module, most: float) -> _Norms:
+def clip_gradients(model: nn.Module, most: float) -> Norms:
     """Clip the gradients' norm to `most`; 0: only measure it.
 
     As torch's clip_grad_norm_, which keeps the total alone: a NaN would then be in every gradient.
@@ -173,18 +173,18 @@ def _clip(model: nn.Module, most: float) -> _Norms:
     total = torch.linalg.vector_norm(each)
     if most > 0:
         clip_grads_with_norm_(named.values(), most, total)
-    return _Norms(list(named), each, total)
+    return Norms(list(named), each, total)
 
 
 @dataclass
 class _Unread:
     """Steps whose numbers are on the device still."""
 
-    steps: list[tuple[int, Tensor, _Norms, float, int]] = field(default_factory=list)
+    steps: list[tuple[int, Tensor, Norms, float, int]] = field(default_factory=list)
     numbers: list[list[float]] = field(default_factory=list)  # loss and norm, once they are read
     began: float = field(default_factory=time.perf_counter)
 
-    def add(self, step: int, loss: Tensor, norms: _Norms, lr: float, tokens: int) -> Tensor:
+    def add(self, step: int, loss: Tensor, norms: Norms, lr: float, tokens: int) -> Tensor:
         """Returns 1.0, on the device, if a number of the step is not finite, else 0.0."""
         both = torch.stack((loss, norms.total))
         self.steps.append((step, both, norms, lr, tokens))

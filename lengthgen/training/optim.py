@@ -6,7 +6,7 @@ warm-up, stable, decay), for a training whose end is not known when it begins (e
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import nn
@@ -22,15 +22,26 @@ from lengthgen.training.optim_settings import OptimConfig
 
 
 def make_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.AdamW:
-    """Three parameter groups, each with its decay: weight matrices, norms (0), the scheme's."""
+    """Of the parameters of one model."""
+    named = model.named_parameters()
+    return adamw(((name, parameter, parameter.ndim > 1) for name, parameter in named), config)
+
+
+def adamw(
+    named: Iterable[tuple[str, nn.Parameter, bool]], config: OptimConfig
+) -> torch.optim.AdamW:
+    """Three parameter groups, each with its decay: weight matrices, norms (0), the scheme's.
+
+    named: names, parameters, and whether each is a matrix.
+    """
     matrices: list[nn.Parameter] = []
     vectors: list[nn.Parameter] = []
     positional: list[nn.Parameter] = []
-    for name, parameter in model.named_parameters():
+    for name, parameter, is_matrix in named:
         if name.startswith("scheme."):
             positional.append(parameter)
         else:
-            (matrices if parameter.ndim > 1 else vectors).append(parameter)
+            (matrices if is_matrix else vectors).append(parameter)
     decays = (config.weight_decay, 0.0, config.positional_weight_decay)
     rates = (config.lr, config.lr, config.lr * config.positional_lr)
     groups = [
