@@ -116,6 +116,14 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def remove_folder(path: Path) -> None:
+    """Take a folder away, as far as the disk lets one: under its own name never a half of it."""
+    old = _hidden(path)
+    with suppress(OSError):
+        os.replace(path, old)
+    _remove(old)
+
+
 def remove_leftovers(path: Path, older_than: float = 0.0) -> None:
     """Remove what killed writers left beside `path`, a name or a pattern such as "step-*".
 

@@ -11,6 +11,7 @@ import zipfile
 import pytest
 import torch
 
+from lengthgen import files
 from lengthgen.errors import DiskError
 from lengthgen.training import checkpoint
 
@@ -177,3 +178,19 @@ def test_a_writer_that_cannot_write_says_so_once(tmp_path, background):
             writer.wait()
         writer.save(tmp_path, 2, state(2), keep=2)
     assert checkpoint.load_newest(tmp_path)["step"] == 2
+
+
+def test_an_old_checkpoint_goes_at_once(tmp_path, monkeypatch):
+    """A power cut in the middle of its removal leaves no half of it under its name."""
+    checkpoint.save(tmp_path, 1, {"step": 1, "model": {}}, None)
+
+    def cut(path):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(files, "_remove", cut)
+    with pytest.raises(KeyboardInterrupt):
+        checkpoint.forget_after(tmp_path, 0)
+    assert not list(tmp_path.glob("step-*"))
+    monkeypatch.undo()
+    assert checkpoint.load_newest(tmp_path) is None
+    assert not list(tmp_path.iterdir())

@@ -10,7 +10,6 @@ import hashlib
 import json
 import logging
 import math
-import shutil
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -41,7 +40,7 @@ def save(folder: Path, step: int, state: dict, keep: int | None, run: str = "") 
         manifest = {"run": run, "step": step, "torch": torch.__version__, "sha256": sums}
         (aside / MANIFEST).write_text(json.dumps(manifest))
     for old in _whole(folder)[:-keep] if keep else ():
-        shutil.rmtree(old, ignore_errors=True)
+        files.remove_folder(old)
     return final
 
 
@@ -168,7 +167,7 @@ def forget_after(folder: Path, step: int) -> None:
     """Delete the checkpoints after more than `step` steps."""
     for path in _whole(folder):
         if _step(path) > step:
-            shutil.rmtree(path, ignore_errors=True)
+            files.remove_folder(path)
 
 
 def not_finite(model: torch.nn.Module) -> str:
