@@ -12,6 +12,7 @@ how a shortage of memory, which less at a time may mend, is told from other erro
 | 6 | another process is working on the same run |
 | 7 | the disk is full or not writable |
 | 8 | the model does not fit in memory, one window at a time |
+| 9 | the time of --budget is spent; the same command goes on |
 | 128 + n | stopped by signal n; the same command resumes: 130 SIGINT, 143 SIGTERM, 129 SIGHUP,
 138 SIGUSR1, 140 SIGUSR2 (runs/stopping.py); 141 the reader of a pipe has gone |
 """
@@ -60,6 +61,17 @@ class Interrupted(UserError):
 
     def __reduce__(self) -> tuple[type, tuple[str, int]]:
         return type(self), (str(self), self.exit_code - 128)
+
+
+class BudgetSpent(Interrupted):
+    """The time of --budget is over; what the run had to save is saved."""
+
+    def __init__(self, message: str):
+        super().__init__(message, 0)
+        self.exit_code = 9
+
+    def __reduce__(self) -> tuple[type, tuple[str]]:  # type: ignore[override]
+        return type(self), (str(self),)
 
 
 # What the libraries below say when memory is short: an exception of a kind of its own, or a

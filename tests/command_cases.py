@@ -49,6 +49,9 @@ NOT_RUN = {
 # Run where the package is there.
 NEEDS = {
     r"launcher=joblib": "hydra_plugins.hydra_joblib_launcher",
+    r"launcher=submitit_local": "hydra_plugins.hydra_submitit_launcher",
+    r"launcher=ray": "ray",
+    r"sweeper=optuna": "optuna",
     r" dashboard ": "wandb_workspaces",
 }
 
@@ -67,6 +70,7 @@ WORDS = (
     (r"--entity TEAM", "--entity team"),
     (r"run=(rope|alibi|t5_bias)(?= run=|$)", r"run=\1-python-nano-L64-s0"),
     (r"seed=0,1,2", "seed=0,1"),
+    (r"n_trials=12", "n_trials=2"),
     (r"lengths=\[2048,8192,16384\]", "lengths=[16,64,128]"),
     (r"lengths=\[512,600,8192\]", "lengths=[64,75,1024]"),
     (r"lengths=\[512,4096\]", "lengths=[64,512]"),

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -26,7 +27,7 @@ def jobs(monkeypatch, tmp_path):
     """lengthgen.runs.run is a stub, in an empty folder; the configurations of its calls."""
     called = []
 
-    def work(config, own):
+    def work(config, own, begun=None):
         called.append(SimpleNamespace(config=config, folders=own, argv=list(sys.argv)))
         failure = FAILURES.get(config.get("seed"))
         if failure is not None:
@@ -780,7 +781,13 @@ def test_a_sweep_goes_on_after_failures_and_tells_each(jobs, capsys, tmp_path):
     assert (
         "lengthgen: job 3/4 (seed=13) failed: ZeroDivisionError: a fault of lengthgen\n" in told.err
     )
-    rows = [line.split()[:4] for line in told.out.splitlines()[-4:]]
+    lines = told.out.splitlines()
+    assert lines[-3:] == [
+        "failed  run          reason",
+        "2/4     - (seed=11)  no text in x; give another folder",
+        "3/4     - (seed=13)  ZeroDivisionError: a fault of lengthgen",
+    ]
+    rows = [line.split()[:4] for line in lines[-8:-4]]
     assert rows == [
         ["1/4", "run-1", "trained", "seed=1"],
         ["2/4", "-", "failed", "seed=11"],
@@ -1010,7 +1017,7 @@ def test_joblib_launcher(tmp_path):
     argv = [sys.executable, "-m", "lengthgen", *command.split(), *tiny.split()]
     done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, env=environment)
     assert done.returncode == 1, done.stderr
-    rows = [line.split() for line in done.stdout.splitlines()[-4:]]
+    rows = [line.split() for line in done.stdout.splitlines() if re.match(r"\d/4 .*scheme", line)]
     assert [(row[0], row[2]) for row in rows] == [
         ("1/4", "trained"),
         ("2/4", "failed"),

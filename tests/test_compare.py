@@ -387,7 +387,7 @@ def trainings(monkeypatch, tmp_path):
     """lengthgen.runs.run writes made-up results in an empty folder."""
     stub = ModuleType("lengthgen.runs.run")
 
-    def train(config, folders):
+    def train(config, folders, begun=None):
         if config.seed == 9:
             raise ZeroDivisionError("a fault")
         folder = write_run(Path(config.results), config.scheme.name, config.seed, n_documents=10)

@@ -43,7 +43,7 @@ def jobs(monkeypatch):
     called = []
     stub = ModuleType("lengthgen.runs.run")
 
-    def work(config, folders):
+    def work(config, folders, begun=None):
         called.append(config)
         return SimpleNamespace(run_id=config.run, status="evaluated", evaluation=Path("none"))
 

@@ -305,6 +305,10 @@ FOREIGN = [  # on the command line
     [f"+tracking.x=[[{OPEN}]]"],
     ["hydra.verbose=[lengthgen]"],
     ["hydra.sweeper.max_batch_size=0"],
+    ["hydra/sweeper=optuna", "hydra.sweeper.n_trials=0"],
+    ["hydra/sweeper=optuna", f"+hydra.sweeper.sampler={OPEN}"],
+    ["hydra/sweeper=optuna", "hydra.sweeper._target_=builtins.open"],
+    ["hydra/launcher=ray", f"+hydra.launcher.init={OPEN}"],
 ]
 
 
@@ -314,7 +318,7 @@ def stub(monkeypatch, here):
     called = []
     module = ModuleType("lengthgen.runs.run")
 
-    def work(config, folders):
+    def work(config, folders, begun=None):
         called.append(config)
         return SimpleNamespace(
             run_id="x", folder=Path("results"), status="trained", evaluation=Path("results/x/y")

@@ -1,13 +1,15 @@
 """From the words of `lengthgen train ...` to its job, or to the jobs of a sweep."""
 
+import os
 from collections.abc import Sequence
 
 from hydra.core.utils import setup_globals
 from omegaconf import DictConfig
 
-from lengthgen.cli import chosen_runs, hydra_call, job, multirun, where_words
+from lengthgen.cli import budget, chosen_runs, hydra_call, job, multirun, where_words
 from lengthgen.cli.job import JobRequest
 from lengthgen.config import catalogue, command_line, refusals, yaml_files
+from lengthgen.config.command_line import CommandLine
 from lengthgen.errors import ConfigError
 from lengthgen.runs import stopping
 
@@ -31,11 +33,25 @@ def _main(command: str, argv: Sequence[str]) -> int:
     chosen_runs.put(command, line, conditions)
     overrides = refusals.checked(command, line, groups)
     user_folders = (line.config_dir,) if line.config_dir else ()
-    request = JobRequest(command, tuple(argv), user_folders, isolate=line.isolates)
+    request = JobRequest(
+        command,
+        tuple(argv),
+        user_folders,
+        isolate=line.isolates,
+        deadline=budget.deadline(line.own.get("--budget")),
+        skip_published="--skip-published" in line.flag_names,
+        process=os.getpid(),
+    )
     if line.isolates and not line.multirun:
         raise ConfigError("--isolate is for the jobs of a sweep: give -m with it")
-    if line.multirun and line.runs_jobs:
-        return multirun.run(request, line, overrides + multirun.declared(command, line, overrides))
+    with stopping.until(request.deadline):
+        if line.multirun and line.runs_jobs:
+            overrides += multirun.declared(command, line, overrides)
+            return multirun.run(request, line, overrides)
+        return _single(request, line)
+
+
+def _single(request: JobRequest, line: CommandLine) -> int:
     # Kept from Hydra, which would report an exception in its way.
     errors: list[Exception] = []
 
@@ -45,7 +61,7 @@ def _main(command: str, argv: Sequence[str]) -> int:
         except Exception as error:
             errors.append(error)
 
-    hydra_call.call(command, line, work)
+    hydra_call.call(request.command, line, work)
     if errors:
         raise errors[0]
     return 0

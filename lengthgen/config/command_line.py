@@ -27,19 +27,34 @@ class Flag:
     meaning: str
     values: tuple[str, ...] | None = None
     default: str | None = None  # the value where none is given
+    expected: str = ""  # of any value, in words
 
 
-OURS = ("--isolate",)  # flags that Hydra does not know
+OURS = ("--isolate", "--budget", "--skip-published")  # flags that Hydra does not know
 INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 FLAGS = (
     Flag("--help", "-h", "this help"),
     Flag("--multirun", "-m", "one job for each combination of the comma-separated values"),
     Flag("--isolate", "", "with -m: each job in a process of its own, whose end ends no other"),
     Flag(
+        "--budget",
+        "",
+        "TIME, as 25m or 1h30m: what runs then saves at its next step and ends (exit code 9); the "
+        "same command goes on",
+        (),
+        expected="a time such as 25m",
+    ),
+    Flag(
+        "--skip-published",
+        "",
+        "runs that a sealed folder results/NAME/ has in full count as done, without a run folder",
+    ),
+    Flag(
         "--config-dir",
         "-cd",
         "DIR: your configurations and code (DIR/scheme/NAME.yaml, NAME.py)",
         (),
+        expected="a folder",
     ),
     Flag(
         "--cfg",
@@ -61,6 +76,7 @@ class CommandLine:
     overrides: list[str] = field(default_factory=list)
     flag_names: set[str] = field(default_factory=set)
     config_dir: Path | None = None
+    own: dict[str, str] = field(default_factory=dict)  # values of those that Hydra does not know
 
     @property
     def multirun(self) -> bool:
@@ -111,7 +127,10 @@ def arrange(argv: Sequence[str], groups: Iterable[str]) -> CommandLine:
         if flag.name == "--config-dir":
             line.config_dir = existing_folder(value)
             value = str(line.config_dir)
-        line.flags.append(f"{flag.name}={value}")
+        if flag.name in OURS:
+            line.own[flag.name] = value
+        else:
+            line.flags.append(f"{flag.name}={value}")
     return line
 
 
@@ -167,7 +186,7 @@ def _value(flag: Flag, accepted: tuple[str, ...], waiting: list[str]) -> str:
         return waiting.pop(0)
     if flag.default is not None:
         return flag.default
-    expected = f"one of {', '.join(accepted)}" if accepted else "a folder"
+    expected = f"one of {', '.join(accepted)}" if accepted else flag.expected
     got = f", got {word!r}" if word else ""
     raise ConfigError(f"{flag.name} needs a value: expected {expected}{got}")
 

@@ -21,19 +21,23 @@ from lengthgen.config import catalogue, paths
 from lengthgen.errors import ConfigError
 
 ALLOWED = (
-    "hydra/launcher, hydra.launcher.*, hydra.sweeper.params, hydra.sweeper.max_batch_size, "
+    "hydra/launcher, hydra.launcher.*, hydra/sweeper, hydra.sweeper.params, .max_batch_size, "
+    ".n_trials, .n_jobs and .seed, "
     "hydra.verbose, hydra.sweep.dir and hydra.run.dir (inside of results)"
 )
 PLUGINS = "hydra_plugins.hydra_{0}_launcher.{0}_launcher.{1}Launcher"
-LAUNCHERS = {
-    "hydra._internal.core_plugins.basic_launcher.BasicLauncher",
-    PLUGINS.format("joblib", "Joblib"),
-    PLUGINS.format("submitit", "Slurm"),
-    PLUGINS.format("submitit", "Local"),
-}
+BASIC = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
+JOBLIB = PLUGINS.format("joblib", "Joblib")
+SUBMITIT_LOCAL, SUBMITIT_SLURM = (PLUGINS.format("submitit", one) for one in ("Local", "Slurm"))
+RAY = "hydra_plugins.lengthgen_ray.RayLauncher"
+LAUNCHERS = {BASIC, JOBLIB, SUBMITIT_LOCAL, SUBMITIT_SLURM, RAY}
+OPTUNA = "hydra_plugins.lengthgen_optuna.OptunaSweeper"
+# Settings of a sweeper that are whole numbers: the smallest of each.
+COUNTS = {"n_trials": 1, "n_jobs": 1, "seed": 0, "max_batch_size": 1}
 # Settings of launchers that hold commands or folders: from the command line alone, not from a file.
 TYPED_BY_HAND = (
     "setup", "additional_parameters", "srun_args", "python", "submitit_folder", "temp_folder",
+    "address",
 )  # fmt: skip
 SUBMITIT_FOLDER = "${hydra.sweep.dir}/.submitit/%j"  # its default
 # What Hydra itself notes in its node.
@@ -120,7 +124,7 @@ def _check_launcher(launcher: Any, overrides: Sequence[str]) -> None:
     if not isinstance(launcher, Mapping) or name not in LAUNCHERS:
         raise ConfigError(
             f"hydra.launcher._target_={name}: expected hydra/launcher=basic, joblib, "
-            "submitit_local or submitit_slurm"
+            "submitit_local, submitit_slurm or ray"
         )
     below = {key: value for key, value in launcher.items() if key != "_target_"}
     if place := next(_classes(below, "hydra.launcher."), None):
@@ -137,13 +141,17 @@ def _typed(start: str, overrides: Sequence[str]) -> bool:
 
 
 def _check_sweeper(sweeper: Any, untouched: Mapping[str, Any]) -> None:
-    """Its class is ours, and it sweeps over no setting of Hydra's."""
+    """Its class is one of two, its settings are numbers, and it sweeps over none of Hydra's."""
     known = dict(sweeper) if isinstance(sweeper, Mapping) else {}
-    params, most = known.pop("params", None) or {}, known.pop("max_batch_size", None)
-    if known != {"_target_": untouched["_target_"]}:
+    params, target = known.pop("params", None) or {}, known.pop("_target_", None)
+    if target not in (untouched["_target_"], OPTUNA) or not known.keys() <= COUNTS.keys():
         raise refused("hydra.sweeper")
-    if most is not None and (not isinstance(most, int) or most < 1):
-        raise ConfigError(f"hydra.sweeper.max_batch_size={most}: expected a positive integer")
+    for key, value in known.items():
+        optional = key == "max_batch_size" and value is None
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        if not optional and not (whole and value >= COUNTS[key]):
+            expected = "a positive integer" if COUNTS[key] else "an integer from 0"
+            raise ConfigError(f"hydra.sweeper.{key}={value}: expected {expected}")
     if not isinstance(params, Mapping):
         raise ConfigError("hydra.sweeper.params: expected keys with their values")
     for key in params:

@@ -114,9 +114,15 @@ def _names(override: Override) -> list[str]:
 
 
 def assignments(override: Override) -> list[str]:
-    """`key=value` for each job of a sweep; what was written where it is none."""
+    """`key=value` for each job of a sweep; what was written where it is none.
+
+    Of an interval, the one at its lower end.
+    """
     if not override.is_sweep_override():
         return [text_of(override)]
+    if override.is_interval_sweep():  # whose values a sweeper chooses
+        interval: Any = override.value()
+        return [f"{override.get_key_element()}={interval.start}"]
     return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
 
 

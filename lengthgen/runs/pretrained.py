@@ -47,6 +47,7 @@ def evaluate(
     user_folders: Sequence[Path | str] = (),
     *,
     figures: bool = True,
+    begun: runs.Begun = lambda run: None,
 ) -> runs.Outcome:
     """Evaluate the pretrained model that `config` names on its text, or what is missing of it.
 
@@ -60,7 +61,7 @@ def evaluate(
         found = source.locate(settings.pretrained, settings.revision)
         described = loading.describe(found, settings.positions, settings.train_length)
         run = pretrained_run.prepare(given, settings, found, described, folders)
-        return _complete(run, given, found, described, figures)
+        return begun(run) or _complete(run, given, found, described, figures)
 
 
 def evaluated_model(evaluation: Path) -> tuple[reading.Pretrained, Splits]:

@@ -6,7 +6,7 @@ newest checkpoint, and changed evaluation settings reuse the trained weights. Kn
 
 import dataclasses
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,11 +49,16 @@ class Outcome:
     evaluation: Path  # the folder of this evaluation's tables
 
 
+# Called with a run before its work; an Outcome that it returns takes the place of the work.
+Begun = Callable[[Run], Outcome | None]
+
+
 def train(
     config: DictConfig | Mapping[str, Any],
     user_folders: Sequence[Path | str] = (),
     *,
     figures: bool = True,
+    begun: Begun = lambda run: None,
 ) -> Outcome:
     """Train and evaluate the run that `config` describes, or the part that is missing.
 
@@ -64,7 +69,8 @@ def train(
         folders = [Path(folder) for folder in user_folders]
         given, folders = extending.resolved(train_config.plain(config), folders)
         checked = train_config.check(given, folders)
-        return _complete(prepare(checked), figures)
+        run = prepare(checked)
+        return begun(run) or _complete(run, figures)
 
 
 def train_together(
@@ -93,6 +99,7 @@ def evaluate(
     user_folders: Sequence[Path | str] = (),
     *,
     figures: bool = True,
+    begun: Begun = lambda run: None,
 ) -> Outcome:
     """Evaluate a trained run under other settings, or with a retrofit.
 
@@ -110,7 +117,8 @@ def evaluate(
                 f"run {name} cannot be evaluated as it was trained: this machine's data, precision "
                 f"or code give {run.id}; use the same data (and device type)"
             )
-        return _complete(dataclasses.replace(run, folder=folder), figures)
+        run = dataclasses.replace(run, folder=folder)
+        return begun(run) or _complete(run, figures)
 
 
 def _complete(run: Run, figures: bool) -> Outcome:

@@ -3,19 +3,22 @@
 SIGTERM, SIGINT, SIGHUP and the two that batch systems send before a time limit are treated alike:
 the run ends with exit code 128 + the signal's number, and the same command resumes it. In training
 the step is finished and saved first. Elsewhere nothing is lost: all files appear whole or not at
-all. A second signal always acts at once. Imports no torch: it also covers the time before that.
+all. A second signal always acts at once. A budget of time ends a run likewise, by a timer of its
+own (`until`). Imports no torch: it also covers the time before that.
 """
 
 import contextlib
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import FrameType
 
-from lengthgen.errors import Interrupted
+from lengthgen.errors import BudgetSpent, Interrupted
 
+TIMER = signal.SIGALRM  # of `until`
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 NO_BAR = b"\r\033[K"  # takes away a bar, and the ^C of the terminal
 NOTED = b"lengthgen: stopping after this step (again: at once)\n"
@@ -26,7 +29,7 @@ class StopNow(KeyboardInterrupt):
 
     def __init__(self, number: int):
         super().__init__(number)
-        self.number, self.exit_code = number, 128 + number
+        self.number = number
 
 
 @dataclass
@@ -35,6 +38,8 @@ class StopRequest:
     deferred: bool = False  # whether the first is only noted
 
     def handle(self, number: int, frame: FrameType | None) -> None:
+        if self.signal and number == TIMER:
+            return  # it is stopping already
         again, self.signal = bool(self.signal), number
         if again or not self.deferred:
             raise StopNow(number)
@@ -42,7 +47,13 @@ class StopRequest:
             # Not by print or logging, which may be what was interrupted.
             os.write(2, (NO_BAR if os.isatty(2) else b"") + NOTED)
 
-    def interrupted(self, where: str) -> Interrupted:
+    def interrupted(self, where: str = "") -> Interrupted:
+        """The error of what was stopped. where: at which step; else by what."""
+        if self.signal == TIMER:
+            return BudgetSpent(
+                f"{where or 'stopped'}: the budget is spent; rerun the same command to go on"
+            )
+        where = where or f"stopped by {signal.Signals(self.signal).name}"
         return Interrupted(f"{where}; rerun the same command to resume", self.signal)
 
 
@@ -66,8 +77,8 @@ def watched() -> Iterator[StopRequest]:
                 previous[number] = signal.signal(number, stop.handle)
     try:
         yield stop
-    except StopNow as now:
-        raise stop.interrupted(f"stopped by {signal.Signals(now.number).name}") from None
+    except StopNow:
+        raise stop.interrupted() from None
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
@@ -85,4 +96,24 @@ def deferred() -> Iterator[StopRequest]:
         finally:
             stop.deferred = before
         if stop.signal:
-            raise stop.interrupted(f"stopped by {signal.Signals(stop.signal).name}")
+            raise stop.interrupted()
+
+
+@contextlib.contextmanager
+def until(deadline: float | None) -> Iterator[None]:
+    """At `deadline` (time.time()) the block is stopped as by a signal: BudgetSpent. None: never.
+
+    Outside the main thread nothing changes.
+    """
+    with watched() as stop:
+        if deadline is None or threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = signal.signal(TIMER, stop.handle)
+        # A timer of 0 seconds would be none.
+        signal.setitimer(signal.ITIMER_REAL, max(deadline - time.time(), 1e-3))
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(TIMER, before)
