@@ -227,7 +227,8 @@ class Scheme(nn.Module):
         or outside `span`, so no other entry may depend on them. float32 unless the model is
         float64.
         """
-        return q @ k.transpose(-1, -2) * self.score_scale
+        # The factor on the queries, of which there are fewer than scores.
+        return (q * self.score_scale) @ k.transpose(-1, -2)
 
     def mix(
         self, logits: Float[Tensor, "B H R S"], v: Float[Tensor, "B H S D"], layer: int, first: int

@@ -1,0 +1,109 @@
+"""Any function of query rows and the keys before them, by chunks of rows; backward by recomputation.
+
+The forward pass keeps its inputs alone. The backward pass computes each chunk again, under
+autograd, and differentiates it at once (Chen et al., 2016, arXiv:1604.06174), so that one chunk's
+intermediate results live at a time. Key and value gradients are added in place: autograd through
+slices would pad each of them with zeros.
+
+Shape letters beside those of __init__.py: R rows of queries, S keys.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from lengthgen.attention.kernels.rows import spans
+from lengthgen.attention.kernels.windows_and_sinks import visible
+
+# Queries (B, H, R, D) from row `first` on, keys and values (B, H, S, D), S = first + R, and first
+# -> (B, H, R, D).
+RowsOf = Callable[[Tensor, Tensor, Tensor, int], Tensor]
+
+
+def attend(
+    q: Tensor, k: Tensor, v: Tensor, rows: RowsOf, chunk: int, learned: Sequence[Tensor]
+) -> Tensor:
+    """q, k, v (B, H, T, D) -> (B, H, T, D). RuntimeError for second derivatives.
+
+    learned: the tensors besides q, k, v that `rows` is made of and that a gradient may be wanted
+    for.
+    """
+    learned = [x for x in learned if x.requires_grad]
+    return _RowBlocks.apply(q, k, v, rows, chunk, *learned)
+
+
+def forward(q: Tensor, k: Tensor, v: Tensor, rows: RowsOf, chunk: int) -> Tensor:
+    """The same without gradients."""
+    # Made before the large temporaries: small parts among them would fragment the heap.
+    out = v.new_empty(v.shape)
+    for first, last in spans(q.shape[2], chunk):
+        out[:, :, first:last] = rows(q[:, :, first:last], k[:, :, :last], v[:, :, :last], first)
+    return out
+
+
+def future_hidden(scores: Tensor, first: int) -> Tensor:
+    """Scores (..., R, S) of rows first..first+R-1, -inf where a key is later than the query.
+
+    Only the last R columns can hold such keys: a third of the time of a mask over all.
+    """
+    return _FutureHidden.apply(scores, first)
+
+
+class _FutureHidden(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, scores: Tensor, first: int) -> Tensor:
+        ctx.first = first
+        hidden = scores.clone(memory_format=torch.contiguous_format)
+        seen = visible(0, scores.shape[-2], None, scores.device)
+        hidden[..., first:].masked_fill_(~seen, float("-inf"))
+        return hidden
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple:
+        return grad.tril(ctx.first), None
+
+
+class _RowBlocks(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, q: Tensor, k: Tensor, v: Tensor, rows: RowsOf, chunk: int, *learned: Tensor
+    ) -> Tensor:
+        ctx.save_for_backward(q, k, v)
+        # As they are, not saved: `rows` holds these very tensors.
+        ctx.rows, ctx.chunk, ctx.learned = rows, chunk, learned
+        return forward(q, k, v, rows, chunk)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple:
+        q, k, v = ctx.saved_tensors
+        dq = torch.empty_like(q)
+        dk, dv = torch.zeros_like(k), torch.zeros_like(v)
+        dlearned: list[Tensor | None] = [None] * len(ctx.learned)
+        # From the last chunk to the first: the largest temporaries are made first.
+        for first, last in reversed(spans(q.shape[2], ctx.chunk)):
+            with torch.enable_grad():
+                parts = [
+                    x.detach().requires_grad_()
+                    for x in (q[:, :, first:last], k[:, :, :last], v[:, :, :last])
+                ]
+                out = ctx.rows(*parts, first)
+            some_q, some_k, some_v, *some_learned = torch.autograd.grad(
+                out, [*parts, *ctx.learned], grad[:, :, first:last], allow_unused=True
+            )
+            del out
+            if some_q is None:
+                dq[:, :, first:last] = 0
+            else:
+                dq[:, :, first:last] = some_q
+            for total, part in ((dk, some_k), (dv, some_v)):
+                if part is not None:
+                    total[:, :, :last] += part
+            dlearned = [
+                part if total is None else total if part is None else total.add_(part)
+                for total, part in zip(dlearned, some_learned, strict=True)
+            ]
+        return dq, dk, dv, None, None, *dlearned
