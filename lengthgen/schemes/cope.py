@@ -78,6 +78,10 @@ class CoPE(Scheme):
         values = q @ self.table[layer].to(q.dtype).T  # (B, H, R, max_position)
         return _Counted.apply(scores, values, first)
 
+    def counts(self, scores: Tensor, first: int) -> Tensor:
+        """p_ij (B, H, R, S) from the scores of rows first..first+R-1; undefined where j > i."""
+        return _counts(scores, first, None)[1].clamp(max=self.config.max_position - 1)
+
 
 class _Counted(torch.autograd.Function):
     """Scores (B, H, R, S) of rows first..first+R-1 plus values (B, H, R, P) at counted positions.

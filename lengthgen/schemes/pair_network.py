@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-PAIRS = 2048  # of a tile: its hidden units are 256 KiB with U = 32
+PAIRS = 4096  # of a tile: its hidden units are 512 KiB with U = 32
 SLOPE = 0.01  # of the LeakyReLU below zero
 
 
@@ -56,7 +56,7 @@ class _PairNetwork(torch.autograd.Function):
         to_scores, to_bias = (part.t().contiguous() for part in w1.split(n_heads, dim=1))
         to_units = w2.t().contiguous()
         for some, some_bias, units in _tiles(scores, bias, w1, b1):
-            total = 0
+            total = torch.zeros(len(b1), some_bias.shape[1], dtype=grad.dtype)
             for n, part in enumerate(units):
                 some_grad = grad[n, :, some]
                 of_w2.addmm_(some_grad, part.t())
@@ -65,7 +65,7 @@ class _PairNetwork(torch.autograd.Function):
                 )
                 of_w1[:, :n_heads].addmm_(of_units, scores[n, :, some].t())
                 of_scores[n, :, some] = torch.addmm(some_grad, to_scores, of_units)
-                total = of_units if n == 0 else total.add_(of_units)
+                total += of_units
             of_w1[:, n_heads:].addmm_(total, some_bias.t())
             of_b1 += total.sum(1)
             of_bias[:, some].addmm_(to_bias, total)

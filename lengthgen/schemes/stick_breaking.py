@@ -23,7 +23,6 @@ from lengthgen.config.dataclass_from import choice
 from lengthgen.schemes import from_the_right
 from lengthgen.schemes.base import Declaration, Scheme
 
-
 LOG2E = math.log2(math.e)
 
 

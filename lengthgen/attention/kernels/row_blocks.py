@@ -1,4 +1,4 @@
-"""Any function of query rows and the keys before them, by chunks of rows; backward by recomputation.
+"""Any function of query rows and the keys before them, by chunks of rows, made twice in training.
 
 The forward pass keeps its inputs alone. The backward pass computes each chunk again, under
 autograd, and differentiates it at once (Chen et al., 2016, arXiv:1604.06174), so that one chunk's
