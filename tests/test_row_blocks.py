@@ -85,7 +85,7 @@ def test_blocks_of_rows_have_the_output_and_the_gradients_of_the_whole(
     assert any(part.abs().max() > 0.01 for part in whole[5:]) or not whole[5:]
     for ours, expected in zip(trained(scheme, torch.float32), whole, strict=True):
         size = 0.1 + expected.norm()
-        assert (ours.double() - expected).norm() / size < 2e-5
+        assert (ours.double() - expected).norm() / size < 5e-5
 
 
 class Largest(TorchDispatchMode):
@@ -117,28 +117,37 @@ def test_no_tensor_of_training_is_as_large_as_all_pairs(
     assert 0 < largest.elements < pairs / 2
 
 
-def test_without_a_list_of_what_learns_the_window_is_computed_whole(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+@pytest.mark.parametrize("known", ["nothing", "the slope", "all", "all but a leaf"])
+def test_gradients_reach_what_no_list_names(known: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A scheme may use a tensor that an earlier hook made: then the window is computed whole."""
     length = 50
     monkeypatch.setattr(general, "TRAINED_AT_ONCE", {"cpu": ROWS * length})
     q, k, v = (draw(seed, 1, 1, length, 4).requires_grad_() for seed in range(3))
-    slope = torch.tensor(0.1, requires_grad=True)
-    distance = torch.arange(length)
+    slope, leaf = (torch.tensor(x, requires_grad=True) for x in (0.1, 0.7))
+    stored, distance, called = slope.exp(), torch.arange(length), []
 
     def logits(q: Tensor, k: Tensor, first: int) -> Tensor:
+        called.append(q.shape[2])
         rows = distance[first : first + q.shape[2], None]
-        return q @ k.mT - slope * (rows - distance[: k.shape[2]])
+        return leaf * q @ k.mT - stored * (rows - distance[: k.shape[2]])
 
     def mix(z: Tensor, v: Tensor, first: int) -> Tensor:
         return z.softmax(-1) @ v
 
-    gradients = []
-    for learned in (None, [slope]):
-        out = general.attend(q, k, v, logits, mix, learned=learned)
-        gradients.append(torch.autograd.grad(out.square().sum(), [q, k, v, slope]))
-    for ours, expected in zip(*gradients, strict=True):
-        torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-4)
+    lists = {
+        "nothing": None,
+        "the slope": [slope, leaf],
+        "all": [stored, leaf],
+        "all but a leaf": [stored],
+    }
+    out = general.attend(q, k, v, logits, mix, learned=lists[known])
+    wanted = [q, k, v, slope, leaf]
+    ours = torch.autograd.grad(out.square().sum(), wanted, retain_graph=True)
+    assert (max(called) == length) == (known != "all")
+    hidden = logits(q, k, 0).masked_fill(~torch.ones(length, length).tril().bool(), float("-inf"))
+    out = mix(hidden, v, 0)
+    expected = torch.autograd.grad(out.square().sum(), wanted)
+    torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_future_hidden_hides_the_future_forward_and_backward() -> None:

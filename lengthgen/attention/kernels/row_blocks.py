@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.autograd.graph import get_gradient_edge
 
 from lengthgen.attention.kernels.rows import spans
 from lengthgen.attention.kernels.windows_and_sinks import visible
@@ -29,10 +30,43 @@ def attend(
     """q, k, v (B, H, T, D) -> (B, H, T, D). RuntimeError for second derivatives.
 
     learned: the tensors besides q, k, v that `rows` is made of and that a gradient may be wanted
-    for.
+    for. If it is made of others too, all rows are computed at once.
     """
     learned = [x for x in learned if x.requires_grad]
+    if not _complete(q, k, v, rows, chunk, learned):
+        return rows(q, k, v, 0)
     return _RowBlocks.apply(q, k, v, rows, chunk, *learned)
+
+
+def _complete(
+    q: Tensor, k: Tensor, v: Tensor, rows: RowsOf, chunk: int, learned: Sequence[Tensor]
+) -> bool:
+    """Whether `rows` has its gradients from q, k, v and `learned` alone: its graph says so.
+
+    A scheme may hold a tensor that another hook made: its gradient would be lost.
+    """
+    parts = [x[:, :, :chunk].detach().requires_grad_() for x in (q, k, v)]
+    known = {_edge(x) for x in (*parts, *learned)}
+    before = (parts[0] * 1).grad_fn._sequence_nr()  # nodes made from here on have larger ones
+    waiting, seen = [_edge(rows(*parts, 0))], set(known)
+    while waiting:
+        node, _ = edge = waiting.pop()
+        if node is None or edge in seen:
+            continue
+        seen.add(edge)
+        # A leaf has no functions before it.
+        if not node.next_functions or node._sequence_nr() < before:
+            return False
+        waiting += node.next_functions
+    return True
+
+
+def _edge(x: Tensor) -> tuple[Any, int]:
+    """Where a gradient of x goes in autograd's graph."""
+    if not x.requires_grad:
+        return None, 0
+    edge = get_gradient_edge(x)
+    return edge.node, edge.output_nr
 
 
 def forward(q: Tensor, k: Tensor, v: Tensor, rows: RowsOf, chunk: int) -> Tensor:
