@@ -15,8 +15,8 @@ With kernel > 1 the official code has hidden units to the right of a row's own k
 window, so the last kernel // 2 rows come out differently than in a longer window. Here these units
 always exist: every row is as the official code has it inside a window, and prefixes are consistent.
 The output bias shifts a whole row, so the softmax cancels it; kept, as the official code has it.
-Cost: hidden T^2 / 2 numbers per layer and sequence kept for the backward pass; 32 hidden units and
-4 heads are 4 score matrices.
+Cost: per pair the products of the network, forward, again, and backward; the hidden units are kept
+for a block of rows at a time, with kernel=1 on CPU for a few thousand pairs (pair_network.py).
 """
 
 from dataclasses import dataclass, field, replace
