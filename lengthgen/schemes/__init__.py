@@ -9,7 +9,9 @@ from lengthgen.config.plugins import Kind
 
 NOUN, HERE = "scheme", Path(__file__).parent
 SHARED = (
+    "broken_stick",
     "convolved",
+    "counted_positions",
     "from_the_right",
     "pair_network",
     "relative_shift",

@@ -212,7 +212,8 @@ class Scheme(nn.Module):
         """Whether `logits` and `mix` can compute some rows at a time.
 
         Training and evaluation of long windows then hold no tensor (B, H, T, T). Training makes
-        each block of rows twice, the second time for its gradients.
+        each block of rows twice, the second time for its gradients, so that both times must give
+        the same: no random numbers.
         """
         return True
 

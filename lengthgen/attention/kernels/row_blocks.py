@@ -47,7 +47,7 @@ def _complete(
     """
     parts = [x[:, :, :chunk].detach().requires_grad_() for x in (q, k, v)]
     known = {_edge(x) for x in (*parts, *learned)}
-    before = (parts[0] * 1).grad_fn._sequence_nr()  # nodes made from here on have larger ones
+    before = _edge(parts[0] * 1)[0]._sequence_nr()  # nodes made from here on have larger ones
     waiting, seen = [_edge(rows(*parts, 0))], set(known)
     while waiting:
         node, _ = edge = waiting.pop()
@@ -114,8 +114,7 @@ class _RowBlocks(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple:
         q, k, v = ctx.saved_tensors
-        dq = torch.empty_like(q)
-        dk, dv = torch.zeros_like(k), torch.zeros_like(v)
+        dq, dk, dv = (torch.zeros_like(x) for x in (q, k, v))
         dlearned: list[Tensor | None] = [None] * len(ctx.learned)
         # From the last chunk to the first: the largest temporaries are made first.
         for first, last in reversed(spans(q.shape[2], ctx.chunk)):
@@ -129,15 +128,12 @@ class _RowBlocks(torch.autograd.Function):
                 out, [*parts, *ctx.learned], grad[:, :, first:last], allow_unused=True
             )
             del out
-            if some_q is None:
-                dq[:, :, first:last] = 0
-            else:
-                dq[:, :, first:last] = some_q
-            for total, part in ((dk, some_k), (dv, some_v)):
+            totals = (dq[:, :, first:last], dk[:, :, :last], dv[:, :, :last])
+            for total, part in zip(totals, (some_q, some_k, some_v), strict=True):
                 if part is not None:
-                    total[:, :, :last] += part
+                    total += part
             dlearned = [
-                part if total is None else total if part is None else total.add_(part)
+                part if total is None else total if part is None else total + part
                 for total, part in zip(dlearned, some_learned, strict=True)
             ]
         return dq, dk, dv, None, None, *dlearned
