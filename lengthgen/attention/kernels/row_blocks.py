@@ -45,10 +45,10 @@ def _complete(
 
     A scheme may hold a tensor that another hook made: its gradient would be lost.
     """
-    parts = [x[:, :, :chunk].detach().requires_grad_() for x in (q, k, v)]
-    known = {_edge(x) for x in (*parts, *learned)}
-    before = _edge(parts[0] * 1)[0]._sequence_nr()  # nodes made from here on have larger ones
-    waiting, seen = [_edge(rows(*parts, 0))], set(known)
+    q, k, v = (x[:, :, :chunk].detach().requires_grad_() for x in (q, k, v))
+    seen = {_edge(x) for x in (q, k, v, *learned)}
+    before = _edge(q * 1)[0]._sequence_nr()  # nodes made from here on have larger numbers
+    waiting = [_edge(rows(q, k, v, 0))]
     while waiting:
         node, _ = edge = waiting.pop()
         if node is None or edge in seen:
