@@ -16,8 +16,8 @@ from torch.nn import functional
 from lengthgen import schemes
 from lengthgen.attention.kernels import general
 from lengthgen.schemes.base import Scheme
+from lengthgen.schemes.broken_stick import weights as broken
 from lengthgen.schemes.path import path_scores
-from lengthgen.schemes.stick_breaking import broken
 
 from .oracle import compare
 from .scheme_cases import bias_of, make

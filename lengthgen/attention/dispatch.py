@@ -12,7 +12,8 @@ Past LONGEST_UNBIASED tokens sdpa serves causal attention without a bias on CPU 
 more than LONGEST_DENSE tokens, sdpa, and flex with `Rows`, go by chunks of rows: O(T). A window of
 w tokens (bias_forms.Span) takes O(T w) work in cpu, flex and chunks of rows; elsewhere it is a
 mask. The gradient of `Gates` in flex takes O(B H T^2 / 128), a hundredth of the scores.
-A scheme's own function of the text goes through `attend_general` (kernels/general.py).
+A scheme's own function of the text goes through `attend_general` (kernels/general.py): O(T) by
+blocks of rows, in training too, if its rows are independent.
 
 Shape letters: B batch, H heads, T queries = keys, D head size, Dv size of a value.
 """

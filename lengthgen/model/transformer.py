@@ -110,6 +110,7 @@ class Attention(nn.Module):
             lambda logits, v, first: scheme.mix(logits, v, layer, first),
             scheme.span(layer),
             scheme.by_rows,
+            [x, positions, *scheme.parameters()],
         )
 
 

@@ -182,7 +182,7 @@ class Pretrained(Transformer):
                 q, k, v,
                 lambda q, k, first: scheme.logits(q, k, x, positions, layer, first),
                 lambda logits, v, first: scheme.mix(logits, v, layer, first),
-                span, scheme.by_rows,
+                span, scheme.by_rows, [positions, *scheme.parameters()],
             )  # fmt: skip
         bias = self.window.biases[layer]
         return dispatch.attend(q, k, v, bias, scheme.score_scale, 0.0, self.kernel, span)

@@ -8,7 +8,16 @@ from pathlib import Path
 from lengthgen.config.plugins import Kind
 
 NOUN, HERE = "scheme", Path(__file__).parent
-SHARED = ("convolved", "relative_shift", "rotary", "wrapper")  # no schemes themselves
+SHARED = (
+    "broken_stick",
+    "convolved",
+    "counted_positions",
+    "from_the_right",
+    "pair_network",
+    "relative_shift",
+    "rotary",
+    "wrapper",
+)  # no schemes themselves
 KIND = Kind(NOUN, __name__, HERE, "Scheme", SHARED)
 
 names, source, load = KIND.names, KIND.source, KIND.load

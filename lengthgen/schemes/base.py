@@ -15,7 +15,7 @@ What a scheme does to the scores decides its `structure` and the kernel that att
 | toeplitz | `toeplitz` | ... + a function of (head, i - j) |
 | rows | `rows` | ... + a function of (head, i, j) |
 | gates | `gates` | ... + sum of the gates of tokens j + 1 .. i, which depend on the text |
-| general | `logits`, `mix` | anything causal; costs a tensor (B, H, T, T) in training |
+| general | `logits`, `mix` | anything causal; computed by blocks of rows if `by_rows` |
 
 Shape letters: B sequences, T tokens of the window, R query rows, S keys, H heads, D head size,
 E width, O offsets. Positions, angles, slopes and distances are float32, float64 or integers,
@@ -209,7 +209,12 @@ class Scheme(nn.Module):
 
     @property
     def by_rows(self) -> bool:
-        """Whether `logits` can compute some rows at a time, as evaluation of long windows does."""
+        """Whether `logits` and `mix` can compute some rows at a time.
+
+        Training and evaluation of long windows then hold no tensor (B, H, T, T). Training makes
+        each block of rows twice, the second time for its gradients, so that both times must give
+        the same: no random numbers.
+        """
         return True
 
     def logits(
@@ -227,7 +232,8 @@ class Scheme(nn.Module):
         or outside `span`, so no other entry may depend on them. float32 unless the model is
         float64.
         """
-        return q @ k.transpose(-1, -2) * self.score_scale
+        # The factor on the queries, of which there are fewer than scores.
+        return (q * self.score_scale) @ k.transpose(-1, -2)
 
     def mix(
         self, logits: Float[Tensor, "B H R S"], v: Float[Tensor, "B H S D"], layer: int, first: int

@@ -13,7 +13,8 @@ too, and q . e is not.
 At the start gates are about 0.5 and q . e is 0, so positions end after some 2 max_position tokens:
 everything further is one position, the same in training and far past it. That is the tail policy
 and why it extrapolates; it also cannot tell far tokens apart.
-Cost: two tensors (B, H, T, T) gathered from (B, H, T, max_position); no flash kernel.
+Cost: two gathers from (B, H, T, max_position) for each pair that is not yet past the last position;
+no flash kernel.
 """
 
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from lengthgen.config.dataclass_from import limit
+from lengthgen.schemes import counted_positions
 from lengthgen.schemes.base import Declaration, GeneratorFor, Scheme
 
 
@@ -71,17 +73,10 @@ class CoPE(Scheme):
         self, q: Tensor, k: Tensor, x: Tensor, positions: Tensor, layer: int, first: int
     ) -> Tensor:
         scores = super().logits(q, k, x, positions, layer, first)
-        places = self.counts(scores, first)
-        # so that below + 1 is a row too
-        below = places.detach().floor().clamp(max=self.config.max_position - 2)
-        share = places - below
         values = q @ self.table[layer].to(q.dtype).T  # (B, H, R, max_position)
-        index = below.long()
-        lower, upper = values.gather(-1, index), values.gather(-1, index + 1)
-        return scores + lower * (1 - share) + upper * share
+        return counted_positions.read(scores, values, first)
 
     def counts(self, scores: Tensor, first: int) -> Tensor:
         """p_ij (B, H, R, S) from the scores of rows first..first+R-1; undefined where j > i."""
-        # Gates of later keys are 0 before the sum runs from the right, or the future would leak.
-        gates = scores.sigmoid().tril(first)
-        return gates.flip(-1).cumsum(-1).flip(-1).clamp(max=self.config.max_position - 1)
+        counts = counted_positions.counts(scores, first, None)[1]
+        return counts.clamp(max=self.config.max_position - 1)

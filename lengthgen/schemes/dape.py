@@ -15,8 +15,8 @@ With kernel > 1 the official code has hidden units to the right of a row's own k
 window, so the last kernel // 2 rows come out differently than in a longer window. Here these units
 always exist: every row is as the official code has it inside a window, and prefixes are consistent.
 The output bias shifts a whole row, so the softmax cancels it; kept, as the official code has it.
-Cost: hidden T^2 / 2 numbers per layer and sequence kept for the backward pass; 32 hidden units and
-4 heads are 4 score matrices.
+Cost: per pair the products of the network, forward, again, and backward; the hidden units are kept
+for a block of rows at a time, with kernel=1 on CPU for a few thousand pairs (pair_network.py).
 """
 
 from dataclasses import dataclass, field, replace
@@ -28,6 +28,7 @@ from torch import Tensor, nn
 
 from lengthgen.attention.bias_forms import Bias
 from lengthgen.config.dataclass_from import check, limit
+from lengthgen.schemes import pair_network
 from lengthgen.schemes.base import Declaration, GeneratorFor, Scheme
 from lengthgen.schemes.wrapper import Wrapper, inner_options, inner_scheme
 
@@ -120,8 +121,14 @@ class DAPE(Wrapper):
     def logits(
         self, q: Tensor, k: Tensor, x: Tensor, positions: Tensor, layer: int, first: int
     ) -> Tensor:
-        scores = q @ k.transpose(-1, -2) * self.score_scale
-        bias = self._bias(positions, layer, first, k.shape[2]).to(q.dtype).expand_as(scores)
+        scores = (q * self.score_scale) @ k.transpose(-1, -2)
+        bias = self._bias(positions, layer, first, k.shape[2]).to(q.dtype)
+        if self.config.kernel == 1 and q.device.type == "cpu":
+            hidden_weight, hidden_bias, out_weight, out_bias = self._of_layer(layer, q.dtype)
+            return pair_network.adapted(
+                scores, bias, (hidden_weight[..., 0], hidden_bias), (out_weight[..., 0], out_bias)
+            )
+        bias = bias.expand_as(scores)
         return scores + bias + self._adapted(torch.cat((scores, bias), dim=1), layer, first)
 
     def _bias(self, positions: Tensor, layer: int, first: int, last: int) -> Tensor:
@@ -148,9 +155,11 @@ class DAPE(Wrapper):
             # Later keys count as zero, or the future would leak. The second `half` on the right
             # makes the hidden units that the output of the last key looks at.
             channels = F.pad(channels.tril(first), (half, 2 * half))
-        parameters = (self.hidden_weight, self.hidden_bias, self.out_weight, self.out_bias)
-        hidden_weight, hidden_bias, out_weight, out_bias = (
-            parameter[layer].to(channels.dtype) for parameter in parameters
-        )
+        hidden_weight, hidden_bias, out_weight, out_bias = self._of_layer(layer, channels.dtype)
         hidden = F.leaky_relu_(F.conv2d(channels, hidden_weight[:, :, None], hidden_bias))
         return F.conv2d(F.pad(hidden, (half, 0)), out_weight[:, :, None], out_bias)
+
+    def _of_layer(self, layer: int, dtype: torch.dtype) -> list[Tensor]:
+        """hidden_weight, hidden_bias, out_weight, out_bias of one layer."""
+        parameters = (self.hidden_weight, self.hidden_bias, self.out_weight, self.out_bias)
+        return [parameter[layer].to(dtype) for parameter in parameters]

@@ -10,8 +10,8 @@ l selects acts from row l + 1 on. F only grows, and is 0 on the diagonal.
 inner is a scheme that leaves scores alone (none, rope, learned, sinusoidal, ...). The default is
 none: F itself carries order, as only later tokens mask a token. The paper's pruning of masked
 tokens from the cache, for inference, is not here.
-F needs head 0's scores of all earlier rows, so the whole window is computed at once, in evaluation
-too: O(H T^2) memory.
+F needs head 0's scores of all earlier rows, so the whole window is computed at once, training
+and evaluating: O(B H T^2) memory.
 """
 
 from dataclasses import dataclass, field, replace

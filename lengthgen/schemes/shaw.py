@@ -12,8 +12,7 @@ clip + 1. They start as there, Glorot uniform over (2 clip + 1, D). values=false
 alone, which the paper's ablation finds enough, on translation.
 No scale_bias: the vectors act by a product with the query, which grows as they do, and the term is
 part of the scaled score.
-The score depends on the query, so it is no bias of positions: a matrix (B, H, T, T), no flash
-kernel.
+The score depends on the query, so it is no bias of positions: no flash kernel, blocks of rows.
 """
 
 from dataclasses import dataclass

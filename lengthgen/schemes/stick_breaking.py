@@ -12,11 +12,10 @@ Positions come from the order alone: of two equal scores the nearer takes its sh
 
 from dataclasses import dataclass
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from lengthgen.config.dataclass_from import choice
+from lengthgen.schemes import broken_stick
 from lengthgen.schemes.base import Declaration, Scheme
 
 
@@ -54,22 +53,8 @@ class StickBreaking(Scheme):
 
     def mix(self, logits: Tensor, v: Tensor, layer: int, first: int) -> Tensor:
         rows = logits.shape[2]
-        if not self.config.attend_current:
-            eye = torch.eye(rows, logits.shape[3], dtype=torch.bool, device=logits.device)
-            logits = logits.masked_fill(eye.roll(first, -1), float("-inf"))
-        weights = broken(logits)
-        mixed = weights @ v
+        weights = broken_stick.weights(logits, None if self.config.attend_current else first)
+        mixed = weights @ v[:, :, v.shape[2] - weights.shape[-1] :]
         if self.config.remainder == "value":
             mixed = mixed + (1 - weights.sum(-1, keepdim=True)) * v[:, :, first : first + rows]
         return mixed
-
-
-def broken(logits: Tensor) -> Tensor:
-    """Weights (..., S) of logits (..., S), the last key breaking first; 0 where a logit is -inf."""
-    hidden = logits.isneginf()
-    # In logarithms, as products of sigmoids would underflow. -inf would give the right value here,
-    # but its gradient is 0 times infinity.
-    logits = logits.masked_fill(hidden, 0.0)
-    kept = F.logsigmoid(-logits).masked_fill(hidden, 0.0)
-    left = kept.flip(-1).cumsum(-1).flip(-1)  # logarithm of what each key and those after it leave
-    return (logits + left).exp().masked_fill(hidden, 0.0)  # ln sigmoid(z) = z + ln sigmoid(-z)

@@ -11,7 +11,7 @@ clamp: offsets past it read r_clamp, in training too; it can only help where tra
 No scale_bias: the learned parts meet queries and keys inside the scaled score (as in shaw.py).
 The official clamp_len, default -1 (off), is usually given for evaluation alone (400, with 640
 tokens of memory). The memory of the previous segment, which would change the training windows, is
-not here. q_i + v makes the term depend on the query: a matrix (B, H, T, T), no flash kernel.
+not here. q_i + v makes the term depend on the query: no flash kernel, blocks of rows.
 """
 
 from dataclasses import dataclass

@@ -4,7 +4,7 @@
   (backward of learned biases: recompute.py; long windows: tiles.py) and flex.py (its needs:
   flex_needs.py; its tiles: flex_tiles.py; gates in float32: split_gates.py; gradient of the bias:
   bias_tap.py, by triton_bias.py and triton_gates.py, or torch_bias.py). general.py: a scheme's own
-  scores.
+  scores, in training by row_blocks.py.
 - What a chunk of query rows sees: offsets.py, rows.py, gates.py, masks.py, windows_and_sinks.py.
 - What they stand on: onednn.py, threads.py.
 
