@@ -50,7 +50,8 @@ class Stack:
     """
 
     def __init__(self, models: Sequence[Transformer]):
-        self.models, self.config = list(models), models[0].config
+        self.models: Sequence[Transformer] = list(models)
+        self.config = models[0].config
         self.schemes: list[Scheme] = [model.scheme for model in models]
         named = [dict(model.named_parameters()) for model in models]
         self.weights: dict[str, nn.Parameter] = {}

@@ -14,17 +14,26 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
-from lengthgen.model.stack import Stack
 from lengthgen.training import optim
 from lengthgen.training.loop import Autocast, BatchAt, Norms, StepReport, TrainState, clip_gradients
 from lengthgen.training.optim_settings import OptimConfig
 
 # Inputs and targets (M, B, T) -> of each model the sum of its losses, in nats.
 TotalLossesOf = Callable[[Tensor, Tensor], Sequence[Tensor]]
+
+
+class Stack(Protocol):
+    """Models whose weights are stacked (model/stack.py)."""
+
+    models: Sequence[nn.Module]
+    weights: dict[str, nn.Parameter]  # (M, ...), of which each model's are views
+
+    def total_losses(self, tokens: Tensor, targets: Tensor) -> Sequence[Tensor]: ...
 
 
 @dataclass
