@@ -10,6 +10,7 @@ from lengthgen.cli.job import JobRequest
 from lengthgen.config import catalogue, command_line, refusals, yaml_files
 from lengthgen.errors import ConfigError
 from lengthgen.runs import stopping
+from lengthgen.training import world
 
 
 def main(command: str, argv: Sequence[str]) -> int:
@@ -34,6 +35,8 @@ def _main(command: str, argv: Sequence[str]) -> int:
     request = JobRequest(command, tuple(argv), user_folders, isolate=line.isolates)
     if line.isolates and not line.multirun:
         raise ConfigError("--isolate is for the jobs of a sweep: give -m with it")
+    if line.multirun:
+        world.refuse_several("a sweep")
     if line.multirun and line.runs_jobs:
         return multirun.run(request, line, overrides + multirun.declared(command, line, overrides))
     # Kept from Hydra, which would report an exception in its way.
