@@ -28,7 +28,7 @@ A_STEP = timedelta(minutes=30)  # within which all ranks come to the same operat
 ANY_TIME = timedelta(days=365)  # of what waits for a death, or for the data to be prepared
 SOON = 3.0  # seconds until a death is known that made an operation of torch fail
 GRACE = 15.0  # seconds to end in good order after a death
-ENDED = "lengthgen/ended"  # key of the store: the rank that said why all end
+ENDED = "ended"  # key of the store: the rank that said why all end
 
 
 class Ranks:
@@ -85,7 +85,10 @@ class Together(Ranks):
     def __init__(self, world: World):
         self.rank, self.local_rank, self.size = world.rank, world.local_rank, world.size
         # torchrun's own, or one that the first rank holds.
-        self._store, _, _ = next(dist.rendezvous("env://", world.rank, world.size))
+        store, _, _ = next(dist.rendezvous("env://", world.rank, world.size))
+        # Groups that meet again would find the keys of the last time.
+        times = store.add(f"lengthgen/{self.rank}", 1)
+        self._store = dist.PrefixStore(f"lengthgen/{times}", store)
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
         dist.init_process_group(
             backend, store=self._store, rank=self.rank, world_size=self.size, timeout=A_STEP

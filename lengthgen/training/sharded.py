@@ -35,7 +35,7 @@ class Sharded(Parallel):
         mesh = init_device_mesh(device_type, (ranks.size,))
         for block in blocks:
             fully_shard(block, mesh=mesh)
-        self._module = fully_shard(TotalLoss(model, of_model), mesh=mesh)
+        self._module: Any = fully_shard(TotalLoss(model, of_model), mesh=mesh)
 
     def total_loss(self, of_model: TotalLossOf) -> TotalLossOf:
         return self._module
@@ -86,7 +86,7 @@ class ShardedState(TrainState):
 
 def _whole(value: Any) -> Any:
     if isinstance(value, DTensor):
-        return value.detach().full_tensor().cpu()
+        return value.full_tensor().detach().cpu()
     if isinstance(value, Tensor):
         return value.detach().cpu()
     if isinstance(value, Mapping):
