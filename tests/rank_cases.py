@@ -45,7 +45,7 @@ def start(jobs, folder, size=2):
 
 def train(jobs, folder):
     """What each rank printed of how its trainings ended, a list of lines a rank."""
-    store, ranks = start(jobs, folder)
+    _store, ranks = start(jobs, folder)
     printed = [rank.communicate(timeout=100) for rank in ranks]
     assert [rank.returncode for rank in ranks] == [0, 0], printed
     return [[line for line in out.splitlines() if line.startswith("= ")] for out, _ in printed]
