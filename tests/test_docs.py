@@ -22,7 +22,7 @@ GIVEN = {"<id>": "run", "TEXT": "text", "FOLDER": "folder", "OWNER/NAME": "owner
 
 
 def commands():
-    """(page, words) of every line of a shell block that begins with lengthgen, or torchrun of it."""
+    """(page, words) of every line of a shell block that runs lengthgen, by torchrun or not."""
     for page in PAGES:
         for block in re.findall(r"```sh\n(.*?)```", page.read_text(), flags=re.S):
             for line in block.splitlines():

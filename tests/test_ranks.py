@@ -6,8 +6,10 @@ import time
 import pytest
 
 from lengthgen import files
+from lengthgen.cli import main
 from lengthgen.errors import ConfigError, Interrupted
-from lengthgen.runs import after_steps, run
+from lengthgen.runs import after_steps, run, train_config
+from lengthgen.runs.prepare import placed, prepare
 from lengthgen.training import world
 from lengthgen.training.ranks import Ranks
 from lengthgen.training.world import World
@@ -91,6 +93,42 @@ def list_until(found):
             return there
         time.sleep(0.1)
     raise AssertionError("nothing came")
+
+
+def test_what_several_ranks_cannot_do_is_one_line(ask, capfd, monkeypatch):
+    both = Ranks()
+    both.size = 2
+    with pytest.raises(ConfigError, match="batch_size=3 over 2 ranks: expected a multiple"):
+        prepare(train_config.check(ask(batch_size=3)), both)
+    with pytest.raises(ConfigError, match="sharding=fsdp with compile=true"):
+        prepare(train_config.check(ask(sharding="fsdp", compile=True)), both)
+    for name, value in (TORCHRUN | {"WORLD_SIZE": "2"}).items():
+        monkeypatch.setenv(name, value)
+    assert main.main(["compare"]) == 2
+    assert main.main(["train", "-m", "seed=0,1"]) == 2
+    monkeypatch.setenv("LOCAL_RANK", "1")  # whose neighbour on the machine says it
+    assert main.main(["compare"]) == 2
+    printed = capfd.readouterr().err.splitlines()
+    assert [line.partition(" (2 ranks)")[0] for line in printed] == [
+        "lengthgen: lengthgen compare under torchrun",
+        "lengthgen: a sweep under torchrun",
+    ]
+
+
+def test_a_gpu_that_is_not_there_is_one_line(ask, monkeypatch):
+    with pytest.raises(ConfigError, match=r"device=gpu: expected one of .* cuda:1"):
+        train_config.check(ask(device="gpu"))
+    assert train_config.check(ask(device="cuda:3")).settings.device == "cuda:3"
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    chosen = []
+    monkeypatch.setattr("torch.cuda.set_device", chosen.append)
+    assert placed("cuda:1", "fp32", "device=")[0].index == 1 and len(chosen) == 1
+    with pytest.raises(ConfigError, match="cuda:2: this machine has 2 GPUs"):
+        placed("cuda:2", "fp32", "device=")
+    second = Ranks()
+    second.size, second.rank, second.local_rank = 4, 3, 1
+    assert placed("auto", "auto", "device=", second)[0].index == 1
 
 
 def test_the_ranks_of_torchrun_are_read_from_its_environment():

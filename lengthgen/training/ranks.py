@@ -125,8 +125,6 @@ class Together(Ranks):
 
     def is_told(self) -> bool:
         """Whether another rank was before this one in saying why all end."""
-        if self.parted:
-            return False
         try:
             teller = self._store.compare_set(ENDED, "", str(self.rank))
         except RuntimeError:  # who held the store is gone
