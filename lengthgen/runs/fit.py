@@ -116,10 +116,10 @@ def save_ended(
     whole: gets the weights, where the model of the state is a copy of it in parts.
     """
     model = cast(Transformer, state.model)
-    if whole in (None, model):
+    if whole is None or whole is model:
         weights = model.state_dict()
     else:
-        weights, model = state.state_dict()["model"], cast(Transformer, whole)
+        weights, model = state.state_dict()["model"], whole
         model.load_state_dict(weights)
         model.to(run.device)
     content = {"model": weights, "step": state.step, "training": about}

@@ -32,7 +32,7 @@ from lengthgen.runs import (
     train_config,
 )
 from lengthgen.runs.fit import fit
-from lengthgen.runs.prepare import Run, untrained_model
+from lengthgen.runs.prepare import Run, prepare, untrained_model
 from lengthgen.statistics.thresholds import UNDER_TRAINED
 from lengthgen.terminal.messages import messages_shown
 from lengthgen.training import checkpoint, ranks, skips, world
@@ -63,12 +63,12 @@ def train(
     they train together, and the first one does the rest.
     """
     # Watched inside: a signal is then an error like others to the ranks.
-    with messages_shown(), ranks.joined(world.world()) as together, stopping.watched():
+    with messages_shown(), ranks.joined(world.world()) as joined, stopping.watched():
         folders = [Path(folder) for folder in user_folders]
         given, folders = extending.resolved(train_config.plain(config), folders)
         checked = train_config.check(given, folders)
-        run = following.prepared(checked, together)
-        if not together.first:
+        run = following.prepared(checked, joined)
+        if not joined.first:
             status = "trained" if following.follow(run) else "nothing to do"
             return Outcome(
                 run.id, run.folder.path, status, run.folder.evaluation(run.evaluation_id)
