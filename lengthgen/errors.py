@@ -13,6 +13,7 @@ how a shortage of memory, which less at a time may mend, is told from other erro
 | 7 | the disk is full or not writable |
 | 8 | the model does not fit in memory, one window at a time |
 | 9 | the time of --budget is spent; the same command goes on |
+| 10 | of several ranks that train together, another one is gone |
 | 128 + n | stopped by signal n; the same command resumes: 130 SIGINT, 143 SIGTERM, 129 SIGHUP,
 138 SIGUSR1, 140 SIGUSR2 (runs/stopping.py); 141 the reader of a pipe has gone |
 """
@@ -22,6 +23,7 @@ class UserError(Exception):
     """A fault with one clear line for the user; `exit_code` is what the command returns."""
 
     exit_code = 1
+    told: bool | None = None  # of several ranks: whether another one has printed why all end
 
 
 class ConfigError(UserError):
@@ -50,6 +52,10 @@ class DiskError(UserError):
 
 class TooLargeError(UserError):
     exit_code = 8
+
+
+class LostRankError(UserError):
+    exit_code = 10
 
 
 class Interrupted(UserError):

@@ -12,9 +12,13 @@
 #   2. uv, which knows where PyTorch keeps its CPU builds (the download is about 200 MB);
 #   3. and only if neither has one, pip for the plain pinned version, after saying so.
 # With a GPU, and on macOS, where the plain build is small, it is 3 at once.
+#
+# Without a network. Where the checkout has a folder wheels/, as scripts/bundle makes it (another place: LENGTHGEN_WHEELS),
+# everything is installed from there, and no package index is asked.
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 venv=${LENGTHGEN_VENV:-$root/.venv}
+wheels=${LENGTHGEN_WHEELS:-$root/wheels}
 
 say() { echo "set-up: $*" >&2; }
 
@@ -38,6 +42,20 @@ find_python() {
 
 pip() { "$venv/bin/python" -m pip --disable-pip-version-check "$@"; }
 
+make_venv() {
+    [ ! -x "$venv/bin/pip" ] || return 0
+    local python
+    python=$(find_python)
+    "$python" -m venv "$venv"
+}
+
+# The configuration of pip may name indexes and other folders of wheels: it is left out.
+install_from_wheels() {
+    say "no package index is asked: everything comes from $wheels"
+    PIP_CONFIG_FILE=/dev/null PIP_NO_INDEX=1 PIP_FIND_LINKS=$wheels \
+        pip install -q -c "$root/constraints.txt" "$(grep '^torch==' "$root/constraints.txt")" -e "$root$1"
+}
+
 install_torch() {
     local pin index=()
     pin=$(grep '^torch==' "$root/constraints.txt")
@@ -57,13 +75,13 @@ install_torch() {
 set_up() {
     is_set_up "$1" && return
     say "installing lengthgen$1 into $venv (once; a few minutes)"
-    if [ ! -x "$venv/bin/pip" ]; then
-        local python
-        python=$(find_python)
-        "$python" -m venv "$venv"
+    make_venv
+    if [ -d "$wheels" ]; then
+        install_from_wheels "$1"
+    else
+        install_torch
+        pip install -q -c "$root/constraints.txt" -e "$root$1"
     fi
-    install_torch
-    pip install -q -c "$root/constraints.txt" -e "$root$1"
     checksum >"$(stamp "$1")"
     [ -z "$1" ] || checksum >"$(stamp "")" # the extras include the package itself
 }

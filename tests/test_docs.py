@@ -22,10 +22,11 @@ GIVEN = {"<id>": "run", "TEXT": "text", "FOLDER": "folder", "OWNER/NAME": "owner
 
 
 def commands():
-    """(page, words) of every line of a shell block that begins with lengthgen."""
+    """(page, words) of every line of a shell block that runs lengthgen, by torchrun or not."""
     for page in PAGES:
         for block in re.findall(r"```sh\n(.*?)```", page.read_text(), flags=re.S):
             for line in block.splitlines():
+                line = re.sub(r"^torchrun .*-m lengthgen ", "lengthgen ", line)
                 if line.startswith(("lengthgen ", "scripts/lengthgen ")):
                     for before, after in GIVEN.items():
                         line = line.replace(before, after)

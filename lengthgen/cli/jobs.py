@@ -12,6 +12,7 @@ from lengthgen.config import catalogue, command_line, refusals, yaml_files
 from lengthgen.config.command_line import CommandLine
 from lengthgen.errors import ConfigError
 from lengthgen.runs import stopping
+from lengthgen.training import world
 
 
 def main(command: str, argv: Sequence[str]) -> int:
@@ -44,6 +45,8 @@ def _main(command: str, argv: Sequence[str]) -> int:
     )
     if line.isolates and not line.multirun:
         raise ConfigError("--isolate is for the jobs of a sweep: give -m with it")
+    if line.multirun:
+        world.refuse_several("a sweep")
     with stopping.until(request.deadline):
         if line.multirun and line.runs_jobs:
             overrides += multirun.declared(command, line, overrides)

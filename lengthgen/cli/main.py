@@ -16,6 +16,7 @@ from lengthgen.config import catalogue, command_line, output
 from lengthgen.config.nearest import nearest
 from lengthgen.errors import ConfigError, UserError
 from lengthgen.runs import stopping
+from lengthgen.training import world
 
 # Command -> what it does.
 EXAMPLES = {
@@ -104,7 +105,8 @@ def _exit_code(argv: list[str]) -> int:
         sys.stdout.flush()  # here, where a closed pipe can still be caught
         return code
     except UserError as error:
-        print(f"lengthgen: {' '.join(str(error).split())}", file=sys.stderr)
+        if world.prints(error):
+            print(f"lengthgen: {' '.join(str(error).split())}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("lengthgen: interrupted; rerun the same command to resume", file=sys.stderr)
@@ -121,6 +123,8 @@ def _dispatch(argv: list[str]) -> int:
     if argv[0] in ("-V", "--version"):
         print(f"lengthgen {__version__}")
         return 0
+    if argv[0] != "train":
+        world.refuse_several(f"lengthgen {argv[0]}")
     for command in COMMANDS:
         if command.name == argv[0]:
             return _call(command, argv[1:])

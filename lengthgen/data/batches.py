@@ -17,24 +17,33 @@ from torch import Tensor
 from lengthgen.data.tokens import TokenStore
 from lengthgen.errors import DataError
 
+ALL = slice(None)
 UNSCORED = -100  # a target that no loss counts: PyTorch's cross entropy gives 0
 
 
 def crops(
-    store: TokenStore, *, seed: int, step: int, batch_size: int, length: int, cross_documents: bool
+    store: TokenStore,
+    *,
+    seed: int,
+    step: int,
+    batch_size: int,
+    length: int,
+    cross_documents: bool,
+    rows: slice = ALL,
 ) -> tuple[Int[Tensor, "B T"], Int[Tensor, "B T"]]:
     """Inputs and targets, (batch_size, length) int64, on the stream's device; targets are inputs
     one token later.
 
     cross_documents: windows start anywhere in the stream; otherwise anywhere, uniformly, that keeps
-    all length + 1 tokens in one document. Raises DataError when no window fits.
+    all length + 1 tokens in one document. rows: of the batch, for a rank that computes these alone.
+    Raises DataError when no window fits.
     """
     n_starts = count_starts(store, length, cross_documents)
     if n_starts == 0:
         raise DataError(_nothing_fits(store, length, cross_documents))
     generator = np.random.Philox(key=np.array([seed, step], dtype=np.uint64))
     # the remainder's bias is below n_starts / 2**64
-    picks = (generator.random_raw(batch_size) % np.uint64(n_starts)).astype(np.int64)
+    picks = (generator.random_raw(batch_size)[rows] % np.uint64(n_starts)).astype(np.int64)
     starts = picks if cross_documents else _inside_documents(store, length, picks)
     places = torch.from_numpy(starts)
     if store.stream.is_cuda:

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from lengthgen import files
 from lengthgen.errors import NonFiniteError
 from lengthgen.evaluation.protocols import Request
 from lengthgen.model import Transformer
-from lengthgen.runs import length_curve, mfu
+from lengthgen.runs import length_curve, mfu, spreading
 from lengthgen.runs.prepare import Run
 from lengthgen.runs.stopping import StopRequest
 from lengthgen.runs.windows import validation_loss, windows_of_step
@@ -21,6 +20,7 @@ from lengthgen.training import checkpoint
 from lengthgen.training import loop as training
 from lengthgen.training import skips as skipping
 from lengthgen.training.ending import Ending
+from lengthgen.training.parallel import IN_ONE_PROCESS, Parallel
 from lengthgen.training.skips import Skips
 
 log = logging.getLogger(__name__)
@@ -48,6 +48,9 @@ class AfterSteps:
     # since the last line of metrics
     since: list[training.StepReport] = field(default_factory=list)
     saved: float = field(default_factory=time.monotonic)  # when the last checkpoint was
+    parallel: Parallel = IN_ONE_PROCESS
+    # A step, and what all ranks know after it: `_asked`.
+    known: tuple[int, int, bool] = (0, 0, False)
 
     def reads(self, step: int) -> bool:
         """Whether the host waits for the numbers of this step. On CPU they are there."""
@@ -79,18 +82,20 @@ class AfterSteps:
         if sound and self._saves(step):
             self.save(step)
         if sound and self._keeps(step):
-            kept = {"model": self.model.state_dict(), "step": step}
+            kept = {"model": self.state.state_dict()["model"], "step": step}
             folder = self.run.folder.kept_weights
             self.writer.save(folder, step, kept, keep=None, run=self.run.id)
-        if self.stop.signal and step < self.ending.last:
+        if step < self.ending.last and (number := self._asked(step)[0]):
+            self.stop.signal = number
+            self.writer.wait()
+            self.run.ranks.part()
             raise self.stop.interrupted(f"stopped at step {step} of {settings.steps}")
 
     def go_back(self) -> None:
         """To the last checkpoint before the row of steps that were not finite. NonFiniteError."""
         self.writer.wait()
         folder, skipped = self.run.folder.checkpoints, self.skips
-        before = checkpoint.load_newest(folder, self.run.device, self.run.id, skipped.row[0])
-        saved = before or self.start
+        saved = spreading.newest(self.run, skipped.row[0]) or self.start
         if saved is None:
             raise NonFiniteError(f"{self._row()}, and there is no checkpoint from before them")
         self._load(saved)
@@ -99,7 +104,8 @@ class AfterSteps:
         # What happened is on disk before any step is redone.
         self.save(self.state.step)
         self.writer.wait()
-        checkpoint.forget_after(folder, self.state.step)
+        if self.run.ranks.first:
+            checkpoint.forget_after(folder, self.state.step)
         self.run.folder.forget_metrics_after(self.state.step)
 
     def about(self) -> dict[str, Any]:
@@ -144,7 +150,7 @@ class AfterSteps:
 
     def _record(self, step: int, why: str, parameter: str = "") -> None:
         line = {"step": step, "skipped": why, "parameter": parameter}
-        files.append_jsonl(self.run.folder.metrics, line | {"windows": self._windows(step)})
+        self.run.folder.add_metrics(line | {"windows": self._windows(step)})
 
     def _windows(self, step: int) -> list[str]:
         return windows_of_step(self.run, step)
@@ -189,8 +195,21 @@ class AfterSteps:
         settings = self.run.config.settings
         if step >= self.ending.last:
             return False
-        waited = time.monotonic() - self.saved >= settings.checkpoint_seconds
-        return bool(self.stop.signal) or (waited and step % settings.checkpoint_every == 0)
+        number, waited = self._asked(step)
+        return bool(number) or (waited and step % settings.checkpoint_every == 0)
+
+    def _asked(self, step: int) -> tuple[int, bool]:
+        """The signal that asks to stop, 0: none does, and whether a checkpoint is due by time.
+
+        The same on every rank: they exchange it once a step.
+        """
+        waited = time.monotonic() - self.saved >= self.run.config.settings.checkpoint_seconds
+        if self.run.ranks.size == 1:
+            return self.stop.signal, waited
+        if self.known[0] != step:
+            number, due = self.run.ranks.most(self.stop.signal, waited)
+            self.known = step, number, bool(due)
+        return self.known[1:]
 
     def _keeps(self, step: int) -> bool:
         settings = self.run.config.settings
@@ -201,14 +220,17 @@ class AfterSteps:
         metrics = self._training_metrics() if self._logs(step) else {}
         validation = ""
         if self._validates(step):
-            loss = metrics["validation/loss"] = validation_loss(self.run, self.model)
+            with self.parallel.gathered():
+                loss = validation_loss(self.run, self.model)
+            loss = metrics["validation/loss"] = self.run.ranks.from_first(loss)
             validation = f"  validation {loss:.4f}"
             if self.ending.due(step):
                 self.ending.look(step, loss)
         if self._measures_lengths(step):
-            metrics |= length_curve.losses(self.run, self.model, self.curve)
+            with self.parallel.gathered():
+                metrics |= length_curve.losses(self.run, self.model, self.curve)
         if metrics:
-            files.append_jsonl(self.run.folder.metrics, {"step": step, **metrics})
+            self.run.folder.add_metrics({"step": step, **metrics})
             self.tracker.log(metrics, step)
         if "train/loss" in metrics:
             speed = f"{metrics['train/tokens_per_second'] / 1000:.1f}k tokens/s"
@@ -231,5 +253,5 @@ class AfterSteps:
             "train/grad_norm": since[-1].grad_norm,
             "train/tokens_per_second": tokens / seconds,
         }
-        share = mfu.of_training(self.run, tokens / seconds)
+        share = mfu.of_training(self.run, tokens / seconds / self.run.ranks.size)
         return metrics if share is None else metrics | {"train/mfu": share}

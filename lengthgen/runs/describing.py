@@ -24,12 +24,13 @@ def describe(run: Run, model: Transformer, plan: StepPlan) -> dict[str, Any]:
     """
     folder, counts, settings = run.folder, parameter_counts(model), run.config.settings
     with run.autocast():
-        micro_batch = settings.batch_size // settings.accumulate
+        micro_batch = settings.batch_size // (run.ranks.size * plan.accumulate)
         kernels = kernels_of(model, micro_batch, settings.train_length, plan.compile)
         products = linear_of(model, plan.compile)
     parameters = f"{counts['total']:,} parameters ({counts['positional']:,} positional)"
     tokens = f"{run.splits.train.n_tokens:,} training tokens"
-    log.info("run %s: %s, %s, %s, %s", run.id, parameters, tokens, run.device, run.precision)
+    where = f"{run.ranks.size} ranks on {run.device.type}" if run.ranks.size > 1 else run.device
+    log.info("run %s: %s, %s, %s, %s", run.id, parameters, tokens, where, run.precision)
     conditions = segments.describe(run, plan, kernels, products)
     if folder.config.exists() and folder.provenance.exists():
         return conditions

@@ -15,11 +15,11 @@ from lengthgen.data import batches
 from lengthgen.data.tokens import TokenStore
 from lengthgen.errors import CheckpointError
 from lengthgen.model import Transformer
-from lengthgen.runs import extending, length_curve, segments, stopping
+from lengthgen.runs import extending, length_curve, segments, spreading, stopping
 from lengthgen.runs.after_steps import AfterSteps, TooManyInARow
 from lengthgen.runs.prepare import Run
 from lengthgen.runs.step_plan import StepPlan
-from lengthgen.runs.windows import batch, unigram_loss
+from lengthgen.runs.windows import training_batch, unigram_loss
 from lengthgen.terminal.progress import Progress, clock
 from lengthgen.tracking import Tracker
 from lengthgen.training import checkpoint, optim
@@ -55,20 +55,25 @@ def fit(
     if saved is None:
         extending.load_weights(run.config, model)
     ending = _ending(run)
-    state = training.TrainState(model, *optimisation(run, model, lambda: ending.last))
+    plan, parallel, state_class = spreading.spread(run, plan)
+    trained = plan.model
+    state = state_class(trained, *optimisation(run, trained, lambda: ending.last))
     if saved is not None:
         log.info("resuming at step %d of %d", saved["step"], settings.steps)
     begun = 0 if saved is None else saved["step"]
     segments.begin(folder, begun, conditions)
-    with stopping.deferred() as stop, writer_of(run) as writer:
+    with stopping.deferred(run.ranks.size > 1) as stop, writer_of(run) as writer:
         curve = length_curve.plan(run) if settings.evaluate_every else ()
         with Progress("step", settings.steps, begun, unit="step") as progress:
-            after = AfterSteps(run, model, state, ending, tracker, progress, stop, writer, curve)
+            after = AfterSteps(
+                run, trained, state, ending, tracker, progress, stop, writer, curve,
+                parallel=parallel,
+            )  # fmt: skip
             with checkpoint.fitting(saved or {"step": 0}):
                 after.begin(saved)
             _to_the_end(run, state, plan, ending, after)
         about = after.about()
-        weights = save_ended(run, state, about)
+        weights = save_ended(run, state, about, model)
         time_taken = clock(progress.seconds)
         log.info("trained in %s (this session); weights sha256 %s", time_taken, weights)
     return Fitted(True, about)
@@ -76,7 +81,7 @@ def fit(
 
 def load(run: Run) -> dict[str, Any] | None:
     """The newest checkpoint; None before the first. CheckpointError where the run has ended."""
-    saved = checkpoint.load_newest(run.folder.checkpoints, run.device, run.id)
+    saved = spreading.newest(run)
     if saved is None and run.folder.ended:
         raise CheckpointError(
             f"run {run.id} is finished but its weights are gone or damaged; "
@@ -100,15 +105,27 @@ def optimisation(
 
 
 def writer_of(run: Run) -> checkpoint.Writer:
-    return checkpoint.Writer(background=run.device.type == "cuda")
+    return checkpoint.Writer(background=run.device.type == "cuda", writes=run.ranks.first)
 
 
-def save_ended(run: Run, state: training.TrainState, about: Mapping[str, Any]) -> str:
-    """The last checkpoint, without the optimiser. Returns the SHA-256 of the weights."""
+def save_ended(
+    run: Run, state: training.TrainState, about: Mapping[str, Any], whole: Transformer | None = None
+) -> str:
+    """The last checkpoint, without the optimiser. Returns the SHA-256 of the weights.
+
+    whole: gets the weights, where the model of the state is a copy of it in parts.
+    """
     model = cast(Transformer, state.model)
-    content = {"model": model.state_dict(), "step": state.step, "training": about}
+    if whole is None or whole is model:
+        weights = model.state_dict()
+    else:
+        weights, model = state.state_dict()["model"], whole
+        model.load_state_dict(weights)
+        model.to(run.device)
+    content = {"model": weights, "step": state.step, "training": about}
     keep = run.config.settings.keep_checkpoints
-    checkpoint.save(run.folder.checkpoints, state.step, content, keep, run.id)
+    if run.ranks.first:
+        checkpoint.save(run.folder.checkpoints, state.step, content, keep, run.id)
     model.scheme.begin_step(state.step, state.step)
     return checkpoint.weights_sha256(model)
 
@@ -126,6 +143,10 @@ def _to_the_end(
     run: Run, state: training.TrainState, plan: StepPlan, ending: Ending, after: AfterSteps
 ) -> None:
     """In stages: after each one the ending may have moved, or the plan."""
+
+    def scored(targets: Tensor) -> Tensor:
+        return run.ranks.mean(batches.n_scored(targets))
+
     settings, store, begun = run.config.settings, resident(run), state.step
     scheme = plan.model.scheme
     while state.step < ending.last:
@@ -133,18 +154,19 @@ def _to_the_end(
         try:
             training.train(
                 state,
-                lambda step: batch(run, store, settings.seed, step, settings.batch_size),
+                lambda step: training_batch(run, store, step),
                 steps=ending.next_stop(state.step),
                 seed=settings.seed,
                 accumulate=plan.accumulate,
                 clip=run.config.optim.clip,
                 total_loss=plan.total_loss,
-                n_scored=Tensor.numel if run.splits.answers is None else batches.n_scored,
+                n_scored=Tensor.numel if run.splits.answers is None else scored,
                 autocast=run.autocast,
                 before_step=lambda step: scheme.begin_step(step, ending.last),
                 read_after=after.reads,
                 after_reading=after,
                 left_out=after.skips.left_out,
+                parallel=after.parallel,
             )
         except TooManyInARow:
             goes_back = True

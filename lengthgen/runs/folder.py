@@ -153,6 +153,9 @@ class RunFolder:
         ended["figures"] = ended.get("figures", {}) | {settings: sums}
         files.write_sealed(self.done, ended)
 
+    def add_metrics(self, row: Mapping[str, Any]) -> None:
+        files.append_jsonl(self.metrics, row)
+
     def forget_metrics_after(self, step: int) -> None:
         """Drop lines of steps after a killed process's last checkpoint: they are redone."""
         if self.metrics.exists():

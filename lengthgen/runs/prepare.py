@@ -17,6 +17,7 @@ from lengthgen.errors import ConfigError
 from lengthgen.runs import extending, identity, process
 from lengthgen.runs.folder import RunFolder
 from lengthgen.runs.train_config import TrainConfig
+from lengthgen.training.ranks import ALONE, Ranks
 
 
 @dataclass
@@ -29,6 +30,7 @@ class Run:
     precision: str  # "fp32" | "bf16"
     science: dict[str, Any]
     folder: RunFolder
+    ranks: Ranks = ALONE  # which train it together
 
     @property
     def id(self) -> str:
@@ -58,13 +60,16 @@ class Run:
     def autocast(self) -> contextlib.AbstractContextManager:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
 
-    def crops(self, store: TokenStore, seed: int, step: int, size: int) -> tuple[Tensor, Tensor]:
-        """Inputs and targets (size, train_length) of one step, on CPU."""
+    def crops(
+        self, store: TokenStore, seed: int, step: int, size: int, rows: slice = batches.ALL
+    ) -> tuple[Tensor, Tensor]:
+        """Inputs and targets (size, train_length) of one step, on CPU. rows: these alone."""
         settings = self.config.settings
         length, across = settings.train_length, settings.cross_documents
         return batches.crops(
-            store, seed=seed, step=step, batch_size=size, length=length, cross_documents=across
-        )
+            store, seed=seed, step=step, batch_size=size, length=length, cross_documents=across,
+            rows=rows,
+        )  # fmt: skip
 
     def identity(self) -> dict[str, Any]:
         """The identity columns of every table row.
@@ -86,12 +91,13 @@ class Run:
         }
 
 
-def prepare(config: TrainConfig) -> Run:
+def prepare(config: TrainConfig, ranks: Ranks = ALONE) -> Run:
     """Read (or build) the token stores, choose the device, name the run. Writes nothing else."""
     settings = config.settings
     process.prepare_torch(settings.threads)
     process.keep_memory()
-    device, precision = placed(settings.device, settings.precision, "device=")
+    device, precision = placed(settings.device, settings.precision, "device=", ranks)
+    _refuse_ranks(config, ranks)
     process.only_deterministic(settings.deterministic and device.type == "cuda")
     cache = Path(settings.cache) if settings.cache else None
     splits = prepare_splits(config.dataset, config.tokenizer, cache, config.dataset_folders)
@@ -104,19 +110,52 @@ def prepare(config: TrainConfig) -> Run:
     splits = dataclasses.replace(splits, label=identity.shown(label))
     config = dataclasses.replace(config, model_name=identity.shown(config.model_name))
     folder = RunFolder(Path(settings.results) / "runs" / identity.run_id(config, science))
-    return Run(config, splits, device, precision, science, folder)
+    return Run(config, splits, device, precision, science, folder, ranks)
 
 
-def placed(device: str, precision: str, key: str) -> tuple[torch.device, str]:
-    """What `auto` stands for here. ConfigError, which names `key`, for CUDA where there is none."""
+def placed(device: str, precision: str, key: str, ranks: Ranks = ALONE) -> tuple[torch.device, str]:
+    """What `auto` stands for here; of several ranks each has the GPU of its own number.
+
+    ConfigError, which names `key`, for a GPU that is not there.
+    """
     on_cuda = device != "cpu" and torch.cuda.is_available()
-    if device == "cuda" and not on_cuda:
+    if device.startswith("cuda") and not on_cuda:
         raise ConfigError(
-            f"{key}cuda: this machine has no usable NVIDIA GPU; give {key}cpu or {key}auto"
+            f"{key}{device}: this machine has no usable NVIDIA GPU; give {key}cpu or {key}auto"
         )
     if precision == "auto":
         precision = "bf16" if on_cuda else "fp32"
-    return torch.device("cuda" if on_cuda else "cpu"), precision
+    if not on_cuda:
+        return torch.device("cpu"), precision
+    chosen = torch.device("cuda" if device == "auto" else device)
+    if ranks.size > 1:
+        if chosen.index is not None:
+            raise ConfigError(f"{key}{device}: of several ranks each has its own GPU; {key}cuda")
+        chosen = torch.device("cuda", ranks.local_rank)
+    if chosen.index is not None:
+        if chosen.index >= (count := torch.cuda.device_count()):
+            raise ConfigError(
+                f"{chosen}: this machine has {count} GPUs, from cuda:0; start at most as many "
+                f"ranks on it, or give {key}cpu"
+            )
+        torch.cuda.set_device(chosen)  # where Triton's kernels run
+    return chosen, precision
+
+
+def _refuse_ranks(config: TrainConfig, ranks: Ranks) -> None:
+    """ConfigError for a training that cannot be done so by several ranks."""
+    settings = config.settings
+    if settings.batch_size % ranks.size:
+        raise ConfigError(
+            f"batch_size={settings.batch_size} over {ranks.size} ranks: expected a multiple, for "
+            "each computes as many windows of a step"
+        )
+    if settings.sharding != "fsdp" or ranks.size == 1:
+        return
+    if config.start and config.start.pretrained:
+        raise ConfigError("sharding=fsdp with a pretrained model: expected sharding=none")
+    if settings.compile:
+        raise ConfigError("sharding=fsdp with compile=true: expected compile=null or false")
 
 
 def untrained_model(run: Run) -> models.Transformer:

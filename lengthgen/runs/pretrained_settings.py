@@ -8,7 +8,7 @@ from lengthgen.attention.kernel_names import ATTENTION
 from lengthgen.config import dataclass_from, paths
 from lengthgen.errors import ConfigError
 from lengthgen.pretrained.ways import DTYPES, HOW
-from lengthgen.runs.run_settings import check_threads
+from lengthgen.runs.run_settings import check_device, check_threads
 
 GROUPS = ("dataset", "evaluation", "tracking", "retrofit")
 
@@ -39,7 +39,7 @@ class PretrainedSettings:
     # true: every window begins with the token that begins a text; null: as its tokenizer does
     bos: bool | None = None
     revision: str | None = None  # of the hub's repository; null: its newest
-    device: str = "auto"  # auto: CUDA where there is one; or cpu, cuda
+    device: str = "auto"  # auto: CUDA where there is one; or cpu, cuda, cuda:1
     threads: int | None = None  # CPU threads; null: torch's own choice
     # attention kernel; auto: the fastest exact one; or cpu, sdpa, flex, reference
     kernel: str = "auto"
@@ -54,7 +54,7 @@ class PretrainedSettings:
         dataclass_from.limit(self, "", ">= 4", "train_length")
         dataclass_from.choice("positions", self.positions, HOW)
         dataclass_from.choice("dtype", self.dtype, DTYPES)
-        dataclass_from.choice("device", self.device, ("auto", "cpu", "cuda"))
+        check_device(self.device)
         dataclass_from.choice("kernel", self.kernel, ATTENTION)
         self.results = str(paths.folder(self.results, "results"))
         if self.cache is not None:

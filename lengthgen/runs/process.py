@@ -26,6 +26,9 @@ def prepare_environment() -> None:
     if "PYTORCH_CUDA_ALLOC_CONF" not in os.environ:
         os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    if os.environ.get("WORLD_SIZE", "1") not in ("", "1"):
+        # Of torch's C++: each rank would say that DDP found no unused parameter.
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
 
 
 def prepare_torch(threads: int | None) -> None:

@@ -21,6 +21,7 @@ from lengthgen.runs import (
     diagnosing,
     evaluating,
     extending,
+    following,
     kept_code,
     retrofitting,
     step_plan,
@@ -34,7 +35,7 @@ from lengthgen.runs.fit import fit
 from lengthgen.runs.prepare import Run, prepare, untrained_model
 from lengthgen.statistics.thresholds import UNDER_TRAINED
 from lengthgen.terminal.messages import messages_shown
-from lengthgen.training import checkpoint, skips
+from lengthgen.training import checkpoint, ranks, skips, world
 
 log = logging.getLogger(__name__)
 
@@ -63,14 +64,24 @@ def train(
     """Train and evaluate the run that `config` describes, or the part that is missing.
 
     config: from `compose`. user_folders: folders with your schemes, datasets, ... (a --config-dir).
-    figures: draw the run's curves. Raises UserErrors of one line.
+    figures: draw the run's curves. Raises UserErrors of one line. Under torchrun all ranks call it:
+    they train together, and the first one does the rest.
     """
-    with stopping.watched(), messages_shown():
+    # Watched inside: a signal is then an error like others to the ranks.
+    with messages_shown(), ranks.joined(world.world()) as joined, stopping.watched():
         folders = [Path(folder) for folder in user_folders]
         given, folders = extending.resolved(train_config.plain(config), folders)
         checked = train_config.check(given, folders)
-        run = prepare(checked)
-        return begun(run) or _complete(run, figures)
+        run = following.prepared(checked, joined)
+        if not joined.first:
+            status = "trained" if following.follow(run) else "nothing to do"
+            return Outcome(
+                run.id, run.folder.path, status, run.folder.evaluation(run.evaluation_id)
+            )
+        if outcome := begun(run):
+            run.ranks.from_first(False)
+            return outcome
+        return _complete(run, figures)
 
 
 def train_together(
@@ -135,6 +146,7 @@ def _complete(run: Run, figures: bool) -> Outcome:
         for each in (run, *earlier)
     )
     if done:
+        run.ranks.from_first(False)
         floors.refuse_leaks(evaluation)
         _say_what_was_not_kept(run)
         if not figures or run.folder.has_figures(settings):
@@ -155,7 +167,9 @@ def _complete(run: Run, figures: bool) -> Outcome:
         plan = step_plan.plan_of(run, model)
         conditions = describing.describe(run, model, plan)
         with dashboard.tracked(run) as tracker:
+            run.ranks.from_first(True)
             fitted = fit(run, model, tracker, plan, conditions)
+            run.ranks.part()
             weights = checkpoint.weights_sha256(model)
             if run.config.at_step:
                 stored.load_kept(run, run.folder, model)

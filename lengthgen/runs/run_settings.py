@@ -1,6 +1,7 @@
 """The top-level keys of a training run: their defaults, and the values that they may have."""
 
 import os
+import re
 from dataclasses import dataclass, field
 
 from lengthgen.attention import kernel_names
@@ -29,7 +30,9 @@ class RunSettings:
     # always does where windows are whole documents
     cross_documents: bool = True
     precision: str = "auto"  # auto: bf16 autocast on CUDA, fp32 on CPU; or fp32, bf16
-    device: str = "auto"  # auto: CUDA where there is one; or cpu, cuda
+    device: str = "auto"  # auto: CUDA where there is one; or cpu, cuda, cuda:1
+    # of several ranks (torchrun): none: each has all weights (DDP); fsdp: each has a part of them
+    sharding: str = "none"
     threads: int | None = None  # CPU threads; null: torch's own choice
     # products with weights; auto: the faster library on this processor; or torch, onednn
     linear: str = "auto"
@@ -87,9 +90,16 @@ class RunSettings:
             f"{MOST_TOKENS} tokens a step",
         )
         dataclass_from.choice("precision", self.precision, ("auto", "fp32", "bf16"))
-        dataclass_from.choice("device", self.device, ("auto", "cpu", "cuda"))
+        check_device(self.device)
+        dataclass_from.choice("sharding", self.sharding, ("none", "fsdp"))
         dataclass_from.choice("linear", self.linear, kernel_names.PRODUCTS)
         dataclass_from.choice("kernel", self.kernel, kernel_names.ATTENTION)
+
+
+def check_device(device: str) -> None:
+    """ConfigError for what is no device, be it on this machine or another."""
+    if not re.fullmatch(r"cuda:\d+", device):
+        dataclass_from.choice("device", device, ("auto", "cpu", "cuda", "cuda:1"))
 
 
 def check_threads(threads: int | None) -> None:

@@ -21,8 +21,7 @@ from lengthgen.runs.prepare import Run
 from lengthgen.runs.step_plan import StepPlan
 
 log = logging.getLogger(__name__)
-
-
+BEFORE = {"ranks": 1, "sharding": "none"}  # of segments that do not name them
 TOGETHER = "together"  # a condition: steps that were computed with those of other runs
 
 
@@ -36,6 +35,8 @@ def describe(run: Run, plan: StepPlan, kernels: Sequence[str], linear: str) -> d
         "code": source_hash(),
         "kernels": sorted(set(kernels)),
         "linear": linear,
+        "ranks": run.ranks.size,
+        "sharding": run.config.settings.sharding if run.ranks.size > 1 else "none",
         "compile": plan.compile,
         "accumulate": plan.accumulate,
     }
@@ -47,7 +48,7 @@ def begin(folder: RunFolder, step: int, described: Mapping[str, Any]) -> None:
     kept = [each for each in noted if each["after_step"] < step]
     before = kept[-1] if kept else described
     names = [*described, *(name for name in before if name not in (*described, "after_step"))]
-    changed = [name for name in names if before.get(name) != described.get(name)]
+    changed = [name for name in names if before.get(name, BEFORE.get(name)) != described.get(name)]
     if changed:
         words = (
             f"{name} {_short(before.get(name))} -> {_short(described.get(name))}"

@@ -31,7 +31,8 @@ SECONDS_A_LAYER = 1e-3
 
 @dataclass
 class StepPlan:
-    """compile, kernel: as `settings` say them, with `null` decided. accumulate: parts of a batch.
+    """compile, kernel: as `settings` say them, with `null` decided. accumulate: parts of a batch,
+    or of a rank's rows of it.
 
     changes: what gave way, a sentence each.
     """
@@ -42,6 +43,7 @@ class StepPlan:
     kernel: str
     accumulate: int
     others: list[tuple[bool, str]]  # (compile, kernel) to try after a first step that failed
+    ranks: int = 1  # of several, none changes its plan: the others would not know
     changes: list[str] = field(default_factory=list)
     _compiled: TotalLossOf | None = None
 
@@ -68,7 +70,7 @@ class StepPlan:
             ) from error
         if is_out_of_memory(error) and type(error).__name__ != "OutOfResources":
             self._compute_in_more_parts(error)
-        elif first and self.others:
+        elif first and self.others and self.ranks == 1:
             self._compute_otherwise(f"{type(error).__name__}: {words[:200]}")
         else:
             raise error
@@ -92,6 +94,12 @@ class StepPlan:
 
     def _compute_in_more_parts(self, error: Exception) -> None:
         size, before = self.settings.batch_size, self.accumulate
+        if self.ranks > 1:
+            raise TooLargeError(
+                f"out of memory in training with {self.ranks} ranks: {size // self.ranks // before}"
+                " windows at a time do not fit on one of them; give a larger accumulate, more "
+                "ranks, or sharding=fsdp"
+            ) from error
         finer = [n for n in range(2 * before, size + 1) if size % n == 0]
         if not finer:
             n_parameters = sum(parameter.numel() for parameter in self.model.parameters())
@@ -120,7 +128,7 @@ class StepPlan:
 
 def plan_of(run: Run, model: Transformer) -> StepPlan:
     """The plan to begin with."""
-    settings, on_cuda = run.config.settings, run.device.type == "cuda"
+    settings, on_cuda, ranks = run.config.settings, run.device.type == "cuda", run.ranks
     compiled = settings.compile
     if run.config.start and run.config.start.pretrained:
         # Its attention asks its reader about each window: torch.compile would break its graph.
@@ -130,17 +138,19 @@ def plan_of(run: Run, model: Transformer) -> StepPlan:
             )
         compiled = False
     elif compiled is None:
-        compiled = on_cuda and repays(model, settings)
+        in_parts = settings.sharding == "fsdp" and ranks.size > 1
+        compiled = on_cuda and not in_parts and repays(model, settings, ranks.size)
+    parts = ranks.parts(settings.batch_size, settings.accumulate)
     compiles = [compiled, False] if compiled and settings.compile is None else [compiled]
     kernels = [settings.kernel, "sdpa"] if on_cuda and settings.kernel == "auto" else []
     order = [(c, k) for k in kernels or [settings.kernel] for c in compiles]
-    return StepPlan(model, settings, compiled, settings.kernel, settings.accumulate, order[1:])
+    return StepPlan(model, settings, compiled, settings.kernel, parts, order[1:], ranks.size)
 
 
-def repays(model: Transformer, settings: RunSettings) -> bool:
-    """Whether torch.compile saves more time of this training than it takes, on a fast GPU."""
+def repays(model: Transformer, settings: RunSettings, ranks: int = 1) -> bool:
+    """Whether torch.compile saves more time of this training than it takes, on fast GPUs."""
     n_parameters = sum(parameter.numel() for parameter in model.parameters())
-    tokens = settings.batch_size * settings.train_length
+    tokens = settings.batch_size * settings.train_length / ranks
     arithmetic = 6 * n_parameters * tokens / EAGER_FLOPS
     step = max(arithmetic, SECONDS_A_LAYER * model.scheme.dimensions.n_layers * settings.accumulate)
     return settings.steps * step * SAVED_BY_COMPILING > SECONDS_TO_COMPILE

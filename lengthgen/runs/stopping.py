@@ -36,6 +36,7 @@ class StopNow(KeyboardInterrupt):
 class StopRequest:
     signal: int = 0  # the number of the signal that asked for it; 0: none did
     deferred: bool = False  # whether the first is only noted
+    quiet: bool = False  # without a line that says so, as several ranks would each print it
 
     def handle(self, number: int, frame: FrameType | None) -> None:
         if self.signal and number == TIMER:
@@ -43,6 +44,8 @@ class StopRequest:
         again, self.signal = bool(self.signal), number
         if again or not self.deferred:
             raise StopNow(number)
+        if self.quiet:
+            return
         with contextlib.suppress(OSError):
             # Not by print or logging, which may be what was interrupted.
             os.write(2, (NO_BAR if os.isatty(2) else b"") + NOTED)
@@ -87,14 +90,15 @@ def watched() -> Iterator[StopRequest]:
 
 
 @contextlib.contextmanager
-def deferred() -> Iterator[StopRequest]:
+def deferred(quiet: bool = False) -> Iterator[StopRequest]:
     """A first signal is only noted in the block, which looks at it. Interrupted at its end."""
     with watched() as stop:
-        before, stop.deferred = stop.deferred, True
+        before, stop.deferred = (stop.deferred, stop.quiet), True
+        stop.quiet = quiet
         try:
             yield stop
         finally:
-            stop.deferred = before
+            stop.deferred, stop.quiet = before
         if stop.signal:
             raise stop.interrupted()
 

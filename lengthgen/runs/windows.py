@@ -51,6 +51,12 @@ def batch(run: Run, store: TokenStore, seed: int, step: int, size: int) -> tuple
     return _scored(run, *run.crops(store, seed, step, size))
 
 
+def training_batch(run: Run, store: TokenStore, step: int) -> tuple[Tensor, Tensor]:
+    """This rank's rows of the step's batch."""
+    seed, size = run.config.settings.seed, run.config.settings.batch_size
+    return _scored(run, *run.crops(store, seed, step, size, run.ranks.rows(size)))
+
+
 def _scored(run: Run, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """A batch on the run's device. Where the data have answers, only these are scored."""
     if run.splits.answers is not None:

@@ -47,10 +47,12 @@ def save(folder: Path, step: int, state: dict, keep: int | None, run: str = "") 
 class Writer:
     """`save`, where `background` in a thread: the training goes on while it hashes and syncs.
 
-    A context manager, which waits for the last one. An error comes out of the next call.
+    writes=False: it saves nothing, as another rank does. A context manager, which waits for the
+    last one. An error comes out of the next call.
     """
 
-    def __init__(self, background: bool):
+    def __init__(self, background: bool, writes: bool = True):
+        self._writes = writes
         self._pool = ThreadPoolExecutor(max_workers=1) if background else None
         self._last: Future | None = None
 
@@ -64,6 +66,8 @@ class Writer:
 
     def save(self, folder: Path, step: int, state: dict, keep: int | None, run: str = "") -> None:
         self.wait()
+        if not self._writes:
+            return
         if self._pool is None:
             save(folder, step, state, keep, run)
         else:

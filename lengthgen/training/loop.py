@@ -24,11 +24,10 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from lengthgen.errors import NonFiniteError
+from lengthgen.training.parallel import IN_ONE_PROCESS, Parallel, TotalLossOf
 
 # Step -> inputs (B, T), targets (B, T), both int64.
 BatchAt = Callable[[int], tuple[Tensor, Tensor]]
-# Inputs, targets -> the sum of their losses, in nats; a target that is not scored adds 0.
-TotalLossOf = Callable[[Tensor, Tensor], Tensor]
 Autocast = Callable[[], contextlib.AbstractContextManager]
 EXPECTED = "expected finite numbers; lower optim.lr or raise optim.warmup"
 
@@ -104,6 +103,7 @@ def train(
     read_after: Callable[[int], bool] = lambda step: True,
     after_reading: Callable[[Sequence[StepReport]], None] = stop_if_not_finite,
     left_out: Container[int] = (),
+    parallel: Parallel = IN_ONE_PROCESS,
 ) -> None:
     """Train `state` until it has done `steps` steps.
 
@@ -113,9 +113,11 @@ def train(
     what was read, the newest last, when that step is done; logs, saves, and may raise to stop
     (default: NonFiniteError after a step whose loss or gradient is not finite; the weights are then
     those before the step). left_out: steps, from 1, whose batches are not to be computed.
+    parallel: over which ranks, each of which gets its rows of a batch; what is reported is of all.
     """
     if total_loss is None:
         total_loss = cast(TotalLossOf, state.model.total_loss)
+    total_loss = parallel.total_loss(total_loss)
     state.model.train()
     unread = _Unread()
     while state.step < steps:
@@ -132,14 +134,17 @@ def train(
             continue
         inputs, targets = batch_at(state.step)
         try:
-            loss = forward_backward(total_loss, inputs, targets, accumulate, autocast, n_scored)
+            loss = forward_backward(
+                total_loss, inputs, targets, accumulate, autocast, n_scored, parallel
+            )
         except Exception:
             # The caller may mend this step and go on: what is known of earlier ones is not lost.
             if unread.steps:
                 after_reading(unread.reports())
             raise
-        norms = clip_gradients(state.model, clip)
-        bad = unread.add(state.step + 1, loss, norms, lr, targets.numel())
+        norms = clip_gradients(state.model, clip, parallel)
+        tokens = targets.numel() * parallel.ranks.size
+        bad = unread.add(state.step + 1, loss, norms, lr, tokens)
         if state.step + 1 < steps and not read_after(state.step + 1):
             _update(state, unless=bad)
             continue
@@ -163,13 +168,13 @@ class Norms:
         return next((name for name, good in zip(self.names, finite, strict=True) if not good), "")
 
 
-def clip_gradients(model: nn.Module, most: float) -> Norms:
+def clip_gradients(model: nn.Module, most: float, parallel: Parallel = IN_ONE_PROCESS) -> Norms:
     """Clip the gradients' norm to `most`; 0: only measure it.
 
     As torch's clip_grad_norm_, which keeps the total alone: a NaN would then be in every gradient.
     """
     named = {name: p for name, p in model.named_parameters() if p.grad is not None}
-    each = torch.stack(torch._foreach_norm([cast(Tensor, p.grad) for p in named.values()]))
+    each = parallel.norms([cast(Tensor, p.grad) for p in named.values()])
     total = torch.linalg.vector_norm(each)
     if most > 0:
         clip_grads_with_norm_(named.values(), most, total)
@@ -222,6 +227,7 @@ def forward_backward(
     accumulate: int,
     autocast: Autocast,
     n_scored: Callable[[Tensor], int | Tensor] = Tensor.numel,
+    parallel: Parallel = IN_ONE_PROCESS,
 ) -> Tensor:
     """Gradients of the mean loss, in `accumulate` micro-batches. Returns that mean, in nats.
 
@@ -229,9 +235,10 @@ def forward_backward(
     """
     count, means = n_scored(targets), []
     parts = zip(inputs.chunk(accumulate), targets.chunk(accumulate), strict=True)
-    for some_inputs, some_targets in parts:
-        with autocast():
-            loss = total_loss(some_inputs, some_targets) / count
-        loss.backward()
+    for number, (some_inputs, some_targets) in enumerate(parts, start=1):
+        with contextlib.nullcontext() if number == accumulate else parallel.unsummed():
+            with autocast():
+                loss = total_loss(some_inputs, some_targets) / count
+            loss.backward()
         means.append(loss.detach())
-    return sum(means[1:], start=means[0])
+    return parallel.ranks.mean(sum(means[1:], start=means[0]))
