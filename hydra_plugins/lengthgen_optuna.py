@@ -103,7 +103,8 @@ def _asked(trial: Any, override: Override) -> str:
         whole = isinstance(sweep.start, int) and isinstance(sweep.end, int)
         if whole:
             return f"{key}={trial.suggest_int(key, sweep.start, sweep.end, log=log)}"
-        value = trial.suggest_float(key, float(sweep.start), float(sweep.end), log=log)
+        low, high = (float(end) for end in (sweep.start, sweep.end) if end is not None)
+        value = trial.suggest_float(key, low, high, log=log)
         return f"{key}={value:.{DIGITS}g}"
     if isinstance(sweep, ChoiceSweep | RangeSweep):
         options = list(override.sweep_string_iterator())

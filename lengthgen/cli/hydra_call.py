@@ -24,7 +24,7 @@ from lengthgen.config.command_line import CommandLine
 from lengthgen.errors import DiskError, UserError
 
 
-def call(command: str, line: CommandLine, job: Callable[[DictConfig], None]) -> None:
+def call(command: str, line: CommandLine, job: Callable[[DictConfig], object]) -> None:
     """@hydra.main on `job`, which raises no Exception. UserError for whatever Hydra refuses."""
     application = hydra.main(
         version_base=compose.VERSION_BASE, config_path=str(catalogue.folder()), config_name=command

@@ -165,7 +165,7 @@ class Job:
         """What is printed and logged says whose it is: the label, then the run's id."""
         before = sys.stdout, sys.stderr
         named = [named_lines.NamedLines(stream, self.label) for stream in before]
-        sys.stdout, sys.stderr = named  # type: ignore[assignment]
+        sys.stdout, sys.stderr = named
         named_lines.log_to_screen()
         try:
             yield

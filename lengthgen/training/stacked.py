@@ -30,8 +30,12 @@ TotalLossesOf = Callable[[Tensor, Tensor], Sequence[Tensor]]
 class Stack(Protocol):
     """Models whose weights are stacked (model/stack.py)."""
 
-    models: Sequence[nn.Module]
-    weights: dict[str, nn.Parameter]  # (M, ...), of which each model's are views
+    @property
+    def models(self) -> Sequence[nn.Module]: ...
+
+    @property
+    def weights(self) -> dict[str, nn.Parameter]:
+        """(M, ...), of which each model's are views."""
 
     def total_losses(self, tokens: Tensor, targets: Tensor) -> Sequence[Tensor]: ...
 
