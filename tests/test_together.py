@@ -213,6 +213,13 @@ def test_what_cannot_be_stacked_is_trained_alone(ask, caplog):
         assert reason in caplog.text
 
 
+def test_a_run_without_a_need_is_left_out(ask, tmp_path):
+    configs = asked(ask, ("none",), (0, 1, 2), **SMALL)
+    run.train_together(configs, left_out=lambda one: one.config.settings.seed == 1)
+    runs = (tmp_path / "results" / "runs").iterdir()
+    assert sorted(each.name.split("-s")[1][0] for each in runs) == ["0", "2"]
+
+
 def test_dropout_is_trained_alone(ask, caplog):
     caplog.set_level("INFO", logger="lengthgen")
     configs = asked(ask, ("none",), (0, 1), **SMALL | {"model__dropout": 0.1})

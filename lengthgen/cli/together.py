@@ -7,7 +7,7 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.types import RunMode
 from omegaconf import DictConfig, open_dict
 
-from lengthgen.cli import hydra_call
+from lengthgen.cli import hydra_call, published_runs
 from lengthgen.cli.job import JobRequest
 from lengthgen.config import messages, own_code
 from lengthgen.errors import Interrupted, UserError
@@ -30,7 +30,11 @@ def train(request: JobRequest, loader: ConfigLoader, jobs: Iterable[Sequence[str
         from lengthgen.runs import run
 
         try:
-            run.train_together(configs, request.user_folders)
+            run.train_together(
+                configs,
+                request.user_folders,
+                left_out=lambda run: bool(request.skip_published and published_runs.outcome(run)),
+            )
         except Interrupted:
             raise
         except UserError as error:

@@ -85,11 +85,15 @@ def train(
 
 
 def train_together(
-    configs: Iterable[DictConfig | Mapping[str, Any]], user_folders: Sequence[Path | str] = ()
+    configs: Iterable[DictConfig | Mapping[str, Any]],
+    user_folders: Sequence[Path | str] = (),
+    *,
+    left_out: Callable[[Run], bool] = lambda run: False,
 ) -> None:
     """Train those of the runs that can be trained as one program; `train` then does the rest.
 
-    A configuration that is refused is left out: `train` says why. Interrupted, DiskError.
+    left_out: of which run there is nothing to train. A configuration that is refused is left out
+    too: `train` says why. Interrupted, DiskError.
     """
     folders = [Path(folder) for folder in user_folders]
     with stopping.watched(), messages_shown():
@@ -102,7 +106,7 @@ def train_together(
                 raise
             except UserError as error:
                 log.debug("left out: %s", error)
-        together.fit_all(runs)
+        together.fit_all([run for run in runs if not left_out(run)])
 
 
 def evaluate(
