@@ -32,7 +32,7 @@ ENDED = "ended"  # key of the store: the rank that said why all end
 
 
 class Ranks:
-    """One process: agrees with itself. The base of `Together`."""
+    """One process: agrees with itself. The base of `ProcessGroup`."""
 
     rank, local_rank, size = 0, 0, 1
 
@@ -79,7 +79,7 @@ class Ranks:
 ALONE = Ranks()
 
 
-class Together(Ranks):
+class ProcessGroup(Ranks):
     """The ranks of a process group."""
 
     def __init__(self, world: World):
@@ -135,7 +135,7 @@ class Together(Ranks):
 class _Watch:
     """Waits, in a thread, for the next rank to part or to die."""
 
-    def __init__(self, ranks: Together):
+    def __init__(self, ranks: ProcessGroup):
         self._ranks = ranks
         self._group = dist.new_group(backend="gloo", timeout=ANY_TIME)
         self._next = (ranks.rank + 1) % ranks.size
@@ -192,7 +192,7 @@ def joined(world: World) -> Iterator[Ranks]:
     if world.size == 1:
         yield ALONE
         return
-    ranks = Together(world)
+    ranks = ProcessGroup(world)
     try:
         with contextlib.nullcontext() if ranks.first else _silent():
             yield ranks
