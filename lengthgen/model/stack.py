@@ -171,7 +171,7 @@ class Stack:
 def _form(scheme: Scheme, q: Tensor, v: Tensor, bias: Bias | None, layer: int) -> Form:
     kind = type(bias).__name__
     if isinstance(bias, Toeplitz) and bias.vector.requires_grad:
-        kind = "Toeplitz, learned"
+        kind = "Toeplitz, trained"
     elif isinstance(bias, Gates) and bias.weights is not None:
         kind = "Gates, weighted"
     return kind, scheme.span(layer), scheme.score_scale, (q.shape[-1], v.shape[-1])
