@@ -30,10 +30,11 @@ class Case:
 
 
 def cases() -> Iterator[Case]:
-    """Every line of a shell block that begins with lengthgen, in the order of the pages."""
+    """Every line of a shell block that runs lengthgen, in the order of the pages."""
     for page in PAGES:
         for block in re.findall(r"```sh\n(.*?)```", page.read_text(), flags=re.S):
             for line in block.splitlines():
+                line = re.sub(r"^(torchrun .*)-m lengthgen ", r"lengthgen \1", line)
                 if found := re.fullmatch(r"(?:scripts/)?lengthgen (.+?)(?:\s+#.*)?", line):
                     yield Case(page.name, found[1])
 
@@ -43,6 +44,8 @@ NOT_RUN = {
     r"model=hf:OWNER/NAME": "the Hugging Face hub",
     r"dataset=wikitext103": "the Hugging Face hub",
     r"launcher=submitit_slurm": "a cluster",
+    r"torchrun --nproc-per-node 2": "two GPUs",
+    r"torchrun --nproc-per-node 8": "eight GPUs",
     r"tracking.mode=online": "an account of W&B",
     r"dashboard (?!.*--to)": "an account of W&B",
 }

@@ -735,7 +735,9 @@ def test_malformed_values_are_told_by_the_configuration(jobs, monkeypatch, capsy
     monkeypatch.setattr(
         lengthgen.runs.run,
         "train",
-        lambda given, folders: config.check(OmegaConf.to_container(given, resolve=True), folders),
+        lambda given, folders, begun: config.check(
+            OmegaConf.to_container(given, resolve=True), folders
+        ),
     )
     assert main.main(command.split()) == 2
     told = capsys.readouterr().err
