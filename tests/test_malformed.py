@@ -18,7 +18,7 @@ import pytest
 from lengthgen.cli import main
 from lengthgen.config import messages
 from lengthgen.errors import ConfigError, UserError
-from lengthgen.runs import run, train_config
+from lengthgen.runs import following, run, train_config
 
 from .test_config import given
 
@@ -288,7 +288,7 @@ def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LENGTHGEN_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("WANDB_MODE", raising=False)
-    monkeypatch.setattr(run, "prepare", lambda checked: checked)
+    monkeypatch.setattr(following, "prepared", lambda checked, ranks: checked)
     monkeypatch.setattr(run, "_complete", accepted)
 
 
