@@ -14,6 +14,7 @@ from lengthgen.model import ModelConfig, Transformer
 from lengthgen.runs import kernel_choice, run, step_plan
 from lengthgen.runs.run_settings import RunSettings
 from lengthgen.training.checkpoint import load_newest
+from lengthgen.training.ranks import ALONE
 
 from .test_evaluation import SHORTAGES
 
@@ -90,7 +91,9 @@ def make_plan(on_cuda=True, **changed):
     none = schemes.load("none")
     model = models.build(shape, none, none.Config(), **dimensions)
     device = torch.device("cuda" if on_cuda else "cpu")
-    asked = SimpleNamespace(config=SimpleNamespace(settings=settings, start=None), device=device)
+    asked = SimpleNamespace(
+        config=SimpleNamespace(settings=settings, start=None), device=device, ranks=ALONE
+    )
     return step_plan.plan_of(asked, model)
 
 

@@ -26,7 +26,7 @@ PHASES = {
     "data": (prepare, "prepare_splits", 1),
     "the model is made": (run, "untrained_model", 1),
     "it is described": (describing, "describe", 1),
-    "resident text": (fit, "_resident", 1),
+    "resident text": (fit, "resident", 1),
     "first step": (training, "forward_backward", 1),
     "a step": (training, "forward_backward", 3),
     "last step": (training, "forward_backward", 6),

@@ -93,7 +93,7 @@ def copied(value: Any) -> Any:
 def _by_itself(value: Any) -> Any:
     """With a copy of each tensor that is a part of a larger one, all of which would be written."""
     if isinstance(value, Tensor):
-        whole = value.untyped_storage().nbytes() == value.nbytes
+        whole = value.untyped_storage().nbytes() <= value.nbytes
         return value if whole else value.detach().clone()
     if not isinstance(value, dict | list):
         return value
