@@ -203,6 +203,19 @@ def test_without_a_whole_seed_all_seeds_are_published():
 # The command
 
 
+@pytest.mark.parametrize("name", ["../out.txt", "/out.txt", "link"])
+def test_an_archive_with_what_was_not_packed_is_refused(tmp_path, name):
+    (tmp_path / "in").mkdir()
+    with tarfile.open(tmp_path / "in" / "part-1.tar.gz", "w:gz") as tar:
+        member = tarfile.TarInfo(name)
+        if name == "link":
+            member.type, member.linkname = tarfile.SYMTYPE, "/etc/hostname"
+        tar.addfile(member)
+    with pytest.raises(ValueError, match="holds what was not packed"):
+        archives.unpack(tmp_path / "in")
+    assert [path.name for path in tmp_path.rglob("*")] == ["in", "part-1.tar.gz"]
+
+
 def test_a_cut_part_goes_on_from_its_archives_on_another_machine(tmp_path, monkeypatch):
     planned = [count("one"), python("raise SystemExit(1)", "two")]
     monkeypatch.setattr(steps, "of_part", lambda part, place: planned)
