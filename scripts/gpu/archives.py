@@ -65,8 +65,9 @@ def unpack(folder: Path) -> int:
     for archive in found:
         with tarfile.open(archive) as tar:
             for member in tar:  # by hand: tarfile's own filter came with Python 3.11.4
-                path, content = (home / member.name).resolve(), tar.extractfile(member)
-                if content is None or not member.isreg() or not path.is_relative_to(home):
+                path = (home / member.name).resolve()
+                content = tar.extractfile(member) if member.isreg() else None
+                if content is None or not path.is_relative_to(home):
                     raise ValueError(f"{archive.name} holds what was not packed: {member.name}")
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(content.read())
