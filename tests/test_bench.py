@@ -575,6 +575,15 @@ def test_evaluate_writes_its_marks(tmp_path, small_ceiling):
     ]
 
 
+def test_together_writes_both_ways(tmp_path):
+    quick = ["--models=3", "--rounds=2", "--seconds=0", "--threads=1", "--schemes=rope,t5_bias"]
+    assert main.main(["bench", "together", *TINY, *quick, "--out", str(tmp_path)]) == 0
+    alone, together = read(tmp_path / "together.csv")
+    assert (alone["candidate"], alone["of_alone"]) == ("one after the other", "1")
+    assert together["models"] == "3" and float(together["of_alone"]) > 0
+    assert alone["tokens"] == together["tokens"]
+
+
 def test_share_writes_its_marks(tmp_path):
     quick = ["--scale=128", "--rounds=2", "--seconds=0", "--clock=wall", "--threads=1"]
     assert main.main(["bench", "share", *quick, "--out", str(tmp_path)]) == 0
