@@ -24,8 +24,8 @@ ALONE = "one after the other"
 SPEED = throughput.SPEED
 OF_ALONE = ("of_alone", "of_alone_low", "of_alone_high")
 COLUMNS = (
-    "bench", "candidate", "status", "models", *SPEED, *OF_ALONE, "seconds", "cpu_seconds", "peak_mib",
-    "tokens", "rounds", "clock", "threads", "device", "precision", *SIZES, "reason",
+    "bench", "candidate", "status", "models", *SPEED, *OF_ALONE, "seconds", "cpu_seconds",
+    "peak_mib", "tokens", "rounds", "clock", "threads", "device", "precision", *SIZES, "reason",
 )  # fmt: skip
 SHOWN = ("candidate", "tokens_per_second", *OF_ALONE, "seconds", "cpu_seconds")
 
