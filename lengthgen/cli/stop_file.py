@@ -7,11 +7,11 @@ runs, and ends as if it had been sent SIGTERM: in training after the step, which
 import contextlib
 import os
 import signal
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from lengthgen import files
+from lengthgen.cli import polling
 from lengthgen.runs import stopping
 
 NAME = "stop"
@@ -39,7 +39,7 @@ def written_on_request(folder: Path) -> Iterator[None]:
                 write(folder)
             return bool(stop.signal)
 
-        with _looking(look):
+        with polling.looking(look, POLL):
             yield
 
 
@@ -59,23 +59,5 @@ def obeyed(folder: Path, gone: Callable[[], bool], alive: Callable[[], None]) ->
                 os.kill(os.getpid(), signal.SIGTERM)
             return told
 
-        with _looking(look):
+        with polling.looking(look, POLL):
             yield
-
-
-@contextlib.contextmanager
-def _looking(look: Callable[[], bool]) -> Iterator[None]:
-    """A thread that calls `look` until that is True or the block ends."""
-    over = threading.Event()
-
-    def watch() -> None:
-        while not over.is_set() and not look():
-            over.wait(POLL)
-
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()

@@ -1,12 +1,11 @@
 """How a sweep goes, told by its command: k of n, time left, and what it has cost so far."""
 
 import contextlib
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from lengthgen.cli import sweep
+from lengthgen.cli import polling, sweep
 from lengthgen.cli.sweep import Status
 from lengthgen.terminal.progress import clock
 
@@ -59,25 +58,18 @@ def cost(statuses: Sequence[Status], now: float) -> str:
 @contextlib.contextmanager
 def told(folder: Path, n_jobs: int) -> Iterator[None]:
     """A line whenever a job has ended, and once more at the end of the block."""
-    over = threading.Event()
     last = [0]
 
-    def look() -> None:
+    def look() -> bool:
         statuses = sweep.read(folder)
         ended = sum(status.status != sweep.RUNNING for status in statuses)
         if ended > last[0]:
             last[0] = ended
             print(f"sweep: {words(statuses, n_jobs, time.time())}", flush=True)
+        return False
 
-    def watch() -> None:
-        while not over.wait(POLL):
-            look()
-
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
     try:
-        yield
+        with polling.looking(look, POLL):
+            yield
     finally:
-        over.set()
-        thread.join()
         look()
