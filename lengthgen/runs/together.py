@@ -17,7 +17,7 @@ from torch import Tensor
 
 from lengthgen import tracking
 from lengthgen.data import batches
-from lengthgen.errors import LockedError, UserError, is_out_of_memory
+from lengthgen.errors import UserError, is_out_of_memory
 from lengthgen.model import Transformer
 from lengthgen.model import stack as stacking
 from lengthgen.model.stack import Stack
@@ -104,7 +104,7 @@ def _fit_group(runs: Sequence[Run], stop: stopping.StopRequest) -> None:
                 open_files.enter_context(run.folder.logged())
                 if one := _begin(run, stop, open_files):
                     begun.append(one)
-            except (LockedError, UserError) as error:
+            except UserError as error:
                 log.warning("run %s is left out: %s", run.id, " ".join(str(error).split()))
         if len(begun) < 2:
             return
@@ -160,12 +160,11 @@ class Silent(Progress):
     """The progress of one of many: the line of all of them is enough."""
 
     def __init__(self) -> None:
-        super().__init__("step", None)
-        self.close()
-        self.bar = None
+        """Nothing is open, and nothing shown."""
 
-    def advance(self, done: int, text: str = "", total: int | None = None) -> None:
-        pass
+    def advance(self, done: int, text: str = "", total: int | None = None) -> None: ...
+
+    def move(self, done: int) -> None: ...
 
 
 def _to_the_end(begun: Sequence[Trained], progress: Progress) -> list[Trained]:
